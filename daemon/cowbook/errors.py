@@ -1,0 +1,43 @@
+"""The errors that cowbook raises, one small tree.
+
+Each says what is wrong, where (file, offset, symbol, key) and what to do.
+"""
+
+from __future__ import annotations
+
+
+class CowbookError(Exception):
+    """Root of all errors that cowbook raises on purpose."""
+
+
+class ConfigError(CowbookError):
+    """The configuration is wrong; `problems` lists everything that is, one line each."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class SymbolError(CowbookError):
+    """A symbol cannot go on. Terminal: it is shown as failed and not retried, the others run on."""
+
+
+class InputError(SymbolError):
+    """An input file is missing, unreadable, damaged, truncated or replaced; names file and decoded offset."""
+
+
+class GapHaltError(SymbolError):
+    """`on_gap = "halt"` met a gap; names file, offset and the update ids."""
+
+
+class BadRecordHaltError(SymbolError):
+    """`on_bad_record = "halt"` met a record that is not usable; names file, offset and reason."""
+
+
+class BookMemoryError(SymbolError):
+    """The book reached `max_book_bytes`."""
+
+
+class OutputError(SymbolError):
+    """The output directory cannot be used, or holds what this run must not touch."""
