@@ -28,7 +28,14 @@ class InputError(SymbolError):
 
 
 class GapHaltError(SymbolError):
-    """`on_gap = "halt"` met a gap; names file, offset and the update ids."""
+    """`on_gap = "halt"` met a gap; names file, offset and the update ids.
+
+    As the engine raises it, it knows of messages only: `message` is the place in the batch of the one at the gap.
+    """
+
+    def __init__(self, text: str, message: int = -1) -> None:
+        self.message = message
+        super().__init__(text)
 
 
 class BadRecordHaltError(SymbolError):

@@ -16,6 +16,8 @@ SNAPSHOT = 1
 TRADE = 2
 TICKER = 3
 DEAD_LETTER = 4  # a rejected record; its content is in EventBatch.dead_letters, in order
+OTHER_SYMBOL = 5  # a record of another symbol
+UNUSED = 6  # a record of a known kind that says nothing about the book
 
 # An absent id or time. No venue uses it, and it sorts before every real one.
 NONE = np.iinfo(np.int64).min
@@ -41,7 +43,7 @@ MESSAGE = np.dtype(
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]
 )
-"""One message. A trade has its price and size as its only bid level; a ticker has one bid and one ask level."""
+"""One record. A trade has its price and size as its only bid level; a ticker has one bid and one ask level."""
 
 
 @dataclass(frozen=True, slots=True)

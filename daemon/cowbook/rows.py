@@ -8,7 +8,10 @@ Times are ns since 1970, prices and sizes int64 fixed-point; `event_batch.NONE` 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 
 DEPTH_MESSAGE = np.dtype(
     [
@@ -103,3 +106,27 @@ AUDIT_ROW = np.dtype(
         ("found_ask_size", np.int64),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRows:
+    """The rows of one cut, or of a tail: arrays of exactly the valid rows, and the range of events that they belong to.
+
+    `first` and `last` name the cut (last = first - 1 without events), `newest` is the running maximum of event time at its
+    last accepted message, `event_batch.NONE` without any. `dead_events` has the event_index of each dead letter.
+    """
+
+    first: int
+    last: int
+    newest: int
+    depth_messages: npt.NDArray[np.void]
+    depth_prices: npt.NDArray[np.int64]
+    depth_sizes: npt.NDArray[np.int64]
+    trades: npt.NDArray[np.void]
+    bbo: npt.NDArray[np.void]
+    book: npt.NDArray[np.void]
+    book_levels: npt.NDArray[np.int64]
+    gaps: npt.NDArray[np.void]
+    drift: npt.NDArray[np.void]
+    audits: npt.NDArray[np.void]
+    dead_events: npt.NDArray[np.int64]

@@ -1,0 +1,62 @@
+"""Drift: the book before a depth snapshot against the book after it, both being views of the same moment."""
+
+from __future__ import annotations
+
+from cowbook.bits import kernel
+from cowbook.book.ladder import BEFORE_BID, find_size, next_level
+
+_UNIT = 10**18
+
+
+@kernel
+def _add_error(row, error):
+    """Add to the row's size error, which may pass 64 bits."""
+    row.size_error_low += error
+    if row.size_error_low >= _UNIT:
+        row.size_error_low -= _UNIT
+        row.size_error_high += 1
+
+
+@kernel
+def measure(pool, sides, blocks, lowest, highest, row):
+    """Fill the counts of a DRIFT_ROW: live trees against the BEFORE trees, prices from `lowest` to `highest`.
+
+    With lowest > highest nothing is compared.
+    """
+    row.levels_compared = 0
+    row.levels_missing = 0
+    row.levels_extra = 0
+    row.levels_differing = 0
+    row.size_error_high = 0
+    row.size_error_low = 0
+    tick = pool[0].tick
+    if tick == 0 or lowest > highest:
+        return
+    last = highest // tick
+    for side_number in range(2):
+        before = sides[BEFORE_BID + side_number]
+        after = sides[side_number]
+        start = (lowest + tick - 1) // tick
+        old = next_level(blocks, before, start, False)
+        new = next_level(blocks, after, start, False)
+        while True:
+            has_old = 0 <= old <= last
+            has_new = 0 <= new <= last
+            if not has_old and not has_new:
+                break
+            if has_new and (not has_old or new <= old):
+                size = find_size(tick, after, blocks, new * tick)
+                row.levels_compared += 1
+                if has_old and new == old:
+                    difference = abs(size - find_size(tick, before, blocks, old * tick))
+                    row.levels_differing += difference != 0
+                    _add_error(row, difference)
+                    old = next_level(blocks, before, old + 1, False)
+                else:
+                    row.levels_missing += 1
+                    _add_error(row, size)
+                new = next_level(blocks, after, new + 1, False)
+            else:
+                row.levels_extra += 1
+                _add_error(row, find_size(tick, before, blocks, old * tick))
+                old = next_level(blocks, before, old + 1, False)

@@ -1,0 +1,498 @@
+"""The copy-on-write price ladder: a radix tree from price ticks to sizes, in blocks of one preallocated pool.
+
+A block has 64 entries and a bitmap of those in use. A leaf's entries are sizes, a node's are numbers of child blocks, so one
+kind of block, one copy function and one free list serve both. The height of a side's tree grows with its highest tick:
+any price below 10^18 fits into 10 levels.
+
+`freeze` ends an epoch: the blocks reachable from the roots of that moment are never written again while the snapshot lives;
+a later write first copies the block (and the nodes above it) to free ones. What the live tree has replaced is kept until the
+snapshot that can see it is released.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.bits import highest_bit, kernel, trailing_zeros
+from cowbook.event_batch import NONE
+
+BID = 0
+ASK = 1
+# Trees beside the two live ones: the book before a depth snapshot, and one that is being built anew.
+BEFORE_BID = 2
+BEFORE_ASK = 3
+SCRATCH = 4
+
+BLOCK_BITS = 6
+ENTRIES = 1 << BLOCK_BITS
+ENTRY_MASK = ENTRIES - 1
+MAX_TICK = 10**18 - 1
+MAX_HEIGHT = 10  # 10^18 < 2^60 = ENTRIES ** 10
+# A block is 72 words: its entries (sizes in a leaf, numbers of child blocks in a node), and
+USED = ENTRIES  # bitmap of the entries in use
+BORN = ENTRIES + 1  # epoch in which it was made private
+RETIRED_AT = ENTRIES + 2  # epoch in which the live tree let go of it
+HEIGHT = ENTRIES + 3  # 1: a leaf
+NEXT = ENTRIES + 4  # next block of the list that it is in: free, retired, to be dropped
+BLOCK_WORDS = ENTRIES + 8  # whole cache lines
+BLOCK_BYTES = BLOCK_WORDS * 8
+NO_BLOCK = -1
+NO_SNAPSHOT = -1
+
+OK = 0
+POOL_EXHAUSTED = 1
+
+POOL_STATE = np.dtype(
+    [
+        ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
+        ("epoch", np.int64),
+        ("protected", np.int64),  # blocks born up to this epoch belong to a living snapshot, too; -1 without one
+        ("first_snapshot", np.int64),  # epochs of the living snapshots, at most two; NO_SNAPSHOT where none
+        ("second_snapshot", np.int64),
+        ("fresh", np.int64),  # blocks from here on were never used
+        ("free_head", np.int64),  # list of blocks that can be taken again
+        ("free_count", np.int64),
+        ("retired_head", np.int64),  # list of blocks that only snapshots see
+        ("retired_count", np.int64),
+        ("block_copies", np.int64),  # since the start
+    ]
+)
+
+SIDE_STATE = np.dtype(
+    [
+        ("root", np.int64),
+        ("height", np.int64),  # 1: the root is a leaf
+        ("level_count", np.int64),
+        ("best", np.int64),  # tick of the best price; meaningless without levels
+    ]
+)
+
+
+class LadderArrays(NamedTuple):
+    """Both sides' trees: `sides[BID]` and `sides[ASK]`, and the pool of blocks that they share.
+
+    Kernels take the three arrays one by one: numba counts references to each member of a tuple that it takes apart.
+    """
+
+    pool: npt.NDArray[np.void]  # POOL_STATE, (1,)
+    sides: npt.NDArray[np.void]  # SIDE_STATE, (5,)
+    blocks: npt.NDArray[np.int64]  # flat: a block is named by the index of its first word
+
+
+def allocate(max_book_bytes: int) -> LadderArrays:
+    """Empty ladders whose blocks take at most `max_book_bytes`; the memory is reserved, not touched."""
+    blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
+    arrays = LadderArrays(
+        pool=np.zeros(1, POOL_STATE),
+        sides=np.zeros(SCRATCH + 1, SIDE_STATE),
+        blocks=np.empty(blocks * BLOCK_WORDS, np.int64),
+    )
+    for name in ("protected", "first_snapshot", "second_snapshot"):
+        arrays.pool[name] = NO_SNAPSHOT
+    arrays.pool["free_head"] = NO_BLOCK
+    arrays.pool["retired_head"] = NO_BLOCK
+    arrays.sides["root"] = NO_BLOCK
+    return arrays
+
+
+@kernel
+def blocks_available(pool, blocks):
+    """Number of blocks that can still be taken."""
+    return (blocks.size - pool[0].fresh) // BLOCK_WORDS + pool[0].free_count
+
+
+@kernel
+def _take_block(pool, blocks, height):
+    """A private block with nothing in use, or NO_BLOCK."""
+    state = pool[0]
+    block = state.free_head
+    if block != NO_BLOCK:
+        state.free_head = blocks[block + NEXT]
+        state.free_count -= 1
+    elif state.fresh < blocks.size:
+        block = state.fresh
+        state.fresh += BLOCK_WORDS
+    else:
+        return NO_BLOCK
+    blocks[block + USED] = 0
+    blocks[block + BORN] = state.epoch
+    blocks[block + HEIGHT] = height
+    return block
+
+
+@kernel
+def _free_block(pool, blocks, block):
+    state = pool[0]
+    blocks[block + NEXT] = state.free_head
+    state.free_head = block
+    state.free_count += 1
+
+
+@kernel
+def _drop_block(pool, blocks, block):
+    """The live tree lets go of `block`: free, unless a snapshot sees it."""
+    state = pool[0]
+    if blocks[block + BORN] > state.protected:
+        _free_block(pool, blocks, block)
+        return
+    # NEXT and RETIRED_AT are not read through snapshots: these words may change under them.
+    blocks[block + RETIRED_AT] = state.epoch
+    blocks[block + NEXT] = state.retired_head
+    state.retired_head = block
+    state.retired_count += 1
+
+
+@kernel
+def _private(pool, blocks, block):
+    """`block` itself if nobody else sees it, else a copy that takes its place in the live tree, or NO_BLOCK."""
+    if blocks[block + BORN] > pool[0].protected:
+        return block
+    copy = _take_block(pool, blocks, blocks[block + HEIGHT])
+    if copy == NO_BLOCK:
+        return NO_BLOCK
+    for word in range(USED + 1):
+        blocks[copy + word] = blocks[block + word]
+    pool[0].block_copies += 1
+    _drop_block(pool, blocks, block)
+    return copy
+
+
+@kernel
+def _private_child(pool, blocks, block, entry):
+    """The child at `entry` of the private `block`, made private; NO_BLOCK when the pool is exhausted."""
+    child = blocks[block + entry]
+    if blocks[child + BORN] <= pool[0].protected:
+        child = _private(pool, blocks, child)
+        if child != NO_BLOCK:
+            blocks[block + entry] = child
+    return child
+
+
+@kernel
+def _raise_root(pool, blocks, side, index):
+    """Make the tree high enough for tick `index`."""
+    if side.root == NO_BLOCK:
+        height = 1
+        while index >> (BLOCK_BITS * height) != 0:
+            height += 1
+        side.height = height
+        side.root = _take_block(pool, blocks, height)
+        return OK if side.root != NO_BLOCK else POOL_EXHAUSTED
+    while index >> (BLOCK_BITS * side.height) != 0:
+        node = _take_block(pool, blocks, side.height + 1)
+        if node == NO_BLOCK:
+            return POOL_EXHAUSTED
+        blocks[node] = side.root
+        blocks[node + USED] = 1
+        side.root = node
+        side.height += 1
+    return OK
+
+
+@kernel
+def _insert(pool, sides, blocks, side_number, index, size):
+    """Set the size at tick `index`, size > 0."""
+    side = sides[side_number]
+    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+        if _raise_root(pool, blocks, side, index) != OK:
+            return POOL_EXHAUSTED
+    block = side.root
+    if blocks[block + BORN] <= pool[0].protected:
+        block = _private(pool, blocks, block)
+        if block == NO_BLOCK:
+            return POOL_EXHAUSTED
+        side.root = block
+    shift = BLOCK_BITS * (side.height - 1)
+    while shift > 0:
+        entry = (index >> shift) & ENTRY_MASK
+        if blocks[block + USED] & (1 << entry):
+            child = _private_child(pool, blocks, block, entry)
+        else:
+            child = _take_block(pool, blocks, shift // BLOCK_BITS)
+            if child != NO_BLOCK:
+                blocks[block + entry] = child
+                blocks[block + USED] |= 1 << entry
+        if child == NO_BLOCK:
+            return POOL_EXHAUSTED
+        block = child
+        shift -= BLOCK_BITS
+    entry = index & ENTRY_MASK
+    blocks[block + entry] = size
+    if blocks[block + USED] & (1 << entry) == 0:
+        blocks[block + USED] |= 1 << entry
+        side.level_count += 1
+        if side.level_count == 1 or (index > side.best) == (side_number == BID):
+            side.best = index
+    return OK
+
+
+@kernel
+def _remove(pool, sides, blocks, side_number, index):
+    """Remove the level at tick `index`, if there is one."""
+    side = sides[side_number]
+    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+        return OK
+    # First look only: removing an unknown level is routine and must copy nothing. What hangs on the lowest block of the path
+    # with other entries, at `anchor_shift`, has this level as its only one and goes with it.
+    top_shift = BLOCK_BITS * (side.height - 1)
+    block = side.root
+    shift = top_shift
+    anchor_shift = -1
+    while True:
+        used = blocks[block + USED]
+        entry = (index >> shift) & ENTRY_MASK
+        if used & (1 << entry) == 0:
+            return OK
+        if used & (used - 1) != 0:
+            anchor_shift = shift
+        if shift == 0:
+            break
+        block = blocks[block + entry]
+        shift -= BLOCK_BITS
+    block = side.root
+    shift = top_shift
+    if anchor_shift < 0:
+        side.root = NO_BLOCK
+    else:
+        block = _private(pool, blocks, block)
+        if block == NO_BLOCK:
+            return POOL_EXHAUSTED
+        side.root = block
+        while shift > anchor_shift:
+            block = _private_child(pool, blocks, block, (index >> shift) & ENTRY_MASK)
+            if block == NO_BLOCK:
+                return POOL_EXHAUSTED
+            shift -= BLOCK_BITS
+        entry = (index >> shift) & ENTRY_MASK
+        blocks[block + USED] &= ~(1 << entry)
+        block = blocks[block + entry]
+        shift -= BLOCK_BITS
+    while shift >= 0:
+        child = blocks[block + ((index >> shift) & ENTRY_MASK)]
+        _drop_block(pool, blocks, block)
+        block = child
+        shift -= BLOCK_BITS
+    side.level_count -= 1
+    if index == side.best and side.level_count > 0:
+        side.best = _extreme(blocks, side.root, top_shift, side_number == BID)
+    return OK
+
+
+@kernel
+def _extreme(blocks, block, shift, highest):
+    """Lowest or highest tick in use below `block`, whose entries are 2^shift ticks wide, relative to the block's first tick."""
+    index = 0
+    while True:
+        used = blocks[block + USED]
+        entry = highest_bit(used) if highest else trailing_zeros(used)
+        index |= entry << shift
+        if shift == 0:
+            return index
+        block = blocks[block + entry]
+        shift -= BLOCK_BITS
+
+
+@kernel
+def next_level(blocks, side, index, downwards):
+    """The nearest tick with a level at `index` or above it (below it, if `downwards`), or -1."""
+    if side.root == NO_BLOCK or index < 0:
+        return -1
+    top_shift = BLOCK_BITS * (side.height - 1)
+    if index >> (top_shift + BLOCK_BITS) != 0:
+        if not downwards:
+            return -1
+        index = (1 << (top_shift + BLOCK_BITS)) - 1
+    # Follow the path of `index`; where it ends, turn off at the lowest block of it that has an entry on the right side.
+    block = side.root
+    shift = top_shift
+    turn_block = NO_BLOCK
+    turn_shift = 0
+    turn_entries = 0
+    while True:
+        used = blocks[block + USED]
+        entry = (index >> shift) & ENTRY_MASK
+        bit = 1 << entry
+        beside = used & (bit - 1) if downwards else used & ~(bit | (bit - 1))
+        if beside != 0:
+            turn_block = block
+            turn_shift = shift
+            turn_entries = beside
+        if used & bit == 0:
+            break
+        if shift == 0:
+            return index
+        block = blocks[block + entry]
+        shift -= BLOCK_BITS
+    if turn_block == NO_BLOCK:
+        return -1
+    entry = highest_bit(turn_entries) if downwards else trailing_zeros(turn_entries)
+    base = ((index >> (turn_shift + BLOCK_BITS)) << (turn_shift + BLOCK_BITS)) | (entry << turn_shift)
+    if turn_shift == 0:
+        return base
+    return base | _extreme(blocks, blocks[turn_block + entry], turn_shift - BLOCK_BITS, downwards)
+
+
+@kernel
+def _gcd(a, b):
+    while b != 0:
+        a, b = b, a % b
+    return a
+
+
+@kernel
+def _rebase(pool, sides, blocks, price):
+    """Make the tick fine enough for `price`: all trees are built anew."""
+    old_tick = pool[0].tick
+    tick = _gcd(old_tick, price)
+    for side_number in range(SCRATCH):
+        if sides[side_number].root == NO_BLOCK:
+            continue
+        move_side(sides, side_number, SCRATCH)
+        old = sides[SCRATCH]
+        index = next_level(blocks, old, 0, False)
+        while index >= 0:
+            size = _size_at(blocks, old, index)
+            if _insert(pool, sides, blocks, side_number, index * (old_tick // tick), size) != OK:
+                return POOL_EXHAUSTED
+            index = next_level(blocks, old, index + 1, False)
+        clear_side(pool, sides, blocks, SCRATCH)
+    pool[0].tick = tick
+    return OK
+
+
+@kernel
+def move_side(sides, source, target):
+    """Give the levels of one tree to another, which must be empty."""
+    sides[target].root = sides[source].root
+    sides[target].height = sides[source].height
+    sides[target].level_count = sides[source].level_count
+    sides[target].best = sides[source].best
+    sides[source].root = NO_BLOCK
+    sides[source].height = 0
+    sides[source].level_count = 0
+
+
+@kernel
+def set_level(pool, sides, blocks, side_number, price, size):
+    """Set the absolute size at a price; 0 removes, and removing an unknown level is nothing.
+
+    `price` and `size` are fixed-point, 0 <= both < 10^18. Returns OK or POOL_EXHAUSTED.
+    """
+    tick = pool[0].tick
+    index = price // tick if tick != 0 else 0
+    if index * tick != price:
+        if size == 0:
+            return OK  # no level can have this price
+        if _rebase(pool, sides, blocks, price) != OK:
+            return POOL_EXHAUSTED
+        index = price // pool[0].tick
+    if size == 0:
+        return _remove(pool, sides, blocks, side_number, index)
+    return _insert(pool, sides, blocks, side_number, index, size)
+
+
+@kernel
+def clear_side(pool, sides, blocks, side_number):
+    """Remove all levels of a side."""
+    side = sides[side_number]
+    block = side.root
+    if block == NO_BLOCK:
+        return
+    blocks[block + NEXT] = NO_BLOCK
+    while block != NO_BLOCK:  # NEXT links what is still to be dropped
+        following = blocks[block + NEXT]
+        used = blocks[block + USED] if blocks[block + HEIGHT] > 1 else 0
+        while used != 0:
+            child = blocks[block + trailing_zeros(used)]
+            used &= used - 1
+            blocks[child + NEXT] = following
+            following = child
+        _drop_block(pool, blocks, block)
+        block = following
+    side.root = NO_BLOCK
+    side.height = 0
+    side.level_count = 0
+
+
+@kernel
+def copy_levels(tick, side, blocks, downwards, prices, sizes):
+    """Copy levels in price order into `prices` and `sizes` until these are full; returns how many.
+
+    `side` is a SIDE_STATE, the live one or a snapshot's. Upwards from the lowest price, or downwards from the highest.
+    """
+    index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
+    count = 0
+    while index >= 0 and count < prices.size:
+        prices[count] = index * tick
+        sizes[count] = _size_at(blocks, side, index)
+        count += 1
+        index = next_level(blocks, side, index - 1 if downwards else index + 1, downwards)
+    return count
+
+
+@kernel
+def _size_at(blocks, side, index):
+    """Size at a tick, 0 if there is no level."""
+    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+        return 0
+    block = side.root
+    shift = BLOCK_BITS * (side.height - 1)
+    while shift >= 0:
+        entry = (index >> shift) & ENTRY_MASK
+        if blocks[block + USED] & (1 << entry) == 0:
+            return 0
+        block = blocks[block + entry]
+        shift -= BLOCK_BITS
+    return block  # what a leaf's entry holds: the size
+
+
+@kernel
+def find_size(tick, side, blocks, price):
+    """Size at a price, 0 if there is no level."""
+    index = price // tick if tick != 0 else 0
+    return _size_at(blocks, side, index) if index * tick == price else 0
+
+
+@kernel
+def best_level(tick, side, blocks):
+    """(price, size) of the best level, (NONE, NONE) of an empty side."""
+    if side.level_count == 0:
+        return NONE, NONE
+    return side.best * tick, _size_at(blocks, side, side.best)
+
+
+@kernel
+def release(pool, blocks, epoch):
+    """The snapshot of `epoch` is no longer read: what only it could see is free again."""
+    state = pool[0]
+    if state.first_snapshot == epoch:
+        state.first_snapshot = NO_SNAPSHOT
+    if state.second_snapshot == epoch:
+        state.second_snapshot = NO_SNAPSHOT
+    state.protected = max(state.first_snapshot, state.second_snapshot)
+    block = state.retired_head
+    state.retired_head = NO_BLOCK
+    state.retired_count = 0
+    while block != NO_BLOCK:
+        following = blocks[block + NEXT]
+        born = blocks[block + BORN]
+        retired_at = blocks[block + RETIRED_AT]
+        if born <= state.first_snapshot < retired_at or born <= state.second_snapshot < retired_at:
+            blocks[block + NEXT] = state.retired_head
+            state.retired_head = block
+            state.retired_count += 1
+        else:
+            _free_block(pool, blocks, block)
+        block = following
+
+
+@kernel
+def fill_side(pool, sides, blocks, side_number, prices, sizes):
+    """Set many levels of a side. Returns OK or POOL_EXHAUSTED."""
+    for level in range(prices.size):
+        if set_level(pool, sides, blocks, side_number, prices[level], sizes[level]) != OK:
+            return POOL_EXHAUSTED
+    return OK

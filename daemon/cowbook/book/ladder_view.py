@@ -1,0 +1,54 @@
+"""Looking at one side of a book: the live one, or a snapshot's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.book import ladder
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """One side of a book, best price first. Reads what stands there now; nothing is kept between calls.
+
+    Prices and sizes are int64 fixed-point: divide by 10**price_decimals and 10**size_decimals.
+    """
+
+    side_number: int
+    _pool: npt.NDArray[np.void]
+    _sides: npt.NDArray[np.void]
+    _blocks: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Number of price levels."""
+        return int(self._sides["level_count"][self.side_number])
+
+    def best(self) -> tuple[int, int] | None:
+        """(price, size) of the best level, None of an empty side."""
+        prices, sizes = self.levels(1)
+        return (int(prices[0]), int(sizes[0])) if prices.size else None
+
+    def size_at(self, price: int) -> int:
+        """Size at a price, 0 without a level."""
+        return int(ladder.find_size(self._tick, self._side, self._blocks, price))
+
+    def levels(self, depth: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """(prices, sizes) of the best `depth` levels, or of all, each int64 of shape (levels,), best first."""
+        count = len(self) if depth is None else min(depth, len(self))
+        prices = np.empty(count, np.int64)
+        sizes = np.empty(count, np.int64)
+        downwards = self.side_number == ladder.BID
+        ladder.copy_levels(self._tick, self._side, self._blocks, downwards, prices, sizes)
+        return prices, sizes
+
+    @property
+    def _tick(self) -> int:
+        return int(self._pool["tick"][0])
+
+    @property
+    def _side(self) -> np.void:
+        side: np.void = self._sides[self.side_number]
+        return side

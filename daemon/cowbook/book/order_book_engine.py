@@ -1,0 +1,264 @@
+"""OrderBookEngine: one symbol's book, its continuity, audits and open rows, with copy-on-write snapshots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.book import ladder
+from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
+from cowbook.book.checkpoint_state import EngineCheckpoint
+from cowbook.book.ladder_view import Ladder
+from cowbook.book.room import make_room
+from cowbook.book.state import OPEN_ROW_COUNTS, OUTCOMES, REASONS, SETTINGS, Batch, Logs, Rows, new_state
+from cowbook.errors import BookMemoryError, GapHaltError
+from cowbook.event_batch import MESSAGE, EventBatch
+from cowbook.rows import OpenRows
+
+STREAMS = ("depth", "trades", "bbo", "book")
+"""The optional streams; gaps, drift, audits and dead letters are always collected."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """What decides a symbol's rows. Intervals in ns."""
+
+    on_gap: str = "continue"
+    streams: tuple[str, ...] = STREAMS
+    book_levels: int = 20
+    book_interval: int = 1_000_000_000
+    part_events: int = 1_000_000
+    part_interval: int = 3_600_000_000_000
+    max_book_bytes: int = 1 << 30
+
+    def to_record(self) -> npt.NDArray[np.void]:
+        """As the kernels take it, shape (1,)."""
+        record = np.zeros(1, SETTINGS)
+        record["halt_on_gap"] = self.on_gap == "halt"
+        for stream in STREAMS:
+            record[f"with_{stream}"] = stream in self.streams
+        for name in ("book_levels", "book_interval", "part_events", "part_interval"):
+            record[name] = getattr(self, name)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How far `apply` came: messages consumed so far, and whether a cut is due before it goes on."""
+
+    consumed: int
+    cut: bool
+
+
+class PoolScarceError(Exception):
+    """The pool of blocks may not do for the next message while snapshots are held: release one and apply again."""
+
+
+class OrderBookEngine:
+    """Applies batches of messages to a book and collects rows, as docs/rules.md says.
+
+    Not thread-safe: one thread applies, takes snapshots and releases them; a snapshot may be read in any thread.
+    """
+
+    def __init__(self, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        self._settings = self.settings.to_record()
+        self._state = new_state()
+        self._ladder = ladder.allocate(self.settings.max_book_bytes)
+        self._rows = Rows.allocate({}, self.settings.book_levels)
+        self._logs = Logs.allocate()
+        self._waiting = np.zeros(1, MESSAGE)
+
+    def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
+        """Apply messages `start` to `stop` of the batch, or up to the next cut.
+
+        At a cut, call `take_open_rows` and go on from `consumed`. Raises GapHaltError (on_gap = "halt"; the message at the
+        gap is not applied, nor are those after it), BookMemoryError, and PoolScarceError.
+        """
+        end = batch.message_count if stop is None else stop
+        arrays = Batch(batch.messages, batch.prices, batch.sizes)
+        while True:
+            why, start = apply_messages(
+                self._state, self._settings, *self._ladder, arrays, start, end, self._waiting, self._rows, self._logs
+            )
+            if why == DONE:
+                return Applied(start, cut=False)
+            if why == CUT:
+                return Applied(start, cut=True)
+            if why == ROOM:
+                self._rows, self._logs = make_room(self._state[0], batch.messages[start], self._rows, self._logs)
+                continue
+            if why == HALTED_AT_GAP:
+                expected, received = self.value("gap_expected"), self.value("gap_received")
+                raise GapHaltError(f"gap: update id {received} follows where {expected} was expected", start)
+            if why == EXHAUSTED:
+                raise BookMemoryError(
+                    f"the book needs more than max_book_bytes = {self.settings.max_book_bytes}; "
+                    "raise it, or look for a capture that never removes levels"
+                )
+            raise PoolScarceError
+
+    def take_open_rows(self) -> OpenRows:
+        """End the open cut: hand its rows over and begin the next one."""
+        rows = self.open_rows()
+        self._rows = Rows.allocate(
+            {name: len(array) for name, array in self._rows._asdict().items()}, self.settings.book_levels
+        )
+        for name in OPEN_ROW_COUNTS:
+            self._state[name] = 0
+        self._state["cut_first"] = self._state["next_event"]
+        return rows
+
+    def open_rows(self) -> OpenRows:
+        """The rows since the last cut, as views: appending goes on behind them and never changes them."""
+        count = {name: self.value(name) for name in OPEN_ROW_COUNTS}
+        rows = self._rows
+        return OpenRows(
+            first=self.value("cut_first"),
+            last=self.value("next_event") - 1,
+            newest=self.value("newest"),
+            depth_messages=rows.depth_messages[: count["depth_messages"]],
+            depth_prices=rows.depth_prices[: count["depth_levels"]],
+            depth_sizes=rows.depth_sizes[: count["depth_levels"]],
+            trades=rows.trades[: count["trade_rows"]],
+            bbo=rows.bbo[: count["bbo_rows"]],
+            book=rows.book[: count["book_rows"]],
+            book_levels=rows.book_levels[: count["book_rows"]],
+            gaps=rows.gaps[: count["gap_rows"]],
+            drift=rows.drift[: count["drift_rows"]],
+            audits=rows.audits[: count["audit_rows"]],
+            dead_events=rows.dead[: count["dead_rows"]],
+        )
+
+    def value(self, name: str) -> int:
+        """A field of the state by its name (cowbook.book.state.STATE)."""
+        return int(self._state[name][0])
+
+    @property
+    def bids(self) -> Ladder:
+        """The live bid side."""
+        return Ladder(ladder.BID, *self._ladder)
+
+    @property
+    def asks(self) -> Ladder:
+        """The live ask side."""
+        return Ladder(ladder.ASK, *self._ladder)
+
+    @property
+    def last_id(self) -> int:
+        """Update id of the last applied depth message, `event_batch.NONE` before the first."""
+        return self.value("last_id")
+
+    @property
+    def synced(self) -> bool:
+        """Whether a depth snapshot was applied and neither a gap nor a failed audit followed."""
+        return bool(self.value("synced"))
+
+    @property
+    def event_count(self) -> int:
+        """Events so far; the index that the next one gets."""
+        return self.value("next_event")
+
+    def gap_statistics(self) -> dict[str, int]:
+        """Gaps and messages that were not applied, since the start."""
+        return {name: self.value(name) for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
+
+    def audit_statistics(self) -> dict[str, int]:
+        """Audits by outcome, since the start."""
+        return {outcome: self.value(f"audit_{outcome}") for outcome in OUTCOMES}
+
+    def dead_letter_statistics(self) -> dict[str, int]:
+        """Dead letters by reason, since the start."""
+        return {reason: self.value(f"dead_{reason}") for reason in REASONS}
+
+    def pool_statistics(self) -> dict[str, int]:
+        """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
+        pool = self._ladder.pool[0]
+        total = self._ladder.blocks.size // ladder.BLOCK_WORDS
+        return {
+            "blocks_used": total - int(ladder.blocks_available(self._ladder.pool, self._ladder.blocks)),
+            "blocks_total": total,
+            "block_copies": int(pool["block_copies"]),
+            "block_bytes": ladder.BLOCK_BYTES,
+        }
+
+    def snapshot(self) -> BookSnapshot:
+        """Freeze everything, in time that does not depend on the book's depth; at most two may be held.
+
+        Copies two small records and takes references; what the book changes later, it changes elsewhere.
+        """
+        pool = self._ladder.pool
+        slot = "first_snapshot" if pool["first_snapshot"][0] == ladder.NO_SNAPSHOT else "second_snapshot"
+        if pool[slot][0] != ladder.NO_SNAPSHOT:
+            raise RuntimeError("two snapshots are held already: release one first")
+        frozen = BookSnapshot(
+            engine=self,
+            state=self._state.copy(),
+            pool=pool.copy(),
+            sides=self._ladder.sides.copy(),
+            rows=self.open_rows(),
+            logs=self._logs,
+        )
+        pool[slot] = pool["protected"] = pool["epoch"]
+        pool["epoch"] += 1
+        return frozen
+
+    def get_checkpoint_state(self) -> EngineCheckpoint:
+        """All that decides later output, as plain arrays and numbers. For a moment's look; a running worker takes `snapshot`."""
+        frozen = self.snapshot()
+        try:
+            return frozen.get_checkpoint_state()
+        finally:
+            frozen.release()
+
+    @classmethod
+    def restore(cls, settings: EngineSettings, checkpoint: EngineCheckpoint) -> OrderBookEngine:
+        """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
+        engine = cls(settings)
+        checkpoint.fill_state(engine._state)
+        engine._rows = checkpoint.to_rows(settings.book_levels)
+        engine._logs = checkpoint.to_logs()
+        sides = ((ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes), (ladder.ASK, checkpoint.ask_prices, checkpoint.ask_sizes))
+        for side_number, prices, sizes in sides:
+            if ladder.fill_side(*engine._ladder, side_number, prices, sizes) != ladder.OK:
+                raise BookMemoryError(f"the checkpoint's book does not fit into max_book_bytes = {settings.max_book_bytes}")
+        return engine
+
+
+@dataclass(frozen=True, slots=True)
+class BookSnapshot:
+    """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
+
+    engine: OrderBookEngine
+    state: npt.NDArray[np.void]
+    pool: npt.NDArray[np.void]
+    sides: npt.NDArray[np.void]
+    rows: OpenRows
+    logs: Logs
+
+    @property
+    def epoch(self) -> int:
+        """The ladder's epoch that this snapshot ended."""
+        return int(self.pool["epoch"][0])
+
+    @property
+    def bids(self) -> Ladder:
+        """The frozen bid side."""
+        return Ladder(ladder.BID, self.pool, self.sides, self.engine._ladder.blocks)
+
+    @property
+    def asks(self) -> Ladder:
+        """The frozen ask side."""
+        return Ladder(ladder.ASK, self.pool, self.sides, self.engine._ladder.blocks)
+
+    def get_checkpoint_state(self) -> EngineCheckpoint:
+        """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
+        bid_prices, bid_sizes = self.bids.levels()
+        ask_prices, ask_sizes = self.asks.levels()
+        return EngineCheckpoint.gather(self.state[0], self.rows, self.logs, bid_prices, bid_sizes, ask_prices, ask_sizes)
+
+    def release(self) -> None:
+        """Give back what only this snapshot held. Reading it afterwards is a mistake."""
+        ladder.release(self.engine._ladder.pool, self.engine._ladder.blocks, self.epoch)

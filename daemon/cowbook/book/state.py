@@ -1,0 +1,197 @@
+"""Everything of a book, beside its levels and rows, that decides a later byte of output, and its settings and arrays.
+
+One record, so that a snapshot is one small copy and a checkpoint has every field by its name.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.event_batch import NONE
+from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW
+
+WAITING_LIMIT = 16_384
+"""Diffs kept while not synced, and tickers kept until their depth message comes."""
+
+REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
+"""Reasons of dead letters; a message of kind DEAD_LETTER has the reason's place in `flags`."""
+
+OUTCOMES = ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
+"""Outcomes of audits."""
+
+_COUNTERS = (
+    "messages",  # accepted ones
+    "gaps",
+    "missing_updates",  # over the gaps whose size is known
+    "stale",
+    "stale_snapshots",
+    "snapshots",  # applied
+    "diffs",  # applied
+    "trades",
+    "other_symbol",
+    "unused",
+    "crossed",
+    "locked",
+    "drifts",
+    *(f"dead_{reason}" for reason in REASONS),
+    *(f"audit_{outcome}" for outcome in OUTCOMES),
+)
+
+OPEN_ROW_COUNTS = (
+    "depth_messages",
+    "depth_levels",
+    "trade_rows",
+    "bbo_rows",
+    "book_rows",
+    "gap_rows",
+    "drift_rows",
+    "audit_rows",
+    "dead_rows",
+)
+"""Fields of the state that say how many of the open rows are valid, in the order of their arrays in Rows."""
+
+STATE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "last_id",  # update id of the last applied depth message
+            "is_first",  # that message was a depth snapshot
+            "synced",
+            "next_event",  # index that the next event gets
+            "newest",  # running maximum of accepted messages' event times
+            "last_time",  # event time of the last accepted message
+            "last_depth_time",  # event time of the last applied depth message
+            "cut_first",  # first event of the open cut
+            "grid_due",  # a depth message was applied since the last grid row
+            # The last bbo row, to see what differs from it.
+            "bbo_written",
+            "bbo_bid_price",
+            "bbo_bid_size",
+            "bbo_ask_price",
+            "bbo_ask_size",
+            "bbo_synced",
+            # A snapshot that waits for a time; its levels stand in Logs.snapshot_prices and snapshot_sizes.
+            "snapshot_waits",
+            "waiting_id",
+            "waiting_bid_count",
+            "waiting_ask_count",
+            # Ranges in use of the append-only logs.
+            "diff_start",
+            "diff_end",
+            "diff_level_end",
+            "ticker_start",
+            "ticker_end",
+            # Where a halt at a gap stands.
+            "gap_expected",
+            "gap_received",
+            *_COUNTERS,
+            *OPEN_ROW_COUNTS,
+        )
+    ]
+)
+
+SETTINGS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "halt_on_gap",
+            "with_depth",
+            "with_trades",
+            "with_bbo",
+            "with_book",
+            "book_levels",
+            "book_interval",  # ns
+            "part_events",
+            "part_interval",  # ns
+        )
+    ]
+)
+
+DIFF_ENTRY = np.dtype(
+    [
+        (name, np.int64)
+        for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")
+    ]
+)
+"""A buffered diff; its levels, bids first, stand in Logs.diff_prices and diff_sizes."""
+
+TICKER_ENTRY = np.dtype([(name, np.int64) for name in ("id", "bid_price", "bid_size", "ask_price", "ask_size")])
+
+
+class Batch(NamedTuple):
+    """The arrays of an EventBatch."""
+
+    messages: npt.NDArray[np.void]  # MESSAGE
+    prices: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+
+class Rows(NamedTuple):
+    """The open rows (cowbook.rows); how many are valid stands in the state."""
+
+    depth_messages: npt.NDArray[np.void]
+    depth_prices: npt.NDArray[np.int64]
+    depth_sizes: npt.NDArray[np.int64]
+    trades: npt.NDArray[np.void]
+    bbo: npt.NDArray[np.void]
+    book: npt.NDArray[np.void]
+    book_levels: npt.NDArray[np.int64]  # (rows, 4 * book_levels)
+    gaps: npt.NDArray[np.void]
+    drift: npt.NDArray[np.void]
+    audits: npt.NDArray[np.void]
+    dead: npt.NDArray[np.int64]  # event_index of each dead letter
+
+    @classmethod
+    def allocate(cls, capacity: dict[str, int], book_levels: int) -> Rows:
+        """Empty arrays with at least the given numbers of rows, by field name."""
+
+        def size(name: str) -> int:
+            return capacity.get(name, 64)
+
+        return cls(
+            np.empty(size("depth_messages"), DEPTH_MESSAGE),
+            np.empty(size("depth_prices"), np.int64),
+            np.empty(size("depth_sizes"), np.int64),
+            np.empty(size("trades"), TRADE_ROW),
+            np.empty(size("bbo"), BBO_ROW),
+            np.empty(size("book"), BOOK_ROW),
+            np.empty((size("book_levels"), 4 * book_levels), np.int64),
+            np.empty(size("gaps"), GAP_ROW),
+            np.empty(size("drift"), DRIFT_ROW),
+            np.empty(size("audits"), AUDIT_ROW),
+            np.empty(size("dead"), np.int64),
+        )
+
+
+class Logs(NamedTuple):
+    """What waits: append-only, so that a snapshot can refer to it. The valid ranges stand in the state."""
+
+    diffs: npt.NDArray[np.void]  # DIFF_ENTRY
+    diff_prices: npt.NDArray[np.int64]
+    diff_sizes: npt.NDArray[np.int64]
+    tickers: npt.NDArray[np.void]  # TICKER_ENTRY
+    snapshot_prices: npt.NDArray[np.int64]
+    snapshot_sizes: npt.NDArray[np.int64]
+
+    @classmethod
+    def allocate(cls, capacity: int = 64) -> Logs:
+        """Empty arrays."""
+        return cls(
+            np.empty(capacity, DIFF_ENTRY),
+            np.empty(capacity, np.int64),
+            np.empty(capacity, np.int64),
+            np.empty(capacity, TICKER_ENTRY),
+            np.empty(capacity, np.int64),
+            np.empty(capacity, np.int64),
+        )
+
+
+def new_state() -> npt.NDArray[np.void]:
+    """The state before any message, shape (1,)."""
+    state = np.zeros(1, STATE)
+    for name in ("last_id", "newest", "last_time", "last_depth_time"):
+        state[name] = NONE
+    return state

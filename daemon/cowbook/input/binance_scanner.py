@@ -1,0 +1,563 @@
+"""The fast scanner for Binance's records: exactly the grammar that it can prove, at about a nanosecond a byte.
+
+What it does not recognise, it leaves to the reference decoder, which alone decides what is wrong with a record. A record
+that it does recognise yields the same message as there (docs/rules.md, section 1); property tests hold the two equal.
+
+Bounds: every loop tests its position against `end`, and what is read between two tests is less than `PADDING` bytes. Bytes
+behind `end` may be stale: a record only counts when its newline stands before `end`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cowbook.bits import kernel, load64, trailing_zeros
+from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
+from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
+
+PADDING = 256
+"""Bytes that a buffer must have behind `end`."""
+
+# Why the scanner returns.
+END = 0  # no whole record is left
+STRANGE = 1  # the record at the returned position is for the reference decoder
+MESSAGES_FULL = 2
+LEVELS_FULL = 3
+
+# Places in `counts`.
+MESSAGE_COUNT = 0
+LEVEL_COUNT = 1
+OTHER_SYMBOL_SEEN = 2  # whether a person was already told of another symbol
+COUNTS = 3
+
+# Places in `limits`.
+PRICE_DECIMALS = 0
+SIZE_DECIMALS = 1
+MAX_LINE_BYTES = 2
+LIMITS = 3
+
+SCRATCH_WORDS = 64
+
+FAILED = -1
+_MAX_FIXED = 10**18 - 1
+_POWERS = 10 ** np.arange(19, dtype=np.int64)
+_ZEROS = 0x3030303030303030
+_TO_HIGH_BIT = 0x7676767676767676  # lifts bytes above 9 over 0x7F
+_HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
+
+_QUOTE = ord('"')
+_COMMA = ord(",")
+_COLON = ord(":")
+_DOT = ord(".")
+_SPACE = ord(" ")
+_OPEN = ord("{")
+_CLOSE = ord("}")
+_BRACKET = ord("[")
+_BRACKET_END = ord("]")
+_BACKSLASH = ord("\\")
+_NEWLINE = ord("\n")
+_RETURN = ord("\r")
+_ZERO = ord("0")
+_NINE = ord("9")
+_T = ord("t")
+_F = ord("f")
+
+
+def _word(text: bytes) -> int:
+    """Up to 8 characters as `load64` reads them."""
+    return int.from_bytes(text.ljust(8, b"\0"), "little", signed=True)
+
+
+_WORD_2 = (1 << 16) - 1
+_WORD_3 = (1 << 24) - 1
+_WORD_4 = (1 << 32) - 1
+_WORD_5 = (1 << 40) - 1
+_WORD_6 = (1 << 48) - 1
+_WORD_7 = (1 << 56) - 1
+_STREAM_1, _STREAM_2 = _word(b'{"stream'), _word(b'":"')
+_DATA = _word(b',"data":')
+_LEVEL_START = _word(b'["')
+_LEVEL_MIDDLE = _word(b'","')
+_LEVEL_END = _word(b'"]')
+_TRUE, _FALSE = _word(b"true"), _word(b"alse")
+_KIND_DEPTH_1, _KIND_DEPTH_2 = _word(b"depthUpd"), _word(b'ate"')
+_KIND_TRADE = _word(b'trade"')
+_KIND_AGG_1, _KIND_AGG_2 = _word(b"aggTrade"), _word(b'"')
+_KIND_TICKER_1, _KIND_TICKER_2 = _word(b"bookTick"), _word(b'er"')
+_KEY_PU, _KEY_PS = _word(b'"pu":'), _word(b'"ps":')
+_KEY_BIDS, _KEY_ASKS = _word(b'"bids":'), _word(b'"asks":')
+_KEY_ID_1, _KEY_ID_2 = _word(b'"lastUpd'), _word(b'ateId":')
+
+
+def _bit(key: str) -> int:
+    return 1 << (ord(key) - 64)
+
+
+# Keys are letters: key `c` has bit and place `ord(c) - 64`. Longer keys take places that no letter has.
+_PLACE_PU = 60
+_PLACE_ID = 61
+_PLACE_PS = 62
+_PLACE_BIDS = 27
+_PLACE_ASKS = 28
+_BIT_PU, _BIT_ID = 1 << _PLACE_PU, 1 << _PLACE_ID
+_E_LOWER, _E, _T_UPPER, _S = ord("e") - 64, ord("E") - 64, ord("T") - 64, ord("s") - 64
+_U_UPPER, _U, _B_UPPER, _B, _A_UPPER, _A = (ord(c) - 64 for c in "UuBbAa")
+_TRADE_ID, _P, _Q, _M = (ord(c) - 64 for c in "tpqm")
+_BIT_E_LOWER, _BIT_E, _BIT_T, _BIT_S = _bit("e"), _bit("E"), _bit("T"), _bit("s")
+_DIFF_INTS = _bit("U") | _bit("u") | _bit("E")
+_DIFF_ARRAYS = _bit("b") | _bit("a")
+_SNAPSHOT_ARRAYS = 1 << _PLACE_BIDS | 1 << _PLACE_ASKS
+_TICKER_STRINGS = _bit("b") | _bit("B") | _bit("a") | _bit("A")
+_TRADE_STRINGS = _bit("p") | _bit("q")
+
+
+@kernel
+def _digits(buffer, position):
+    """(value, position after them) of the up to 18 decimal digits at `position`; more are FAILED, none is no progress."""
+    value = 0
+    start = position
+    while True:
+        word = load64(buffer, position) ^ _ZEROS
+        other = ((word + _TO_HIGH_BIT) | word) & _HIGH_BITS
+        count = 8 if other == 0 else trailing_zeros(other) >> 3
+        if position + count - start > 18:
+            return 0, FAILED
+        if count == 0:
+            return value, position
+        word <<= 64 - 8 * count
+        word = (word * 2561) >> 8
+        word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
+        word = ((word & 0x0000FFFF0000FFFF) * 42949672960001) >> 32
+        value = value * _POWERS[count] + word
+        position += count
+        if count < 8:
+            return value, position
+
+
+@kernel
+def _numeral(buffer, position, decimals):
+    """(fixed-point value, position after it) of `[0-9]+(\\.[0-9]+)?`; FAILED when it is none or does not fit."""
+    whole, after = _digits(buffer, position)
+    if after <= position or whole > _MAX_FIXED // _POWERS[decimals]:
+        return 0, FAILED
+    value = whole * _POWERS[decimals]
+    if buffer[after] != _DOT:
+        return value, after
+    position = after + 1
+    fraction, after = _digits(buffer, position)
+    if after <= position:
+        return 0, FAILED
+    surplus = after - position - decimals
+    if surplus <= 0:
+        return value + fraction * _POWERS[-surplus], after
+    if fraction % _POWERS[surplus] != 0:
+        return 0, FAILED
+    return value + fraction // _POWERS[surplus], after
+
+
+@kernel
+def _integer(buffer, position):
+    """(value, position after it) of a JSON integer without sign of at most 18 digits, followed by `,` or `}`."""
+    value, after = _digits(buffer, position)
+    if after <= position:
+        return 0, FAILED
+    if buffer[position] == _ZERO and after > position + 1:
+        return 0, FAILED
+    if buffer[after] != _COMMA and buffer[after] != _CLOSE:
+        return 0, FAILED
+    return value, after
+
+
+@kernel
+def _string_end(buffer, position, end):
+    """Position of the quote that ends the string whose first character is at `position`; FAILED unless plain ASCII."""
+    while position < end:
+        byte = buffer[position]
+        if byte == _QUOTE:
+            return position
+        if byte < _SPACE or byte == _BACKSLASH or byte > 126:
+            return FAILED
+        position += 1
+    return FAILED
+
+
+@kernel
+def _nanoseconds(value):
+    """A time of s, ms, µs or ns, told apart by magnitude, in ns; FAILED when that does not fit."""
+    if value < 10**11:
+        factor = 10**9
+    elif value < 10**14:
+        factor = 10**6
+    elif value < 10**17:
+        factor = 10**3
+    else:
+        factor = 1
+    return value * factor if value <= (2**63 - 1) // factor else FAILED
+
+
+@kernel
+def _receive_time(buffer, position):
+    """(ns or NONE, position of the object) of a record: the prefix is `<integer>[.<fraction>][:] `."""
+    if buffer[position] == _OPEN:
+        return NONE, position
+    whole, after = _digits(buffer, position)
+    if after == FAILED:  # 19 digits: nanoseconds of today
+        value = 0
+        for after in range(position, position + 19):
+            if buffer[after] < _ZERO or buffer[after] > _NINE:
+                return NONE, FAILED
+            if value > (2**63 - 10) // 10:
+                return NONE, FAILED
+            value = value * 10 + (buffer[after] - _ZERO)
+        whole = value
+        after = position + 19
+    if after == position:
+        return NONE, FAILED
+    time = _nanoseconds(whole)
+    if buffer[after] == _DOT:
+        fraction, fraction_after = _digits(buffer, after + 1)
+        count = fraction_after - after - 1
+        if whole >= 9 * 10**9 or fraction_after == FAILED or count == 0:
+            return NONE, FAILED
+        time = whole * 10**9 + (fraction * _POWERS[9 - count] if count <= 9 else fraction // _POWERS[count - 9])
+        after = fraction_after
+    if buffer[after] == _COLON:
+        after += 1
+    if time == FAILED or buffer[after] != _SPACE or buffer[after + 1] != _OPEN:
+        return NONE, FAILED
+    return time, after + 1
+
+
+@kernel
+def _levels(buffer, position, end, limits, prices, sizes, first):
+    """Read `[["price","size"],...]`: (position after it, number of levels).
+
+    The position is FAILED when it is something else; the number is -1 when the arrays are full.
+    """
+    price_decimals = limits[PRICE_DECIMALS]
+    size_decimals = limits[SIZE_DECIMALS]
+    count = first
+    position += 1
+    if buffer[position] == _BRACKET_END:
+        return position + 1, 0
+    while position < end:
+        if load64(buffer, position) & _WORD_2 != _LEVEL_START:
+            return FAILED, 0
+        price, position = _numeral(buffer, position + 2, price_decimals)
+        if position == FAILED or load64(buffer, position) & _WORD_3 != _LEVEL_MIDDLE:
+            return FAILED, 0
+        size, position = _numeral(buffer, position + 3, size_decimals)
+        if position == FAILED or load64(buffer, position) & _WORD_2 != _LEVEL_END:
+            return FAILED, 0
+        if count == prices.size:
+            return FAILED, -1
+        prices[count] = price
+        sizes[count] = size
+        count += 1
+        position += 3
+        byte = buffer[position - 1]
+        if byte == _BRACKET_END:
+            return position, count - first
+        if byte != _COMMA:
+            return FAILED, 0
+    return FAILED, 0
+
+
+@kernel
+def _key(buffer, position):
+    """(place, position of the value) of the key at `position`; FAILED for keys that Binance's records do not have."""
+    word = load64(buffer, position)
+    if word & 0xFFFF00FF == 0x3A220022:  # "?":
+        place = ((word >> 8) & 0xFF) - 64
+        if 0 < place < 27 or 32 < place < 59:
+            return place, position + 4
+        return FAILED, position
+    if word & _WORD_5 == _KEY_PU:
+        return _PLACE_PU, position + 5
+    if word & _WORD_5 == _KEY_PS:
+        return _PLACE_PS, position + 5
+    if word & _WORD_7 == _KEY_BIDS:
+        return _PLACE_BIDS, position + 7
+    if word & _WORD_7 == _KEY_ASKS:
+        return _PLACE_ASKS, position + 7
+    if word == _KEY_ID_1 and load64(buffer, position + 8) & _WORD_7 == _KEY_ID_2:
+        return _PLACE_ID, position + 15
+    return FAILED, position
+
+
+@kernel
+def _object(buffer, position, end, limits, message, prices, sizes, first_level, values):
+    """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
+
+    `values[place]` is the integer, the position of the string's first character, or the boolean. Levels go behind
+    `first_level`, their places into `message`. The position is FAILED when the object is not of the known grammar, the number
+    of levels is -1 when the arrays are full.
+    """
+    integers = 0
+    strings = 0
+    booleans = 0
+    arrays = 0
+    level_count = 0
+    while position < end:
+        place, value_at = _key(buffer, position + 1)
+        if place == FAILED:
+            break
+        bit = 1 << place
+        if (integers | strings | booleans | arrays) & bit != 0:
+            break  # twice the same key
+        byte = buffer[value_at]
+        if byte == _QUOTE:
+            strings |= bit
+            values[place] = value_at + 1
+            position = _string_end(buffer, value_at + 1, end) + 1
+            if position == FAILED + 1:
+                break
+        elif byte == _BRACKET:
+            is_bids = place == _B or place == _PLACE_BIDS
+            if not is_bids and place != _A and place != _PLACE_ASKS:
+                break
+            if arrays & (_DIFF_ARRAYS if bit & _SNAPSHOT_ARRAYS else _SNAPSHOT_ARRAYS) != 0:
+                break  # levels under both spellings
+            arrays |= bit
+            start = first_level + level_count
+            position, count = _levels(buffer, value_at, end, limits, prices, sizes, start)
+            if position == FAILED:
+                return FAILED, 0, 0, 0, 0, min(count, 0)
+            if is_bids:
+                message.bid_start = start
+                message.bid_count = count
+            else:
+                message.ask_start = start
+                message.ask_count = count
+            level_count += count
+        elif byte == _T and load64(buffer, value_at) & _WORD_4 == _TRUE:
+            booleans |= bit
+            values[place] = 1
+            position = value_at + 4
+        elif byte == _F and load64(buffer, value_at + 1) & _WORD_4 == _FALSE:
+            booleans |= bit
+            values[place] = 0
+            position = value_at + 5
+        else:
+            integers |= bit
+            values[place], position = _integer(buffer, value_at)
+            if position == FAILED:
+                break
+        if buffer[position] == _CLOSE:
+            return position + 1, integers, strings, booleans, arrays, level_count
+        if buffer[position] != _COMMA:
+            break
+    return FAILED, 0, 0, 0, 0, 0
+
+
+@kernel
+def _is_symbol(buffer, position, symbol):
+    """Whether the string at `position` is the symbol."""
+    for offset in range(symbol.size):
+        if buffer[position + offset] != symbol[offset]:
+            return False
+    return buffer[position + symbol.size] == _QUOTE
+
+
+@kernel
+def _quote_level(buffer, limits, values, price_place, size_place, prices, sizes, level):
+    """Store price and size that stand in two strings as a level; whether they are numerals that fit."""
+    price, price_end = _numeral(buffer, values[price_place], limits[PRICE_DECIMALS])
+    size, size_end = _numeral(buffer, values[size_place], limits[SIZE_DECIMALS])
+    if price_end == FAILED or size_end == FAILED or buffer[price_end] != _QUOTE or buffer[size_end] != _QUOTE:
+        return False
+    prices[level] = price
+    sizes[level] = size
+    return True
+
+
+@kernel
+def _event_time(message, integers, strings, booleans, arrays, values):
+    """Set the event time, T before E; whether both are times where they are there."""
+    message.ts_event = NONE
+    if integers & _BIT_E != 0:
+        message.ts_event = _nanoseconds(values[_E])
+        if message.ts_event == FAILED:
+            return False
+    if integers & _BIT_T != 0:
+        message.ts_event = _nanoseconds(values[_T_UPPER])
+    return message.ts_event != FAILED and (strings | booleans | arrays) & (_BIT_E | _BIT_T) == 0
+
+
+@kernel
+def _event_kind(buffer, position):
+    """Kind and flags of a record by its `"e"`: (kind, is_aggregate), (FAILED, 0) for others."""
+    word = load64(buffer, position)
+    if word == _KIND_DEPTH_1 and load64(buffer, position + 8) & _WORD_4 == _KIND_DEPTH_2:
+        return DIFF, 0
+    if word & _WORD_6 == _KIND_TRADE:
+        return TRADE, 0
+    if word == _KIND_AGG_1 and buffer[position + 8] == _QUOTE:
+        return TRADE, IS_AGGREGATE
+    if word == _KIND_TICKER_1 and load64(buffer, position + 8) & _WORD_3 == _KIND_TICKER_2:
+        return TICKER, 0
+    return FAILED, 0
+
+
+@kernel
+def _fill_diff(message, integers, strings, booleans, arrays, values):
+    if integers & _DIFF_INTS != _DIFF_INTS or arrays & _DIFF_ARRAYS != _DIFF_ARRAYS:
+        return False
+    if (strings | booleans) & _BIT_PU != 0:
+        return False
+    message.first_id = values[_U_UPPER]
+    message.last_id = values[_U]
+    message.rule = BINANCE_FUTURES if integers & _BIT_PU else BINANCE_SPOT
+    message.prev_id = values[_PLACE_PU] if integers & _BIT_PU else NONE
+    return True
+
+
+@kernel
+def _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, level, aggregate):
+    id_place = _A if aggregate else _TRADE_ID
+    if integers & (1 << id_place) == 0 or integers & _BIT_E == 0:
+        return False
+    if strings & _TRADE_STRINGS != _TRADE_STRINGS or booleans & (1 << _M) == 0:
+        return False
+    message.last_id = values[id_place]
+    message.flags = aggregate | (SELL_AGGRESSOR if values[_M] else 0)
+    message.bid_start = level
+    message.bid_count = 1
+    return _quote_level(buffer, limits, values, _P, _Q, prices, sizes, level)
+
+
+@kernel
+def _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, level):
+    if integers & (1 << _U) == 0 or strings & _TICKER_STRINGS != _TICKER_STRINGS:
+        return False
+    message.last_id = values[_U]
+    message.bid_start = level
+    message.bid_count = 1
+    message.ask_start = level + 1
+    message.ask_count = 1
+    return _quote_level(buffer, limits, values, _B, _B_UPPER, prices, sizes, level) and _quote_level(
+        buffer, limits, values, _A, _A_UPPER, prices, sizes, level + 1
+    )
+
+
+@kernel
+def _record(buffer, position, end, limits, symbol, message, prices, sizes, first_level, values):
+    """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
+
+    The position is FAILED for what the scanner does not know; levels used is -1 when the arrays may be too small.
+    """
+    ts_recv, position = _receive_time(buffer, position)
+    if position == FAILED:
+        return FAILED, 0, False
+    wrapped = load64(buffer, position) == _STREAM_1
+    if wrapped:
+        if load64(buffer, position + 8) & _WORD_3 != _STREAM_2:
+            return FAILED, 0, False
+        position = _string_end(buffer, position + 11, end)
+        if position == FAILED or load64(buffer, position + 1) != _DATA:
+            return FAILED, 0, False
+        position += 9
+    if buffer[position] != _OPEN:
+        return FAILED, 0, False
+    message.bid_count = 0
+    message.ask_count = 0
+    position, integers, strings, booleans, arrays, level_count = _object(
+        buffer, position, end, limits, message, prices, sizes, first_level, values
+    )
+    if position == FAILED:
+        return FAILED, level_count, False
+    if wrapped:
+        if buffer[position] != _CLOSE:
+            return FAILED, 0, False
+        position += 1
+    if first_level + 2 > prices.size:
+        return FAILED, -1, False
+    message.ts_recv = ts_recv
+    message.flags = 0
+    if strings & _BIT_E_LOWER != 0:
+        kind, aggregate = _event_kind(buffer, values[_E_LOWER])
+    elif integers & _BIT_ID != 0 and not wrapped and strings == 0:
+        kind, aggregate = SNAPSHOT, 0
+    else:
+        kind, aggregate = TICKER, 0
+    if (integers | booleans | arrays) & _BIT_E_LOWER != 0:
+        return FAILED, 0, False
+    if kind != SNAPSHOT:
+        if strings & _BIT_S == 0:
+            return FAILED, 0, False
+        if kind != FAILED and not _is_symbol(buffer, values[_S], symbol):
+            # An object that only looks like a ticker may be of no known kind.
+            message.kind = OTHER_SYMBOL
+            is_known = strings & _BIT_E_LOWER != 0 or _fill_ticker(
+                buffer, limits, message, integers, strings, values, prices, sizes, first_level
+            )
+            return position if is_known else FAILED, 0, False
+    message.kind = kind
+    known = False
+    if kind == TICKER:
+        message.ts_event = NONE
+        known = _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, first_level)
+        return position if known else FAILED, 2, True
+    if not _event_time(message, integers, strings, booleans, arrays, values):
+        return FAILED, 0, False
+    if kind == DIFF:
+        known = _fill_diff(message, integers, strings, booleans, arrays, values)
+    elif kind == TRADE:
+        level_count = 1
+        known = _fill_trade(
+            buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate
+        )
+    elif kind == SNAPSHOT:
+        message.last_id = values[_PLACE_ID]
+        known = arrays == _SNAPSHOT_ARRAYS and integers & ~(_BIT_ID | _BIT_E | _BIT_T) == 0
+    return position if known else FAILED, level_count, True
+
+
+@kernel
+def scan(buffer, start, end, file_offset, limits, symbol, messages, prices, sizes, counts, values):
+    """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+
+    `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
+    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS and SCRATCH_WORDS places. The first record of another
+    symbol is left to the reference decoder, so that a person can be told its name.
+    """
+    position = start
+    while position < end:
+        if buffer[position] == _NEWLINE:
+            position += 1
+            continue
+        if counts[MESSAGE_COUNT] == messages.size:
+            return MESSAGES_FULL, position
+        message = messages[counts[MESSAGE_COUNT]]
+        after, level_count, is_own = _record(
+            buffer, position, end, limits, symbol, message, prices, sizes, counts[LEVEL_COUNT], values
+        )
+        if level_count < 0:
+            return LEVELS_FULL, position
+        newline = after + 1 if after != FAILED and buffer[after] == _RETURN else after
+        is_strange = after == FAILED or buffer[newline] != _NEWLINE or after - position > limits[MAX_LINE_BYTES]
+        if is_strange or (not is_own and counts[OTHER_SYMBOL_SEEN] == 0):
+            return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
+        if newline >= end:
+            return END, position
+        position = newline + 1
+        message.end_offset = file_offset + position
+        counts[MESSAGE_COUNT] += 1
+        counts[LEVEL_COUNT] += level_count
+    return END, position
+
+
+@kernel
+def find_newline(buffer, start, end):
+    """Index of the first newline in `buffer[start:end]`, FAILED without one."""
+    newlines = 0x0A0A0A0A0A0A0A0A
+    position = start
+    while position < end:
+        word = load64(buffer, position) ^ newlines
+        # A byte is zero where it was a newline; only the lowest flag is exact, and only that is used.
+        zero = (word - 0x0101010101010101) & ~word & _HIGH_BITS
+        if zero != 0:
+            position += trailing_zeros(zero) >> 3
+            return position if position < end else FAILED
+        position += 8
+    return FAILED
