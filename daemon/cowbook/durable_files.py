@@ -1,0 +1,81 @@
+"""Durable file operations, the only ones through which results reach the disk; tests put a recording file system in their place.
+
+What counts after a power cut is what was fsynced: a file's bytes by the descriptor that wrote them, its name by its directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from cowbook.errors import OutputError
+
+PUBLIC_FILE = 0o666
+PUBLIC_DIRECTORY = 0o777
+
+
+class DurableFiles:
+    """Operations of the real file system. Each raises OSError, and has no effect that counts until it is synced."""
+
+    def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
+        """Write and fsync a file that does not exist yet; `mode` is subject to the umask."""
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Move within a file system, replacing what has the target's name."""
+        os.rename(source, target)
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+        os.unlink(path)
+
+    def remove_directory(self, path: Path) -> None:
+        """Remove an empty directory."""
+        os.rmdir(path)
+
+    def make_directory(self, path: Path, mode: int) -> bool:
+        """Make a directory; False if it exists already."""
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            return False
+        return True
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the names in a directory durable."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_directories(self, path: Path, mode: int) -> None:
+        """Make a directory and its missing ancestors, each made durable in the one above it."""
+        missing = []
+        while not path.is_dir():
+            missing.append(path)
+            path = path.parent
+        for directory in reversed(missing):
+            if self.make_directory(directory, mode):
+                self.sync_directory(directory.parent)
+
+
+def output_error(action: str, path: Path, error: OSError) -> OutputError:
+    """What went wrong with an output path, and what to do."""
+    hint = {
+        errno.ENOSPC: "free some space",
+        errno.EACCES: "give this user the right to write there",
+        errno.EPERM: "give this user the right to write there",
+        errno.EROFS: "the file system is read-only",
+    }.get(error.errno or 0, "look at the file system")
+    return OutputError(f"cannot {action} {path}: {error.strerror}; {hint}")

@@ -1,0 +1,23 @@
+"""Spreading depth messages over their levels: columns of the `depth` stream."""
+
+from __future__ import annotations
+
+from cowbook.bits import kernel
+
+
+@kernel
+def spread(messages, event_index, ts_event, ts_recv, update_id, side, is_snapshot, synced):
+    """Fill one value a level from DEPTH_MESSAGE records; the arrays have the number of levels of all messages."""
+    for place in range(messages.size):
+        message = messages[place]
+        start = message.level_start
+        middle = start + message.bid_count
+        end = middle + message.ask_count
+        for level in range(start, end):
+            event_index[level] = message.event_index + (level - start)
+            ts_event[level] = message.ts_event
+            ts_recv[level] = message.ts_recv
+            update_id[level] = message.update_id
+            side[level] = level >= middle
+            is_snapshot[level] = message.is_snapshot
+            synced[level] = message.synced
