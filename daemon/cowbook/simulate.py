@@ -1,36 +1,26 @@
-"""A realistic capture of a venue that does not exist, in Binance's raw format as collectors write it.
+"""A realistic capture of a venue that does not exist, written to a file.
 
-The simulated venue keeps its whole book, so that every snapshot and every ticker in the capture is exactly right for its
-update id. A correct reconstruction therefore finds no drift and no failing audit while no gap is open. For that the
-venue never lets a level matter of which the capture has not spoken: one that stood beyond the last snapshot's 1,000
-levels and did not change since is resized before it becomes the best one or part of the next snapshot.
+Here stands what a capture holds and lacks, and how it gets to its file; `simulated_venue` makes the messages.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import IO, Literal
+from typing import IO, cast
 
 import zstandard
 from isal import igzip
 
-START_NS = 1_723_161_240_000_000_000  # 2024-08-08T23:54:00Z: a date changes six minutes later
-INTERVAL_NS = 100_000_000
+from cowbook.simulated_venue import STYLES, SimulatedVenue, SnapshotPlan
+
 SNAPSHOT_EVERY = 6_000  # diffs: ten minutes
-SNAPSHOT_LEVELS = 1_000  # a side
 DIFFS_PER_GAP = 24  # at least: a gap, the snapshot after it and some quiet need room
 WRITE_BYTES = 1 << 20
-
-_FIRST_FAIR_TICK = 6_183_763
-_MAX_OFFSET = 500_000  # ticks: nothing is quoted further from the best price
-_RECENT = 4_096  # prices a side that later changes come back to
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +56,22 @@ def write_capture(
             f"give at least {DIFFS_PER_GAP} messages for each gap"
         )
     path = Path(path)
-    simulation = _Simulation(symbol, Random(seed), futures)
-    plan = _make_plan(messages, gaps, simulation.random)
+    venue = SimulatedVenue(symbol, Random(seed), futures)
+    plan = _make_plan(messages, gaps, venue.random)
     with _replacing(path) as file:
         pending: list[str] = []
         pending_bytes = 0
         for index in range(plan.diffs):
-            lines = simulation.next_interval(index in plan.dropped, plan.snapshots.get(index))
+            lines = venue.next_interval(index in plan.dropped, plan.snapshots.get(index))
             pending += lines
             pending_bytes += sum(map(len, lines))
             if pending_bytes >= WRITE_BYTES:
                 file.write("".join(pending).encode())
                 pending.clear()
                 pending_bytes = 0
-        pending += simulation.late_snapshots()
+        pending += venue.late_snapshots()
         file.write("".join(pending).encode())
-    counts = simulation.counts
+    counts = venue.counts
     return SimulationSummary(
         path, messages, counts.events, counts.trades, counts.snapshots, counts.tickers, gaps, path.stat().st_size
     )
@@ -95,8 +85,10 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as raw:
             if path.suffix == ".gz":
                 # Name and time in the header would make the bytes differ from run to run.
-                with igzip.IGzipFile(filename="", mode="wb", compresslevel=2, fileobj=raw, mtime=0) as packed:
-                    yield packed
+                with igzip.IGzipFile(  # type: ignore[no-untyped-call]
+                    filename="", mode="wb", compresslevel=2, fileobj=raw, mtime=0
+                ) as packed:
+                    yield cast(IO[bytes], packed)
             elif path.suffix == ".zst":
                 with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as packed:
                     yield packed
@@ -108,31 +100,19 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _SnapshotPlan:
-    """A depth snapshot that is taken during one interval.
-
-    `exact`: taken at its end, id = the diff's u, right after it. `ahead`: taken within, written before the diff.
-    `late`: taken within, written `delay` intervals later, after that interval's diff.
-    """
-
-    style: Literal["exact", "ahead", "late"]
-    delay: int = 0
-
-
 @dataclass(slots=True)
 class _Plan:
     """Which intervals lose their diff and which have a snapshot."""
 
     diffs: int  # lost ones included
     dropped: set[int] = field(default_factory=set)
-    snapshots: dict[int, _SnapshotPlan] = field(default_factory=dict)
+    snapshots: dict[int, SnapshotPlan] = field(default_factory=dict)
 
 
 def _make_plan(messages: int, gaps: int, random: Random) -> _Plan:
     """Spread gaps and snapshots; a gap and its snapshot have their stretch of the capture for themselves."""
     first = min(2, messages - 1)
-    plan = _Plan(messages, snapshots={first: _SnapshotPlan("late", delay=2)})
+    plan = _Plan(messages, snapshots={first: SnapshotPlan("late", delay=2)})
     quiet_from = first + 4
     kept = quiet_from
     for gap in range(gaps):
@@ -141,9 +121,9 @@ def _make_plan(messages: int, gaps: int, random: Random) -> _Plan:
         lost = random.randint(1, 3)
         start = quiet_from + position + len(plan.dropped)
         plan.dropped.update(range(start, start + lost))
-        style = random.choice(("exact", "ahead", "late"))
+        style = random.choice(STYLES)
         taken = start + lost + 1 + random.randrange(min(30, stretch // 3))
-        plan.snapshots[taken] = _SnapshotPlan(style, delay=random.randint(1, 3) if style == "late" else 0)
+        plan.snapshots[taken] = SnapshotPlan(style, delay=random.randint(1, 3) if style == "late" else 0)
         _add_regular_snapshots(plan, kept, start)
         kept = taken + 4
     plan.diffs = messages + len(plan.dropped)
@@ -154,303 +134,4 @@ def _make_plan(messages: int, gaps: int, random: Random) -> _Plan:
 def _add_regular_snapshots(plan: _Plan, start: int, stop: int) -> None:
     """One exact snapshot at every multiple of `SNAPSHOT_EVERY` in a stretch without gaps."""
     for index in range(-(-start // SNAPSHOT_EVERY) * SNAPSHOT_EVERY, stop, SNAPSHOT_EVERY):
-        plan.snapshots[index] = _SnapshotPlan("exact")
-
-
-class _Side:
-    """One side of the venue's book. Prices in ticks of 0.01, sizes in lots."""
-
-    __slots__ = ("heap", "known", "recent", "sign", "sizes", "touched")
-
-    def __init__(self, sign: int) -> None:
-        self.sign = sign  # -1 for bids, whose best is the highest, 1 for asks
-        self.sizes: dict[int, int] = {}
-        self.heap: list[int] = []  # sign * price; may hold prices that are gone
-        self.known: set[int] = set()  # prices of which the capture spoke since the last snapshot, or in it
-        self.touched: dict[int, int] = {}  # what the next diff says
-        self.recent: list[int] = []
-
-    def put(self, price: int, size: int) -> None:
-        """Set a level; size 0 removes it, if it is there."""
-        if size == 0:
-            self.sizes.pop(price, None)
-        else:
-            if price not in self.sizes:
-                heapq.heappush(self.heap, self.sign * price)
-            self.sizes[price] = size
-        self.touched[price] = size
-        self.known.add(price)
-
-    def best(self) -> int:
-        """The best price; the side is never empty."""
-        heap, sizes, sign = self.heap, self.sizes, self.sign
-        while sign * heap[0] not in sizes:
-            heapq.heappop(heap)
-        return sign * heap[0]
-
-    def top(self) -> list[tuple[int, int]]:
-        """The levels that a snapshot shows, best first."""
-        prices = sorted(self.sizes, reverse=self.sign < 0)[:SNAPSHOT_LEVELS]
-        return [(price, self.sizes[price]) for price in prices]
-
-
-@dataclass(slots=True)
-class _Counts:
-    events: int = 0
-    trades: int = 0
-    snapshots: int = 0
-    tickers: int = 0
-
-
-class _PriceTexts(dict[int, str]):
-    """Price in ticks -> its numeral, formatted once."""
-
-    def __init__(self, zeros: str) -> None:
-        super().__init__()
-        self.zeros = zeros
-
-    def __missing__(self, price: int) -> str:
-        text = self[price] = f"{price // 100}.{price % 100:02d}{self.zeros}"
-        return text
-
-
-class _Simulation:
-    """The venue, and the collector that writes down what it sends.
-
-    All bids stand at or below the fair tick, all asks above it, so the book is never crossed.
-    """
-
-    def __init__(self, symbol: str, random: Random, futures: bool) -> None:
-        self.symbol = symbol
-        self.stream = symbol.lower()
-        self.random = random
-        self.futures = futures
-        self.counts = _Counts()
-        self.fair = _FIRST_FAIR_TICK
-        self.bids = _Side(-1)
-        self.asks = _Side(1)
-        self.update_id = 5_123_107_832_006 if futures else 50_093_239_188
-        self.previous_diff_id = self.update_id
-        self.first_id = 0  # of the interval's changes; 0 = none yet
-        self.trade_id = 3_735_683_258
-        self.now = START_NS  # the venue's clock
-        self.received = START_NS
-        self.intervals = 0
-        self.lines: list[str] = []
-        self.late: list[tuple[int, str]] = []  # interval in which it arrives, snapshot
-        self.price_texts = _PriceTexts("" if futures else "000000")
-        self.size_zeros = "" if futures else "000"
-        self.last_ticker = (0, 0, 0, 0)
-        for side in (self.bids, self.asks):
-            self._fill(side)
-
-    def _fill(self, side: _Side) -> None:
-        """The book before the capture: dense near the best price, one price of two up to 3,000.00 away."""
-        nearest = self.fair + (side.sign > 0)
-        for offsets, occupied in ((range(100), 0.6), (range(100, 1_000, 10), 0.7), (range(1_000, 300_000, 100), 0.5)):
-            for offset in offsets:
-                if offset == 0 or self.random.random() < occupied:
-                    side.put(_on_grid(nearest + side.sign * offset, offset, side.sign), self._new_size(offset))
-        side.touched.clear()
-
-    def next_interval(self, lost: bool, snapshot: _SnapshotPlan | None) -> list[str]:
-        """The lines of the next 100 ms; with `lost` without their diff."""
-        self.lines = []
-        end = START_NS + (self.intervals + 1) * INTERVAL_NS
-        self.first_id = 0
-        changes = 2 + int(min(500.0, math.exp(self.random.gauss(3.28, 0.65))))
-        for change in range(changes):
-            # The last 2 ms are left to the diff itself, which is made after everything that it tells.
-            self.now = end - INTERVAL_NS + (INTERVAL_NS - 2_000_000) * change // changes
-            if change == changes // 2 and snapshot is not None and snapshot.style != "exact":
-                self._take_snapshot(snapshot)
-            self._ordinary_change()
-        if self.random.random() < 0.12:
-            self._move(int(self.random.expovariate(1 / 150)) + 1)
-        self._close_spread()
-        if snapshot is not None and snapshot.style == "exact":
-            self._tell_unknown_levels()
-        if self.random.random() < 0.35:
-            side = self.bids if self.random.random() < 0.5 else self.asks
-            self._change(side, side.best(), self._new_size(0))
-        self.now = end
-        self._end_diff(lost)
-        if snapshot is not None and snapshot.style == "exact":
-            self._take_snapshot(snapshot)
-        while self.late and self.late[0][0] <= self.intervals:
-            self._receive(self.late.pop(0)[1])
-        self.intervals += 1
-        return self.lines
-
-    def late_snapshots(self) -> list[str]:
-        """The lines of snapshots that were still under way when the capture ends."""
-        self.lines = []
-        for _, text in self.late:
-            self._receive(text)
-        self.late.clear()
-        return self.lines
-
-    def _ordinary_change(self) -> None:
-        """A trade, or an order placed, changed or withdrawn, most often near the best price."""
-        random = self.random.random
-        side = self.bids if random() < 0.5 else self.asks
-        kind = random()
-        if kind < 0.03:
-            self._trade(side)
-            return
-        nearest = self.fair + (side.sign > 0)
-        recent = side.recent
-        price = recent[int(random() * len(recent))] if kind < 0.45 and recent else 0
-        offset = (price - nearest) * side.sign
-        if price == 0 or not 0 <= offset <= _MAX_OFFSET:
-            offset = min(_MAX_OFFSET, int(15 * (random() ** -1.43 - 1)))  # Pareto: 5 % beyond 1,000 ticks
-            price = _on_grid(nearest + side.sign * offset, offset, side.sign)
-            if len(recent) < _RECENT:
-                recent.append(price)
-            else:
-                recent[int(random() * _RECENT)] = price
-        if price in side.sizes:
-            size = 0 if random() < 0.5 else self._new_size(offset)
-        else:
-            # One in seven came and went within the interval: the removal of a level that nobody knows.
-            size = 0 if random() < 0.14 else self._new_size(offset)
-        self._change(side, price, size)
-
-    def _new_size(self, offset: int) -> int:
-        """Lots; heavy-tailed, larger at distance."""
-        random = self.random.random
-        scale = 12_000 if offset > 1_000 else 4_000
-        lots = min(int(scale * (random() ** -0.6 - 0.98)) + 1, 90_000_000)
-        return lots // 50 + 1 if self.futures else lots
-
-    def _move(self, ticks: int) -> None:
-        """The fair price jumps: what stands in the way is removed, and new orders follow."""
-        low, high = _FIRST_FAIR_TICK // 2, _FIRST_FAIR_TICK * 2
-        up = self.random.random() < 0.5 if low < self.fair < high else self.fair <= low
-        retreating, following = (self.asks, self.bids) if up else (self.bids, self.asks)
-        self.fair += ticks if up else -ticks
-        nearest = self.fair + (retreating.sign > 0)
-        if nearest not in retreating.sizes:
-            self._change(retreating, nearest, self._new_size(0))
-        while (best := retreating.best()) != nearest:
-            self._change(retreating, best, 0)
-        for offset in range(0, min(ticks, 24), 3):
-            self._change(following, self.fair + (following.sign > 0) + following.sign * offset, self._new_size(offset))
-
-    def _close_spread(self) -> None:
-        """Best bid and best ask come back to both sides of the fair price."""
-        for side in (self.bids, self.asks):
-            nearest = self.fair + (side.sign > 0)
-            if side.best() != nearest:
-                self._change(side, nearest, self._new_size(0))
-
-    def _tell_unknown_levels(self) -> None:
-        """Resize the levels that a snapshot would show and that a reader of the capture cannot know."""
-        for side in (self.bids, self.asks):
-            for price, size in side.top():
-                if price not in side.known:
-                    self._change(side, price, size + 1)
-
-    def _change(self, side: _Side, price: int, size: int) -> None:
-        """One step of the book, with its own update id, and the ticker that it causes."""
-        self.update_id += 1 + int(self.random.random() * 400) if self.futures else 1
-        if not self.first_id:
-            self.first_id = self.update_id
-        side.put(price, size)
-        bid, ask = self.bids.best(), self.asks.best()
-        ticker = (bid, self.bids.sizes[bid], ask, self.asks.sizes[ask])
-        if ticker != self.last_ticker:
-            self.last_ticker = ticker
-            self._send_ticker()
-            if (best := side.best()) not in side.known:
-                self._change(side, best, side.sizes[best] + 1)
-
-    def _trade(self, side: _Side) -> None:
-        """Somebody takes from the best level of `side`."""
-        price = side.best()
-        standing = side.sizes[price]
-        taken = min(standing, self._new_size(0) // 4 + 1)
-        self.trade_id += 1
-        self.counts.trades += 1
-        self.counts.events += 1
-        ms = self.now // 1_000_000
-        maker = "true" if side is self.bids else "false"
-        head, tail = (f'"T":{ms},', "") if self.futures else ("", f'"T":{ms},')
-        data = (
-            f'{{"e":"trade","E":{ms + 1},{head}"s":"{self.symbol}","t":{self.trade_id},'
-            f'"p":"{self.price_texts[price]}","q":"{self._size_text(taken)}",{tail}"m":{maker}}}'
-        )
-        self._receive_stream("trade", data)
-        self._change(side, price, standing - taken)
-
-    def _send_ticker(self) -> None:
-        bid, bid_size, ask, ask_size = self.last_ticker
-        ms = self.now // 1_000_000
-        kind, times = ('"e":"bookTicker",', f',"T":{ms},"E":{ms + 1}') if self.futures else ("", "")
-        self.counts.tickers += 1
-        self._receive_stream(
-            "bookTicker",
-            f'{{{kind}"u":{self.update_id},"s":"{self.symbol}","b":"{self.price_texts[bid]}",'
-            f'"B":"{self._size_text(bid_size)}","a":"{self.price_texts[ask]}","A":"{self._size_text(ask_size)}"{times}}}',
-        )
-
-    def _end_diff(self, lost: bool) -> None:
-        """Everything that changed since the last diff, as one message; `lost` keeps it from the collector."""
-        bids, asks = sorted(self.bids.touched.items(), reverse=True), sorted(self.asks.touched.items())
-        self.bids.touched.clear()
-        self.asks.touched.clear()
-        first = self.first_id if self.futures else self.previous_diff_id + 1
-        previous, self.previous_diff_id = self.previous_diff_id, self.update_id
-        if lost:
-            return
-        ms = self.now // 1_000_000
-        transaction = f'"T":{ms - 1},' if self.futures else ""
-        chain = f'"pu":{previous},' if self.futures else ""
-        self.counts.events += len(bids) + len(asks)
-        self._receive_stream(
-            "depth@100ms",
-            f'{{"e":"depthUpdate","E":{ms},{transaction}"s":"{self.symbol}","U":{first},"u":{self.update_id},{chain}'
-            f'"b":[{self._levels_text(bids)}],"a":[{self._levels_text(asks)}]}}',
-        )
-
-    def _take_snapshot(self, plan: _SnapshotPlan) -> None:
-        """The venue answers a request for its book; only what it shows is known from here on."""
-        bids, asks = self.bids.top(), self.asks.top()
-        self.bids.known = {price for price, _ in bids}
-        self.asks.known = {price for price, _ in asks}
-        ms = self.now // 1_000_000
-        times = f'"E":{ms},"T":{ms},' if self.futures else ""
-        self.counts.snapshots += 1
-        self.counts.events += len(bids) + len(asks)
-        text = (
-            f'{{"lastUpdateId":{self.update_id},{times}"bids":[{self._levels_text(bids)}],'
-            f'"asks":[{self._levels_text(asks)}]}}'
-        )
-        if plan.style == "late":
-            self.late.append((self.intervals + plan.delay, text))
-        else:
-            self._receive(text)
-
-    def _size_text(self, size: int) -> str:
-        if self.futures:
-            return f"{size // 1_000}.{size % 1_000:03d}"
-        return f"{size // 100_000}.{size % 100_000:05d}000"
-
-    def _levels_text(self, levels: list[tuple[int, int]]) -> str:
-        prices, size_text = self.price_texts, self._size_text
-        return ",".join([f'["{prices[price]}","{size_text(size)}"]' for price, size in levels])
-
-    def _receive_stream(self, channel: str, data: str) -> None:
-        self._receive(f'{{"stream":"{self.stream}@{channel}","data":{data}}}')
-
-    def _receive(self, text: str) -> None:
-        """The collector writes a message down, some milliseconds after the venue sent it."""
-        latency = 2_000_000 - int(4_000_000 * math.log(1.0 - self.random.random()))
-        self.received = max(self.received + 800, self.now + latency)
-        self.lines.append(f"{self.received} {text}\n")
-
-
-def _on_grid(price: int, offset: int, sign: int) -> int:
-    """Far from the best price people quote round prices: multiples of 0.10, then of 1.00, away from the best."""
-    step = 1 if offset < 100 else 10 if offset < 1_000 else 100
-    return price - price % step if sign < 0 else price + -price % step
+        plan.snapshots[index] = SnapshotPlan("exact")

@@ -13,10 +13,8 @@ import numpy as np
 
 from cowbook.bits import kernel, load64, trailing_zeros
 from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
+from cowbook.input.block import PADDING
 from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
-
-PADDING = 256
-"""Bytes that a buffer must have behind `end`."""
 
 # Why the scanner returns.
 END = 0  # no whole record is left

@@ -1,0 +1,220 @@
+"""Decoding a format of lines: a fast scanner, and a reference decoder for the lines that it does not know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, UNUSED, DeadLetter, EventBatch
+from cowbook.input import binance_reference, binance_scanner
+from cowbook.input.decoding import (
+    BLANK,
+    Decoded,
+    DecodedMessage,
+    DecoderSettings,
+    OtherSymbol,
+    Rejected,
+)
+from cowbook.input.block import Block
+
+DEAD_LETTER_BYTES = 4_096
+"""Bytes of a rejected record that its dead letter keeps."""
+
+_REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class LineFormat:
+    """A format of lines."""
+
+    scan: Callable[..., tuple[int, int]]
+    decode_record: Callable[[bytes, DecoderSettings], Decoded]
+
+
+FORMATS = {"binance": LineFormat(binance_scanner.scan, binance_reference.decode_record)}
+
+
+@dataclass(slots=True)
+class _Overlong:
+    """A record that is too long to be held, while its end is looked for."""
+
+    offset: int
+    length: int = 0
+    content: bytes = b""
+
+    def absorb(self, block: Block, end: int) -> None:
+        """Take `buffer[block.start:end]` as more of the record."""
+        missing = DEAD_LETTER_BYTES - len(self.content)
+        self.content += block.buffer[block.start : min(end, block.start + missing)].tobytes()
+        self.length += end - block.start
+        block.start = end
+
+
+class LineDecoder:
+    """Turns blocks into batches of messages; what a record is, is a function of its bytes alone."""
+
+    def __init__(self, line_format: LineFormat, settings: DecoderSettings) -> None:
+        self._format = line_format
+        self._settings = settings
+        self._limits = np.array(
+            [settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64
+        )
+        self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
+        self._counts = np.zeros(binance_scanner.COUNTS, np.int64)
+        self._values = np.zeros(binance_scanner.SCRATCH_WORDS, np.int64)
+        self._overlong: _Overlong | None = None
+        self.other_symbols: list[str] = []
+        """The first other symbols that records named, at most a few, for a person."""
+
+    @property
+    def inside_record(self) -> bool:
+        """Whether part of a record was dropped from the blocks already: the position is still before it."""
+        return self._overlong is not None
+
+    def decode(self, block: Block, batch: EventBatch) -> bool:
+        """Append the block's records to the batch and move `block.start` behind them; whether the batch is full.
+
+        At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
+        """
+        if self._overlong is not None and not self._skip_overlong(block, batch):
+            return False
+        counts = self._counts
+        while True:
+            counts[binance_scanner.MESSAGE_COUNT] = batch.message_count
+            counts[binance_scanner.LEVEL_COUNT] = batch.level_count
+            why, position = self._format.scan(
+                block.buffer,
+                block.start,
+                block.end,
+                block.offset_of(0),
+                self._limits,
+                self._symbol,
+                batch.messages,
+                batch.prices,
+                batch.sizes,
+                counts,
+                self._values,
+            )
+            batch.message_count = int(counts[binance_scanner.MESSAGE_COUNT])
+            batch.level_count = int(counts[binance_scanner.LEVEL_COUNT])
+            block.start = position
+            if why == binance_scanner.END:
+                return self._finish_block(block, batch)
+            if why == binance_scanner.STRANGE:
+                newline = binance_scanner.find_newline(block.buffer, position, block.end)
+                if not self._decode_slowly(block, newline, newline + 1, batch):
+                    return True
+            elif batch.message_count:
+                return True
+            else:  # one message with more levels than a whole batch has room for
+                batch.grow_levels(2 * len(batch.prices))
+
+    def _finish_block(self, block: Block, batch: EventBatch) -> bool:
+        """What to do with an unfinished line; whether the batch is full."""
+        if block.start == block.end:
+            return False
+        if block.final:
+            return not self._decode_slowly(block, block.end, block.end, batch)
+        if block.end - block.start > self._settings.max_line_bytes + 1:
+            self._overlong = _Overlong(block.offset_of(block.start))
+            self._overlong.absorb(block, _without_return(block, block.end))
+        return False
+
+    def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
+        """Drop more of an overlong record; whether it ended."""
+        overlong = self._overlong
+        assert overlong is not None
+        newline = binance_scanner.find_newline(block.buffer, block.start, block.end)
+        end = block.end if newline < 0 else newline
+        # A carriage return may belong to the terminator: while that is not known, it stays in the block.
+        overlong.absorb(block, _without_return(block, end))
+        if newline < 0 and not block.final:
+            return False
+        block.start = end if newline < 0 else newline + 1
+        self._overlong = None
+        letter = DeadLetter(
+            block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._too_long(overlong.length)
+        )
+        # The batch has room: every block begins with an empty one.
+        self._append(batch, DEAD_LETTER, block.offset_of(block.start), letter)
+        return True
+
+    def _too_long(self, length: int) -> str:
+        limit = self._settings.max_line_bytes
+        return f"longer than max_line_bytes = {limit}: max_line_bytes = {length} would fit"
+
+    def _decode_slowly(self, block: Block, end: int, following: int, batch: EventBatch) -> bool:
+        """Decode the record `buffer[block.start:end]`; False when the batch has no room for it."""
+        if batch.message_count == len(batch.messages):
+            return False
+        start = block.start
+        end = _without_return(block, end)
+        length = end - start
+        offset = block.offset_of(start)
+        if length > self._settings.max_line_bytes:
+            record = block.buffer[start : start + DEAD_LETTER_BYTES].tobytes()[:length]
+            decoded: Decoded = Rejected("overlong", self._too_long(length))
+        else:
+            record = block.buffer[start:end].tobytes()
+            content = record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record
+            decoded = self._format.decode_record(content, self._settings)
+        if isinstance(decoded, DecodedMessage):
+            levels = len(decoded.bid_prices) + len(decoded.ask_prices)
+            if batch.level_count + levels > len(batch.prices):
+                if batch.message_count:
+                    return False
+                batch.grow_levels(max(levels, 2 * len(batch.prices)))
+        block.start = following
+        end_offset = block.offset_of(following)
+        if isinstance(decoded, DecodedMessage):
+            _append_message(batch, decoded, end_offset)
+        elif isinstance(decoded, Rejected):
+            letter = DeadLetter(block.file, offset, length, decoded.reason, record[:DEAD_LETTER_BYTES], decoded.detail)
+            self._append(batch, DEAD_LETTER, end_offset, letter)
+        elif isinstance(decoded, OtherSymbol):
+            self._note_other_symbol(decoded.symbol)
+            self._append(batch, OTHER_SYMBOL, end_offset)
+        elif decoded is not BLANK:
+            self._append(batch, UNUSED, end_offset)
+        return True
+
+    def _note_other_symbol(self, symbol: str) -> None:
+        self._counts[binance_scanner.OTHER_SYMBOL_SEEN] = 1
+        if symbol not in self.other_symbols and len(self.other_symbols) < 4:
+            self.other_symbols.append(symbol)
+
+    @staticmethod
+    def _append(batch: EventBatch, kind: int, end_offset: int, letter: DeadLetter | None = None) -> None:
+        message = batch.messages[batch.message_count]
+        message["kind"] = kind
+        message["bid_count"] = message["ask_count"] = 0
+        message["end_offset"] = end_offset
+        if letter is not None:
+            message["flags"] = _REASONS.index(letter.reason)
+            batch.dead_letters.append(letter)
+        batch.message_count += 1
+
+
+def _without_return(block: Block, end: int) -> int:
+    """`end`, or one less where a carriage return stands before it."""
+    return end - 1 if end > block.start and block.buffer[end - 1] == ord("\r") else end
+
+
+def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int) -> None:
+    middle = batch.level_count + len(decoded.bid_prices)
+    end = middle + len(decoded.ask_prices)
+    batch.prices[batch.level_count : middle] = decoded.bid_prices
+    batch.sizes[batch.level_count : middle] = decoded.bid_sizes
+    batch.prices[middle:end] = decoded.ask_prices
+    batch.sizes[middle:end] = decoded.ask_sizes
+    message = batch.messages[batch.message_count]
+    for name in ("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"):
+        message[name] = getattr(decoded, name)
+    message["bid_start"], message["bid_count"] = batch.level_count, len(decoded.bid_prices)
+    message["ask_start"], message["ask_count"] = middle, len(decoded.ask_prices)
+    message["end_offset"] = end_offset
+    batch.level_count = end
+    batch.message_count += 1
