@@ -1,9 +1,9 @@
 """A venue that does not exist: its whole book, and the messages that a collector of its feeds writes down.
 
-Every snapshot and every ticker is exactly right for its update id. A correct reconstruction therefore finds no drift and
-no failing audit while no gap is open. For that the venue never lets a level matter of which the capture has not spoken:
-one that stood beyond the last snapshot's 1,000 levels and did not change since is resized before it becomes the best one
-or part of the next snapshot.
+Every snapshot and every ticker is exactly right for its update id. A correct reconstruction therefore finds no drift
+and no failing audit while no gap is open. For that the venue never lets a level matter of which the capture has not
+spoken: one that stood beyond the last snapshot's 1,000 levels and did not change since is resized before it becomes the
+best one or part of the next snapshot.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ class _Side:
 
 @dataclass(slots=True)
 class Counts:
+    """What was written down so far; `events` counts the levels of diffs and snapshots, and the trades."""
+
     events: int = 0
     trades: int = 0
     snapshots: int = 0

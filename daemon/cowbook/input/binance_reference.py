@@ -57,10 +57,10 @@ def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
 
     Raises nothing that depends on the record: a bad one is `Rejected`.
     """
-    if not record.strip(b" \t"):
-        return BLANK
     if len(record) > settings.max_line_bytes:
         return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
+    if not record.strip(b" \t"):
+        return BLANK
     try:
         if not record.isascii():
             record.decode()

@@ -1,0 +1,36 @@
+"""What a run of a symbol came to, for tables, JSON and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class SymbolSummary:
+    """One symbol's run. Counts are since the start of its input; `seconds` is the wall time of this run."""
+
+    id: str
+    state: str = "done"  # done | failed
+    error: str | None = None
+    events: int = 0
+    messages: int = 0
+    gaps: int = 0
+    missing_updates: int = 0
+    stale: int = 0
+    stale_snapshots: int = 0
+    other_symbol: int = 0
+    unused: int = 0
+    crossed: int = 0
+    locked: int = 0
+    drift_rows: int = 0
+    drift_levels: int = 0  # levels that were missing, extra or differing in them
+    dead_letters: dict[str, int] = field(default_factory=dict)  # by reason
+    audits: dict[str, dict[str, int]] = field(default_factory=dict)  # by kind, then outcome
+    synced: bool = False
+    parts: int = 0
+    part_bytes: int = 0
+    checkpoints: int = 0
+    input_bytes: int = 0  # decoded
+    seconds: float = 0.0
+    output: str = ""
+    warnings: list[str] = field(default_factory=list)
