@@ -190,7 +190,7 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
     events = message.bid_count + message.ask_count
     was_synced = state.synced
     for side_number in range(2):
-        move_side(sides, side_number, BEFORE_BID + side_number)
+        move_side(sides, blocks, side_number, BEFORE_BID + side_number)
     if _apply_levels(pool, sides, blocks, message, prices, sizes) != OK:
         return _EXHAUSTED
     state.last_id = snapshot_id

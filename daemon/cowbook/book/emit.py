@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.bits import kernel
-from cowbook.book.ladder import ASK, BID, MAX_TICK, best_level, find_size, next_level
+from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.event_batch import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 _MAX_TIME = 2**63 - 1
@@ -37,20 +37,15 @@ def _grid_row(state, settings, pool, sides, blocks, rows, ts):
     row.ts = ts
     row.update_id = state.last_id
     row.synced = state.synced
+    for place in range(levels.size):
+        levels[place] = NONE
     tick = pool[0].tick
     for side_number in range(2):
-        side = sides[side_number]
-        downwards = side_number == BID
-        index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
-        for level in range(settings.book_levels):
-            place = 4 * level + 2 * side_number
-            if index < 0:
-                levels[place] = NONE
-                levels[place + 1] = NONE
-                continue
-            levels[place] = index * tick
-            levels[place + 1] = find_size(tick, side, blocks, index * tick)
-            index = next_level(blocks, side, index - 1 if downwards else index + 1, downwards)
+        # bid price, bid size, ask price, ask size of each level
+        copy_levels(
+            tick, sides[side_number], blocks, side_number == BID, settings.book_levels,
+            levels, levels[1:], 2 * side_number, 4,
+        )
 
 
 @kernel

@@ -36,9 +36,18 @@ USED = ENTRIES  # bitmap of the entries in use
 BORN = ENTRIES + 1  # epoch in which it was made private
 RETIRED_AT = ENTRIES + 2  # epoch in which the live tree let go of it
 HEIGHT = ENTRIES + 3  # 1: a leaf
-NEXT = ENTRIES + 4  # next block of the list that it is in: free, retired, to be dropped
+KEY = ENTRIES + 4  # of a leaf of a live side: which one it is; else NO_KEY
+NEXT = ENTRIES + 5  # next block of the list that it is in: free, retired, to be dropped
 BLOCK_WORDS = ENTRIES + 8  # whole cache lines
 BLOCK_BYTES = BLOCK_WORDS * 8
+NO_KEY = -1
+
+# The first words of the pool remember where leaves were found, by the low bits of their number. An entry is never wrong: the
+# block itself says which leaf it is. `NOWHERE` is a block that is none.
+FOUND_LEAVES = 512  # for each side
+FOUND_MASK = FOUND_LEAVES - 1
+NOWHERE = 2 * FOUND_LEAVES
+FIRST_BLOCK = NOWHERE + BLOCK_WORDS
 NO_BLOCK = -1
 NO_SNAPSHOT = -1
 
@@ -48,6 +57,7 @@ POOL_EXHAUSTED = 1
 POOL_STATE = np.dtype(
     [
         ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
+        ("inverse_tick", np.float64),  # 1 / tick, a guess for the division; 0 before the first price
         ("epoch", np.int64),
         ("protected", np.int64),  # blocks born up to this epoch belong to a living snapshot, too; -1 without one
         ("first_snapshot", np.int64),  # epochs of the living snapshots, at most two; NO_SNAPSHOT where none
@@ -88,8 +98,11 @@ def allocate(max_book_bytes: int) -> LadderArrays:
     arrays = LadderArrays(
         pool=np.zeros(1, POOL_STATE),
         sides=np.zeros(SCRATCH + 1, SIDE_STATE),
-        blocks=np.empty(blocks * BLOCK_WORDS, np.int64),
+        blocks=np.empty(FIRST_BLOCK + blocks * BLOCK_WORDS, np.int64),
     )
+    arrays.blocks[: 2 * FOUND_LEAVES] = NOWHERE
+    arrays.blocks[NOWHERE:FIRST_BLOCK] = NO_KEY
+    arrays.pool["fresh"] = FIRST_BLOCK
     for name in ("protected", "first_snapshot", "second_snapshot"):
         arrays.pool[name] = NO_SNAPSHOT
     arrays.pool["free_head"] = NO_BLOCK
@@ -120,6 +133,7 @@ def _take_block(pool, blocks, height):
     blocks[block + USED] = 0
     blocks[block + BORN] = state.epoch
     blocks[block + HEIGHT] = height
+    blocks[block + KEY] = NO_KEY
     return block
 
 
@@ -135,10 +149,11 @@ def _free_block(pool, blocks, block):
 def _drop_block(pool, blocks, block):
     """The live tree lets go of `block`: free, unless a snapshot sees it."""
     state = pool[0]
+    blocks[block + KEY] = NO_KEY
     if blocks[block + BORN] > state.protected:
         _free_block(pool, blocks, block)
         return
-    # NEXT and RETIRED_AT are not read through snapshots: these words may change under them.
+    # KEY, RETIRED_AT and NEXT are not read through snapshots: these words may change under them.
     blocks[block + RETIRED_AT] = state.epoch
     blocks[block + NEXT] = state.retired_head
     state.retired_head = block
@@ -155,6 +170,7 @@ def _private(pool, blocks, block):
         return NO_BLOCK
     for word in range(USED + 1):
         blocks[copy + word] = blocks[block + word]
+    blocks[copy + KEY] = blocks[block + KEY]
     pool[0].block_copies += 1
     _drop_block(pool, blocks, block)
     return copy
@@ -219,6 +235,10 @@ def _insert(pool, sides, blocks, side_number, index, size):
             return POOL_EXHAUSTED
         block = child
         shift -= BLOCK_BITS
+    if side_number <= ASK:
+        leaf = index >> BLOCK_BITS
+        blocks[block + KEY] = 2 * leaf + side_number
+        blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
     blocks[block + entry] = size
     if blocks[block + USED] & (1 << entry) == 0:
@@ -350,7 +370,7 @@ def _rebase(pool, sides, blocks, price):
     for side_number in range(SCRATCH):
         if sides[side_number].root == NO_BLOCK:
             continue
-        move_side(sides, side_number, SCRATCH)
+        move_side(sides, blocks, side_number, SCRATCH)
         old = sides[SCRATCH]
         index = next_level(blocks, old, 0, False)
         while index >= 0:
@@ -360,12 +380,16 @@ def _rebase(pool, sides, blocks, price):
             index = next_level(blocks, old, index + 1, False)
         clear_side(pool, sides, blocks, SCRATCH)
     pool[0].tick = tick
+    pool[0].inverse_tick = 1.0 / tick
     return OK
 
 
 @kernel
-def move_side(sides, source, target):
+def move_side(sides, blocks, source, target):
     """Give the levels of one tree to another, which must be empty."""
+    if source <= ASK:
+        for place in range(source * FOUND_LEAVES, (source + 1) * FOUND_LEAVES):
+            blocks[place] = NOWHERE
     sides[target].root = sides[source].root
     sides[target].height = sides[source].height
     sides[target].level_count = sides[source].level_count
@@ -377,21 +401,53 @@ def move_side(sides, source, target):
 
 @kernel
 def set_level(pool, sides, blocks, side_number, price, size):
-    """Set the absolute size at a price; 0 removes, and removing an unknown level is nothing.
+    """Set the absolute size at a price of a live side; 0 removes, and removing an unknown level is nothing.
 
     `price` and `size` are fixed-point, 0 <= both < 10^18. Returns OK or POOL_EXHAUSTED.
     """
-    tick = pool[0].tick
-    index = price // tick if tick != 0 else 0
-    if index * tick != price:
+    state = pool[0]
+    index = np.int64(price * state.inverse_tick + 0.5)
+    if index * state.tick != price:
+        # Not a multiple of the tick, or too large a price for the guess.
+        index = price // state.tick if state.tick != 0 else 0
+        if index * state.tick != price:
+            if size == 0:
+                return OK  # no level can have this price
+            if _rebase(pool, sides, blocks, price) != OK:
+                return POOL_EXHAUSTED
+            index = price // state.tick
+    leaf = index >> BLOCK_BITS
+    block = blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)]
+    if blocks[block + KEY] != 2 * leaf + side_number or blocks[block + BORN] <= state.protected:
         if size == 0:
-            return OK  # no level can have this price
-        if _rebase(pool, sides, blocks, price) != OK:
-            return POOL_EXHAUSTED
-        index = price // pool[0].tick
-    if size == 0:
+            return _remove(pool, sides, blocks, side_number, index)
+        return _insert(pool, sides, blocks, side_number, index, size)
+    side = sides[side_number]
+    used = blocks[block + USED]
+    entry = index & ENTRY_MASK
+    bit = 1 << entry
+    if size != 0:
+        blocks[block + entry] = size
+        if used & bit == 0:
+            blocks[block + USED] = used | bit
+            side.level_count += 1
+            if (index > side.best) == (side_number == BID):
+                side.best = index
+        return OK
+    if used & bit == 0:
+        return OK
+    if used == bit:  # the leaf goes, and perhaps nodes above it
         return _remove(pool, sides, blocks, side_number, index)
-    return _insert(pool, sides, blocks, side_number, index, size)
+    blocks[block + USED] = used & ~bit
+    side.level_count -= 1
+    if index == side.best:
+        beside = used & (bit - 1) if side_number == BID else used & ~(bit | (bit - 1))
+        if beside != 0:
+            entry = highest_bit(beside) if side_number == BID else trailing_zeros(beside)
+            side.best = (leaf << BLOCK_BITS) | entry
+        else:
+            side.best = _extreme(blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == BID)
+    return OK
 
 
 @kernel
@@ -418,19 +474,31 @@ def clear_side(pool, sides, blocks, side_number):
 
 
 @kernel
-def copy_levels(tick, side, blocks, downwards, prices, sizes):
-    """Copy levels in price order into `prices` and `sizes` until these are full; returns how many.
+def copy_levels(tick, side, blocks, downwards, count, prices, sizes, first, step):
+    """Copy up to `count` levels in price order to places `first`, `first + step`, … of two arrays; returns how many.
 
     `side` is a SIDE_STATE, the live one or a snapshot's. Upwards from the lowest price, or downwards from the highest.
     """
+    place = first
+    copied = 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
-    count = 0
-    while index >= 0 and count < prices.size:
-        prices[count] = index * tick
-        sizes[count] = _size_at(blocks, side, index)
-        count += 1
-        index = next_level(blocks, side, index - 1 if downwards else index + 1, downwards)
-    return count
+    while index >= 0 and copied < count:
+        leaf = side.root
+        shift = BLOCK_BITS * (side.height - 1)
+        while shift > 0:
+            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
+            shift -= BLOCK_BITS
+        base = index & ~ENTRY_MASK
+        used = blocks[leaf + USED]
+        while used != 0 and copied < count:
+            entry = highest_bit(used) if downwards else trailing_zeros(used)
+            used &= ~(1 << entry)
+            prices[place] = (base | entry) * tick
+            sizes[place] = blocks[leaf + entry]
+            place += step
+            copied += 1
+        index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
+    return copied
 
 
 @kernel

@@ -41,7 +41,7 @@ class Ladder:
         prices = np.empty(count, np.int64)
         sizes = np.empty(count, np.int64)
         downwards = self.side_number == ladder.BID
-        ladder.copy_levels(self._tick, self._side, self._blocks, downwards, prices, sizes)
+        ladder.copy_levels(self._tick, self._side, self._blocks, downwards, count, prices, sizes, 0, 1)
         return prices, sizes
 
     @property

@@ -176,7 +176,7 @@ class OrderBookEngine:
     def pool_statistics(self) -> dict[str, int]:
         """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
         pool = self._ladder.pool[0]
-        total = self._ladder.blocks.size // ladder.BLOCK_WORDS
+        total = (self._ladder.blocks.size - ladder.FIRST_BLOCK) // ladder.BLOCK_WORDS
         return {
             "blocks_used": total - int(ladder.blocks_available(self._ladder.pool, self._ladder.blocks)),
             "blocks_total": total,

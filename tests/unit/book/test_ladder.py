@@ -44,7 +44,7 @@ def update(arrays: ladder.LadderArrays, book: Book, side: int, price: int, size:
 
 def used_blocks(arrays: ladder.LadderArrays) -> int:
     """Blocks that are neither free nor fresh."""
-    total: int = arrays.blocks.size // ladder.BLOCK_WORDS
+    total: int = (arrays.blocks.size - ladder.FIRST_BLOCK) // ladder.BLOCK_WORDS
     return total - int(ladder.blocks_available(arrays.pool, arrays.blocks))
 
 
@@ -193,6 +193,6 @@ def test_copy_levels_stops_when_full() -> None:
         ladder.set_level(*arrays, 0, price, price + 1)
     prices = np.zeros(3, np.int64)
     sizes = np.zeros(3, np.int64)
-    assert ladder.copy_levels(arrays.pool[0]["tick"], arrays.sides[0], arrays.blocks, True, prices, sizes) == 3
+    assert ladder.copy_levels(arrays.pool[0]["tick"], arrays.sides[0], arrays.blocks, True, 3, prices, sizes, 0, 1) == 3
     assert prices.tolist() == [9, 8, 7]
     assert sizes.tolist() == [10, 9, 8]
