@@ -67,7 +67,9 @@ class OrderBookEngine:
         self._settings = self.settings.to_record()
         self._state = new_state()
         self._ladder = ladder.allocate(self.settings.max_book_bytes)
-        self._rows = Rows.allocate({}, self.settings.book_levels)
+        # Memory that is not touched costs nothing, and growing by copies does.
+        levels = min(self.settings.part_events, 1 << 20) + 4096
+        self._rows = Rows.allocate({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels)
         self._logs = Logs.allocate()
         self._waiting = np.zeros(1, MESSAGE)
 

@@ -110,23 +110,34 @@ _TRADE_STRINGS = _bit("p") | _bit("q")
 
 
 @kernel
+def _other_bytes(word):
+    """Bits that mark the bytes that are no digits, of a word with `_ZEROS` taken off; only the lowest is exact."""
+    return ((word + _TO_HIGH_BIT) | word) & _HIGH_BITS
+
+
+@kernel
+def _value(word, count):
+    """Value of the first `count` digits, 1 to 8, of a word with `_ZEROS` taken off."""
+    word <<= 64 - 8 * count
+    word = (word * 2561) >> 8
+    word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
+    return ((word & 0x0000FFFF0000FFFF) * 42949672960001) >> 32
+
+
+@kernel
 def _digits(buffer, position):
     """(value, position after them) of the up to 18 decimal digits at `position`; more are FAILED, none is no progress."""
     value = 0
     start = position
     while True:
         word = load64(buffer, position) ^ _ZEROS
-        other = ((word + _TO_HIGH_BIT) | word) & _HIGH_BITS
+        other = _other_bytes(word)
         count = 8 if other == 0 else trailing_zeros(other) >> 3
         if position + count - start > 18:
             return 0, FAILED
         if count == 0:
             return value, position
-        word <<= 64 - 8 * count
-        word = (word * 2561) >> 8
-        word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
-        word = ((word & 0x0000FFFF0000FFFF) * 42949672960001) >> 32
-        value = value * _POWERS[count] + word
+        value = value * _POWERS[count] + _value(word, count)
         position += count
         if count < 8:
             return value, position
@@ -135,6 +146,26 @@ def _digits(buffer, position):
 @kernel
 def _numeral(buffer, position, decimals):
     """(fixed-point value, position after it) of `[0-9]+(\\.[0-9]+)?`; FAILED when it is none or does not fit."""
+    # Nearly always: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals these fit.
+    word = load64(buffer, position) ^ _ZEROS
+    other = _other_bytes(word)
+    if other != 0 and decimals <= 10:
+        count = trailing_zeros(other) >> 3
+        point = position + count
+        if count > 0 and buffer[point] == _DOT:
+            fraction = load64(buffer, point + 1) ^ _ZEROS
+            other = _other_bytes(fraction)
+            decimal_count = 8 if other == 0 else trailing_zeros(other) >> 3
+            after = point + 1 + decimal_count
+            ends = other != 0 or buffer[after] < _ZERO or buffer[after] > _NINE
+            if 0 < decimal_count <= decimals and ends:
+                value = _value(word, count) * _POWERS[decimals]
+                return value + _value(fraction, decimal_count) * _POWERS[decimals - decimal_count], after
+    return _any_numeral(buffer, position, decimals)
+
+
+@kernel
+def _any_numeral(buffer, position, decimals):
     whole, after = _digits(buffer, position)
     if after <= position or whole > _MAX_FIXED // _POWERS[decimals]:
         return 0, FAILED

@@ -129,7 +129,7 @@ class ParquetSink:
         parts = []
         date = part_date(rows.newest)
         for stream, table in self._tables.make(rows, dead_letters).items():
-            content = memoryview(encode(table, self._compression))
+            content = memoryview(encode(stream, table, self._compression))
             name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
             staged = self._staging / f"{stream}-{name}"
             try:

@@ -28,9 +28,15 @@ class StreamTables:
         self._price_decimals = price_decimals
         self._size_decimals = size_decimals
         self._book_levels = book_levels
+        # Kept between cuts: touching fresh memory costs more than filling it.
+        self._times = np.empty((4, 0), np.int64)
+        self._flags = np.empty((3, 0), np.int8)
 
     def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> dict[str, pa.Table]:
-        """Tables of the streams that have rows in this cut, by name; `dead_letters` are those of `rows.dead_events`."""
+        """Tables of the streams that have rows in this cut, by name; `dead_letters` are those of `rows.dead_events`.
+
+        The tables are valid until the next call.
+        """
         makers: dict[str, tuple[int, Callable[[], pa.Table]]] = {
             "depth": (len(rows.depth_messages), lambda: self._depth(rows)),
             "trades": (len(rows.trades), lambda: self._trades(rows)),
@@ -45,8 +51,11 @@ class StreamTables:
 
     def _depth(self, rows: OpenRows) -> pa.Table:
         count = len(rows.depth_prices)
-        times = [np.empty(count, np.int64) for _ in range(4)]
-        flags = [np.empty(count, np.int8) for _ in range(3)]
+        if self._times.shape[1] < count:
+            self._times = np.empty((4, count), np.int64)
+            self._flags = np.empty((3, count), np.int8)
+        times = [column[:count] for column in self._times]
+        flags = [column[:count] for column in self._flags]
         spread(rows.depth_messages, *times, *flags)
         event_index, ts_event, ts_recv, update_id = times
         side, is_snapshot, synced = flags
