@@ -452,6 +452,7 @@ def _fill_trade(buffer, limits, message, integers, strings, booleans, values, pr
     message.flags = aggregate | (SELL_AGGRESSOR if values[_M] else 0)
     message.bid_start = level
     message.bid_count = 1
+    message.ask_count = 0  # a trade may carry levels under a key that does not belong to it
     return _quote_level(buffer, limits, values, _P, _Q, prices, sizes, level)
 
 
