@@ -1,0 +1,1 @@
+"""Input: which file, which offset, and what its records say."""

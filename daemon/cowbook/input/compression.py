@@ -1,0 +1,189 @@
+"""Plain, gzip and zstd files as streams of decoded bytes; which it is, the content tells."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Protocol
+
+import zstandard
+from isal import isal_zlib
+
+from cowbook.errors import InputError
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_CHUNK_BYTES = 1 << 14  # compressed; it bounds what a hostile file makes of one chunk
+_GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
+
+
+class _Decompressor(Protocol):
+    """One gzip member or zstd frame."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+_Maker = Callable[[], _Decompressor]
+
+
+def _zstd() -> _Decompressor:
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+def _gzip() -> _Decompressor:
+    decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
+    return decompressor
+
+
+def _gzip_by_bytes() -> _Decompressor:
+    decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
+    return decompressor
+
+
+_ERRORS = (zlib.error, isal_zlib.error, zstandard.ZstdError, EOFError)
+
+
+class _Members:
+    """The members of a compressed file, one behind the other, fed in any pieces."""
+
+    def __init__(self, make: _Maker, *, zero_padding: bool) -> None:
+        self._make = make
+        self._zero_padding = zero_padding
+        self._current: _Decompressor | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """What these bytes add. Raises one of _ERRORS for damage; what the call had decoded before it is lost then."""
+        decoded = []
+        while data:
+            if self._current is None:
+                if self._zero_padding:
+                    data = data.lstrip(b"\0")
+                    if not data:
+                        break
+                self._current = self._make()
+            decoded.append(self._current.decompress(data))
+            if not self._current.eof:
+                break
+            data = self._current.unused_data
+            self._current = None
+        return b"".join(decoded)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the bytes so far end with a member."""
+        return self._current is None
+
+
+class DecodedFile(io.RawIOBase):
+    """A compressed file's decoded bytes. Every byte before damage is delivered, then InputError names its offset."""
+
+    def __init__(self, path: Path, file: IO[bytes], kind: str) -> None:
+        super().__init__()
+        self._path = path
+        self._file = file
+        self._kind = kind
+        self._members = _Members(_gzip if kind == "gzip" else _zstd, zero_padding=kind == "gzip")
+        self._pending = memoryview(b"")
+        self._chunks = 0
+        self._decoded = 0
+        self._failure: str | None = None
+        self._at_end = False
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Fill `buffer`, less only at the end or before damage; 0 at the end. Raises InputError at damage."""
+        filled = 0
+        while filled < len(buffer):
+            if self._pending:
+                count = min(len(buffer) - filled, len(self._pending))
+                buffer[filled : filled + count] = self._pending[:count]
+                self._pending = self._pending[count:]
+                filled += count
+            elif self._failure is None and not self._at_end:
+                self._decode_chunk()
+            elif self._failure is not None and not filled:
+                raise InputError(
+                    f"{self._path} is damaged at decoded offset {self._decoded}: {self._failure}; "
+                    "what stands before is processed: restore the file to go on"
+                )
+            else:
+                break
+        return filled
+
+    def tell_compressed(self) -> int:
+        """Compressed bytes read so far."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def _decode_chunk(self) -> None:
+        chunk = self._file.read(_CHUNK_BYTES)
+        try:
+            decoded = self._members.feed(chunk)
+            if not chunk and not self._members.is_complete:
+                raise EOFError("it ends in the middle")
+        except _ERRORS as error:
+            self._failure = str(error)
+            decoded = self._salvage()
+        self._at_end = not chunk
+        self._chunks += 1
+        self._decoded += len(decoded)
+        self._pending = memoryview(decoded)
+
+    def _salvage(self) -> bytes:
+        """Decode again up to the damage, at the end byte by byte: all that is behind what was delivered already.
+
+        By single bytes nothing is lost that can be decoded at all, so that the offset of the damage does not depend on
+        how the file was read.
+        """
+        members = _Members(_gzip_by_bytes if self._kind == "gzip" else _zstd, zero_padding=self._kind == "gzip")
+        self._file.seek(0)
+        count = 0
+        tail = b""
+        pieces = []
+        try:
+            for _ in range(self._chunks):
+                piece = members.feed(self._file.read(_CHUNK_BYTES))
+                count += len(piece)
+                tail = (tail + piece)[-(1 << 16) :]
+            for byte in self._file.read(_CHUNK_BYTES):
+                pieces.append(members.feed(bytes((byte,))))
+        except _ERRORS as error:
+            self._failure = str(error)
+        # The two decoders may give out a few bytes more or less of the same chunks.
+        decoded = b"".join(pieces)
+        ahead = self._decoded - count
+        return decoded[ahead:] if ahead >= 0 else tail[ahead:] + decoded
+
+
+class PlainFile(io.FileIO):
+    """A plain file, with the same questions as a compressed one."""
+
+    def tell_compressed(self) -> int:
+        """Bytes read so far."""
+        return self.tell()
+
+
+def open_decoded(path: Path) -> PlainFile | DecodedFile:
+    """A file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
+    file = path.open("rb", buffering=0)
+    magic = file.read(4)
+    file.seek(0)
+    if magic.startswith(_GZIP_MAGIC):
+        return DecodedFile(path, file, "gzip")
+    if magic == _ZSTD_MAGIC:
+        return DecodedFile(path, file, "zstd")
+    file.close()
+    return PlainFile(path, "rb")

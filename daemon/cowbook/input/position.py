@@ -1,0 +1,62 @@
+"""Where in its input a symbol stands, such that it can be found again after files were renamed, copied or compressed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+IDENTITY_BYTES = 1024
+"""Length of the stretches at the front of a file and before an offset that identify it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """A file up to a decoded offset: hashes of the first and of the last min(1 KiB, offset) bytes before the offset.
+
+    Headers of captures look alike and inodes are reused: only both hashes say that it is the same. Path, device and inode are
+    hints for finding it.
+    """
+
+    path: str
+    device: int
+    inode: int
+    offset: int
+    head_sha256: str
+    tail_sha256: str
+
+    @classmethod
+    def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes) -> FileIdentity:
+        """`head` and `tail` are the first and the last bytes before the offset, at least min(1 KiB, offset) of them."""
+        length = min(IDENTITY_BYTES, offset)
+        assert len(head) >= length
+        assert len(tail) >= length
+        last = tail[len(tail) - length :]
+        return cls(path, device, inode, offset, _sha256(head[:length]), _sha256(last))
+
+    def matches(self, head: bytes, tail: bytes) -> bool:
+        """Whether a file with these first and last min(1 KiB, offset) bytes before the offset is this one."""
+        return (_sha256(head), _sha256(tail)) == (self.head_sha256, self.tail_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """After the last consumed record: the current file up to there, and the files that were consumed before it."""
+
+    current: FileIdentity
+    consumed: tuple[FileIdentity, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Position:
+        """From what `to_json` gave; raises KeyError or TypeError for anything else."""
+        return cls(
+            FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"])
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,139 @@
+"""Speed, as ratios against what people use today, measured in turn in one run on one core.
+
+    python tests/bench/run.py [--messages N] [--rounds N] [CAPTURE NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from baselines import run_dict_loop, run_nautilus, run_order_book
+from pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
+from rich.console import Console
+from rich.table import Table
+
+from cowbook.config import load_config
+from cowbook.kernels import warm
+from cowbook.service import run_once
+from cowbook.simulate import write_capture
+
+_CONFIG = """
+[service]
+output_dir = "data"
+state_dir = "state"
+[[symbol]]
+name = "{name}"
+format = "binance"
+paths = ["{path}"]
+"""
+
+
+def run_pipeline(capture: LoadedCapture, directory: Path) -> tuple[int, float]:
+    """The whole of it, from the file to published parts of all streams: (events, seconds)."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    config_path = directory / "cowbook.toml"
+    config_path.write_text(_CONFIG.format(name=capture.name, path=capture.path))
+    config = load_config(config_path, {})
+    started = time.perf_counter()
+    (summary,) = run_once(config)
+    assert summary.state == "done", summary.error
+    return summary.events, time.perf_counter() - started
+
+
+def nanoseconds(result: tuple[int, float]) -> float:
+    """Nanoseconds a level."""
+    return result[1] / result[0] * 1e9
+
+
+def measure(subjects: dict[str, Callable[[], tuple[int, float]]], rounds: int) -> dict[str, list[float]]:
+    """Nanoseconds a level of each subject in each round, after one round that does not count."""
+    results: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(rounds + 1):
+        for name, subject in subjects.items():
+            figure = nanoseconds(subject())
+            if number:
+                results[name].append(figure)
+    return results
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("capture", nargs="?", type=Path, help="a plain Binance capture with 19-digit receive times")
+    parser.add_argument("name", nargs="?", default="BTCUSDT")
+    parser.add_argument("--messages", type=int, default=30_000, help="depth diffs of the simulated capture")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    warm()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary)
+        path = arguments.capture
+        if path is None:
+            path = directory / "capture.jsonl"
+            write_capture(path, symbol=arguments.name, messages=arguments.messages, seed=7)
+        report(LoadedCapture(path.resolve(), arguments.name), directory / "run", arguments.rounds)
+
+
+def report(capture: LoadedCapture, directory: Path, rounds: int) -> None:
+    """Measure all subjects on a capture and print them."""
+    results = measure(
+        {
+            "order-book": lambda: run_order_book(capture.lines),
+            "dict loop": lambda: run_dict_loop(capture.lines),
+            "decode": lambda: run_stages(capture, apply=False),
+            "decode + apply": lambda: run_stages(capture, apply=True),
+            "whole pipeline": lambda: run_pipeline(capture, directory),
+        },
+        rounds,
+    )
+    order_book = f"orjson + order-book {importlib.metadata.version('order-book')}"
+    table = Table(title=f"{capture.path.name}: {capture.size_bytes / 1e6:.0f} MB, {len(capture.lines):,} records, one core")
+    for column in ("", "ns/level", "M levels/s", f"x {order_book}", "x dict loop"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, figures in results.items():
+        ratios = [
+            statistics.median(base / figure for base, figure in zip(results[other], figures, strict=True))
+            for other in ("order-book", "dict loop")
+        ]
+        median = statistics.median(figures)
+        table.add_row(name, f"{median:.1f}", f"{1000 / median:.2f}", *(f"{ratio:.1f}" for ratio in ratios))
+    console = Console(width=110)
+    console.print(f"Python {platform.python_version()}, numpy {np.__version__}, {rounds} rounds in turn, medians")
+    console.print(table)
+    report_ladder(capture, rounds, console)
+
+
+def report_ladder(capture: LoadedCapture, rounds: int, console: Console) -> None:
+    """The ladder alone, against nautilus_trader's book where that is installed."""
+    messages = depth_levels(capture, 300_000)
+    levels = np.array([level for message in messages for level in message], np.int64)
+    own: list[float] = []
+    ratios: list[float] = []
+    for _ in range(rounds):
+        own.append(nanoseconds(run_ladder(levels)))
+        other = run_nautilus(messages)
+        if other is not None:
+            ratios.append(nanoseconds(other) / own[-1])
+    text = f"ladder alone: {statistics.median(own):.1f} ns/level, {1000 / statistics.median(own):.0f} M levels/s"
+    if ratios:
+        version = importlib.metadata.version("nautilus_trader")
+        text += f", {statistics.median(ratios):.1f} x nautilus_trader {version}'s apply_deltas"
+    else:
+        text += " (nautilus_trader is not installed)"
+    console.print(text)
+
+
+if __name__ == "__main__":
+    main()
