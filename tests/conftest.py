@@ -1,6 +1,39 @@
-import pytest
+"""What all tests share: event loops, hypothesis profiles, recorded captures, the kernels' cache."""
+
+from __future__ import annotations
+
+import asyncio
+import os
 from pathlib import Path
-from hypothesis import settings
-settings.register_profile('x',deadline=None); settings.load_profile('x')
+from typing import Any
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".cache" / "numba"))
+
+# Kernels may be compiled in the middle of a test: no deadlines. A failure prints how to repeat it.
+_COMMON: dict[str, Any] = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("default", max_examples=100, **_COMMON)
+settings.register_profile("campaign", max_examples=20_000, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:  # noqa: ARG001
+    """Run each asynchronous test on both kinds of event loop."""
+    return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
 @pytest.fixture
-def shared_data(): return Path('/work/shared/data')
+def shared_data() -> Path:
+    """Folder of recorded captures beside the checkout; tests skip where it is not there."""
+    path = REPOSITORY.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"recorded captures are not there: {path}")
+    return path

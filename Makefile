@@ -1,0 +1,72 @@
+# Everything needs only Python >= 3.11 and make. PYTHON=python3.13 chooses another interpreter, for a fresh .venv.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+COWBOOK := $(VENV)/bin/cowbook
+DEMO := build/demo
+export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all lint bench memory captures clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+	$(PY) -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	@touch $@
+
+setup: $(VENV)/.installed-dev ## make .venv with all that development needs, and compile the kernels
+	$(COWBOOK) warm
+
+$(DEMO)/cowbook.toml:
+	@mkdir -p $(DEMO)
+	@printf '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n' > $@
+
+$(DEMO)/BTCUSDT.jsonl.gz: daemon/cowbook/simulate.py daemon/cowbook/simulated_venue.py | $(DEMO)/cowbook.toml
+	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
+
+run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
+	@$(COWBOOK) warm
+	@$(MAKE) --no-print-directory $(DEMO)/BTCUSDT.jsonl.gz
+	$(COWBOOK) run $(DEMO)/cowbook.toml --once --allow-fresh
+
+test: $(VENV)/.installed-dev ## run the tests
+	$(PY) -m pytest -q
+
+test-all: ## run the tests on every Python >= 3.11 that is found
+	@found=; for python in $$(ls $(HOME)/.pyenv/versions/*/bin/python 2>/dev/null) \
+	  $$(for minor in 11 12 13 14 15; do command -v python3.$$minor; done); do \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	  case " $$found " in *" $$version "*) continue;; esac; found="$$found $$version"; \
+	  echo "== Python $$version"; \
+	  $(MAKE) --no-print-directory test PYTHON=$$python VENV=.venvs/$$version || exit 1; \
+	done; echo "passed on:$$found"
+
+lint: $(VENV)/.installed-dev ## ruff and mypy --strict
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today
+	$(PY) tests/bench/run.py
+
+memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
+	$(PY) tests/bench/memory.py
+
+captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
+	$(PY) tests/bench/captures.py
+
+clean: ## remove everything that was made
+	rm -rf $(VENV) .venvs build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

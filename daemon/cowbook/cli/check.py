@@ -1,0 +1,65 @@
+"""`cowbook check`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from cowbook.config import Config, load_config, output_directory_name
+from cowbook.errors import ConfigError, InputError
+from cowbook.input.paths import expand_paths
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Validate, and show what would be read and written. Raises ConfigError."""
+    config = load_config(arguments.config, os.environ)
+    problems = unwritable_directories(config)
+    table = Table(title="would be read")
+    for column in ("symbol", "files", "MB", "first", "last"):
+        table.add_column(column, justify="right" if column in ("files", "MB") else "left", overflow="fold")
+    warnings = []
+    for symbol in config.symbol:
+        try:
+            expanded = expand_paths(symbol.paths, config.base_dir)
+        except InputError as error:
+            problems.append(f'[[symbol]] "{symbol.id}" paths: {error}')
+            continue
+        problems += [
+            f'[[symbol]] "{symbol.id}" paths: {path} is not a file that this user can read'
+            for path in expanded.paths
+            if not (path.is_file() and os.access(path, os.R_OK))
+        ]
+        warnings += expanded.warnings
+        size = sum(path.stat().st_size for path in expanded.paths)
+        table.add_row(
+            symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name
+        )
+    if problems:
+        raise ConfigError(str(arguments.config), problems)
+    console = Console()
+    console.print(table)
+    for symbol in config.symbol:
+        place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
+        console.print(f"would be written: {place}", soft_wrap=True)
+    for warning in warnings:
+        console.print(f"note: {warning}", soft_wrap=True)
+    return 0
+
+
+def unwritable_directories(config: Config) -> list[str]:
+    """Problems with the directories that a run writes to; nothing is made."""
+    problems = []
+    for key in ("state_dir", "output_dir"):
+        path: Path = getattr(config.service, key)
+        there = path
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            problems.append(f"[service] {key}: {there} is not a directory")
+        elif not os.access(there, os.W_OK | os.X_OK):
+            problems.append(f"[service] {key}: {there} is not writable for user {os.getuid()}")
+    return problems

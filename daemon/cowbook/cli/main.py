@@ -1,0 +1,81 @@
+"""`cowbook`: arguments, exit codes, and errors as one line each."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cowbook import __version__
+from cowbook.errors import ConfigError, CowbookError
+
+EXIT_DONE = 0
+EXIT_FAILED = 1  # a symbol failed
+EXIT_USAGE = 2
+EXIT_CONFIG = 78  # wrong configuration: systemd must not restart it
+_EXIT_INTERRUPTED = 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cowbook",
+        description="Exact limit order books from recorded exchange captures, as Parquet.",
+        epilog="Exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration.",
+    )
+    parser.add_argument("--version", action="version", version=f"cowbook {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="reconstruct every symbol of a configuration")
+    run.add_argument("config", type=Path, metavar="CONFIG")
+    run.add_argument("--once", action="store_true", required=True, help="to the end of the input, then a summary")
+    run.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    run.add_argument(
+        "--allow-fresh", action="store_true", help="move parts of an earlier run to .superseded and start from the beginning"
+    )
+
+    check = commands.add_parser("check", help="validate a configuration, and say what would be read and written")
+    check.add_argument("config", type=Path, metavar="CONFIG")
+
+    commands.add_parser("warm", help="compile the kernels into the cache")
+
+    simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")
+    simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst are compressed")
+    simulate.add_argument("--symbol", default="BTCUSDT")
+    simulate.add_argument("--messages", type=_positive, default=60_000, help="number of depth diffs (default: 60000)")
+    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
+    simulate.add_argument("--futures", action="store_true", help="as on USD-M futures")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError("must be positive")
+    return value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code."""
+    arguments = _parser().parse_args(argv)
+    command = importlib.import_module(f"cowbook.cli.{arguments.command}")
+    try:
+        code: int = command.main(arguments)
+        sys.stdout.flush()
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    except CowbookError as error:
+        print(f"cowbook: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("cowbook: interrupted", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away: nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    return code

@@ -1,0 +1,171 @@
+"""`cowbook run`: progress while it runs, a table at its end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cowbook.config import Config, load_config, output_directory_name
+from cowbook.summary import SymbolSummary
+from cowbook.telemetry.logging import configure_logging
+
+_SIDE_BY_SIDE = 4  # more symbols than this get a line each
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run to the end of the input and print the summary; 1 when a symbol failed."""
+    config = load_config(arguments.config, os.environ)
+    configure_logging(config.log.level, config.log.format)
+    from cowbook.service import run_once
+
+    # Progress is for people: it goes where the logs go, and standard output stays clean.
+    with _reporter(Console(stderr=True)) as reporter:
+        summaries = run_once(config, allow_fresh=arguments.allow_fresh, progress=reporter.update)
+    if arguments.json:
+        print(json.dumps([asdict(summary) for summary in summaries], indent=2))
+    else:
+        show(summaries, config, Console())
+    return 1 if any(summary.state == "failed" for summary in summaries) else 0
+
+
+def _reporter(console: Console) -> _Bars | _Lines:
+    return _Bars(console) if console.is_terminal else _Lines()
+
+
+class _Bars:
+    """A progress bar for each symbol."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TextColumn("{task.fields[events]:,} events"),
+            TextColumn("{task.fields[rate]:.1f} M events/s"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._started = time.monotonic()
+        self._tasks: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
+        """As ProgressCallback; called from the workers' threads."""
+        with self._lock:
+            if symbol not in self._tasks:
+                self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
+        rate = events / max(time.monotonic() - self._started, 1e-9) / 1e6
+        task = self._progress.tasks[self._tasks[symbol]].id
+        self._progress.update(task, completed=bytes_done, total=bytes_total, events=events, rate=rate)
+
+
+class _Lines:
+    """A line every two seconds, where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._started = self._printed = time.monotonic()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
+        """As ProgressCallback; called from the workers' threads."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._printed < 2:
+                return
+            self._printed = now
+        elapsed = now - self._started
+        remaining = elapsed * (bytes_total / bytes_done - 1) if bytes_done else 0
+        print(
+            f"{symbol}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
+            f"{events / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
+    """The table of a run, what went wrong, where the result is, and a query for it."""
+    rows = [_row(summary) for summary in summaries]
+    if len(rows) <= _SIDE_BY_SIDE:
+        table = Table(title="cowbook", show_header=False)
+        table.add_column(style="bold")
+        for _ in rows:
+            table.add_column(justify="right")
+        for key in rows[0]:
+            table.add_row(key, *(row[key] for row in rows))
+    else:
+        table = Table(*rows[0], title="cowbook")
+        for row in rows:
+            table.add_row(*row.values())
+    console.print(table)
+    for summary in summaries:
+        for warning in summary.warnings:
+            console.print(f"note: {summary.id}: {warning}", soft_wrap=True, markup=False)
+        if summary.error is not None:
+            console.print(f"failed: {summary.id}: {summary.error}", soft_wrap=True, markup=False, style="red")
+    written = [summary for summary in summaries if summary.parts]
+    if written:
+        console.print(f"The parts lie in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True, markup=False)
+    query = _query(written, config)
+    if query:
+        console.print("A query for DuckDB:\n", soft_wrap=True)
+        console.print(query, soft_wrap=True, markup=False, highlight=False)
+
+
+def _row(summary: SymbolSummary) -> dict[str, str]:
+    """What the table says of a symbol."""
+    audits = summary.audits.get("bookTicker", {})
+    matched = audits.get("matched", 0) + audits.get("matched_unsynced", 0)
+    failed = audits.get("failed", 0) + audits.get("failed_unsynced", 0)
+    return {
+        "symbol": summary.id,
+        "state": summary.state,
+        "events": f"{summary.events:,}",
+        "messages": f"{summary.messages:,}",
+        "gaps": f"{summary.gaps:,} ({summary.missing_updates:,} ids missing)" if summary.gaps else "0",
+        "stale": f"{summary.stale:,}",
+        "drift": f"{summary.drift_rows:,} snapshots compared, {summary.drift_levels:,} levels differ",
+        "audits": f"{matched:,} matched, {failed:,} failed",
+        "crossed": f"{summary.crossed:,}",
+        "dead letters": f"{sum(summary.dead_letters.values()):,}",
+        "synced": "yes" if summary.synced else "no",
+        "parts": f"{summary.parts:,} ({summary.part_bytes / 1e6:.1f} MB)",
+        "seconds": f"{summary.seconds:.1f} ({summary.events / max(summary.seconds, 1e-9) / 1e6:.1f} M events/s)",
+    }
+
+
+def _query(written: Sequence[SymbolSummary], config: Config) -> str | None:
+    """A query over a stream that was written, to paste into DuckDB."""
+    if not written or "bbo" not in config.output.streams:
+        return None
+    place = Path(written[0].output) / "bbo" / f"symbol={output_directory_name(written[0].id)}"
+    return (
+        "SELECT date_trunc('minute', ts_event) AS minute, arg_max(bid_price, event_index) AS bid,\n"
+        "       arg_max(ask_price, event_index) AS ask, avg(ask_price - bid_price) AS spread, count(*) AS changes\n"
+        f"FROM read_parquet('{place}/*/*.parquet')\n"
+        "WHERE synced GROUP BY minute ORDER BY minute;"
+    )

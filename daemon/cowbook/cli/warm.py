@@ -1,0 +1,14 @@
+"""`cowbook warm`."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def main(_arguments: argparse.Namespace) -> int:
+    """Compile the kernels, or find them compiled."""
+    from cowbook.kernels import cache_directory, warm
+
+    seconds = warm()
+    print(f"kernels are ready after {seconds:.1f} s; cache: {cache_directory()}")
+    return 0

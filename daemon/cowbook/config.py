@@ -1,0 +1,306 @@
+"""The configuration: TOML and environment into validated, frozen models.
+
+All problems are reported at once, each with its key; an unknown key with the nearest known one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import quote
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from cowbook.errors import ConfigError
+
+FORMATS = ("binance",)
+ENVIRONMENT_PREFIX = "COWBOOK_"
+
+_DAY = 86_400_000_000_000
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "min": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": _DAY,
+}
+_DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+
+
+def parse_duration(value: object) -> int:
+    """`"5min"`, `"250ms"`, … in ns. Raises ValueError for anything else."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] not in _UNITS:
+        raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS)})')
+    return int(match[1]) * _UNITS[match[2]]
+
+
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[Duration, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+
+class ServiceConfig(_Section):
+    """Where state and output lie, and the kind of event loop."""
+
+    state_dir: Annotated[Path, Field(strict=False)] = Path("state")
+    output_dir: Annotated[Path, Field(strict=False)] = Path("data")
+    loop: Literal["uvloop", "asyncio"] = "uvloop"
+
+
+class HttpConfig(_Section):
+    """The HTTP endpoint; an empty `listen` turns it off."""
+
+    listen: str = "127.0.0.1:9464"
+
+    @field_validator("listen")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if value and not (host and colon and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+            raise ValueError('must be host:port, or "" for off')
+        return value
+
+
+class CheckpointConfig(_Section):
+    """When checkpoints are taken, and how many are kept."""
+
+    every_events: Annotated[int, Field(gt=0)] = 1_000_000
+    every: PositiveDuration = "5min"  # type: ignore[assignment]
+    min_pause: Duration = "1s"  # type: ignore[assignment]
+    retain: Annotated[int, Field(ge=2)] = 3
+    compression: Literal["snappy", "zstd", "lz4", "none"] = "snappy"
+
+
+StreamName = Literal["depth", "trades", "bbo", "book"]
+
+
+class OutputConfig(_Section):
+    """The optional streams, and where parts are cut."""
+
+    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = get_args(StreamName)
+    book_levels: Annotated[int, Field(ge=1, le=1000)] = 20
+    book_interval: PositiveDuration = "1s"  # type: ignore[assignment]
+    part_events: Annotated[int, Field(gt=0, lt=10**15)] = 1_000_000
+    part_interval: PositiveDuration = "1h"  # type: ignore[assignment]
+    compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
+
+    @field_validator("streams")
+    @classmethod
+    def _are_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("names a stream twice")
+        return value
+
+    @field_validator("part_interval")
+    @classmethod
+    def _divides_the_day(cls, value: int) -> int:
+        if _DAY % value:
+            raise ValueError('must divide the UTC day: "1min", "15min", "1h", "1d", …')
+        return value
+
+
+class LogConfig(_Section):
+    """Logging."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class SymbolConfig(_Section):
+    """One symbol: its input, and what its records mean."""
+
+    id: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    name: Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,64}$")]  # printable ASCII, but no quote and no backslash
+    format: Literal["binance"]
+    paths: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    follow: bool = False
+    on_gap: Literal["continue", "halt"] = "continue"
+    on_bad_record: Literal["skip", "halt"] = "skip"
+    price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
+    size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
+    max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
+    max_book_bytes: Annotated[int, Field(ge=1 << 20)] = 1_073_741_824
+    rotate_wait: Duration = "5s"  # type: ignore[assignment]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _id_is_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "id" not in values and isinstance(values.get("name"), str):
+            return {**values, "id": values["name"]}
+        return values
+
+    @field_validator("paths")
+    @classmethod
+    def _are_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not path or "\0" in path for path in value):
+            raise ValueError("has an empty path")
+        return value
+
+
+class Config(_Section):
+    """The whole configuration; `base_dir` is what relative input paths are relative to."""
+
+    service: ServiceConfig = ServiceConfig()
+    http: HttpConfig = HttpConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    output: OutputConfig = OutputConfig()
+    log: LogConfig = LogConfig()
+    symbol: Annotated[tuple[SymbolConfig, ...], Field(strict=False, min_length=1)]
+    base_dir: Annotated[Path, Field(strict=False, exclude=True)] = Path()
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "service": ServiceConfig,
+    "http": HttpConfig,
+    "checkpoint": CheckpointConfig,
+    "output": OutputConfig,
+    "log": LogConfig,
+}
+
+
+def output_directory_name(symbol_id: str) -> str:
+    """A symbol's id as a file name: percent-encoded, so that no id leaves its place."""
+    encoded = quote(symbol_id, safe="")
+    return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
+
+
+def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+    """Read and validate a configuration file, with the overrides `COWBOOK_SECTION__KEY` of `environ`.
+
+    Relative paths are made absolute: `state_dir` and `output_dir` to `$STATE_DIRECTORY` where that is set, everything else to the
+    file's directory. Raises ConfigError with every problem.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
+    problems = _override(values, environ)
+    config = _validate(values, problems)
+    if config is not None:
+        problems += _duplicates(config)
+    if problems or config is None:
+        raise ConfigError(str(path), problems)
+    directory = path.resolve().parent
+    state_directory = Path(environ.get("STATE_DIRECTORY", "").split(":")[0] or directory)
+    service = config.service.model_copy(
+        update={
+            "state_dir": state_directory / config.service.state_dir,
+            "output_dir": state_directory / config.service.output_dir,
+        }
+    )
+    return config.model_copy(update={"service": service, "base_dir": directory})
+
+
+def _override(values: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Put the environment's values into the file's; what is wrong with them."""
+    problems = []
+    for name in sorted(environ):
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+            continue
+        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if section not in _SECTIONS:
+            problems.append(f"{name}: there is no section [{section}]{_nearest(section, _SECTIONS)}")
+            continue
+        fields = _SECTIONS[section].model_fields
+        if key not in fields:
+            problems.append(f"{name}: [{section}] has no key {key}{_nearest(key, fields)}")
+            continue
+        table = values.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = _environment_value(environ[name], fields[key].annotation)
+    return problems
+
+
+def _environment_value(text: str, annotation: Any) -> object:
+    """A variable's text as the type of its key; what does not fit is left for the validation to refuse."""
+    if annotation is int and re.fullmatch(r"\d[\d_]*", text):
+        return int(text)
+    if annotation is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if getattr(annotation, "__origin__", None) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
+
+
+def _validate(values: dict[str, Any], problems: list[str]) -> Config | None:
+    """The configuration, or None with what is wrong added to `problems`."""
+    if "base_dir" in values:
+        problems.append(f"unknown key base_dir{_nearest('base_dir', _SECTIONS)}")
+        return None
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        problems += [_explain(problem, values) for problem in error.errors() if not _follows(problem, values)]
+        return None
+
+
+def _follows(problem: Any, values: dict[str, Any]) -> bool:
+    """Whether a problem only follows from another one: symbols that do not count, the id of a symbol without a name."""
+    location = problem["loc"]
+    if location == ("symbol",):
+        return problem["type"] == "too_short" and bool(values.get("symbol"))
+    if len(location) == 3 and location[2] == "id":
+        table = values["symbol"][location[1]]
+        return isinstance(table, dict) and "id" not in table
+    return False
+
+
+def _explain(problem: Any, values: dict[str, Any]) -> str:
+    """One line for one problem of pydantic's."""
+    location = list(problem["loc"])
+    model: type[_Section] | None = Config
+    where = []
+    if location and location[0] in _SECTIONS:
+        section = location.pop(0)
+        model = _SECTIONS[section]
+        where.append(f"[{section}]")
+    elif len(location) > 1 and location[0] == "symbol":
+        place = location[1]
+        del location[:2]
+        model = SymbolConfig
+        table = values["symbol"][place]
+        name = table.get("id", table.get("name")) if isinstance(table, dict) else None
+        where.append(f"[[symbol]] #{place + 1}" + (f' "{name}"' if name else ""))
+    if problem["type"] == "extra_forbidden":
+        key = str(location[-1])
+        known = [name for name in (model.model_fields if model else {}) if name != "base_dir"]
+        return " ".join([*where, f"unknown key {key}{_nearest(key, known)}"])
+    where += [str(part) if isinstance(part, str) else f"#{part + 1}" for part in location]
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        message = "is required"
+    given = problem.get("input")
+    shown = f" (is {given!r})" if problem["type"] != "missing" and isinstance(given, str | int | float | bool) else ""
+    return f"{' '.join(where)}: {message}{shown}"
+
+
+def _nearest(key: str, known: Mapping[str, Any] | list[str]) -> str:
+    """A hint at the known key that is most like a wrong one."""
+    match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(known)}"
+
+
+def _duplicates(config: Config) -> list[str]:
+    """Symbols whose output would meet."""
+    problems = []
+    seen: dict[str, int] = {}
+    for place, symbol in enumerate(config.symbol):
+        # Some file systems do not tell cases apart.
+        directory = output_directory_name(symbol.id).lower()
+        if directory in seen:
+            first = seen[directory] + 1
+            problems.append(f'[[symbol]] #{place + 1} "{symbol.id}": id is that of #{first} already: give each its own id')
+        seen.setdefault(directory, place)
+    return problems
