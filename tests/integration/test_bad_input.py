@@ -1,0 +1,144 @@
+"""What bad input gets: a clear error or a dead letter, never a crash, and what was written stays valid."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from harness import Run, fixed, read_parts, reconstruct
+
+from cowbook.book.order_book_engine import EngineSettings
+from cowbook.errors import InputError
+from cowbook.input.paths import expand_paths
+
+SNAPSHOT = b'{"lastUpdateId":10,"E":1000000000000,"bids":[["1.0","5"]],"asks":[["2.0","5"]]}\n'
+
+
+def diff(first_id: int, last_id: int, price: str = "1.0", size: str = "5", symbol: str = "BTCUSDT") -> bytes:
+    """A spot diff with one bid."""
+    ids = f'"U":{first_id},"u":{last_id}'
+    return f'{{"e":"depthUpdate","E":1000000000001,"s":"{symbol}",{ids},"b":[["{price}","{size}"]],"a":[]}}\n'.encode()
+
+
+def test_truncated_gzip(tmp_path: Path) -> None:
+    """A truncated gzip is processed up to the damage; then the symbol ends with file and offset, and the rows stay."""
+    lines = [SNAPSHOT, *(diff(number, number, size=str(number * 7919 % 1000 + 1)) for number in range(11, 2000))]
+    content = gzip.compress(b"".join(lines))
+    content = content[: len(content) // 2]
+    results = [
+        reconstruct(tmp_path / str(block_bytes), {"a.gz": content}, Run(block_bytes=block_bytes))
+        for block_bytes in (300, 1 << 20)
+    ]
+    assert results[0].parts == results[1].parts
+    (first, second) = (result.summary for result in results)
+    assert first.state == second.state == "failed"
+    assert first.error is not None
+    assert "a.gz is damaged at decoded offset" in first.error
+    assert 100 < first.events < 1990
+    assert len(results[0].rows("depth")) == first.events == second.events
+
+
+def test_real_damaged_file(shared_data: Path, tmp_path: Path) -> None:
+    """A gzip that was damaged in the wild, and of another format: dead letters up to the damage, then the error."""
+    content = (shared_data / "tardis" / "CORRUPT_binance-futures_trades.csv.gz").read_bytes()
+    result = reconstruct(tmp_path, {"trades.csv.gz": content})
+    assert result.summary.state == "failed"
+    assert result.summary.error is not None
+    assert "damaged at decoded offset 17022" in result.summary.error
+    assert sum(result.summary.dead_letters.values()) == len(result.rows("dead_letter")) == 201
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
+def test_empty_file(tmp_path: Path, content: bytes) -> None:
+    """An empty file is done at once, and says that nothing was usable."""
+    result = reconstruct(tmp_path, {"a": content})
+    assert result.summary.state == "done"
+    assert result.summary.warnings == ["no usable record in the input"]
+    assert result.parts == {}
+
+
+def test_other_symbol(tmp_path: Path) -> None:
+    """A capture of another symbol yields nothing, and the summary names what it speaks of."""
+    result = reconstruct(tmp_path, {"a": diff(1, 2, symbol="ETHUSDT") * 3 + diff(3, 4, symbol="XRPUSDT")})
+    assert result.summary.state == "done"
+    assert result.summary.other_symbol == 4
+    assert result.summary.warnings == ["no record is of BTCUSDT: the input speaks of ETHUSDT"]
+    assert result.parts == {}
+
+
+def test_no_snapshot(tmp_path: Path) -> None:
+    """Without any snapshot the book is built from diffs, never synced, and the summary says so."""
+    result = reconstruct(tmp_path, {"a": diff(1, 2) + diff(3, 4, "1.5")})
+    assert result.summary.state == "done"
+    assert not result.summary.synced
+    assert "no depth snapshot" in result.summary.warnings[0]
+    assert [row["synced"] for row in result.rows("depth")] == [False, False]
+
+
+def test_value_out_of_range(tmp_path: Path) -> None:
+    """A numeral that does not fit is a dead letter, never a wrong number."""
+    content = SNAPSHOT + diff(11, 11, "0.123456789") + diff(12, 12, "99999999999") + diff(13, 13, "9999999999.99999999")
+    result = reconstruct(tmp_path, {"a": content})
+    assert [row["reason"] for row in result.rows("dead_letter")] == ["out_of_range"] * 2
+    assert result.rows("depth")[-1]["price"] == fixed("9999999999.99999999")
+    assert result.summary.gaps == 1
+
+
+def test_halt_on_bad_record(tmp_path: Path) -> None:
+    """on_bad_record = halt ends the symbol before the record, with file, offset and reason."""
+    good = SNAPSHOT + diff(11, 11)
+    result = reconstruct(tmp_path, {"a": good + b"bad\n" + diff(12, 12)}, Run(on_bad_record="halt"))
+    assert result.summary.state == "failed"
+    assert result.summary.error is not None
+    assert f"a at offset {len(good)}: malformed" in result.summary.error
+    assert len(result.rows("depth")) == result.summary.events == 3
+    assert "dead_letter" not in str(result.parts.keys())
+
+
+def test_halt_on_gap(tmp_path: Path) -> None:
+    """on_gap = halt ends the symbol before the message at the gap, with file, offset and ids."""
+    good = SNAPSHOT + diff(11, 11)
+    for block_bytes in (100, 1 << 20):
+        run = Run(engine=EngineSettings(on_gap="halt"), block_bytes=block_bytes)
+        result = reconstruct(tmp_path / str(block_bytes), {"a": good + diff(14, 15) + diff(16, 16)}, run)
+        assert result.summary.state == "failed"
+        assert result.summary.error is not None
+        assert f"a at offset {len(good)}: gap: update id 14 follows where 12 was expected" in result.summary.error
+        assert len(result.rows("depth")) == 3
+
+
+def test_book_memory(tmp_path: Path) -> None:
+    """A book beyond max_book_bytes ends the symbol with an error that names the setting."""
+    lines = [diff(number, number, f"{number * 1000}.00000001") for number in range(1, 3000)]
+    result = reconstruct(tmp_path, {"a": b"".join(lines)}, Run(engine=EngineSettings(max_book_bytes=1 << 20)))
+    assert result.summary.state == "failed"
+    assert result.summary.error is not None
+    assert "max_book_bytes = 1048576" in result.summary.error
+
+
+def test_parts_of_an_earlier_run(tmp_path: Path) -> None:
+    """Parts that are there already are refused, and left alone."""
+    first = reconstruct(tmp_path, {"a": SNAPSHOT})
+    second = reconstruct(tmp_path, {"a": SNAPSHOT + diff(11, 11)})
+    assert second.summary.state == "failed"
+    assert second.summary.error is not None
+    assert "--allow-fresh" in second.summary.error
+    assert read_parts(tmp_path / "data") == first.parts
+
+
+def test_unwritable_output(tmp_path: Path) -> None:
+    """An output directory that cannot be made is an error with its path."""
+    (tmp_path / "data").write_text("a file")
+    result = reconstruct(tmp_path, {"a": SNAPSHOT})
+    assert result.summary.state == "failed"
+    assert result.summary.error is not None
+    assert str(tmp_path / "data") in result.summary.error
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    """Missing files and globs without a match are errors that name them."""
+    with pytest.raises(InputError, match=r"nothing\.gz: No such file"):
+        expand_paths(["nothing.gz"], tmp_path)
+    with pytest.raises(InputError, match="no file matches"):
+        expand_paths(["*.gz"], tmp_path)
