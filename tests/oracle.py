@@ -87,9 +87,13 @@ def _no_constant(_name: str) -> None:
 class _Float(str):
     """A JSON number that is not an integer in its text."""
 
+    __slots__ = ()
+
 
 class _Integer(str):
     """A JSON integer, as text."""
+
+    __slots__ = ()
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -117,9 +121,7 @@ def _parse_json(text: str) -> Any:
     if deepest > 100:
         raise _Bad("malformed")
     try:
-        value = json.loads(
-            text, parse_constant=_no_constant, parse_float=_Float, parse_int=_Integer, object_pairs_hook=_pairs
-        )
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_Float, parse_int=_Integer, object_pairs_hook=_pairs)
         json.dumps(value, ensure_ascii=False).encode()  # an escaped lone surrogate is no text
     except (ValueError, RecursionError):
         raise _Bad("malformed") from None
@@ -276,9 +278,7 @@ def _build(kind: str, value: dict[str, Any], settings: OracleSettings) -> Messag
     fitted = {key: _time(time) for key, time in times.items()}
 
     def fit(levels: list[tuple[str, str]]) -> Levels:
-        return [
-            (_fixed(price, settings.price_decimals), _fixed(size, settings.size_decimals)) for price, size in levels
-        ]
+        return [(_fixed(price, settings.price_decimals), _fixed(size, settings.size_decimals)) for price, size in levels]
 
     return Message(
         kind="trade" if kind == "aggTrade" else kind,
@@ -361,7 +361,7 @@ class Oracle:
         except _Bad as bad:
             reason = str(bad)
             self.count(f"dead_letters.{reason}")
-            row = {"event_index": self.next, "file": file, "offset": offset, "length": len(record)}
+            row: Row = {"event_index": self.next, "file": file, "offset": offset, "length": len(record)}
             self.open["dead_letter"].append(row | {"reason": reason, "content": record[:4096]})
             return
         if isinstance(message, str):
@@ -493,7 +493,7 @@ class Oracle:
         assert message.ts is not None
         self.enter(message.ts)
         ((price, size),) = message.bids
-        row = {"event_index": self.next, "ts_event": message.ts, "ts_recv": message.ts_recv, "trade_id": message.id}
+        row: Row = {"event_index": self.next, "ts_event": message.ts, "ts_recv": message.ts_recv, "trade_id": message.id}
         row |= {"side": message.side, "price": price, "size": size, "is_aggregate": message.is_aggregate}
         self.emit("trades", row)
         self.advance(message.ts, 1)
@@ -511,7 +511,12 @@ class Oracle:
         """Rows of a depth message; `synced` is filled in later."""
         rows = []
         for place, (_number, side, price, size) in enumerate(message.levels()):
-            row = {"event_index": self.next + place, "ts_event": ts, "ts_recv": message.ts_recv, "update_id": message.id}
+            row = {
+                "event_index": self.next + place,
+                "ts_event": ts,
+                "ts_recv": message.ts_recv,
+                "update_id": message.id,
+            }
             rows.append(row | {"side": side, "price": price, "size": size, "is_snapshot": is_snapshot})
         return rows
 
@@ -528,7 +533,7 @@ class Oracle:
         self.enter(ts)
         if verdict == "gap":
             missing = received - expected if received >= expected else None
-            row = {"event_index": self.next, "ts_event": ts, "expected_id": expected, "received_id": received}
+            row: Row = {"event_index": self.next, "ts_event": ts, "expected_id": expected, "received_id": received}
             self.emit("gaps", row | {"missing": missing})
             self.count("gaps")
             self.count("missing_updates", missing or 0)
@@ -600,7 +605,7 @@ class Oracle:
                 differing += None not in (before, after) and before != after
                 error += abs((after or 0) - (before or 0))
         self.count("drift_rows")
-        row = {"event_index": self.next, "ts_event": ts, "update_id": message.id, "was_synced": was_synced}
+        row: Row = {"event_index": self.next, "ts_event": ts, "update_id": message.id, "was_synced": was_synced}
         row |= {"levels_compared": compared, "levels_missing": missing, "levels_extra": extra}
         self.emit("drift", row | {"levels_differing": differing, "size_error": error})
 
@@ -665,7 +670,7 @@ class Oracle:
         if outcome != "failed":
             return
         self.synced = False
-        row = {"event_index": self.next, "ts_event": self.depth_time, "update_id": self.last, "kind": "bookTicker"}
+        row: Row = {"event_index": self.next, "ts_event": self.depth_time, "update_id": self.last, "kind": "bookTicker"}
         self.emit("audits", row | {"expected": self.quote(expected), "found": self.quote(found)})
 
     def quote(self, sides: list[tuple[int, int]]) -> str:
@@ -676,6 +681,5 @@ class Oracle:
             return f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
 
         return " / ".join(
-            f"{text(price, self.settings.price_decimals)} x {text(size, self.settings.size_decimals)}"
-            for price, size in sides
+            f"{text(price, self.settings.price_decimals)} x {text(size, self.settings.size_decimals)}" for price, size in sides
         )

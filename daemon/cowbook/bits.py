@@ -16,9 +16,16 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-
 _PACKAGE = Path(__file__).parent
-_KERNEL_MODULES = ("bits.py", "book/*.py", "input/*_scanner.py", "sink/*_kernel.py", "event_batch.py", "rows.py", "venues.py")
+_KERNEL_MODULES = (
+    "bits.py",
+    "book/*.py",
+    "input/*_scanner.py",
+    "sink/*_kernel.py",
+    "event_batch.py",
+    "rows.py",
+    "venues.py",
+)
 
 
 def cache_directory() -> Path:
@@ -34,7 +41,7 @@ def cache_directory() -> Path:
             digest.update(path.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
     if not base:
-        base = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "cowbook")
+        base = str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cowbook")
     for root in (Path(base), Path(tempfile.gettempdir()) / f"cowbook-{os.getuid()}"):
         folder = root / f"kernels-{digest.hexdigest()[:16]}"
         try:
@@ -56,7 +63,7 @@ counting alone would make the ladder three times as slow.
 """
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def trailing_zeros(typing_context: Any, value: Any) -> Any:
     """Number of zero bits below the lowest set bit; `value` must not be 0."""
 
@@ -66,7 +73,7 @@ def trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def highest_bit(typing_context: Any, value: Any) -> Any:
     """Position of the highest set bit, 0 to 63; `value` must not be 0."""
 
@@ -77,7 +84,7 @@ def highest_bit(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
     """The 8 bytes of a uint8 array from `index` on as a little-endian int64, at any alignment.
 

@@ -66,7 +66,7 @@ def _blocks(file: PlainFile | DecodedFile, name: str, block_bytes: int) -> Itera
     while True:
         buffer = np.zeros(len(left) + block_bytes + PADDING, np.uint8)
         buffer[: len(left)] = left
-        count = file.readinto(memoryview(buffer)[len(left) : len(left) + block_bytes])
+        count = file.readinto(buffer.data[len(left) : len(left) + block_bytes])
         end = len(left) + (count or 0)
         block = Block(buffer, 0, end, name, offset - len(left), final=not count)
         yield block

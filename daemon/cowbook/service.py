@@ -53,9 +53,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, paths: tuple[Path, ...
     )
 
 
-def run_once(
-    config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None
-) -> list[SymbolSummary]:
+def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
     """Take every symbol through its input to the end, side by side; the summaries in the order of the configuration.
 
     A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended.
@@ -116,7 +114,7 @@ class _Thread(threading.Thread):
         try:
             with asyncio.Runner(loop_factory=LOOPS[self._config.service.loop]) as runner:
                 self._summaries[self._symbol.id] = runner.run(self._run())
-        except BaseException as error:  # handed to the main thread, which raises it
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self._failures.append(error)
 
     async def _run(self) -> SymbolSummary:
@@ -124,9 +122,7 @@ class _Thread(threading.Thread):
         try:
             paths = expand_paths(symbol.paths, self._config.base_dir).paths
             settings = worker_settings(self._config, symbol, paths)
-            self._worker = SymbolWorker(
-                settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress
-            )
+            self._worker = SymbolWorker(settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress)
         except SymbolError as error:
             return SymbolSummary(symbol.id, state="failed", error=str(error))
         self._loop = asyncio.get_running_loop()

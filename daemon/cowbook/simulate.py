@@ -85,9 +85,7 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
         with temporary.open("wb") as raw:
             if path.suffix == ".gz":
                 # Name and time in the header would make the bytes differ from run to run.
-                with igzip.IGzipFile(  # type: ignore[no-untyped-call]
-                    filename="", mode="wb", compresslevel=2, fileobj=raw, mtime=0
-                ) as packed:
+                with igzip.IGzipFile(filename="", mode="wb", compresslevel=2, fileobj=raw, mtime=0) as packed:
                     yield cast(IO[bytes], packed)
             elif path.suffix == ".zst":
                 with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as packed:

@@ -305,10 +305,7 @@ class SimulatedVenue:
         times = f'"E":{ms},"T":{ms},' if self.futures else ""
         self.counts.snapshots += 1
         self.counts.events += len(bids) + len(asks)
-        text = (
-            f'{{"lastUpdateId":{self.update_id},{times}"bids":[{self._levels_text(bids)}],'
-            f'"asks":[{self._levels_text(asks)}]}}'
-        )
+        text = f'{{"lastUpdateId":{self.update_id},{times}"bids":[{self._levels_text(bids)}],"asks":[{self._levels_text(asks)}]}}'
         if plan.style == "late":
             self.late.append((self.intervals + plan.delay, text))
         else:

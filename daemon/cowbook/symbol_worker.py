@@ -71,9 +71,7 @@ class SymbolWorker:
         )
         self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
         self._engine = OrderBookEngine(settings.engine)
-        tables = StreamTables(
-            settings.decoder.price_decimals, settings.decoder.size_decimals, settings.engine.book_levels
-        )
+        tables = StreamTables(settings.decoder.price_decimals, settings.decoder.size_decimals, settings.engine.book_levels)
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression)
         self._batch = EventBatch.allocate()
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order
@@ -174,9 +172,7 @@ class SymbolWorker:
         del self._letters[: len(letters)]
         del self._batch.dead_letters[:missing]
         drift = rows.drift
-        self._drift_levels += int(
-            drift["levels_missing"].sum() + drift["levels_extra"].sum() + drift["levels_differing"].sum()
-        )
+        self._drift_levels += int(drift["levels_missing"].sum() + drift["levels_extra"].sum() + drift["levels_differing"].sum())
         loop = asyncio.get_running_loop()
         self._writing = loop.run_in_executor(self._writers, self._stage_and_publish, rows, letters)
 
@@ -216,9 +212,7 @@ class SymbolWorker:
     def _report_progress(self) -> None:
         if self._progress is not None:
             follower = self._follower
-            self._progress(
-                self._settings.id, follower.bytes_read_on_disk, follower.files_total_bytes, self._engine.event_count
-            )
+            self._progress(self._settings.id, follower.bytes_read_on_disk, follower.files_total_bytes, self._engine.event_count)
 
     def _fill(self, summary: SymbolSummary) -> None:
         engine = self._engine

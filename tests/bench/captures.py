@@ -1,6 +1,6 @@
 """Reconstruct the recorded captures beside the checkout, and hold the result against what is known of them.
 
-    python tests/bench/captures.py
+python tests/bench/captures.py
 """
 
 from __future__ import annotations
@@ -42,7 +42,13 @@ def reconstruct(directory: Path) -> list[SymbolSummary]:
     text = ["[service]", 'output_dir = "data"']
     for symbol_id, capture in CAPTURES.items():
         paths = ", ".join(f'"{FOLDER / file}"' for file in capture.files)
-        text += ["[[symbol]]", f'id = "{symbol_id}"', f'name = "{capture.name}"', 'format = "binance"', f"paths = [{paths}]"]
+        text += [
+            "[[symbol]]",
+            f'id = "{symbol_id}"',
+            f'name = "{capture.name}"',
+            'format = "binance"',
+            f"paths = [{paths}]",
+        ]
     path = directory / "cowbook.toml"
     path.write_text("\n".join(text))
     return run_once(load_config(path, {}))
@@ -56,7 +62,17 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         summaries = reconstruct(Path(directory))
     table = Table(title="recorded captures")
-    for column in ("capture", "events", "trades known", "gaps", "tickers matched", "known", "failed", "dead letters", "M events/s"):
+    for column in (
+        "capture",
+        "events",
+        "trades known",
+        "gaps",
+        "tickers matched",
+        "known",
+        "failed",
+        "dead letters",
+        "M events/s",
+    ):
         table.add_column(column, justify="left" if column == "capture" else "right")
     good = True
     for summary in summaries:

@@ -1,6 +1,6 @@
 """Peak memory of reconstructing a capture of 1 GB, as the operating system accounts it for the whole process.
 
-    python tests/bench/memory.py [--gigabytes 1]
+python tests/bench/memory.py [--gigabytes 1]
 """
 
 from __future__ import annotations
@@ -59,11 +59,13 @@ def make_capture(directory: Path, size_bytes: int) -> int:
 
 
 def shift_ids(source: Path, target: Path, number: int) -> None:
-    """Copy a capture with all update ids moved up, by changing their leading digits: `5009…` becomes `5109…`, `5209…`, …"""
+    """Copy a capture with all update ids moved up: their leading digits 50 become 51, 52, and so on."""
     old, new = b":50", f":{50 + number}".encode()
     with source.open("rb") as reader, target.open("wb") as writer:
         for line in reader:
-            writer.write(line.replace(b'"U"' + old, b'"U"' + new).replace(b'"u"' + old, b'"u"' + new).replace(b'Id"' + old, b'Id"' + new))
+            writer.write(
+                line.replace(b'"U"' + old, b'"U"' + new).replace(b'"u"' + old, b'"u"' + new).replace(b'Id"' + old, b'Id"' + new)
+            )
     shutil.copystat(source, target)
 
 

@@ -1,6 +1,6 @@
 """Speed, as ratios against what people use today, measured in turn in one run on one core.
 
-    python tests/bench/run.py [--messages N] [--rounds N] [CAPTURE NAME]
+python tests/bench/run.py [--messages N] [--rounds N] [CAPTURE NAME]
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from baselines import run_dict_loop, run_nautilus, run_order_book
-from pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
 from rich.console import Console
 from rich.table import Table
 
+from baselines import run_dict_loop, run_nautilus, run_order_book
 from cowbook.config import load_config
 from cowbook.kernels import warm
 from cowbook.service import run_once
 from cowbook.simulate import write_capture
+from pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
 
 _CONFIG = """
 [service]

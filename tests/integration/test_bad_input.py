@@ -6,11 +6,11 @@ import gzip
 from pathlib import Path
 
 import pytest
-from harness import Run, fixed, read_parts, reconstruct
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.errors import InputError
 from cowbook.input.paths import expand_paths
+from harness import Run, fixed, read_parts, reconstruct
 
 SNAPSHOT = b'{"lastUpdateId":10,"E":1000000000000,"bids":[["1.0","5"]],"asks":[["2.0","5"]]}\n'
 

@@ -10,12 +10,20 @@ from pathlib import Path
 import pytest
 import uvloop
 import zstandard
-from harness import Reconstruction, Run, reconstruct
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.simulate import write_capture
+from harness import Reconstruction, Run, reconstruct
 
-BAD_LINES = [b"nonsense", b"\xff\xfe", b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":"1"}', b"", b" ", b"[]", b"x" * 3000]
+BAD_LINES = [
+    b"nonsense",
+    b"\xff\xfe",
+    b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":"1"}',
+    b"",
+    b" ",
+    b"[]",
+    b"x" * 3000,
+]
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from captures import Capture, captures, make_capture
-from harness import table_rows
 from hypothesis import example, given, settings
-from oracle import STREAMS, Cut, OracleHalt, OracleSettings
-from oracle import run as run_oracle
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.errors import GapHaltError
@@ -21,6 +17,10 @@ from cowbook.input.line_decoder import FORMATS, LineDecoder
 from cowbook.rows import OpenRows
 from cowbook.sink.parquet_sink import part_date
 from cowbook.sink.schemas import StreamTables
+from generated_captures import Capture, captures, make_capture
+from harness import table_rows
+from oracle import STREAMS, Cut, OracleHalt, OracleSettings
+from oracle import run as run_oracle
 
 
 class Pipeline:
@@ -48,9 +48,7 @@ class Pipeline:
                 max_book_bytes=1 << 24,
             )
         )
-        self.tables = StreamTables(
-            oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels
-        )
+        self.tables = StreamTables(oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels)
         self.batch = EventBatch.allocate(8, 16)
         self.letters: list[DeadLetter] = []
         self.cuts: list[Cut] = []
@@ -85,9 +83,11 @@ class Pipeline:
                     self.batch.clear()
                     self.between_batches()
         rows = self.engine.open_rows()
-        if self.letters or any(len(getattr(rows, name)) for name in ("depth_messages", "trades", "bbo", "book")):
-            self.take(rows)
-        elif any(len(getattr(rows, name)) for name in ("gaps", "drift", "audits")):
+        if (
+            self.letters
+            or any(len(getattr(rows, name)) for name in ("depth_messages", "trades", "bbo", "book"))
+            or any(len(getattr(rows, name)) for name in ("gaps", "drift", "audits"))
+        ):
             self.take(rows)
 
     def between_batches(self) -> None:

@@ -123,7 +123,8 @@ def message_seen(message: np.void, batch: EventBatch) -> Seen:
         start, count = int(message[f"{side}_start"]), int(message[f"{side}_count"])
         prices, sizes = batch.prices[start : start + count], batch.sizes[start : start + count]
         levels.append(tuple(zip(prices.tolist(), sizes.tolist(), strict=True)))
-    return Seen(kind, fields, *levels)
+    bids, asks = levels
+    return Seen(kind, fields, bids, asks)
 
 
 def compare(lines: list[bytes], settings_: DecoderSettings, behind: bytes = b"") -> None:
@@ -199,13 +200,11 @@ def test_numerals(levels: list[tuple[str, str]], settings_: DecoderSettings) -> 
 def test_times(receive: int, fraction: str | None, colon: str, event: int) -> None:
     """Receive and event times of every magnitude."""
     prefix = str(receive) + ("" if fraction is None else f".{fraction}") + colon + " "
-    record = prefix + '{"e":"trade","E":%d,"s":"X","t":1,"p":"1","q":"1","m":true}' % event
+    record = f'{prefix}{{"e":"trade","E":{event},"s":"X","t":1,"p":"1","q":"1","m":true}}'
     compare([record.encode()], DecoderSettings("X", 8, 8, 1 << 20))
 
 
-@pytest.mark.parametrize(
-    "name", ["spot_btcusdt_20240808.gz", "usdm_ethusdt_20240808.gz", "usdm_btcusdt_20230404.dat.gz"]
-)
+@pytest.mark.parametrize("name", ["spot_btcusdt_20240808.gz", "usdm_ethusdt_20240808.gz", "usdm_btcusdt_20230404.dat.gz"])
 def test_mutated_real_lines(name: str, shared_data: Path) -> None:
     """Real lines, whole and with random damage; most whole ones are the scanner's."""
     path = shared_data / "hftbacktest" / name

@@ -123,9 +123,7 @@ def _first_joining_diff(state, logs, snapshot_id):
             continue
         if first_place < 0:
             first_place = place
-        verdict, _expected, _received = judge(
-            entry.rule, last, is_first, entry.first_id, entry.last_id, entry.prev_id
-        )
+        verdict, _expected, _received = judge(entry.rule, last, is_first, entry.first_id, entry.last_id, entry.prev_id)
         if verdict != APPLY:
             return -1
         last = entry.last_id
@@ -141,9 +139,7 @@ def _replay(state, pool, sides, blocks, logs, first_place, snapshot_id):
         if entry.last_id <= snapshot_id:
             continue
         middle = entry.level_start + entry.bid_count
-        bids = _set_levels(
-            pool, sides, blocks, BID, logs.diff_prices, logs.diff_sizes, entry.level_start, entry.bid_count
-        )
+        bids = _set_levels(pool, sides, blocks, BID, logs.diff_prices, logs.diff_sizes, entry.level_start, entry.bid_count)
         asks = _set_levels(pool, sides, blocks, ASK, logs.diff_prices, logs.diff_sizes, middle, entry.ask_count)
         if bids != OK or asks != OK:
             return _EXHAUSTED
@@ -250,9 +246,7 @@ def _would_follow(state, settings, message):
         return _snapshot_time(state, message) != NONE and message.last_id >= state.waiting_id
     if message.kind != DIFF:
         return False
-    verdict, _expected, _received = judge(
-        message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id
-    )
+    verdict, _expected, _received = judge(message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id)
     return verdict == APPLY or (verdict == GAP and not settings.halt_on_gap)
 
 
@@ -267,9 +261,7 @@ def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, ro
     waiting.ask_count = state.waiting_ask_count
     state.snapshot_waits = 0
     ts = message.ts_event if message.kind != SNAPSHOT else _snapshot_time(state, message)
-    outcome = _snapshot(
-        state, settings, pool, sides, blocks, waiting, ts, logs.snapshot_prices, logs.snapshot_sizes, rows, logs
-    )
+    outcome = _snapshot(state, settings, pool, sides, blocks, waiting, ts, logs.snapshot_prices, logs.snapshot_sizes, rows, logs)
     state.waiting_bid_count = 0
     state.waiting_ask_count = 0
     return outcome
@@ -376,15 +368,11 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
             return SCARCE, place
         outcome = _CONSUMED
         if state.snapshot_waits and _would_follow(state, settings[0], message):
-            outcome = _waiting_snapshot(
-                state, settings[0], pool, sides, blocks, message, waiting[0], rows, logs
-            )
+            outcome = _waiting_snapshot(state, settings[0], pool, sides, blocks, message, waiting[0], rows, logs)
             if outcome == _CUT_AFTER:
                 return CUT, place
         if outcome == _CONSUMED:
-            outcome = _one(
-                state, settings[0], pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs
-            )
+            outcome = _one(state, settings[0], pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs)
         if outcome == _CUT_BEFORE:
             return CUT, place
         if outcome == _CUT_AFTER:

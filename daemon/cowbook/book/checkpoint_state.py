@@ -77,28 +77,21 @@ class EngineCheckpoint:
 
     def to_rows(self, book_levels: int) -> Rows:
         """Open rows to append to, with the checkpoint's at the front."""
-        source = self.rows
-        rows = Rows.allocate({}, book_levels)
-        arrays = dict(
-            zip(
-                rows._fields,
-                (
-                    source.depth_messages,
-                    source.depth_prices,
-                    source.depth_sizes,
-                    source.trades,
-                    source.bbo,
-                    source.book,
-                    source.book_levels,
-                    source.gaps,
-                    source.drift,
-                    source.audits,
-                    source.dead_events,
-                ),
-                strict=True,
-            )
+        rows = self.rows
+        assert rows.book_levels.shape[1] == 4 * book_levels
+        return Rows(
+            rows.depth_messages.copy(),
+            rows.depth_prices.copy(),
+            rows.depth_sizes.copy(),
+            rows.trades.copy(),
+            rows.bbo.copy(),
+            rows.book.copy(),
+            rows.book_levels.copy(),
+            rows.gaps.copy(),
+            rows.drift.copy(),
+            rows.audits.copy(),
+            rows.dead_events.copy(),
         )
-        return Rows(**{name: array.copy() for name, array in arrays.items()})
 
     def to_logs(self) -> Logs:
         """Logs to append to, with the checkpoint's contents at the front."""

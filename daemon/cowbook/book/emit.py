@@ -43,8 +43,15 @@ def _grid_row(state, settings, pool, sides, blocks, rows, ts):
     for side_number in range(2):
         # bid price, bid size, ask price, ask size of each level
         copy_levels(
-            tick, sides[side_number], blocks, side_number == BID, settings.book_levels,
-            levels, levels[1:], 2 * side_number, 4,
+            tick,
+            sides[side_number],
+            blocks,
+            side_number == BID,
+            settings.book_levels,
+            levels,
+            levels[1:],
+            2 * side_number,
+            4,
         )
 
 

@@ -11,7 +11,7 @@ snapshot that can see it is released.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -406,7 +406,7 @@ def set_level(pool, sides, blocks, side_number, price, size):
     `price` and `size` are fixed-point, 0 <= both < 10^18. Returns OK or POOL_EXHAUSTED.
     """
     state = pool[0]
-    index = np.int64(price * state.inverse_tick + 0.5)
+    index: Any = np.int64(price * state.inverse_tick + 0.5)
     if index * state.tick != price:
         # Not a multiple of the tick, or too large a price for the guess.
         index = price // state.tick if state.tick != 0 else 0

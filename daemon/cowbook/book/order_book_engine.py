@@ -105,9 +105,7 @@ class OrderBookEngine:
     def take_open_rows(self) -> OpenRows:
         """End the open cut: hand its rows over and begin the next one."""
         rows = self.open_rows()
-        self._rows = Rows.allocate(
-            {name: len(array) for name, array in self._rows._asdict().items()}, self.settings.book_levels
-        )
+        self._rows = Rows.allocate({name: len(array) for name, array in self._rows._asdict().items()}, self.settings.book_levels)
         for name in OPEN_ROW_COUNTS:
             self._state[name] = 0
         self._state["cut_first"] = self._state["next_event"]
@@ -196,7 +194,7 @@ class OrderBookEngine:
         if pool[slot][0] != ladder.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
         frozen = BookSnapshot(
-            engine=self,
+            arrays=self._ladder,
             state=self._state.copy(),
             pool=pool.copy(),
             sides=self._ladder.sides.copy(),
@@ -222,7 +220,10 @@ class OrderBookEngine:
         checkpoint.fill_state(engine._state)
         engine._rows = checkpoint.to_rows(settings.book_levels)
         engine._logs = checkpoint.to_logs()
-        sides = ((ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes), (ladder.ASK, checkpoint.ask_prices, checkpoint.ask_sizes))
+        sides = (
+            (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),
+            (ladder.ASK, checkpoint.ask_prices, checkpoint.ask_sizes),
+        )
         for side_number, prices, sizes in sides:
             if ladder.fill_side(*engine._ladder, side_number, prices, sizes) != ladder.OK:
                 raise BookMemoryError(f"the checkpoint's book does not fit into max_book_bytes = {settings.max_book_bytes}")
@@ -233,7 +234,7 @@ class OrderBookEngine:
 class BookSnapshot:
     """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
 
-    engine: OrderBookEngine
+    arrays: ladder.LadderArrays
     state: npt.NDArray[np.void]
     pool: npt.NDArray[np.void]
     sides: npt.NDArray[np.void]
@@ -248,12 +249,12 @@ class BookSnapshot:
     @property
     def bids(self) -> Ladder:
         """The frozen bid side."""
-        return Ladder(ladder.BID, self.pool, self.sides, self.engine._ladder.blocks)
+        return Ladder(ladder.BID, self.pool, self.sides, self.arrays.blocks)
 
     @property
     def asks(self) -> Ladder:
         """The frozen ask side."""
-        return Ladder(ladder.ASK, self.pool, self.sides, self.engine._ladder.blocks)
+        return Ladder(ladder.ASK, self.pool, self.sides, self.arrays.blocks)
 
     def get_checkpoint_state(self) -> EngineCheckpoint:
         """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
@@ -263,4 +264,4 @@ class BookSnapshot:
 
     def release(self) -> None:
         """Give back what only this snapshot held. Reading it afterwards is a mistake."""
-        ladder.release(self.engine._ladder.pool, self.engine._ladder.blocks, self.epoch)
+        ladder.release(self.arrays.pool, self.arrays.blocks, self.epoch)

@@ -20,9 +20,7 @@ def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     return larger
 
 
-def make_room(
-    state: np.void, message: np.void, rows: Rows, logs: Logs
-) -> tuple[Rows, Logs]:
+def make_room(state: np.void, message: np.void, rows: Rows, logs: Logs) -> tuple[Rows, Logs]:
     """Arrays with room for what `message` may append; those that have it already stay.
 
     The logs forget what is no longer needed, and `state` is told where their contents stand now.

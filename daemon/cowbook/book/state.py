@@ -111,10 +111,7 @@ SETTINGS = np.dtype(
 )
 
 DIFF_ENTRY = np.dtype(
-    [
-        (name, np.int64)
-        for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")
-    ]
+    [(name, np.int64) for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")]
 )
 """A buffered diff; its levels, bids first, stand in Logs.diff_prices and diff_sizes."""
 

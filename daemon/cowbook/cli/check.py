@@ -21,7 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     table = Table(title="would be read")
     for column in ("symbol", "files", "MB", "first", "last"):
         table.add_column(column, justify="right" if column in ("files", "MB") else "left", overflow="fold")
-    warnings = []
+    warnings: list[str] = []
     for symbol in config.symbol:
         try:
             expanded = expand_paths(symbol.paths, config.base_dir)
@@ -35,9 +35,7 @@ def main(arguments: argparse.Namespace) -> int:
         ]
         warnings += expanded.warnings
         size = sum(path.stat().st_size for path in expanded.paths)
-        table.add_row(
-            symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name
-        )
+        table.add_row(symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name)
     if problems:
         raise ConfigError(str(arguments.config), problems)
     console = Console()

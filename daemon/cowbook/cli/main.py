@@ -33,7 +33,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--once", action="store_true", required=True, help="to the end of the input, then a summary")
     run.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
     run.add_argument(
-        "--allow-fresh", action="store_true", help="move parts of an earlier run to .superseded and start from the beginning"
+        "--allow-fresh",
+        action="store_true",
+        help="move parts of an earlier run to .superseded and start from the beginning",
     )
 
     check = commands.add_parser("check", help="validate a configuration, and say what would be read and written")

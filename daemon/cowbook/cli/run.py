@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
@@ -60,7 +61,7 @@ class _Bars:
         self._tasks: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -84,7 +85,7 @@ class _Lines:
         self._started = self._printed = time.monotonic()
         self._lock = threading.Lock()
 
-    def __enter__(self) -> _Lines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 
 from cowbook.bits import kernel, load64, trailing_zeros
 from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
-from cowbook.input.block import PADDING
 from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
 
 # Why the scanner returns.
@@ -145,7 +144,7 @@ def _digits(buffer, position):
 
 @kernel
 def _numeral(buffer, position, decimals):
-    """(fixed-point value, position after it) of `[0-9]+(\\.[0-9]+)?`; FAILED when it is none or does not fit."""
+    r"""(fixed-point value, position after it) of `[0-9]+(\.[0-9]+)?`; FAILED when it is none or does not fit."""
     # Nearly always: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals these fit.
     word = load64(buffer, position) ^ _ZEROS
     other = _other_bytes(word)
@@ -534,9 +533,7 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         known = _fill_diff(message, integers, strings, booleans, arrays, values)
     elif kind == TRADE:
         level_count = 1
-        known = _fill_trade(
-            buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate
-        )
+        known = _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate)
     elif kind == SNAPSHOT:
         message.last_id = values[_PLACE_ID]
         known = arrays == _SNAPSHOT_ARRAYS and integers & ~(_BIT_ID | _BIT_E | _BIT_T) == 0

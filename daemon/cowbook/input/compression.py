@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import zstandard
 from isal import isal_zlib
@@ -46,7 +46,8 @@ def _gzip_by_bytes() -> _Decompressor:
     return decompressor
 
 
-_ERRORS = (zlib.error, isal_zlib.error, zstandard.ZstdError, EOFError)
+_ISAL_ERROR: Any = isal_zlib.error  # its stub says that it is an instance
+_ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, EOFError)
 
 
 class _Members:
@@ -159,7 +160,7 @@ class DecodedFile(io.RawIOBase):
                 count += len(piece)
                 tail = (tail + piece)[-(1 << 16) :]
             for byte in self._file.read(_CHUNK_BYTES):
-                pieces.append(members.feed(bytes((byte,))))
+                pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - what came before an error stays
         except _ERRORS as error:
             self._failure = str(error)
         # The two decoders may give out a few bytes more or less of the same chunks.

@@ -91,7 +91,7 @@ def shown(value: object) -> str:
 
 
 def find_non_numeral(texts: Sequence[object]) -> int:
-    """Index of the first element that is not a string of the grammar `[0-9]+(\\.[0-9]+)?`; -1 when all are.
+    r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?`; -1 when all are.
 
     The elements may be anything that a JSON decoder gives. One match over all of them makes it quick.
     """

@@ -27,7 +27,8 @@ class _OpenFile:
         self.path = path
         self.raw = raw
         # A hop to a thread for each block: whole blocks are read at once, without a buffer between.
-        self.reader: Any = AsyncFileIO(raw, None, executor)
+        stream: Any = raw
+        self.reader: Any = AsyncFileIO(stream, None, executor)
         status = path.stat()
         self.device, self.inode = status.st_dev, status.st_ino
         self.head = b""  # the first IDENTITY_BYTES decoded bytes, as far as they were read
@@ -134,9 +135,7 @@ class Follower:
         assert self._file is not None
         self._file.offset = offset
         self._tail = tail
-        self._block = Block(
-            self._block.buffer, _HEADROOM, _HEADROOM, str(self._file.path), offset - _HEADROOM, final=False
-        )
+        self._block = Block(self._block.buffer, _HEADROOM, _HEADROOM, str(self._file.path), offset - _HEADROOM, final=False)
         self._handed_out = _HEADROOM
         self._start_reading()
 
@@ -160,7 +159,7 @@ class Follower:
         assert self._file is not None
         if len(self._spare) > _HEADROOM + self._block_bytes + PADDING:
             self._spare = np.zeros(_HEADROOM + self._block_bytes + PADDING, np.uint8)
-        view = memoryview(self._spare)[_HEADROOM : _HEADROOM + self._block_bytes]
+        view = self._spare.data[_HEADROOM : _HEADROOM + self._block_bytes]
         self._reading = asyncio.ensure_future(self._file.reader.readinto(view))
 
     async def _read(self) -> int:

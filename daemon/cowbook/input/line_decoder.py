@@ -9,6 +9,7 @@ import numpy as np
 
 from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, UNUSED, DeadLetter, EventBatch
 from cowbook.input import binance_reference, binance_scanner
+from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
     Decoded,
@@ -17,7 +18,6 @@ from cowbook.input.decoding import (
     OtherSymbol,
     Rejected,
 )
-from cowbook.input.block import Block
 
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
@@ -59,9 +59,7 @@ class LineDecoder:
     def __init__(self, line_format: LineFormat, settings: DecoderSettings) -> None:
         self._format = line_format
         self._settings = settings
-        self._limits = np.array(
-            [settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64
-        )
+        self._limits = np.array([settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64)
         self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
         self._counts = np.zeros(binance_scanner.COUNTS, np.int64)
         self._values = np.zeros(binance_scanner.SCRATCH_WORDS, np.int64)

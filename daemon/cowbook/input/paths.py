@@ -37,8 +37,9 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
     warnings = []
     for pattern in patterns:
         full = str(base / pattern)
-        if glob.has_magic(full):
-            names = sorted(glob.glob(full, recursive=True), key=natural_key)
+        if glob.has_magic(pattern):
+            escaped = str(Path(glob.escape(str(base))) / pattern)
+            names = sorted(glob.glob(escaped, recursive=True), key=natural_key)  # noqa: PTH207 - it takes absolute patterns
             names = [name for name in names if not Path(name).is_dir()]
             if not names:
                 raise InputError(f"{full}: no file matches; correct the pattern or provide the file")

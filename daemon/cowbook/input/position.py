@@ -53,9 +53,7 @@ class Position:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Position:
         """From what `to_json` gave; raises KeyError or TypeError for anything else."""
-        return cls(
-            FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"])
-        )
+        return cls(FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"]))
 
 
 def _sha256(content: bytes) -> str:

@@ -18,7 +18,6 @@ from cowbook.sink.encoding import encode
 from cowbook.sink.schemas import STREAMS, StreamTables
 
 
-
 @dataclass(frozen=True, slots=True)
 class Part:
     """One finished Parquet file: where it waits, where it belongs, and what identifies it."""

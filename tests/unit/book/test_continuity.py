@@ -40,17 +40,13 @@ FUTURES = [
 
 @pytest.mark.parametrize(("last", "first_id", "last_id", "verdict", "expected", "received"), SPOT)
 @pytest.mark.parametrize("is_first", [True, False])
-def test_spot(
-    last: int, first_id: int, last_id: int, verdict: int, expected: int, received: int, is_first: bool
-) -> None:
+def test_spot(last: int, first_id: int, last_id: int, verdict: int, expected: int, received: int, is_first: bool) -> None:
     """Ranges that join; whether a snapshot came before makes no difference."""
     assert judge(BINANCE_SPOT, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
     assert judge.py_func(BINANCE_SPOT, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
 
 
-@pytest.mark.parametrize(
-    ("last", "is_first", "first_id", "last_id", "prev_id", "verdict", "expected", "received"), FUTURES
-)
+@pytest.mark.parametrize(("last", "is_first", "first_id", "last_id", "prev_id", "verdict", "expected", "received"), FUTURES)
 def test_futures(
     last: int, is_first: bool, first_id: int, last_id: int, prev_id: int, verdict: int, expected: int, received: int
 ) -> None:

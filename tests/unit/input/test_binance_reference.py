@@ -162,10 +162,7 @@ REASONS: list[tuple[str | bytes, str]] = [
         (DIFF_TEXT.replace('"a":[]', f'"a":[{level}]'), "malformed")
         for level in ('"12"', "[]", '["1"]', '["1",2]', '[null,"1"]', '["1","2,3"]', '["","1"]', '["1","2\\n"]')
     ),
-    *(
-        (DIFF_TEXT.replace('"1.5"', f'"{text}"'), "malformed")
-        for text in ("-1", "1.", ".5", "1e3", "1_0", " 1", "\u0661")
-    ),
+    *((DIFF_TEXT.replace('"1.5"', f'"{text}"'), "malformed") for text in ("-1", "1.", ".5", "1e3", "1_0", " 1", "\u0661")),
     (DIFF_TEXT.replace('"1.5"', '"0.001"').replace('"2"', '"x"'), "malformed"),
     (f"99999999999 {DIFF_TEXT.replace('10', '-1')}", "malformed"),
     (f"9223372036854775808 {DIFF_TEXT}", "out_of_range"),
@@ -297,9 +294,7 @@ def naive_record(text: str) -> object:
     kind = naive_kind(value, stream)
     if kind == "unused":
         return UNUSED
-    name = value.get(
-        "symbol" if kind == "snapshot" else "s", stream.split("@")[0].upper() if "@" in stream else "BTCUSDT"
-    )
+    name = value.get("symbol" if kind == "snapshot" else "s", stream.split("@")[0].upper() if "@" in stream else "BTCUSDT")
     need(isinstance(name, str), "malformed")
     if name != "BTCUSDT":
         return OtherSymbol(name)
@@ -358,11 +353,7 @@ def naive_fields(kind: str, value: dict[str, Any], deferred: list[Callable[[], o
     for key in ids:
         need(value[key] < 10**18, "out_of_range")
     event_times = [naive_time(value[key]) for key in times]
-    columns = [
-        [scaled(str(level[place]), decimals) for level in side]
-        for side in sides
-        for place, decimals in enumerate((2, 8))
-    ]
+    columns = [[scaled(str(level[place]), decimals) for level in side] for side in sides for place, decimals in enumerate((2, 8))]
     flags = IS_AGGREGATE * (kind == "aggregate") + SELL_AGGRESSOR * (kind != "diff" and value.get("m") is True)
     return (
         {"diff": DIFF, "snapshot": SNAPSHOT, "ticker": TICKER}.get(kind, TRADE),
@@ -408,9 +399,7 @@ def scaled(numeral: str, decimals: int) -> int:
 
 integers = st.one_of(
     st.integers(0, 2**70).map(str),
-    st.sampled_from(
-        ["12", "1723161255208", "0", "-0", "-1", "1.0", "1e3", "null", '"1"', "true", str(10**18), "9" * 4400]
-    ),
+    st.sampled_from(["12", "1723161255208", "0", "-0", "-1", "1.0", "1e3", "null", '"1"', "true", str(10**18), "9" * 4400]),
 )
 numerals = st.one_of(
     st.decimals(0, 10**6, places=2).map(lambda number: f'"{number:f}"'),
@@ -443,16 +432,12 @@ def field_texts(draw: st.DrawFn) -> str:
 @st.composite
 def objects(draw: st.DrawFn) -> str:
     """An object of some kind, most often a good one, sometimes with a member less, one changed or one more."""
-    good = draw(
-        st.sampled_from([DIFF_TEXT, TRADE_TEXT, AGGREGATE_TEXT, TICKER_TEXT, SNAPSHOT_TEXT, SYMBOL_SNAPSHOT_TEXT])
-    )
+    good = draw(st.sampled_from([DIFF_TEXT, TRADE_TEXT, AGGREGATE_TEXT, TICKER_TEXT, SNAPSHOT_TEXT, SYMBOL_SNAPSHOT_TEXT]))
     members = [f"{json.dumps(key)}:{json.dumps(value)}" for key, value in json.loads(good).items()]
     keys = [member.split(":")[0] for member in members]
     for place, key in enumerate(keys):
         if draw(st.integers(0, 4)) == 0:
-            value = {'"p"': numerals, '"q"': numerals, '"b"': levels, '"bids"': levels, '"asks"': levels}.get(
-                key, integers
-            )
+            value = {'"p"': numerals, '"q"': numerals, '"b"': levels, '"bids"': levels, '"asks"': levels}.get(key, integers)
             if key in ('"b"', '"a"', '"B"', '"A"') and "depthUpdate" not in good:
                 value = numerals
             elif key in ('"a"', '"b"'):
@@ -474,16 +459,12 @@ def records(draw: st.DrawFn) -> bytes:
     if stream:
         text = f'{{"stream":"{stream}","data":{text}}}'
     time = draw(
-        st.one_of(
-            st.just(""), st.integers(0, 2**64).map(str), st.from_regex(r"[0-9]{1,11}\.[0-9]{1,12}:?", fullmatch=True)
-        )
+        st.one_of(st.just(""), st.integers(0, 2**64).map(str), st.from_regex(r"[0-9]{1,11}\.[0-9]{1,12}:?", fullmatch=True))
     )
     record = (f"{time} {text}" if time else text).encode()
     if record and draw(st.integers(0, 3)) == 0:
         place = draw(st.integers(0, len(record) - 1))
-        damage = draw(
-            st.one_of(st.binary(max_size=2), st.sampled_from([b'"', b"[", b"}", b",", b" ", b"-", b"0", b"\\"]))
-        )
+        damage = draw(st.one_of(st.binary(max_size=2), st.sampled_from([b'"', b"[", b"}", b",", b" ", b"-", b"0", b"\\"])))
         record = record[:place] + damage + record[place + draw(st.integers(0, 2)) :]
     return record
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
+
 from oracle import OracleSettings
 
 START_NS = 1_723_161_580 * 10**9  # shortly before midnight
