@@ -12,6 +12,9 @@ from cowbook.book.state import OPEN_ROW_COUNTS, Logs, Rows
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 
 
+_TICKERS_AT_LEAST = 16384
+
+
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     """`array[start:end]` at the front of an array with room for at least `needed` more, and twice what is kept."""
     kept = end - start
@@ -55,19 +58,19 @@ def _room_in_logs(state: np.void, levels: int, logs: Logs) -> Logs:
     level_end = int(state["diff_level_end"])
     if end == len(logs.diffs) or level_end + levels > len(logs.diff_prices):
         level_start = int(logs.diffs["level_start"][start]) if start < end else level_end
-        diffs = _enlarged(logs.diffs, start, end, 64)
+        diffs = _enlarged(logs.diffs, start, end, 1024)
         diffs["level_start"][: end - start] -= level_start
         logs = logs._replace(
             diffs=diffs,
-            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, levels),
-            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, levels),
+            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, levels + 16384),
+            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, levels + 16384),
         )
         state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, end - start, level_end - level_start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
     if end + waiting + 1 > len(logs.tickers):
         # Every depth message that finds older tickers appends the others anew.
-        logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + 64))
+        logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + _TICKERS_AT_LEAST))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     if levels > len(logs.snapshot_prices):
         kept = int(state["waiting_bid_count"] + state["waiting_ask_count"])

@@ -40,6 +40,10 @@ _MAX_FIXED = 10**18 - 1
 _POWERS = 10 ** np.arange(19, dtype=np.int64)
 _ZEROS = 0x3030303030303030
 _TO_HIGH_BIT = 0x7676767676767676  # lifts bytes above 9 over 0x7F
+_ONES = 0x0101010101010101
+_QUOTES = 0x2222222222222222
+_BACKSLASHES = 0x5C5C5C5C5C5C5C5C
+_SPACES = 0x2020202020202020
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
 
 _QUOTE = ord('"')
@@ -51,7 +55,6 @@ _OPEN = ord("{")
 _CLOSE = ord("}")
 _BRACKET = ord("[")
 _BRACKET_END = ord("]")
-_BACKSLASH = ord("\\")
 _NEWLINE = ord("\n")
 _RETURN = ord("\r")
 _ZERO = ord("0")
@@ -200,12 +203,16 @@ def _integer(buffer, position):
 def _string_end(buffer, position, end):
     """Position of the quote that ends the string whose first character is at `position`; FAILED unless plain ASCII."""
     while position < end:
-        byte = buffer[position]
-        if byte == _QUOTE:
-            return position
-        if byte < _SPACE or byte == _BACKSLASH or byte > 126:
-            return FAILED
-        position += 1
+        word = load64(buffer, position)
+        # In each term the lowest mark is exact: where a byte is a quote, a backslash, below a space, or above 127.
+        quotes = word ^ _QUOTES
+        backslashes = word ^ _BACKSLASHES
+        marks = (quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes | (word - _SPACES) & ~word | word
+        marks &= _HIGH_BITS
+        if marks != 0:
+            position += trailing_zeros(marks) >> 3
+            return position if buffer[position] == _QUOTE and position < end else FAILED
+        position += 8
     return FAILED
 
 
@@ -582,7 +589,7 @@ def find_newline(buffer, start, end):
     while position < end:
         word = load64(buffer, position) ^ newlines
         # A byte is zero where it was a newline; only the lowest flag is exact, and only that is used.
-        zero = (word - 0x0101010101010101) & ~word & _HIGH_BITS
+        zero = (word - _ONES) & ~word & _HIGH_BITS
         if zero != 0:
             position += trailing_zeros(zero) >> 3
             return position if position < end else FAILED
