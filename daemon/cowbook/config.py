@@ -17,7 +17,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cowbook.errors import ConfigError
 
-FORMATS = ("binance",)
+Format = Literal["binance"]
+FORMATS: tuple[str, ...] = get_args(Format)
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
 _DAY = 86_400_000_000_000
@@ -31,16 +32,28 @@ _UNITS = {
     "d": _DAY,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+_LONGEST = 366 * _DAY  # nobody waits longer, and times in ns stay far from the end of 64 bits
+_LONGEST_DIRECTORY_NAME = 200  # file systems take 255 bytes, with what is put before it
 
 
 def parse_duration(value: object) -> int:
-    """`"5min"`, `"250ms"`, … in ns. Raises ValueError for anything else."""
+    """`"5min"`, `"250ms"`, … in ns. Raises ValueError for anything else, and for more than 366 days."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None or match[2] not in _UNITS:
         raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS)})')
-    return int(match[1]) * _UNITS[match[2]]
+    duration = int(match[1]) * _UNITS[match[2]]
+    if duration > _LONGEST:
+        raise ValueError("must be at most 366d")
+    return duration
 
 
+def _directory(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("must be the path of a directory")
+    return Path(value)
+
+
+Directory = Annotated[Path, BeforeValidator(_directory)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 PositiveDuration = Annotated[Duration, Field(gt=0)]
 
@@ -52,8 +65,8 @@ class _Section(BaseModel):
 class ServiceConfig(_Section):
     """Where state and output lie, and the kind of event loop."""
 
-    state_dir: Annotated[Path, Field(strict=False)] = Path("state")
-    output_dir: Annotated[Path, Field(strict=False)] = Path("data")
+    state_dir: Directory = Path("state")
+    output_dir: Directory = Path("data")
     loop: Literal["uvloop", "asyncio"] = "uvloop"
 
 
@@ -74,7 +87,7 @@ class HttpConfig(_Section):
 class CheckpointConfig(_Section):
     """When checkpoints are taken, and how many are kept."""
 
-    every_events: Annotated[int, Field(gt=0)] = 1_000_000
+    every_events: Annotated[int, Field(gt=0, lt=10**15)] = 1_000_000
     every: PositiveDuration = "5min"  # type: ignore[assignment]
     min_pause: Duration = "1s"  # type: ignore[assignment]
     retain: Annotated[int, Field(ge=2)] = 3
@@ -116,12 +129,19 @@ class LogConfig(_Section):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+def symbol_name(value: str) -> str:
+    """What records may call a symbol, unchanged. Raises ValueError for anything else: the scanner compares plain bytes."""
+    if not re.fullmatch(r"[!#-\[\]-~]{1,64}", value):
+        raise ValueError("must be 1 to 64 printable ASCII characters without spaces, quotes and backslashes")
+    return value
+
+
 class SymbolConfig(_Section):
     """One symbol: its input, and what its records mean."""
 
-    id: Annotated[str, Field(min_length=1, max_length=200)] = ""
-    name: Annotated[str, Field(pattern=r"^[!#-\[\]-~]{1,64}$")]  # printable ASCII, but no quote and no backslash
-    format: Literal["binance"]
+    id: Annotated[str, Field(min_length=1)] = ""
+    name: str
+    format: Format
     paths: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     follow: bool = False
     on_gap: Literal["continue", "halt"] = "continue"
@@ -129,7 +149,7 @@ class SymbolConfig(_Section):
     price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
-    max_book_bytes: Annotated[int, Field(ge=1 << 20)] = 1_073_741_824
+    max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
 
     @model_validator(mode="before")
@@ -138,6 +158,18 @@ class SymbolConfig(_Section):
         if isinstance(values, dict) and "id" not in values and isinstance(values.get("name"), str):
             return {**values, "id": values["name"]}
         return values
+
+    @field_validator("id")
+    @classmethod
+    def _fits_a_file_name(cls, value: str) -> str:
+        if len(output_directory_name(value)) > _LONGEST_DIRECTORY_NAME:
+            raise ValueError(f"is too long: percent-encoded it may have {_LONGEST_DIRECTORY_NAME} bytes")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _is_symbol(cls, value: str) -> str:
+        return symbol_name(value)
 
     @field_validator("paths")
     @classmethod
@@ -168,6 +200,17 @@ _SECTIONS: dict[str, type[_Section]] = {
 }
 
 
+_KEYS = [*_SECTIONS, "symbol"]
+
+_MESSAGES = {
+    "missing": "is required",
+    "model_type": "must be a table",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+"""What is said instead of pydantic's words, which speak of Python."""
+
+
 def output_directory_name(symbol_id: str) -> str:
     """A symbol's id as a file name: percent-encoded, so that no id leaves its place."""
     encoded = quote(symbol_id, safe="")
@@ -186,10 +229,9 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
-    problems = _override(values, environ)
-    config = _validate(values, problems)
-    if config is not None:
-        problems += _duplicates(config)
+    problems, variables = _override(values, environ)
+    problems += _duplicates(values)
+    config = _validate(values, variables, problems)
     if problems or config is None:
         raise ConfigError(str(path), problems)
     directory = path.resolve().parent
@@ -203,13 +245,17 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     return config.model_copy(update={"service": service, "base_dir": directory})
 
 
-def _override(values: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
-    """Put the environment's values into the file's; what is wrong with them."""
+def _override(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[str], dict[tuple[str, str], str]]:
+    """Put the environment's values into the file's; what is wrong with them, and the variable of each section and key."""
     problems = []
+    variables = {}
     for name in sorted(environ):
         if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
             continue
         section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if section == "symbol":
+            problems.append(f"{name}: symbols are set in the file only")
+            continue
         if section not in _SECTIONS:
             problems.append(f"{name}: there is no section [{section}]{_nearest(section, _SECTIONS)}")
             continue
@@ -220,7 +266,8 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
         table = values.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = _environment_value(environ[name], fields[key].annotation)
-    return problems
+            variables[section, key] = name
+    return problems, variables
 
 
 def _environment_value(text: str, annotation: Any) -> object:
@@ -234,15 +281,17 @@ def _environment_value(text: str, annotation: Any) -> object:
     return text
 
 
-def _validate(values: dict[str, Any], problems: list[str]) -> Config | None:
+def _validate(values: dict[str, Any], variables: Mapping[tuple[str, str], str], problems: list[str]) -> Config | None:
     """The configuration, or None with what is wrong added to `problems`."""
-    if "base_dir" in values:
-        problems.append(f"unknown key base_dir{_nearest('base_dir', _SECTIONS)}")
-        return None
+    if values.pop("base_dir", None) is not None:  # a field of the model, but no key of the file
+        problems.append(f"unknown key base_dir{_nearest('base_dir', _KEYS)}")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems += [_explain(problem, values) for problem in error.errors() if not _follows(problem, values)]
+        for problem in error.errors():
+            if not _follows(problem, values):
+                variable = variables.get(problem["loc"][:2])  # type: ignore[arg-type]
+                problems.append(_explain(problem, values) + (f", from {variable}" if variable else ""))
         return None
 
 
@@ -260,7 +309,7 @@ def _follows(problem: Any, values: dict[str, Any]) -> bool:
 def _explain(problem: Any, values: dict[str, Any]) -> str:
     """One line for one problem of pydantic's."""
     location = list(problem["loc"])
-    model: type[_Section] | None = Config
+    model: type[_Section] = Config
     where = []
     if location and location[0] in _SECTIONS:
         section = location.pop(0)
@@ -275,12 +324,10 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         where.append(f"[[symbol]] #{place + 1}" + (f' "{name}"' if name else ""))
     if problem["type"] == "extra_forbidden":
         key = str(location[-1])
-        known = [name for name in (model.model_fields if model else {}) if name != "base_dir"]
+        known = _KEYS if model is Config else list(model.model_fields)
         return " ".join([*where, f"unknown key {key}{_nearest(key, known)}"])
     where += [str(part) if isinstance(part, str) else f"#{part + 1}" for part in location]
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "missing":
-        message = "is required"
+    message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     given = problem.get("input")
     shown = f" (is {given!r})" if problem["type"] != "missing" and isinstance(given, str | int | float | bool) else ""
     return f"{' '.join(where)}: {message}{shown}"
@@ -292,15 +339,18 @@ def _nearest(key: str, known: Mapping[str, Any] | list[str]) -> str:
     return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(known)}"
 
 
-def _duplicates(config: Config) -> list[str]:
-    """Symbols whose output would meet."""
+def _duplicates(values: Mapping[str, Any]) -> list[str]:
+    """Symbols whose output would meet; from what the file says, so that other problems do not hide these."""
     problems = []
     seen: dict[str, int] = {}
-    for place, symbol in enumerate(config.symbol):
+    tables = values.get("symbol")
+    for place, table in enumerate(tables if isinstance(tables, list) else [], start=1):
+        symbol_id = table.get("id", table.get("name")) if isinstance(table, dict) else None
+        if not isinstance(symbol_id, str):
+            continue
         # Some file systems do not tell cases apart.
-        directory = output_directory_name(symbol.id).lower()
+        directory = output_directory_name(symbol_id).lower()
         if directory in seen:
-            first = seen[directory] + 1
-            problems.append(f'[[symbol]] #{place + 1} "{symbol.id}": id is that of #{first} already: give each its own id')
+            problems.append(f'[[symbol]] #{place} "{symbol_id}": id is that of #{seen[directory]} already: give each its own id')
         seen.setdefault(directory, place)
     return problems

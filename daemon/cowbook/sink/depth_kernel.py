@@ -13,11 +13,20 @@ def spread(messages, event_index, ts_event, ts_recv, update_id, side, is_snapsho
         start = message.level_start
         middle = start + message.bid_count
         end = middle + message.ask_count
+        # One plain loop for each column: these become vector instructions.
         for level in range(start, end):
             event_index[level] = message.event_index + (level - start)
+        for level in range(start, end):
             ts_event[level] = message.ts_event
+        for level in range(start, end):
             ts_recv[level] = message.ts_recv
+        for level in range(start, end):
             update_id[level] = message.update_id
-            side[level] = level >= middle
+        for level in range(start, middle):
+            side[level] = 0
+        for level in range(middle, end):
+            side[level] = 1
+        for level in range(start, end):
             is_snapshot[level] = message.is_snapshot
+        for level in range(start, end):
             synced[level] = message.synced
