@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
+from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
 from cowbook.input.paths import expand_paths
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
         table.add_row(symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name)
     if problems:
         raise ConfigError(str(arguments.config), problems)
-    console = Console()
+    console = plain_console()
     console.print(table)
     for symbol in config.symbol:
         place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
@@ -54,8 +54,12 @@ def unwritable_directories(config: Config) -> list[str]:
     for key in ("state_dir", "output_dir"):
         path: Path = getattr(config.service, key)
         there = path
-        while not there.exists() and there != there.parent:
-            there = there.parent
+        try:
+            while not there.exists() and there != there.parent:
+                there = there.parent
+        except OSError as error:
+            problems.append(f"[service] {key}: {there}: {error.strerror} for user {os.getuid()}")
+            continue
         if not there.is_dir():
             problems.append(f"[service] {key}: {there} is not a directory")
         elif not os.access(there, os.W_OK | os.X_OK):

@@ -45,9 +45,9 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")
     simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst are compressed")
-    simulate.add_argument("--symbol", default="BTCUSDT")
+    simulate.add_argument("--symbol", type=_symbol, default="BTCUSDT", help="what the records call it (default: BTCUSDT)")
     simulate.add_argument("--messages", type=_positive, default=60_000, help="number of depth diffs (default: 60000)")
-    simulate.add_argument("--seed", type=int, default=1)
+    simulate.add_argument("--seed", type=int, default=1, help="another seed, another capture (default: 1)")
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
     simulate.add_argument("--futures", action="store_true", help="as on USD-M futures")
     return parser
@@ -58,6 +58,15 @@ def _positive(text: str) -> int:
     if value <= 0:
         raise argparse.ArgumentTypeError("must be positive")
     return value
+
+
+def _symbol(text: str) -> str:
+    from cowbook.config import symbol_name
+
+    try:
+        return symbol_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

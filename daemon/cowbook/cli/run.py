@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.summary import SymbolSummary
 from cowbook.telemetry.logging import configure_logging
@@ -31,12 +33,12 @@ def main(arguments: argparse.Namespace) -> int:
     from cowbook.service import run_once
 
     # Progress is for people: it goes where the logs go, and standard output stays clean.
-    with _reporter(Console(stderr=True)) as reporter:
+    with _reporter(plain_console(stderr=True)) as reporter:
         summaries = run_once(config, allow_fresh=arguments.allow_fresh, progress=reporter.update)
     if arguments.json:
         print(json.dumps([asdict(summary) for summary in summaries], indent=2))
     else:
-        show(summaries, config, Console())
+        show(summaries, config, plain_console())
     return 1 if any(summary.state == "failed" for summary in summaries) else 0
 
 
@@ -49,7 +51,7 @@ class _Bars:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
             TextColumn("{task.fields[events]:,} events"),
@@ -125,16 +127,16 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
     console.print(table)
     for summary in summaries:
         for warning in summary.warnings:
-            console.print(f"note: {summary.id}: {warning}", soft_wrap=True, markup=False)
+            console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
         if summary.error is not None:
-            console.print(f"failed: {summary.id}: {summary.error}", soft_wrap=True, markup=False, style="red")
+            console.print(f"failed: {summary.id}: {summary.error}", soft_wrap=True, style="red")
     written = [summary for summary in summaries if summary.parts]
     if written:
-        console.print(f"The parts lie in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True, markup=False)
+        console.print(f"The parts lie in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
     query = _query(written, config)
     if query:
         console.print("A query for DuckDB:\n", soft_wrap=True)
-        console.print(query, soft_wrap=True, markup=False, highlight=False)
+        console.print(query, soft_wrap=True, highlight=False)
 
 
 def _row(summary: SymbolSummary) -> dict[str, str]:
@@ -160,13 +162,18 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
 
 
 def _query(written: Sequence[SymbolSummary], config: Config) -> str | None:
-    """A query over a stream that was written, to paste into DuckDB."""
+    """A query over a stream that was written, to paste into DuckDB.
+
+    DuckDB truncates times in µs only, hence the cast; a plain UTC time is shown alike everywhere and needs no pytz in Python.
+    """
     if not written or "bbo" not in config.output.streams:
         return None
     place = Path(written[0].output) / "bbo" / f"symbol={output_directory_name(written[0].id)}"
+    pattern = f"{glob.escape(str(place))}/*/*.parquet".replace("'", "''")
     return (
-        "SELECT date_trunc('minute', ts_event) AS minute, arg_max(bid_price, event_index) AS bid,\n"
-        "       arg_max(ask_price, event_index) AS ask, avg(ask_price - bid_price) AS spread, count(*) AS changes\n"
-        f"FROM read_parquet('{place}/*/*.parquet')\n"
+        "SELECT date_trunc('minute', ts_event::TIMESTAMPTZ AT TIME ZONE 'UTC') AS minute,\n"
+        "       arg_max(bid_price, event_index) AS bid, arg_max(ask_price, event_index) AS ask,\n"
+        "       avg(ask_price - bid_price) AS spread, count(*) AS changes\n"
+        f"FROM read_parquet('{pattern}', hive_partitioning = true)\n"
         "WHERE synced GROUP BY minute ORDER BY minute;"
     )

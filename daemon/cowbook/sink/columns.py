@@ -34,7 +34,9 @@ def boolean(values: npt.NDArray[np.generic]) -> pa.Array:
 
 def choice(values: npt.NDArray[np.generic], names: tuple[str, ...]) -> pa.Array:
     """A column of strings from places in `names`."""
-    return pa.DictionaryArray.from_arrays(required(values.astype(np.int8, copy=False), pa.int8()), pa.array(names, pa.string()), safe=False)
+    return pa.DictionaryArray.from_arrays(
+        required(values.astype(np.int8, copy=False), pa.int8()), pa.array(names, pa.string()), safe=False
+    )
 
 
 def fixed_point_text(value: int, decimals: int) -> str:

@@ -1,0 +1,123 @@
+"""The command line as a user meets it: real processes, exit codes, one line for each error."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cowbook import __version__
+from cowbook.simulate import write_capture
+
+
+def cowbook(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command."""
+    command = [sys.executable, "-m", "cowbook", *map(str, arguments)]
+    environment = os.environ | {"COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=environment)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A configuration with one simulated capture."""
+    write_capture(tmp_path / "a.jsonl.gz", symbol="BTCUSDT", messages=200, seed=1, gaps=1)
+    path = tmp_path / "cowbook.toml"
+    path.write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["a.jsonl.gz"]\n')
+    return path
+
+
+def test_version() -> None:
+    """--version answers."""
+    result = cowbook("--version")
+    assert (result.returncode, result.stdout) == (0, f"cowbook {__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("run",), ("run", "x.toml"), ("simulate", "--messages", "0", "x")])
+def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    """Wrong usage is exit code 2."""
+    assert cowbook(*arguments).returncode == 2
+
+
+def test_run_and_check(config: Path) -> None:
+    """check, then run: a table, and a query that DuckDB takes as it stands."""
+    import duckdb
+
+    checked = cowbook("check", config)
+    assert checked.returncode == 0, checked.stderr
+    assert "a.jsonl.gz" in checked.stdout
+    assert not (config.parent / "data").exists()
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 0, result.stderr
+    assert "1 (" in result.stdout
+    query = result.stdout[result.stdout.index("SELECT") :]
+    rows = duckdb.connect().execute(query).fetchall()
+    assert rows
+    assert all(bid < ask for _, bid, ask, *_ in rows)
+    again = cowbook("run", config, "--once")
+    assert again.returncode == 1
+    assert "--allow-fresh" in again.stdout
+    fresh = cowbook("run", config, "--once", "--allow-fresh", "--json")
+    assert fresh.returncode == 0
+    (summary,) = json.loads(fresh.stdout)
+    assert summary["state"] == "done"
+    assert summary["gaps"] == 1
+    assert summary["audits"]["bookTicker"]["failed"] == 0
+    assert list((config.parent / "data" / ".superseded" / "BTCUSDT" / "1").iterdir())
+
+
+def test_symbol_fails(config: Path) -> None:
+    """A symbol that cannot go on is exit code 1, and says why."""
+    config.write_text(config.read_text() + 'on_gap = "halt"\n')
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 1
+    assert "was expected" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_configuration(config: Path) -> None:
+    """A wrong configuration is exit code 78, a line for each problem."""
+    config.write_text(config.read_text() + 'flow = true\n[log]\nlevel = "x"\n')
+    for command in (("run", config, "--once"), ("check", config)):
+        result = cowbook(*command)
+        assert result.returncode == 78
+        assert len(result.stderr.splitlines()) == 2
+        assert "did you mean follow?" in result.stderr
+
+
+def test_check_names_what_is_missing(config: Path) -> None:
+    """Check names missing input and output that cannot be written."""
+    (config.parent / "a.jsonl.gz").unlink()
+    (config.parent / "data").write_text("in the way")
+    result = cowbook("check", config)
+    assert result.returncode == 78
+    assert "No such file" in result.stderr
+    assert "[service] output_dir" in result.stderr
+
+
+def test_missing_input(config: Path) -> None:
+    """Run with missing input fails the symbol, not the process."""
+    (config.parent / "a.jsonl.gz").unlink()
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 1
+    assert "No such file" in result.stdout
+
+
+def test_simulate(tmp_path: Path) -> None:
+    """Simulate writes a capture and says what is in it; a place that cannot be written is one line."""
+    result = cowbook("simulate", "--messages", "50", "x.jsonl.zst", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "50 diffs" in result.stdout
+    result = cowbook("simulate", "--messages", "50", "nowhere/x.jsonl", cwd=tmp_path)
+    assert result.returncode == 2
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_warm() -> None:
+    """Warm says where the kernels are."""
+    result = cowbook("warm")
+    assert result.returncode == 0
+    assert "cache" in result.stdout

@@ -1,0 +1,142 @@
+"""The sink: names, modes, locks, and parts that are complete or not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from cowbook.book.state import Rows
+from cowbook.durable_files import DurableFiles
+from cowbook.errors import OutputError
+from cowbook.event_batch import NONE, DeadLetter
+from cowbook.rows import OpenRows
+from cowbook.sink.columns import fixed_point_text
+from cowbook.sink.parquet_sink import ParquetSink, part_date
+from cowbook.sink.schemas import StreamTables
+
+
+def rows_with_trades(first: int, count: int, newest: int) -> OpenRows:
+    """A cut with some trades, and nothing else but a dead letter."""
+    rows = Rows.allocate({}, 2)
+    trades = np.zeros(count, rows.trades.dtype)
+    trades["event_index"] = np.arange(first, first + count)
+    trades["ts_event"] = newest
+    trades["ts_recv"] = NONE
+    trades["price"] = 61_737_63000000
+    trades["size"] = 1
+    empty = {name: getattr(rows, name)[:0] for name in rows._fields if name not in ("trades", "dead")}
+    return OpenRows(first=first, last=first + count - 1, newest=newest, trades=trades, dead_events=np.array([first]), **empty)
+
+
+LETTER = DeadLetter("a", 5, 3, "malformed", b"bad", "why")
+NEWEST = 1_723_161_240 * 10**9
+
+
+def sink_in(directory: Path, files: DurableFiles | None = None) -> ParquetSink:
+    """A sink that is not open yet."""
+    return ParquetSink(directory, "BTC%2FUSD", StreamTables(8, 8, 2), "zstd", files)
+
+
+def test_parts(tmp_path: Path) -> None:
+    """Parts have their names, dates and rows, appear on publication, and leave nothing behind."""
+    sink = sink_in(tmp_path)
+    sink.open(allow_fresh=False)
+    parts = sink.stage(rows_with_trades(10, 3, NEWEST), [LETTER])
+    assert not list(tmp_path.glob("[!.]*"))
+    sink.publish(parts)
+    sink.close()
+    name = "part-0000000000000010-0000000000000012.parquet"
+    trades = tmp_path / "trades" / "symbol=BTC%2FUSD" / "date=2024-08-08" / name
+    assert {str(path) for path in tmp_path.glob("[!.]*/**/*.parquet")} == {
+        str(trades),
+        str(tmp_path / "dead_letter" / "symbol=BTC%2FUSD" / "date=2024-08-08" / name),
+    }
+    assert trades.stat().st_size == parts[0].size_bytes
+    assert trades.stat().st_mode & 0o777 == 0o666 & ~current_umask()
+    frame = pl.read_parquet(trades)
+    assert str(frame["price"].to_list()[0]) == "61737.63000000"
+    assert frame["ts_recv"].null_count() == 3
+    assert [path.name for path in (tmp_path / ".staging").rglob("*")] == ["BTC%2FUSD", "LOCK"]
+
+
+def current_umask() -> int:
+    """The process's umask."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def test_encodings(tmp_path: Path) -> None:
+    """No Arrow schema inside, decimals as INT64, one row group."""
+    sink = sink_in(tmp_path)
+    sink.open(allow_fresh=False)
+    (part, _) = sink.stage(rows_with_trades(0, 5, NEWEST), [LETTER])
+    metadata = pq.ParquetFile(part.staged)
+    assert metadata.metadata.num_row_groups == 1
+    assert metadata.schema_arrow.metadata is None
+    column = metadata.schema.column(5)
+    assert (column.name, column.physical_type, str(column.logical_type)) == ("price", "INT64", "Decimal(precision=18, scale=8)")
+    sink.close()
+
+
+def test_lock(tmp_path: Path) -> None:
+    """A second writer of the same symbol gets a clear error."""
+    sink = sink_in(tmp_path)
+    sink.open(allow_fresh=False)
+    with pytest.raises(OutputError, match="another cowbook writes this symbol"):
+        sink_in(tmp_path).open(allow_fresh=False)
+    sink.close()
+    again = sink_in(tmp_path)
+    again.open(allow_fresh=False)
+    again.close()
+
+
+def test_superseded(tmp_path: Path) -> None:
+    """With allow_fresh what an earlier run wrote is moved away, never deleted."""
+    for number in (1, 2):
+        sink = sink_in(tmp_path)
+        sink.open(allow_fresh=True)
+        sink.publish(sink.stage(rows_with_trades(0, number, NEWEST), [LETTER]))
+        sink.close()
+    moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "1").rglob("*.parquet"))
+    assert len(moved) == 2
+    assert len(list(tmp_path.glob("[!.]*/**/*.parquet"))) == 2
+
+
+class FullDisk(DurableFiles):
+    """Every new file fails."""
+
+    def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
+        """As a full disk does."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A full disk is an error that names the file and says what to do."""
+    sink = sink_in(tmp_path, FullDisk())
+    sink.open(allow_fresh=False)
+    with pytest.raises(OutputError, match=r"trades-part.*No space left on device; free some space"):
+        sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER])
+    sink.close()
+
+
+@pytest.mark.parametrize(
+    ("newest", "date"), [(NONE, "1970-01-01"), (0, "1970-01-01"), (NEWEST, "2024-08-08"), (2**63 - 1, "2262-04-11")]
+)
+def test_dates(newest: int, date: str) -> None:
+    """The UTC day, over the whole range of times."""
+    assert part_date(newest) == date
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"), [(0, 0, "0"), (5, 0, "5"), (0, 2, "0.00"), (105, 2, "1.05"), (10**18 - 1, 18, "0." + "9" * 18)]
+)
+def test_fixed_point_text(value: int, decimals: int, text: str) -> None:
+    """All decimals are written."""
+    assert fixed_point_text(value, decimals) == text

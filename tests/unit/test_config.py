@@ -1,0 +1,170 @@
+"""The configuration: defaults, overrides, and every problem at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from cowbook.config import Config, SymbolConfig, load_config, output_directory_name, parse_duration
+from cowbook.errors import ConfigError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MINIMAL = '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["a.jsonl"]\n'
+
+
+def load(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> Config:
+    """Load a configuration from its text."""
+    path = tmp_path / "cowbook.toml"
+    path.write_text(text)
+    return load_config(path, environ or {})
+
+
+def problems(tmp_path: Path, text: str, environ: dict[str, str] | None = None) -> list[str]:
+    """What is wrong with a configuration."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, environ)
+    return caught.value.problems
+
+
+def test_minimal(tmp_path: Path) -> None:
+    """Three keys are enough; the id is the name, paths are relative to the file."""
+    config = load(tmp_path, MINIMAL)
+    assert config.symbol[0].id == "BTCUSDT"
+    assert config.service.output_dir == tmp_path / "data"
+    assert config.base_dir == tmp_path
+    assert config.output.part_interval == 3_600_000_000_000
+
+
+def test_commented_example_has_every_key_with_its_default(tmp_path: Path) -> None:
+    """config/cowbook.toml loads, says the models' defaults, and leaves no key out."""
+    text = (REPOSITORY / "config" / "cowbook.toml").read_text()
+    example = load(tmp_path, text)
+    minimal = load(tmp_path, MINIMAL.replace("a.jsonl", "captures/BTCUSDT-*.jsonl.gz"))
+    assert example == minimal
+    lines = [line.split("=")[0].strip() for line in text.splitlines()]
+    models: list[type[BaseModel]] = [SymbolConfig]
+    models += [field.annotation for name, field in Config.model_fields.items() if name not in ("symbol", "base_dir")]  # type: ignore[misc]
+    for model in models:
+        for key in model.model_fields:
+            assert key in lines, key
+
+
+def test_all_problems_at_once(tmp_path: Path) -> None:
+    """Each problem names its key; unknown keys the nearest known one."""
+    text = """
+[service]
+lop = "asyncio"
+[checkpoint]
+retain = 1
+every_events = "7"
+every = "5 minutes"
+[outputs]
+[output]
+part_interval = "7h"
+streams = ["depth", "depth"]
+[[symbol]]
+name = "BTCUSDT"
+format = "binance"
+paths = ["a"]
+price_decimal = 3
+[[symbol]]
+id = "x"
+name = "BTCUSDT"
+format = "okx"
+paths = []
+[[symbol]]
+"""
+    found = problems(tmp_path, text, {"COWBOOK_CHECKPOINT__EVRY": "3s", "COWBOOK_LOG__LEVEL": "loud", "COWBOOK_X__Y": "1"})
+    for expected in (
+        "[service] unknown key lop; did you mean loop?",
+        "[checkpoint] retain: ",
+        "[checkpoint] every_events: ",
+        "[checkpoint] every: must be a duration",
+        "unknown key outputs; did you mean output?",
+        "[output] part_interval: must divide the UTC day",
+        "[output] streams: names a stream twice",
+        '[[symbol]] #1 "BTCUSDT" unknown key price_decimal; did you mean price_decimals?',
+        '[[symbol]] #2 "x" format: ',
+        '[[symbol]] #2 "x" paths: ',
+        "[[symbol]] #3 name: is required",
+        "[[symbol]] #3 paths: is required",
+        "COWBOOK_CHECKPOINT__EVRY: [checkpoint] has no key evry; did you mean every?",
+        "COWBOOK_X__Y: there is no section [x]",
+        "[log] level: ",
+    ):
+        assert any(problem.startswith(expected) for problem in found), expected
+    assert len(found) == 16
+
+
+def test_duplicate_ids(tmp_path: Path) -> None:
+    """Two symbols of one id would write into each other."""
+    assert "id is that of #1 already" in problems(tmp_path, MINIMAL + MINIMAL)[0]
+    load(tmp_path, MINIMAL + MINIMAL + 'id = "other"\n')
+
+
+def test_no_symbol(tmp_path: Path) -> None:
+    """A configuration without symbols is one problem, not a run that does nothing."""
+    assert len(problems(tmp_path, "")) == 1
+
+
+@pytest.mark.parametrize("text", ["[", 'x = "', "\xff"])
+def test_not_toml(tmp_path: Path, text: str) -> None:
+    """A syntax error names its place."""
+    path = tmp_path / "cowbook.toml"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_config(path, {})
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A missing configuration is named."""
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
+        load_config(tmp_path / "nowhere.toml", {})
+
+
+def test_environment(tmp_path: Path) -> None:
+    """Variables override keys, each by its type; $STATE_DIRECTORY moves state and output."""
+    environ = {
+        "COWBOOK_CHECKPOINT__EVERY": "30s",
+        "COWBOOK_OUTPUT__PART_EVENTS": "5_000",
+        "COWBOOK_OUTPUT__STREAMS": "depth, bbo",
+        "COWBOOK_SERVICE__LOOP": "asyncio",
+        "STATE_DIRECTORY": "/var/lib/cowbook",
+        "COWBOOK_HOME": "of somebody else",
+    }
+    config = load(tmp_path, MINIMAL, environ)
+    assert config.checkpoint.every == 30_000_000_000
+    assert config.output.part_events == 5_000
+    assert config.output.streams == ("depth", "bbo")
+    assert config.service.loop == "asyncio"
+    assert config.service.output_dir == Path("/var/lib/cowbook/data")
+
+
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:9464", "[::1]:80"])
+def test_listen(tmp_path: Path, listen: str) -> None:
+    """host:port, or off."""
+    assert load(tmp_path, MINIMAL + f'[http]\nlisten = "{listen}"').http.listen == listen
+    assert problems(tmp_path, MINIMAL + '[http]\nlisten = "localhost"')
+
+
+@pytest.mark.parametrize(("text", "expected"), [("250ms", 250_000_000), ("5min", 300 * 10**9), ("1 d", 86400 * 10**9)])
+def test_durations(text: str, expected: int) -> None:
+    """Numbers and units."""
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize("value", ["", "5", "min", "1.5s", "-1s", "1w", 5, None])
+def test_not_durations(value: object) -> None:
+    """Anything else is refused."""
+    with pytest.raises(ValueError, match="must be a duration"):
+        parse_duration(value)
+
+
+@pytest.mark.parametrize(
+    ("symbol_id", "name"), [("BTC-USD", "BTC-USD"), ("BTC/USD", "BTC%2FUSD"), ("..", "%2E%2E"), ("a b%", "a%20b%25")]
+)
+def test_directory_names(symbol_id: str, name: str) -> None:
+    """No id leads out of its directory."""
+    assert output_directory_name(symbol_id) == name
