@@ -18,6 +18,7 @@ from cowbook.input.binance_reference import decode_record
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import BLANK, DecodedMessage, DecoderSettings, OtherSymbol, Rejected
 from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.text_scanner import find_newline
 
 SEEDS = [
     b'{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,"u":50093239202,'
@@ -251,4 +252,4 @@ def test_find_newline(content: bytes, start: int, cut: int) -> None:
     """As bytes.find, within the bounds."""
     end = max(len(content) - cut, 0)
     block = block_of(content, behind=b"\n")
-    assert binance_scanner.find_newline(block.buffer, start, end) == content.find(b"\n", start, end)
+    assert find_newline(block.buffer, start, end) == content.find(b"\n", start, end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from cowbook.config import Config, SymbolConfig, load_config, output_directory_name, parse_duration
 from cowbook.errors import ConfigError
@@ -168,3 +168,77 @@ def test_not_durations(value: object) -> None:
 def test_directory_names(symbol_id: str, name: str) -> None:
     """No id leads out of its directory."""
     assert output_directory_name(symbol_id) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('[service]\nstate_dir = ""', "[service] state_dir: must be the path of a directory"),
+        ("[service]\noutput_dir = 5", "[service] output_dir: must be the path of a directory"),
+        ('[output]\nbook_interval = "367d"', "[output] book_interval: must be at most 366d"),
+        ('[output]\nbook_interval = "0s"', "[output] book_interval: "),
+        ("[output]\nbook_levels = 1001", "[output] book_levels: "),
+        ("[checkpoint]\nretain = true", "[checkpoint] retain: "),
+        ("checkpoint = 5", "[checkpoint]: must be a table"),
+        ('base_dir = "x"', "unknown key base_dir"),
+    ],
+)
+def test_limits(tmp_path: Path, text: str, problem: str) -> None:
+    """What would fail later, or mean something else than it says, is refused with its key."""
+    (found,) = problems(tmp_path, f"{text}\n{MINIMAL}")
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("max_book_bytes = 1048575", "max_book_bytes"),
+        ("max_book_bytes = 1099511627777", "max_book_bytes"),
+        ("max_line_bytes = 1023", "max_line_bytes"),
+        ("price_decimals = 19", "price_decimals"),
+        ('size_decimals = "8"', "size_decimals"),
+        ("follow = 1", "follow"),
+        ('id = ""', "id"),
+        (f'id = "{"é" * 34}"', "id"),  # six bytes each as a directory
+    ],
+)
+def test_symbol_limits(tmp_path: Path, line: str, key: str) -> None:
+    """Keys of a symbol likewise, named with the symbol's place."""
+    (found,) = problems(tmp_path, MINIMAL + line)
+    assert found.startswith("[[symbol]] #1")
+    assert f" {key}: " in found
+
+
+def test_longest_id(tmp_path: Path) -> None:
+    """An id that just fits as the name of a directory is taken."""
+    assert load(tmp_path, MINIMAL + f'id = "{"é" * 33}"').symbol[0].id == "é" * 33
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'a\\"b', "a\\\\b", "é", "x" * 65, "x\\n"])
+def test_names_that_records_cannot_say(tmp_path: Path, name: str) -> None:
+    """A name is compared byte by byte with what stands in JSON: what would be escaped there is refused."""
+    found = problems(tmp_path, MINIMAL.replace("BTCUSDT", name))
+    assert any("printable ASCII" in problem for problem in found)
+
+
+def test_duplicates_are_not_hidden_by_other_problems(tmp_path: Path) -> None:
+    """Ids that meet, also by case alone, are named beside whatever else is wrong."""
+    found = problems(tmp_path, MINIMAL + MINIMAL.replace("BTCUSDT", "btcusdt") + "[output]\nbook_levels = 0\n")
+    assert any("id is that of #1 already" in problem for problem in found)
+    assert any("book_levels" in problem for problem in found)
+
+
+def test_problem_names_its_variable(tmp_path: Path) -> None:
+    """A wrong value from the environment is not looked for in the file; symbols are not set there."""
+    environ = {"COWBOOK_CHECKPOINT__RETAIN": "1", "COWBOOK_SYMBOL__NAME": "x"}
+    symbols, retain = problems(tmp_path, MINIMAL, environ)
+    assert symbols.startswith("COWBOOK_SYMBOL__NAME: symbols are set in the file only")
+    assert retain.endswith("from COWBOOK_CHECKPOINT__RETAIN")
+    assert retain.startswith("[checkpoint] retain: ")
+
+
+def test_a_configuration_does_not_change(tmp_path: Path) -> None:
+    """Models are frozen: threads share them."""
+    config = load(tmp_path, MINIMAL)
+    with pytest.raises(ValidationError):
+        config.output.book_levels = 3

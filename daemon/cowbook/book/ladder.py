@@ -44,7 +44,7 @@ NO_KEY = -1
 
 # The first words of the pool remember where leaves were found, by the low bits of their number. An entry is never wrong: the
 # block itself says which leaf it is. `NOWHERE` is a block that is none.
-FOUND_LEAVES = 512  # for each side
+FOUND_LEAVES = 1024  # for each side
 FOUND_MASK = FOUND_LEAVES - 1
 NOWHERE = 2 * FOUND_LEAVES
 FIRST_BLOCK = NOWHERE + BLOCK_WORDS

@@ -18,6 +18,7 @@ from cowbook.input.decoding import (
     OtherSymbol,
     Rejected,
 )
+from cowbook.input.text_scanner import find_newline
 
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
@@ -102,7 +103,7 @@ class LineDecoder:
             if why == binance_scanner.END:
                 return self._finish_block(block, batch)
             if why == binance_scanner.STRANGE:
-                newline = binance_scanner.find_newline(block.buffer, position, block.end)
+                newline = find_newline(block.buffer, position, block.end)
                 if not self._decode_slowly(block, newline, newline + 1, batch):
                     return True
             elif batch.message_count:
@@ -125,7 +126,7 @@ class LineDecoder:
         """Drop more of an overlong record; whether it ended."""
         overlong = self._overlong
         assert overlong is not None
-        newline = binance_scanner.find_newline(block.buffer, block.start, block.end)
+        newline = find_newline(block.buffer, block.start, block.end)
         end = block.end if newline < 0 else newline
         # A carriage return may belong to the terminator: while that is not known, it stays in the block.
         overlong.absorb(block, _without_return(block, end))

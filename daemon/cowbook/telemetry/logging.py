@@ -14,7 +14,7 @@ LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "wa
 def configure_logging(level: str, log_format: str) -> None:
     """Set up structlog. `log_format` is json, console, or auto: console on a terminal, JSON elsewhere."""
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    # The console renders exceptions by itself, and warns of a processor that does; colours are for terminals only.
+    # The console renders exceptions by itself; colours are for terminals only.
     renderers: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
