@@ -71,16 +71,15 @@ def run_order_book(lines: list[bytes]) -> tuple[int, float]:
     return levels, time.perf_counter() - started
 
 
-def run_nautilus(messages: list[list[tuple[int, int, int]]]) -> tuple[int, float] | None:
-    """nautilus_trader's book alone, `apply_deltas` of prepared deltas: (levels, seconds), None where it is not installed.
+def prepare_nautilus(messages: list[list[tuple[int, int, int]]]) -> list[Any] | None:
+    """nautilus_trader's objects for `run_nautilus`, None where it is not installed.
 
     `messages` has (side, price, size) of each level, both with 8 decimals.
     """
     if importlib.util.find_spec("nautilus_trader") is None:
         return None
-    from nautilus_trader.model.book import OrderBook
     from nautilus_trader.model.data import BookOrder, OrderBookDelta, OrderBookDeltas
-    from nautilus_trader.model.enums import BookAction, BookType, OrderSide
+    from nautilus_trader.model.enums import BookAction, OrderSide
     from nautilus_trader.model.identifiers import InstrumentId
     from nautilus_trader.model.objects import Price, Quantity
 
@@ -88,23 +87,24 @@ def run_nautilus(messages: list[list[tuple[int, int, int]]]) -> tuple[int, float
     sides = (OrderSide.BUY, OrderSide.SELL)
     prepared = []
     for sequence, message in enumerate(messages):
-        deltas = [
-            OrderBookDelta(
-                instrument,
-                BookAction.UPDATE if size else BookAction.DELETE,
-                BookOrder(sides[side], Price(price / 1e8, 2), Quantity(size / 1e8, 8), price),
-                0,
-                sequence,
-                0,
-                0,
-            )
-            for side, price, size in message
-        ]
+        deltas = []
+        for side, price, size in message:
+            action = BookAction.UPDATE if size else BookAction.DELETE
+            order = BookOrder(sides[side], Price(price / 1e8, 2), Quantity(size / 1e8, 8), price)
+            deltas.append(OrderBookDelta(instrument, action, order, 0, sequence, 0, 0))
         if deltas:
             prepared.append(OrderBookDeltas(instrument, deltas))
-    book = OrderBook(instrument, BookType.L2_MBP)
+    return prepared
+
+
+def run_nautilus(prepared: list[Any]) -> tuple[int, float]:
+    """nautilus_trader's book alone, `apply_deltas` of prepared deltas: (levels, seconds)."""
+    from nautilus_trader.model.book import OrderBook
+    from nautilus_trader.model.enums import BookType
+
+    book = OrderBook(prepared[0].instrument_id, BookType.L2_MBP)
     started = time.perf_counter()
     for deltas in prepared:
         book.apply_deltas(deltas)
     seconds = time.perf_counter() - started
-    return sum(map(len, messages)), seconds
+    return sum(len(deltas.deltas) for deltas in prepared), seconds

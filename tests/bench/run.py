@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from baselines import run_dict_loop, run_nautilus, run_order_book
+from baselines import prepare_nautilus, run_dict_loop, run_nautilus, run_order_book
 from cowbook.config import load_config
 from cowbook.kernels import warm
 from cowbook.service import run_once
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("capture", nargs="?", type=Path, help="a plain Binance capture with 19-digit receive times")
     parser.add_argument("name", nargs="?", default="BTCUSDT")
-    parser.add_argument("--messages", type=int, default=30_000, help="depth diffs of the simulated capture")
+    parser.add_argument("--messages", type=int, default=60_000, help="depth diffs of the simulated capture")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -83,25 +83,35 @@ def main() -> None:
         if path is None:
             path = directory / "capture.jsonl"
             write_capture(path, symbol=arguments.name, messages=arguments.messages, seed=7)
-        report(LoadedCapture(path.resolve(), arguments.name), directory / "run", arguments.rounds)
+        console = Console(width=110)
+        versions = f"Python {platform.python_version()}, numpy {np.__version__}"
+        console.print(f"{versions}, one core, {arguments.rounds} rounds in turn, medians")
+        capture = LoadedCapture(path.resolve(), arguments.name)
+        report(capture, directory / "run", arguments.rounds, console)
+        without_tickers = directory / "without_tickers.jsonl"
+        without_tickers.write_bytes(b"".join(line + b"\n" for line in capture.lines if b"bookTicker" not in line))
+        del capture
+        report(LoadedCapture(without_tickers, arguments.name), directory / "run", arguments.rounds, console, alone=True)
 
 
-def report(capture: LoadedCapture, directory: Path, rounds: int) -> None:
-    """Measure all subjects on a capture and print them."""
+def report(capture: LoadedCapture, directory: Path, rounds: int, console: Console, *, alone: bool = False) -> None:
+    """Measure all subjects on a capture and print them; the ladder alone, too, if asked."""
+    events, _ = run_stages(capture, apply=True)
     results = measure(
         {
-            "order-book": lambda: run_order_book(capture.lines),
-            "dict loop": lambda: run_dict_loop(capture.lines),
-            "decode": lambda: run_stages(capture, apply=False),
+            "order-book": lambda: (events, run_order_book(capture.lines)[1]),
+            "dict loop": lambda: (events, run_dict_loop(capture.lines)[1]),
+            "decode": lambda: (events, run_stages(capture, apply=False)[1]),
             "decode + apply": lambda: run_stages(capture, apply=True),
             "whole pipeline": lambda: run_pipeline(capture, directory),
         },
         rounds,
     )
     order_book = f"orjson + order-book {importlib.metadata.version('order-book')}"
-    table = Table(title=f"{capture.path.name}: {capture.size_bytes / 1e6:.0f} MB, {len(capture.lines):,} records, one core")
+    megabytes = capture.size_bytes / 1e6
+    table = Table(title=f"{capture.path.name}: {megabytes:.0f} MB, {len(capture.lines):,} records, {events:,} levels and trades")
     for column in ("", "ns/level", "M levels/s", f"x {order_book}", "x dict loop"):
-        table.add_column(column, justify="left" if not column else "right")
+        table.add_column(column, justify="right" if column else "left")
     for name, figures in results.items():
         ratios = [
             statistics.median(base / figure for base, figure in zip(results[other], figures, strict=True))
@@ -109,23 +119,22 @@ def report(capture: LoadedCapture, directory: Path, rounds: int) -> None:
         ]
         median = statistics.median(figures)
         table.add_row(name, f"{median:.1f}", f"{1000 / median:.2f}", *(f"{ratio:.1f}" for ratio in ratios))
-    console = Console(width=110)
-    console.print(f"Python {platform.python_version()}, numpy {np.__version__}, {rounds} rounds in turn, medians")
     console.print(table)
-    report_ladder(capture, rounds, console)
+    if alone:
+        report_ladder(capture, rounds, console)
 
 
 def report_ladder(capture: LoadedCapture, rounds: int, console: Console) -> None:
     """The ladder alone, against nautilus_trader's book where that is installed."""
-    messages = depth_levels(capture, 300_000)
+    messages = depth_levels(capture, 600_000)
+    prepared = prepare_nautilus(messages)
     levels = np.array([level for message in messages for level in message], np.int64)
     own: list[float] = []
     ratios: list[float] = []
     for _ in range(rounds):
         own.append(nanoseconds(run_ladder(levels)))
-        other = run_nautilus(messages)
-        if other is not None:
-            ratios.append(nanoseconds(other) / own[-1])
+        if prepared is not None:
+            ratios.append(nanoseconds(run_nautilus(prepared)) / own[-1])
     text = f"ladder alone: {statistics.median(own):.1f} ns/level, {1000 / statistics.median(own):.0f} M levels/s"
     if ratios:
         version = importlib.metadata.version("nautilus_trader")

@@ -20,7 +20,6 @@ from cowbook.input.text_scanner import (
     DOT,
     FAILED,
     NEWLINE,
-    NINE,
     OPEN,
     POWERS,
     QUOTE,
@@ -32,11 +31,11 @@ from cowbook.input.text_scanner import (
     WORD_5,
     WORD_6,
     WORD_7,
-    ZERO,
     digits,
     find_newline,
     integer,
     nanoseconds,
+    nineteen_digits,
     numeral,
     string_end,
     word,
@@ -113,16 +112,10 @@ def _receive_time(buffer, position):
     if buffer[position] == OPEN:
         return NONE, position
     whole, after = digits(buffer, position)
-    if after == FAILED:  # 19 digits: nanoseconds of today
-        value = 0
-        for after in range(position, position + 19):
-            if buffer[after] < ZERO or buffer[after] > NINE:
-                return NONE, FAILED
-            if value > (2**63 - 10) // 10:
-                return NONE, FAILED
-            value = value * 10 + (buffer[after] - ZERO)
-        whole = value
-        after = position + 19
+    if after == FAILED:
+        whole, after = nineteen_digits(buffer, position)
+        if after == FAILED:
+            return NONE, FAILED
     if after == position:
         return NONE, FAILED
     time = nanoseconds(whole)

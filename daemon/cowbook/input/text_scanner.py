@@ -87,6 +87,21 @@ def digits(buffer, position):
 
 
 @kernel
+def nineteen_digits(buffer, position):
+    """(value, position after them) of 19 digits, as today's nanoseconds have; FAILED for fewer, more, or 2^63 and above."""
+    first = load64(buffer, position) ^ _ZEROS
+    second = load64(buffer, position + 8) ^ _ZEROS
+    third = load64(buffer, position + 16) ^ _ZEROS
+    others = _other_bytes(third)
+    if _other_bytes(first) | _other_bytes(second) != 0 or others == 0 or trailing_zeros(others) >> 3 != 3:
+        return 0, FAILED
+    high = _value(first, 8) * 10**8 + _value(second, 8)
+    if high >= 2**63 // 1000:
+        return 0, FAILED
+    return high * 1000 + _value(third, 3), position + 19
+
+
+@kernel
 def numeral(buffer, position, decimals):
     r"""(fixed-point value, position after it) of `[0-9]+(\.[0-9]+)?`; FAILED when it is none or does not fit."""
     # Nearly always: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals these fit.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ class Part:
     last: int
     rows: int
     size_bytes: int
-    sha256: str
     staged: Path
     final: Path
 
@@ -142,7 +140,6 @@ class ParquetSink:
                     last=rows.last,
                     rows=table.num_rows,
                     size_bytes=len(content),
-                    sha256=hashlib.sha256(content).hexdigest(),
                     staged=staged,
                     final=self._output_dir / stream / self._symbol_directory / f"date={date}" / name,
                 )
