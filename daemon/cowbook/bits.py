@@ -62,6 +62,12 @@ Without numba's runtime, too: kernels allocate nothing, and arrays that they han
 counting alone would make the ladder three times as slow.
 """
 
+inlined_kernel = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
+"""As `kernel`, for functions that are called at one place: they become part of their caller before it is compiled.
+
+Handing over whole groups of arrays costs more than most of them do, and compiling each with all that it calls takes long.
+"""
+
 
 @intrinsic
 def trailing_zeros(typing_context: Any, value: Any) -> Any:

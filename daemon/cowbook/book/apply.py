@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
+from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.audits import audit_waiting_tickers, take_ticker
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
@@ -52,7 +52,7 @@ def _apply_levels(pool, sides, blocks, message, prices, sizes):
     return _set_levels(pool, sides, blocks, ASK, prices, sizes, message.ask_start, message.ask_count)
 
 
-@kernel
+@inlined_kernel
 def _buffer_diff(state, logs, message, prices, sizes):
     """Keep a diff for the case that a snapshot comes that is older than it."""
     entry = logs.diffs[state.diff_end]
@@ -76,7 +76,7 @@ def _buffer_diff(state, logs, message, prices, sizes):
         state.diff_start += 1
 
 
-@kernel
+@inlined_kernel
 def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs):
     verdict, expected, received = judge(
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
@@ -267,7 +267,7 @@ def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, ro
     return outcome
 
 
-@kernel
+@inlined_kernel
 def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs):
     """Apply one message of a kind that can be accepted."""
     if message.kind == TRADE:
@@ -299,7 +299,7 @@ def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, log
     return _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs)
 
 
-@kernel
+@inlined_kernel
 def has_room(state, message, rows, logs):
     """Whether every array takes what `message`, and a snapshot that waits for it, may append."""
     levels = message.bid_count + message.ask_count

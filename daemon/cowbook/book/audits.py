@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
+from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.ladder import ASK, BID, best_level
 from cowbook.book.state import WAITING_LIMIT
 from cowbook.event_batch import NONE
@@ -62,7 +62,7 @@ def _compare(state, pool, sides, blocks, ticker, rows):
     row.found_ask_size = ask_size
 
 
-@kernel
+@inlined_kernel
 def take_ticker(state, pool, sides, blocks, message, prices, sizes, rows, logs):
     """A ticker arrives: it is compared, waits, or comes too late. The log must have a free place behind its end."""
     if state.last_id != NONE and message.last_id < state.last_id:
@@ -83,7 +83,7 @@ def take_ticker(state, pool, sides, blocks, message, prices, sizes, rows, logs):
         state.audit_not_comparable += 1
 
 
-@kernel
+@inlined_kernel
 def audit_waiting_tickers(state, pool, sides, blocks, rows, logs):
     """After a depth message: compare the tickers of its id, forget older ones, keep the newer.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
+from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.event_batch import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 _MAX_TIME = 2**63 - 1
 
 
-@kernel
+@inlined_kernel
 def enter(state, settings, pool, sides, blocks, rows, ts):
     """An accepted message of time `ts` comes: write the grid row that it makes due; whether a time cut comes first.
 
@@ -70,7 +70,7 @@ def advance(state, ts, events):
     state.last_time = ts
 
 
-@kernel
+@inlined_kernel
 def gap_row(state, rows, ts, expected, received):
     """Count a gap and write its row."""
     row = rows.gaps[state.gap_rows]
@@ -85,7 +85,7 @@ def gap_row(state, rows, ts, expected, received):
         state.missing_updates += row.missing
 
 
-@kernel
+@inlined_kernel
 def trade_row(state, settings, rows, message, prices, sizes):
     """Write a trade's row."""
     if not settings.with_trades:
@@ -102,14 +102,14 @@ def trade_row(state, settings, rows, message, prices, sizes):
     row.is_aggregate = message.flags & IS_AGGREGATE != 0
 
 
-@kernel
+@inlined_kernel
 def _copy_levels(rows, position, prices, sizes, start, count):
     for level in range(count):
         rows.depth_prices[position + level] = prices[start + level]
         rows.depth_sizes[position + level] = sizes[start + level]
 
 
-@kernel
+@inlined_kernel
 def depth_rows(state, settings, rows, message, ts, ts_recv, is_snapshot, prices, sizes):
     """Write a depth message's levels, bids first. `synced` is set when it is known, by `bbo_row`."""
     if not settings.with_depth or message.bid_count + message.ask_count == 0:
@@ -130,7 +130,7 @@ def depth_rows(state, settings, rows, message, ts, ts_recv, is_snapshot, prices,
     state.depth_levels += message.ask_count
 
 
-@kernel
+@inlined_kernel
 def finish_depth(state, settings, pool, sides, blocks, rows, ts, ts_recv, level_count):
     """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""
     state.grid_due = 1
