@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from pathlib import Path
 
 import uvloop
 
@@ -14,7 +13,7 @@ from cowbook.book.order_book_engine import EngineSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.errors import SymbolError
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.paths import expand_paths
+from cowbook.input.paths import ExpandedPaths, expand_paths
 from cowbook.kernels import warm
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_worker import ProgressCallback, SymbolWorker, WorkerSettings
@@ -29,14 +28,15 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 """What makes an event loop, by the name in the configuration."""
 
 
-def worker_settings(config: Config, symbol: SymbolConfig, paths: tuple[Path, ...]) -> WorkerSettings:
+def worker_settings(config: Config, symbol: SymbolConfig, expanded: ExpandedPaths) -> WorkerSettings:
     """What one symbol's worker is told."""
     output = config.output
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
-        paths=paths,
+        paths=expanded.paths,
+        notes=expanded.warnings,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
         decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
@@ -120,8 +120,8 @@ class _Thread(threading.Thread):
     async def _run(self) -> SymbolSummary:
         symbol = self._symbol
         try:
-            paths = expand_paths(symbol.paths, self._config.base_dir).paths
-            settings = worker_settings(self._config, symbol, paths)
+            expanded = expand_paths(symbol.paths, self._config.base_dir)
+            settings = worker_settings(self._config, symbol, expanded)
             self._worker = SymbolWorker(settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress)
         except SymbolError as error:
             return SymbolSummary(symbol.id, state="failed", error=str(error))

@@ -43,6 +43,7 @@ class WorkerSettings:
     decoder: DecoderSettings
     engine: EngineSettings
     compression: str
+    notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
 
 
@@ -234,7 +235,7 @@ class SymbolWorker:
     def _warnings(self) -> list[str]:
         """What a person should know of a run that went through."""
         engine = self._engine
-        warnings = []
+        warnings = list(self._settings.notes)
         name = self._settings.decoder.name
         others = ", ".join(self._decoder.other_symbols)
         if engine.value("messages") == 0:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
-from cowbook.errors import InputError
+from cowbook.errors import BookMemoryError, InputError
 from cowbook.input.paths import expand_paths
 from harness import Run, fixed, read_parts, reconstruct
 
@@ -115,6 +115,12 @@ def test_book_memory(tmp_path: Path) -> None:
     assert result.summary.state == "failed"
     assert result.summary.error is not None
     assert "max_book_bytes = 1048576" in result.summary.error
+
+
+def test_memory_that_cannot_be_reserved(tmp_path: Path) -> None:
+    """More than the machine can reserve is an error that names the setting."""
+    with pytest.raises(BookMemoryError, match="does not reserve max_book_bytes"):
+        reconstruct(tmp_path, {"a": SNAPSHOT}, Run(engine=EngineSettings(max_book_bytes=1 << 60)))
 
 
 def test_parts_of_an_earlier_run(tmp_path: Path) -> None:

@@ -66,7 +66,12 @@ class OrderBookEngine:
         self.settings = settings or EngineSettings()
         self._settings = self.settings.to_record()
         self._state = new_state()
-        self._ladder = ladder.allocate(self.settings.max_book_bytes)
+        try:
+            self._ladder = ladder.allocate(self.settings.max_book_bytes)
+        except MemoryError as error:
+            raise BookMemoryError(
+                f"this machine does not reserve max_book_bytes = {self.settings.max_book_bytes}: make it smaller"
+            ) from error
         # Memory that is not touched costs nothing, and growing by copies does.
         levels = min(self.settings.part_events, 1 << 20) + 4096
         self._rows = Rows.allocate({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels)
