@@ -93,8 +93,8 @@ class SymbolWorker:
         started = time.monotonic()
         summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir))
         try:
-            await self._in_writer(self._sink.open, allow_fresh=self._allow_fresh)
             try:
+                await self._in_writer(self._sink.open, allow_fresh=self._allow_fresh)
                 await self._consume()
             finally:
                 await self._finish_writing()

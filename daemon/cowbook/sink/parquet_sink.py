@@ -73,12 +73,17 @@ class ParquetSink:
                     f"{earlier[0].parent.parent} has parts of an earlier run and no checkpoint to go on from: "
                     "use --allow-fresh to move them to .superseded and start from the beginning, or another output_dir"
                 )
+            self._check_device()
             if earlier:
                 self._supersede_all()
-            self._check_device()
+            self._remove_stagings()
             self._staging = self._new_directory(self._staging_root)
         except OSError as error:
+            self._unlock()
             raise output_error("use", self._output_dir, error) from error
+        except OutputError:
+            self._unlock()
+            raise
 
     def _take_lock(self) -> None:
         path = self._staging_root / "LOCK"
@@ -160,13 +165,23 @@ class ParquetSink:
             raise output_error("publish parts in", self._output_dir, error) from error
 
     def close(self) -> None:
-        """Remove the staging directory and give the lock back."""
+        """Remove the staging directory and give the lock back; nothing to do when `open` failed."""
+        if self._lock is None:
+            return
         try:
-            if self._staging != self._staging_root:
-                for path in self._staging.iterdir():
-                    self._files.unlink(path)
-                self._files.remove_directory(self._staging)
+            self._remove_stagings()
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-                self._lock = None
+            self._unlock()
+
+    def _remove_stagings(self) -> None:
+        """Remove what was staged and never published, by this run or by one that was killed: its rows come again."""
+        for directory in self._staging_root.iterdir():
+            if directory.name.isdigit():
+                for path in directory.iterdir():
+                    self._files.unlink(path)
+                self._files.remove_directory(directory)
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

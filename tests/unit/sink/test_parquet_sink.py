@@ -109,6 +109,21 @@ def test_superseded(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("[!.]*/**/*.parquet"))) == 2
 
 
+def test_left_by_a_killed_run(tmp_path: Path) -> None:
+    """What a run that was killed had staged is removed by the next one; a refused one gives its lock back."""
+    left = tmp_path / ".staging" / "BTC%2FUSD" / "7"
+    left.mkdir(parents=True)
+    (left / "depth-part-x.parquet").write_bytes(b"half")
+    sink = sink_in(tmp_path)
+    sink.open(allow_fresh=False)
+    assert not left.exists()
+    sink.publish(sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER]))
+    sink.close()
+    for _ in range(2):
+        with pytest.raises(OutputError, match="--allow-fresh"):
+            sink_in(tmp_path).open(allow_fresh=False)
+
+
 class FullDisk(DurableFiles):
     """Every new file fails."""
 
