@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.errors import GapHaltError
@@ -19,6 +21,7 @@ from cowbook.sink.parquet_sink import part_date
 from cowbook.sink.schemas import StreamTables
 from generated_captures import Capture, captures, make_capture
 from harness import table_rows
+from hostile_captures import hostile_captures, make_hostile_capture
 from oracle import STREAMS, Cut, OracleHalt, OracleSettings
 from oracle import run as run_oracle
 
@@ -119,6 +122,14 @@ def blocks(content: bytes, name: str, block_bytes: int) -> Iterator[Block]:
         start += block.start
 
 
+def without_halt(capture: Capture) -> Capture:
+    """The same, going on at gaps."""
+    return Capture(capture.files, OracleSettings(**{**vars(capture.settings), "on_gap": "continue"}))
+
+
+ANY_CAPTURE = st.one_of(captures, hostile_captures.map(without_halt))
+
+
 def compare(pipeline: Pipeline, capture: Capture, block_bytes: int) -> None:
     """Run both, and compare everything."""
     files = [(f"file-{number}", content) for number, content in enumerate(capture.files)]
@@ -136,8 +147,9 @@ def compare(pipeline: Pipeline, capture: Capture, block_bytes: int) -> None:
 
 
 @settings(max_examples=2000)
-@given(captures)
+@given(ANY_CAPTURE)
 @example(make_capture(1, 100))
+@example(without_halt(make_hostile_capture(10000290, random.Random(10000290).randrange(1, 121), 0.03)))
 def test_equals_oracle(capture: Capture) -> None:
     """Whole files in one block each."""
     compare(Pipeline(capture.settings), capture, 1 << 20)
@@ -181,21 +193,21 @@ def plain(state: object) -> dict[str, object]:
 
 
 @settings(max_examples=300)
-@given(captures)
+@given(ANY_CAPTURE)
 def test_small_blocks(capture: Capture) -> None:
     """Blocks that end anywhere in a line."""
     compare(Pipeline(capture.settings), capture, 97)
 
 
 @settings(max_examples=300)
-@given(captures)
+@given(ANY_CAPTURE)
 def test_restored_after_every_batch(capture: Capture) -> None:
     """The checkpointed state is all that decides later rows."""
     compare(Restarting(capture.settings), capture, 150)
 
 
 @settings(max_examples=300)
-@given(captures)
+@given(ANY_CAPTURE)
 def test_snapshots_while_running(capture: Capture) -> None:
     """Snapshots change nothing, and do not change themselves."""
     pipeline = Snapshotting(capture.settings)
@@ -214,7 +226,7 @@ def test_restored_after_every_record() -> None:
 
 
 @settings(max_examples=200)
-@given(captures)
+@given(ANY_CAPTURE)
 def test_halt(capture: Capture) -> None:
     """With on_gap = halt both stop at the same place, or neither does."""
     halting = OracleSettings(**{**vars(capture.settings), "on_gap": "halt"})

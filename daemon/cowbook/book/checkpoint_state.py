@@ -59,9 +59,8 @@ class EngineCheckpoint:
             diff_prices=logs.diff_prices[level_start:level_end],
             diff_sizes=logs.diff_sizes[level_start:level_end],
             tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
-            # The only log that is overwritten in place, and short: it is copied.
-            snapshot_prices=logs.snapshot_prices[:waiting].copy(),
-            snapshot_sizes=logs.snapshot_sizes[:waiting].copy(),
+            snapshot_prices=logs.snapshot_prices[:waiting],
+            snapshot_sizes=logs.snapshot_sizes[:waiting],
         )
 
     def fill_state(self, state: npt.NDArray[np.void]) -> None:

@@ -29,9 +29,9 @@ def measure(pool, sides, blocks, lowest, highest, row):
     row.levels_differing = 0
     row.size_error_high = 0
     row.size_error_low = 0
-    tick = pool[0].tick
-    if tick == 0 or lowest > highest:
+    if lowest > highest:
         return
+    tick = max(1, pool[0].tick)  # it is 0 while the only price is 0
     last = highest // tick
     for side_number in range(2):
         before = sides[BEFORE_BID + side_number]

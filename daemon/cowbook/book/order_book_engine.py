@@ -198,13 +198,17 @@ class OrderBookEngine:
         slot = "first_snapshot" if pool["first_snapshot"][0] == ladder.NO_SNAPSHOT else "second_snapshot"
         if pool[slot][0] != ladder.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
+        logs = self._logs
+        if self._state["snapshot_waits"][0]:
+            # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
+            logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
         frozen = BookSnapshot(
             arrays=self._ladder,
             state=self._state.copy(),
             pool=pool.copy(),
             sides=self._ladder.sides.copy(),
             rows=self.open_rows(),
-            logs=self._logs,
+            logs=logs,
         )
         pool[slot] = pool["protected"] = pool["epoch"]
         pool["epoch"] += 1
