@@ -77,6 +77,7 @@ class SymbolWorker:
         self._batch = EventBatch.allocate()
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order
         self._letters_logged = 0
+        self._misfit: DeadLetter | None = None  # the first value that did not fit
         self._writing: asyncio.Future[list[Part]] | None = None
         self._stopping = False
         self._parts = 0
@@ -196,6 +197,8 @@ class SymbolWorker:
 
     def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         for letter in letters:
+            if letter.reason == "out_of_range" and self._misfit is None:
+                self._misfit = letter
             if self._letters_logged == _LOGGED_DEAD_LETTERS:
                 self._log.warning("more dead letters follow: they are only counted and written")
             if self._letters_logged <= _LOGGED_DEAD_LETTERS:
@@ -245,6 +248,9 @@ class SymbolWorker:
                 warnings.append("no usable record in the input")
         elif engine.value("snapshots") == 0:
             warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
+        if self._misfit is not None:
+            count = engine.value("dead_out_of_range")
+            warnings.append(f"{count} records are out of range, the first at offset {self._misfit.offset}: {self._misfit.detail}")
         if engine.value("snapshot_waits"):
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
         return warnings

@@ -81,6 +81,7 @@ def test_value_out_of_range(tmp_path: Path) -> None:
     content = SNAPSHOT + diff(11, 11, "0.123456789") + diff(12, 12, "99999999999") + diff(13, 13, "9999999999.99999999")
     result = reconstruct(tmp_path, {"a": content})
     assert [row["reason"] for row in result.rows("dead_letter")] == ["out_of_range"] * 2
+    assert "price 0.123456789 has 9 decimals: price_decimals = 9 would fit" in result.summary.warnings[0]
     assert result.rows("depth")[-1]["price"] == fixed("9999999999.99999999")
     assert result.summary.gaps == 1
 

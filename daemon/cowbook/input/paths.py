@@ -52,7 +52,7 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
                 reason = getattr(error, "strerror", None) or str(error)
                 raise InputError(f"{name}: {reason}; correct the path or provide the file") from error
             if resolved in found:
-                warnings.append(f"{name} is {found[resolved]}, which is read already: it is read once")
+                warnings.append(f"{name} names the same file as {found[resolved]}: it is read once")
             else:
                 found[resolved] = name
     return ExpandedPaths(tuple(found), tuple(warnings))
