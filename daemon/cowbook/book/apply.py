@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.audits import audit_waiting_tickers, take_ticker
+from cowbook.book.block_pool import blocks_available
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
 from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, trade_row
@@ -13,7 +14,6 @@ from cowbook.book.ladder import (
     BID,
     MAX_HEIGHT,
     OK,
-    blocks_available,
     clear_side,
     move_side,
     set_level,

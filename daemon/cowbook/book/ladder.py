@@ -17,6 +17,29 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.bits import highest_bit, kernel, trailing_zeros
+from cowbook.book.block_pool import (
+    BLOCK_BITS,
+    BLOCK_BYTES,
+    BLOCK_WORDS,
+    BORN,
+    ENTRIES,
+    ENTRY_MASK,
+    FIRST_BLOCK,
+    FOUND_LEAVES,
+    FOUND_MASK,
+    HEIGHT,
+    KEY,
+    NEXT,
+    NO_BLOCK,
+    NO_KEY,
+    NO_SNAPSHOT,
+    NOWHERE,
+    POOL_STATE,
+    USED,
+    drop_block,
+    private,
+    take_block,
+)
 from cowbook.event_batch import NONE
 
 BID = 0
@@ -26,50 +49,11 @@ BEFORE_BID = 2
 BEFORE_ASK = 3
 SCRATCH = 4
 
-BLOCK_BITS = 6
-ENTRIES = 1 << BLOCK_BITS
-ENTRY_MASK = ENTRIES - 1
 MAX_TICK = 10**18 - 1
 MAX_HEIGHT = 10  # 10^18 < 2^60 = ENTRIES ** 10
-# A block is 72 words: its entries (sizes in a leaf, numbers of child blocks in a node), and
-USED = ENTRIES  # bitmap of the entries in use
-BORN = ENTRIES + 1  # epoch in which it was made private
-RETIRED_AT = ENTRIES + 2  # epoch in which the live tree let go of it
-HEIGHT = ENTRIES + 3  # 1: a leaf
-KEY = ENTRIES + 4  # of a leaf of a live side: which one it is; else NO_KEY
-NEXT = ENTRIES + 5  # next block of the list that it is in: free, retired, to be dropped
-BLOCK_WORDS = ENTRIES + 8  # whole cache lines
-BLOCK_BYTES = BLOCK_WORDS * 8
-NO_KEY = -1
-
-# The first words of the pool remember where leaves were found, by the low bits of their number. An entry is never wrong: the
-# block itself says which leaf it is. `NOWHERE` is a block that is none.
-FOUND_LEAVES = 1024  # for each side
-FOUND_MASK = FOUND_LEAVES - 1
-NOWHERE = 2 * FOUND_LEAVES
-FIRST_BLOCK = NOWHERE + BLOCK_WORDS
-NO_BLOCK = -1
-NO_SNAPSHOT = -1
 
 OK = 0
 POOL_EXHAUSTED = 1
-
-POOL_STATE = np.dtype(
-    [
-        ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
-        ("inverse_tick", np.float64),  # 1 / tick, a guess for the division; 0 before the first price
-        ("epoch", np.int64),
-        ("protected", np.int64),  # blocks born up to this epoch belong to a living snapshot, too; -1 without one
-        ("first_snapshot", np.int64),  # epochs of the living snapshots, at most two; NO_SNAPSHOT where none
-        ("second_snapshot", np.int64),
-        ("fresh", np.int64),  # blocks from here on were never used
-        ("free_head", np.int64),  # list of blocks that can be taken again
-        ("free_count", np.int64),
-        ("retired_head", np.int64),  # list of blocks that only snapshots see
-        ("retired_count", np.int64),
-        ("block_copies", np.int64),  # since the start
-    ]
-)
 
 SIDE_STATE = np.dtype(
     [
@@ -112,76 +96,11 @@ def allocate(max_book_bytes: int) -> LadderArrays:
 
 
 @kernel
-def blocks_available(pool, blocks):
-    """Number of blocks that can still be taken."""
-    return (blocks.size - pool[0].fresh) // BLOCK_WORDS + pool[0].free_count
-
-
-@kernel
-def _take_block(pool, blocks, height):
-    """A private block with nothing in use, or NO_BLOCK."""
-    state = pool[0]
-    block = state.free_head
-    if block != NO_BLOCK:
-        state.free_head = blocks[block + NEXT]
-        state.free_count -= 1
-    elif state.fresh < blocks.size:
-        block = state.fresh
-        state.fresh += BLOCK_WORDS
-    else:
-        return NO_BLOCK
-    blocks[block + USED] = 0
-    blocks[block + BORN] = state.epoch
-    blocks[block + HEIGHT] = height
-    blocks[block + KEY] = NO_KEY
-    return block
-
-
-@kernel
-def _free_block(pool, blocks, block):
-    state = pool[0]
-    blocks[block + NEXT] = state.free_head
-    state.free_head = block
-    state.free_count += 1
-
-
-@kernel
-def _drop_block(pool, blocks, block):
-    """The live tree lets go of `block`: free, unless a snapshot sees it."""
-    state = pool[0]
-    blocks[block + KEY] = NO_KEY
-    if blocks[block + BORN] > state.protected:
-        _free_block(pool, blocks, block)
-        return
-    # KEY, RETIRED_AT and NEXT are not read through snapshots: these words may change under them.
-    blocks[block + RETIRED_AT] = state.epoch
-    blocks[block + NEXT] = state.retired_head
-    state.retired_head = block
-    state.retired_count += 1
-
-
-@kernel
-def _private(pool, blocks, block):
-    """`block` itself if nobody else sees it, else a copy that takes its place in the live tree, or NO_BLOCK."""
-    if blocks[block + BORN] > pool[0].protected:
-        return block
-    copy = _take_block(pool, blocks, blocks[block + HEIGHT])
-    if copy == NO_BLOCK:
-        return NO_BLOCK
-    for word in range(USED + 1):
-        blocks[copy + word] = blocks[block + word]
-    blocks[copy + KEY] = blocks[block + KEY]
-    pool[0].block_copies += 1
-    _drop_block(pool, blocks, block)
-    return copy
-
-
-@kernel
 def _private_child(pool, blocks, block, entry):
     """The child at `entry` of the private `block`, made private; NO_BLOCK when the pool is exhausted."""
     child = blocks[block + entry]
     if blocks[child + BORN] <= pool[0].protected:
-        child = _private(pool, blocks, child)
+        child = private(pool, blocks, child)
         if child != NO_BLOCK:
             blocks[block + entry] = child
     return child
@@ -195,10 +114,10 @@ def _raise_root(pool, blocks, side, index):
         while index >> (BLOCK_BITS * height) != 0:
             height += 1
         side.height = height
-        side.root = _take_block(pool, blocks, height)
+        side.root = take_block(pool, blocks, height)
         return OK if side.root != NO_BLOCK else POOL_EXHAUSTED
     while index >> (BLOCK_BITS * side.height) != 0:
-        node = _take_block(pool, blocks, side.height + 1)
+        node = take_block(pool, blocks, side.height + 1)
         if node == NO_BLOCK:
             return POOL_EXHAUSTED
         blocks[node] = side.root
@@ -217,7 +136,7 @@ def _insert(pool, sides, blocks, side_number, index, size):
             return POOL_EXHAUSTED
     block = side.root
     if blocks[block + BORN] <= pool[0].protected:
-        block = _private(pool, blocks, block)
+        block = private(pool, blocks, block)
         if block == NO_BLOCK:
             return POOL_EXHAUSTED
         side.root = block
@@ -227,7 +146,7 @@ def _insert(pool, sides, blocks, side_number, index, size):
         if blocks[block + USED] & (1 << entry):
             child = _private_child(pool, blocks, block, entry)
         else:
-            child = _take_block(pool, blocks, shift // BLOCK_BITS)
+            child = take_block(pool, blocks, shift // BLOCK_BITS)
             if child != NO_BLOCK:
                 blocks[block + entry] = child
                 blocks[block + USED] |= 1 << entry
@@ -277,7 +196,7 @@ def _remove(pool, sides, blocks, side_number, index):
     if anchor_shift < 0:
         side.root = NO_BLOCK
     else:
-        block = _private(pool, blocks, block)
+        block = private(pool, blocks, block)
         if block == NO_BLOCK:
             return POOL_EXHAUSTED
         side.root = block
@@ -292,7 +211,7 @@ def _remove(pool, sides, blocks, side_number, index):
         shift -= BLOCK_BITS
     while shift >= 0:
         child = blocks[block + ((index >> shift) & ENTRY_MASK)]
-        _drop_block(pool, blocks, block)
+        drop_block(pool, blocks, block)
         block = child
         shift -= BLOCK_BITS
     side.level_count -= 1
@@ -466,7 +385,7 @@ def clear_side(pool, sides, blocks, side_number):
             used &= used - 1
             blocks[child + NEXT] = following
             following = child
-        _drop_block(pool, blocks, block)
+        drop_block(pool, blocks, block)
         block = following
     side.root = NO_BLOCK
     side.height = 0
@@ -530,31 +449,6 @@ def best_level(tick, side, blocks):
     if side.level_count == 0:
         return NONE, NONE
     return side.best * tick, _size_at(blocks, side, side.best)
-
-
-@kernel
-def release(pool, blocks, epoch):
-    """The snapshot of `epoch` is no longer read: what only it could see is free again."""
-    state = pool[0]
-    if state.first_snapshot == epoch:
-        state.first_snapshot = NO_SNAPSHOT
-    if state.second_snapshot == epoch:
-        state.second_snapshot = NO_SNAPSHOT
-    state.protected = max(state.first_snapshot, state.second_snapshot)
-    block = state.retired_head
-    state.retired_head = NO_BLOCK
-    state.retired_count = 0
-    while block != NO_BLOCK:
-        following = blocks[block + NEXT]
-        born = blocks[block + BORN]
-        retired_at = blocks[block + RETIRED_AT]
-        if born <= state.first_snapshot < retired_at or born <= state.second_snapshot < retired_at:
-            blocks[block + NEXT] = state.retired_head
-            state.retired_head = block
-            state.retired_count += 1
-        else:
-            _free_block(pool, blocks, block)
-        block = following
 
 
 @kernel

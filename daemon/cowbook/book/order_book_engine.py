@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.book import ladder
+from cowbook.book import block_pool, ladder
 from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.ladder_view import Ladder
@@ -181,12 +181,12 @@ class OrderBookEngine:
     def pool_statistics(self) -> dict[str, int]:
         """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
         pool = self._ladder.pool[0]
-        total = (self._ladder.blocks.size - ladder.FIRST_BLOCK) // ladder.BLOCK_WORDS
+        total = (self._ladder.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
         return {
-            "blocks_used": total - int(ladder.blocks_available(self._ladder.pool, self._ladder.blocks)),
+            "blocks_used": total - int(block_pool.blocks_available(self._ladder.pool, self._ladder.blocks)),
             "blocks_total": total,
             "block_copies": int(pool["block_copies"]),
-            "block_bytes": ladder.BLOCK_BYTES,
+            "block_bytes": block_pool.BLOCK_BYTES,
         }
 
     def snapshot(self) -> BookSnapshot:
@@ -195,8 +195,8 @@ class OrderBookEngine:
         Copies two small records and takes references; what the book changes later, it changes elsewhere.
         """
         pool = self._ladder.pool
-        slot = "first_snapshot" if pool["first_snapshot"][0] == ladder.NO_SNAPSHOT else "second_snapshot"
-        if pool[slot][0] != ladder.NO_SNAPSHOT:
+        slot = "first_snapshot" if pool["first_snapshot"][0] == block_pool.NO_SNAPSHOT else "second_snapshot"
+        if pool[slot][0] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
         logs = self._logs
         if self._state["snapshot_waits"][0]:
@@ -273,4 +273,4 @@ class BookSnapshot:
 
     def release(self) -> None:
         """Give back what only this snapshot held. Reading it afterwards is a mistake."""
-        ladder.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+        block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)

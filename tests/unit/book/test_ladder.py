@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cowbook.book import ladder
+from cowbook.book import block_pool, ladder
 from cowbook.book.ladder_view import Ladder
 from cowbook.event_batch import NONE
 
@@ -44,8 +44,8 @@ def update(arrays: ladder.LadderArrays, book: Book, side: int, price: int, size:
 
 def used_blocks(arrays: ladder.LadderArrays) -> int:
     """Blocks that are neither free nor fresh."""
-    total: int = (arrays.blocks.size - ladder.FIRST_BLOCK) // ladder.BLOCK_WORDS
-    return total - int(ladder.blocks_available(arrays.pool, arrays.blocks))
+    total: int = (arrays.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+    return total - int(block_pool.blocks_available(arrays.pool, arrays.blocks))
 
 
 @given(st.lists(UPDATES, max_size=300))
@@ -134,13 +134,13 @@ def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> No
             frozen = held.pop(action.removeprefix("release_") + "_snapshot", None)
             if frozen is not None:
                 frozen.check()
-                ladder.release(arrays.pool, arrays.blocks, frozen.epoch)
+                block_pool.release(arrays.pool, arrays.blocks, frozen.epoch)
         for frozen in held.values():
             frozen.check()
     for side in (0, 1):
         assert list(levels_of(arrays, side).items()) == list(in_order(book, side).items())
     for frozen in held.values():
-        ladder.release(arrays.pool, arrays.blocks, frozen.epoch)
+        block_pool.release(arrays.pool, arrays.blocks, frozen.epoch)
     for side in (0, 1):
         ladder.clear_side(*arrays, side)
     assert used_blocks(arrays) == 0
