@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 import zstandard
 from isal import isal_zlib
@@ -15,7 +15,9 @@ from cowbook.errors import InputError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_CHUNK_BYTES = 1 << 14  # compressed; it bounds what a hostile file makes of one chunk
+_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # behind a byte 0x50 to 0x5f; pzstd puts such a frame in front
+# Compressed bytes that are decoded at once; they bound what a hostile file makes of one chunk, 16 and 64 MiB.
+_CHUNK_BYTES = {"gzip": 1 << 14, "zstd": 1 << 11}
 _GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
 
 
@@ -84,11 +86,12 @@ class _Members:
 class DecodedFile(io.RawIOBase):
     """A compressed file's decoded bytes. Every byte before damage is delivered, then InputError names its offset."""
 
-    def __init__(self, path: Path, file: IO[bytes], kind: str) -> None:
+    def __init__(self, path: Path, file: io.FileIO, kind: str) -> None:
         super().__init__()
         self._path = path
         self._file = file
         self._kind = kind
+        self._chunk_bytes = _CHUNK_BYTES[kind]
         self._members = _Members(_gzip if kind == "gzip" else _zstd, zero_padding=kind == "gzip")
         self._pending = memoryview(b"")
         self._chunks = 0
@@ -120,9 +123,26 @@ class DecodedFile(io.RawIOBase):
                 break
         return filled
 
+    def go_to(self, offset: int, head: bytes) -> bytes:
+        """Go on to a decoded offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        scratch = memoryview(bytearray(1 << 20))
+        tail = head
+        left = offset - len(head)
+        while left:
+            count = self.readinto(scratch[: min(left, len(scratch))])
+            if not count:
+                return b""
+            tail = (tail + bytes(scratch[max(0, count - len(head)) : count]))[-len(head) :]
+            left -= count
+        return tail
+
     def tell_compressed(self) -> int:
         """Compressed bytes read so far."""
         return self._file.tell()
+
+    def fileno(self) -> int:
+        """Descriptor of the compressed file."""
+        return self._file.fileno()
 
     def close(self) -> None:
         """Close the file."""
@@ -130,7 +150,7 @@ class DecodedFile(io.RawIOBase):
         super().close()
 
     def _decode_chunk(self) -> None:
-        chunk = self._file.read(_CHUNK_BYTES)
+        chunk = self._file.read(self._chunk_bytes)
         try:
             decoded = self._members.feed(chunk)
             if not chunk and not self._members.is_complete:
@@ -156,10 +176,10 @@ class DecodedFile(io.RawIOBase):
         pieces = []
         try:
             for _ in range(self._chunks):
-                piece = members.feed(self._file.read(_CHUNK_BYTES))
+                piece = members.feed(self._file.read(self._chunk_bytes))
                 count += len(piece)
                 tail = (tail + piece)[-(1 << 16) :]
-            for byte in self._file.read(_CHUNK_BYTES):
+            for byte in self._file.read(self._chunk_bytes):
                 pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - what came before an error stays
         except _ERRORS as error:
             self._failure = str(error)
@@ -172,6 +192,11 @@ class DecodedFile(io.RawIOBase):
 class PlainFile(io.FileIO):
     """A plain file, with the same questions as a compressed one."""
 
+    def go_to(self, offset: int, head: bytes) -> bytes:
+        """Go on to an offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        self.seek(offset - len(head))
+        return self.read(len(head)) or b""
+
     def tell_compressed(self) -> int:
         """Bytes read so far."""
         return self.tell()
@@ -179,12 +204,15 @@ class PlainFile(io.FileIO):
 
 def open_decoded(path: Path) -> PlainFile | DecodedFile:
     """A file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
-    file = path.open("rb", buffering=0)
-    magic = file.read(4)
-    file.seek(0)
+    file = PlainFile(path, "rb")
+    try:
+        magic = file.read(4)
+        file.seek(0)
+    except OSError:
+        file.close()
+        raise
     if magic.startswith(_GZIP_MAGIC):
         return DecodedFile(path, file, "gzip")
-    if magic == _ZSTD_MAGIC:
+    if magic == _ZSTD_MAGIC or (magic[1:] == _SKIPPABLE_MAGIC and magic[0] & 0xF0 == 0x50):
         return DecodedFile(path, file, "zstd")
-    file.close()
-    return PlainFile(path, "rb")
+    return file

@@ -6,8 +6,10 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from aiofiles.threadpool.binary import AsyncFileIO
@@ -29,7 +31,7 @@ class _OpenFile:
         # A hop to a thread for each block: whole blocks are read at once, without a buffer between.
         stream: Any = raw
         self.reader: Any = AsyncFileIO(stream, None, executor)
-        status = path.stat()
+        status = os.fstat(raw.fileno())  # of what was opened, whatever stands under the name by now
         self.device, self.inode = status.st_dev, status.st_ino
         self.head = b""  # the first IDENTITY_BYTES decoded bytes, as far as they were read
         self.offset = 0  # decoded bytes read
@@ -59,7 +61,9 @@ class Follower:
         self._resume = position
         self._next_path = 0
         self._file: _OpenFile | None = None
-        self._consumed: list[FileIdentity] = list(position.consumed) if position else []
+        self._consumed = position.consumed if position else ()
+        self._skipped: frozenset[int] = frozenset()  # places of files that were consumed before the position
+        self._warnings: tuple[str, ...] = ()
         size = _HEADROOM + block_bytes + PADDING
         self._spare = np.zeros(size, np.uint8)
         self._block = Block(np.zeros(size, np.uint8), 0, 0, "", 0, final=False)
@@ -67,16 +71,29 @@ class Follower:
         self._tail = b""  # the last IDENTITY_BYTES decoded bytes before that
         self._reading: asyncio.Task[int] | None = None
         self._read_before = 0
+        self._total_bytes: int | None = None
 
     @property
     def files_total_bytes(self) -> int:
-        """Size on disk of all files that are there."""
-        return sum(path.stat().st_size for path in self._paths if path.exists())
+        """Size on disk of all files that are there, as it was when it was asked for first."""
+        if self._total_bytes is None:
+            self._total_bytes = sum(path.stat().st_size for path in self._paths if path.exists())
+        return self._total_bytes
 
     @property
     def bytes_read_on_disk(self) -> int:
         """How much of `files_total_bytes` was read."""
         return self._read_before + (self._file.raw.tell_compressed() if self._file and not self._file.raw.closed else 0)
+
+    @property
+    def current_path(self) -> Path | None:
+        """The file that is being read, or was read last; None before the first and after `close`."""
+        return self._file.path if self._file is not None else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the files, once a position was resumed from: those that will never be read."""
+        return self._warnings
 
     async def next_block(self) -> Block | None:
         """The next block, None behind the last one."""
@@ -87,9 +104,10 @@ class Follower:
             return None
         elif self._block.final:
             assert self._block.start == self._block.end, "a final block is consumed to its end"
+            if self._following() is None:
+                return None  # the last file stays, so that there is a position in it
             await self._leave()
-            if not await self._open_next():
-                return None
+            await self._open_next()
         assert self._file is not None
         count = await self._read()
         self._advance(count)
@@ -107,7 +125,7 @@ class Follower:
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
         file = self._file
         identity = FileIdentity.of(str(file.path), file.device, file.inode, offset, file.head, tail)
-        return Position(identity, tuple(self._consumed))
+        return Position(identity, self._consumed)
 
     async def close(self) -> None:
         """Close the file; a read that is under way is waited for."""
@@ -120,13 +138,20 @@ class Follower:
             await self._file.reader.close()
             self._file = None
 
+    def _following(self) -> int | None:
+        """Place of the next file of the list; None behind the last."""
+        places = range(self._next_path, len(self._paths))
+        return next((place for place in places if place not in self._skipped), None)
+
     async def _open_next(self) -> bool:
         """Open the next file of the list; False behind the last."""
-        if self._next_path == len(self._paths):
+        place = self._following()
+        if place is None:
             return False
-        path = self._paths[self._next_path]
-        self._next_path += 1
-        self._file = await self._open(path)
+        self._next_path = place + 1
+        path = self._paths[place]
+        raw = await asyncio.get_running_loop().run_in_executor(self._executor, _open, path)
+        self._file = _OpenFile(path, raw, self._executor)
         self._begin(0, b"")
         return True
 
@@ -139,19 +164,12 @@ class Follower:
         self._handed_out = _HEADROOM
         self._start_reading()
 
-    async def _open(self, path: Path) -> _OpenFile:
-        loop = asyncio.get_running_loop()
-        try:
-            raw = await loop.run_in_executor(self._executor, open_decoded, path)
-            return _OpenFile(path, raw, self._executor)
-        except OSError as error:
-            raise _unreadable(path, error) from error
-
     async def _leave(self) -> None:
         """The file is consumed: remember it."""
         assert self._file is not None
-        self._consumed.append(self.position_at(self._file.offset).current)
-        self._read_before += self._file.path.stat().st_size if self._file.path.exists() else 0
+        size = self._file.raw.tell_compressed()
+        self._consumed = (*self._consumed, replace(self.position_at(self._file.offset).current, disk_bytes=size))
+        self._read_before += size
         await self._file.reader.close()
         self._file = None
 
@@ -167,7 +185,8 @@ class Follower:
         assert self._file is not None
         assert self._reading is not None
         try:
-            count: int = await self._reading
+            # Not cancelled with the caller: the thread would go on writing into the buffer; `close` waits for it.
+            count = await asyncio.shield(self._reading)
         except OSError as error:
             reason = error.strerror or str(error)
             raise InputError(f"{self._file.path} cannot be read at offset {self._file.offset}: {reason}") from error
@@ -202,62 +221,183 @@ class Follower:
 
     async def _seek(self, position: Position) -> None:
         """Open the file of a position and stand at its offset."""
-        wanted = position.current
-        candidates = sorted(range(len(self._paths)), key=lambda place: str(self._paths[place]) != wanted.path)
-        reasons: list[str] = []
-        for place in candidates:
-            path = self._paths[place]
-            if not path.exists():
-                continue
-            file = await self._open(path)
-            reason = await self._try_identity(file, wanted)
-            if reason is None:
-                self._file = file
-                self._next_path = place + 1
-                self._read_before = sum(other.stat().st_size for other in self._paths[:place] if other.exists())
-                return
-            await file.reader.close()
-            reasons.append(f"{path} {reason}")
-        where = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
-        raise InputError(f"{where}: {'; '.join(reasons) or 'no file exists'}. Restore the file, or start afresh")
-
-    async def _try_identity(self, file: _OpenFile, wanted: FileIdentity) -> str | None:
-        """Stand at the offset of an identity, if this is the file; else what speaks against it."""
-        length = min(IDENTITY_BYTES, wanted.offset)
         loop = asyncio.get_running_loop()
+        find = partial(_find, self._paths, position)
+        found = await loop.run_in_executor(self._executor, find)
+        self._file = _OpenFile(self._paths[found.place], found.raw, self._executor)
+        self._file.head = found.head
+        self._next_path = found.place + 1
+        self._skipped = found.consumed
+        self._read_before = found.read_before
+        self._warnings = found.warnings
+        self._begin(position.current.offset, found.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where to go on: the open file, standing at the offset, and what its list says of the other files."""
+
+    place: int  # in the list of paths
+    raw: PlainFile | DecodedFile
+    head: bytes
+    tail: bytes
+    consumed: frozenset[int] = frozenset()  # places of other files that were consumed before it
+    read_before: int = 0  # size on disk of the files that will not be read any more
+    warnings: tuple[str, ...] = ()
+
+
+def _find(paths: Sequence[Path], position: Position) -> _Found:
+    """Look for a position's file, and for those that were consumed before it, wherever renaming has put them.
+
+    Raises InputError when no file is the position's, or when one has grown since it was left.
+    """
+    statuses = {place: path.stat() for place, path in enumerate(paths) if path.exists()}
+    found = _find_current(paths, statuses, position)
+    place = found.place
+    try:
+        consumed = _find_consumed(paths, statuses, position, place)
+    except BaseException:
+        found.raw.close()
+        raise
+    warnings = tuple(
+        f"{paths[other]} sorts before {paths[place]} and is not known to have been consumed: it is not read"
+        for other in statuses
+        if other < place and other not in consumed
+    )
+    read_before = sum(status.st_size for other, status in statuses.items() if other < place or other in consumed)
+    return replace(found, consumed=consumed, read_before=read_before, warnings=warnings)
+
+
+def _find_current(paths: Sequence[Path], statuses: dict[int, os.stat_result], position: Position) -> _Found:
+    """Open the file of a position; a file that was consumed before it and looks alike so far is not it."""
+    current = position.current
+    reasons: dict[int, str] = {}
+    strangeness = {
+        place: current.strangeness(str(paths[place]), status.st_dev, status.st_ino) for place, status in statuses.items()
+    }
+    for place in sorted(strangeness, key=lambda place: (strangeness[place], place)):
+        path = paths[place]
         try:
-            head, tail = await loop.run_in_executor(self._executor, _walk_to, file.raw, wanted.offset)
-        except OSError as error:
-            raise _unreadable(file.path, error) from error
-        if len(head) < length or len(tail) < length:
-            return "is shorter: it was truncated"
-        if not wanted.matches(head, tail):
-            return "has another content: it was replaced"
-        file.head = head
-        self._file = file
-        self._begin(wanted.offset, tail)
-        return None
+            raw = _open(path)
+        except InputError as error:
+            reasons[place] = f"cannot be read: {error}"
+            continue
+        reached = _reach(raw, current)
+        if isinstance(reached, str):
+            reasons[place] = reached
+        elif not all(strangeness[place]) or all(_compare(path, consumed) != "equal" for consumed in position.consumed):
+            return _Found(place, raw, *reached)
+        raw.close()
+    raise InputError(_not_found(paths, current, reasons))
 
 
-def _walk_to(raw: PlainFile | DecodedFile, offset: int) -> tuple[bytes, bytes]:
-    """Stand at a decoded offset: the first and the last min(1 KiB, offset) bytes before it, less where the file is shorter."""
-    length = min(IDENTITY_BYTES, offset)
-    if isinstance(raw, PlainFile):
+def _find_consumed(
+    paths: Sequence[Path], statuses: dict[int, os.stat_result], position: Position, current: int
+) -> frozenset[int]:
+    """Places of the files that were consumed. Each identity stands for one file, so that a copy that lies beside it is read.
+
+    Of a compressed file before the current one the head must do, unless it changed in its place: it is not read in either
+    case, and the rest would cost decoding all of it.
+    """
+    free = {place: status for place, status in statuses.items() if place != current}
+    by_path = {str(paths[place]): place for place in free}
+    by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}
+    claimed: set[int] = set()
+    vanished = []
+    for identity in position.consumed:
+        inode = (identity.device, identity.inode)
+        for place in (by_inode.get(inode), by_path.get(identity.path)):
+            if place is None or place in claimed:
+                continue
+            is_same = place == by_inode.get(inode) and free[place].st_size == identity.disk_bytes
+            judgement = _compare(paths[place], identity, head_is_enough=is_same)
+            if judgement == "grown":
+                raise InputError(_grown(paths[place], identity))
+            if judgement == "equal":
+                claimed.add(place)
+                break
+        else:
+            vanished.append(identity)
+    heads = {place: _head(paths[place]) for place in free if place not in claimed} if vanished else {}
+    for identity in vanished:
+        for place in [place for place, head in heads.items() if identity.matches_head(head)]:
+            judgement = _compare(paths[place], identity, head_is_enough=place < current)
+            # Few bytes say little: another file may well begin with the same header.
+            if judgement == "grown" and identity.offset >= IDENTITY_BYTES:
+                raise InputError(_grown(paths[place], identity))
+            if judgement == "equal":
+                claimed.add(place)
+                del heads[place]
+                break
+    return frozenset(claimed)
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with _open(path) as raw:
+            return raw.read(IDENTITY_BYTES) or b""
+    except (OSError, InputError):
+        return b""  # when its turn comes, reading says what is wrong with it
+
+
+def _compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False) -> Literal["equal", "grown", "other"]:
+    """Whether a file is one that was consumed: as it was, with more behind it, or another (or one that cannot be read).
+
+    `head_is_enough` spares decoding a compressed file.
+    """
+    try:
+        with _open(path) as raw:
+            if head_is_enough and isinstance(raw, DecodedFile):
+                return "equal" if identity.matches_head(raw.read(identity.length) or b"") else "other"
+            if isinstance(_reach(raw, identity), str):
+                return "other"
+            return "grown" if raw.read(1) else "equal"
+    except (OSError, InputError):
+        return "other"  # when its turn comes, reading says what is wrong with it
+
+
+def _reach(raw: PlainFile | DecodedFile, wanted: FileIdentity) -> tuple[bytes, bytes] | str:
+    """Stand at the offset of an identity: the stretches that it hashes, or, if this is not the file, what speaks against it."""
+    length = wanted.length
+    try:
         head = raw.read(length) or b""
-        raw.seek(offset - length)
-        return head, raw.read(length) or b""
-    scratch = memoryview(bytearray(1 << 20))
-    head = tail = b""
-    left = offset
-    while left:
-        count = raw.readinto(scratch[: min(left, len(scratch))])
-        if not count:
-            return head, b""
-        head += bytes(scratch[: min(count, length - len(head))])
-        tail = (tail + bytes(scratch[max(0, count - length) : count]))[-length:]
-        left -= count
-    return head, tail
+        if len(head) < length:
+            return "is shorter: it was truncated"
+        if not wanted.matches_head(head):
+            return "has another content: it was replaced"
+        tail = raw.go_to(wanted.offset, head)
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    except InputError as error:
+        return f"cannot be decoded up to there: {error}"
+    if len(tail) < length:
+        return "is shorter: it was truncated"
+    return (head, tail) if wanted.matches_tail(tail) else "has another content: it was replaced"
 
 
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be opened: {error.strerror or error} (as user {os.getuid()}); correct that and restart")
+def _grown(path: Path, identity: FileIdentity) -> str:
+    return (
+        f"{path} has grown behind offset {identity.offset}, after it was consumed to there and a later file begun; "
+        "put what is new into a file that sorts last, or start afresh"
+    )
+
+
+def _not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, str]) -> str:
+    """The error text: what speaks against the file of that name, or else against the others."""
+    texts = [f"{paths[place]} {reason}" for place, reason in reasons.items() if str(paths[place]) == wanted.path]
+    if not texts:
+        texts = [f"{paths[place]} {reason}" for place, reason in sorted(reasons.items())]
+    elif len(reasons) > 1:
+        texts.append(f"none of the other {len(reasons) - 1} files is it")
+    shown = "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")
+    where = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
+    return f"{where}: {shown or 'no file exists'}. Restore the file, or start afresh"
+
+
+def _open(path: Path) -> PlainFile | DecodedFile:
+    """Open a file; raises InputError when that fails."""
+    try:
+        return open_decoded(path)
+    except OSError as error:
+        reason = f"{error.strerror or error} (as user {os.getuid()})"
+        raise InputError(f"{path} cannot be opened: {reason}; correct that and restart") from error

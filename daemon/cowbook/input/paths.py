@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +31,10 @@ def natural_key(name: str) -> list[tuple[int, int, str]]:
 def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
     """The files of a list of paths and globs, relative to `base`: the order of the list, a glob's matches in natural order.
 
-    Symlinks are resolved, and a file that is named twice is read once, at its first place. Raises InputError for a path that
-    does not exist and for a glob without a match.
+    Symlinks are resolved, and a file that is named twice, by hard links too, is read once, at its first place. Raises
+    InputError for a path that does not exist or is no regular file, and for a glob without a match.
     """
-    found: dict[Path, str] = {}
+    found: dict[object, tuple[Path, str]] = {}
     warnings = []
     for pattern in patterns:
         full = str(base / pattern)
@@ -48,11 +49,17 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
         for name in names:
             try:
                 resolved = Path(name).resolve(strict=True)
+                status = resolved.stat()
             except (OSError, RuntimeError) as error:
                 reason = getattr(error, "strerror", None) or str(error)
                 raise InputError(f"{name}: {reason}; correct the path or provide the file") from error
-            if resolved in found:
-                warnings.append(f"{name} names the same file as {found[resolved]}: it is read once")
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+                what = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                raise InputError(f"{name} is {what}; name the capture files in it, or a glob such as *.jsonl")
+            # Where there are no hard links the path says it; some network file systems number their files alike.
+            key: object = (status.st_dev, status.st_ino) if status.st_nlink > 1 else resolved
+            if key in found:
+                warnings.append(f"{name} names the same file as {found[key][1]}: it is read once")
             else:
-                found[resolved] = name
-    return ExpandedPaths(tuple(found), tuple(warnings))
+                found[key] = (resolved, name)
+    return ExpandedPaths(tuple(path for path, _ in found.values()), tuple(warnings))

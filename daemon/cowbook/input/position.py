@@ -24,19 +24,34 @@ class FileIdentity:
     offset: int
     head_sha256: str
     tail_sha256: str
+    disk_bytes: int = 0
+    """Its size on disk, compressed as it may be, once it was read to its end; 0 before that."""
 
     @classmethod
-    def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes) -> FileIdentity:
+    def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes, disk_bytes: int = 0) -> FileIdentity:
         """`head` and `tail` are the first and the last bytes before the offset, at least min(1 KiB, offset) of them."""
         length = min(IDENTITY_BYTES, offset)
         assert len(head) >= length
         assert len(tail) >= length
         last = tail[len(tail) - length :]
-        return cls(path, device, inode, offset, _sha256(head[:length]), _sha256(last))
+        return cls(path, device, inode, offset, _sha256(head[:length]), _sha256(last), disk_bytes)
 
-    def matches(self, head: bytes, tail: bytes) -> bool:
-        """Whether a file with these first and last min(1 KiB, offset) bytes before the offset is this one."""
-        return (_sha256(head), _sha256(tail)) == (self.head_sha256, self.tail_sha256)
+    @property
+    def length(self) -> int:
+        """Length of the two stretches that are hashed: min(1 KiB, offset)."""
+        return min(IDENTITY_BYTES, self.offset)
+
+    def strangeness(self, path: str, device: int, inode: int) -> tuple[bool, bool]:
+        """Sort key of files: those with its hints first. An inode goes with its file when that is renamed."""
+        return (device, inode) != (self.device, self.inode), path != self.path
+
+    def matches_head(self, head: bytes) -> bool:
+        """Whether a file's first `length` bytes are this one's; `head` may be longer, never shorter."""
+        return len(head) >= self.length and _sha256(head[: self.length]) == self.head_sha256
+
+    def matches_tail(self, tail: bytes) -> bool:
+        """Whether the `length` bytes before the offset are this one's."""
+        return _sha256(tail) == self.tail_sha256
 
 
 @dataclass(frozen=True, slots=True)
