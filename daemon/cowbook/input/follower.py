@@ -6,8 +6,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,7 +77,7 @@ class Follower:
     def files_total_bytes(self) -> int:
         """Size on disk of all files that are there, as it was when it was asked for first."""
         if self._total_bytes is None:
-            self._total_bytes = sum(path.stat().st_size for path in self._paths if path.exists())
+            self._total_bytes = sum(status.st_size for status in _stat_all(self._paths).values())
         return self._total_bytes
 
     @property
@@ -106,7 +106,7 @@ class Follower:
             assert self._block.start == self._block.end, "a final block is consumed to its end"
             if self._following() is None:
                 return None  # the last file stays, so that there is a position in it
-            await self._leave()
+            self._leave()
             await self._open_next()
         assert self._file is not None
         count = await self._read()
@@ -148,10 +148,9 @@ class Follower:
         place = self._following()
         if place is None:
             return False
-        self._next_path = place + 1
-        path = self._paths[place]
-        raw = await asyncio.get_running_loop().run_in_executor(self._executor, _open, path)
-        self._file = _OpenFile(path, raw, self._executor)
+        raw = await asyncio.get_running_loop().run_in_executor(self._executor, _open, self._paths[place])
+        self._next_path = place + 1  # only now: a call that failed or was cancelled is not to skip a file
+        self._file = _OpenFile(self._paths[place], raw, self._executor)
         self._begin(0, b"")
         return True
 
@@ -164,13 +163,13 @@ class Follower:
         self._handed_out = _HEADROOM
         self._start_reading()
 
-    async def _leave(self) -> None:
+    def _leave(self) -> None:
         """The file is consumed: remember it."""
         assert self._file is not None
         size = self._file.raw.tell_compressed()
         self._consumed = (*self._consumed, replace(self.position_at(self._file.offset).current, disk_bytes=size))
         self._read_before += size
-        await self._file.reader.close()
+        self._executor.submit(self._file.raw.close)
         self._file = None
 
     def _start_reading(self) -> None:
@@ -221,15 +220,12 @@ class Follower:
 
     async def _seek(self, position: Position) -> None:
         """Open the file of a position and stand at its offset."""
-        loop = asyncio.get_running_loop()
-        find = partial(_find, self._paths, position)
-        found = await loop.run_in_executor(self._executor, find)
+        found = await asyncio.get_running_loop().run_in_executor(self._executor, _find, self._paths, position)
         self._file = _OpenFile(self._paths[found.place], found.raw, self._executor)
         self._file.head = found.head
         self._next_path = found.place + 1
         self._skipped = found.consumed
-        self._read_before = found.read_before
-        self._warnings = found.warnings
+        self._read_before, self._warnings = found.read_before, found.warnings
         self._begin(position.current.offset, found.tail)
 
 
@@ -251,7 +247,7 @@ def _find(paths: Sequence[Path], position: Position) -> _Found:
 
     Raises InputError when no file is the position's, or when one has grown since it was left.
     """
-    statuses = {place: path.stat() for place, path in enumerate(paths) if path.exists()}
+    statuses = _stat_all(paths)
     found = _find_current(paths, statuses, position)
     place = found.place
     try:
@@ -276,16 +272,15 @@ def _find_current(paths: Sequence[Path], statuses: dict[int, os.stat_result], po
         place: current.strangeness(str(paths[place]), status.st_dev, status.st_ino) for place, status in statuses.items()
     }
     for place in sorted(strangeness, key=lambda place: (strangeness[place], place)):
-        path = paths[place]
         try:
-            raw = _open(path)
+            raw = _open(paths[place])
         except InputError as error:
             reasons[place] = f"cannot be read: {error}"
             continue
         reached = _reach(raw, current)
         if isinstance(reached, str):
             reasons[place] = reached
-        elif not all(strangeness[place]) or all(_compare(path, consumed) != "equal" for consumed in position.consumed):
+        elif strangeness[place] == 0 or all(_compare(paths[place], old) != "equal" for old in position.consumed):
             return _Found(place, raw, *reached)
         raw.close()
     raise InputError(_not_found(paths, current, reasons))
@@ -302,18 +297,25 @@ def _find_consumed(
     free = {place: status for place, status in statuses.items() if place != current}
     by_path = {str(paths[place]): place for place in free}
     by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}
+
+    def is_consumed(place: int, identity: FileIdentity, *, head_is_enough: bool) -> bool:
+        path = paths[place]
+        judgement = _compare(path, identity, head_is_enough=head_is_enough)
+        # Few bytes say little: another file may well begin with the same header, even on a reused inode.
+        if judgement == "grown" and (identity.offset >= IDENTITY_BYTES or str(path) == identity.path):
+            what = f"{path} has grown behind offset {identity.offset}, after it was consumed to there and a later file begun"
+            raise InputError(f"{what}; put what is new into a file that sorts last, or start afresh")
+        return judgement == "equal"
+
     claimed: set[int] = set()
     vanished = []
     for identity in position.consumed:
-        inode = (identity.device, identity.inode)
-        for place in (by_inode.get(inode), by_path.get(identity.path)):
+        same_inode = by_inode.get((identity.device, identity.inode))
+        for place in (same_inode, by_path.get(identity.path)):
             if place is None or place in claimed:
                 continue
-            is_same = place == by_inode.get(inode) and free[place].st_size == identity.disk_bytes
-            judgement = _compare(paths[place], identity, head_is_enough=is_same)
-            if judgement == "grown":
-                raise InputError(_grown(paths[place], identity))
-            if judgement == "equal":
+            is_same = place == same_inode and free[place].st_size == identity.disk_bytes
+            if is_consumed(place, identity, head_is_enough=is_same):
                 claimed.add(place)
                 break
         else:
@@ -321,15 +323,20 @@ def _find_consumed(
     heads = {place: _head(paths[place]) for place in free if place not in claimed} if vanished else {}
     for identity in vanished:
         for place in [place for place, head in heads.items() if identity.matches_head(head)]:
-            judgement = _compare(paths[place], identity, head_is_enough=place < current)
-            # Few bytes say little: another file may well begin with the same header.
-            if judgement == "grown" and identity.offset >= IDENTITY_BYTES:
-                raise InputError(_grown(paths[place], identity))
-            if judgement == "equal":
+            if is_consumed(place, identity, head_is_enough=place < current):
                 claimed.add(place)
                 del heads[place]
                 break
     return frozenset(claimed)
+
+
+def _stat_all(paths: Sequence[Path]) -> dict[int, os.stat_result]:
+    """By place, of the files that are there."""
+    statuses = {}
+    for place, path in enumerate(paths):
+        with suppress(OSError):
+            statuses[place] = path.stat()
+    return statuses
 
 
 def _head(path: Path) -> bytes:
@@ -361,7 +368,7 @@ def _reach(raw: PlainFile | DecodedFile, wanted: FileIdentity) -> tuple[bytes, b
     length = wanted.length
     try:
         head = raw.read(length) or b""
-        if len(head) < length:
+        if len(head) < length and not raw.read(1):  # it ends there; damage there is raised
             return "is shorter: it was truncated"
         if not wanted.matches_head(head):
             return "has another content: it was replaced"
@@ -375,23 +382,12 @@ def _reach(raw: PlainFile | DecodedFile, wanted: FileIdentity) -> tuple[bytes, b
     return (head, tail) if wanted.matches_tail(tail) else "has another content: it was replaced"
 
 
-def _grown(path: Path, identity: FileIdentity) -> str:
-    return (
-        f"{path} has grown behind offset {identity.offset}, after it was consumed to there and a later file begun; "
-        "put what is new into a file that sorts last, or start afresh"
-    )
-
-
 def _not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, str]) -> str:
-    """The error text: what speaks against the file of that name, or else against the others."""
-    texts = [f"{paths[place]} {reason}" for place, reason in reasons.items() if str(paths[place]) == wanted.path]
-    if not texts:
-        texts = [f"{paths[place]} {reason}" for place, reason in sorted(reasons.items())]
-    elif len(reasons) > 1:
-        texts.append(f"none of the other {len(reasons) - 1} files is it")
+    """The error text; the file of that name is the first of `reasons`."""
+    texts = [f"{paths[place]} {reason}" for place, reason in reasons.items()]
     shown = "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")
-    where = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
-    return f"{where}: {shown or 'no file exists'}. Restore the file, or start afresh"
+    what = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
+    return f"{what}: {shown or 'no file exists'}. Restore the file, or start afresh"
 
 
 def _open(path: Path) -> PlainFile | DecodedFile:

@@ -41,9 +41,11 @@ class FileIdentity:
         """Length of the two stretches that are hashed: min(1 KiB, offset)."""
         return min(IDENTITY_BYTES, self.offset)
 
-    def strangeness(self, path: str, device: int, inode: int) -> tuple[bool, bool]:
-        """Sort key of files: those with its hints first. An inode goes with its file when that is renamed."""
-        return (device, inode) != (self.device, self.inode), path != self.path
+    def strangeness(self, path: str, device: int, inode: int) -> int:
+        """Sort key of files: 0 for its path and inode, 1 for its path, 2 for others. An inode alone may be reused."""
+        if path != self.path:
+            return 2
+        return 0 if (device, inode) == (self.device, self.inode) else 1
 
     def matches_head(self, head: bytes) -> bool:
         """Whether a file's first `length` bytes are this one's; `head` may be longer, never shorter."""
