@@ -38,7 +38,8 @@ $(DEMO)/BTCUSDT.jsonl.gz: daemon/cowbook/simulate.py daemon/cowbook/simulated_ve
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
 	@$(COWBOOK) warm
 	@$(MAKE) --no-print-directory $(DEMO)/BTCUSDT.jsonl.gz
-	$(COWBOOK) run $(DEMO)/cowbook.toml --once --allow-fresh
+	@rm -rf $(DEMO)/data $(DEMO)/state
+	$(COWBOOK) run $(DEMO)/cowbook.toml --once
 
 test: $(VENV)/.installed-dev ## run the tests
 	$(PY) -m pytest -q

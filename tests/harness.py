@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.durable_files import DurableFiles
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.paths import expand_paths
 from cowbook.summary import SymbolSummary
@@ -67,6 +69,8 @@ class Run:
     on_bad_record: str = "skip"
     engine: EngineSettings = field(default_factory=EngineSettings)
     block_bytes: int = 1 << 20
+    triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    retain: int = 3
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
 
 
@@ -78,26 +82,41 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
     return list(files)
 
 
-def reconstruct(directory: Path, files: Mapping[str, bytes], run: Run | None = None) -> Reconstruction:
-    """Write the files into `directory/input`, run a worker on them, and collect the parts below `directory/data`."""
-    run = run or Run()
-    names = write_files(directory / "input", files)
-    settings = WorkerSettings(
+def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSettings:
+    """Settings of a worker on files of `directory/input`, with state and output beside them."""
+    return WorkerSettings(
         id=run.name,
         directory_name=run.name,
         format="binance",
         paths=expand_paths(names, directory / "input").paths,
+        state_dir=directory / "state",
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,
         decoder=DecoderSettings(run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
         engine=run.engine,
         compression="zstd",
+        fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
+        triggers=run.triggers,
+        retain=run.retain,
         block_bytes=run.block_bytes,
     )
+
+
+def reconstruct(
+    directory: Path,
+    files: Mapping[str, bytes],
+    run: Run | None = None,
+    *,
+    allow_fresh: bool = False,
+    durable_files: DurableFiles | None = None,
+) -> Reconstruction:
+    """Write the files into `directory/input`, run a worker on them, and collect the parts below `directory/data`."""
+    run = run or Run()
+    settings = worker_settings(directory, write_files(directory / "input", files), run)
     with ThreadPoolExecutor(2) as executor, asyncio.Runner(loop_factory=run.loop_factory) as runner:
 
         async def go() -> SymbolSummary:
-            return await SymbolWorker(settings, executor, executor).run()
+            return await SymbolWorker(settings, executor, executor, allow_fresh=allow_fresh, files=durable_files).run()
 
         summary = runner.run(go())
     return Reconstruction(summary, directory / "data", read_parts(directory / "data"))

@@ -9,10 +9,12 @@ import errno
 import os
 from pathlib import Path
 
-from cowbook.errors import OutputError
+from cowbook.errors import StorageError
 
 PUBLIC_FILE = 0o666
 PUBLIC_DIRECTORY = 0o777
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
 
 
 class DurableFiles:
@@ -69,13 +71,28 @@ class DurableFiles:
             if self.make_directory(directory, mode):
                 self.sync_directory(directory.parent)
 
+    def remove_tree(self, path: Path) -> None:
+        """Remove a directory with all that is in it; nothing if it is gone."""
+        if not path.is_dir() or path.is_symlink():
+            return
+        for entry in sorted(path.iterdir()):
+            if entry.is_dir() and not entry.is_symlink():
+                self.remove_tree(entry)
+            else:
+                self.unlink(entry)
+        self.remove_directory(path)
 
-def output_error(action: str, path: Path, error: OSError) -> OutputError:
-    """What went wrong with an output path, and what to do."""
-    hint = {
-        errno.ENOSPC: "free some space",
-        errno.EACCES: "give this user the right to write there",
-        errno.EPERM: "give this user the right to write there",
-        errno.EROFS: "the file system is read-only",
-    }.get(error.errno or 0, "look at the file system")
-    return OutputError(f"cannot {action} {path}: {error.strerror}; {hint}")
+
+_HINTS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, or raise the quota",
+    errno.EACCES: "give this user the right to write there",
+    errno.EPERM: "give this user the right to write there",
+    errno.EROFS: "the file system is read-only",
+}
+
+
+def storage_error(action: str, path: Path, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
+    """What went wrong with a path, and what to do."""
+    code = error.errno or 0
+    return kind(f"cannot {action} {path}: {error.strerror or error}; {_HINTS.get(code, 'look at the file system')}", code)

@@ -48,3 +48,22 @@ class BookMemoryError(SymbolError):
 
 class OutputError(SymbolError):
     """The output directory cannot be used, or holds what this run must not touch."""
+
+
+class RecoveryError(SymbolError):
+    """The checkpoints, the configuration and the input do not fit together; nothing was changed."""
+
+
+class StorageError(CowbookError):
+    """A file operation failed for a reason that may pass: what was attempted is dropped, and tried again later.
+
+    `code` is the errno, 0 without one.
+    """
+
+    def __init__(self, text: str, code: int = 0) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class RestartNeededError(StorageError):
+    """A staged part is lost, or a commit or a publication is in an unknown state: only a restart from disk tells."""

@@ -130,3 +130,9 @@ class OpenRows:
     drift: npt.NDArray[np.void]
     audits: npt.NDArray[np.void]
     dead_events: npt.NDArray[np.int64]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no stream has a row."""
+        arrays = (self.depth_messages, self.trades, self.bbo, self.book, self.gaps, self.drift, self.audits, self.dead_events)
+        return not any(len(array) for array in arrays)

@@ -1,25 +1,36 @@
-"""The process: one thread with an event loop of its own for each symbol."""
+"""The process: one thread with an event loop of its own for each symbol, started again where storage has failed."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
 import uvloop
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
-from cowbook.errors import SymbolError
+from cowbook.errors import StorageError, SymbolError
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.paths import ExpandedPaths, expand_paths
 from cowbook.kernels import warm
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_worker import ProgressCallback, SymbolWorker, WorkerSettings
+from cowbook.telemetry.logging import get_logger
 
 _READERS = 4
 _WRITERS = 2
+_FIRST_BACKOFF_SECONDS = 0.5
+_LONGEST_BACKOFF_SECONDS = 30.0
+
+_MISTAKES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
+"""What a start that has never worked fails with for good: someone has to set it right."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -30,13 +41,14 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 def worker_settings(config: Config, symbol: SymbolConfig, expanded: ExpandedPaths) -> WorkerSettings:
     """What one symbol's worker is told."""
-    output = config.output
+    output, checkpoint = config.output, config.checkpoint
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
         paths=expanded.paths,
         notes=expanded.warnings,
+        state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
         decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
@@ -50,7 +62,23 @@ def worker_settings(config: Config, symbol: SymbolConfig, expanded: ExpandedPath
             max_book_bytes=symbol.max_book_bytes,
         ),
         compression=output.compression,
+        fingerprint=fingerprint(config, symbol),
+        triggers=TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause),
+        retain=checkpoint.retain,
+        checkpoint_compression=checkpoint.compression,
     )
+
+
+def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
+    """The settings that change rows or files, by name; intervals in ns. A checkpoint is only for the same ones."""
+    output = config.output
+    of_symbol = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
+    of_output = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
+    return {
+        **{name: getattr(symbol, name) for name in of_symbol},
+        **{name: getattr(output, name) for name in of_output},
+        "streams": sorted(output.streams),
+    }
 
 
 def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
@@ -59,6 +87,9 @@ def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCal
     A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended.
     """
     warm()
+    # What is there now stays: a later collection need not look at it, and is short.
+    gc.collect()
+    gc.freeze()
     summaries: dict[str, SymbolSummary] = {}
     failures: list[BaseException] = []
     workers: list[_Thread] = []
@@ -118,17 +149,42 @@ class _Thread(threading.Thread):
             self._failures.append(error)
 
     async def _run(self) -> SymbolSummary:
-        symbol = self._symbol
-        try:
-            expanded = expand_paths(symbol.paths, self._config.base_dir)
-            settings = worker_settings(self._config, symbol, expanded)
-            self._worker = SymbolWorker(settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress)
-        except SymbolError as error:
-            return SymbolSummary(symbol.id, state="failed", error=str(error))
         self._loop = asyncio.get_running_loop()
-        return await self._worker.run()
+        self._stop_asked = asyncio.Event()
+        log = get_logger().bind(symbol=self._symbol.id)
+        restarts = failures = 0
+        has_worked = False
+        while True:
+            try:
+                expanded = expand_paths(self._symbol.paths, self._config.base_dir)
+                settings = worker_settings(self._config, self._symbol, expanded)
+                worker = SymbolWorker(settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress)
+                self._worker = worker
+                if self._stop_asked.is_set():
+                    worker.stop()
+                summary = await worker.run()
+            except SymbolError as error:
+                return SymbolSummary(self._symbol.id, state="failed", error=str(error))
+            except StorageError as error:
+                has_worked |= worker.recovery_seconds is not None
+                if self._stop_asked.is_set() or (not has_worked and error.code in _MISTAKES):
+                    return SymbolSummary(self._symbol.id, state="failed", error=str(error), restarts=restarts)
+                failures = 1 if worker.has_committed else failures + 1
+                delay = min(_FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
+                log.warning("storage failed, going on from the last checkpoint", error=str(error), seconds_until_then=delay)
+                restarts += 1
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop_asked.wait(), delay)
+            else:
+                summary.restarts = restarts
+                return summary
 
     def stop(self) -> None:
         """Ask the worker to stop, from another thread."""
-        if self._loop is not None and self._worker is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._worker.stop)
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ask_to_stop)
+
+    def _ask_to_stop(self) -> None:
+        self._stop_asked.set()
+        if self._worker is not None:
+            self._worker.stop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class SymbolSummary:
-    """One symbol's run. Counts are since the start of its input; `seconds` is the wall time of this run."""
+    """One symbol's run. Counts are since the start of its input; parts, checkpoints and `seconds` are of this run."""
 
     id: str
     state: str = "done"  # done | failed
@@ -29,7 +29,12 @@ class SymbolSummary:
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0
-    checkpoints: int = 0
+    checkpoints: int = 0  # committed in this run
+    checkpoints_failed: int = 0
+    recovered_epoch: int | None = None  # the checkpoint that this run went on from
+    recovery_seconds: float = 0.0
+    gaps_after_recovery: int = 0
+    restarts: int = 0  # of the symbol's worker, after storage had failed
     input_bytes: int = 0  # decoded
     seconds: float = 0.0
     output: str = ""

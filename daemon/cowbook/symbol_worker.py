@@ -1,30 +1,44 @@
-"""One symbol: read -> decode -> apply -> write, on the event loop that it is run on."""
+"""One symbol: read -> decode -> apply -> write, on the event loop that it is run on, with checkpoints beside."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from cowbook.book.audits import KINDS
-from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, SymbolError
+from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
+from cowbook.checkpoint.store import CheckpointStore
+from cowbook.checkpoint.triggers import END_OF_INPUT, STOP, TriggerSettings
+from cowbook.checkpointer import Checkpointer
+from cowbook.durable_files import DurableFiles
+from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, RestartNeededError, StorageError, SymbolError
 from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
 from cowbook.input.block import Block
+from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.follower import Follower
 from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.position import Position
+from cowbook.parts import Cut
+from cowbook.persistence import CheckpointSettings, Frozen
+from cowbook.pipeline_integration import ContinuityReport, Start, start_pipeline
+from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.rows import OpenRows
-from cowbook.sink.parquet_sink import ParquetSink, Part
+from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.summary import SymbolSummary
+from cowbook.symbol_report import SymbolReport
 from cowbook.telemetry.logging import get_logger
 
-_LOGGED_DEAD_LETTERS = 5
-"""Dead letters that are logged one by one; all are counted and written."""
+_HALTED = "halted"
+"""What a checkpoint has as its end of input when an error ended the symbol there."""
 
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
@@ -38,17 +52,23 @@ class WorkerSettings:
     directory_name: str
     format: str
     paths: tuple[Path, ...]
+    state_dir: Path
     output_dir: Path
     on_bad_record: str
     decoder: DecoderSettings
     engine: EngineSettings
     compression: str
+    fingerprint: Mapping[str, Any]
+    """The settings that change rows or files, by name; a checkpoint made with others is refused."""
+    triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    retain: int = 3
+    checkpoint_compression: str = "snappy"
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
 
 
 class SymbolWorker:
-    """Consumes one symbol's input from the beginning to its end. `run` is called once."""
+    """Takes one symbol's input from where the last checkpoint stands to its end. `run` is called once."""
 
     def __init__(
         self,
@@ -58,202 +78,363 @@ class SymbolWorker:
         *,
         allow_fresh: bool = False,
         progress: ProgressCallback | None = None,
+        files: DurableFiles | None = None,
     ) -> None:
         self._settings = settings
+        self._readers = readers
         self._writers = writers
         self._allow_fresh = allow_fresh
         self._progress = progress
         self._log = get_logger().bind(symbol=settings.id)
-        self._follower = Follower(
-            settings.paths,
-            executor=readers,
-            block_bytes=settings.block_bytes,
-            max_line_bytes=settings.decoder.max_line_bytes,
-        )
-        self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
-        self._engine = OrderBookEngine(settings.engine)
         tables = StreamTables(settings.decoder.price_decimals, settings.decoder.size_decimals, settings.engine.book_levels)
-        self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression)
-        self._batch = EventBatch.allocate()
-        self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order
-        self._letters_logged = 0
-        self._misfit: DeadLetter | None = None  # the first value that did not fit
-        self._writing: asyncio.Future[list[Part]] | None = None
+        self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
+        self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
+        self._report = SymbolReport(settings.decoder.name, self._log)
+        self._pipeline: _Pipeline | None = None
         self._stopping = False
-        self._parts = 0
-        self._part_bytes = 0
-        self._drift_levels = 0
-        self._input_bytes = 0
+        self.recovery_seconds: float | None = None
+        """How long it took until the input stood at its place; None before that."""
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether it has written a checkpoint."""
+        return self._pipeline is not None and self._pipeline.checkpointer.figures.last is not None
 
     def stop(self) -> None:
-        """Stop at the next block; call it on the worker's loop."""
+        """Stop at the next block, with a final checkpoint; call it on the worker's loop."""
         self._stopping = True
 
+    def request_checkpoint(self) -> asyncio.Future[int]:
+        """Ask for a checkpoint of everything consumed so far, on the worker's loop: its epoch, or StorageError."""
+        if self._pipeline is None:
+            raise StorageError("the worker has not begun, or has ended")
+        return self._pipeline.checkpointer.request()
+
     async def run(self) -> SymbolSummary:
-        """Go through the input; a SymbolError ends up in the summary, everything else is raised."""
+        """Go through the input; a SymbolError ends up in the summary.
+
+        Raises StorageError when only another worker can go on, from the last checkpoint.
+        """
         started = time.monotonic()
-        summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir))
+        summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir), warnings=list(self._settings.notes))
         try:
             try:
-                await self._in_writer(self._sink.open, allow_fresh=self._allow_fresh)
-                await self._consume()
+                self._pipeline = pipeline = await self._start()
+                summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
+                summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
+                await self._consume(pipeline)
             finally:
-                await self._finish_writing()
-                await self._follower.close()
-                await self._in_writer(self._sink.close)
+                await self._close()
         except SymbolError as error:
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
-        self._fill(summary)
+        if self._pipeline is not None:
+            self._pipeline.fill(summary)
         summary.seconds = time.monotonic() - started
         return summary
 
-    async def _consume(self) -> None:
-        try:
-            while not self._stopping and (block := await self._follower.next_block()) is not None:
-                await self._process(block)
-                self._report_progress()
-        except (InputError, GapHaltError, BadRecordHaltError):
-            await self._write_tail()  # what was consumed before is right, and stays
-            raise
-        await self._write_tail()
+    async def _start(self) -> _Pipeline:
+        settings = self._settings
+        start = await start_pipeline(
+            self._store,
+            self._sink,
+            self._make_follower,
+            settings.fingerprint,
+            self._writers,
+            self._log,
+            allow_fresh=self._allow_fresh,
+        )
+        checkpointer = Checkpointer(
+            CheckpointSettings(
+                settings.id,
+                settings.decoder.name,
+                settings.fingerprint,
+                settings.triggers,
+                settings.retain,
+                settings.checkpoint_compression,
+            ),
+            self._store,
+            self._sink,
+            self._writers,
+            self._log,
+            recovered=start.checkpoint,
+        )
+        return _Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
-    async def _process(self, block: Block) -> None:
+    def _make_follower(self, position: Position | None) -> Follower:
+        settings = self._settings
+        return Follower(
+            settings.paths,
+            executor=self._readers,
+            block_bytes=settings.block_bytes,
+            max_line_bytes=settings.decoder.max_line_bytes,
+            position=position,
+        )
+
+    async def _close(self) -> None:
+        """Wait for all that is under way, and give the locks back."""
+        if self._pipeline is not None:
+            await self._pipeline.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writers, self._sink.close)
+        await loop.run_in_executor(self._writers, self._store.unlock)
+
+    async def _consume(self, pipeline: _Pipeline) -> None:
+        follower = pipeline.follower
+        try:
+            while not self._stopping and (block := await follower.next_block()) is not None:
+                if block.final and follower.is_last:
+                    await pipeline.end(block)
+                    return
+                await pipeline.process(block)
+                if self._progress is not None:
+                    bytes_total = follower.files_total_bytes
+                    self._progress(self._settings.id, follower.bytes_read_on_disk, bytes_total, pipeline.engine.event_count)
+        except (InputError, GapHaltError, BadRecordHaltError):
+            await pipeline.halt()  # what was consumed before is right, and stays
+            raise
+        if self._stopping:
+            await pipeline.stop()
+
+
+class _Pipeline:
+    """A worker's parts at work: input -> book -> sink, and the checkpoints."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        start: Start,
+        checkpointer: Checkpointer,
+        sink: ParquetSink,
+        writers: Executor,
+        report: SymbolReport,
+        log: Any,
+    ) -> None:
+        self.follower = start.follower
+        self.checkpointer = checkpointer
+        self._halts_on_bad_record = settings.on_bad_record == "halt"
+        self._sink = sink
+        self._writers = writers
+        self._report = report
+        self._log = log
+        self._batch = EventBatch.allocate()
+        offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
+        self._cursor = Cursor(start.follower, self._batch, offset)
+        self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
+        self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
+        self._input_bytes = 0
+        self._drift = DriftTotals()
+        self._nothing_new = False  # the last checkpoint knows this end of the input already
+        self._tail: list[asyncio.Future[Cut]] | None = None  # what the end of the input makes, once that is reached
+        self._staging: asyncio.Future[Cut] | None = None
+        self._continuity: ContinuityReport | None = None
+        self._gaps_after_recovery = 0
+        if start.checkpoint is None:
+            self.engine = OrderBookEngine(settings.engine)
+        else:
+            self._restore(settings.engine, start.checkpoint.state)
+        self._rated_at, self._rated_events = time.monotonic(), self.engine.event_count
+
+    def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
+        self.engine = OrderBookEngine.restore(settings, state.order_book_state)
+        self._letters.extend(state.dead_letters)
+        self._decoder.other_symbols.extend(state.decoder.other_symbols)
+        self._report.misfit = state.decoder.misfit
+        self._input_bytes = state.decoder.input_bytes
+        self._drift = state.drift
+        self._continuity = ContinuityReport(self.engine)
+        self._log.info(
+            "recovered",
+            epoch=self.checkpointer.figures.last_epoch,
+            events=state.events_processed,
+            file=state.current_file,
+            offset=state.file_offset,
+            levels=state.levels,
+        )
+
+    async def process(self, block: Block) -> None:
+        """Decode and apply all records of a block that end in it."""
         full = True
         while full:
             before = block.start
-            full = self._decoder.decode(block, self._batch)
+            full = self._cursor.decode(self._decoder, block)
             self._input_bytes += block.start - before
             await self._apply(block, before)
-            self._batch.clear()
 
     async def _apply(self, block: Block, first_index: int) -> None:
-        """Apply the batch; `first_index` is where in the block its first record begins."""
+        """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
         batch = self._batch
-        self._note_dead_letters(batch.dead_letters)
+        self._report.note_dead_letters(batch.dead_letters)
+        self._letters.extend(batch.dead_letters)
         end = batch.message_count
-        halts = self._settings.on_bad_record == "halt" and bool(batch.dead_letters)
+        halts = self._halts_on_bad_record and bool(batch.dead_letters)
         if halts:
             end = int((batch.messages["kind"][:end] == DEAD_LETTER).argmax())
-        place = 0
         while True:
             try:
-                applied = self._engine.apply(batch, place, end)
+                cut = await self._apply_some(end)
             except GapHaltError as error:
+                self._cursor.consumed = error.message
                 offset = _record_offset(block, first_index, int(batch.messages["end_offset"][error.message]))
                 raise GapHaltError(
                     f'{block.file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
                 ) from error
-            place = applied.consumed
-            if not applied.cut:
+            if cut:
+                await self._stage(self.engine.take_open_rows())
+            if self._tail is None:
+                self._checkpoint_if_due()
+            if not cut and self._cursor.consumed == end:
                 break
-            await self._write(self._engine.take_open_rows())
         if halts:
             letter = batch.dead_letters[0]
             raise BadRecordHaltError(
                 f"{letter.file} at offset {letter.offset}: {letter.reason}: {letter.detail}; "
                 'on_bad_record = "skip" would write it to dead_letter and go on'
             )
-        self._letters.extend(batch.dead_letters)
 
-    async def _write_tail(self) -> None:
-        """Write what stands behind the last cut, if anything does."""
-        rows = self._engine.open_rows()
-        arrays = (rows.depth_messages, rows.trades, rows.bbo, rows.book, rows.gaps, rows.drift, rows.audits)
-        if any(len(array) for array in arrays) or len(rows.dead_events):
-            await self._write(rows)
+    async def _apply_some(self, end: int) -> bool:
+        """Apply messages up to `end`, or up to the next cut; whether a cut is due."""
+        cursor = self._cursor
+        before = cursor.consumed
+        stop = end if self._continuity is None else min(end, before + 1)
+        try:
+            applied = self.engine.apply(self._batch, before, stop)
+        except PoolScarceError as error:
+            # The policy for a pool that runs out: processing waits until the persister has read its snapshot.
+            cursor.consumed = error.consumed
+            await self.checkpointer.snapshot_released()
+            return False
+        cursor.consumed = applied.consumed
+        if self._continuity is not None and applied.consumed > before:
+            self._continuity.observe(self.engine, self._log)
+            if not self._continuity.is_open:
+                self._gaps_after_recovery = self._continuity.gaps
+                self._continuity = None
+        return applied.cut
 
-    async def _write(self, rows: OpenRows) -> None:
-        """Have the rows of a cut written, while processing goes on; one cut at a time."""
-        await self._finish_writing()
-        letters = self._letters[: len(rows.dead_events)]
-        # Dead letters of the batch in hand are not among them yet.
-        missing = len(rows.dead_events) - len(letters)
-        letters += self._batch.dead_letters[:missing]
-        del self._letters[: len(letters)]
-        del self._batch.dead_letters[:missing]
-        drift = rows.drift
-        self._drift_levels += int(drift["levels_missing"].sum() + drift["levels_extra"].sum() + drift["levels_differing"].sum())
-        loop = asyncio.get_running_loop()
-        self._writing = loop.run_in_executor(self._writers, self._stage_and_publish, rows, letters)
-
-    def _stage_and_publish(self, rows: OpenRows, letters: Sequence[DeadLetter]) -> list[Part]:
-        parts = self._sink.stage(rows, letters)
-        self._sink.publish(parts)
-        return parts
-
-    async def _finish_writing(self) -> None:
-        """Wait for the cut that is being written."""
-        if self._writing is None:
+    async def _stage(self, rows: OpenRows) -> None:
+        """Have the rows of a cut staged, while processing goes on; one cut at a time."""
+        if self._staging is not None:
+            await self._staging
+        count = len(rows.dead_events)
+        letters, self._letters = self._letters[:count], self._letters[count:]
+        self._drift = self._drift.plus(rows.drift)
+        if self._nothing_new:
             return
-        writing, self._writing = self._writing, None
-        parts = await writing
-        self._parts += len(parts)
-        self._part_bytes += sum(part.size_bytes for part in parts)
+        ends = self._tail is not None
+        loop = asyncio.get_running_loop()
+        self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, provisional=ends))
+        if self._tail is not None:
+            self._tail.append(self._staging)
+        else:
+            await self.checkpointer.add_cut(self._staging)
 
-    async def _in_writer(self, function: Callable[..., None], **arguments: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writers, lambda: function(**arguments))
+    def _checkpoint_if_due(self) -> None:
+        """Look at the triggers, and begin a checkpoint when one is due."""
+        self.checkpointer.raise_failure()
+        triggers = self.checkpointer.due(self.engine.event_count, self._cursor.marker)
+        if triggers:
+            started = time.perf_counter()
+            with _quiet_collector():
+                self.checkpointer.begin(self._freeze(), triggers, started)
 
-    def _note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        for letter in letters:
-            if letter.reason == "out_of_range" and self._misfit is None:
-                self._misfit = letter
-            if self._letters_logged == _LOGGED_DEAD_LETTERS:
-                self._log.warning("more dead letters follow: they are only counted and written")
-            if self._letters_logged <= _LOGGED_DEAD_LETTERS:
-                self._letters_logged += 1
-            if self._letters_logged <= _LOGGED_DEAD_LETTERS:
-                self._log.warning(
-                    "dead letter",
-                    file=letter.file,
-                    offset=letter.offset,
-                    length=letter.length,
-                    reason=letter.reason,
-                    detail=letter.detail,
-                )
+    def _freeze(self, end_of_input: str | None = None) -> Frozen:
+        """The state after the last consumed record, by reference. Makes no call that gives up the GIL."""
+        now = time.monotonic()
+        events = self.engine.event_count
+        rate = (events - self._rated_events) / max(now - self._rated_at, 1e-9)
+        self._rated_at, self._rated_events = now, events
+        return Frozen(
+            snapshot=self.engine.snapshot(),
+            position=self._cursor.position(),
+            letters=self._letters,
+            decoder=DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes),
+            drift=self._drift,
+            timestamp=time.time_ns(),
+            processing_rate=rate,
+            end_of_input=end_of_input,
+        )
 
-    def _report_progress(self) -> None:
-        if self._progress is not None:
-            follower = self._follower
-            self._progress(self._settings.id, follower.bytes_read_on_disk, follower.files_total_bytes, self._engine.event_count)
+    async def end(self, block: Block) -> None:
+        """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
+        unfinished = block.buffer[block.start : block.end].tobytes()
+        end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
+        self._nothing_new = self.checkpointer.is_known(self._cursor.marker(), end_of_input)
+        started = time.perf_counter()
+        with _quiet_collector():
+            frozen = self._freeze(end_of_input)
+        seconds = time.perf_counter() - started
+        self._tail = []
+        try:
+            await self.process(block)
+        except BaseException:
+            frozen.snapshot.release()
+            self._tail, self._nothing_new = None, False
+            raise
+        if self._nothing_new:
+            frozen.snapshot.release()
+        else:
+            await self._finish(frozen, seconds)
 
-    def _fill(self, summary: SymbolSummary) -> None:
-        engine = self._engine
-        summary.events = engine.event_count
-        for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
-            setattr(summary, name, engine.value(name))
-        for name, value in engine.gap_statistics().items():
-            setattr(summary, name, value)
-        summary.drift_rows = engine.value("drifts")
-        summary.drift_levels = self._drift_levels
-        summary.dead_letters = engine.dead_letter_statistics()
-        summary.audits = {KINDS[0]: engine.audit_statistics()}
-        summary.synced = engine.synced
-        summary.parts = self._parts
-        summary.part_bytes = self._part_bytes
-        summary.input_bytes = self._input_bytes
-        summary.warnings = self._warnings()
+    async def halt(self) -> None:
+        """An error ends the input: what stands before it is right, and stays."""
+        if self.follower.has_position and not self.checkpointer.is_known(self._cursor.marker(), _HALTED):
+            self._tail = []
+            await self._finish(self._freeze(_HALTED), 0.0)
 
-    def _warnings(self) -> list[str]:
-        """What a person should know of a run that went through."""
-        engine = self._engine
-        warnings = list(self._settings.notes)
-        name = self._settings.decoder.name
-        others = ", ".join(self._decoder.other_symbols)
-        if engine.value("messages") == 0:
-            if others:
-                warnings.append(f"no record is of {name}: the input speaks of {others}")
-            else:
-                warnings.append("no usable record in the input")
-        elif engine.value("snapshots") == 0:
-            warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
-        if self._misfit is not None:
-            count = engine.value("dead_out_of_range")
-            warnings.append(f"{count} records are out of range, the first at offset {self._misfit.offset}: {self._misfit.detail}")
-        if engine.value("snapshot_waits"):
-            warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
-        return warnings
+    async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
+        """The last checkpoint, which publishes the rows behind the last cut, too."""
+        rows = self.engine.open_rows()
+        try:
+            if not rows.is_empty:
+                await self._stage(rows)
+            await self.checkpointer.finish()
+        except BaseException:
+            frozen.snapshot.release()
+            raise
+        await self._take_last(frozen, (END_OF_INPUT,), freeze_seconds)
+
+    async def stop(self) -> None:
+        """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
+        if not self.follower.has_position:
+            return
+        await self.checkpointer.finish()
+        if not self.checkpointer.is_known(self._cursor.marker(), None):
+            await self._take_last(self._freeze(), (STOP,), 0.0)
+
+    async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
+        self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
+        await self.checkpointer.finish()
+        if self.checkpointer.failures:
+            raise RestartNeededError("the last checkpoint could not be written")
+
+    async def close(self) -> None:
+        """Wait for everything that is under way."""
+        await self.checkpointer.close()
+        await asyncio.gather(*(self._tail or ()), return_exceptions=True)
+        await self.follower.close()
+
+    def fill(self, summary: SymbolSummary) -> None:
+        """Write what came of the run into the summary."""
+        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes)
+        self._report.fill(summary, self.engine, decoder, self._drift)
+        figures = self.checkpointer.figures
+        summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
+        summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
+        summary.gaps_after_recovery = self._gaps_after_recovery
+
+
+@contextmanager
+def _quiet_collector() -> Iterator[None]:
+    """No garbage collection meanwhile: it would stop processing for as long as it likes."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _record_offset(block: Block, first_index: int, end_offset: int) -> int:

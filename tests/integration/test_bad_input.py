@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
-from cowbook.errors import BookMemoryError, InputError
+from cowbook.errors import InputError, StorageError
 from cowbook.input.paths import expand_paths
 from harness import Run, fixed, read_parts, reconstruct
 
@@ -120,27 +121,31 @@ def test_book_memory(tmp_path: Path) -> None:
 
 def test_memory_that_cannot_be_reserved(tmp_path: Path) -> None:
     """More than the machine can reserve is an error that names the setting."""
-    with pytest.raises(BookMemoryError, match="does not reserve max_book_bytes"):
-        reconstruct(tmp_path, {"a": SNAPSHOT}, Run(engine=EngineSettings(max_book_bytes=1 << 60)))
+    result = reconstruct(tmp_path, {"a": SNAPSHOT}, Run(engine=EngineSettings(max_book_bytes=1 << 60)))
+    assert result.summary.state == "failed"
+    assert "does not reserve max_book_bytes" in str(result.summary.error)
 
 
-def test_parts_of_an_earlier_run(tmp_path: Path) -> None:
-    """Parts that are there already are refused, and left alone."""
+def test_parts_without_checkpoints(tmp_path: Path) -> None:
+    """Parts whose checkpoints are gone are refused and left alone; with allow_fresh they are moved away."""
     first = reconstruct(tmp_path, {"a": SNAPSHOT})
+    shutil.rmtree(tmp_path / "state")
     second = reconstruct(tmp_path, {"a": SNAPSHOT + diff(11, 11)})
     assert second.summary.state == "failed"
-    assert second.summary.error is not None
-    assert "--allow-fresh" in second.summary.error
+    assert "--allow-fresh" in str(second.summary.error)
     assert read_parts(tmp_path / "data") == first.parts
+    third = reconstruct(tmp_path, {"a": SNAPSHOT + diff(11, 11)}, allow_fresh=True)
+    assert third.summary.state == "done"
+    assert len(third.rows("depth")) == 3
+    moved = [path.read_bytes() for path in sorted((tmp_path / "data" / ".superseded").rglob("*.parquet"))]
+    assert sorted(moved) == sorted(first.parts.values())
 
 
 def test_unwritable_output(tmp_path: Path) -> None:
     """An output directory that cannot be made is an error with its path."""
     (tmp_path / "data").write_text("a file")
-    result = reconstruct(tmp_path, {"a": SNAPSHOT})
-    assert result.summary.state == "failed"
-    assert result.summary.error is not None
-    assert str(tmp_path / "data") in result.summary.error
+    with pytest.raises(StorageError, match=str(tmp_path / "data")):
+        reconstruct(tmp_path, {"a": SNAPSHOT})
 
 
 def test_missing_files(tmp_path: Path) -> None:

@@ -53,7 +53,11 @@ class Applied:
 
 
 class PoolScarceError(Exception):
-    """The pool of blocks may not do for the next message while snapshots are held: release one and apply again."""
+    """The pool of blocks may not do for the next message while snapshots are held: release one, and go on from `consumed`."""
+
+    def __init__(self, consumed: int) -> None:
+        self.consumed = consumed
+        super().__init__(consumed)
 
 
 class OrderBookEngine:
@@ -105,7 +109,7 @@ class OrderBookEngine:
                     f"the book needs more than max_book_bytes = {self.settings.max_book_bytes}; "
                     "raise it, or look for a capture that never removes levels"
                 )
-            raise PoolScarceError
+            raise PoolScarceError(start)
 
     def take_open_rows(self) -> OpenRows:
         """End the open cut: hand its rows over and begin the next one."""

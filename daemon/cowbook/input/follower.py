@@ -97,23 +97,38 @@ class Follower:
 
     async def next_block(self) -> Block | None:
         """The next block, None behind the last one."""
-        if self._resume is not None:
-            await self._seek(self._resume)
-            self._resume = None
-        elif self._file is None and not await self._open_next():
-            return None
-        elif self._block.final:
+        await self.seek()
+        if self._file is None or self._block.final:
             assert self._block.start == self._block.end, "a final block is consumed to its end"
-            if self._following() is None:
+            if not await self._open_next():
                 return None  # the last file stays, so that there is a position in it
-            self._leave()
-            await self._open_next()
         assert self._file is not None
         count = await self._read()
         self._advance(count)
         if count:
             self._start_reading()
         return self._block
+
+    async def seek(self) -> None:
+        """Find the file of the position that was given and stand at its offset; nothing to do the second time."""
+        if self._resume is not None:
+            await self._seek(self._resume)
+            self._resume = None
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no file follows the current one."""
+        return self._following() is None
+
+    @property
+    def has_position(self) -> bool:
+        """Whether a file was opened, so that there is a position."""
+        return self._file is not None
+
+    @property
+    def files_consumed(self) -> int:
+        """Number of files that were left behind."""
+        return len(self._consumed)
 
     def position_at(self, offset: int) -> Position:
         """The position at a decoded offset of the current file, between the block's first byte when handed out and its end."""
@@ -144,12 +159,15 @@ class Follower:
         return next((place for place in places if place not in self._skipped), None)
 
     async def _open_next(self) -> bool:
-        """Open the next file of the list; False behind the last."""
+        """Leave the file for the next one of the list; False behind the last."""
         place = self._following()
         if place is None:
             return False
         raw = await asyncio.get_running_loop().run_in_executor(self._executor, _open, self._paths[place])
-        self._next_path = place + 1  # only now: a call that failed or was cancelled is not to skip a file
+        # Only now: a call that failed or was cancelled is not to skip a file, and leaves the position where it is.
+        if self._file is not None:
+            self._leave()
+        self._next_path = place + 1
         self._file = _OpenFile(self._paths[place], raw, self._executor)
         self._begin(0, b"")
         return True

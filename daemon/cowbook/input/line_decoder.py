@@ -69,9 +69,9 @@ class LineDecoder:
         """The first other symbols that records named, at most a few, for a person."""
 
     @property
-    def inside_record(self) -> bool:
-        """Whether part of a record was dropped from the blocks already: the position is still before it."""
-        return self._overlong is not None
+    def record_offset(self) -> int | None:
+        """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+        return self._overlong.offset if self._overlong is not None else None
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's records to the batch and move `block.start` behind them; whether the batch is full.

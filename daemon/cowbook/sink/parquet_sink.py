@@ -1,33 +1,23 @@
-"""The transactional Parquet sink of one symbol: parts are staged first, and get their final name only when complete."""
+"""The transactional Parquet sink of one symbol: parts are staged, and published only once a checkpoint lists them."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, output_error
-from cowbook.errors import OutputError
+from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, storage_error
+from cowbook.errors import OutputError, RestartNeededError
 from cowbook.event_batch import NONE, DeadLetter
+from cowbook.parts import Cut, Part
 from cowbook.rows import OpenRows
 from cowbook.sink.encoding import encode
+from cowbook.sink.publication import Publication
 from cowbook.sink.schemas import STREAMS, StreamTables
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One finished Parquet file: where it waits, where it belongs, and what identifies it."""
-
-    stream: str
-    first: int
-    last: int
-    rows: int
-    size_bytes: int
-    staged: Path
-    final: Path
 
 
 def part_date(newest: int) -> str:
@@ -39,7 +29,9 @@ def part_date(newest: int) -> str:
 class ParquetSink:
     """Writes the cuts of one symbol below `output_dir`. All methods block: call them from an executor.
 
-    Raises OutputError when the directory cannot be used, is used by another process, or holds parts of an earlier run.
+    In this order: `lock` and `scan`, which change nothing that counts; `publish` of what an earlier run left, and `begin`; then
+    `stage` for each cut and `publish` for each checkpoint; `close`. Methods raise OutputError when the directory must not be
+    used, and StorageError when a file operation fails.
     """
 
     def __init__(
@@ -56,44 +48,36 @@ class ParquetSink:
         self._tables = tables
         self._compression = compression
         self._files = files or DurableFiles()
-        self._staging = self._staging_root
+        self._publication = Publication(output_dir, directory_name, self._files)
+        self._incarnation = 0
         self._lock: int | None = None
 
-    def open(self, *, allow_fresh: bool) -> None:
-        """Take the lock, look at what is there, and make a staging directory.
-
-        Parts of an earlier run are refused, or moved to `.superseded` with `allow_fresh`.
-        """
+    def lock(self, incarnation: int) -> None:
+        """Take the lock that keeps a second writer away, and see that parts can be renamed into their places."""
+        self._incarnation = incarnation
+        path = self._staging_root / "LOCK"
         try:
             self._files.make_directories(self._staging_root, PUBLIC_DIRECTORY)
-            self._take_lock()
-            earlier = self._existing_parts()
-            if earlier and not allow_fresh:
-                raise OutputError(
-                    f"{earlier[0].parent.parent} has parts of an earlier run and no checkpoint to go on from: "
-                    "use --allow-fresh to move them to .superseded and start from the beginning, or another output_dir"
-                )
-            self._check_device()
-            if earlier:
-                self._supersede_all()
-            self._remove_stagings()
-            self._staging = self._new_directory(self._staging_root)
-        except OSError as error:
-            self._unlock()
-            raise output_error("use", self._output_dir, error) from error
-        except OutputError:
-            self._unlock()
-            raise
-
-    def _take_lock(self) -> None:
-        path = self._staging_root / "LOCK"
-        self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_FILE)
-        try:
+            self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_FILE)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check_device()
         except BlockingIOError as error:
+            self.unlock()
             raise OutputError(
                 f"{path} is locked: another cowbook writes this symbol; stop it, or use another output_dir"
             ) from error
+        except OSError as error:
+            self.unlock()
+            raise storage_error("use", self._output_dir, error) from error
+        except OutputError:
+            self.unlock()
+            raise
+
+    def unlock(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _check_device(self) -> None:
         """Parts are renamed from staging into the streams: both must be on one file system."""
@@ -103,41 +87,48 @@ class ParquetSink:
             if path.is_dir() and path.stat().st_dev != device:
                 raise OutputError(f"{path} is on another file system than {self._staging_root}: make it the same")
 
-    def _existing_parts(self) -> list[Path]:
-        return [
-            path
-            for stream in STREAMS
-            for path in sorted((self._output_dir / stream / self._symbol_directory).glob("date=*/part-*.parquet"))
-        ]
+    def scan(self) -> int:
+        """Number of this symbol's parts that are published already."""
+        try:
+            return self._publication.scan()
+        except OSError as error:
+            raise storage_error("read", self._output_dir, error) from error
 
-    def _new_directory(self, root: Path) -> Path:
-        """A new numbered directory below `root`."""
-        taken = [int(path.name) for path in root.iterdir() if path.name.isdigit()] if root.is_dir() else []
-        directory = root / str(max(taken, default=0) + 1)
-        self._files.make_directories(directory, PUBLIC_DIRECTORY)
-        return directory
+    def supersede_all(self) -> None:
+        """Move all published parts to `.superseded`."""
+        try:
+            self._publication.supersede_all(self._incarnation)
+        except OSError as error:
+            raise storage_error("move parts away in", self._output_dir, error) from error
 
-    def _supersede_all(self) -> None:
-        target = self._new_directory(self._output_dir / ".superseded" / self._symbol_directory.removeprefix("symbol="))
-        for stream in STREAMS:
-            source = self._output_dir / stream / self._symbol_directory
-            if source.is_dir():
-                self._files.rename(source, target / stream)
-                self._files.sync_directory(source.parent)
-        self._files.sync_directory(target)
+    def begin(self, first: int) -> None:
+        """Remove what others have staged and make a staging directory; `first` is where the first cut begins."""
+        try:
+            for directory in sorted(self._staging_root.iterdir()):
+                if directory.name.isdigit():
+                    self._files.remove_tree(directory)
+            self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
+            self._files.sync_directory(self._staging_root)
+        except OSError as error:
+            raise storage_error("use", self._staging_root, error) from error
+        self._publication.forget_before(first)
 
-    def stage(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> list[Part]:
-        """Encode the rows of a cut and write a part for each stream that has any; durable, but not published yet."""
+    @property
+    def _staging(self) -> Path:
+        return self._staging_root / str(self._incarnation)
+
+    def stage(self, rows: OpenRows, dead_letters: Sequence[DeadLetter], *, provisional: bool = False) -> Cut:
+        """Encode the rows of a cut and write a part for each stream that has any. Bytes are durable then, names not yet."""
         parts = []
         date = part_date(rows.newest)
+        name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
         for stream, table in self._tables.make(rows, dead_letters).items():
             content = memoryview(encode(stream, table, self._compression))
-            name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
-            staged = self._staging / f"{stream}-{name}"
+            staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
             try:
-                self._files.create(staged, content, PUBLIC_FILE)
+                self._files.create(self._staging_root / staged, content, PUBLIC_FILE)
             except OSError as error:
-                raise output_error("write", staged, error) from error
+                raise storage_error("write", self._staging_root / staged, error, RestartNeededError) from error
             parts.append(
                 Part(
                     stream=stream,
@@ -145,43 +136,39 @@ class ParquetSink:
                     last=rows.last,
                     rows=table.num_rows,
                     size_bytes=len(content),
+                    sha256=hashlib.sha256(content).hexdigest(),
                     staged=staged,
-                    final=self._output_dir / stream / self._symbol_directory / f"date={date}" / name,
+                    final=f"{stream}/{self._symbol_directory}/date={date}/{name}",
                 )
             )
-        return parts
+        return Cut(rows.first, rows.last, tuple(parts), provisional)
 
-    def publish(self, parts: Sequence[Part]) -> None:
-        """Give staged parts their final names, durably."""
+    def sync_staged(self, cuts: Sequence[Cut]) -> None:
+        """Make the names of staged parts durable; all of these must be there."""
         try:
-            directories = {part.final.parent for part in parts}
-            for directory in sorted(directories):
-                self._files.make_directories(directory, PUBLIC_DIRECTORY)
-            for part in parts:
-                self._files.rename(part.staged, part.final)
-            for directory in sorted(directories):
-                self._files.sync_directory(directory)
+            for part in (part for cut in cuts for part in cut.parts):
+                (self._staging_root / part.staged).lstat()
+            self._files.sync_directory(self._staging)
         except OSError as error:
-            raise output_error("publish parts in", self._output_dir, error) from error
+            raise storage_error("sync", self._staging, error, RestartNeededError) from error
+
+    def check(self, cuts: Sequence[Cut]) -> None:
+        """See that all parts of cuts are staged or in their places; raises OutputError if not."""
+        try:
+            self._publication.check(cuts, self._staging_root)
+        except OSError as error:
+            raise storage_error("read", self._output_dir, error) from error
+
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
+        """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
+        try:
+            self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
+        except OSError as error:
+            raise storage_error("publish parts in", self._output_dir, error, RestartNeededError) from error
 
     def close(self) -> None:
-        """Remove the staging directory and give the lock back; nothing to do when `open` failed."""
-        if self._lock is None:
-            return
-        try:
-            self._remove_stagings()
-        finally:
-            self._unlock()
-
-    def _remove_stagings(self) -> None:
-        """Remove what was staged and never published, by this run or by one that was killed: its rows come again."""
-        for directory in self._staging_root.iterdir():
-            if directory.name.isdigit():
-                for path in directory.iterdir():
-                    self._files.unlink(path)
-                self._files.remove_directory(directory)
-
-    def _unlock(self) -> None:
+        """Give the lock back. What is staged and not published stays for the next start to judge."""
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            with suppress(OSError):  # not empty, or not there
+                self._files.remove_directory(self._staging)
+            self.unlock()

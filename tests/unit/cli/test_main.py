@@ -57,16 +57,24 @@ def test_run_and_check(config: Path) -> None:
     rows = duckdb.connect().execute(query).fetchall()
     assert rows
     assert all(bid < ask for _, bid, ask, *_ in rows)
-    again = cowbook("run", config, "--once")
-    assert again.returncode == 1
-    assert "--allow-fresh" in again.stdout
-    fresh = cowbook("run", config, "--once", "--allow-fresh", "--json")
-    assert fresh.returncode == 0
-    (summary,) = json.loads(fresh.stdout)
+    again = cowbook("run", config, "--once", "--json")
+    assert again.returncode == 0
+    (summary,) = json.loads(again.stdout)
     assert summary["state"] == "done"
     assert summary["gaps"] == 1
     assert summary["audits"]["bookTicker"]["failed"] == 0
-    assert list((config.parent / "data" / ".superseded" / "BTCUSDT" / "1").iterdir())
+    assert (summary["recovered_epoch"], summary["parts"], summary["checkpoints"]) == (1, 0, 0)
+
+
+def test_other_settings(config: Path) -> None:
+    """Settings that change rows are refused by their names; with --allow-fresh the run starts from the beginning."""
+    assert cowbook("run", config, "--once").returncode == 0
+    config.write_text(config.read_text() + "size_decimals = 9\n")
+    refused = cowbook("run", config, "--once")
+    assert refused.returncode == 1
+    assert "size_decimals was 8 and is 9" in refused.stdout
+    assert cowbook("run", config, "--once", "--allow-fresh").returncode == 0
+    assert list((config.parent / "data" / ".superseded" / "BTCUSDT" / "3").iterdir())
 
 
 def test_symbol_fails(config: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from cowbook.book.state import Rows
 from cowbook.durable_files import DurableFiles
-from cowbook.errors import OutputError
+from cowbook.errors import OutputError, RestartNeededError
 from cowbook.event_batch import NONE, DeadLetter
 from cowbook.rows import OpenRows
 from cowbook.sink.columns import fixed_point_text
@@ -43,13 +43,22 @@ def sink_in(directory: Path, files: DurableFiles | None = None) -> ParquetSink:
     return ParquetSink(directory, "BTC%2FUSD", StreamTables(8, 8, 2), "zstd", files)
 
 
+def opened(directory: Path, files: DurableFiles | None = None, incarnation: int = 1) -> ParquetSink:
+    """A sink that is ready for cuts."""
+    sink = sink_in(directory, files)
+    sink.lock(incarnation)
+    sink.scan()
+    sink.begin(0)
+    return sink
+
+
 def test_parts(tmp_path: Path) -> None:
     """Parts have their names, dates and rows, appear on publication, and leave nothing behind."""
-    sink = sink_in(tmp_path)
-    sink.open(allow_fresh=False)
-    parts = sink.stage(rows_with_trades(10, 3, NEWEST), [LETTER])
+    sink = opened(tmp_path)
+    cut = sink.stage(rows_with_trades(10, 3, NEWEST), [LETTER])
     assert not list(tmp_path.glob("[!.]*"))
-    sink.publish(parts)
+    sink.sync_staged([cut])
+    sink.publish([cut])
     sink.close()
     name = "part-0000000000000010-0000000000000012.parquet"
     trades = tmp_path / "trades" / "symbol=BTC%2FUSD" / "date=2024-08-08" / name
@@ -57,7 +66,7 @@ def test_parts(tmp_path: Path) -> None:
         str(trades),
         str(tmp_path / "dead_letter" / "symbol=BTC%2FUSD" / "date=2024-08-08" / name),
     }
-    assert trades.stat().st_size == parts[0].size_bytes
+    assert trades.stat().st_size == cut.parts[0].size_bytes
     assert trades.stat().st_mode & 0o777 == 0o666 & ~current_umask()
     frame = pl.read_parquet(trades)
     assert str(frame["price"].to_list()[0]) == "61737.63000000"
@@ -74,10 +83,9 @@ def current_umask() -> int:
 
 def test_encodings(tmp_path: Path) -> None:
     """No Arrow schema inside, decimals as INT64, one row group."""
-    sink = sink_in(tmp_path)
-    sink.open(allow_fresh=False)
-    (part, _) = sink.stage(rows_with_trades(0, 5, NEWEST), [LETTER])
-    metadata = pq.ParquetFile(part.staged)
+    sink = opened(tmp_path)
+    part = sink.stage(rows_with_trades(0, 5, NEWEST), [LETTER]).parts[0]
+    metadata = pq.ParquetFile(tmp_path / ".staging" / "BTC%2FUSD" / part.staged)
     assert metadata.metadata.num_row_groups == 1
     assert metadata.schema_arrow.metadata is None
     column = metadata.schema.column(5)
@@ -87,41 +95,38 @@ def test_encodings(tmp_path: Path) -> None:
 
 def test_lock(tmp_path: Path) -> None:
     """A second writer of the same symbol gets a clear error."""
-    sink = sink_in(tmp_path)
-    sink.open(allow_fresh=False)
+    sink = opened(tmp_path)
     with pytest.raises(OutputError, match="another cowbook writes this symbol"):
-        sink_in(tmp_path).open(allow_fresh=False)
+        sink_in(tmp_path).lock(2)
     sink.close()
-    again = sink_in(tmp_path)
-    again.open(allow_fresh=False)
-    again.close()
+    opened(tmp_path, incarnation=2).close()
 
 
 def test_superseded(tmp_path: Path) -> None:
-    """With allow_fresh what an earlier run wrote is moved away, never deleted."""
+    """Starting from the beginning moves what was there away, and never deletes it."""
     for number in (1, 2):
         sink = sink_in(tmp_path)
-        sink.open(allow_fresh=True)
-        sink.publish(sink.stage(rows_with_trades(0, number, NEWEST), [LETTER]))
+        sink.lock(number)
+        sink.scan()
+        sink.supersede_all()
+        sink.begin(0)
+        sink.publish([sink.stage(rows_with_trades(0, number, NEWEST), [LETTER])])
         sink.close()
-    moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "1").rglob("*.parquet"))
+    moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "2").rglob("*.parquet"))
     assert len(moved) == 2
     assert len(list(tmp_path.glob("[!.]*/**/*.parquet"))) == 2
 
 
 def test_left_by_a_killed_run(tmp_path: Path) -> None:
-    """What a run that was killed had staged is removed by the next one; a refused one gives its lock back."""
+    """What a run that was killed had staged is removed by the next one; what was published is counted."""
     left = tmp_path / ".staging" / "BTC%2FUSD" / "7"
     left.mkdir(parents=True)
     (left / "depth-part-x.parquet").write_bytes(b"half")
-    sink = sink_in(tmp_path)
-    sink.open(allow_fresh=False)
+    sink = opened(tmp_path)
     assert not left.exists()
-    sink.publish(sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER]))
+    sink.publish([sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER])])
+    assert sink.scan() == 2
     sink.close()
-    for _ in range(2):
-        with pytest.raises(OutputError, match="--allow-fresh"):
-            sink_in(tmp_path).open(allow_fresh=False)
 
 
 class FullDisk(DurableFiles):
@@ -134,9 +139,8 @@ class FullDisk(DurableFiles):
 
 def test_full_disk(tmp_path: Path) -> None:
     """A full disk is an error that names the file and says what to do."""
-    sink = sink_in(tmp_path, FullDisk())
-    sink.open(allow_fresh=False)
-    with pytest.raises(OutputError, match=r"trades-part.*No space left on device; free some space"):
+    sink = opened(tmp_path, FullDisk())
+    with pytest.raises(RestartNeededError, match=r"trades-part.*No space left on device; free some space"):
         sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER])
     sink.close()
 

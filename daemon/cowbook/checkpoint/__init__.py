@@ -1,0 +1,1 @@
+"""Checkpoints: when they are taken, what is in their files, how they are committed, found and verified."""

@@ -1,0 +1,307 @@
+"""A PipelineState as the contents of a checkpoint's files, and back. docs/checkpoint-format.md describes them.
+
+Everything can be read without cowbook: Parquet and Arrow files with named columns, scalars as text in the Parquet file's
+metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cowbook.book.checkpoint_state import EngineCheckpoint
+from cowbook.book.state import DIFF_ENTRY, STATE, TICKER_ENTRY
+from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
+from cowbook.event_batch import DeadLetter
+from cowbook.input.position import Position
+from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
+from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
+
+BOOK_FILE = "book.parquet"
+
+_Ints = npt.NDArray[np.int64]
+_PLAIN_ROWS = {"trades": TRADE_ROW, "bbo": BBO_ROW, "gaps": GAP_ROW, "drift": DRIFT_ROW, "audits": AUDIT_ROW}
+_LETTER_SCHEMA = pa.schema(
+    [
+        ("event_index", pa.int64()),
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("length", pa.int64()),
+        ("reason", pa.string()),
+        ("content", pa.binary()),
+        ("detail", pa.string()),
+    ]
+)
+_PRICES_SIZES = pa.schema([("price", pa.int64()), ("size", pa.int64())])
+
+
+def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview]:
+    """The content of each file by its name; those without rows are left out."""
+    book = state.order_book_state
+    rows = book.rows
+    tables = {
+        "open-depth.arrow": _message_table(rows.depth_messages, rows.depth_prices, rows.depth_sizes),
+        "open-book.arrow": _struct_table(rows.book).append_column("levels", _level_lists(rows.book_levels)),
+        **{f"open-{name}.arrow": _struct_table(getattr(rows, name)) for name in _PLAIN_ROWS},
+        "open-dead_letter.arrow": _letter_table(rows.dead_events, state.dead_letters),
+        "waiting-diffs.arrow": _message_table(book.diffs, book.diff_prices, book.diff_sizes),
+        "waiting-tickers.arrow": _struct_table(book.tickers),
+        "waiting-snapshot.arrow": pa.Table.from_arrays(
+            [pa.array(book.snapshot_prices), pa.array(book.snapshot_sizes)], schema=_PRICES_SIZES
+        ),
+    }
+    files = {BOOK_FILE: _encode_book(state, compression)}
+    for name, table in tables.items():
+        if table.num_rows:
+            sink = pa.BufferOutputStream()
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table)
+            files[name] = memoryview(sink.getvalue())
+    return files
+
+
+def decode_state(files: Mapping[str, bytes]) -> PipelineState:
+    """From what `encode_state` gave. Raises DamagedError when it cannot be that."""
+    try:
+        return _decode_state(files)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AssertionError) as error:
+        raise DamagedError(f"the state cannot be decoded: {error!r}") from error
+
+
+def _encode_book(state: PipelineState, compression: str) -> memoryview:
+    book = state.order_book_state
+    prices = np.concatenate([book.bid_prices, book.ask_prices])
+    sizes = np.concatenate([book.bid_sizes, book.ask_sizes])
+    is_ask = np.zeros(len(prices), np.int8)
+    is_ask[len(book.bid_prices) :] = 1
+    decimals = state.fingerprint
+    table = pa.table(
+        {
+            "side": pa.DictionaryArray.from_arrays(pa.array(is_ask), pa.array(["bid", "ask"], pa.string())),
+            "price": _decimals(prices, int(decimals["price_decimals"])),
+            "size": _decimals(sizes, int(decimals["size_decimals"])),
+        }
+    )
+    metadata = _metadata(state) | {"row_count": str(len(prices)), "columns_sha256": _digest(is_ask, prices, sizes)}
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression=compression,
+        use_dictionary=["side"],
+        column_encoding={"price": "DELTA_BINARY_PACKED", "size": "PLAIN"},
+        write_page_checksum=True,
+        store_schema=False,
+        store_decimal_as_integer=True,
+    ) as writer:
+        writer.write_table(table, row_group_size=max(len(prices), 1))
+        writer.add_key_value_metadata({f"cowbook.{key}": value for key, value in metadata.items()})
+    return memoryview(sink.getvalue())
+
+
+def _metadata(state: PipelineState) -> dict[str, str]:
+    """Scalars as text, everything else as JSON."""
+    rows = state.order_book_state.rows
+    return {
+        "format_version": str(FORMAT_VERSION),
+        "id": state.id,
+        "symbol": state.symbol,
+        "last_update_id": json.dumps(state.last_update_id),
+        "current_file": state.current_file,
+        "file_offset": str(state.file_offset),
+        "events_processed": str(state.events_processed),
+        "gap_statistics": json.dumps(state.gap_statistics),
+        "drift_metrics": json.dumps(state.drift_metrics),
+        "processing_rate": repr(state.processing_rate),
+        "checkpoint_timestamp": iso_time(state.checkpoint_timestamp),
+        "checkpoint_timestamp_ns": str(state.checkpoint_timestamp),
+        "snapshot_duration_ms": repr(state.snapshot_duration_ms),
+        "order_book_state": json.dumps(state.order_book_state.values),
+        "open_rows": json.dumps({"first": rows.first, "last": rows.last, "newest": rows.newest}),
+        "book_levels": str(rows.book_levels.shape[1] // 4),
+        "position": json.dumps(state.position.to_json()),
+        "fingerprint": json.dumps(state.fingerprint),
+        "decoder": json.dumps(asdict(state.decoder)),
+        "drift_totals": json.dumps(asdict(state.drift)),
+        "provisional": json.dumps(state.provisional),
+        "end_of_input": json.dumps(state.end_of_input),
+    }
+
+
+def iso_time(nanoseconds: int) -> str:
+    """UTC, to the microsecond."""
+    return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC).isoformat()
+
+
+def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
+    file = pq.ParquetFile(pa.BufferReader(files[BOOK_FILE]), page_checksum_verification=True)
+    metadata = {key.decode().removeprefix("cowbook."): value.decode() for key, value in file.metadata.metadata.items()}
+    table = file.read()
+    prices, sizes = _fixed_point(table["price"]), _fixed_point(table["size"])
+    is_ask = _is_ask(table["side"])
+    if len(prices) != int(metadata["row_count"]) or _digest(is_ask, prices, sizes) != metadata["columns_sha256"]:
+        raise DamagedError(f"{BOOK_FILE}: the levels do not match their digest")
+    middle = len(prices) - int(is_ask.sum())
+    tables = {name: pa.ipc.open_file(pa.BufferReader(content)).read_all() for name, content in files.items() if name != BOOK_FILE}
+    letters, dead_events = _letters(tables.get("open-dead_letter.arrow", _LETTER_SCHEMA.empty_table()))
+    values = json.loads(metadata["order_book_state"])
+    if not set(values) <= set(STATE.names or ()):
+        raise DamagedError(f"{BOOK_FILE}: unknown fields in order_book_state")
+    diffs, diff_prices, diff_sizes = _messages(tables.get("waiting-diffs.arrow"), DIFF_ENTRY)
+    waiting = tables.get("waiting-snapshot.arrow", _PRICES_SIZES.empty_table())
+    checkpoint = EngineCheckpoint(
+        values=values,
+        bid_prices=prices[:middle],
+        bid_sizes=sizes[:middle],
+        ask_prices=prices[middle:],
+        ask_sizes=sizes[middle:],
+        rows=_open_rows(tables, json.loads(metadata["open_rows"]), int(metadata["book_levels"]), dead_events),
+        diffs=diffs,
+        diff_prices=diff_prices,
+        diff_sizes=diff_sizes,
+        tickers=_structs(tables.get("waiting-tickers.arrow"), TICKER_ENTRY),
+        snapshot_prices=waiting["price"].to_numpy(),
+        snapshot_sizes=waiting["size"].to_numpy(),
+    )
+    decoder = json.loads(metadata["decoder"])
+    misfit = decoder["misfit"]
+    return PipelineState(
+        id=metadata["id"],
+        symbol=metadata["symbol"],
+        order_book_state=checkpoint,
+        position=Position.from_json(json.loads(metadata["position"])),
+        fingerprint=json.loads(metadata["fingerprint"]),
+        dead_letters=letters,
+        decoder=DecoderState(tuple(decoder["other_symbols"]), misfit and (misfit[0], misfit[1]), decoder["input_bytes"]),
+        drift=DriftTotals(**json.loads(metadata["drift_totals"])),
+        provisional=tuple(json.loads(metadata["provisional"])),
+        end_of_input=json.loads(metadata["end_of_input"]),
+        processing_rate=float(metadata["processing_rate"]),
+        checkpoint_timestamp=int(metadata["checkpoint_timestamp_ns"]),
+        snapshot_duration_ms=float(metadata["snapshot_duration_ms"]),
+    )
+
+
+def _open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int, dead_events: _Ints) -> OpenRows:
+    depth_messages, depth_prices, depth_sizes = _messages(tables.get("open-depth.arrow"), DEPTH_MESSAGE)
+    book = tables.get("open-book.arrow")
+    lists = book["levels"].combine_chunks().flatten().to_numpy() if book is not None else np.empty(0, np.int64)
+
+    def plain(name: str) -> npt.NDArray[np.void]:
+        return _structs(tables.get(f"open-{name}.arrow"), _PLAIN_ROWS[name])
+
+    return OpenRows(
+        first=scalars["first"],
+        last=scalars["last"],
+        newest=scalars["newest"],
+        depth_messages=depth_messages,
+        depth_prices=depth_prices,
+        depth_sizes=depth_sizes,
+        trades=plain("trades"),
+        bbo=plain("bbo"),
+        book=_structs(book, BOOK_ROW),
+        book_levels=lists.reshape(-1, 4 * book_levels),
+        gaps=plain("gaps"),
+        drift=plain("drift"),
+        audits=plain("audits"),
+        dead_events=dead_events,
+    )
+
+
+def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:
+    """A structured array as a table of int64 columns."""
+    return pa.table({name: pa.array(np.ascontiguousarray(array[name])) for name in array.dtype.names or ()})
+
+
+def _structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    array = np.empty(0 if table is None else table.num_rows, dtype)
+    if table is not None:
+        for name in dtype.names or ():
+            if name != "level_start":
+                array[name] = table[name].to_numpy()
+    return array
+
+
+def _message_table(messages: npt.NDArray[np.void], prices: _Ints, sizes: _Ints) -> pa.Table:
+    """A row per message, with lists of the prices and sizes of its levels: bids first, then asks."""
+    offsets = np.zeros(len(messages) + 1, np.int64)
+    np.cumsum(messages["bid_count"] + messages["ask_count"], out=offsets[1:])
+    assert (messages["level_start"] == offsets[:-1]).all()
+    assert offsets[-1] == len(prices) == len(sizes)
+    table = _struct_table(messages).drop_columns("level_start")
+    for name, values in (("prices", prices), ("sizes", sizes)):
+        table = table.append_column(name, pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(values)))
+    return table
+
+
+def _messages(table: pa.Table | None, dtype: np.dtype[np.void]) -> tuple[npt.NDArray[np.void], _Ints, _Ints]:
+    messages = _structs(table, dtype)
+    if table is None:
+        return messages, np.empty(0, np.int64), np.empty(0, np.int64)
+    ends = np.cumsum(messages["bid_count"] + messages["ask_count"])
+    messages["level_start"] = ends - messages["bid_count"] - messages["ask_count"]
+    prices, sizes = (table[name].combine_chunks().flatten().to_numpy() for name in ("prices", "sizes"))
+    if not ends[-1] == len(prices) == len(sizes):
+        raise DamagedError("the levels of messages are not as many as they say")
+    return messages, prices, sizes
+
+
+def _level_lists(levels: npt.NDArray[np.int64]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(levels.reshape(-1)), levels.shape[1])
+
+
+def _letter_table(events: _Ints, letters: tuple[DeadLetter, ...]) -> pa.Table:
+    assert len(events) == len(letters)
+    columns: list[Any] = [pa.array(events)]
+    columns += [
+        pa.array([getattr(letter, name) for letter in letters], _LETTER_SCHEMA.field(name).type)
+        for name in _LETTER_SCHEMA.names[1:]
+    ]
+    return pa.Table.from_arrays(columns, schema=_LETTER_SCHEMA)
+
+
+def _letters(table: pa.Table) -> tuple[tuple[DeadLetter, ...], _Ints]:
+    letters = tuple(DeadLetter(**row) for row in table.drop_columns("event_index").to_pylist())
+    return letters, table["event_index"].to_numpy()
+
+
+def _decimals(values: _Ints, scale: int) -> pa.Array:
+    return pa.Array.from_buffers(pa.decimal64(18, scale), len(values), [None, pa.py_buffer(values)], null_count=0)
+
+
+def _fixed_point(column: pa.ChunkedArray) -> _Ints:
+    """The integers of a decimal column; readers widen decimals as they like."""
+    if not len(column):
+        return np.empty(0, np.int64)
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    words = array.type.byte_width // 8
+    values = np.frombuffer(array.buffers()[1], np.int64)[:: max(words, 1)]
+    return values[array.offset : array.offset + len(array)].copy()
+
+
+def _is_ask(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """1 for asks; they all stand behind the bids."""
+    if not len(column):
+        return np.empty(0, np.int8)
+    flags: npt.NDArray[np.int8] = np.asarray(pa.compute.equal(column, "ask").to_numpy(), np.int8)
+    if (np.diff(flags) < 0).any() or not pa.compute.all(pa.compute.is_in(column, pa.array(["bid", "ask"]))).as_py():
+        raise DamagedError(f"{BOOK_FILE}: sides are out of order")
+    return flags
+
+
+def _digest(is_ask: npt.NDArray[np.int8], prices: _Ints, sizes: _Ints) -> str:
+    digest = hashlib.sha256()
+    for column in (is_ask, prices, sizes):
+        digest.update(np.ascontiguousarray(column).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,238 @@
+"""A worker's checkpoints: one attempt at a time beside processing, and what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+from cowbook.checkpoint.reading import Checkpoint
+from cowbook.checkpoint.store import CheckpointStore
+from cowbook.checkpoint.triggers import BACKLOG, MANUAL, Triggers
+from cowbook.errors import RestartNeededError, StorageError
+from cowbook.parts import Cut
+from cowbook.persistence import CheckpointSettings, Frozen, Persisted, Phases, persist
+from cowbook.sink.parquet_sink import ParquetSink
+
+MOST_UNPUBLISHED = 256
+"""Cuts that may wait for a checkpoint. At this number processing waits; if attempts fail, the worker starts again."""
+
+Marker = tuple[int, int]
+"""Files left behind and offset in the current one: grows with every record that is consumed."""
+
+
+@dataclass(slots=True)
+class CheckpointFigures:
+    """What the attempts of a worker came to."""
+
+    attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By triggers and outcome: committed, failed."""
+    parts: int = 0
+    part_bytes: int = 0
+    last_epoch: int = 0
+    last: Persisted | None = None
+
+    def count(self, outcome: str) -> int:
+        """Attempts with this outcome."""
+        return sum(number for (_, other), number in self.attempts.items() if other == outcome)
+
+
+class Checkpointer:
+    """Takes frozen states and makes them durable, in the background of the loop that it is used on.
+
+    A failed attempt is dropped, counted, logged and tried again later. What only a restart mends is raised as RestartNeededError
+    by `raise_failure` and `finish`.
+    """
+
+    def __init__(
+        self,
+        settings: CheckpointSettings,
+        store: CheckpointStore,
+        sink: ParquetSink,
+        executor: Executor,
+        log: Any,
+        *,
+        recovered: Checkpoint | None,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._sink = sink
+        self._executor = executor
+        self._log = log
+        events = recovered.state.events_processed if recovered is not None else 0
+        self._triggers = Triggers(settings.triggers, now=time.monotonic_ns(), events=events)
+        self._cuts: list[asyncio.Future[Cut]] = []
+        self._attempt: asyncio.Task[None] | None = None
+        self._released = asyncio.Event()  # the snapshot of the attempt in hand is given back
+        self._requests: list[asyncio.Future[int]] = []
+        self._freeze_seconds = 0.0
+        self._marker: Marker | None = None
+        self._end_of_input: str | None = None
+        self._provisional: tuple[int, ...] = ()  # first events of published cuts that are to be replaced
+        self.figures = CheckpointFigures()
+        if recovered is not None:
+            self._marker = len(recovered.state.position.consumed), recovered.state.file_offset
+            self._end_of_input = recovered.state.end_of_input
+            self._provisional = recovered.state.provisional
+            self.figures.last_epoch = recovered.manifest.epoch
+
+    @property
+    def merged(self) -> int:
+        """Triggers that were merged with others."""
+        return self._triggers.merged
+
+    @property
+    def failures(self) -> int:
+        """Attempts that have failed since the last one that did not."""
+        return self._triggers.failures
+
+    def request(self) -> asyncio.Future[int]:
+        """Ask for a checkpoint of all that is consumed now: its epoch, or StorageError when the attempt fails."""
+        request: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._requests.append(request)
+        self._triggers.request(MANUAL)
+        return request
+
+    def due(self, events: int, marker: Callable[[], Marker]) -> tuple[str, ...]:
+        """The triggers of an attempt that is to begin now. When nothing was consumed since the last one, none is."""
+        triggers = self._triggers.due(now=time.monotonic_ns(), events=events)
+        if triggers and marker() == self._marker:
+            self._triggers.nothing_new()
+            _answer(self._requests, self.figures.last_epoch)
+            self._requests = []
+            return ()
+        return triggers
+
+    def is_known(self, marker: Marker, end_of_input: str | None) -> bool:
+        """Whether the last checkpoint says all that one of this state would say."""
+        return marker == self._marker and end_of_input in (None, self._end_of_input)
+
+    async def add_cut(self, cut: asyncio.Future[Cut]) -> None:
+        """A cut is being staged, to be published with the next checkpoint."""
+        self._cuts.append(cut)
+        if len(self._cuts) >= MOST_UNPUBLISHED:
+            self._triggers.request(BACKLOG)
+            await self.finish()
+            if self._triggers.failures and len(self._cuts) >= MOST_UNPUBLISHED:
+                raise RestartNeededError(f"{len(self._cuts)} cuts wait for a checkpoint, and attempts fail")
+
+    def begin(self, frozen: Frozen, triggers: tuple[str, ...], started: float, tail: Sequence[asyncio.Future[Cut]] = ()) -> None:
+        """Start an attempt, of which none must be under way; `tail` are cuts that the end of the input makes.
+
+        `started` is when processing stopped for it, by `time.perf_counter`.
+        """
+        assert self._attempt is None
+        self._triggers.begun(now=time.monotonic_ns())
+        self._released.clear()
+        self._attempt = asyncio.get_running_loop().create_task(self._run(frozen, triggers, tuple(tail)))
+        self._freeze_seconds = time.perf_counter() - started
+
+    async def snapshot_released(self) -> None:
+        """Wait until the snapshot of the attempt under way is given back."""
+        await self._released.wait()
+
+    def raise_failure(self) -> None:
+        """Raise what the last attempt has ended with, if that makes a restart necessary."""
+        if self._attempt is not None and self._attempt.done():
+            attempt, self._attempt = self._attempt, None
+            attempt.result()
+
+    async def finish(self) -> None:
+        """Wait for the attempt under way; raises as `raise_failure` does."""
+        if self._attempt is not None:
+            await asyncio.wait([self._attempt])
+        self.raise_failure()
+
+    async def close(self) -> StorageError | None:
+        """Wait for everything under way, and give up what waits; what the last attempt has failed with."""
+        failure = None
+        try:
+            await self.finish()
+        except StorageError as error:
+            failure = error
+        await asyncio.gather(*self._cuts, return_exceptions=True)
+        for request in self._requests:
+            if not request.done():
+                request.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
+        self._requests = []
+        return failure
+
+    async def _run(self, frozen: Frozen, triggers: tuple[str, ...], tail: tuple[asyncio.Future[Cut], ...]) -> None:
+        requests, self._requests = self._requests, []
+        waiting = len(self._cuts)
+        try:
+            persisted, cuts, provisional = await self._persist(frozen, triggers, (*self._cuts, *tail))
+        except BaseException as error:
+            self._note_failure(error, triggers, requests)
+            if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
+                raise
+            return
+        del self._cuts[:waiting]
+        self._marker, self._end_of_input, self._provisional = frozen.marker, frozen.end_of_input, provisional
+        self._note_success(persisted, triggers, requests, cuts)
+
+    async def _persist(
+        self, frozen: Frozen, triggers: tuple[str, ...], staged: Sequence[asyncio.Future[Cut]]
+    ) -> tuple[Persisted, list[Cut], tuple[int, ...]]:
+        loop = asyncio.get_running_loop()
+        phases = Phases()
+        try:
+            book = await loop.run_in_executor(self._executor, frozen.snapshot.get_checkpoint_state)
+        finally:
+            started = time.perf_counter()
+            frozen.snapshot.release()
+            release_seconds = time.perf_counter() - started
+            self._released.set()
+        phases.end("gather")
+        cuts = [await cut for cut in staged]
+        phases.end("stage")
+        # Parts of an earlier end of the input whose events have all been cut by now, or are about to be again.
+        settled = {first for first in self._provisional if first < book.rows.first or frozen.end_of_input is not None}
+        withdrawn = sorted(settled - {cut.first for cut in cuts})
+        provisional = (
+            *(first for first in self._provisional if first not in settled),
+            *(cut.first for cut in cuts if cut.provisional),
+        )
+        state = frozen.to_state(self._settings, book, provisional, self._freeze_seconds + release_seconds)
+        arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
+        return await loop.run_in_executor(self._executor, persist, *arguments), cuts, provisional
+
+    def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
+        self._triggers.failed(triggers, now=time.monotonic_ns())
+        self.figures.attempts["+".join(triggers), "failed"] += 1
+        self._log.error("checkpoint failed", trigger="+".join(triggers), error=str(error), failures=self._triggers.failures)
+        for request in requests:
+            if not request.done():
+                request.set_exception(StorageError(f"the checkpoint failed: {error}"))
+
+    def _note_success(
+        self, persisted: Persisted, triggers: tuple[str, ...], requests: list[asyncio.Future[int]], cuts: Sequence[Cut]
+    ) -> None:
+        self._triggers.succeeded(now=time.monotonic_ns())
+        figures = self.figures
+        figures.attempts["+".join(triggers), "committed"] += 1
+        figures.last_epoch, figures.last = persisted.epoch, persisted
+        figures.parts += sum(len(cut.parts) for cut in cuts)
+        figures.part_bytes += sum(part.size_bytes for cut in cuts for part in cut.parts)
+        self._log.info(
+            "checkpoint",
+            epoch=persisted.epoch,
+            trigger="+".join(triggers),
+            events=persisted.events,
+            size_bytes=persisted.size_bytes,
+            frozen_ms=round(persisted.frozen_seconds * 1e3, 3),
+            persist_ms={name: round(seconds * 1e3, 1) for name, seconds in persisted.phases.items()},
+        )
+        if persisted.pruning_error is not None:
+            self._log.warning("old checkpoints could not be removed", error=str(persisted.pruning_error))
+        _answer(requests, persisted.epoch)
+
+
+def _answer(requests: Iterable[asyncio.Future[int]], epoch: int) -> None:
+    for request in requests:
+        if not request.done():
+            request.set_result(epoch)

@@ -1,0 +1,60 @@
+"""Where in the input the last consumed record ends, while batches of records are decoded and consumed one after the other."""
+
+from __future__ import annotations
+
+from cowbook.event_batch import EventBatch
+from cowbook.input.block import Block
+from cowbook.input.follower import Follower
+from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.position import Position
+
+
+class Cursor:
+    """Follows decoding, and says the position after each message of the batch in hand.
+
+    While the decoder drops an overlong record whose end is not in sight, the position stays before it.
+    """
+
+    def __init__(self, follower: Follower, batch: EventBatch, offset: int) -> None:
+        """`offset` is where in its current file the follower stands."""
+        self._follower = follower
+        self._batch = batch
+        self._files = follower.files_consumed
+        self._place: int | Position = offset  # an offset in the current file, or a position that is kept
+        self._before: int | Position = 0  # as it was before the batch
+        self.consumed = 0
+        """Messages of the batch that are consumed; to be set by the consumer."""
+
+    def decode(self, decoder: LineDecoder, block: Block) -> bool:
+        """Decode the next batch of the block; whether there is more in it."""
+        self._batch.clear()
+        self.consumed = 0
+        start = block.offset_of(block.start)
+        self._files = self._follower.files_consumed
+        self._before = self._place if decoder.record_offset is not None else start
+        full = decoder.decode(block, self._batch)
+        record = decoder.record_offset
+        if record is None:
+            self._place = block.offset_of(block.start)
+        elif not (isinstance(self._before, Position) and self._before.current.offset == record):
+            self._place = self._follower.position_at(record)  # the block that has its start is in hand now only
+        return full
+
+    def marker(self) -> tuple[int, int]:
+        """Files left behind, and offset in the current one: grows with every record that is consumed."""
+        place = self._now()
+        return self._follower.files_consumed, place.current.offset if isinstance(place, Position) else place
+
+    def position(self) -> Position:
+        """The position after the last consumed record."""
+        place = self._now()
+        return place if isinstance(place, Position) else self._follower.position_at(place)
+
+    def _now(self) -> int | Position:
+        if self._files != self._follower.files_consumed:
+            return 0  # the next file was begun, and nothing of it decoded yet
+        if self.consumed == self._batch.message_count:
+            return self._place
+        if self.consumed == 0:
+            return self._before
+        return int(self._batch.messages["end_offset"][self.consumed - 1])

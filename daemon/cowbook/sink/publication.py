@@ -1,0 +1,141 @@
+"""Publishing: staged parts get their final names, once and only once, however often it is begun again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from cowbook.durable_files import PUBLIC_DIRECTORY, DurableFiles
+from cowbook.errors import OutputError
+from cowbook.parts import Cut, Part
+from cowbook.sink.schemas import STREAMS
+
+_PART_NAME = re.compile(r"part-(\d+)-(-?\d+)\.parquet")
+
+
+class Publication:
+    """The places of one symbol's published parts, and what stands there.
+
+    All methods block, and raise OSError.
+    """
+
+    def __init__(self, output_dir: Path, directory_name: str, files: DurableFiles) -> None:
+        self._output_dir = output_dir
+        self._symbol_directory = f"symbol={directory_name}"
+        self._superseded_root = output_dir / ".superseded" / directory_name
+        self._files = files
+        self._standing: defaultdict[int, set[Path]] = defaultdict(set)
+        self._count = 0
+
+    def scan(self) -> int:
+        """Look which parts are there; how many."""
+        self._standing.clear()
+        self._count = 0
+        for stream in STREAMS:
+            for path in (self._output_dir / stream / self._symbol_directory).glob("date=*/part-*.parquet"):
+                match = _PART_NAME.fullmatch(path.name)
+                if match:
+                    self._standing[int(match[1])].add(path)
+                    self._count += 1
+        return self._count
+
+    def forget_before(self, first: int) -> None:
+        """Parts before this event are never published again: they need not be remembered."""
+        for key in [key for key in self._standing if key < first]:
+            del self._standing[key]
+
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int], staging: Path, incarnation: int) -> None:
+        """Put the parts of cuts in their places, and move what they take the place of to `.superseded`.
+
+        A part that stands there already with an equal digest is left. Raises OutputError as `check` does.
+        """
+        touched: set[Path] = set()
+        for cut in cuts:
+            self._clear(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, touched)
+        for first in withdrawn:
+            self._clear(first, {}, incarnation, touched)
+        for directory in sorted({(self._output_dir / part.final).parent for cut in cuts for part in cut.parts}):
+            self._files.make_directories(directory, PUBLIC_DIRECTORY)
+        for cut in cuts:
+            for part in cut.parts:
+                self._place(part, staging / part.staged, touched)
+            if cut.provisional:
+                self._standing[cut.first].update(self._output_dir / part.final for part in cut.parts)
+        for directory in sorted(touched):
+            self._files.sync_directory(directory)
+
+    def _clear(self, first: int, wanted: dict[Path, Part], incarnation: int, touched: set[Path]) -> None:
+        """Move away what stands for a cut and is not what is wanted there."""
+        for path in sorted(self._standing.pop(first, ())):
+            part = wanted.get(path)
+            if part is None or not _is(path, part):
+                self._supersede(path, incarnation, touched)
+
+    def _supersede(self, path: Path, incarnation: int, touched: set[Path]) -> None:
+        target = self._superseded_root / str(incarnation) / path.relative_to(self._output_dir)
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{path.name}.{number}")
+        self._files.make_directories(target.parent, PUBLIC_DIRECTORY)
+        try:
+            self._files.rename(path, target)
+        except FileNotFoundError:
+            return  # someone else moved it away: that is what was wanted
+        touched |= {path.parent, target.parent}
+
+    def _place(self, part: Part, staged: Path, touched: set[Path]) -> None:
+        final = self._output_dir / part.final
+        touched.add(final.parent)
+        if not staged.exists():
+            self._check_part(part, staged)
+            return
+        touched.add(staged.parent)
+        if _is(final, part):
+            self._files.unlink(staged)
+        else:
+            self._files.rename(staged, final)
+
+    def check(self, cuts: Sequence[Cut], staging: Path) -> None:
+        """Raises OutputError when a part is neither staged nor in its place."""
+        for cut in cuts:
+            for part in cut.parts:
+                self._check_part(part, staging / part.staged)
+
+    def _check_part(self, part: Part, staged: Path) -> None:
+        final = self._output_dir / part.final
+        if not staged.exists() and not _is(final, part):
+            raise OutputError(
+                f"{final} was to be published, and is neither there nor staged as {staged}: restore it, "
+                "or start from the beginning with --allow-fresh"
+            )
+
+    def supersede_all(self, incarnation: int) -> None:
+        """Move all parts away, to start from the beginning."""
+        sources = [self._output_dir / stream / self._symbol_directory for stream in STREAMS]
+        sources = [source for source in sources if source.is_dir()]
+        root = self._superseded_root / str(incarnation)
+        number = 1
+        while (root / f"all-{number}").exists():
+            number += 1
+        target = root / f"all-{number}"
+        if sources:
+            self._files.make_directories(target, PUBLIC_DIRECTORY)
+        for source in sources:
+            self._files.rename(source, target / source.parent.name)
+            self._files.sync_directory(source.parent)
+        if sources:
+            self._files.sync_directory(target)
+        self._standing.clear()
+
+
+def _is(path: Path, part: Part) -> bool:
+    """Whether a file is that part, by its content."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return len(content) == part.size_bytes and hashlib.sha256(content).hexdigest() == part.sha256

@@ -1,0 +1,78 @@
+"""What a worker tells people of its input: dead letters as they come, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cowbook.book.audits import KINDS
+from cowbook.book.order_book_engine import OrderBookEngine
+from cowbook.event_batch import DeadLetter
+from cowbook.pipeline_state import DecoderState, DriftTotals
+from cowbook.summary import SymbolSummary
+
+_LOGGED_DEAD_LETTERS = 5
+"""Dead letters that are logged one by one; all are counted and written."""
+
+
+class SymbolReport:
+    """Remembers what a person should know of one symbol's input."""
+
+    def __init__(self, symbol: str, log: Any) -> None:
+        self._symbol = symbol
+        self._log = log
+        self._logged = 0
+        self.misfit: tuple[int, str] | None = None
+        """Offset of the first value that did not fit, and what is wrong with it."""
+
+    def note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Log the first ones, and say once that more follow."""
+        for letter in letters:
+            if letter.reason == "out_of_range" and self.misfit is None:
+                self.misfit = letter.offset, letter.detail
+            if self._logged == _LOGGED_DEAD_LETTERS:
+                self._log.warning("more dead letters follow: they are only counted and written")
+            if self._logged <= _LOGGED_DEAD_LETTERS:
+                self._logged += 1
+            if self._logged <= _LOGGED_DEAD_LETTERS:
+                self._log.warning(
+                    "dead letter",
+                    file=letter.file,
+                    offset=letter.offset,
+                    length=letter.length,
+                    reason=letter.reason,
+                    detail=letter.detail,
+                )
+
+    def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
+        """Write what was counted since the start of the input into the summary."""
+        summary.events = engine.event_count
+        for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
+            setattr(summary, name, engine.value(name))
+        for name, value in engine.gap_statistics().items():
+            setattr(summary, name, value)
+        summary.drift_rows = engine.value("drifts")
+        summary.drift_levels = drift.plus(engine.open_rows().drift).levels
+        summary.dead_letters = engine.dead_letter_statistics()
+        summary.audits = {KINDS[0]: engine.audit_statistics()}
+        summary.synced = engine.synced
+        summary.input_bytes = decoder.input_bytes
+        summary.warnings += self._warnings(engine, decoder)
+
+    def _warnings(self, engine: OrderBookEngine, decoder: DecoderState) -> list[str]:
+        """What a person should know of a run that went through."""
+        warnings = []
+        others = ", ".join(decoder.other_symbols)
+        if engine.value("messages") == 0:
+            if others:
+                warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
+            else:
+                warnings.append("no usable record in the input")
+        elif engine.value("snapshots") == 0:
+            warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
+        if self.misfit is not None:
+            count = engine.value("dead_out_of_range")
+            warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
+        if engine.value("snapshot_waits"):
+            warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
+        return warnings
