@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.order_book_engine import BookSnapshot
@@ -16,7 +16,7 @@ from cowbook.checkpoint.store import CheckpointStore
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import StorageError
 from cowbook.event_batch import DeadLetter
-from cowbook.input.position import Position
+from cowbook.input.position import Mark
 from cowbook.parts import Cut
 from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.sink.parquet_sink import ParquetSink
@@ -34,14 +34,12 @@ class CheckpointSettings:
     compression: str = "snappy"
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
+class Frozen(NamedTuple):
     """A worker's state between two messages. Everything in it is small, or a reference to what is never changed."""
 
     snapshot: BookSnapshot
-    position: Position
-    letters: list[DeadLetter]
-    """Append-only; those of the open rows are the first ones."""
+    mark: Mark
+    letters: list[DeadLetter]  # append-only; those of the open rows are the first ones
     decoder: DecoderState
     drift: DriftTotals
     timestamp: int
@@ -51,7 +49,7 @@ class Frozen:
     @property
     def marker(self) -> tuple[int, int]:
         """Grows with every record that is consumed."""
-        return len(self.position.consumed), self.position.current.offset
+        return len(self.mark.consumed), self.mark.offset
 
     def to_state(
         self, settings: CheckpointSettings, book: EngineCheckpoint, provisional: tuple[int, ...], seconds: float
@@ -61,7 +59,7 @@ class Frozen:
             id=settings.id,
             symbol=settings.symbol,
             order_book_state=book,
-            position=self.position,
+            position=self.mark.position(),
             fingerprint=dict(settings.fingerprint),
             dead_letters=tuple(self.letters[: len(book.rows.dead_events)]),
             decoder=self.decoder,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.event_batch import NONE, DeadLetter
@@ -36,16 +36,12 @@ class DriftTotals:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class DecoderState:
+class DecoderState(NamedTuple):
     """What a decoder remembers between records, beside what stands in the records themselves."""
 
-    other_symbols: tuple[str, ...] = ()
-    """The first other symbols that records named, for a person."""
-    misfit: tuple[int, str] | None = None
-    """Offset of the first value that did not fit, and what is wrong with it, for a person."""
-    input_bytes: int = 0
-    """Decoded bytes consumed since the start of the input."""
+    other_symbols: tuple[str, ...] = ()  # the first ones that records named, for a person
+    misfit: tuple[int, str] | None = None  # offset of the first value that did not fit, and what is wrong with it
+    input_bytes: int = 0  # decoded, consumed since the start of the input
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ import asyncio
 import gc
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -336,25 +335,34 @@ class _Pipeline:
         triggers = self.checkpointer.due(self.engine.event_count, self._cursor.marker)
         if triggers:
             started = time.perf_counter()
-            with _quiet_collector():
-                self.checkpointer.begin(self._freeze(), triggers, started)
+            self.checkpointer.begin(self._freeze(), triggers, started)
 
     def _freeze(self, end_of_input: str | None = None) -> Frozen:
         """The state after the last consumed record, by reference. Makes no call that gives up the GIL."""
-        now = time.monotonic()
-        events = self.engine.event_count
+        collects = gc.isenabled()
+        gc.disable()  # a collection now would stop processing for as long as it likes
+        try:
+            frozen = Frozen(
+                snapshot=self.engine.snapshot(),
+                mark=self._cursor.mark(),
+                letters=self._letters,
+                decoder=DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes),
+                drift=self._drift,
+                timestamp=time.time_ns(),
+                processing_rate=self._rate(),
+                end_of_input=end_of_input,
+            )
+        finally:
+            if collects:
+                gc.enable()
+        return frozen
+
+    def _rate(self) -> float:
+        """Events per second since this was asked last."""
+        now, events = time.monotonic(), self.engine.event_count
         rate = (events - self._rated_events) / max(now - self._rated_at, 1e-9)
         self._rated_at, self._rated_events = now, events
-        return Frozen(
-            snapshot=self.engine.snapshot(),
-            position=self._cursor.position(),
-            letters=self._letters,
-            decoder=DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes),
-            drift=self._drift,
-            timestamp=time.time_ns(),
-            processing_rate=rate,
-            end_of_input=end_of_input,
-        )
+        return rate
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
@@ -362,8 +370,7 @@ class _Pipeline:
         end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
         self._nothing_new = self.checkpointer.is_known(self._cursor.marker(), end_of_input)
         started = time.perf_counter()
-        with _quiet_collector():
-            frozen = self._freeze(end_of_input)
+        frozen = self._freeze(end_of_input)
         seconds = time.perf_counter() - started
         self._tail = []
         try:
@@ -423,18 +430,6 @@ class _Pipeline:
         summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
         summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
         summary.gaps_after_recovery = self._gaps_after_recovery
-
-
-@contextmanager
-def _quiet_collector() -> Iterator[None]:
-    """No garbage collection meanwhile: it would stop processing for as long as it likes."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _record_offset(block: Block, first_index: int, end_offset: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cowbook.bits import kernel
+from cowbook.bits import holding_kernel, kernel
 
 BLOCK_BITS = 6
 ENTRIES = 1 << BLOCK_BITS
@@ -112,7 +112,7 @@ def private(pool, blocks, block):
     return copy
 
 
-@kernel
+@holding_kernel
 def release(pool, blocks, epoch):
     """The snapshot of `epoch` is no longer read: what only it could see is free again."""
     state = pool[0]

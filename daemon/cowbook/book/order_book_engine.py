@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import block_pool, ladder
 from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
+from cowbook.book.block_pool import POOL_STATE
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.room import make_room
-from cowbook.book.state import OPEN_ROW_COUNTS, OUTCOMES, REASONS, SETTINGS, Batch, Logs, Rows, new_state
+from cowbook.book.state import OPEN_ROW_COUNTS, OUTCOMES, REASONS, SETTINGS, STATE, Batch, Logs, Rows, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.event_batch import MESSAGE, EventBatch
 from cowbook.rows import OpenRows
 
 STREAMS = ("depth", "trades", "bbo", "book")
 """The optional streams; gaps, drift, audits and dead letters are always collected."""
+
+# Places in an engine's words: the state, the pool's state and the sides, one behind the other.
+_POOL = STATE.itemsize // 8
+_SIDES = _POOL + POOL_STATE.itemsize // 8
+_PLACES = {name: place for place, name in enumerate(STATE.names or ())}
+_SNAPSHOT_WAITS = _PLACES["snapshot_waits"]
+_EPOCH, _PROTECTED, _FIRST_SNAPSHOT, _SECOND_SNAPSHOT = (
+    _POOL + (POOL_STATE.names or ()).index(name) for name in ("epoch", "protected", "first_snapshot", "second_snapshot")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +80,16 @@ class OrderBookEngine:
     def __init__(self, settings: EngineSettings | None = None) -> None:
         self.settings = settings or EngineSettings()
         self._settings = self.settings.to_record()
-        self._state = new_state()
         try:
-            self._ladder = ladder.allocate(self.settings.max_book_bytes)
+            allocated = ladder.allocate(self.settings.max_book_bytes)
         except MemoryError as error:
             raise BookMemoryError(
                 f"this machine does not reserve max_book_bytes = {self.settings.max_book_bytes}: make it smaller"
             ) from error
+        # All that a snapshot must copy stands in one piece, so that it is one copy.
+        self._words = np.concatenate([record.view(np.int64) for record in (new_state(), allocated.pool, allocated.sides)])
+        self._state, pool, sides = _records(self._words)
+        self._ladder = allocated._replace(pool=pool, sides=sides)
         # Memory that is not touched costs nothing, and growing by copies does.
         levels = min(self.settings.part_events, 1 << 20) + 4096
         self._rows = Rows.allocate({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels)
@@ -122,28 +136,11 @@ class OrderBookEngine:
 
     def open_rows(self) -> OpenRows:
         """The rows since the last cut, as views: appending goes on behind them and never changes them."""
-        count = {name: self.value(name) for name in OPEN_ROW_COUNTS}
-        rows = self._rows
-        return OpenRows(
-            first=self.value("cut_first"),
-            last=self.value("next_event") - 1,
-            newest=self.value("newest"),
-            depth_messages=rows.depth_messages[: count["depth_messages"]],
-            depth_prices=rows.depth_prices[: count["depth_levels"]],
-            depth_sizes=rows.depth_sizes[: count["depth_levels"]],
-            trades=rows.trades[: count["trade_rows"]],
-            bbo=rows.bbo[: count["bbo_rows"]],
-            book=rows.book[: count["book_rows"]],
-            book_levels=rows.book_levels[: count["book_rows"]],
-            gaps=rows.gaps[: count["gap_rows"]],
-            drift=rows.drift[: count["drift_rows"]],
-            audits=rows.audits[: count["audit_rows"]],
-            dead_events=rows.dead[: count["dead_rows"]],
-        )
+        return _open_rows(self._state[0], self._rows)
 
     def value(self, name: str) -> int:
         """A field of the state by its name (cowbook.book.state.STATE)."""
-        return int(self._state[name][0])
+        return int(self._words[_PLACES[name]])
 
     @property
     def bids(self) -> Ladder:
@@ -196,26 +193,19 @@ class OrderBookEngine:
     def snapshot(self) -> BookSnapshot:
         """Freeze everything, in time that does not depend on the book's depth; at most two may be held.
 
-        Copies two small records and takes references; what the book changes later, it changes elsewhere.
+        Copies one small array and takes references; what the book changes later, it changes elsewhere.
         """
-        pool = self._ladder.pool
-        slot = "first_snapshot" if pool["first_snapshot"][0] == block_pool.NO_SNAPSHOT else "second_snapshot"
-        if pool[slot][0] != block_pool.NO_SNAPSHOT:
+        words = self._words
+        slot = _FIRST_SNAPSHOT if words[_FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else _SECOND_SNAPSHOT
+        if words[slot] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
         logs = self._logs
-        if self._state["snapshot_waits"][0]:
+        if words[_SNAPSHOT_WAITS]:
             # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
             logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
-        frozen = BookSnapshot(
-            arrays=self._ladder,
-            state=self._state.copy(),
-            pool=pool.copy(),
-            sides=self._ladder.sides.copy(),
-            rows=self.open_rows(),
-            logs=logs,
-        )
-        pool[slot] = pool["protected"] = pool["epoch"]
-        pool["epoch"] += 1
+        frozen = BookSnapshot(self._ladder, words.copy(), self._rows, logs)
+        words[slot] = words[_PROTECTED] = words[_EPOCH]
+        words[_EPOCH] += 1
         return frozen
 
     def get_checkpoint_state(self) -> EngineCheckpoint:
@@ -243,38 +233,63 @@ class OrderBookEngine:
         return engine
 
 
-@dataclass(frozen=True, slots=True)
-class BookSnapshot:
+class BookSnapshot(NamedTuple):
     """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
 
     arrays: ladder.LadderArrays
-    state: npt.NDArray[np.void]
-    pool: npt.NDArray[np.void]
-    sides: npt.NDArray[np.void]
-    rows: OpenRows
+    words: npt.NDArray[np.int64]
+    rows: Rows
     logs: Logs
 
     @property
     def epoch(self) -> int:
         """The ladder's epoch that this snapshot ended."""
-        return int(self.pool["epoch"][0])
+        return int(self.words[_EPOCH])
 
     @property
     def bids(self) -> Ladder:
         """The frozen bid side."""
-        return Ladder(ladder.BID, self.pool, self.sides, self.arrays.blocks)
+        _, pool, sides = _records(self.words)
+        return Ladder(ladder.BID, pool, sides, self.arrays.blocks)
 
     @property
     def asks(self) -> Ladder:
         """The frozen ask side."""
-        return Ladder(ladder.ASK, self.pool, self.sides, self.arrays.blocks)
+        _, pool, sides = _records(self.words)
+        return Ladder(ladder.ASK, pool, sides, self.arrays.blocks)
 
     def get_checkpoint_state(self) -> EngineCheckpoint:
         """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
-        bid_prices, bid_sizes = self.bids.levels()
-        ask_prices, ask_sizes = self.asks.levels()
-        return EngineCheckpoint.gather(self.state[0], self.rows, self.logs, bid_prices, bid_sizes, ask_prices, ask_sizes)
+        state = _records(self.words)[0][0]
+        rows = _open_rows(state, self.rows)
+        return EngineCheckpoint.gather(state, rows, self.logs, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
         """Give back what only this snapshot held. Reading it afterwards is a mistake."""
         block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+
+
+def _records(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """The state, the pool's state and the sides, as views."""
+    return words[:_POOL].view(STATE), words[_POOL:_SIDES].view(POOL_STATE), words[_SIDES:].view(ladder.SIDE_STATE)
+
+
+def _open_rows(state: np.void, rows: Rows) -> OpenRows:
+    """The valid rows."""
+    count = {name: int(state[name]) for name in OPEN_ROW_COUNTS}
+    return OpenRows(
+        first=int(state["cut_first"]),
+        last=int(state["next_event"]) - 1,
+        newest=int(state["newest"]),
+        depth_messages=rows.depth_messages[: count["depth_messages"]],
+        depth_prices=rows.depth_prices[: count["depth_levels"]],
+        depth_sizes=rows.depth_sizes[: count["depth_levels"]],
+        trades=rows.trades[: count["trade_rows"]],
+        bbo=rows.bbo[: count["bbo_rows"]],
+        book=rows.book[: count["book_rows"]],
+        book_levels=rows.book_levels[: count["book_rows"]],
+        gaps=rows.gaps[: count["gap_rows"]],
+        drift=rows.drift[: count["drift_rows"]],
+        audits=rows.audits[: count["audit_rows"]],
+        dead_events=rows.dead[: count["dead_rows"]],
+    )

@@ -130,7 +130,7 @@ def _metadata(state: PipelineState) -> dict[str, str]:
         "book_levels": str(rows.book_levels.shape[1] // 4),
         "position": json.dumps(state.position.to_json()),
         "fingerprint": json.dumps(state.fingerprint),
-        "decoder": json.dumps(asdict(state.decoder)),
+        "decoder": json.dumps(state.decoder._asdict()),
         "drift_totals": json.dumps(asdict(state.drift)),
         "provisional": json.dumps(state.provisional),
         "end_of_input": json.dumps(state.end_of_input),

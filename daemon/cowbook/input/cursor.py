@@ -6,7 +6,7 @@ from cowbook.event_batch import EventBatch
 from cowbook.input.block import Block
 from cowbook.input.follower import Follower
 from cowbook.input.line_decoder import LineDecoder
-from cowbook.input.position import Position
+from cowbook.input.position import Mark
 
 
 class Cursor:
@@ -20,8 +20,8 @@ class Cursor:
         self._follower = follower
         self._batch = batch
         self._files = follower.files_consumed
-        self._place: int | Position = offset  # an offset in the current file, or a position that is kept
-        self._before: int | Position = 0  # as it was before the batch
+        self._place: int | Mark = offset  # an offset in the current file, or a place that is kept
+        self._before: int | Mark = 0  # as it was before the batch
         self.consumed = 0
         """Messages of the batch that are consumed; to be set by the consumer."""
 
@@ -36,21 +36,21 @@ class Cursor:
         record = decoder.record_offset
         if record is None:
             self._place = block.offset_of(block.start)
-        elif not (isinstance(self._before, Position) and self._before.current.offset == record):
-            self._place = self._follower.position_at(record)  # the block that has its start is in hand now only
+        elif not (isinstance(self._before, Mark) and self._before.offset == record):
+            self._place = self._follower.mark_at(record)  # the block that has its start is in hand now only
         return full
 
     def marker(self) -> tuple[int, int]:
         """Files left behind, and offset in the current one: grows with every record that is consumed."""
         place = self._now()
-        return self._follower.files_consumed, place.current.offset if isinstance(place, Position) else place
+        return self._follower.files_consumed, place.offset if isinstance(place, Mark) else place
 
-    def position(self) -> Position:
+    def mark(self) -> Mark:
         """The position after the last consumed record."""
         place = self._now()
-        return place if isinstance(place, Position) else self._follower.position_at(place)
+        return place if isinstance(place, Mark) else self._follower.mark_at(place)
 
-    def _now(self) -> int | Position:
+    def _now(self) -> int | Mark:
         if self._files != self._follower.files_consumed:
             return 0  # the next file was begun, and nothing of it decoded yet
         if self.consumed == self._batch.message_count:

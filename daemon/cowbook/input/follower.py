@@ -17,7 +17,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from cowbook.errors import InputError
 from cowbook.input.block import PADDING, Block
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
-from cowbook.input.position import IDENTITY_BYTES, FileIdentity, Position
+from cowbook.input.position import IDENTITY_BYTES, FileIdentity, Mark, Position
 
 _HEADROOM = 1 << 16  # room in front of what is read, for the unfinished line of the block before
 
@@ -27,6 +27,7 @@ class _OpenFile:
 
     def __init__(self, path: Path, raw: PlainFile | DecodedFile, executor: Executor) -> None:
         self.path = path
+        self.name = str(path)
         self.raw = raw
         # A hop to a thread for each block: whole blocks are read at once, without a buffer between.
         stream: Any = raw
@@ -130,17 +131,19 @@ class Follower:
         """Number of files that were left behind."""
         return len(self._consumed)
 
-    def position_at(self, offset: int) -> Position:
+    def mark_at(self, offset: int) -> Mark:
         """The position at a decoded offset of the current file, between the block's first byte when handed out and its end."""
-        assert self._file is not None
-        block = self._block
+        file, block = self._file, self._block
+        assert file is not None
         index = offset - block.base
         assert self._handed_out <= index <= block.end
         first = max(self._handed_out, index - IDENTITY_BYTES)
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
-        file = self._file
-        identity = FileIdentity.of(str(file.path), file.device, file.inode, offset, file.head, tail)
-        return Position(identity, self._consumed)
+        return Mark(file.name, file.device, file.inode, offset, file.head, tail, self._consumed)
+
+    def position_at(self, offset: int) -> Position:
+        """As `mark_at`, with its hashes."""
+        return self.mark_at(offset).position()
 
     async def close(self) -> None:
         """Close the file; a read that is under way is waited for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 IDENTITY_BYTES = 1024
 """Length of the stretches at the front of a file and before an offset that identify it."""
@@ -71,6 +71,22 @@ class Position:
     def from_json(cls, value: dict[str, Any]) -> Position:
         """From what `to_json` gave; raises KeyError or TypeError for anything else."""
         return cls(FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"]))
+
+
+class Mark(NamedTuple):
+    """A position before its hashes are computed: cheap to take, and `position` may be asked for in any thread."""
+
+    path: str
+    device: int
+    inode: int
+    offset: int
+    head: bytes
+    tail: bytes
+    consumed: tuple[FileIdentity, ...]
+
+    def position(self) -> Position:
+        """The position."""
+        return Position(FileIdentity.of(self.path, self.device, self.inode, self.offset, self.head, self.tail), self.consumed)
 
 
 def _sha256(content: bytes) -> str:

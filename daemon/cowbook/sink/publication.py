@@ -52,29 +52,29 @@ class Publication:
 
         A part that stands there already with an equal digest is left. Raises OutputError as `check` does.
         """
-        touched: set[Path] = set()
+        moves = _Moves()
         for cut in cuts:
-            self._clear(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, touched)
+            self._clear(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
         for first in withdrawn:
-            self._clear(first, {}, incarnation, touched)
+            self._clear(first, {}, incarnation, moves)
+        moves.sync(self._files)  # what is superseded is safe before anything takes its place
         for directory in sorted({(self._output_dir / part.final).parent for cut in cuts for part in cut.parts}):
             self._files.make_directories(directory, PUBLIC_DIRECTORY)
         for cut in cuts:
             for part in cut.parts:
-                self._place(part, staging / part.staged, touched)
+                self._place(part, staging / part.staged, moves)
             if cut.provisional:
                 self._standing[cut.first].update(self._output_dir / part.final for part in cut.parts)
-        for directory in sorted(touched):
-            self._files.sync_directory(directory)
+        moves.sync(self._files)
 
-    def _clear(self, first: int, wanted: dict[Path, Part], incarnation: int, touched: set[Path]) -> None:
+    def _clear(self, first: int, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
         """Move away what stands for a cut and is not what is wanted there."""
         for path in sorted(self._standing.pop(first, ())):
             part = wanted.get(path)
             if part is None or not _is(path, part):
-                self._supersede(path, incarnation, touched)
+                self._supersede(path, incarnation, moves)
 
-    def _supersede(self, path: Path, incarnation: int, touched: set[Path]) -> None:
+    def _supersede(self, path: Path, incarnation: int, moves: _Moves) -> None:
         target = self._superseded_root / str(incarnation) / path.relative_to(self._output_dir)
         number = 1
         while target.exists():
@@ -85,15 +85,15 @@ class Publication:
             self._files.rename(path, target)
         except FileNotFoundError:
             return  # someone else moved it away: that is what was wanted
-        touched |= {path.parent, target.parent}
+        moves.note(path, target)
 
-    def _place(self, part: Part, staged: Path, touched: set[Path]) -> None:
+    def _place(self, part: Part, staged: Path, moves: _Moves) -> None:
         final = self._output_dir / part.final
-        touched.add(final.parent)
         if not staged.exists():
             self._check_part(part, staged)
+            moves.targets.add(final.parent)  # its name may not be durable yet
             return
-        touched.add(staged.parent)
+        moves.note(staged, final)
         if _is(final, part):
             self._files.unlink(staged)
         else:
@@ -126,10 +126,31 @@ class Publication:
             self._files.make_directories(target, PUBLIC_DIRECTORY)
         for source in sources:
             self._files.rename(source, target / source.parent.name)
-            self._files.sync_directory(source.parent)
         if sources:
             self._files.sync_directory(target)
+        for source in sources:
+            self._files.sync_directory(source.parent)
         self._standing.clear()
+
+
+class _Moves:
+    """Directories whose names have changed. Where files went is synced before where they came from: never are they in neither."""
+
+    def __init__(self) -> None:
+        self.sources: set[Path] = set()
+        self.targets: set[Path] = set()
+
+    def note(self, source: Path, target: Path) -> None:
+        """A file moved."""
+        self.sources.add(source.parent)
+        self.targets.add(target.parent)
+
+    def sync(self, files: DurableFiles) -> None:
+        """Make all of them durable."""
+        for directory in (*sorted(self.targets), *sorted(self.sources - self.targets)):
+            files.sync_directory(directory)
+        self.sources.clear()
+        self.targets.clear()
 
 
 def _is(path: Path, part: Part) -> bool:
