@@ -62,9 +62,6 @@ Without numba's runtime, too: kernels allocate nothing, and arrays that they han
 counting alone would make the ladder three times as slow.
 """
 
-holding_kernel = njit(cache=True, error_model="numpy", _nrt=False)
-"""As `kernel`, for what is short and must not wait: giving up the GIL may mean 5 ms until it comes back."""
-
 inlined_kernel = njit(nogil=True, cache=True, error_model="numpy", _nrt=False, inline="always")
 """As `kernel`, for functions that are called at one place: they become part of their caller before it is compiled.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,15 +14,13 @@ from cowbook.checkpoint.reading import Checkpoint
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.checkpoint.triggers import BACKLOG, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
+from cowbook.input.position import Mark
 from cowbook.parts import Cut
 from cowbook.persistence import CheckpointSettings, Frozen, Persisted, Phases, persist
 from cowbook.sink.parquet_sink import ParquetSink
 
 MOST_UNPUBLISHED = 256
 """Cuts that may wait for a checkpoint. At this number processing waits; if attempts fail, the worker starts again."""
-
-Marker = tuple[int, int]
-"""Files left behind and offset in the current one: grows with every record that is consumed."""
 
 
 @dataclass(slots=True)
@@ -67,15 +65,18 @@ class Checkpointer:
         self._triggers = Triggers(settings.triggers, now=time.monotonic_ns(), events=events)
         self._cuts: list[asyncio.Future[Cut]] = []
         self._attempt: asyncio.Task[None] | None = None
-        self._released = asyncio.Event()  # the snapshot of the attempt in hand is given back
+        self._loop = asyncio.get_running_loop()
+        self._release: asyncio.Future[None] | None = None  # someone waits for the snapshot of the attempt under way
         self._requests: list[asyncio.Future[int]] = []
+        self._holds_snapshot = False
         self._freeze_seconds = 0.0
-        self._marker: Marker | None = None
+        self._progress: tuple[int, int] | None = None
+        self._rated_at, self._rated_events = time.monotonic_ns(), events
         self._end_of_input: str | None = None
         self._provisional: tuple[int, ...] = ()  # first events of published cuts that are to be replaced
         self.figures = CheckpointFigures()
         if recovered is not None:
-            self._marker = len(recovered.state.position.consumed), recovered.state.file_offset
+            self._progress = len(recovered.state.position.consumed), recovered.state.file_offset
             self._end_of_input = recovered.state.end_of_input
             self._provisional = recovered.state.provisional
             self.figures.last_epoch = recovered.manifest.epoch
@@ -97,19 +98,19 @@ class Checkpointer:
         self._triggers.request(MANUAL)
         return request
 
-    def due(self, events: int, marker: Callable[[], Marker]) -> tuple[str, ...]:
-        """The triggers of an attempt that is to begin now. When nothing was consumed since the last one, none is."""
-        triggers = self._triggers.due(now=time.monotonic_ns(), events=events)
-        if triggers and marker() == self._marker:
-            self._triggers.nothing_new()
-            _answer(self._requests, self.figures.last_epoch)
-            self._requests = []
-            return ()
-        return triggers
+    def due(self, events: int) -> tuple[str, ...]:
+        """The triggers of an attempt that is to begin now, if there is something new."""
+        return self._triggers.due(now=time.monotonic_ns(), events=events)
 
-    def is_known(self, marker: Marker, end_of_input: str | None) -> bool:
-        """Whether the last checkpoint says all that one of this state would say."""
-        return marker == self._marker and end_of_input in (None, self._end_of_input)
+    def is_known(self, mark: Mark, end_of_input: str | None = None) -> bool:
+        """Whether the last checkpoint says all that one of this place would say."""
+        return mark.progress == self._progress and end_of_input in (None, self._end_of_input)
+
+    def nothing_new(self) -> None:
+        """Nothing was consumed since the last checkpoint: it answers the triggers that are due."""
+        self._triggers.nothing_new()
+        _answer(self._requests, self.figures.last_epoch)
+        self._requests = []
 
     async def add_cut(self, cut: asyncio.Future[Cut]) -> None:
         """A cut is being staged, to be published with the next checkpoint."""
@@ -126,14 +127,17 @@ class Checkpointer:
         `started` is when processing stopped for it, by `time.perf_counter`.
         """
         assert self._attempt is None
-        self._triggers.begun(now=time.monotonic_ns())
-        self._released.clear()
-        self._attempt = asyncio.get_running_loop().create_task(self._run(frozen, triggers, tuple(tail)))
+        self._holds_snapshot = True
+        now = time.monotonic_ns()
+        self._triggers.begun(now=now)
+        self._attempt = self._loop.create_task(self._run(frozen, triggers, tuple(tail), now))
         self._freeze_seconds = time.perf_counter() - started
 
     async def snapshot_released(self) -> None:
-        """Wait until the snapshot of the attempt under way is given back."""
-        await self._released.wait()
+        """Wait until the snapshot of the attempt under way is given back; nothing to do when it is already."""
+        if self._holds_snapshot:
+            self._release = self._loop.create_future()
+            await self._release
 
     def raise_failure(self) -> None:
         """Raise what the last attempt has ended with, if that makes a restart necessary."""
@@ -161,22 +165,22 @@ class Checkpointer:
         self._requests = []
         return failure
 
-    async def _run(self, frozen: Frozen, triggers: tuple[str, ...], tail: tuple[asyncio.Future[Cut], ...]) -> None:
+    async def _run(self, frozen: Frozen, triggers: tuple[str, ...], tail: tuple[asyncio.Future[Cut], ...], now: int) -> None:
         requests, self._requests = self._requests, []
         waiting = len(self._cuts)
         try:
-            persisted, cuts, provisional = await self._persist(frozen, triggers, (*self._cuts, *tail))
+            persisted, cuts, provisional = await self._persist(frozen, triggers, (*self._cuts, *tail), now)
         except BaseException as error:
             self._note_failure(error, triggers, requests)
             if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
                 raise
             return
         del self._cuts[:waiting]
-        self._marker, self._end_of_input, self._provisional = frozen.marker, frozen.end_of_input, provisional
+        self._progress, self._end_of_input, self._provisional = frozen.mark.progress, frozen.end_of_input, provisional
         self._note_success(persisted, triggers, requests, cuts)
 
     async def _persist(
-        self, frozen: Frozen, triggers: tuple[str, ...], staged: Sequence[asyncio.Future[Cut]]
+        self, frozen: Frozen, triggers: tuple[str, ...], staged: Sequence[asyncio.Future[Cut]], now: int
     ) -> tuple[Persisted, list[Cut], tuple[int, ...]]:
         loop = asyncio.get_running_loop()
         phases = Phases()
@@ -186,7 +190,10 @@ class Checkpointer:
             started = time.perf_counter()
             frozen.snapshot.release()
             release_seconds = time.perf_counter() - started
-            self._released.set()
+            self._holds_snapshot = False
+            if self._release is not None:
+                self._release.set_result(None)
+                self._release = None
         phases.end("gather")
         cuts = [await cut for cut in staged]
         phases.end("stage")
@@ -197,7 +204,10 @@ class Checkpointer:
             *(first for first in self._provisional if first not in settled),
             *(cut.first for cut in cuts if cut.provisional),
         )
-        state = frozen.to_state(self._settings, book, provisional, self._freeze_seconds + release_seconds)
+        events = book.values["next_event"]
+        rate = (events - self._rated_events) / max((now - self._rated_at) / 1e9, 1e-9)
+        self._rated_at, self._rated_events = now, events
+        state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds + release_seconds)
         arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
         return await loop.run_in_executor(self._executor, persist, *arguments), cuts, provisional
 

@@ -6,7 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.order_book_engine import BookSnapshot
@@ -34,25 +36,21 @@ class CheckpointSettings:
     compression: str = "snappy"
 
 
-class Frozen(NamedTuple):
+class Frozen(msgspec.Struct, frozen=True, eq=False):
     """A worker's state between two messages. Everything in it is small, or a reference to what is never changed."""
 
     snapshot: BookSnapshot
     mark: Mark
     letters: list[DeadLetter]  # append-only; those of the open rows are the first ones
-    decoder: DecoderState
+    other_symbols: list[str]
+    misfit: tuple[int, str] | None
+    input_bytes: int
     drift: DriftTotals
     timestamp: int
-    processing_rate: float
     end_of_input: str | None = None
 
-    @property
-    def marker(self) -> tuple[int, int]:
-        """Grows with every record that is consumed."""
-        return len(self.mark.consumed), self.mark.offset
-
     def to_state(
-        self, settings: CheckpointSettings, book: EngineCheckpoint, provisional: tuple[int, ...], seconds: float
+        self, settings: CheckpointSettings, book: EngineCheckpoint, provisional: tuple[int, ...], rate: float, seconds: float
     ) -> PipelineState:
         """As plain data; `book` is what was gathered from the snapshot, `seconds` how long processing stood still."""
         return PipelineState(
@@ -62,11 +60,11 @@ class Frozen(NamedTuple):
             position=self.mark.position(),
             fingerprint=dict(settings.fingerprint),
             dead_letters=tuple(self.letters[: len(book.rows.dead_events)]),
-            decoder=self.decoder,
+            decoder=DecoderState(tuple(self.other_symbols), self.misfit, self.input_bytes),
             drift=self.drift,
             provisional=provisional,
             end_of_input=self.end_of_input,
-            processing_rate=self.processing_rate,
+            processing_rate=rate,
             checkpoint_timestamp=self.timestamp,
             snapshot_duration_ms=seconds * 1e3,
         )

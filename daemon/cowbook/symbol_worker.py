@@ -24,7 +24,7 @@ from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.follower import Follower
 from cowbook.input.line_decoder import FORMATS, LineDecoder
-from cowbook.input.position import Position
+from cowbook.input.position import Mark, Position
 from cowbook.parts import Cut
 from cowbook.persistence import CheckpointSettings, Frozen
 from cowbook.pipeline_integration import ContinuityReport, Start, start_pipeline
@@ -233,7 +233,6 @@ class _Pipeline:
             self.engine = OrderBookEngine(settings.engine)
         else:
             self._restore(settings.engine, start.checkpoint.state)
-        self._rated_at, self._rated_events = time.monotonic(), self.engine.event_count
 
     def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
         self.engine = OrderBookEngine.restore(settings, state.order_book_state)
@@ -332,45 +331,38 @@ class _Pipeline:
     def _checkpoint_if_due(self) -> None:
         """Look at the triggers, and begin a checkpoint when one is due."""
         self.checkpointer.raise_failure()
-        triggers = self.checkpointer.due(self.engine.event_count, self._cursor.marker)
-        if triggers:
-            started = time.perf_counter()
-            self.checkpointer.begin(self._freeze(), triggers, started)
+        triggers = self.checkpointer.due(self.engine.event_count)
+        if not triggers:
+            return
+        started = time.perf_counter()
+        mark = self._cursor.mark()
+        if self.checkpointer.is_known(mark):
+            self.checkpointer.nothing_new()
+        else:
+            self.checkpointer.begin(self._freeze(mark), triggers, started)
 
-    def _freeze(self, end_of_input: str | None = None) -> Frozen:
-        """The state after the last consumed record, by reference. Makes no call that gives up the GIL."""
+    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
+        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
         collects = gc.isenabled()
         gc.disable()  # a collection now would stop processing for as long as it likes
         try:
-            frozen = Frozen(
-                snapshot=self.engine.snapshot(),
-                mark=self._cursor.mark(),
-                letters=self._letters,
-                decoder=DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes),
-                drift=self._drift,
-                timestamp=time.time_ns(),
-                processing_rate=self._rate(),
-                end_of_input=end_of_input,
+            snapshot = self.engine.snapshot()
+            symbols, misfit = self._decoder.other_symbols, self._report.misfit
+            return Frozen(
+                snapshot, mark, self._letters, symbols, misfit, self._input_bytes, self._drift, time.time_ns(), end_of_input
             )
         finally:
             if collects:
                 gc.enable()
-        return frozen
-
-    def _rate(self) -> float:
-        """Events per second since this was asked last."""
-        now, events = time.monotonic(), self.engine.event_count
-        rate = (events - self._rated_events) / max(now - self._rated_at, 1e-9)
-        self._rated_at, self._rated_events = now, events
-        return rate
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
         unfinished = block.buffer[block.start : block.end].tobytes()
         end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
-        self._nothing_new = self.checkpointer.is_known(self._cursor.marker(), end_of_input)
         started = time.perf_counter()
-        frozen = self._freeze(end_of_input)
+        mark = self._cursor.mark()
+        self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
+        frozen = self._freeze(mark, end_of_input)
         seconds = time.perf_counter() - started
         self._tail = []
         try:
@@ -386,9 +378,12 @@ class _Pipeline:
 
     async def halt(self) -> None:
         """An error ends the input: what stands before it is right, and stays."""
-        if self.follower.has_position and not self.checkpointer.is_known(self._cursor.marker(), _HALTED):
+        if not self.follower.has_position:
+            return
+        mark = self._cursor.mark()
+        if not self.checkpointer.is_known(mark, _HALTED):
             self._tail = []
-            await self._finish(self._freeze(_HALTED), 0.0)
+            await self._finish(self._freeze(mark, _HALTED), 0.0)
 
     async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
         """The last checkpoint, which publishes the rows behind the last cut, too."""
@@ -407,8 +402,9 @@ class _Pipeline:
         if not self.follower.has_position:
             return
         await self.checkpointer.finish()
-        if not self.checkpointer.is_known(self._cursor.marker(), None):
-            await self._take_last(self._freeze(), (STOP,), 0.0)
+        mark = self._cursor.mark()
+        if not self.checkpointer.is_known(mark):
+            await self._take_last(self._freeze(mark), (STOP,), 0.0)
 
     async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
         self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())

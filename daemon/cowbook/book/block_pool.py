@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cowbook.bits import holding_kernel, kernel
+from cowbook.bits import kernel
 
 BLOCK_BITS = 6
 ENTRIES = 1 << BLOCK_BITS
@@ -41,6 +41,7 @@ POOL_STATE = np.dtype(
         ("free_head", np.int64),  # list of blocks that can be taken again
         ("free_count", np.int64),
         ("retired_head", np.int64),  # list of blocks that only snapshots see
+        ("retired_tail", np.int64),  # its last block; meaningless while it is empty
         ("retired_count", np.int64),
         ("block_copies", np.int64),  # since the start
     ]
@@ -91,6 +92,14 @@ def drop_block(pool, blocks, block):
         return
     # KEY, RETIRED_AT and NEXT are not read through snapshots: these words may change under them.
     blocks[block + RETIRED_AT] = state.epoch
+    retire_block(pool, blocks, block)
+
+
+@kernel
+def retire_block(pool, blocks, block):
+    state = pool[0]
+    if state.retired_head == NO_BLOCK:
+        state.retired_tail = block
     blocks[block + NEXT] = state.retired_head
     state.retired_head = block
     state.retired_count += 1
@@ -112,7 +121,7 @@ def private(pool, blocks, block):
     return copy
 
 
-@holding_kernel
+@kernel
 def release(pool, blocks, epoch):
     """The snapshot of `epoch` is no longer read: what only it could see is free again."""
     state = pool[0]
@@ -129,9 +138,7 @@ def release(pool, blocks, epoch):
         born = blocks[block + BORN]
         retired_at = blocks[block + RETIRED_AT]
         if born <= state.first_snapshot < retired_at or born <= state.second_snapshot < retired_at:
-            blocks[block + NEXT] = state.retired_head
-            state.retired_head = block
-            state.retired_count += 1
+            retire_block(pool, blocks, block)
         else:
             free_block(pool, blocks, block)
         block = following

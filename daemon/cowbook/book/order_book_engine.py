@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,9 +27,12 @@ _POOL = STATE.itemsize // 8
 _SIDES = _POOL + POOL_STATE.itemsize // 8
 _PLACES = {name: place for place, name in enumerate(STATE.names or ())}
 _SNAPSHOT_WAITS = _PLACES["snapshot_waits"]
-_EPOCH, _PROTECTED, _FIRST_SNAPSHOT, _SECOND_SNAPSHOT = (
-    _POOL + (POOL_STATE.names or ()).index(name) for name in ("epoch", "protected", "first_snapshot", "second_snapshot")
-)
+_POOL_PLACES = {name: _POOL + place for place, name in enumerate(POOL_STATE.names or ())}
+_EPOCH, _PROTECTED = _POOL_PLACES["epoch"], _POOL_PLACES["protected"]
+_FIRST_SNAPSHOT, _SECOND_SNAPSHOT = _POOL_PLACES["first_snapshot"], _POOL_PLACES["second_snapshot"]
+_FREE_HEAD, _FREE_COUNT = _POOL_PLACES["free_head"], _POOL_PLACES["free_count"]
+_RETIRED_HEAD, _RETIRED_TAIL = _POOL_PLACES["retired_head"], _POOL_PLACES["retired_tail"]
+_RETIRED_COUNT = _POOL_PLACES["retired_count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class OrderBookEngine:
             ) from error
         # All that a snapshot must copy stands in one piece, so that it is one copy.
         self._words = np.concatenate([record.view(np.int64) for record in (new_state(), allocated.pool, allocated.sides)])
+        self._view = self._words.data  # the quickest way to single numbers
         self._state, pool, sides = _records(self._words)
         self._ladder = allocated._replace(pool=pool, sides=sides)
         # Memory that is not touched costs nothing, and growing by copies does.
@@ -140,7 +144,8 @@ class OrderBookEngine:
 
     def value(self, name: str) -> int:
         """A field of the state by its name (cowbook.book.state.STATE)."""
-        return int(self._words[_PLACES[name]])
+        number: int = self._view[_PLACES[name]]
+        return number
 
     @property
     def bids(self) -> Ladder:
@@ -195,7 +200,7 @@ class OrderBookEngine:
 
         Copies one small array and takes references; what the book changes later, it changes elsewhere.
         """
-        words = self._words
+        words = self._view
         slot = _FIRST_SNAPSHOT if words[_FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else _SECOND_SNAPSHOT
         if words[slot] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
@@ -203,7 +208,7 @@ class OrderBookEngine:
         if words[_SNAPSHOT_WAITS]:
             # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
             logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
-        frozen = BookSnapshot(self._ladder, words.copy(), self._rows, logs)
+        frozen = BookSnapshot(self._ladder, words, self._words.copy(), self._rows, logs)
         words[slot] = words[_PROTECTED] = words[_EPOCH]
         words[_EPOCH] += 1
         return frozen
@@ -233,11 +238,12 @@ class OrderBookEngine:
         return engine
 
 
-class BookSnapshot(NamedTuple):
+class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
     """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
 
     arrays: ladder.LadderArrays
-    words: npt.NDArray[np.int64]
+    live: memoryview  # the engine's words, as they are now
+    words: npt.NDArray[np.int64]  # as they were
     rows: Rows
     logs: Logs
 
@@ -265,8 +271,22 @@ class BookSnapshot(NamedTuple):
         return EngineCheckpoint.gather(state, rows, self.logs, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
-        """Give back what only this snapshot held. Reading it afterwards is a mistake."""
-        block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+        """Give back what only this snapshot held. Reading it afterwards is a mistake.
+
+        Takes the same time at any number of blocks, unless another snapshot is held, too.
+        """
+        live = self.live
+        if block_pool.NO_SNAPSHOT not in (live[_FIRST_SNAPSHOT], live[_SECOND_SNAPSHOT]):
+            block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+            return
+        live[_FIRST_SNAPSHOT] = live[_SECOND_SNAPSHOT] = live[_PROTECTED] = block_pool.NO_SNAPSHOT
+        head = live[_RETIRED_HEAD]
+        if head != block_pool.NO_BLOCK:  # nobody else sees them: the whole list is free
+            self.arrays.blocks[live[_RETIRED_TAIL] + block_pool.NEXT] = live[_FREE_HEAD]
+            live[_FREE_HEAD] = head
+            live[_FREE_COUNT] += live[_RETIRED_COUNT]
+            live[_RETIRED_HEAD] = block_pool.NO_BLOCK
+            live[_RETIRED_COUNT] = 0
 
 
 def _records(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], npt.NDArray[np.void]]:

@@ -143,7 +143,7 @@ def iso_time(nanoseconds: int) -> str:
 
 
 def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
-    file = pq.ParquetFile(pa.BufferReader(files[BOOK_FILE]), page_checksum_verification=True)
+    file = pq.ParquetFile(pa.BufferReader(files[BOOK_FILE]), page_checksum_verification=True, read_dictionary=["side"])
     metadata = {key.decode().removeprefix("cowbook."): value.decode() for key, value in file.metadata.metadata.items()}
     table = file.read()
     prices, sizes = _fixed_point(table["price"]), _fixed_point(table["size"])
@@ -294,8 +294,12 @@ def _is_ask(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
     """1 for asks; they all stand behind the bids."""
     if not len(column):
         return np.empty(0, np.int8)
-    flags: npt.NDArray[np.int8] = np.asarray(pa.compute.equal(column, "ask").to_numpy(), np.int8)
-    if (np.diff(flags) < 0).any() or not pa.compute.all(pa.compute.is_in(column, pa.array(["bid", "ask"]))).as_py():
+    array = column.unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = pa.concat_arrays(array.chunks)
+    names = array.dictionary.to_pylist()
+    flags: npt.NDArray[np.int8] = np.array([name == "ask" for name in names], np.int8)[array.indices.to_numpy()]
+    if not set(names) <= {"bid", "ask"} or (np.diff(flags) < 0).any():
         raise DamagedError(f"{BOOK_FILE}: sides are out of order")
     return flags
 

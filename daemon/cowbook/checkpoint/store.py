@@ -53,8 +53,8 @@ class CheckpointStore:
         self._lock: int | None = None
         self._last_epoch = 0
 
-    def lock(self) -> None:
-        """Make the directories, take the lock, and count the start.
+    def lock(self, *, counts: bool = True) -> None:
+        """Make the directories, take the lock, and count the start, if it is one.
 
         Raises RecoveryError when another process holds the lock, or when the directory is not this user's own.
         """
@@ -75,7 +75,7 @@ class CheckpointStore:
             content = _lock_content(lock)
             # After a power cut the number may be an older one, or garbage: what is on disk counts, too.
             seen = [int(content[0]) if content and content[0].isdigit() else 0, *self._incarnations()]
-            self.incarnation = 1 + max(seen)
+            self.incarnation = max(seen) + counts
             os.pwrite(lock, f"{self.incarnation} {os.getpid()}\n".encode().ljust(_LOCK_BYTES), 0)
             os.fsync(lock)
         except OSError as error:
@@ -169,7 +169,12 @@ class CheckpointStore:
     def prune(self, retain: int) -> list[int]:
         """Remove the oldest checkpoints beyond the newest `retain`, and write the index anew; the epochs that went."""
         removed = self.epochs()[retain:]
-        removed.reverse()
+        self.remove(removed)
+        return removed
+
+    def remove(self, epochs: list[int]) -> None:
+        """Remove checkpoints, oldest first, and write the index anew."""
+        removed = sorted(epochs)
         try:
             for epoch in removed:
                 self._files.rename(self.checkpoints / str(epoch), self.checkpoints / f".del-{epoch}")
@@ -180,7 +185,6 @@ class CheckpointStore:
             self._write_index()
         except OSError as error:
             raise storage_error("prune", self.checkpoints, error) from error
-        return removed
 
     def quarantine(self, epochs: list[int]) -> None:
         """Move checkpoints out of the way, never to be loaded again."""
@@ -224,30 +228,35 @@ def overview(root: Path, symbol_id: str) -> list[dict[str, Any]]:
     One whose manifest cannot be used has its `problem` instead.
     """
     owner = root.lstat().st_uid
-    return [_figures(root / "checkpoints" / str(epoch), epoch, symbol_id, owner) for epoch in epochs_in(root / "checkpoints")]
+    return [_overview_row(root / "checkpoints" / str(epoch), symbol_id, owner) for epoch in epochs_in(root / "checkpoints")]
 
 
-def _figures(directory: Path, epoch: int, symbol_id: str, owner: int) -> dict[str, Any]:
+def _overview_row(directory: Path, symbol_id: str, owner: int) -> dict[str, Any]:
     try:
         manifest = read_manifest(directory, symbol_id, owner)
     except (DamagedError, RecoveryError) as error:
-        return {"epoch": epoch, "valid": False, "problem": str(error)}
+        return {"epoch": int(directory.name), "valid": False, "problem": str(error)}
+    return figures(manifest, (directory / PUBLISHED_FILE).exists())
+
+
+def figures(manifest: Manifest, published: bool) -> dict[str, Any]:
+    """What a person wants to know of a checkpoint that holds, as JSON values."""
     return {
-        "epoch": epoch,
+        "epoch": manifest.epoch,
         "time": manifest.checkpoint_timestamp,
         "trigger": "+".join(manifest.triggers),
         "events_processed": manifest.events_processed,
         "last_update_id": manifest.last_update_id,
         "current_file": manifest.current_file,
         "file_offset": manifest.file_offset,
-        "size_bytes": manifest.size_bytes,
+        "bytes": manifest.size_bytes,
         "levels": manifest.levels,
         "snapshot_duration_ms": manifest.snapshot_duration_ms,
         "processing_rate": manifest.processing_rate,
         "persist_seconds": manifest.persist_seconds,
         "end_of_input": manifest.end_of_input,
         "incarnation": manifest.incarnation,
-        "published": (directory / PUBLISHED_FILE).exists(),
+        "published": published,
         "valid": True,
         "problem": None,
     }

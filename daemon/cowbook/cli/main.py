@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from cowbook import __version__
 from cowbook.errors import ConfigError, CowbookError
@@ -35,11 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--allow-fresh",
         action="store_true",
-        help="move parts of an earlier run to .superseded and start from the beginning",
+        help="where what is there does not fit, move it away and start from the beginning",
     )
 
     check = commands.add_parser("check", help="validate a configuration, and say what would be read and written")
     check.add_argument("config", type=Path, metavar="CONFIG")
+
+    _add_checkpoints(commands)
 
     commands.add_parser("warm", help="compile the kernels into the cache")
 
@@ -51,6 +54,32 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
     simulate.add_argument("--futures", action="store_true", help="as on USD-M futures")
     return parser
+
+
+def _add_checkpoints(commands: Any) -> None:
+    checkpoints = commands.add_parser("checkpoints", help="look at the checkpoints of a state directory")
+    actions = checkpoints.add_subparsers(dest="action", required=True, metavar="ACTION")
+    helps = {
+        "list": "a table of all checkpoints, each verified",
+        "show": "everything that the newest one, or that of --epoch, says",
+        "verify": "check every digest; exit code 1 when one does not hold",
+        "prune": "remove old ones; never the newest two, and never beside a running cowbook",
+    }
+    for name, text in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("state_dir", type=Path, metavar="STATE_DIR")
+        action.add_argument("--symbol", metavar="ID", help="only this symbol")
+        action.add_argument("--epoch", type=_positive, metavar="N", help="only this checkpoint")
+        action.add_argument("--json", action="store_true", help="JSON on standard output")
+        if name == "prune":
+            action.add_argument("--retain", type=_retain, default=3, metavar="N", help="how many stay (default: 3, at least 2)")
+
+
+def _retain(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError("must be at least 2")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -40,11 +40,6 @@ class Cursor:
             self._place = self._follower.mark_at(record)  # the block that has its start is in hand now only
         return full
 
-    def marker(self) -> tuple[int, int]:
-        """Files left behind, and offset in the current one: grows with every record that is consumed."""
-        place = self._now()
-        return self._follower.files_consumed, place.offset if isinstance(place, Mark) else place
-
     def mark(self) -> Mark:
         """The position after the last consumed record."""
         place = self._now()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 IDENTITY_BYTES = 1024
 """Length of the stretches at the front of a file and before an offset that identify it."""
@@ -73,7 +75,7 @@ class Position:
         return cls(FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"]))
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True):
     """A position before its hashes are computed: cheap to take, and `position` may be asked for in any thread."""
 
     path: str
@@ -83,6 +85,11 @@ class Mark(NamedTuple):
     head: bytes
     tail: bytes
     consumed: tuple[FileIdentity, ...]
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Files left behind and offset in the current one: grows with every record that is consumed."""
+        return len(self.consumed), self.offset
 
     def position(self) -> Position:
         """The position."""

@@ -1,0 +1,195 @@
+"""`cowbook checkpoints`: what lies in a state directory, whether it holds, and removing what is old."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from rich.table import Table
+
+from cowbook.checkpoint.manifest import DamagedError
+from cowbook.checkpoint.reading import Checkpoint, read_checkpoint
+from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
+from cowbook.cli.console import plain_console
+from cowbook.errors import RecoveryError
+from cowbook.pipeline_state import PipelineState
+
+_LEAST = 2
+"""Checkpoints that always stay: the newest, and one to fall back to."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Run a subcommand; 1 when something is damaged, or when there is nothing."""
+    symbols = dict(_symbols(arguments.state_dir, arguments.symbol))
+    if not symbols:
+        what = f"of symbol {arguments.symbol}" if arguments.symbol else "of any symbol"
+        raise RecoveryError(f"{arguments.state_dir} has no checkpoints {what}")
+    commands: dict[str, Callable[[argparse.Namespace, dict[str, Path]], int]] = {
+        "list": _list,
+        "verify": _list,
+        "show": _show,
+        "prune": _prune,
+    }
+    return commands[arguments.action](arguments, symbols)
+
+
+def _symbols(state_dir: Path, wanted: str | None) -> Iterator[tuple[str, Path]]:
+    """Id and directory of each symbol that has checkpoints."""
+    try:
+        for path in sorted(state_dir.iterdir()):
+            symbol_id = unquote(path.name)
+            if (path / "checkpoints").is_dir() and wanted in (None, symbol_id):
+                yield symbol_id, path
+    except OSError as error:
+        raise RecoveryError(f"{state_dir} cannot be read: {error.strerror}") from error
+
+
+def _read(root: Path, symbol_id: str, epoch: int) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Figures of a checkpoint with every digest looked at, and the checkpoint itself if it holds."""
+    directory = root / "checkpoints" / str(epoch)
+    try:
+        checkpoint = read_checkpoint(directory, symbol_id, root.stat().st_uid)
+    except (DamagedError, RecoveryError) as error:
+        return {"symbol": symbol_id, "epoch": epoch, "valid": False, "problem": str(error)}, None
+    return {"symbol": symbol_id, **figures(checkpoint.manifest, checkpoint.published)}, checkpoint
+
+
+def _list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+    rows = [
+        _read(root, symbol_id, epoch)[0]
+        for symbol_id, root in symbols.items()
+        for epoch in epochs_in(root / "checkpoints")
+        if arguments.epoch in (None, epoch)
+    ]
+    damaged = [row for row in rows if not row["valid"]]
+    if arguments.json:
+        print(json.dumps(rows, indent=2))
+    elif arguments.action == "list":
+        _print_table(rows)
+    else:
+        for row in rows:
+            print(f"{row['symbol']} {row['epoch']}: {'valid' if row['valid'] else row['problem']}")
+        print(f"{len(rows)} checkpoints, {len(damaged)} of them not valid")
+    return 1 if damaged or not rows else 0
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    names = (
+        "symbol",
+        "epoch",
+        "time",
+        "trigger",
+        "events",
+        "last id",
+        "file",
+        "offset",
+        "MB",
+        "levels",
+        "frozen ms",
+        "persist ms",
+    )
+    table = Table(*names, "published", "valid")
+    for row in rows:
+        if not row["valid"]:
+            table.add_row(row["symbol"], str(row["epoch"]), *[""] * 11, f"no: {row['problem']}", style="red")
+            continue
+        phases = row["persist_seconds"]
+        table.add_row(
+            row["symbol"],
+            str(row["epoch"]),
+            row["time"][:19].replace("T", " "),
+            row["trigger"],
+            f"{row['events_processed']:,}",
+            str(row["last_update_id"]),
+            Path(row["current_file"]).name,
+            f"{row['file_offset']:,}",
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{row['levels']:,}",
+            f"{row['snapshot_duration_ms']:.3f}",
+            f"{sum(phases.values()) * 1e3:.1f}",
+            "yes" if row["published"] else "no",
+            "yes",
+        )
+    plain_console().print(table)
+
+
+def _show(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+    shown = []
+    valid = True
+    for symbol_id, root in symbols.items():
+        epochs = [epoch for epoch in epochs_in(root / "checkpoints") if arguments.epoch in (None, epoch)]
+        for epoch in epochs[:1]:
+            row, checkpoint = _read(root, symbol_id, epoch)
+            valid = valid and checkpoint is not None
+            shown.append(row if checkpoint is None else row | _details(checkpoint.state, checkpoint))
+    if arguments.json:
+        print(json.dumps(shown, indent=2))
+    else:
+        for row in shown:
+            table = Table(title=f"{row['symbol']}, epoch {row['epoch']}", show_header=False)
+            for name, value in row.items():
+                table.add_row(name, json.dumps(value) if isinstance(value, dict | list) else str(value))
+            plain_console().print(table)
+    return 0 if valid and shown else 1
+
+
+def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the list does not say."""
+    book = state.order_book_state
+    rows = book.rows
+    return {
+        "order_book_state": {
+            "bids": len(book.bid_prices),
+            "asks": len(book.ask_prices),
+            "synced": bool(book.values["synced"]),
+            "buffered_diffs": len(book.diffs),
+            "waiting_tickers": len(book.tickers),
+            "open_rows": {
+                "depth": len(rows.depth_prices),
+                "trades": len(rows.trades),
+                "bbo": len(rows.bbo),
+                "book": len(rows.book),
+                "gaps": len(rows.gaps),
+                "drift": len(rows.drift),
+                "audits": len(rows.audits),
+                "dead_letter": len(rows.dead_events),
+            },
+        },
+        "gap_statistics": state.gap_statistics,
+        "drift_metrics": state.drift_metrics,
+        "fingerprint": state.fingerprint,
+        "files_consumed": [identity.path for identity in state.position.consumed],
+        "files": {entry.name: entry.size_bytes for entry in checkpoint.manifest.files},
+        "parts": [part.final for cut in checkpoint.manifest.cuts for part in cut.parts],
+        "directory": str(checkpoint.directory),
+    }
+
+
+def _prune(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+    removed = []
+    for symbol_id, root in symbols.items():
+        store = CheckpointStore(root.parent, root.name, symbol_id)
+        store.lock(counts=False)  # never beside a running worker
+        try:
+            valid = [epoch for epoch in store.epochs() if _read(root, symbol_id, epoch)[1] is not None]
+            if arguments.epoch is None:
+                old = valid[arguments.retain :]
+            else:
+                old = [epoch for epoch in valid[_LEAST:] if epoch == arguments.epoch]
+                if arguments.epoch in valid[:_LEAST]:
+                    raise RecoveryError(f"{symbol_id}: epoch {arguments.epoch} is one of the newest {_LEAST}: they stay")
+            store.remove(old)
+        finally:
+            store.unlock()
+        removed += [{"symbol": symbol_id, "epoch": epoch} for epoch in old]
+    if arguments.json:
+        print(json.dumps(removed, indent=2))
+    else:
+        for row in removed:
+            print(f"removed {row['symbol']} {row['epoch']}")
+        print(f"{len(removed)} checkpoints removed")
+    return 0
