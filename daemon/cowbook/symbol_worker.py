@@ -36,6 +36,9 @@ from cowbook.summary import SymbolSummary
 from cowbook.symbol_report import SymbolReport
 from cowbook.telemetry.logging import get_logger
 
+_POLL_SECONDS = 0.2
+"""How often the triggers are looked at while there is nothing to process."""
+
 _HALTED = "halted"
 """What a checkpoint has as its end of input when an error ended the symbol there."""
 
@@ -182,7 +185,7 @@ class SymbolWorker:
     async def _consume(self, pipeline: _Pipeline) -> None:
         follower = pipeline.follower
         try:
-            while not self._stopping and (block := await follower.next_block()) is not None:
+            while (block := await self._next_block(pipeline)) is not None:
                 if block.final and follower.is_last:
                     await pipeline.end(block)
                     return
@@ -195,6 +198,21 @@ class SymbolWorker:
             raise
         if self._stopping:
             await pipeline.stop()
+
+    async def _next_block(self, pipeline: _Pipeline) -> Block | None:
+        """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""
+        reading = asyncio.ensure_future(pipeline.follower.next_block())
+        try:
+            while not self._stopping:
+                done, _ = await asyncio.wait({reading}, timeout=_POLL_SECONDS)
+                if done:
+                    return reading.result()
+                pipeline.checkpoint_if_due()
+            return None
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})
 
 
 class _Pipeline:
@@ -281,7 +299,7 @@ class _Pipeline:
             if cut:
                 await self._stage(self.engine.take_open_rows())
             if self._tail is None:
-                self._checkpoint_if_due()
+                self.checkpoint_if_due()
             if not cut and self._cursor.consumed == end:
                 break
         if halts:
@@ -328,7 +346,7 @@ class _Pipeline:
         else:
             await self.checkpointer.add_cut(self._staging)
 
-    def _checkpoint_if_due(self) -> None:
+    def checkpoint_if_due(self) -> None:
         """Look at the triggers, and begin a checkpoint when one is due."""
         self.checkpointer.raise_failure()
         triggers = self.checkpointer.due(self.engine.event_count)
