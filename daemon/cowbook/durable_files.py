@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cowbook.errors import StorageError
@@ -90,6 +92,15 @@ _HINTS = {
     errno.EPERM: "give this user the right to write there",
     errno.EROFS: "the file system is read-only",
 }
+
+
+@contextmanager
+def as_storage_error(action: str, path: Path, kind: type[StorageError] = StorageError) -> Iterator[None]:
+    """Raise what the file system says as StorageError."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(action, path, error, kind) from error
 
 
 def storage_error(action: str, path: Path, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:

@@ -105,4 +105,15 @@ def read_checkpoint(directory: Path, symbol_id: str, owner: int) -> Checkpoint:
     facts = (manifest.id, manifest.symbol, manifest.events_processed, manifest.last_update_id, manifest.file_offset)
     if facts != (state.id, state.symbol, state.events_processed, state.last_update_id, state.file_offset):
         raise DamagedError("manifest.json and book.parquet do not belong together")
-    return Checkpoint(directory, manifest, (directory / PUBLISHED_FILE).exists(), state)
+    return Checkpoint(directory, manifest, is_published(directory), state)
+
+
+def is_published(directory: Path) -> bool:
+    """Whether the parts that a checkpoint lists are known to be in their places. Raises RecoveryError."""
+    try:
+        (directory / PUBLISHED_FILE).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _judged(directory / PUBLISHED_FILE, error) from error
+    return True

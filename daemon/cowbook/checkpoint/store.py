@@ -12,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
-from cowbook.checkpoint.reading import MANIFEST_FILE, PUBLISHED_FILE, Checkpoint, check_private, read_checkpoint, read_manifest
-from cowbook.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, DurableFiles, storage_error
+from cowbook.checkpoint.reading import (
+    MANIFEST_FILE,
+    PUBLISHED_FILE,
+    Checkpoint,
+    check_private,
+    is_published,
+    read_checkpoint,
+    read_manifest,
+)
+from cowbook.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, DurableFiles, as_storage_error, storage_error
 from cowbook.errors import RecoveryError, RestartNeededError
 
 _LOCK_BYTES = 64
@@ -98,21 +106,20 @@ class CheckpointStore:
 
     def epochs(self) -> list[int]:
         """Epochs of the committed checkpoints, newest first."""
-        return epochs_in(self.checkpoints)
+        with as_storage_error("read", self.checkpoints):
+            return epochs_in(self.checkpoints)
 
     def find(self) -> Found:
         """Walk from the newest to the oldest until one holds. Changes nothing.
 
         Raises RecoveryError when one can neither be read nor be called damaged.
         """
-        try:
+        with as_storage_error("read", self.checkpoints):
             if self.checkpoints.is_dir():
                 check_private(self.checkpoints, self.checkpoints.lstat(), os.geteuid())
                 self._files.sync_directory(self.checkpoints)  # a rename that was not synced must not vanish later
             epochs = self.epochs()
             self._last_epoch = max([0, *epochs, *_numbers(self.checkpoints), *_numbers(self._quarantine)])
-        except OSError as error:
-            raise storage_error("read", self.checkpoints, error) from error
         damaged: list[Damaged] = []
         for epoch in epochs:
             directory = self.checkpoints / str(epoch)
@@ -149,22 +156,18 @@ class CheckpointStore:
             with suppress(OSError):  # the next start removes it, too
                 self._files.remove_tree(temporary)
             raise storage_error("write", temporary, error) from error
-        try:
+        with as_storage_error("commit", target, RestartNeededError):
             self._files.rename(temporary, target)
             self._files.sync_directory(self.checkpoints)
-        except OSError as error:
-            raise storage_error("commit", target, error, RestartNeededError) from error
         return target
 
     def mark_published(self, directory: Path) -> None:
         """Note that the parts which a checkpoint lists are in their places."""
         marker = directory / PUBLISHED_FILE
-        try:
+        with as_storage_error("write", marker, RestartNeededError):
             if not marker.exists():
                 self._files.create(marker, b"", PRIVATE_FILE)
                 self._files.sync_directory(directory)
-        except OSError as error:
-            raise storage_error("write", marker, error, RestartNeededError) from error
 
     def prune(self, retain: int) -> list[int]:
         """Remove the oldest checkpoints beyond the newest `retain`, and write the index anew; the epochs that went."""
@@ -175,7 +178,7 @@ class CheckpointStore:
     def remove(self, epochs: list[int]) -> None:
         """Remove checkpoints, oldest first, and write the index anew."""
         removed = sorted(epochs)
-        try:
+        with as_storage_error("prune", self.checkpoints):
             for epoch in removed:
                 self._files.rename(self.checkpoints / str(epoch), self.checkpoints / f".del-{epoch}")
             if removed:
@@ -183,14 +186,12 @@ class CheckpointStore:
             for epoch in removed:
                 self._files.remove_tree(self.checkpoints / f".del-{epoch}")
             self._write_index()
-        except OSError as error:
-            raise storage_error("prune", self.checkpoints, error) from error
 
     def quarantine(self, epochs: list[int]) -> None:
         """Move checkpoints out of the way, never to be loaded again."""
         if not epochs:
             return
-        try:
+        with as_storage_error("quarantine", self.checkpoints):
             self._files.make_directories(self._quarantine, PRIVATE_DIRECTORY)
             for epoch in epochs:
                 target = self._quarantine / str(epoch)
@@ -201,17 +202,13 @@ class CheckpointStore:
                 self._files.rename(self.checkpoints / str(epoch), target)
             self._files.sync_directory(self._quarantine)
             self._files.sync_directory(self.checkpoints)
-        except OSError as error:
-            raise storage_error("quarantine", self.checkpoints, error) from error
 
     def sweep(self) -> None:
         """Remove what was begun and never committed, and what was half removed."""
-        try:
+        with as_storage_error("clean", self.checkpoints):
             for path in _entries(self.checkpoints):
                 if path.name.startswith((".tmp-", ".del-")):
                     self._files.remove_tree(path)
-        except OSError as error:
-            raise storage_error("clean", self.checkpoints, error) from error
 
     def _write_index(self) -> None:
         """Derived from the manifests, for a glance: nothing depends on it, so it is not synced."""
@@ -233,10 +230,9 @@ def overview(root: Path, symbol_id: str) -> list[dict[str, Any]]:
 
 def _overview_row(directory: Path, symbol_id: str, owner: int) -> dict[str, Any]:
     try:
-        manifest = read_manifest(directory, symbol_id, owner)
+        return figures(read_manifest(directory, symbol_id, owner), is_published(directory))
     except (DamagedError, RecoveryError) as error:
         return {"epoch": int(directory.name), "valid": False, "problem": str(error)}
-    return figures(manifest, (directory / PUBLISHED_FILE).exists())
 
 
 def figures(manifest: Manifest, published: bool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, storage_error
+from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, storage_error
 from cowbook.errors import OutputError, RestartNeededError
 from cowbook.event_batch import NONE, DeadLetter
 from cowbook.parts import Cut, Part
@@ -89,28 +89,22 @@ class ParquetSink:
 
     def scan(self) -> int:
         """Number of this symbol's parts that are published already."""
-        try:
+        with as_storage_error("read", self._output_dir):
             return self._publication.scan()
-        except OSError as error:
-            raise storage_error("read", self._output_dir, error) from error
 
     def supersede_all(self) -> None:
         """Move all published parts to `.superseded`."""
-        try:
+        with as_storage_error("move parts away in", self._output_dir):
             self._publication.supersede_all(self._incarnation)
-        except OSError as error:
-            raise storage_error("move parts away in", self._output_dir, error) from error
 
     def begin(self, first: int) -> None:
         """Remove what others have staged and make a staging directory; `first` is where the first cut begins."""
-        try:
+        with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
                 if directory.name.isdigit():
                     self._files.remove_tree(directory)
             self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
             self._files.sync_directory(self._staging_root)
-        except OSError as error:
-            raise storage_error("use", self._staging_root, error) from error
         self._publication.forget_before(first)
 
     @property
@@ -125,10 +119,8 @@ class ParquetSink:
         for stream, table in self._tables.make(rows, dead_letters).items():
             content = memoryview(encode(stream, table, self._compression))
             staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
-            try:
+            with as_storage_error("write", self._staging_root / staged, RestartNeededError):
                 self._files.create(self._staging_root / staged, content, PUBLIC_FILE)
-            except OSError as error:
-                raise storage_error("write", self._staging_root / staged, error, RestartNeededError) from error
             parts.append(
                 Part(
                     stream=stream,
@@ -145,26 +137,20 @@ class ParquetSink:
 
     def sync_staged(self, cuts: Sequence[Cut]) -> None:
         """Make the names of staged parts durable; all of these must be there."""
-        try:
+        with as_storage_error("sync", self._staging, RestartNeededError):
             for part in (part for cut in cuts for part in cut.parts):
                 (self._staging_root / part.staged).lstat()
             self._files.sync_directory(self._staging)
-        except OSError as error:
-            raise storage_error("sync", self._staging, error, RestartNeededError) from error
 
     def check(self, cuts: Sequence[Cut]) -> None:
         """See that all parts of cuts are staged or in their places; raises OutputError if not."""
-        try:
+        with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
-        except OSError as error:
-            raise storage_error("read", self._output_dir, error) from error
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
         """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
-        try:
+        with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
-        except OSError as error:
-            raise storage_error("publish parts in", self._output_dir, error, RestartNeededError) from error
 
     def close(self) -> None:
         """Give the lock back. What is staged and not published stays for the next start to judge."""
