@@ -7,10 +7,10 @@ DEMO := build/demo
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint bench memory captures clean
+.PHONY: help setup run test test-all lint bench bench-checkpoints memory crash captures clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit("Python >= 3.11 is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
@@ -59,11 +59,18 @@ lint: $(VENV)/.installed-dev ## ruff and mypy --strict
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today
+bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
 	$(PY) tests/bench/run.py
+	$(PY) tests/bench/checkpoints.py
+
+bench-checkpoints: $(VENV)/.installed-dev ## only what checkpoints cost
+	$(PY) tests/bench/checkpoints.py
 
 memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
 	$(PY) tests/bench/memory.py
+
+crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: minutes to half an hour
+	$(PY) tests/crash/run.py
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cowbook.bits import kernel
 from cowbook.book import ladder
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT, EventBatch
+from cowbook.event_batch import DIFF, SNAPSHOT, EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.line_decoder import FORMATS, LineDecoder
@@ -87,38 +87,6 @@ def depth_levels(capture: LoadedCapture, most: int) -> list[list[tuple[int, int,
             count += len(levels)
         batch.clear()
     return messages
-
-
-def freeze_times(level_count: int, rounds: int) -> list[float]:
-    """Microseconds that each of `rounds` snapshots of a book of `level_count` levels took, with changes between them."""
-    engine = OrderBookEngine(EngineSettings(streams=()))
-    batch = EventBatch.allocate(16, level_count)
-    batch.prices[:] = np.arange(1, level_count + 1) * 1_000_000
-    batch.sizes[:] = 5
-    batch.level_count = level_count
-    batch.message_count = 1
-    first = batch.messages[0]
-    first["kind"], first["last_id"], first["ts_event"], first["ts_recv"] = SNAPSHOT, 1, 1, NONE
-    first["bid_count"] = first["ask_start"] = level_count // 2
-    first["ask_count"] = level_count - level_count // 2
-    apply_all(engine, batch)
-    changes = EventBatch.allocate(16, 100)
-    changes.message_count = 1
-    message = changes.messages[0]
-    message["kind"], message["prev_id"], message["ts_event"], message["ts_recv"] = DIFF, NONE, 1, NONE
-    message["bid_count"] = 100
-    times = []
-    for number in range(rounds):
-        changes.prices[:] = (np.arange(100) * 7919 * (number + 1) % (level_count // 2) + 1) * 1_000_000
-        changes.sizes[:] = number + 1
-        message["first_id"] = message["last_id"] = 2 + number
-        apply_all(engine, changes)
-        started = time.perf_counter()
-        snapshot = engine.snapshot()
-        times.append((time.perf_counter() - started) * 1e6)
-        apply_all(engine, changes)  # stale, as a live book goes on
-        snapshot.release()
-    return times
 
 
 @kernel

@@ -25,7 +25,7 @@ from cowbook.config import load_config
 from cowbook.kernels import warm
 from cowbook.service import run_once
 from cowbook.simulate import write_capture
-from pipeline import LoadedCapture, depth_levels, freeze_times, run_ladder, run_stages
+from pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
 
 _CONFIG = """
 [service]
@@ -92,10 +92,6 @@ def main() -> None:
         without_tickers.write_bytes(b"".join(line + b"\n" for line in capture.lines if b"bookTicker" not in line))
         del capture
         report(LoadedCapture(without_tickers, arguments.name), directory / "run", arguments.rounds, console, alone=True)
-    for level_count in (1_000, 100_000, 1_000_000):
-        times = sorted(freeze_times(level_count, 300))
-        figures = f"p50 {times[150]:.0f} µs, p99 {times[297]:.0f} µs, max {times[-1]:.0f} µs"
-        console.print(f"freeze of a book of {level_count:,} levels: {figures}")
 
 
 def report(capture: LoadedCapture, directory: Path, rounds: int, console: Console, *, alone: bool = False) -> None:

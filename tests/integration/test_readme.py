@@ -36,7 +36,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_duckdb(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SQL example gives a row a minute, with the best prices in their order."""
     monkeypatch.chdir(demo)
-    (query,) = examples("sql")
+    query, fields = examples("sql")
+    assert dict(duckdb.connect().execute(fields).fetchall())["cowbook.symbol"] == "BTCUSDT"
     rows = duckdb.connect().execute(query).fetchall()
     assert len(rows) >= 2
     assert all(bid < ask and changes > 0 for _, bid, ask, changes in rows)

@@ -209,6 +209,9 @@ class CheckpointStore:
             for path in _entries(self.checkpoints):
                 if path.name.startswith((".tmp-", ".del-")):
                     self._files.remove_tree(path)
+            for path in _entries(self.root):
+                if path.name.startswith(".index-"):
+                    self._files.unlink(path)
 
     def _write_index(self) -> None:
         """Derived from the manifests, for a glance: nothing depends on it, so it is not synced."""

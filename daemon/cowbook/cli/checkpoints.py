@@ -114,7 +114,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
             "yes" if row["published"] else "no",
             "yes",
         )
-    plain_console().print(table)
+    plain_console(at_least=200).print(table)
 
 
 def _show(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
