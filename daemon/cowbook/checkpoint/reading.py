@@ -50,15 +50,17 @@ def read_private(path: Path, owner: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise _judged(path, error) from error
-    with os.fdopen(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise DamagedError(f"{path.name} is not a file")
         check_private(path, status, owner)
-        try:
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             return file.readall()
-        except OSError as error:
-            raise _judged(path, error) from error
+    except OSError as error:
+        raise _judged(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _judged(path: Path, error: OSError) -> Exception:
