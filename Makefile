@@ -70,7 +70,7 @@ memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
 	$(PY) tests/bench/memory.py
 
 crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: minutes to half an hour
-	$(PY) tests/crash/run.py
+	PYTHONPATH=tests $(PY) tests/crash/crash.py
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py

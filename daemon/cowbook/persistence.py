@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,7 +17,7 @@ from cowbook.checkpoint.store import CheckpointStore
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import StorageError
 from cowbook.event_batch import DeadLetter
-from cowbook.input.position import Mark
+from cowbook.input.position import Mark, displayable
 from cowbook.parts import Cut
 from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.sink.parquet_sink import ParquetSink
@@ -155,8 +154,3 @@ def persist(
     phases.end("prune")
     size_bytes = sum(len(content) for content in contents.values())
     return Persisted(epoch, state.events_processed, state.snapshot_duration_ms / 1e3, size_bytes, phases.seconds, pruning_error)
-
-
-def displayable(path: str | Path) -> str:
-    """A path as text that can be encoded, whatever bytes the file's name has."""
-    return str(path).encode("utf-8", "backslashreplace").decode()

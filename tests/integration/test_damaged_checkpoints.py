@@ -9,6 +9,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,12 +192,12 @@ def cannot_be_read(code: int) -> Callable[[pytest.MonkeyPatch, Path], None]:
     def prepare(monkeypatch: pytest.MonkeyPatch, _: Path) -> None:
         really = os.open
 
-        def fail(path: object, *arguments: int) -> int:
+        def fail(path: Any, *arguments: int) -> int:
             if str(path).endswith("3/book.parquet"):
                 raise OSError(code, os.strerror(code))
-            return really(path, *arguments)  # type: ignore[call-overload, no-any-return]
+            return really(path, *arguments)
 
-        monkeypatch.setattr(reading.os, "open", fail)
+        monkeypatch.setattr(os, "open", fail)
 
     return prepare
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from cowbook.checkpoint import triggers
 from cowbook.config import load_config
 from cowbook.durable_files import DurableFiles
 from cowbook.simulate import write_capture
+from cowbook.summary import SymbolSummary
+from cowbook.symbol_worker import SymbolWorker
 from harness import read_parts
 
 _CONFIG = """
@@ -117,11 +120,14 @@ class FailingFiles(DurableFiles):
         super().sync_directory(path)
 
 
-def run_failing(config: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> service.SymbolSummary:
+def run_failing(config: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> SymbolSummary:
     """Run with failing files."""
     FailingFiles.count = 0
-    worker = service.SymbolWorker
-    monkeypatch.setattr(service, "SymbolWorker", lambda *args, **named: worker(*args, **named, files=FailingFiles(fails)))
+
+    def make_worker(*arguments: Any, **named: Any) -> SymbolWorker:
+        return SymbolWorker(*arguments, **named, files=FailingFiles(fails))
+
+    monkeypatch.setattr(service, "SymbolWorker", make_worker)
     (summary,) = service.run_once(load_config(config, {}))
     return summary
 
@@ -165,7 +171,7 @@ def test_commit_that_is_not_known(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """When the commit's rename or sync fails, the worker starts again, from whichever checkpoint there is."""
-    failed = []
+    failed: list[Path] = []
 
     def fails(what: str, path: Path, _: int) -> int:
         is_commit = in_state(path) and (path.name == "checkpoints" if kind == "sync" else path.name.isdigit())
@@ -191,7 +197,7 @@ def test_checkpoints_fail_for_long(
     parts = read_parts(tmp_path / "data")
     for number, piece in enumerate(pieces[4:], start=4):
         (tmp_path / "input" / f"{number}.jsonl").write_bytes(piece)
-    seen = []
+    seen: list[tuple[bool, bool]] = []
 
     def fails(kind: str, path: Path, number: int) -> int:
         if number < 400:
@@ -210,7 +216,7 @@ def test_staging_vanishes(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone removes what is staged while it runs: it is made again."""
-    removed = []
+    removed: list[Path] = []
 
     def fails(kind: str, path: Path, number: int) -> int:
         if number > 60 and not removed and kind == "create" and in_state(path):

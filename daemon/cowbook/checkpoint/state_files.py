@@ -22,7 +22,7 @@ from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.state import DIFF_ENTRY, STATE, TICKER_ENTRY
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.event_batch import DeadLetter
-from cowbook.input.position import Position
+from cowbook.input.position import Position, displayable
 from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
 
@@ -116,7 +116,7 @@ def _metadata(state: PipelineState) -> dict[str, str]:
         "id": state.id,
         "symbol": state.symbol,
         "last_update_id": json.dumps(state.last_update_id),
-        "current_file": state.current_file,
+        "current_file": displayable(state.current_file),
         "file_offset": str(state.file_offset),
         "events_processed": str(state.events_processed),
         "gap_statistics": json.dumps(state.gap_statistics),

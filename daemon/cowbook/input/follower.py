@@ -17,7 +17,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from cowbook.errors import InputError
 from cowbook.input.block import PADDING, Block
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
-from cowbook.input.position import IDENTITY_BYTES, FileIdentity, Mark, Position
+from cowbook.input.position import IDENTITY_BYTES, FileIdentity, Mark, Position, displayable
 
 _HEADROOM = 1 << 16  # room in front of what is read, for the unfinished line of the block before
 
@@ -180,7 +180,9 @@ class Follower:
         assert self._file is not None
         self._file.offset = offset
         self._tail = tail
-        self._block = Block(self._block.buffer, _HEADROOM, _HEADROOM, str(self._file.path), offset - _HEADROOM, final=False)
+        self._block = Block(
+            self._block.buffer, _HEADROOM, _HEADROOM, displayable(self._file.path), offset - _HEADROOM, final=False
+        )
         self._handed_out = _HEADROOM
         self._start_reading()
 
@@ -236,7 +238,7 @@ class Follower:
         base = self._file.offset - first
         self._file.offset += count
         self._spare = old.buffer
-        self._block = Block(buffer, first - left, first + count, str(self._file.path), base, final=count == 0)
+        self._block = Block(buffer, first - left, first + count, displayable(self._file.path), base, final=count == 0)
         self._handed_out = first - left
 
     async def _seek(self, position: Position) -> None:

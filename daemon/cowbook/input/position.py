@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -94,6 +95,11 @@ class Mark(msgspec.Struct, frozen=True):
     def position(self) -> Position:
         """The position."""
         return Position(FileIdentity.of(self.path, self.device, self.inode, self.offset, self.head, self.tail), self.consumed)
+
+
+def displayable(path: str | Path) -> str:
+    """A path as text that can be encoded, whatever bytes the file's name has."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _sha256(content: bytes) -> str:

@@ -1,0 +1,66 @@
+"""The manifest: what was written is read, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cowbook.checkpoint import manifest as module
+from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, NewerVersionError, decode_manifest, encode_manifest
+from cowbook.parts import Cut, Part
+
+PART = Part("depth", 0, 9, 10, 99, "ab" * 32, "3/depth-part", "depth/symbol=A/date=2024-01-01/part")
+MANIFEST = Manifest(
+    version=1,
+    id="A/B",
+    symbol="AB",
+    epoch=12,
+    incarnation=3,
+    triggers=("events", "manual"),
+    checkpoint_timestamp="2026-01-01T00:00:00+00:00",
+    events_processed=10,
+    last_update_id=None,
+    current_file='odd "name"\n',
+    file_offset=7,
+    levels=2,
+    snapshot_duration_ms=0.05,
+    processing_rate=1e6,
+    persist_seconds={"gather": 0.1},
+    end_of_input=True,
+    files=(FileEntry.of("book.parquet", b"content"),),
+    cuts=(Cut(0, 9, (PART,)), Cut(10, 9, (), provisional=True)),
+    withdrawn=(4,),
+)
+
+
+def test_round_trip() -> None:
+    """Everything comes back; others can read it as JSON."""
+    content = encode_manifest(MANIFEST)
+    assert decode_manifest(content) == MANIFEST
+    assert json.loads(content)["manifest"]["current_file"] == MANIFEST.current_file
+    assert MANIFEST.size_bytes == 7
+
+
+def test_any_other_byte_is_damage() -> None:
+    """Every byte changed in several ways, every truncation, anything before or after."""
+    content = encode_manifest(MANIFEST)
+    for place in range(len(content)):
+        for mask in (1, 2, 4, 0x20, 0x80, 0xFF):
+            with pytest.raises(DamagedError):
+                decode_manifest(content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :])
+        with pytest.raises(DamagedError):
+            decode_manifest(content[:place])
+    for other in (content + b"\n", b" " + content, content + content, b"", b"null", b"[]", b'{"manifest": 1, "sha256": ""}'):
+        with pytest.raises(DamagedError):
+            decode_manifest(other)
+
+
+def test_newer_version() -> None:
+    """A manifest that holds but is of a later version is not damaged; one without a version is."""
+    later = json.loads(encode_manifest(MANIFEST))["manifest"] | {"version": 2, "more": [1]}
+    with pytest.raises(NewerVersionError, match="version 2"):
+        decode_manifest(module._wrap(json.dumps(later).encode()))
+    del later["version"]
+    with pytest.raises(DamagedError):
+        decode_manifest(module._wrap(json.dumps(later).encode()))

@@ -1,0 +1,141 @@
+"""When checkpoints are due: the rules one by one, and long random histories against them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from cowbook.checkpoint.triggers import EVENTS, MANUAL, TIMER, Triggers, TriggerSettings
+
+SECOND = 1_000_000_000
+SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)
+
+
+def new(events: int = 0) -> Triggers:
+    """At time 0."""
+    return Triggers(SETTINGS, now=0, events=events)
+
+
+@pytest.mark.parametrize(("events", "due"), [(999, ()), (1000, (EVENTS,)), (1001, (EVENTS,)), (5000, (EVENTS,))])
+def test_multiples(events: int, due: tuple[str, ...]) -> None:
+    """A multiple that is reached or passed, once."""
+    triggers = new()
+    assert triggers.due(now=1, events=events) == due
+    if due:
+        triggers.begun(now=1)
+        triggers.succeeded(now=2)
+        assert triggers.due(now=2 + SECOND, events=events) == ()
+
+
+def test_first_multiple_after_recovery() -> None:
+    """The multiple that the recovered state stands behind is not due again."""
+    assert new(1500).due(now=1, events=1999) == ()
+    assert new(1500).due(now=1, events=2000) == (EVENTS,)
+
+
+def test_timer() -> None:
+    """So long after the beginning of the last attempt."""
+    triggers = new()
+    assert triggers.due(now=300 * SECOND - 1, events=0) == ()
+    assert triggers.due(now=300 * SECOND, events=0) == (TIMER,)
+    triggers.begun(now=310 * SECOND)
+    triggers.succeeded(now=311 * SECOND)
+    assert triggers.due(now=609 * SECOND, events=0) == ()
+    assert triggers.due(now=610 * SECOND, events=0) == (TIMER,)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_pause_from_the_end(fails: bool) -> None:
+    """Requests wait for the attempt and the pause after it, whatever came of it; events wait for the next multiple."""
+    triggers = new()
+    assert triggers.due(now=0, events=1000) == (EVENTS,)
+    triggers.begun(now=0)
+    triggers.request(MANUAL)
+    assert triggers.due(now=5 * SECOND, events=2000) == ()
+    assert triggers.merged == 1
+    if fails:
+        triggers.failed((EVENTS,), now=10 * SECOND)
+    else:
+        triggers.succeeded(now=10 * SECOND)
+    assert triggers.due(now=11 * SECOND - 1, events=3000) == ()
+    assert triggers.merged == 2
+    assert triggers.due(now=11 * SECOND, events=3001) == ((EVENTS, MANUAL) if fails else (MANUAL,))
+
+
+def test_merging() -> None:
+    """Triggers that meet are one attempt."""
+    triggers = new()
+    triggers.request(MANUAL)
+    triggers.request(MANUAL)
+    assert triggers.due(now=400 * SECOND, events=1000) == (MANUAL, TIMER, EVENTS)
+    assert triggers.merged == 3
+    triggers.begun(now=400 * SECOND)
+    triggers.succeeded(now=400 * SECOND)
+    assert triggers.due(now=402 * SECOND, events=1000) == ()
+
+
+def test_backoff() -> None:
+    """Longer and longer pauses after failures, up to a minute; a success ends that."""
+    triggers = new()
+    triggers.request(MANUAL)
+    now = 0
+    pauses = []
+    for _ in range(10):
+        due = triggers.due(now=now, events=0)
+        assert MANUAL in due
+        triggers.begun(now=now)
+        triggers.failed(due, now=now)
+        before = now
+        while not triggers.due(now=now, events=0):
+            now += SECOND // 4
+        pauses.append((now - before) / SECOND)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert triggers.failures == 10
+    triggers.begun(now=now)
+    triggers.succeeded(now=now)
+    assert triggers.failures == 0
+
+
+def test_nothing_new() -> None:
+    """What is pending is forgotten."""
+    triggers = new()
+    triggers.request(MANUAL)
+    assert triggers.due(now=0, events=0) == (MANUAL,)
+    triggers.nothing_new()
+    assert triggers.due(now=0, events=0) == ()
+
+
+def test_random_histories() -> None:
+    """Never two at once, never inside a pause, no request is forgotten, and no attempt without a reason."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for _ in range(200):
+        triggers = new()
+        now = events = ended = 0
+        running: tuple[str, ...] = ()
+        asked = False
+        for _ in range(300):
+            now += rng.randrange(40 * SECOND)
+            events += rng.randrange(600)
+            if rng.random() < 0.1:
+                triggers.request(MANUAL)
+                asked = True
+            due = triggers.due(now=now, events=events)
+            if running:
+                assert not due
+                if rng.random() < 0.5:
+                    if rng.random() < 0.3:
+                        triggers.failed(running, now=now)
+                        asked = asked or MANUAL in running
+                    else:
+                        triggers.succeeded(now=now)
+                    running, ended = (), now
+                continue
+            assert not due or now >= ended + SECOND
+            if now >= ended + 60 * SECOND:
+                assert (MANUAL in due) == asked
+            if due:
+                triggers.begun(now=now)
+                running, asked = due, False
