@@ -25,8 +25,27 @@ def commit(store: CheckpointStore, content: bytes = b"content") -> int:
     epoch = store.next_epoch()
 
     def describe(files: tuple[FileEntry, ...]) -> Manifest:
-        figures: tuple[Any, ...] = (1, 2, "f", 3, 4, 0.1, 0.2, {}, False)
-        return Manifest(FORMAT_VERSION, "A/B", "AB", epoch, store.incarnation, ("manual",), "", *figures, files, (), ())
+        return Manifest(
+            version=FORMAT_VERSION,
+            id="A/B",
+            symbol="AB",
+            epoch=epoch,
+            incarnation=store.incarnation,
+            triggers=("manual",),
+            checkpoint_timestamp="",
+            events_processed=1,
+            last_update_id=2,
+            current_file="f",
+            file_offset=3,
+            levels=4,
+            snapshot_duration_ms=0.1,
+            processing_rate=0.2,
+            persist_seconds={},
+            end_of_input=False,
+            files=files,
+            cuts=(),
+            withdrawn=(),
+        )
 
     store.mark_published(store.commit(epoch, {"book.parquet": content}, describe))
     return epoch
