@@ -19,8 +19,9 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.durable_files import DurableFiles
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.paths import expand_paths
+from cowbook.pipeline import WorkerSettings
 from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import SymbolWorker, WorkerSettings
+from cowbook.symbol_worker import SymbolWorker
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -20,8 +20,9 @@ from cowbook.errors import StorageError, SymbolError
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.paths import ExpandedPaths, expand_paths
 from cowbook.kernels import warm
+from cowbook.pipeline import WorkerSettings
 from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import ProgressCallback, SymbolWorker, WorkerSettings
+from cowbook.symbol_worker import ProgressCallback, SymbolWorker
 from cowbook.telemetry.logging import get_logger
 
 _READERS = 4

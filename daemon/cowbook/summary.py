@@ -32,6 +32,7 @@ class SymbolSummary:
     checkpoints: int = 0  # committed in this run
     checkpoints_failed: int = 0
     recovered_epoch: int | None = None  # the checkpoint that this run went on from
+    recovered_events: int = 0  # that were in it already
     recovery_seconds: float = 0.0
     gaps_after_recovery: int = 0
     restarts: int = 0  # of the symbol's worker, after storage had failed

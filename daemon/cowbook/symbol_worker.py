@@ -1,35 +1,22 @@
-"""One symbol: read -> decode -> apply -> write, on the event loop that it is run on, with checkpoints beside."""
+"""One symbol's worker: starts its pipeline from the last checkpoint, feeds it, and ends it well."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import END_OF_INPUT, STOP, TriggerSettings
 from cowbook.checkpointer import Checkpointer
 from cowbook.durable_files import DurableFiles
-from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, RestartNeededError, StorageError, SymbolError
-from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.input.block import Block
-from cowbook.input.cursor import Cursor
-from cowbook.input.decoding import DecoderSettings
 from cowbook.input.follower import Follower
-from cowbook.input.line_decoder import FORMATS, LineDecoder
-from cowbook.input.position import Mark, Position
-from cowbook.parts import Cut
-from cowbook.persistence import CheckpointSettings, Frozen
-from cowbook.pipeline_integration import ContinuityReport, Start, start_pipeline
-from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
-from cowbook.rows import OpenRows
+from cowbook.input.position import Position
+from cowbook.persistence import CheckpointSettings
+from cowbook.pipeline import Pipeline, WorkerSettings
+from cowbook.pipeline_integration import start_pipeline
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.summary import SymbolSummary
@@ -39,34 +26,8 @@ from cowbook.telemetry.logging import get_logger
 _POLL_SECONDS = 0.2
 """How often the triggers are looked at while there is nothing to process."""
 
-_HALTED = "halted"
-"""What a checkpoint has as its end of input when an error ended the symbol there."""
-
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """All that a symbol's worker needs to know."""
-
-    id: str
-    directory_name: str
-    format: str
-    paths: tuple[Path, ...]
-    state_dir: Path
-    output_dir: Path
-    on_bad_record: str
-    decoder: DecoderSettings
-    engine: EngineSettings
-    compression: str
-    fingerprint: Mapping[str, Any]
-    """The settings that change rows or files, by name; a checkpoint made with others is refused."""
-    triggers: TriggerSettings = field(default_factory=TriggerSettings)
-    retain: int = 3
-    checkpoint_compression: str = "snappy"
-    notes: tuple[str, ...] = ()  # what a person should know of the paths
-    block_bytes: int = 1 << 20
 
 
 class SymbolWorker:
@@ -92,7 +53,7 @@ class SymbolWorker:
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder.name, self._log)
-        self._pipeline: _Pipeline | None = None
+        self._pipeline: Pipeline | None = None
         self._stopping = False
         self.recovery_seconds: float | None = None
         """How long it took until the input stood at its place; None before that."""
@@ -124,6 +85,7 @@ class SymbolWorker:
                 self._pipeline = pipeline = await self._start()
                 summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
                 summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
+                summary.recovered_events = pipeline.engine.event_count
                 await self._consume(pipeline)
             finally:
                 await self._close()
@@ -136,7 +98,7 @@ class SymbolWorker:
         summary.seconds = time.monotonic() - started
         return summary
 
-    async def _start(self) -> _Pipeline:
+    async def _start(self) -> Pipeline:
         settings = self._settings
         start = await start_pipeline(
             self._store,
@@ -162,7 +124,7 @@ class SymbolWorker:
             self._log,
             recovered=start.checkpoint,
         )
-        return _Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+        return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _make_follower(self, position: Position | None) -> Follower:
         settings = self._settings
@@ -182,7 +144,7 @@ class SymbolWorker:
         await loop.run_in_executor(self._writers, self._sink.close)
         await loop.run_in_executor(self._writers, self._store.unlock)
 
-    async def _consume(self, pipeline: _Pipeline) -> None:
+    async def _consume(self, pipeline: Pipeline) -> None:
         follower = pipeline.follower
         try:
             while (block := await self._next_block(pipeline)) is not None:
@@ -199,7 +161,7 @@ class SymbolWorker:
         if self._stopping:
             await pipeline.stop()
 
-    async def _next_block(self, pipeline: _Pipeline) -> Block | None:
+    async def _next_block(self, pipeline: Pipeline) -> Block | None:
         """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""
         reading = asyncio.ensure_future(pipeline.follower.next_block())
         try:
@@ -213,241 +175,3 @@ class SymbolWorker:
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading})
-
-
-class _Pipeline:
-    """A worker's parts at work: input -> book -> sink, and the checkpoints."""
-
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        start: Start,
-        checkpointer: Checkpointer,
-        sink: ParquetSink,
-        writers: Executor,
-        report: SymbolReport,
-        log: Any,
-    ) -> None:
-        self.follower = start.follower
-        self.checkpointer = checkpointer
-        self._halts_on_bad_record = settings.on_bad_record == "halt"
-        self._sink = sink
-        self._writers = writers
-        self._report = report
-        self._log = log
-        self._batch = EventBatch.allocate()
-        offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
-        self._cursor = Cursor(start.follower, self._batch, offset)
-        self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
-        self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
-        self._input_bytes = 0
-        self._drift = DriftTotals()
-        self._nothing_new = False  # the last checkpoint knows this end of the input already
-        self._tail: list[asyncio.Future[Cut]] | None = None  # what the end of the input makes, once that is reached
-        self._staging: asyncio.Future[Cut] | None = None
-        self._continuity: ContinuityReport | None = None
-        self._gaps_after_recovery = 0
-        if start.checkpoint is None:
-            self.engine = OrderBookEngine(settings.engine)
-        else:
-            self._restore(settings.engine, start.checkpoint.state)
-
-    def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
-        self.engine = OrderBookEngine.restore(settings, state.order_book_state)
-        self._letters.extend(state.dead_letters)
-        self._decoder.other_symbols.extend(state.decoder.other_symbols)
-        self._report.misfit = state.decoder.misfit
-        self._input_bytes = state.decoder.input_bytes
-        self._drift = state.drift
-        self._continuity = ContinuityReport(self.engine)
-        self._log.info(
-            "recovered",
-            epoch=self.checkpointer.figures.last_epoch,
-            events=state.events_processed,
-            file=state.current_file,
-            offset=state.file_offset,
-            levels=state.levels,
-        )
-
-    async def process(self, block: Block) -> None:
-        """Decode and apply all records of a block that end in it."""
-        full = True
-        while full:
-            before = block.start
-            full = self._cursor.decode(self._decoder, block)
-            self._input_bytes += block.start - before
-            await self._apply(block, before)
-
-    async def _apply(self, block: Block, first_index: int) -> None:
-        """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
-        batch = self._batch
-        self._report.note_dead_letters(batch.dead_letters)
-        self._letters.extend(batch.dead_letters)
-        end = batch.message_count
-        halts = self._halts_on_bad_record and bool(batch.dead_letters)
-        if halts:
-            end = int((batch.messages["kind"][:end] == DEAD_LETTER).argmax())
-        while True:
-            try:
-                cut = await self._apply_some(end)
-            except GapHaltError as error:
-                self._cursor.consumed = error.message
-                offset = _record_offset(block, first_index, int(batch.messages["end_offset"][error.message]))
-                raise GapHaltError(
-                    f'{block.file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
-                ) from error
-            if cut:
-                await self._stage(self.engine.take_open_rows())
-            if self._tail is None:
-                self.checkpoint_if_due()
-            if not cut and self._cursor.consumed == end:
-                break
-        if halts:
-            letter = batch.dead_letters[0]
-            raise BadRecordHaltError(
-                f"{letter.file} at offset {letter.offset}: {letter.reason}: {letter.detail}; "
-                'on_bad_record = "skip" would write it to dead_letter and go on'
-            )
-
-    async def _apply_some(self, end: int) -> bool:
-        """Apply messages up to `end`, or up to the next cut; whether a cut is due."""
-        cursor = self._cursor
-        before = cursor.consumed
-        stop = end if self._continuity is None else min(end, before + 1)
-        try:
-            applied = self.engine.apply(self._batch, before, stop)
-        except PoolScarceError as error:
-            # The policy for a pool that runs out: processing waits until the persister has read its snapshot.
-            cursor.consumed = error.consumed
-            await self.checkpointer.snapshot_released()
-            return False
-        cursor.consumed = applied.consumed
-        if self._continuity is not None and applied.consumed > before:
-            self._continuity.observe(self.engine, self._log)
-            if not self._continuity.is_open:
-                self._gaps_after_recovery = self._continuity.gaps
-                self._continuity = None
-        return applied.cut
-
-    async def _stage(self, rows: OpenRows) -> None:
-        """Have the rows of a cut staged, while processing goes on; one cut at a time."""
-        if self._staging is not None:
-            await self._staging
-        count = len(rows.dead_events)
-        letters, self._letters = self._letters[:count], self._letters[count:]
-        self._drift = self._drift.plus(rows.drift)
-        if self._nothing_new:
-            return
-        ends = self._tail is not None
-        loop = asyncio.get_running_loop()
-        self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, provisional=ends))
-        if self._tail is not None:
-            self._tail.append(self._staging)
-        else:
-            await self.checkpointer.add_cut(self._staging)
-
-    def checkpoint_if_due(self) -> None:
-        """Look at the triggers, and begin a checkpoint when one is due."""
-        self.checkpointer.raise_failure()
-        triggers = self.checkpointer.due(self.engine.event_count)
-        if not triggers:
-            return
-        started = time.perf_counter()
-        mark = self._cursor.mark()
-        if self.checkpointer.is_known(mark):
-            self.checkpointer.nothing_new()
-        else:
-            self.checkpointer.begin(self._freeze(mark), triggers, started)
-
-    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
-        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
-        collects = gc.isenabled()
-        gc.disable()  # a collection now would stop processing for as long as it likes
-        try:
-            snapshot = self.engine.snapshot()
-            symbols, misfit = self._decoder.other_symbols, self._report.misfit
-            return Frozen(
-                snapshot, mark, self._letters, symbols, misfit, self._input_bytes, self._drift, time.time_ns(), end_of_input
-            )
-        finally:
-            if collects:
-                gc.enable()
-
-    async def end(self, block: Block) -> None:
-        """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
-        unfinished = block.buffer[block.start : block.end].tobytes()
-        end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
-        started = time.perf_counter()
-        mark = self._cursor.mark()
-        self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
-        frozen = self._freeze(mark, end_of_input)
-        seconds = time.perf_counter() - started
-        self._tail = []
-        try:
-            await self.process(block)
-        except BaseException:
-            frozen.snapshot.release()
-            self._tail, self._nothing_new = None, False
-            raise
-        if self._nothing_new:
-            frozen.snapshot.release()
-        else:
-            await self._finish(frozen, seconds)
-
-    async def halt(self) -> None:
-        """An error ends the input: what stands before it is right, and stays."""
-        if not self.follower.has_position:
-            return
-        mark = self._cursor.mark()
-        if not self.checkpointer.is_known(mark, _HALTED):
-            self._tail = []
-            await self._finish(self._freeze(mark, _HALTED), 0.0)
-
-    async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
-        """The last checkpoint, which publishes the rows behind the last cut, too."""
-        rows = self.engine.open_rows()
-        try:
-            if not rows.is_empty:
-                await self._stage(rows)
-            await self.checkpointer.finish()
-        except BaseException:
-            frozen.snapshot.release()
-            raise
-        await self._take_last(frozen, (END_OF_INPUT,), freeze_seconds)
-
-    async def stop(self) -> None:
-        """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
-        if not self.follower.has_position:
-            return
-        await self.checkpointer.finish()
-        mark = self._cursor.mark()
-        if not self.checkpointer.is_known(mark):
-            await self._take_last(self._freeze(mark), (STOP,), 0.0)
-
-    async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
-        self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
-        await self.checkpointer.finish()
-        if self.checkpointer.failures:
-            raise RestartNeededError("the last checkpoint could not be written")
-
-    async def close(self) -> None:
-        """Wait for everything that is under way."""
-        await self.checkpointer.close()
-        await asyncio.gather(*(self._tail or ()), return_exceptions=True)
-        await self.follower.close()
-
-    def fill(self, summary: SymbolSummary) -> None:
-        """Write what came of the run into the summary."""
-        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes)
-        self._report.fill(summary, self.engine, decoder, self._drift)
-        figures = self.checkpointer.figures
-        summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
-        summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
-        summary.gaps_after_recovery = self._gaps_after_recovery
-
-
-def _record_offset(block: Block, first_index: int, end_offset: int) -> int:
-    """Decoded offset of the record that ends at `end_offset`; no record of the batch begins before `first_index`."""
-    end = end_offset - block.offset_of(0)
-    newline = block.buffer[first_index : end - 1].tobytes().rfind(b"\n")
-    return block.offset_of(first_index + newline + 1)

@@ -37,8 +37,9 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import load_config
 from cowbook.input.decoding import DecoderSettings
 from cowbook.kernels import warm
+from cowbook.pipeline import Pipeline, WorkerSettings
 from cowbook.service import run_once
-from cowbook.symbol_worker import SymbolWorker, WorkerSettings, _Pipeline
+from cowbook.symbol_worker import SymbolWorker
 from memory import make_capture
 
 _BLOCK_BYTES = 1 << 17
@@ -61,7 +62,7 @@ class PacedWorker(SymbolWorker):
 
     measured: Measured
 
-    async def _consume(self, pipeline: _Pipeline) -> None:
+    async def _consume(self, pipeline: Pipeline) -> None:
         measured = self.measured = Measured()
         process = psutil.Process()
         while (block := await pipeline.follower.next_block()) is not None and not block.final:

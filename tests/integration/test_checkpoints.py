@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import json
+import os
 import random
 import shutil
 import time
@@ -14,15 +16,20 @@ from pathlib import Path
 
 import pytest
 
+from cowbook import checkpointer
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.order_book_engine import BookSnapshot, EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.checkpointer import Checkpointer
+from cowbook.durable_files import DurableFiles
+from cowbook.errors import RestartNeededError
 from cowbook.event_batch import EventBatch
 from cowbook.input.block import Block
+from cowbook.input.position import displayable
+from cowbook.pipeline import Pipeline
 from cowbook.simulate import write_capture
 from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import SymbolWorker, _Pipeline
+from cowbook.symbol_worker import SymbolWorker
 from harness import Reconstruction, Run, read_parts, reconstruct, worker_settings, write_files
 
 SETTINGS = EngineSettings(part_events=1500, part_interval=15_000_000_000, book_levels=4, book_interval=200_000_000)
@@ -88,7 +95,7 @@ class AskingWorker(SymbolWorker):
     stops: bool = False
     epochs: list[int]
 
-    async def _consume(self, pipeline: _Pipeline) -> None:
+    async def _consume(self, pipeline: Pipeline) -> None:
         self.epochs = []
         known = pipeline.checkpointer.figures.last_epoch
         process = pipeline.process
@@ -280,7 +287,7 @@ def stopped_anywhere(directory: Path, files: dict[str, bytes], settings: Run, ba
     """Run until some number of batches has been applied, then stop there and then."""
 
     class StoppingWorker(SymbolWorker):
-        async def _consume(self, pipeline: _Pipeline) -> None:
+        async def _consume(self, pipeline: Pipeline) -> None:
             apply, left = pipeline._apply, batches
 
             async def apply_and_count(block: Block, first_index: int) -> None:
@@ -307,3 +314,42 @@ def stopped_anywhere(directory: Path, files: dict[str, bytes], settings: Run, ba
 
 class _EnoughError(Exception):
     """Enough batches were applied."""
+
+
+def test_backlog(capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts do not wait for ever: when too many do, a checkpoint is taken without any other trigger."""
+    monkeypatch.setattr(checkpointer, "MOST_UNPUBLISHED", 3)
+    result = reconstruct(directory, {"a.jsonl": capture}, run(block_bytes=20_000))
+    assert result.summary.checkpoints > 2
+    assert result.parts == reference.parts
+
+
+def test_backlog_while_attempts_fail(
+    capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When they cannot be committed either, the worker gives up, and another one goes on from the last checkpoint."""
+
+    class NoCheckpoints(DurableFiles):
+        def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
+            if "checkpoints" in path.parts:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().create(path, content, mode)
+
+    monkeypatch.setattr(checkpointer, "MOST_UNPUBLISHED", 3)
+    with pytest.raises(RestartNeededError, match="3 cuts wait for a checkpoint, and attempts fail"):
+        reconstruct(directory, {"a.jsonl": capture}, run(block_bytes=20_000, triggers=ALWAYS), durable_files=NoCheckpoints())
+    assert read_parts(directory / "data") == {}
+    result = reconstruct(directory, {"a.jsonl": capture}, run())
+    assert result.parts == reference.parts
+
+
+@pytest.mark.parametrize("bytes_in_name", [b"caf\xe9.jsonl", b"line\nbreak.jsonl"])
+def test_names_of_any_bytes(capture: bytes, directory: Path, bytes_in_name: bytes) -> None:
+    """Files whose names are no text are read, named in dead letters, and found again."""
+    name = os.fsdecode(bytes_in_name)
+    half = capture[: len(capture) // 2]
+    assert reconstruct(directory, {name: half}, run()).summary.state == "done"
+    result = reconstruct(directory, {name: capture}, run())
+    assert result.summary.state == "done", result.summary.error
+    assert result.summary.recovered_epoch == 1
+    assert result.rows("dead_letter")[0]["file"].endswith(displayable(name))

@@ -61,6 +61,7 @@ class _Bars:
         )
         self._started = time.monotonic()
         self._tasks: dict[str, int] = {}
+        self._before: dict[str, int] = {}  # events of a checkpoint that the run went on from
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -75,7 +76,8 @@ class _Bars:
         with self._lock:
             if symbol not in self._tasks:
                 self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
-        rate = events / max(time.monotonic() - self._started, 1e-9) / 1e6
+                self._before[symbol] = events
+        rate = (events - self._before[symbol]) / max(time.monotonic() - self._started, 1e-9) / 1e6
         task = self._progress.tasks[self._tasks[symbol]].id
         self._progress.update(task, completed=bytes_done, total=bytes_total, events=events, rate=rate)
 
@@ -86,6 +88,7 @@ class _Lines:
     def __init__(self) -> None:
         self._started = self._printed = time.monotonic()
         self._lock = threading.Lock()
+        self._first: dict[str, tuple[int, int]] = {}  # bytes and events that a run began with
 
     def __enter__(self) -> Self:
         return self
@@ -96,15 +99,17 @@ class _Lines:
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
         """As ProgressCallback; called from the workers' threads."""
         with self._lock:
+            bytes_before, events_before = self._first.setdefault(symbol, (bytes_done, events))
             now = time.monotonic()
             if now - self._printed < 2:
                 return
             self._printed = now
         elapsed = now - self._started
-        remaining = elapsed * (bytes_total / bytes_done - 1) if bytes_done else 0
+        bytes_now = bytes_done - bytes_before
+        remaining = elapsed * (bytes_total - bytes_done) / bytes_now if bytes_now else 0
         print(
             f"{symbol}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
-            f"{events / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
+            f"{(events - events_before) / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
             file=sys.stderr,
             flush=True,
         )
@@ -144,6 +149,7 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
     audits = summary.audits.get("bookTicker", {})
     matched = audits.get("matched", 0) + audits.get("matched_unsynced", 0)
     failed = audits.get("failed", 0) + audits.get("failed_unsynced", 0)
+    rate = (summary.events - summary.recovered_events) / max(summary.seconds, 1e-9)
     return {
         "symbol": summary.id,
         "state": summary.state,
@@ -157,8 +163,20 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
         "dead letters": f"{sum(summary.dead_letters.values()):,}",
         "synced": "yes" if summary.synced else "no",
         "parts": f"{summary.parts:,} ({summary.part_bytes / 1e6:.1f} MB)",
-        "seconds": f"{summary.seconds:.1f} ({summary.events / max(summary.seconds, 1e-9) / 1e6:.1f} M events/s)",
+        "checkpoints": _checkpoints(summary),
+        "seconds": f"{summary.seconds:.1f} ({rate / 1e6:.1f} M events/s)",
     }
+
+
+def _checkpoints(summary: SymbolSummary) -> str:
+    text = f"{summary.checkpoints:,} taken"
+    if summary.checkpoints_failed:
+        text += f", {summary.checkpoints_failed:,} failed"
+    if summary.recovered_epoch is not None:
+        text += f", went on from {summary.recovered_epoch}"
+    if summary.restarts:
+        text += f", {summary.restarts:,} restarts"
+    return text
 
 
 def _query(written: Sequence[SymbolSummary], config: Config) -> str | None:
