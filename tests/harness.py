@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -110,10 +110,16 @@ def reconstruct(
     *,
     allow_fresh: bool = False,
     durable_files: DurableFiles | None = None,
+    paths: Sequence[str] = (),
 ) -> Reconstruction:
-    """Write the files into `directory/input`, run a worker on them, and collect the parts below `directory/data`."""
+    """Write the files into `directory/input`, run a worker on them, and collect the parts below `directory/data`.
+
+    `paths` are names in the input that are read though they are not written.
+    """
     run = run or Run()
     settings = worker_settings(directory, write_files(directory / "input", files), run)
+    if paths:
+        settings = replace(settings, paths=tuple(directory / "input" / name for name in paths))
     with ThreadPoolExecutor(2) as executor, asyncio.Runner(loop_factory=run.loop_factory) as runner:
 
         async def go() -> SymbolSummary:

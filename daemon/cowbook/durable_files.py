@@ -91,6 +91,11 @@ _HINTS = {
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
     errno.EROFS: "the file system is read-only",
+    errno.EEXIST: "something else stands there: move it away",
+    errno.ENOTDIR: "something that is no directory stands there: move it away",
+    errno.EISDIR: "a directory stands there: move it away",
+    errno.ELOOP: "a symbolic link stands there: put the real thing in its place",
+    errno.EXDEV: "it is on another file system: state, and output with its .staging, must each be on one",
 }
 
 
@@ -106,4 +111,6 @@ def as_storage_error(action: str, path: Path, kind: type[StorageError] = Storage
 def storage_error(action: str, path: Path, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
     """What went wrong with a path, and what to do."""
     code = error.errno or 0
-    return kind(f"cannot {action} {path}: {error.strerror or error}; {_HINTS.get(code, 'look at the file system')}", code)
+    named = error.filename2 or error.filename
+    where = f"{path}: {os.fsdecode(named)}" if isinstance(named, str | bytes | Path) and str(named) != str(path) else str(path)
+    return kind(f"cannot {action} {where}: {error.strerror or error}; {_HINTS.get(code, 'look at the file system')}", code)

@@ -14,11 +14,16 @@ from cowbook.input.decoding import DecoderSettings
 from cowbook.input.line_decoder import FORMATS, LineDecoder
 from cowbook.sink.schemas import StreamTables
 
-__all__ = ["cache_directory", "warm"]
+__all__ = ["cache_directory", "is_compiled", "warm"]
 
 _SAMPLE = b"""{"lastUpdateId":1,"E":1,"bids":[["1.00","2"]],"asks":[["2.00","2"]]}
 {"e":"depthUpdate","E":2,"s":"X","U":2,"u":2,"b":[["1.00","0"]],"a":[]}
 """
+
+
+def is_compiled() -> bool:
+    """Whether the cache has compiled kernels, as far as can be told without loading them."""
+    return any(cache_directory().rglob("*.nbi"))
 
 
 def warm() -> float:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cowbook.book.order_book_engine import OrderBookEngine
@@ -20,12 +21,17 @@ _MOST_MESSAGES = 10_000
 """Messages after which continuity is no longer waited for: a capture of trades has none."""
 
 
+_MAY_HALT = ("on_gap", "on_bad_record")
+
+
 @dataclass(frozen=True, slots=True)
 class Start:
     """Where a pipeline begins: the checkpoint that was recovered, if any, and the input at its position."""
 
     checkpoint: Checkpoint | None
     follower: Follower
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the files and parts that were found."""
 
 
 async def start_pipeline(
@@ -58,6 +64,7 @@ async def start_pipeline(
     except (RecoveryError, OutputError, InputError) as error:
         if not allow_fresh:
             raise
+        await make_follower(None).check_readable()  # what cannot be read now is no reason to move anything
         log.warning("starting from the beginning, what was there is moved away", reason=str(error))
         await loop.run_in_executor(executor, _start_afresh, store, sink)
         return Start(None, make_follower(None))
@@ -68,7 +75,23 @@ async def start_pipeline(
         raise
     for damaged in found.damaged:
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
-    return Start(checkpoint, follower)
+    warnings = follower.warnings
+    if checkpoint is not None and checkpoint.published:
+        missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
+        if missing:
+            count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
+            warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
+    for warning in warnings:
+        log.warning(warning)
+    return Start(checkpoint, follower, warnings)
+
+
+def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
+    return (
+        f"{len(missing)} of the {count} parts that checkpoint {epoch} has published are not where they were, the first: "
+        f"{missing[0]}; if they were moved away on purpose all is well: they are not made again. To make everything anew, "
+        "remove the symbol's state and output, or use another state_dir and output_dir"
+    )
 
 
 def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: Mapping[str, Any]) -> None:
@@ -92,7 +115,8 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
     changed = [
         f"{name} was {then.get(name)!r} and is {fingerprint.get(name)!r}"
         for name in sorted({*then, *fingerprint})
-        if then.get(name) != fingerprint.get(name)
+        # What was halted at so far has changed no row: going on is what the error has advised.
+        if then.get(name) != fingerprint.get(name) and not (name in _MAY_HALT and then.get(name) == "halt")
     ]
     if changed:
         raise RecoveryError(

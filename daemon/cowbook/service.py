@@ -19,7 +19,7 @@ from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.errors import StorageError, SymbolError
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.paths import ExpandedPaths, expand_paths
-from cowbook.kernels import warm
+from cowbook.kernels import is_compiled, warm
 from cowbook.pipeline import WorkerSettings
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_worker import ProgressCallback, SymbolWorker
@@ -30,8 +30,11 @@ _WRITERS = 2
 _FIRST_BACKOFF_SECONDS = 0.5
 _LONGEST_BACKOFF_SECONDS = 30.0
 
-_MISTAKES = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR)
-"""What a start that has never worked fails with for good: someone has to set it right."""
+_FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV)
+"""What does not pass by itself: something stands in the way, and someone has to set it right."""
+
+_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""What does not pass by itself when the symbol has never worked since the process has started."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -87,6 +90,8 @@ def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCal
 
     A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended.
     """
+    if not is_compiled():
+        get_logger().info("compiling the kernels, once for this user and release: about half a minute")
     warm()
     # What is there now stays: a later collection need not look at it, and is short.
     gc.collect()
@@ -168,7 +173,8 @@ class _Thread(threading.Thread):
                 return SymbolSummary(self._symbol.id, state="failed", error=str(error))
             except StorageError as error:
                 has_worked |= worker.recovery_seconds is not None
-                if self._stop_asked.is_set() or (not has_worked and error.code in _MISTAKES):
+                is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not has_worked)
+                if is_final or self._stop_asked.is_set():
                     return SymbolSummary(self._symbol.id, state="failed", error=str(error), restarts=restarts)
                 failures = 1 if worker.has_committed else failures + 1
                 delay = min(_FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 16), _LONGEST_BACKOFF_SECONDS)

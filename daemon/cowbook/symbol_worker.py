@@ -54,6 +54,7 @@ class SymbolWorker:
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder.name, self._log)
         self._pipeline: Pipeline | None = None
+        self._start_warnings: tuple[str, ...] = ()
         self._stopping = False
         self.recovery_seconds: float | None = None
         """How long it took until the input stood at its place; None before that."""
@@ -93,6 +94,7 @@ class SymbolWorker:
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
+        summary.warnings += self._start_warnings
         if self._pipeline is not None:
             self._pipeline.fill(summary)
         summary.seconds = time.monotonic() - started
@@ -124,6 +126,7 @@ class SymbolWorker:
             self._log,
             recovered=start.checkpoint,
         )
+        self._start_warnings = start.warnings
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _make_follower(self, position: Position | None) -> Follower:

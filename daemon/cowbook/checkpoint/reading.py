@@ -34,6 +34,8 @@ class Checkpoint:
 
 def check_private(path: Path, status: os.stat_result, owner: int) -> None:
     """Raises RecoveryError when others than `owner` may read or change what is recovered from."""
+    if stat.S_ISLNK(status.st_mode):
+        raise RecoveryError(f"{path} is a symbolic link: put the real thing in its place, or name that directory as state_dir")
     if status.st_uid != owner:
         raise RecoveryError(
             f"{path} belongs to user {status.st_uid}, not to {owner}: run as that user, or `chown -R {owner}` the directory"

@@ -21,7 +21,7 @@ from cowbook.checkpoint.reading import (
     read_checkpoint,
     read_manifest,
 )
-from cowbook.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, DurableFiles, as_storage_error, storage_error
+from cowbook.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, DurableFiles, as_storage_error, storage_error
 from cowbook.errors import RecoveryError, RestartNeededError
 
 _LOCK_BYTES = 64
@@ -67,6 +67,7 @@ class CheckpointStore:
         Raises RecoveryError when another process holds the lock, or when the directory is not this user's own.
         """
         try:
+            self._files.make_directories(self.root.parent.parent, PUBLIC_DIRECTORY)
             self._files.make_directories(self.root, PRIVATE_DIRECTORY)
             check_private(self.root, self.root.lstat(), os.geteuid())
             path = self.root / "LOCK"
@@ -115,7 +116,9 @@ class CheckpointStore:
         Raises RecoveryError when one can neither be read nor be called damaged.
         """
         with as_storage_error("read", self.checkpoints):
-            if self.checkpoints.is_dir():
+            if self.checkpoints.exists() or self.checkpoints.is_symlink():
+                if not self.checkpoints.is_dir():
+                    raise RecoveryError(f"{self.checkpoints} is no directory: move it away")
                 check_private(self.checkpoints, self.checkpoints.lstat(), os.geteuid())
                 self._files.sync_directory(self.checkpoints)  # a rename that was not synced must not vanish later
             epochs = self.epochs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ def main(arguments: argparse.Namespace) -> int:
     if not symbols:
         what = f"of symbol {arguments.symbol}" if arguments.symbol else "of any symbol"
         raise RecoveryError(f"{arguments.state_dir} has no checkpoints {what}")
+    epoch = arguments.epoch
+    if epoch is not None and not any(epoch in epochs_in(root / "checkpoints") for root in symbols.values()):
+        raise RecoveryError(f"{arguments.state_dir} has no checkpoint {epoch}")
     commands: dict[str, Callable[[argparse.Namespace, dict[str, Path]], int]] = {
         "list": _list,
         "verify": _list,
@@ -171,11 +175,13 @@ def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _prune(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     removed = []
+    damaged = 0
     for symbol_id, root in symbols.items():
         store = CheckpointStore(root.parent, root.name, symbol_id)
         store.lock(counts=False)  # never beside a running worker
         try:
             valid = [epoch for epoch in store.epochs() if _read(root, symbol_id, epoch)[1] is not None]
+            damaged += len(store.epochs()) - len(valid)
             if arguments.epoch is None:
                 old = valid[arguments.retain :]
             else:
@@ -192,4 +198,6 @@ def _prune(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
         for row in removed:
             print(f"removed {row['symbol']} {row['epoch']}")
         print(f"{len(removed)} checkpoints removed")
-    return 0
+    if damaged:
+        print(f"{damaged} are not valid and stay: cowbook checkpoints verify says why", file=sys.stderr)
+    return 1 if damaged else 0

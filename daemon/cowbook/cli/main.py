@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cowbook",
         description="Exact limit order books from recorded exchange captures, as Parquet.",
-        epilog="Exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration.",
+        epilog="Exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration, 130 interrupted.",
     )
     parser.add_argument("--version", action="version", version=f"cowbook {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -76,17 +76,15 @@ def _add_checkpoints(commands: Any) -> None:
 
 
 def _retain(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("must be at least 2")
-    return value
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError("must be a number, at least 2")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError("must be positive")
-    return value
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError("must be a positive number")
+    return int(text)
 
 
 def _symbol(text: str) -> str:
@@ -101,8 +99,8 @@ def _symbol(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
     arguments = _parser().parse_args(argv)
-    command = importlib.import_module(f"cowbook.cli.{arguments.command}")
     try:
+        command = importlib.import_module(f"cowbook.cli.{arguments.command}")
         code: int = command.main(arguments)
         sys.stdout.flush()
     except ConfigError as error:

@@ -77,6 +77,8 @@ class _Bars:
             if symbol not in self._tasks:
                 self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
                 self._before[symbol] = events
+                if len(self._tasks) == 1:
+                    self._started = time.monotonic()
         rate = (events - self._before[symbol]) / max(time.monotonic() - self._started, 1e-9) / 1e6
         task = self._progress.tasks[self._tasks[symbol]].id
         self._progress.update(task, completed=bytes_done, total=bytes_total, events=events, rate=rate)
@@ -99,8 +101,10 @@ class _Lines:
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
         """As ProgressCallback; called from the workers' threads."""
         with self._lock:
-            bytes_before, events_before = self._first.setdefault(symbol, (bytes_done, events))
             now = time.monotonic()
+            if not self._first:  # what came before was no processing
+                self._started = self._printed = now
+            bytes_before, events_before = self._first.setdefault(symbol, (bytes_done, events))
             if now - self._printed < 2:
                 return
             self._printed = now

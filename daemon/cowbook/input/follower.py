@@ -116,6 +116,10 @@ class Follower:
             await self._seek(self._resume)
             self._resume = None
 
+    async def check_readable(self) -> None:
+        """Open every file, and read the first bytes; raises InputError for what cannot be read."""
+        await asyncio.get_running_loop().run_in_executor(self._executor, _check_readable, self._paths)
+
     @property
     def is_last(self) -> bool:
         """Whether no file follows the current one."""
@@ -327,7 +331,9 @@ def _find_consumed(
         # Few bytes say little: another file may well begin with the same header, even on a reused inode.
         if judgement == "grown" and (identity.offset >= IDENTITY_BYTES or str(path) == identity.path):
             what = f"{path} has grown behind offset {identity.offset}, after it was consumed to there and a later file begun"
-            raise InputError(f"{what}; put what is new into a file that sorts last, or start afresh")
+            raise InputError(
+                f"{what}; put what is new into a file that sorts last, or start from the beginning with --allow-fresh"
+            )
         return judgement == "equal"
 
     claimed: set[int] = set()
@@ -360,6 +366,15 @@ def _stat_all(paths: Sequence[Path]) -> dict[int, os.stat_result]:
         with suppress(OSError):
             statuses[place] = path.stat()
     return statuses
+
+
+def _check_readable(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with _open(path) as raw:
+            try:
+                raw.read(1)
+            except OSError as error:
+                raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _head(path: Path) -> bytes:
@@ -410,7 +425,7 @@ def _not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, s
     texts = [f"{paths[place]} {reason}" for place, reason in reasons.items()]
     shown = "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")
     what = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
-    return f"{what}: {shown or 'no file exists'}. Restore the file, or start afresh"
+    return f"{what}: {shown or 'no file exists'}. Restore it, or begin again with --allow-fresh"
 
 
 def _open(path: Path) -> PlainFile | DecodedFile:

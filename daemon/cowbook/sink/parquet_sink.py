@@ -147,6 +147,11 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
 
+    def missing(self, cuts: Sequence[Cut]) -> list[Path]:
+        """Where parts of cuts are not, or not with their size."""
+        with as_storage_error("read", self._output_dir):
+            return self._publication.missing(cuts)
+
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
         """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):

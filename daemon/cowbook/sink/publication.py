@@ -105,6 +105,11 @@ class Publication:
             for part in cut.parts:
                 self._check_part(part, staging / part.staged)
 
+    def missing(self, cuts: Sequence[Cut]) -> list[Path]:
+        """Places of parts that are not there, or not with their size."""
+        places = [(self._output_dir / part.final, part.size_bytes) for cut in cuts for part in cut.parts]
+        return [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
+
     def _check_part(self, part: Part, staged: Path) -> None:
         final = self._output_dir / part.final
         if not staged.exists() and not _is(final, part):
