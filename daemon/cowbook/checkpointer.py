@@ -130,7 +130,9 @@ class Checkpointer:
         self._holds_snapshot = True
         now = time.monotonic_ns()
         self._triggers.begun(now=now)
-        self._attempt = self._loop.create_task(self._run(frozen, triggers, tuple(tail), now))
+        # What belongs to it is settled here: processing goes on before the task runs for the first time.
+        cuts, requests, self._requests = tuple(self._cuts), self._requests, []
+        self._attempt = self._loop.create_task(self._run(frozen, triggers, cuts, tuple(tail), requests, now))
         self._freeze_seconds = time.perf_counter() - started
 
     async def snapshot_released(self) -> None:
@@ -165,19 +167,25 @@ class Checkpointer:
         self._requests = []
         return failure
 
-    async def _run(self, frozen: Frozen, triggers: tuple[str, ...], tail: tuple[asyncio.Future[Cut], ...], now: int) -> None:
-        requests, self._requests = self._requests, []
-        waiting = len(self._cuts)
+    async def _run(
+        self,
+        frozen: Frozen,
+        triggers: tuple[str, ...],
+        cuts: tuple[asyncio.Future[Cut], ...],
+        tail: tuple[asyncio.Future[Cut], ...],
+        requests: list[asyncio.Future[int]],
+        now: int,
+    ) -> None:
         try:
-            persisted, cuts, provisional = await self._persist(frozen, triggers, (*self._cuts, *tail), now)
+            persisted, staged, provisional = await self._persist(frozen, triggers, (*cuts, *tail), now)
         except BaseException as error:
             self._note_failure(error, triggers, requests)
             if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
                 raise
             return
-        del self._cuts[:waiting]
+        del self._cuts[: len(cuts)]
         self._progress, self._end_of_input, self._provisional = frozen.mark.progress, frozen.end_of_input, provisional
-        self._note_success(persisted, triggers, requests, cuts)
+        self._note_success(persisted, triggers, requests, staged)
 
     async def _persist(
         self, frozen: Frozen, triggers: tuple[str, ...], staged: Sequence[asyncio.Future[Cut]], now: int

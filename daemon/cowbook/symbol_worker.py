@@ -149,20 +149,25 @@ class SymbolWorker:
 
     async def _consume(self, pipeline: Pipeline) -> None:
         follower = pipeline.follower
+        self._report_progress(pipeline)
         try:
             while (block := await self._next_block(pipeline)) is not None:
                 if block.final and follower.is_last:
                     await pipeline.end(block)
                     return
                 await pipeline.process(block)
-                if self._progress is not None:
-                    bytes_total = follower.files_total_bytes
-                    self._progress(self._settings.id, follower.bytes_read_on_disk, bytes_total, pipeline.engine.event_count)
+                self._report_progress(pipeline)
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         if self._stopping:
             await pipeline.stop()
+
+    def _report_progress(self, pipeline: Pipeline) -> None:
+        if self._progress is not None:
+            follower = pipeline.follower
+            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
+            self._progress(self._settings.id, done, total, pipeline.engine.event_count)
 
     async def _next_block(self, pipeline: Pipeline) -> Block | None:
         """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""

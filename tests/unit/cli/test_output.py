@@ -151,7 +151,7 @@ def _log_failure() -> None:
 def test_progress_without_a_terminal_says_what_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Plain lines, one in two seconds: bytes, events, events per second, seconds left."""
+    """Plain lines, one in two seconds: bytes, events, and of this run events per second and seconds left."""
     from cowbook.cli import run
 
     now = [100.0]
@@ -160,6 +160,6 @@ def test_progress_without_a_terminal_says_what_is_left(
         now[0] = 101.0
         reporter.update("A", 1_000_000, 4_000_000, 1_000_000)
         assert capsys.readouterr().err == ""
-        now[0] = 102.5
-        reporter.update("A", 2_000_000, 4_000_000, 5_000_000)
-    assert capsys.readouterr().err == "A: 2 of 4 MB, 5,000,000 events, 2.0 M events/s, 2 s left\n"
+        now[0] = 103.5
+        reporter.update("A", 2_000_000, 4_000_000, 6_000_000)
+    assert capsys.readouterr().err == "A: 2 of 4 MB, 6,000,000 events, 2.0 M events/s, 5 s left\n"
