@@ -1,91 +1,69 @@
-"""All crash campaigns, or a sample of them.
-
-python tests/crash/crash.py [--sample SHARE] [--seed N] [--only CAMPAIGN]
-
-Ends with the number of crash points tried, and of failures; the exit code is 1 if there are any.
-"""
+"""`make crash`: the crash campaigns, and a table of what came of them."""
 
 from __future__ import annotations
 
 import argparse
-import gc
+import os
 import random
 import shutil
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from pathlib import Path
 
-import structlog
-from rich.console import Console
-from rich.table import Table
+_REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
-from cowbook.kernels import warm
-from crash_states import crash_states, record, recover, scratch
-from forked import can_trace
-from kill_campaigns import Outcome, Scene, error_campaign, kill_campaign, make_scene, random_campaign
+CANNOT_RUN = 77
 
-
-def states_campaign(seed: int, sample: float) -> Outcome:
-    """What power cuts leave; it uses threads, and so comes last."""
-    rng = random.Random(seed)
-    root = scratch()
-    outcome = Outcome()
-    for name, phase, write in crash_states(record(root / "recorded", seed % 7), rng, 3):
-        if rng.random() < sample:
-            outcome.tried += 1
-            problem = recover(phase, write)
-            if problem:
-                outcome.failures.append(f"{name}: {problem}")
-    shutil.rmtree(root)
-    return outcome
+# Before anything is imported that starts threads: what forks must have none.
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
 
 
 def main() -> int:
-    """Run the campaigns and print the table."""
+    """Run the campaigns; 1 when anything failed, 77 when they cannot run here."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sample", type=float, default=1.0, help="share of the crash points to try (default: all)")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
-    parser.add_argument("--kills", type=int, default=60, help="of the random campaign")
-    parser.add_argument("--only", choices=("kill", "errors", "random", "states"))
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="try only every n-th point, from a random one on")
+    parser.add_argument("--sample", type=int, metavar="N", help="try N random points of each system call instead")
+    parser.add_argument("--kills", type=int, default=60, metavar="N", help="least kills of the random campaign (default: 60)")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
+    parser.add_argument("--only", choices=("kill", "errors", "random", "states"), help="only this campaign")
+    parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
-    seed, sample = arguments.seed, arguments.sample
-    print(f"seed {seed}, sample {sample}", flush=True)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    warm()
-    gc.freeze()
-    root = scratch()
-    scenes: list[Scene] = []
+    os.environ |= _ENVIRONMENT
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(_REPOSITORY / ".cache" / "numba"))
+    sys.path[:0] = [str(_REPOSITORY / "tests"), str(_REPOSITORY / "tests" / "crash")]
+    import zygote
+    from campaigns import CAMPAIGNS, CampaignError, Options
+    from crash_states import states_campaign
 
-    def scene() -> Scene:
-        if not scenes:
-            scenes.append(make_scene(root, seed % 11))
-        return scenes[0]
-
-    campaigns: dict[str, tuple[str, Callable[[], Outcome]]] = {
-        "kill": ("SIGKILL at the N-th system call", lambda: kill_campaign(scene(), seed, sample)),
-        "errors": ("EIO and ENOSPC from the N-th system call", lambda: error_campaign(scene(), seed, sample)),
-        "random": ("SIGKILL at random moments, two symbols", lambda: random_campaign(seed, arguments.kills)),
-        "states": ("power cut between any two operations", lambda: states_campaign(seed, sample)),
-    }
-    reason = can_trace()
-    table = Table("campaign", "crash points tried", "failures", "seconds")
-    failures = 0
-    for name, (title, campaign) in campaigns.items():
-        if arguments.only not in (None, name):
-            continue
-        if reason and name in ("kill", "errors"):
-            table.add_row(title, f"none: {reason}", "", "")
-            failures += 1
-            continue
-        started = time.monotonic()
-        outcome = campaign()
-        for failure in outcome.failures[:10]:
-            print(f"{name}: {failure}", flush=True)
-        failures += len(outcome.failures)
-        table.add_row(title, str(outcome.tried), str(len(outcome.failures)), f"{time.monotonic() - started:.0f}")
-    shutil.rmtree(root, ignore_errors=True)
-    Console(width=110).print(table)
-    return 1 if failures else 0
+    problem = zygote.strace_problem()
+    if problem is not None:
+        print(problem, file=sys.stderr)
+        return CANNOT_RUN
+    zygote.prepare()
+    print("seed", arguments.seed, flush=True)
+    options = Options(arguments.seed, arguments.every, arguments.sample, arguments.point, arguments.kills)
+    memory = Path("/dev/shm")
+    root = Path(tempfile.mkdtemp(prefix="cowbook-crash-", dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        # The last one runs workers in this process: with their threads, nothing could be forked any more.
+        campaigns = CAMPAIGNS | {"states": states_campaign}
+        results = [campaign(root / name, options) for name, campaign in campaigns.items() if arguments.only in (None, name)]
+    except CampaignError as error:  # before anything was tried
+        print(f"{error}\n  kept: {root}")
+        return 1
+    print(f"{'campaign':10} {'tried':>7} {'failures':>9} {'seconds':>8}")
+    for result in results:
+        print(f"{result.name:10} {result.tried:7} {result.failures:9} {result.seconds:8.1f}")
+        for note, count in sorted(result.notes.items()):
+            print(f"    {count:6} {note}")
+    if any(result.failures for result in results):
+        return 1
+    shutil.rmtree(root)
+    return 0
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ import os
 import random
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
+from campaigns import Options, Result
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.simulate import write_capture
@@ -132,6 +136,24 @@ def _digest(write: Write) -> str:
         return digest.hexdigest()
     finally:
         shutil.rmtree(directory)
+
+
+def states_campaign(root: Path, options: Options) -> Result:
+    """Go on from every crash state, or from every n-th."""
+    started = time.monotonic()
+    result = Result("states")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    states = crash_states(record(root, options.seed % 7), random.Random(options.seed), 3)
+    for number, (name, phase, write) in enumerate(states):
+        if number % options.every:
+            continue
+        result.tried += 1
+        problem = recover(phase, write)
+        if problem is not None:
+            result.failures += 1
+            print(f"states, seed {options.seed}: {name}: {problem}", flush=True)
+    result.seconds = time.monotonic() - started
+    return result
 
 
 def recover(phase: Phase, write: Write) -> str | None:

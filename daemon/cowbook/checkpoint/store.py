@@ -186,8 +186,9 @@ class CheckpointStore:
                 self._files.rename(self.checkpoints / str(epoch), self.checkpoints / f".del-{epoch}")
             if removed:
                 self._files.sync_directory(self.checkpoints)
-            for epoch in removed:
-                self._files.remove_tree(self.checkpoints / f".del-{epoch}")
+            for path in _entries(self.checkpoints):
+                if path.name.startswith(".del-"):  # also those whose removal has failed before
+                    self._files.remove_tree(path)
             self._write_index()
 
     def quarantine(self, epochs: list[int]) -> None:

@@ -1,0 +1,27 @@
+"""Real processes, real kills: a sample of the crash campaigns. `make crash` tries every point."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_CANNOT_RUN = 77
+
+
+@pytest.mark.parametrize(
+    "campaign",
+    [("kill", "--sample", "4"), ("errors", "--sample", "2"), ("random", "--kills", "20")],
+    ids=lambda campaign: campaign[0],
+)
+def test_sample_of_campaign(campaign: tuple[str, ...]) -> None:
+    """Runs go on after kills and failures of storage, and end with the parts of an undisturbed one."""
+    seed = random.randrange(1 << 20)
+    command = [sys.executable, str(Path(__file__).with_name("crash.py")), "--seed", str(seed), "--only", *campaign]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode == _CANNOT_RUN:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, f"seed {seed}\n{done.stdout}\n{done.stderr}"
