@@ -196,25 +196,25 @@ class Pipeline:
         if not triggers:
             return
         started = time.perf_counter()
-        mark = self._cursor.mark()
-        if self.checkpointer.is_known(mark):
-            self.checkpointer.nothing_new()
-        else:
-            self.checkpointer.begin(self._freeze(mark), triggers, started)
-
-    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
-        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
         collects = gc.isenabled()
         gc.disable()  # a collection now would stop processing for as long as it likes
         try:
-            snapshot = self.engine.snapshot()
-            symbols, misfit = self._decoder.other_symbols, self._report.misfit
-            return Frozen(
-                snapshot, mark, self._letters, symbols, misfit, self._input_bytes, self._drift, time.time_ns(), end_of_input
-            )
+            mark = self._cursor.mark()
+            if self.checkpointer.is_known(mark):
+                self.checkpointer.nothing_new()
+            else:
+                self.checkpointer.begin(self._freeze(mark), triggers, started)
         finally:
             if collects:
                 gc.enable()
+
+    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
+        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
+        snapshot = self.engine.snapshot()
+        symbols, misfit = self._decoder.other_symbols, self._report.misfit
+        return Frozen(
+            snapshot, mark, self._letters, symbols, misfit, self._input_bytes, self._drift, time.time_ns(), end_of_input
+        )
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
