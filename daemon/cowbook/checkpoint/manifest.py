@@ -90,5 +90,5 @@ def decode_manifest(content: bytes) -> Manifest:
         if version > FORMAT_VERSION:
             raise NewerVersionError(f"has format version {version}, and this release reads up to {FORMAT_VERSION}")
         return msgspec.json.decode(inner, type=Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"manifest.json cannot be read: {error}") from error

@@ -103,7 +103,7 @@ class CheckpointStore:
     def _incarnations(self) -> list[int]:
         """Of checkpoints that were begun and never committed."""
         names = (path.name.rpartition("-")[2] for path in _entries(self.checkpoints) if path.name.startswith(".tmp-"))
-        return [int(name) for name in names if name.isdigit()]
+        return [int(name) for name in names if name.isascii() and name.isdigit()]
 
     def epochs(self) -> list[int]:
         """Epochs of the committed checkpoints, newest first."""
@@ -188,7 +188,7 @@ class CheckpointStore:
                 self._files.sync_directory(self.checkpoints)
             for path in _entries(self.checkpoints):
                 if path.name.startswith(".del-"):  # also those whose removal has failed before
-                    self._files.remove_tree(path)
+                    self._remove(path)
             self._write_index()
 
     def quarantine(self, epochs: list[int]) -> None:
@@ -212,10 +212,17 @@ class CheckpointStore:
         with as_storage_error("clean", self.checkpoints):
             for path in _entries(self.checkpoints):
                 if path.name.startswith((".tmp-", ".del-")):
-                    self._files.remove_tree(path)
+                    self._remove(path)
             for path in _entries(self.root):
                 if path.name.startswith(".index-"):
                     self._files.unlink(path)
+
+    def _remove(self, path: Path) -> None:
+        """A directory with all that is in it, or whatever else has got such a name."""
+        if path.is_dir() and not path.is_symlink():
+            self._files.remove_tree(path)
+        else:
+            self._files.unlink(path)
 
     def _write_index(self) -> None:
         """Derived from the manifests, for a glance: nothing depends on it, so it is not synced."""

@@ -100,7 +100,7 @@ class Publication:
             self._files.rename(staged, final)
 
     def check(self, cuts: Sequence[Cut], staging: Path) -> None:
-        """Raises OutputError when a part is neither staged nor in its place."""
+        """Raises OutputError when a part is neither staged nor in its place, with its content."""
         for cut in cuts:
             for part in cut.parts:
                 self._check_part(part, staging / part.staged)
@@ -112,9 +112,9 @@ class Publication:
 
     def _check_part(self, part: Part, staged: Path) -> None:
         final = self._output_dir / part.final
-        if not staged.exists() and not _is(final, part):
+        if not _is(staged, part) and not _is(final, part):
             raise OutputError(
-                f"{final} was to be published, and is neither there nor staged as {staged}: restore it, "
+                f"{final} was to be published, and is neither there nor staged as {staged} with its digest: restore it, "
                 "or start from the beginning with --allow-fresh"
             )
 

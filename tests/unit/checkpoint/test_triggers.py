@@ -113,7 +113,8 @@ def test_random_histories() -> None:
     rng = random.Random(seed)
     for _ in range(200):
         triggers = new()
-        now = events = ended = 0
+        now = events = 0
+        ended = -SECOND  # no pause before the first one
         running: tuple[str, ...] = ()
         asked = False
         for _ in range(300):
