@@ -55,6 +55,7 @@ class Checkpointer:
         log: Any,
         *,
         recovered: Checkpoint | None,
+        provisional: tuple[int, ...] = (),
     ) -> None:
         self._settings = settings
         self._store = store
@@ -73,12 +74,11 @@ class Checkpointer:
         self._progress: tuple[int, int] | None = None
         self._rated_at, self._rated_events = time.monotonic_ns(), events
         self._end_of_input: str | None = None
-        self._provisional: tuple[int, ...] = ()  # first events of published cuts that are to be replaced
+        self._provisional = provisional  # first events of published cuts that are to be replaced
         self.figures = CheckpointFigures()
         if recovered is not None:
             self._progress = len(recovered.state.position.consumed), recovered.state.file_offset
             self._end_of_input = recovered.state.end_of_input
-            self._provisional = recovered.state.provisional
             self.figures.last_epoch = recovered.manifest.epoch
 
     @property

@@ -32,6 +32,8 @@ class Start:
     follower: Follower
     warnings: tuple[str, ...] = ()
     """What a person should know of the files and parts that were found."""
+    provisional: tuple[int, ...] = ()
+    """First events of published cuts that may never be made again, and then are to go."""
 
 
 async def start_pipeline(
@@ -83,7 +85,11 @@ async def start_pipeline(
             warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
     for warning in warnings:
         log.warning(warning)
-    return Start(checkpoint, follower, warnings)
+    provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
+    if found.damaged:
+        # Which of the parts behind this checkpoint were provisional, only a damaged one knew: all of them may be.
+        provisional = sink.standing()
+    return Start(checkpoint, follower, warnings, provisional)
 
 
 def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:

@@ -125,6 +125,7 @@ class SymbolWorker:
             self._writers,
             self._log,
             recovered=start.checkpoint,
+            provisional=start.provisional,
         )
         self._start_warnings = start.warnings
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)

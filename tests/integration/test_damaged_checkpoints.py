@@ -16,6 +16,8 @@ import pytest
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint import manifest as manifest_module
 from cowbook.checkpoint import reading
+from cowbook.durable_files import DurableFiles
+from cowbook.errors import RestartNeededError
 from cowbook.simulate import write_capture
 from harness import Run, read_parts, reconstruct
 
@@ -297,3 +299,179 @@ def test_parts_that_were_moved_away(directory: Path, content: bytes, reference: 
     assert result.summary.state == "done"
     assert set(result.parts) < set(reference)
     assert all(reference[name] == part for name, part in result.parts.items())
+
+
+class Stopping(DurableFiles):
+    """The publication of a checkpoint fails at its n-th part: it is committed, and not all of it is published."""
+
+    def __init__(self, data: Path, parts: int) -> None:
+        self.data = data
+        self.parts = parts
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Fail or rename."""
+        if self.data in target.parents:
+            if self.parts == 0:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            self.parts -= 1
+        super().rename(source, target)
+
+
+@pytest.fixture(params=[0, 3])
+def unpublished(directory: Path, content: bytes, request: pytest.FixtureRequest) -> Path:
+    """Epoch 4, the end of the whole capture, is committed; none of its parts is published, or the first three are."""
+    files = Stopping(directory / "data", request.param)
+    with pytest.raises(RestartNeededError, match="cannot publish parts"):
+        reconstruct(directory, {"a.jsonl": content}, RUN, durable_files=files)
+    assert max(epochs(directory)) == 4
+    assert not (checkpoint(directory, 4) / "published").exists()
+    return directory
+
+
+def staged_parts(directory: Path) -> list[Path]:
+    """What waits for publication."""
+    return sorted((directory / "data" / ".staging" / "BTCUSDT").rglob("*.parquet"))
+
+
+def test_unpublished(unpublished: Path, content: bytes, reference: dict[str, bytes]) -> None:
+    """What was committed and not published is published by the next start, and made no second time."""
+    staged = staged_parts(unpublished)
+    assert staged
+    inodes = {path.stat().st_ino for path in staged}
+    result = reconstruct(unpublished, {"a.jsonl": content}, RUN)
+    assert result.summary.recovered_epoch == 4
+    assert result.summary.checkpoints == 0
+    assert result.parts == reference
+    assert inodes <= {(unpublished / "data" / name).stat().st_ino for name in result.parts}
+    assert (checkpoint(unpublished, 4) / "published").exists()
+    assert not staged_parts(unpublished)
+
+
+@pytest.mark.parametrize("how", ["removed", "all removed", "cut", "flipped"])
+def test_unpublished_part_is_lost(unpublished: Path, content: bytes, reference: dict[str, bytes], how: str) -> None:
+    """A staged part that is gone or damaged is named, and nothing is changed; a fresh start makes everything again."""
+    victim = staged_parts(unpublished)[-1]
+    if how == "all removed":
+        shutil.rmtree(unpublished / "data" / ".staging" / "BTCUSDT")
+    elif how == "removed":
+        victim.unlink()
+    elif how == "cut":
+        os.truncate(victim, victim.stat().st_size - 1)
+    else:
+        flip(victim, random.Random(1))
+    reconstruct_fails(unpublished, content, ["was to be published, and is neither there nor staged", "--allow-fresh"])
+    if how != "all removed":
+        reconstruct_fails(unpublished, content, [str(victim)])
+    fresh = reconstruct(unpublished, {"a.jsonl": content}, RUN, allow_fresh=True)
+    assert fresh.summary.state == "done"
+    assert fresh.parts == reference
+
+
+def reconstruct_fails(directory: Path, content: bytes, words: list[str], run: Run = RUN) -> None:
+    """A start is refused in these words, and nothing is changed."""
+    before = listing(directory)
+    refused = reconstruct(directory, {"a.jsonl": content}, run)
+    assert refused.summary.state == "failed"
+    for some in words:
+        assert some in str(refused.summary.error)
+    after = listing(directory)
+    made = {path.rpartition(" ")[0] for path in after.keys() - before.keys()}
+    assert made <= {str(directory / "data" / ".staging" / "BTCUSDT")}  # where the lock is
+    assert {path: after.get(path) for path in before} == before
+
+
+def test_unpublished_and_damaged(unpublished: Path, content: bytes, reference: dict[str, bytes]) -> None:
+    """The epoch before is gone on from: what the damaged one has staged is made again, what it has published is equal."""
+    (checkpoint(unpublished, 4) / "manifest.json").write_bytes(b"{}")
+    result = reconstruct(unpublished, {"a.jsonl": content}, RUN)
+    assert result.summary.recovered_epoch == 3
+    assert result.parts == reference
+    assert not staged_parts(unpublished)
+    assert max(epochs(unpublished)) == 5
+
+
+@pytest.fixture(scope="module")
+def other_symbol(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three checkpoints of another symbol over the same input."""
+    directory = tmp_path_factory.mktemp("ether")
+    ether = content.replace(b"BTCUSDT", b"ETHUSDT").replace(b"btcusdt", b"ethusdt")
+    for share in (0.3, 0.45, 0.66):
+        reconstruct(directory, {"a.jsonl": ether[: int(len(ether) * share)]}, Run(name="ETHUSDT", engine=RUN.engine))
+    return directory / "state" / "ETHUSDT" / "checkpoints" / "3"
+
+
+def test_files_of_another_symbol(directory: Path, content: bytes, reference: dict[str, bytes], other_symbol: Path) -> None:
+    """Each single file of another symbol's checkpoint is damage in this one."""
+    mine = checkpoint(directory, 3)
+    for path in sorted(mine.iterdir()):
+        stranger = other_symbol / path.name
+        if path.name == "published" or not stranger.exists() or stranger.read_bytes() == path.read_bytes():
+            continue
+        kept = path.read_bytes()
+        path.write_bytes(stranger.read_bytes())
+        with pytest.raises(manifest_module.DamagedError, match=f"{path.name}|of symbol ETHUSDT"):
+            reading.read_checkpoint(mine, "BTCUSDT", os.getuid())
+        path.write_bytes(kept)
+    shutil.copy2(other_symbol / "book.parquet", mine / "book.parquet")
+    shutil.copy2(other_symbol / "manifest.json", mine / "manifest.json")
+    result = reconstruct(directory, {"a.jsonl": content}, RUN)
+    assert result.summary.recovered_epoch == 2
+    assert result.parts == reference
+
+
+@pytest.mark.parametrize("what", ["file", "link", "empty", "emptied link"])
+def test_something_else_in_place_of_a_checkpoint(
+    directory: Path, content: bytes, reference: dict[str, bytes], what: str, tmp_path: Path
+) -> None:
+    """What has a checkpoint's name and is no directory, or not one of its own, is damage and goes to quarantine as it is."""
+    path = checkpoint(directory, 3)
+    whole = path.rename(tmp_path / "elsewhere")
+    if what == "file":
+        path.write_bytes(b"x")
+    elif what == "empty":
+        path.mkdir(mode=0o700)
+    else:
+        path.symlink_to(whole if what == "link" else tmp_path / "nowhere")
+    result = reconstruct(directory, {"a.jsonl": content}, RUN)
+    assert result.summary.recovered_epoch == 2
+    assert result.parts == reference
+    assert os.path.lexists(directory / "state" / "BTCUSDT" / "quarantine" / "3")
+    assert (whole / "manifest.json").is_file()
+
+
+def test_newer_below_damage(directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Damage is passed over only down to what may be whole: then it refuses, and what is damaged stays where it is."""
+    shutil.copytree(checkpoint(directory, 3), checkpoint(directory, 4))  # says that it is another one
+    newer(monkeypatch, directory)
+    reconstruct_fails(directory, content, ["checkpoints/3", "format version 2"])
+
+
+def test_two_damaged(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+    """The oldest that is left is as good as any."""
+    (checkpoint(directory, 3) / "book.parquet").unlink()
+    os.truncate(checkpoint(directory, 2) / "manifest.json", 10)
+    result = reconstruct(directory, {"a.jsonl": content}, RUN)
+    assert result.summary.recovered_epoch == 1
+    assert result.parts == reference
+    assert epochs(directory) == [1, 4]
+
+
+SNAPSHOT = b'{"lastUpdateId":10,"E":1000000000000,"bids":[["1.0","5"]],"asks":[["2.0","5"]]}\n'
+DIFF = b'{"e":"depthUpdate","E":1000000000001,"s":"BTCUSDT","U":11,"u":11,"b":[["1.0","7"]],"a":[]}\n'
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_tail_without_a_twin(tmp_path: Path, damaged: bool) -> None:
+    """A tail whose only record was unfinished, and comes to nothing: its part goes, also when its checkpoint is damaged."""
+    run = Run(engine=EngineSettings(part_events=3))
+    whole = SNAPSHOT + DIFF
+    other = DIFF.replace(b"BTCUSDT", b"ETHUSDT")
+    reconstruct(tmp_path, {"a": whole}, run)
+    tail = reconstruct(tmp_path, {"a": whole + other[:20]}, run)
+    assert any("dead_letter" in name for name in tail.parts)
+    if damaged:
+        (checkpoint(tmp_path, 2) / "manifest.json").write_bytes(b"{}")
+    result = reconstruct(tmp_path, {"a": whole + other}, run)
+    shutil.rmtree(tmp_path / "state")
+    shutil.rmtree(tmp_path / "data")
+    assert result.parts == reconstruct(tmp_path, {"a": whole + other}, run).parts

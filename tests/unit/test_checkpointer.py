@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from cowbook import checkpointer as module
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.reading import read_manifest
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import MANUAL, TriggerSettings
+from cowbook.checkpoint.triggers import BACKLOG, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
 from cowbook.checkpointer import Checkpointer
 from cowbook.durable_files import DurableFiles
 from cowbook.errors import RestartNeededError, StorageError
@@ -48,10 +49,18 @@ class SometimesFull(DurableFiles):
         super().rename(source, target)
 
 
+class Impatient(Triggers):
+    """Without pauses after failures."""
+
+    def failed(self, triggers: tuple[str, ...], *, now: int) -> None:
+        """As if it were long ago."""
+        super().failed(triggers, now=now - 10**12)
+
+
 class Bench:
     """A checkpointer with all that it needs, and an engine to freeze."""
 
-    def __init__(self, directory: Path, executor: Executor) -> None:
+    def __init__(self, directory: Path, executor: Executor, *, backoff: bool = True) -> None:
         self.files = SometimesFull()
         self.store = CheckpointStore(directory / "state", "A", "A", self.files)
         self.store.lock()
@@ -61,23 +70,25 @@ class Bench:
         self.sink.begin(0)
         settings = CheckpointSettings("A", "A", FINGERPRINT, TriggerSettings(1000, 10**18, 0))
         self.checkpointer = Checkpointer(settings, self.store, self.sink, executor, get_logger(), recovered=None)
+        if not backoff:
+            self.checkpointer._triggers = Impatient(settings.triggers, now=0, events=0)
         self.engine = OrderBookEngine()
         self.offset = 0
 
-    def freeze(self) -> Frozen:
+    def freeze(self, end_of_input: str | None = None) -> Frozen:
         """The state after one more record."""
         self.offset += 1
         mark = Mark("a", 1, 2, self.offset, b"x" * 1024, b"x" * 1024, ())
-        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, DriftTotals(), 1)
+        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, DriftTotals(), 1, end_of_input)
 
     def begin(self, triggers: tuple[str, ...] = (MANUAL,)) -> None:
         """An attempt begins."""
         self.checkpointer.begin(self.freeze(), triggers, 0.0)
 
-    def cut(self, first: int) -> asyncio.Future[Cut]:
+    def cut(self, first: int, *, provisional: bool = False) -> asyncio.Future[Cut]:
         """A cut without parts that is staged already."""
         future: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
-        future.set_result(Cut(first, first, ()))
+        future.set_result(Cut(first, first, (), provisional))
         return future
 
     def listed(self, epoch: int) -> list[int]:
@@ -195,3 +206,154 @@ async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) 
     bench.checkpointer._cuts[0].set_result(Cut(0, 0, ()))
     await bench.checkpointer.finish()
     assert bench.store.epochs() == [1]
+
+
+async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor) -> None:
+    """Its triggers are due again, once; a request that was answered with the failure is not answered twice."""
+    bench = Bench(tmp_path, executor, backoff=False)
+    checkpointer = bench.checkpointer
+    bench.files.full = True
+    for number in (1, 2, 3):
+        request = checkpointer.request()
+        assert checkpointer.due(0) == (MANUAL,)
+        bench.begin()
+        assert checkpointer.due(10**6) == ()  # one at a time
+        await checkpointer.finish()
+        assert "No space left on device" in str(request.exception())
+        assert checkpointer.failures == number
+    bench.files.full = False
+    assert checkpointer.due(10**6) == (MANUAL,)  # that multiple went by meanwhile
+    assert checkpointer.due(2 * 10**6) == (MANUAL, EVENTS)
+    bench.begin((MANUAL, EVENTS))
+    await checkpointer.finish()
+    assert checkpointer.due(2 * 10**6) == ()
+    assert checkpointer.figures.attempts == {(MANUAL, "failed"): 3, ("manual+events", "committed"): 1}
+    assert checkpointer.figures.last_epoch == 4  # each attempt has a number of its own
+    assert bench.store.epochs() == [4]
+
+
+async def test_one_waits_behind_another(tmp_path: Path, executor: Executor) -> None:
+    """While one is under way, requests wait together for the next one; none is lost, and no third attempt comes of them."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    bench.begin()
+    requests = [checkpointer.request() for _ in range(3)]
+    assert checkpointer.merged == 2
+    assert checkpointer.due(0) == ()
+    await checkpointer.finish()
+    assert not any(request.done() for request in requests)
+    assert checkpointer.due(0) == (MANUAL,)
+    bench.begin()
+    await checkpointer.finish()
+    assert [request.result() for request in requests] == [2, 2, 2]
+    assert checkpointer.due(0) == ()
+    assert bench.store.epochs() == [2, 1]
+
+
+async def test_cancelled_request(tmp_path: Path, executor: Executor) -> None:
+    """Whoever no longer wants the answer changes nothing for the others, whatever the answer is."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for full in (False, True):
+        bench.files.full = full
+        gone, stays = checkpointer.request(), checkpointer.request()
+        gone.cancel()
+        bench.begin()
+        await checkpointer.finish()
+        assert (stays.exception() is None) is not full
+    gone, stays = checkpointer.request(), checkpointer.request()
+    gone.cancel()
+    checkpointer.nothing_new()
+    assert stays.result() == 1
+    checkpointer.request().cancel()
+    assert await checkpointer.close() is None
+
+
+async def test_backlog(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many cuts wait, a checkpoint is due, and processing waits for the one under way."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for first in (1, 2):
+        await checkpointer.add_cut(bench.cut(first))
+    assert checkpointer.due(0) == ()
+    bench.begin((EVENTS,))
+    assert not bench.store.epochs()
+    await checkpointer.add_cut(bench.cut(3))
+    assert bench.listed(1) == [1, 2]  # it has waited
+    await checkpointer.add_cut(bench.cut(4))
+    await checkpointer.add_cut(bench.cut(5))
+    assert checkpointer.due(0) == (BACKLOG,)
+    bench.begin((BACKLOG,))
+    await checkpointer.finish()
+    assert bench.listed(2) == [3, 4, 5]
+
+
+async def test_backlog_that_only_grows(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When attempts fail and too many cuts wait, the worker starts again: memory has a bound."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
+    bench = Bench(tmp_path, executor)
+    bench.files.full = True
+    for first in (1, 2):
+        await bench.checkpointer.add_cut(bench.cut(first))
+    bench.begin()
+    with pytest.raises(RestartNeededError, match="3 cuts wait for a checkpoint, and attempts fail"):
+        await bench.checkpointer.add_cut(bench.cut(3))
+    assert bench.store.epochs() == []
+
+
+@pytest.mark.parametrize("where", ["finish", "raise_failure", "add_cut", "close"])
+async def test_restart_surfaces(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """What only a restart mends comes out wherever the checkpointer is asked next, once, and requests are told."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 1)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    bench.files.rename_fails = True
+    request = checkpointer.request()
+    bench.begin()
+    if where == "close":
+        assert isinstance(await checkpointer.close(), RestartNeededError)
+    elif where == "raise_failure":
+        checkpointer.raise_failure()  # not yet
+        await asyncio.wait([request])
+        await asyncio.sleep(0)
+        with pytest.raises(RestartNeededError, match="cannot commit"):
+            checkpointer.raise_failure()
+    else:
+        with pytest.raises(RestartNeededError, match="cannot commit"):
+            await (checkpointer.finish() if where == "finish" else checkpointer.add_cut(bench.cut(1)))
+    checkpointer.raise_failure()
+    assert "cannot commit" in str(request.exception())
+    assert bench.store.epochs() == []
+
+
+async def test_error_that_is_none_of_storage(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the program is not taken for a full disk: it comes out as it is, and the snapshot is given back."""
+    bench = Bench(tmp_path, executor)
+
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(module, "persist", mistaken)
+    request = bench.checkpointer.request()
+    bench.begin()
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        await bench.checkpointer.finish()
+    assert isinstance(request.exception(), StorageError)
+    for snapshot in [bench.engine.snapshot() for _ in range(2)]:  # as many as there may be
+        snapshot.release()
+
+
+async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
+    """A provisional cut is published once; it is withdrawn with the next end unless another one has its first event."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for firsts in ([5, 6], [6], []):
+        frozen = bench.freeze(f"end {len(firsts)}")
+        checkpointer.begin(frozen, (END_OF_INPUT,), 0.0, [bench.cut(first, provisional=True) for first in firsts])
+        await checkpointer.finish()
+    manifests = [read_manifest(bench.store.checkpoints / str(epoch), "A", os.getuid()) for epoch in (1, 2, 3)]
+    assert [[cut.first for cut in manifest.cuts] for manifest in manifests] == [[5, 6], [6], []]
+    assert [manifest.withdrawn for manifest in manifests] == [(), (5,), (6,)]
+    assert checkpointer.is_known(frozen.mark, "end 0")
+    assert not checkpointer.is_known(frozen.mark, "end 1")

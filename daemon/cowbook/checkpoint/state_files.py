@@ -28,6 +28,19 @@ from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW,
 
 BOOK_FILE = "book.parquet"
 
+_NOT_A_STATE = (
+    pa.ArrowException,
+    OSError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    AssertionError,
+    RecursionError,
+)
+"""What decoding something else raises."""
+
 _Ints = npt.NDArray[np.int64]
 _PLAIN_ROWS = {"trades": TRADE_ROW, "bbo": BBO_ROW, "gaps": GAP_ROW, "drift": DRIFT_ROW, "audits": AUDIT_ROW}
 _LETTER_SCHEMA = pa.schema(
@@ -73,7 +86,7 @@ def decode_state(files: Mapping[str, bytes]) -> PipelineState:
     """From what `encode_state` gave. Raises DamagedError when it cannot be that."""
     try:
         return _decode_state(files)
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AssertionError) as error:
+    except _NOT_A_STATE as error:
         raise DamagedError(f"the state cannot be decoded: {error!r}") from error
 
 

@@ -147,6 +147,10 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
 
+    def standing(self) -> tuple[int, ...]:
+        """First events of published cuts from where `begin` has begun on."""
+        return self._publication.standing()
+
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
         """Where parts of cuts are not, or not with their size."""
         with as_storage_error("read", self._output_dir):

@@ -47,6 +47,10 @@ class Publication:
         for key in [key for key in self._standing if key < first]:
             del self._standing[key]
 
+    def standing(self) -> tuple[int, ...]:
+        """First events of the cuts whose parts are there, as far as they are remembered."""
+        return tuple(sorted(first for first, paths in self._standing.items() if paths))
+
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int], staging: Path, incarnation: int) -> None:
         """Put the parts of cuts in their places, and move what they take the place of to `.superseded`.
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cowbook.checkpoint import manifest as module
 from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, NewerVersionError, decode_manifest, encode_manifest
@@ -64,3 +68,62 @@ def test_newer_version() -> None:
     del later["version"]
     with pytest.raises(DamagedError):
         decode_manifest(module._wrap(json.dumps(later).encode()))
+
+
+def test_anything_behind_it_is_damage() -> None:
+    """Not even white space, nor a second one."""
+    content = encode_manifest(MANIFEST)
+    for byte in range(256):
+        with pytest.raises(DamagedError):
+            decode_manifest(content + bytes([byte]))
+    for other in (bytes(4096), b"\n" * 4096, content):
+        with pytest.raises(DamagedError):
+            decode_manifest(content + other)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_nested_without_end(opening: bytes) -> None:
+    """Garbage is damage however deep it is nested."""
+    for content in (opening * 100_000, b'{"manifest": ' + opening * 100_000, b'{"manifest": 1, "sha256": ' + opening * 100_000):
+        with pytest.raises(DamagedError):
+            decode_manifest(content)
+
+
+@given(st.binary(max_size=200), st.integers(0, 3))
+def test_garbage(garbage: bytes, where: int) -> None:
+    """Any bytes, alone or in the envelope, whose digest may even hold, are damage or of a newer version, and nothing else."""
+    content = encode_manifest(MANIFEST)
+    contents = [garbage, module._wrap(garbage), content[: len(content) // 2] + garbage, garbage + content]
+    if contents[where] == content:
+        return
+    with pytest.raises((DamagedError, NewerVersionError)):
+        decode_manifest(contents[where])
+
+
+@pytest.mark.parametrize("field", Manifest.__struct_fields__)
+def test_wrong_fields(field: str) -> None:
+    """A field that is missing, of another type, or unknown is damage, though the digest holds."""
+    values = json.loads(encode_manifest(MANIFEST))["manifest"]
+    for value in ({"x": 1}, "text", [[1]], True, 1.5):
+        changed = values | {field: value}
+        with suppress(msgspec.ValidationError):
+            msgspec.convert(changed, Manifest)
+            continue  # it may be that
+        with pytest.raises(DamagedError):
+            decode_manifest(module._wrap(json.dumps(changed).encode()))
+    del values[field]
+    for changed in (values, values | {field: getattr(MANIFEST, field), "unknown": 1}):
+        with pytest.raises(DamagedError):
+            decode_manifest(module._wrap(msgspec.json.encode(changed)))
+
+
+@given(st.builds(Manifest, version=st.just(1)))
+def test_any_manifest_round_trips(manifest: Manifest) -> None:
+    """Whatever the values are, as far as they are text and numbers at all."""
+    try:
+        content = encode_manifest(manifest)
+    except UnicodeEncodeError:
+        return  # lone surrogates are no text
+    floats = [manifest.snapshot_duration_ms, manifest.processing_rate, *manifest.persist_seconds.values()]
+    if all(abs(value) < float("inf") for value in floats):
+        assert decode_manifest(content) == manifest

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import io
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
+import duckdb
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -15,8 +24,9 @@ from cowbook.event_batch import EventBatch
 from cowbook.input.position import FileIdentity, Position
 from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
 from generated_captures import Capture, make_capture
+from hostile_captures import make_hostile_capture
 from oracle import OracleSettings
-from oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain
+from oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
 
 POSITION = Position(FileIdentity.of("file\udc80", 1, 2, 3, b"abc", b"abc"), (FileIdentity.of("b", 1, 2, 0, b"", b""),))
 
@@ -125,3 +135,161 @@ def test_compressions(compression: str) -> None:
                 pq.ParquetFile(io.BytesIO(damaged), page_checksum_verification=True).read()
             with pytest.raises(DamagedError):
                 decode_state(files | {BOOK_FILE: bytes(damaged)})
+
+
+def state_of(pipeline: Pipeline) -> PipelineState:
+    """What a pipeline knows now."""
+    decimals = {"price_decimals": pipeline.settings.price_decimals, "size_decimals": pipeline.settings.size_decimals}
+    book = pipeline.engine.get_checkpoint_state()
+    return PipelineState("a", "b", book, POSITION, decimals, tuple(pipeline.letters))
+
+
+def files_of(state: PipelineState) -> dict[str, bytes]:
+    """The files as they would be written."""
+    return {name: bytes(content) for name, content in encode_state(state, "snappy").items()}
+
+
+def test_hostile_captures_after_every_record() -> None:
+    """After every single record of captures in which everything waits for something; an untimed snapshot waits, too."""
+    seen: set[str] = set()
+    for seed in (0, 1, 2, 3, 36, 43, 59, 70):  # an untimed snapshot before any time is rare
+        capture = without_halt(make_hostile_capture(seed, 60, 0.03))
+        pipeline = ThroughFiles(capture.settings)
+        pipeline.batch = EventBatch.allocate(1, 16)
+        compare(pipeline, capture, 1 << 20)
+        seen |= pipeline.seen
+    assert seen >= {"waiting-snapshot.arrow", "waiting-diffs.arrow", "waiting-tickers.arrow", "open-dead_letter.arrow"}
+
+
+def test_before_the_first_record() -> None:
+    """Nothing at all is a state, too: a book without levels, no rows, no update id."""
+    state = PipelineState(
+        "a", "b", OrderBookEngine().get_checkpoint_state(), POSITION, {"price_decimals": 0, "size_decimals": 18}
+    )
+    files = files_of(state)
+    assert set(files) == {BOOK_FILE}
+    again = decode_state(files)
+    assert plain(again.order_book_state) == plain(state.order_book_state)
+    assert again.last_update_id is None
+    assert again == replace(state, order_book_state=again.order_book_state)
+
+
+@pytest.mark.parametrize(("bids", "asks"), [(0, 1), (1, 0), (70_000, 3), (3, 70_000), (200_000, 200_000)])
+def test_books_of_any_size(bids: int, asks: int) -> None:
+    """One-sided ones, and those of many pages, with all 18 digits."""
+    rng = np.random.default_rng(bids)
+    levels = {
+        "bid_prices": np.sort(rng.integers(0, 10**18, bids)),
+        "bid_sizes": rng.integers(1, 10**18, bids),
+        "ask_prices": np.sort(rng.integers(0, 10**18, asks)),
+        "ask_sizes": rng.integers(1, 10**18, asks),
+    }
+    changes: dict[str, Any] = dict(levels)
+    book = replace(OrderBookEngine().get_checkpoint_state(), **changes)
+    state = PipelineState("a", "b", book, POSITION, {"price_decimals": 18, "size_decimals": 0})
+    again = decode_state(files_of(state)).order_book_state
+    for name, values in levels.items():
+        assert np.array_equal(getattr(again, name), values), name
+
+
+def test_others_can_read_it(tmp_path: Path) -> None:
+    """DuckDB reads sides, prices and sizes as what they are, and the scalars from the metadata."""
+    capture = make_capture(1, 60)
+    pipeline = Unfinished(capture.settings)
+    pipeline.run(capture.files, 1 << 20)
+    state = state_of(pipeline)
+    path = tmp_path / BOOK_FILE
+    path.write_bytes(files_of(state)[BOOK_FILE])
+    book = state.order_book_state
+    decimals = capture.settings.price_decimals, capture.settings.size_decimals
+    expected = [
+        (side, *(Decimal(int(value)).scaleb(-scale) for value, scale in zip(level, decimals, strict=True)))
+        for side, prices, sizes in (("bid", book.bid_prices, book.bid_sizes), ("ask", book.ask_prices, book.ask_sizes))
+        for level in zip(prices, sizes, strict=True)
+    ]
+    assert len({side for side, _, _ in expected}) == 2
+    with duckdb.connect() as connection:
+        assert connection.execute("select side, price, size from read_parquet(?)", [str(path)]).fetchall() == expected
+        query = "select decode(key), decode(value) from parquet_kv_metadata(?)"
+        metadata = dict(connection.execute(query, [str(path)]).fetchall())
+    assert metadata["cowbook.format_version"] == "1"
+    assert metadata["cowbook.symbol"] == "b"
+    assert metadata["cowbook.row_count"] == str(len(expected))
+    assert metadata["cowbook.events_processed"] == str(state.events_processed)
+    assert metadata["cowbook.last_update_id"] == str(state.last_update_id)
+    assert metadata["cowbook.current_file"] == "file\\udc80"
+    assert metadata["cowbook.file_offset"] == "3"
+
+
+def test_any_byte_of_the_book() -> None:
+    """A byte changed anywhere in the book's file is damage or does not matter: never another exception, never other levels."""
+    capture = make_capture(3, 40)
+    pipeline = Unfinished(capture.settings)
+    pipeline.run(capture.files, 1 << 20)
+    files = files_of(state_of(pipeline))
+    levels = ("bid_prices", "bid_sizes", "ask_prices", "ask_sizes")
+    right = decode_state(files).order_book_state
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    rng = random.Random(seed)
+    damaged = 0
+    for place in rng.sample(range(len(files[BOOK_FILE])), 600):
+        content = bytearray(files[BOOK_FILE])
+        content[place] ^= 1 << rng.randrange(8)
+        try:
+            again = decode_state(files | {BOOK_FILE: bytes(content)}).order_book_state
+        except DamagedError:
+            damaged += 1
+        else:
+            assert all(np.array_equal(getattr(again, name), getattr(right, name)) for name in levels), place
+    assert damaged > 100
+
+
+def without(column: str) -> Callable[[pa.Table], pa.Table]:
+    """A column is missing."""
+    return lambda table: table.drop_columns(column)
+
+
+def shorter(table: pa.Table) -> pa.Table:
+    """The lists of levels lack one."""
+    lists = [values[:-1] if number == 0 else values for number, values in enumerate(table["prices"].to_pylist())]
+    return table.set_column(table.column_names.index("prices"), "prices", pa.array(lists, pa.large_list(pa.int64())))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("open-depth.arrow", without("event_index")),
+        ("open-depth.arrow", shorter),
+        ("open-depth.arrow", lambda table: table.slice(0, 0)),
+        ("open-trades.arrow", without("price")),
+        ("open-book.arrow", without("levels")),
+        ("open-dead_letter.arrow", without("reason")),
+        ("open-dead_letter.arrow", lambda table: table.append_column("more", table["reason"])),
+    ],
+)
+def test_files_that_do_not_fit(name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Whole files that say something else than the format has are damage, never another exception."""
+    for seed in range(20):
+        capture = make_capture(seed, 60)
+        pipeline = Unfinished(capture.settings)
+        pipeline.run(capture.files, 1 << 20)
+        files = files_of(state_of(pipeline))
+        if name in files:
+            break
+    table = change(pa.ipc.open_file(pa.BufferReader(files[name])).read_all())
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(DamagedError):
+        decode_state(files | {name: sink.getvalue().to_pybytes()})
+
+
+def test_files_that_are_missing_or_none() -> None:
+    """Without the book, or with something else in a file's place, it is damage."""
+    decimals = {"price_decimals": 8, "size_decimals": 8}
+    files = files_of(PipelineState("a", "b", OrderBookEngine().get_checkpoint_state(), POSITION, decimals))
+    bad_rows = [files | {"open-depth.arrow": content} for content in (b"", b"x", files[BOOK_FILE])]
+    for others in ({}, {BOOK_FILE: b""}, {BOOK_FILE: b"PAR1"}, *bad_rows):
+        with pytest.raises(DamagedError):
+            decode_state(others)

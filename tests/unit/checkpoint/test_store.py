@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 
 from cowbook.checkpoint.manifest import FORMAT_VERSION, FileEntry, Manifest
 from cowbook.checkpoint.reading import read_manifest
-from cowbook.checkpoint.store import CheckpointStore
+from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.durable_files import DurableFiles
 from cowbook.errors import RecoveryError, RestartNeededError, StorageError
 
@@ -234,3 +234,331 @@ def test_failures_of_a_commit(tmp_path: Path, code: int) -> None:
     dropped = [what for what, restart in kinds if not restart]
     assert dropped == ["mkdir", "create book.parquet", "create manifest.json", "sync .tmp-2-1"]
     assert [what for what, restart in kinds if restart] == ["rename", "sync checkpoints", "create published", "sync 2"]
+
+
+def test_every_mode_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens or makes something below the state: it is private as soon as it is there, lock and index, too."""
+    modes: dict[str, int] = {}
+    really_open, really_make = os.open, os.mkdir
+
+    def note(path: Any) -> None:
+        if (tmp_path / "state") in (Path(path), *Path(path).parents):
+            modes.setdefault(Path(path).name, os.lstat(path).st_mode & 0o777)
+
+    def opened(path: Any, *arguments: Any, **named: Any) -> int:
+        descriptor = really_open(path, *arguments, **named)
+        note(path)
+        return descriptor
+
+    def make(path: Any, *arguments: Any, **named: Any) -> None:
+        really_make(path, *arguments, **named)
+        note(path)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "mkdir", make)
+    before = os.umask(0)
+    try:
+        store = store_in(tmp_path)
+        store.lock()
+        store.find()
+        commit(store)
+        store.prune(3)
+        store.quarantine([1])
+        store.unlock()
+    finally:
+        os.umask(before)
+    monkeypatch.undo()
+    assert set(modes) >= {"state", "A%2FB", "LOCK", "checkpoints", "book.parquet", "manifest.json", "published", "quarantine"}
+    assert ".index-1.json" in modes
+    assert set(modes.values()) == {0o600, 0o700}
+
+
+def chmod(path: str, mode: int) -> Callable[[Path], None]:
+    """Others may change it."""
+    return lambda root: (root / path).chmod(mode)
+
+
+def link(path: str) -> Callable[[Path], None]:
+    """A link to the real thing stands there."""
+
+    def replace(root: Path) -> None:
+        target = root / path
+        elsewhere = root.parent.parent / "elsewhere"
+        target.rename(elsewhere)
+        target.symlink_to(elsewhere)
+
+    return replace
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (chmod(".", 0o750), "A%2FB has mode 0750"),
+        (chmod(".", 0o702), "A%2FB has mode 0702"),
+        (chmod("LOCK", 0o640), "LOCK has mode 0640"),
+        (chmod("checkpoints", 0o701), "checkpoints has mode 0701"),
+        (chmod("checkpoints/1", 0o710), "1 has mode 0710"),
+        (chmod("checkpoints/1/manifest.json", 0o604), "manifest.json has mode 0604"),
+        (chmod("checkpoints/1/book.parquet", 0o620), "book.parquet has mode 0620"),
+        (link("."), "A%2FB is a symbolic link"),
+        (link("checkpoints"), "checkpoints is a symbolic link"),
+    ],
+)
+def test_what_is_not_private(tmp_path: Path, change: Callable[[Path], None], words: str) -> None:
+    """What others may have changed is refused by its name, and the lock is given back."""
+    store = store_in(tmp_path)
+    store.lock()
+    store.find()
+    commit(store)
+    store.unlock()
+    change(store.root)
+    again = store_in(tmp_path)
+
+    def look() -> Found:
+        again.lock()
+        return again.find()
+
+    for _ in range(2):
+        with pytest.raises(RecoveryError, match=words):
+            look()
+        again.unlock()
+
+
+def test_link_in_place_of_the_lock(tmp_path: Path) -> None:
+    """It is not followed: nothing is written where it leads."""
+    store = store_in(tmp_path)
+    store.lock()
+    store.unlock()
+    (tmp_path / "other").write_bytes(b"precious")
+    (store.root / "LOCK").unlink()
+    (store.root / "LOCK").symlink_to(tmp_path / "other")
+    with pytest.raises(StorageError, match="a symbolic link stands there"):
+        store_in(tmp_path).lock()
+    assert (tmp_path / "other").read_bytes() == b"precious"
+
+
+def test_looking_does_not_count(tmp_path: Path) -> None:
+    """A lock for another purpose than a start leaves the number."""
+    for counts, number in ((True, 1), (False, 1), (False, 1), (True, 2)):
+        store = store_in(tmp_path)
+        store.lock(counts=counts)
+        assert store.incarnation == number
+        store.unlock()
+
+
+def test_odd_names(store: CheckpointStore, tmp_path: Path) -> None:
+    """Names that look like numbers and are none, and files and links that have a checkpoint's name."""
+    commit(store)
+    names = (".tmp-1-\u00b2", ".tmp-2-\u0663", "\u0664", "07", "-3", ".tmp-", ".del-", ".tmp-x-y", "1e3", "4 ")
+    for name in names:
+        (store.checkpoints / name).mkdir(mode=0o700)
+    (store.checkpoints / ".del-5").symlink_to(tmp_path)
+    (store.checkpoints / ".tmp-6-1").write_bytes(b"")
+    (store.checkpoints / "2").write_bytes(b"")
+    (store.checkpoints / "3").symlink_to(tmp_path)
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert again.incarnation == 2
+    assert [(damaged.epoch, damaged.reason) for damaged in again.find().damaged[:2]] == [
+        (3, "is not a directory"),
+        (2, "is not a directory"),
+    ]
+    assert [commit(again), commit(again)] == [8, 9]  # 07 may have been a seventh
+    assert again.prune(2) == [3, 2, 1]
+    assert not [name for name in names_in(again.checkpoints) if name.startswith(".del-")]
+    again.sweep()
+    left = {path.name for path in again.checkpoints.iterdir()}
+    assert left == {"8", "9"} | {name for name in names if not name.startswith((".tmp-", ".del-"))}
+    assert (tmp_path / "state").is_dir()
+    again.unlock()
+
+
+def test_quarantine_keeps_all(store: CheckpointStore, tmp_path: Path) -> None:
+    """Nothing in quarantine is ever replaced, and its numbers are never given again."""
+    for content in (b"first", b"second", b"third"):
+        assert commit(store, content) == 1
+        store.quarantine(store.epochs())
+        store.unlock()
+        store._last_epoch = 0  # as if it had not been looked at
+        store.lock()
+    kept = tmp_path / "state" / "A%2FB" / "quarantine"
+    contents = {path.name: (path / "book.parquet").read_bytes() for path in kept.iterdir()}
+    assert contents == {"1": b"first", "1-2": b"second", "1-3": b"third"}
+    store.find()
+    assert store.next_epoch() == 2
+
+
+def test_index_says_what_is_wrong(store: CheckpointStore) -> None:
+    """A checkpoint whose manifest cannot be used has its problem there; the index is made anew whatever it was."""
+    for _ in range(3):
+        commit(store)
+    (store.checkpoints / "2" / "manifest.json").write_bytes(b"{}")
+    (store.checkpoints / "1" / "published").unlink()
+    index = store.root / "index.json"
+    for garbage in (b"", b"garbage", None):
+        if garbage is None:
+            index.unlink()
+        else:
+            index.write_bytes(garbage)
+        assert store.prune(3) == []
+        rows = json.loads(index.read_text())["checkpoints"]
+        assert [(row["epoch"], row["valid"], row.get("published")) for row in rows] == [
+            (3, True, True),
+            (2, False, None),
+            (1, True, False),
+        ]
+        assert "manifest.json cannot be read" in rows[1]["problem"]
+        assert index.stat().st_mode & 0o777 == 0o600
+
+
+class FailingEverywhere(Failing):
+    """Removals, too."""
+
+    def unlink(self, path: Path) -> None:
+        """Fail or unlink."""
+        self._look("unlink")
+        super().unlink(path)
+
+    def remove_directory(self, path: Path) -> None:
+        """Fail or remove."""
+        self._look("rmdir")
+        super().remove_directory(path)
+
+
+Chore = Callable[[CheckpointStore], object]
+CHORES: dict[str, tuple[Chore, set[str], list[str]]] = {
+    "prune": (lambda store: store.prune(2), {"rename", "sync checkpoints", "unlink", "rmdir"}, ["3", "4"]),
+    "quarantine": (
+        lambda store: store.quarantine([epoch for epoch in (2, 3) if epoch in store.epochs()]),
+        {"mkdir", "rename", "sync quarantine", "sync checkpoints", "sync A%2FB"},
+        ["1", "4"],
+    ),
+    "sweep": (lambda store: store.sweep(), {"unlink", "rmdir"}, ["1", "2", "3", "4"]),
+}
+
+
+@pytest.mark.parametrize("chore", CHORES)
+def test_failures_of_chores(tmp_path: Path, chore: str) -> None:
+    """Whatever fails, good checkpoints are whole, and the next start does what is left."""
+    do, expected, left = CHORES[chore]
+    failed = set()
+    number = 0
+    while True:
+        number += 1
+        directory = tmp_path / str(number)
+        store = store_in(directory)
+        store.lock()
+        store.find()
+        for _ in range(4):
+            commit(store)
+        (store.checkpoints / ".tmp-9-1").mkdir(mode=0o700)
+        (store.checkpoints / ".tmp-9-1" / "file").write_bytes(b"x")
+        failing = FailingEverywhere(number, errno.EIO)
+        store._files = failing
+        raised = None
+        try:
+            do(store)
+        except StorageError as error:
+            raised = error
+        assert (raised is not None) == bool(failing.failed)
+        assert raised is None or (raised.code == errno.EIO and not isinstance(raised, RestartNeededError))
+        store.unlock()
+        if not failing.failed:
+            break
+        failed.add(failing.failed)
+        assert len({*names_in(store.checkpoints), *names_in(store.root / "quarantine")} & {"3", "4"}) == 2
+        again = store_in(directory)
+        again.lock()
+        again.find()
+        do(again)
+        again.sweep()
+        assert names_in(again.checkpoints) == left
+        for epoch in left:
+            read_manifest(again.checkpoints / epoch, "A/B", os.getuid())
+        assert again.next_epoch() == 10
+        again.unlock()
+    assert failed == expected
+
+
+def names_in(directory: Path) -> list[str]:
+    """What is in a directory, if it is there."""
+    return sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_left_when_removing_fails_too(tmp_path: Path, store: CheckpointStore, number: int) -> None:
+    """What a failed commit could not remove is removed by the next start, and is no checkpoint meanwhile."""
+    commit(store)
+
+    class Broken(Failing):
+        """Once it has failed it fails for good."""
+
+        def unlink(self, path: Path) -> None:
+            """Fail."""
+            raise OSError(self.code, os.strerror(self.code))
+
+        def remove_directory(self, path: Path) -> None:
+            """Fail."""
+            raise OSError(self.code, os.strerror(self.code))
+
+    store._files = Broken(number, errno.EROFS)
+    with pytest.raises(StorageError, match="the file system is read-only") as error:
+        commit(store)
+    assert not isinstance(error.value, RestartNeededError)
+    assert names_in(store.checkpoints) == [".tmp-2-1", "1"]
+    assert store.epochs() == [1]
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    again.find()
+    again.sweep()
+    assert names_in(again.checkpoints) == ["1"]
+    assert commit(again) == 3
+    again.unlock()
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_failures_of_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """A start whose number cannot be written is none; the lock is free again."""
+    store = store_in(tmp_path)
+    for name in ("open", "pwrite", "fsync"):
+        really = getattr(os, name)
+
+        def fail(*arguments: Any, really: Any = really, name: str = name) -> Any:
+            if name != "open" or str(arguments[0]).endswith("LOCK"):
+                raise OSError(code, os.strerror(code))
+            return really(*arguments)
+
+        if name == "open":
+            store.lock()
+            store.unlock()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(StorageError, match=os.strerror(code)) as error:
+                store.lock()
+        assert error.value.code == code
+        other = store_in(tmp_path)
+        other.lock()
+        other.unlock()
+
+
+def test_marker_twice(store: CheckpointStore) -> None:
+    """Noting again that parts are published is no failure."""
+    commit(store)
+    store.mark_published(store.checkpoints / "1")
+    assert (store.checkpoints / "1" / "published").read_bytes() == b""
+
+
+def test_failure_that_is_none_of_storage(store: CheckpointStore) -> None:
+    """A manifest that cannot be made leaves the checkpoint before, and nothing that counts."""
+    commit(store)
+
+    def describe(_: tuple[FileEntry, ...]) -> Manifest:
+        raise ValueError("why")
+
+    with pytest.raises(ValueError, match="why"):
+        store.commit(store.next_epoch(), {"book.parquet": b""}, describe)
+    assert store.epochs() == [1]
+    store.sweep()
+    assert names_in(store.checkpoints) == ["1"]

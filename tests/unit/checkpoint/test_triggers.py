@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from cowbook.checkpoint.triggers import EVENTS, MANUAL, TIMER, Triggers, TriggerSettings
+from cowbook.checkpoint.triggers import BACKLOG, EVENTS, MANUAL, STOP, TIMER, Triggers, TriggerSettings
 
 SECOND = 1_000_000_000
 SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)
@@ -43,6 +46,19 @@ def test_timer() -> None:
     triggers.succeeded(now=311 * SECOND)
     assert triggers.due(now=609 * SECOND, events=0) == ()
     assert triggers.due(now=610 * SECOND, events=0) == (TIMER,)
+
+
+def test_overdue_timer() -> None:
+    """A timer that is overdue many times over, while an attempt takes long, is due once, and starts anew from there."""
+    triggers = new()
+    triggers.request(MANUAL)
+    triggers.begun(now=0)
+    for now in (1500 * SECOND, 1501 * SECOND, 1799 * SECOND):
+        assert triggers.due(now=now, events=0) == ()
+        assert triggers.merged == 0
+    triggers.succeeded(now=1799 * SECOND)
+    assert triggers.due(now=1800 * SECOND, events=0) == (TIMER,)
+    assert triggers.merged == 1  # the second one, meanwhile
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -140,3 +156,96 @@ def test_random_histories() -> None:
             if due:
                 triggers.begun(now=now)
                 running, asked = due, False
+
+
+@dataclass
+class Model:
+    """The rules over again, as slowly as can be: everything is worked out anew from what has happened since the start."""
+
+    settings: TriggerSettings
+    events: int
+    looks: list[tuple[int, int]] = field(default_factory=list)  # time and events of each
+    timer_from: int = 0
+    waiting: list[str] = field(default_factory=list)
+    running: tuple[str, ...] | None = None
+    ended: int | None = None
+    failures: int = 0
+    merged: int = 0
+
+    def request(self, trigger: str) -> None:
+        """Whoever comes second is merged; nobody waits twice."""
+        self.merged += bool(self.waiting)
+        self.waiting += [trigger] * (trigger not in self.waiting)
+
+    def pause(self) -> int:
+        """The setting, or more after failures: a second, doubled each time, and a minute at most."""
+        backoff = 0
+        for number in range(self.failures):
+            backoff = min(60 * SECOND, SECOND * 2**number)
+        return max(self.settings.min_pause, backoff)
+
+    def due(self, now: int, events: int) -> tuple[str, ...]:
+        """What may begin."""
+        ready = self.running is None and (self.ended is None or now >= self.ended + self.pause())
+        if now - self.timer_from >= self.settings.every:
+            self.timer_from = now
+            self.request(TIMER)
+        seen = self.looks[-1][1] if self.looks else self.events
+        self.looks.append((now, events))
+        if any(number % self.settings.every_events == 0 for number in range(seen + 1, events + 1)):
+            if ready:
+                self.request(EVENTS)
+            else:
+                self.merged += 1
+        return tuple(self.waiting) if ready else ()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("look"), st.sampled_from([0, 1, SECOND // 2, SECOND, 7 * SECOND, 70 * SECOND]), st.integers(0, 25)),
+        st.tuples(st.just("request"), st.sampled_from([MANUAL, STOP, BACKLOG])),
+        st.tuples(st.just("end"), st.booleans()),
+        st.tuples(st.just("nothing new")),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=300)
+@given(
+    steps=STEPS,
+    every_events=st.integers(1, 30),
+    every=st.sampled_from([1, SECOND, 10 * SECOND, 10**18]),
+    min_pause=st.sampled_from([0, 1, SECOND, 20 * SECOND]),
+    events=st.integers(0, 100),
+)
+def test_equals_model(steps: list[tuple[object, ...]], every_events: int, every: int, min_pause: int, events: int) -> None:
+    """The same attempts at the same times, the same merged triggers and failures, whatever happens in whatever order."""
+    chosen = TriggerSettings(every_events, every, min_pause)
+    triggers, model = Triggers(chosen, now=0, events=events), Model(chosen, events)
+    now = 0
+    for step, *arguments in steps:
+        if step == "look":
+            now += int(str(arguments[0]))
+            events += int(str(arguments[1]))
+            due = triggers.due(now=now, events=events)
+            assert due == model.due(now, events)
+            if due:
+                triggers.begun(now=now)
+                model.running, model.waiting, model.timer_from = due, [], now
+        elif step == "request":
+            triggers.request(str(arguments[0]))
+            model.request(str(arguments[0]))
+        elif step == "end" and model.running is not None:
+            if arguments[0]:
+                triggers.succeeded(now=now)
+                model.failures = 0
+            else:
+                triggers.failed(model.running, now=now)
+                model.failures += 1
+                model.waiting = [*model.running, *(one for one in model.waiting if one not in model.running)]
+            model.running, model.ended = None, now
+        elif step == "nothing new" and model.running is None:
+            triggers.nothing_new()
+            model.waiting = []
+        assert (triggers.merged, triggers.failures) == (model.merged, model.failures)
