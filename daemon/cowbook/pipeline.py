@@ -275,9 +275,11 @@ class Pipeline:
 
     async def close(self) -> None:
         """Wait for everything that is under way."""
-        await self.checkpointer.close()
-        await asyncio.gather(*(self._tail or ()), return_exceptions=True)
-        await self.follower.close()
+        try:
+            await self.checkpointer.close()
+        finally:
+            await asyncio.gather(*(self._tail or ()), return_exceptions=True)
+            await self.follower.close()
 
     def fill(self, summary: SymbolSummary) -> None:
         """Write what came of the run into the summary."""

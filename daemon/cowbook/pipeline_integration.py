@@ -72,17 +72,17 @@ async def start_pipeline(
         return Start(None, make_follower(None))
     try:
         await loop.run_in_executor(executor, _settle, store, sink, found)
+        warnings = follower.warnings
+        if checkpoint is not None and checkpoint.published:
+            missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
+            if missing:
+                count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
+                warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
     except BaseException:
         await follower.close()
         raise
     for damaged in found.damaged:
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
-    warnings = follower.warnings
-    if checkpoint is not None and checkpoint.published:
-        missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
-        if missing:
-            count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
-            warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
     for warning in warnings:
         log.warning(warning)
     provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
@@ -138,7 +138,7 @@ def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         if not found.checkpoint.published:
-            sink.publish(manifest.cuts, manifest.withdrawn)
+            sink.publish_again(manifest.cuts, manifest.withdrawn)
             store.mark_published(found.checkpoint.directory)
         first = found.checkpoint.state.order_book_state.rows.first
     store.sweep()

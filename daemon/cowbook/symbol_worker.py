@@ -142,11 +142,13 @@ class SymbolWorker:
 
     async def _close(self) -> None:
         """Wait for all that is under way, and give the locks back."""
-        if self._pipeline is not None:
-            await self._pipeline.close()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writers, self._sink.close)
-        await loop.run_in_executor(self._writers, self._store.unlock)
+        try:
+            if self._pipeline is not None:
+                await self._pipeline.close()
+        finally:
+            await loop.run_in_executor(self._writers, self._sink.close)
+            await loop.run_in_executor(self._writers, self._store.unlock)
 
     async def _consume(self, pipeline: Pipeline) -> None:
         follower = pipeline.follower

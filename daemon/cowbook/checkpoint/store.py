@@ -70,6 +70,9 @@ class CheckpointStore:
             self._files.make_directories(self.root.parent.parent, PUBLIC_DIRECTORY)
             self._files.make_directories(self.root, PRIVATE_DIRECTORY)
             check_private(self.root, self.root.lstat(), os.geteuid())
+            # A start that was killed may have made these, and not made their names durable.
+            self._files.sync_directory(self.root.parent)
+            self._files.sync_directory(self.root)
             path = self.root / "LOCK"
             lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
             self._lock = lock

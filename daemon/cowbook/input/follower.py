@@ -71,6 +71,7 @@ class Follower:
         self._handed_out = 0  # index in the block's buffer of its first byte when it was handed out
         self._tail = b""  # the last IDENTITY_BYTES decoded bytes before that
         self._reading: asyncio.Task[int] | None = None
+        self._opening: asyncio.Future[PlainFile | DecodedFile] | None = None
         self._read_before = 0
         self._total_bytes: int | None = None
 
@@ -156,6 +157,11 @@ class Follower:
             if not self._reading.cancelled():
                 self._reading.exception()  # it is of no interest any more
             self._reading = None
+        if self._opening is not None:
+            (opened,) = await asyncio.gather(self._opening, return_exceptions=True)
+            if isinstance(opened, PlainFile | DecodedFile):
+                opened.close()
+            self._opening = None
         if self._file is not None:
             await self._file.reader.close()
             self._file = None
@@ -170,7 +176,14 @@ class Follower:
         place = self._following()
         if place is None:
             return False
-        raw = await asyncio.get_running_loop().run_in_executor(self._executor, _open, self._paths[place])
+        if self._opening is None:
+            self._opening = asyncio.get_running_loop().run_in_executor(self._executor, _open, self._paths[place])
+        try:
+            raw = await asyncio.shield(self._opening)  # what a cancelled call has opened, the next one takes
+        except InputError:
+            self._opening = None
+            raise
+        self._opening = None
         # Only now: a call that failed or was cancelled is not to skip a file, and leaves the position where it is.
         if self._file is not None:
             self._leave()

@@ -104,7 +104,9 @@ class ParquetSink:
                 if directory.name.isdigit():
                     self._files.remove_tree(directory)
             self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
-            self._files.sync_directory(self._staging_root)
+            # A start that was killed may have made directories, and not made their names durable.
+            for directory in (self._staging_root, self._staging_root.parent, self._output_dir):
+                self._files.sync_directory(directory)
         self._publication.forget_before(first)
 
     @property
@@ -160,6 +162,12 @@ class ParquetSink:
         """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
+
+    def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[int]) -> None:
+        """Publish what an earlier incarnation may have begun to publish, and been killed at any point of it."""
+        self.publish(cuts, withdrawn)
+        with as_storage_error("sync", self._output_dir, RestartNeededError):
+            self._publication.sync_all()
 
     def close(self) -> None:
         """Give the lock back. What is staged and not published stays for the next start to judge."""

@@ -71,6 +71,18 @@ class Publication:
                 self._standing[cut.first].update(self._output_dir / part.final for part in cut.parts)
         moves.sync(self._files)
 
+    def sync_all(self) -> None:
+        """Make durable whatever a start that was killed has renamed or made, and not synced."""
+        directories = [self._output_dir]
+        for stream in STREAMS:
+            symbol = self._output_dir / stream / self._symbol_directory
+            directories += [symbol.parent, symbol, *sorted(symbol.glob("date=*"))]
+        directories += [self._superseded_root.parent, self._superseded_root]
+        directories += sorted(path for path in self._superseded_root.rglob("*") if path.is_dir())
+        for directory in directories:
+            if directory.is_dir():
+                self._files.sync_directory(directory)
+
     def _clear(self, first: int, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
         """Move away what stands for a cut and is not what is wanted there."""
         for path in sorted(self._standing.pop(first, ())):
