@@ -109,13 +109,16 @@ def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCal
             thread.start()
         try:
             for thread in workers:
-                thread.join()
+                thread.ended.wait()
         except KeyboardInterrupt:
             for thread in workers:
                 thread.stop()
             for thread in workers:
-                thread.join()
+                thread.ended.wait()
             raise
+        finally:
+            for thread in workers:
+                thread.join()
     if failures:
         raise failures[0]
     return [summaries[symbol.id] for symbol in config.symbol]
@@ -136,6 +139,8 @@ class _Thread(threading.Thread):
         failures: list[BaseException],
     ) -> None:
         super().__init__(name=f"symbol-{symbol.id}")
+        # Waited for instead of `join`: one that an interrupt ends takes the thread for ended, too, before Python 3.13.
+        self.ended = threading.Event()
         self._config = config
         self._symbol = symbol
         self._executors = readers, writers
@@ -153,6 +158,8 @@ class _Thread(threading.Thread):
                 self._summaries[self._symbol.id] = runner.run(self._run())
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
             self._failures.append(error)
+        finally:
+            self.ended.set()
 
     async def _run(self) -> SymbolSummary:
         self._loop = asyncio.get_running_loop()
