@@ -1,4 +1,4 @@
-"""The service for as long as one likes: files grow and rotate, signals and kills come at random, the output is compared at the end.
+"""The service for as long as one likes: files grow and rotate, signals and kills come at random, and the output is compared.
 
     python tests/soak/soak.py --minutes 10 --seed 1
 
