@@ -204,7 +204,7 @@ def _render_page(status: dict[str, Any]) -> str:
     rows = []
     for symbol in status["symbols"]:
         cells = "".join(f"<td>{html.escape(_text(symbol.get(column)))}</td>" for column in _COLUMNS)
-        why = symbol["waiting_for"] or symbol["error"]
+        why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
         more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(why)}</i></td></tr>' if why else ""
         rows.append(f"<tr>{cells}</tr>{more}")
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in _COLUMNS)
