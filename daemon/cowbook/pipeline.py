@@ -20,6 +20,7 @@ from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
 from cowbook.input.block import Block
 from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
+from cowbook.input.following import FollowSettings
 from cowbook.input.line_decoder import FORMATS, LineDecoder
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
@@ -56,6 +57,7 @@ class WorkerSettings:
     checkpoint_compression: str = "snappy"
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
+    follow: FollowSettings | None = None
 
 
 class Pipeline:

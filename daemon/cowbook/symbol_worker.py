@@ -14,6 +14,7 @@ from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, Storage
 from cowbook.input.block import Block
 from cowbook.input.follower import Follower
 from cowbook.input.position import Position
+from cowbook.input.watching import Watcher
 from cowbook.persistence import CheckpointSettings
 from cowbook.pipeline import Pipeline, WorkerSettings
 from cowbook.pipeline_integration import start_pipeline
@@ -42,8 +43,10 @@ class SymbolWorker:
         allow_fresh: bool = False,
         progress: ProgressCallback | None = None,
         files: DurableFiles | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._settings = settings
+        self._watcher = watcher
         self._readers = readers
         self._writers = writers
         self._allow_fresh = allow_fresh
@@ -138,6 +141,8 @@ class SymbolWorker:
             block_bytes=settings.block_bytes,
             max_line_bytes=settings.decoder.max_line_bytes,
             position=position,
+            follow=settings.follow,
+            watcher=self._watcher,
         )
 
     async def _close(self) -> None:
