@@ -99,7 +99,7 @@ class Checkpointer:
         self._provisional = provisional  # first events of published cuts that are to be replaced
         self.figures = CheckpointFigures()
         if recovered is not None:
-            self._progress = len(recovered.state.position.consumed), recovered.state.file_offset
+            self._progress = recovered.state.position.progress
             self._end_of_input = recovered.state.end_of_input
             self.figures.last_epoch, self.figures.last_events = recovered.manifest.epoch, events
             self.figures.last_timestamp = recovered.state.checkpoint_timestamp

@@ -59,6 +59,7 @@ class WorkerSettings:
     follow: FollowSettings | None = None
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
+    follow: FollowSettings | None = None
 
 
 class Pipeline:

@@ -60,9 +60,9 @@ class SymbolWorker:
         observer: WorkerObserver | None = None,
         watcher: Watcher | None = None,
         files: DurableFiles | None = None,
+        watcher: Watcher | None = None,
     ) -> None:
         self._settings = settings
-        self._observer = observer
         self._watcher = watcher
         self._readers = readers
         self._writers = writers
@@ -217,6 +217,8 @@ class SymbolWorker:
             block_bytes=settings.block_bytes,
             max_line_bytes=settings.decoder.max_line_bytes,
             position=position,
+            follow=settings.follow,
+            watcher=self._watcher,
         )
         return self._follower
 

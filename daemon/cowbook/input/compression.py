@@ -86,7 +86,8 @@ class _Members:
 class DecodedFile(io.RawIOBase):
     """A compressed file's decoded bytes. Every byte before damage is delivered, then InputError names its offset."""
 
-    def __init__(self, path: Path, file: io.FileIO, kind: str) -> None:
+    def __init__(self, path: Path, file: io.FileIO, kind: str, *, growing: bool = False) -> None:
+        """`file` stands at its start. While it is `growing`, an end in the middle of a member is no damage."""
         super().__init__()
         self._path = path
         self._file = file
@@ -94,7 +95,8 @@ class DecodedFile(io.RawIOBase):
         self._chunk_bytes = _CHUNK_BYTES[kind]
         self._members = _Members(_gzip if kind == "gzip" else _zstd, zero_padding=kind == "gzip")
         self._pending = memoryview(b"")
-        self._chunks = 0
+        self._growing = growing
+        self._fed = 0  # compressed bytes that were decoded without an error
         self._decoded = 0
         self._failure: str | None = None
         self._at_end = False
@@ -114,6 +116,9 @@ class DecodedFile(io.RawIOBase):
                 filled += count
             elif self._failure is None and not self._at_end:
                 self._decode_chunk()
+                if self._growing and self._at_end:
+                    self._at_end = False  # more may come until it is asked for the next time
+                    break
             elif self._failure is not None and not filled:
                 raise InputError(
                     f"{self._path} is damaged at decoded offset {self._decoded}: {self._failure}; "
@@ -149,25 +154,34 @@ class DecodedFile(io.RawIOBase):
         self._file.close()
         super().close()
 
+    def finish(self) -> None:
+        """It grows no more: from now on an end in the middle of a member is damage."""
+        self._growing = False
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether nothing that was decoded, and no damage, is still to be handed out."""
+        return not self._pending and self._failure is None
+
     def _decode_chunk(self) -> None:
         chunk = self._file.read(self._chunk_bytes)
         try:
             decoded = self._members.feed(chunk)
-            if not chunk and not self._members.is_complete:
+            if not chunk and not self._growing and not self._members.is_complete:
                 raise EOFError("it ends in the middle")
         except _ERRORS as error:
             self._failure = str(error)
-            decoded = self._salvage()
+            decoded = self._salvage(len(chunk))
+        self._fed += len(chunk)
         self._at_end = not chunk
-        self._chunks += 1
         self._decoded += len(decoded)
         self._pending = memoryview(decoded)
 
-    def _salvage(self) -> bytes:
+    def _salvage(self, chunk_bytes: int) -> bytes:
         """Decode again up to the damage, at the end byte by byte: all that is behind what was delivered already.
 
         By single bytes nothing is lost that can be decoded at all, so that the offset of the damage does not depend on
-        how the file was read.
+        how the file was read. `chunk_bytes` is the length of the chunk that has shown the damage.
         """
         members = _Members(_gzip_by_bytes if self._kind == "gzip" else _zstd, zero_padding=self._kind == "gzip")
         self._file.seek(0)
@@ -175,11 +189,16 @@ class DecodedFile(io.RawIOBase):
         tail = b""
         pieces = []
         try:
-            for _ in range(self._chunks):
-                piece = members.feed(self._file.read(self._chunk_bytes))
+            left = self._fed
+            while left:
+                chunk = self._file.read(min(left, self._chunk_bytes))
+                if not chunk:
+                    break  # truncated since
+                left -= len(chunk)
+                piece = members.feed(chunk)
                 count += len(piece)
                 tail = (tail + piece)[-(1 << 16) :]
-            for byte in self._file.read(self._chunk_bytes):
+            for byte in self._file.read(chunk_bytes):
                 pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - what came before an error stays
         except _ERRORS as error:
             self._failure = str(error)
@@ -211,8 +230,20 @@ def open_decoded(path: Path) -> PlainFile | DecodedFile:
     except OSError:
         file.close()
         raise
+    kind = kind_of(magic)
+    return file if kind is None else DecodedFile(path, file, kind)
+
+
+def kind_of(magic: bytes) -> str | None:
+    """How a file with these first four bytes (fewer in a shorter file) is compressed, None for a plain one."""
     if magic.startswith(_GZIP_MAGIC):
-        return DecodedFile(path, file, "gzip")
+        return "gzip"
     if magic == _ZSTD_MAGIC or (magic[1:] == _SKIPPABLE_MAGIC and magic[0] & 0xF0 == 0x50):
-        return DecodedFile(path, file, "zstd")
-    return file
+        return "zstd"
+    return None
+
+
+def may_become_compressed(magic: bytes) -> bool:
+    """Whether a plain file with so few first bytes may turn out compressed when it grows."""
+    skippable = len(magic) < 4 and (not magic or (magic[0] & 0xF0 == 0x50 and _SKIPPABLE_MAGIC.startswith(magic[1:])))
+    return skippable or (len(magic) < 2 and _GZIP_MAGIC.startswith(magic)) or (len(magic) < 4 and _ZSTD_MAGIC.startswith(magic))

@@ -28,7 +28,7 @@ class FileIdentity:
     head_sha256: str
     tail_sha256: str
     disk_bytes: int = 0
-    """Its size on disk, compressed as it may be, once it was read to its end; 0 before that."""
+    """Its size on disk, compressed as it may be, once it was left at its end; 0 before that. An empty one counts as 1."""
 
     @classmethod
     def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes, disk_bytes: int = 0) -> FileIdentity:
@@ -61,10 +61,19 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """After the last consumed record: the current file up to there, and the files that were consumed before it."""
+    """After the last consumed record: the current file up to there, and the files that were consumed before it.
+
+    If `current.disk_bytes` is not 0, the current file was left, too, and no other one begun: what follows it is next, whether
+    it is still there or not.
+    """
 
     current: FileIdentity
     consumed: tuple[FileIdentity, ...] = ()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """As of a mark."""
+        return _progress(len(self.consumed), self.current.offset, is_left=self.current.disk_bytes > 0)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -86,15 +95,23 @@ class Mark(msgspec.Struct, frozen=True):
     head: bytes
     tail: bytes
     consumed: tuple[FileIdentity, ...]
+    left: FileIdentity | None = None
+    """The file itself, if it was left at this offset and no other one begun."""
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Files left behind and offset in the current one: grows with every record that is consumed."""
-        return len(self.consumed), self.offset
+        """Files left behind and offset in the current one: grows with every record that is consumed, and with leaving."""
+        return _progress(len(self.consumed), self.offset, is_left=self.left is not None)
 
     def position(self) -> Position:
         """The position."""
+        if self.left is not None:
+            return Position(self.left, self.consumed)
         return Position(FileIdentity.of(self.path, self.device, self.inode, self.offset, self.head, self.tail), self.consumed)
+
+
+def _progress(consumed: int, offset: int, *, is_left: bool) -> tuple[int, int]:
+    return (consumed + 1, -1) if is_left else (consumed, offset)
 
 
 def displayable(path: str | Path) -> str:
