@@ -56,7 +56,6 @@ class WorkerSettings:
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     retain: int = 3
     checkpoint_compression: str = "snappy"
-    follow: FollowSettings | None = None
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
     follow: FollowSettings | None = None

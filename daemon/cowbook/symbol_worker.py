@@ -60,9 +60,9 @@ class SymbolWorker:
         observer: WorkerObserver | None = None,
         watcher: Watcher | None = None,
         files: DurableFiles | None = None,
-        watcher: Watcher | None = None,
     ) -> None:
         self._settings = settings
+        self._observer = observer
         self._watcher = watcher
         self._readers = readers
         self._writers = writers
