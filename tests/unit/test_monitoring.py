@@ -33,7 +33,7 @@ _TARGET_LABELS = {"job", "instance"}
 
 @pytest.fixture(scope="module")
 def exposed() -> dict[str, set[str]]:
-    """The daemon's metrics by name, with the labels of their samples: those of the target included, empty when there is no sample."""
+    """The daemon's metrics by name, with the labels of their samples and of a target; without labels where there is no sample."""
     metrics = ServiceMetrics()
     metrics.symbol("BTCUSDT")
     names: dict[str, set[str]] = {}
@@ -99,7 +99,7 @@ def test_metrics_of_dashboard(exposed: dict[str, set[str]]) -> None:
 
 
 def test_thresholds_of_histograms(exposed: dict[str, set[str]]) -> None:
-    """A quantile is compared with the edge of a bucket: between two edges it would be guessed, above the last one never reached."""
+    """A quantile is compared with the edge of a bucket: between two it would be guessed, above the last one never reached."""
     metrics = ServiceMetrics()
     metrics.symbol("BTCUSDT")
     compared = []

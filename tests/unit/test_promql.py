@@ -29,5 +29,5 @@ def test_selected(expression: str, metrics: dict[str, set[str]]) -> None:
 def test_rejected() -> None:
     """What could be anything is no expression that is checked."""
     for expression in ('{job="a"}', "a ? b", 'a{b="c}'):
-        with pytest.raises(ValueError, match="no PromQL|without a name"):
+        with pytest.raises(ValueError, match=r"no PromQL|without a name"):
             selected(expression)
