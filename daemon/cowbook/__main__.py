@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from cowbook.cli.main import main
+from cowbook.entry import main
 
 sys.exit(main())

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cowbook.checkpoint.reading import Checkpoint
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import BACKLOG, MANUAL, Triggers
+from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers, TriggerSettings
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
@@ -32,11 +32,26 @@ class CheckpointFigures:
     parts: int = 0
     part_bytes: int = 0
     last_epoch: int = 0
+    last_events: int = 0
+    """Events in the newest checkpoint, the recovered one included."""
+    last_timestamp: int = 0
+    """When its state was frozen, in ns since 1970; 0 without one."""
     last: Persisted | None = None
 
     def count(self, outcome: str) -> int:
         """Attempts with this outcome."""
         return sum(number for (_, other), number in self.attempts.items() if other == outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How an attempt ended."""
+
+    triggers: str
+    outcome: str
+    frozen_seconds: float
+    persisted: Persisted | None
+    """The checkpoint; None of an attempt that failed."""
 
 
 class Checkpointer:
@@ -56,8 +71,11 @@ class Checkpointer:
         *,
         recovered: Checkpoint | None,
         provisional: tuple[int, ...] = (),
+        on_attempt: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
+        """`on_attempt` is called on the loop when an attempt has ended, before its error can be raised."""
         self._settings = settings
+        self._on_attempt = on_attempt
         self._store = store
         self._sink = sink
         self._executor = executor
@@ -65,6 +83,7 @@ class Checkpointer:
         events = recovered.state.events_processed if recovered is not None else 0
         self._triggers = Triggers(settings.triggers, now=time.monotonic_ns(), events=events)
         self._cuts: list[asyncio.Future[Cut]] = []
+        self._cuts_taken = 0  # of these, by the attempt under way
         self._attempt: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._release: asyncio.Future[None] | None = None  # someone waits for the snapshot of the attempt under way
@@ -79,7 +98,8 @@ class Checkpointer:
         if recovered is not None:
             self._progress = len(recovered.state.position.consumed), recovered.state.file_offset
             self._end_of_input = recovered.state.end_of_input
-            self.figures.last_epoch = recovered.manifest.epoch
+            self.figures.last_epoch, self.figures.last_events = recovered.manifest.epoch, events
+            self.figures.last_timestamp = recovered.state.checkpoint_timestamp
 
     @property
     def merged(self) -> int:
@@ -101,6 +121,26 @@ class Checkpointer:
     def due(self, events: int) -> tuple[str, ...]:
         """The triggers of an attempt that is to begin now, if there is something new."""
         return self._triggers.due(now=time.monotonic_ns(), events=events)
+
+    @property
+    def is_persisting(self) -> bool:
+        """Whether an attempt is under way."""
+        return self._attempt is not None and not self._attempt.done()
+
+    def seconds_until_due(self) -> float | None:
+        """When `due` is worth asking again, if no attempt ends and nothing is asked for before; None: not before."""
+        nanoseconds = self._triggers.next_due(now=time.monotonic_ns())
+        return None if nanoseconds is None else nanoseconds / 1e9
+
+    def configure(self, triggers: TriggerSettings, retain: int, compression: str, events: int) -> None:
+        """Other settings, from the next attempt on."""
+        self._triggers.configure(triggers, now=time.monotonic_ns(), events=events)
+        self._settings = replace(self._settings, triggers=triggers, retain=retain, compression=compression)
+
+    def publish_cuts(self) -> None:
+        """Ask for a checkpoint where closed cuts wait for one: someone waits to see them."""
+        if len(self._cuts) > self._cuts_taken:
+            self._triggers.want(CUT)
 
     def is_known(self, mark: Mark, end_of_input: str | None = None) -> bool:
         """Whether the last checkpoint says all that one of this place would say."""
@@ -132,6 +172,7 @@ class Checkpointer:
         self._triggers.begun(now=now)
         # What belongs to it is settled here: processing goes on before the task runs for the first time.
         cuts, requests, self._requests = tuple(self._cuts), self._requests, []
+        self._cuts_taken = len(cuts)
         self._attempt = self._loop.create_task(self._run(frozen, triggers, cuts, tuple(tail), requests, now))
         self._freeze_seconds = time.perf_counter() - started
 
@@ -179,12 +220,15 @@ class Checkpointer:
         try:
             persisted, staged, provisional = await self._persist(frozen, triggers, (*cuts, *tail), now)
         except BaseException as error:
+            self._cuts_taken = 0
             self._note_failure(error, triggers, requests)
             if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
                 raise
             return
         del self._cuts[: len(cuts)]
+        self._cuts_taken = 0
         self._progress, self._end_of_input, self._provisional = frozen.mark.progress, frozen.end_of_input, provisional
+        self.figures.last_timestamp = frozen.timestamp
         self._note_success(persisted, triggers, requests, staged)
 
     async def _persist(
@@ -198,6 +242,7 @@ class Checkpointer:
             started = time.perf_counter()
             frozen.snapshot.release()
             release_seconds = time.perf_counter() - started
+            self._freeze_seconds += release_seconds
             self._holds_snapshot = False
             if self._release is not None:
                 self._release.set_result(None)
@@ -215,13 +260,14 @@ class Checkpointer:
         events = book.values["next_event"]
         rate = (events - self._rated_events) / max((now - self._rated_at) / 1e9, 1e-9)
         self._rated_at, self._rated_events = now, events
-        state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds + release_seconds)
+        state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds)
         arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
         return await loop.run_in_executor(self._executor, persist, *arguments), cuts, provisional
 
     def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
         self._triggers.failed(triggers, now=time.monotonic_ns())
         self.figures.attempts["+".join(triggers), "failed"] += 1
+        self._on_attempt(Attempt("+".join(triggers), "failed", self._freeze_seconds, None))
         self._log.error("checkpoint failed", trigger="+".join(triggers), error=str(error), failures=self._triggers.failures)
         for request in requests:
             if not request.done():
@@ -233,9 +279,10 @@ class Checkpointer:
         self._triggers.succeeded(now=time.monotonic_ns())
         figures = self.figures
         figures.attempts["+".join(triggers), "committed"] += 1
-        figures.last_epoch, figures.last = persisted.epoch, persisted
+        figures.last_epoch, figures.last_events, figures.last = persisted.epoch, persisted.events, persisted
         figures.parts += sum(len(cut.parts) for cut in cuts)
         figures.part_bytes += sum(part.size_bytes for cut in cuts for part in cut.parts)
+        self._on_attempt(Attempt("+".join(triggers), "committed", self._freeze_seconds, persisted))
         self._log.info(
             "checkpoint",
             epoch=persisted.epoch,

@@ -74,6 +74,7 @@ class HttpConfig(_Section):
     """The HTTP endpoint; an empty `listen` turns it off."""
 
     listen: str = "127.0.0.1:9464"
+    token: Annotated[str, Field(repr=False)] = ""
 
     @field_validator("listen")
     @classmethod

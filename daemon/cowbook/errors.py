@@ -19,6 +19,10 @@ class ConfigError(CowbookError):
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+class ServiceError(CowbookError):
+    """The process cannot do its work, or a running one cannot be asked; says what stands in the way."""
+
+
 class SymbolError(CowbookError):
     """A symbol cannot go on. Terminal: it is shown as failed and not retried, the others run on."""
 

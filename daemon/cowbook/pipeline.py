@@ -20,6 +20,7 @@ from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
 from cowbook.input.block import Block
 from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
+from cowbook.input.following import FollowSettings
 from cowbook.input.line_decoder import FORMATS, LineDecoder
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
@@ -30,6 +31,7 @@ from cowbook.rows import OpenRows
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_report import SymbolReport
+from cowbook.throughput import Throughput
 
 _HALTED = "halted"
 """What a checkpoint has as its end of input when an error ended the symbol there."""
@@ -54,6 +56,7 @@ class WorkerSettings:
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     retain: int = 3
     checkpoint_compression: str = "snappy"
+    follow: FollowSettings | None = None
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 20
 
@@ -73,6 +76,7 @@ class Pipeline:
     ) -> None:
         self.follower = start.follower
         self.checkpointer = checkpointer
+        self._size_decimals = settings.decoder.size_decimals
         self._halts_on_bad_record = settings.on_bad_record == "halt"
         self._sink = sink
         self._writers = writers
@@ -83,13 +87,18 @@ class Pipeline:
         self._cursor = Cursor(start.follower, self._batch, offset)
         self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
-        self._input_bytes = 0
-        self._drift = DriftTotals()
+        self.input_bytes = 0
+        """Decoded bytes consumed since the start of the input."""
+        self._drift = DriftTotals()  # of the rows that have left the open cut
         self._nothing_new = False  # the last checkpoint knows this end of the input already
         self._tail: list[asyncio.Future[Cut]] | None = None  # what the end of the input makes, once that is reached
         self._staging: asyncio.Future[Cut] | None = None
         self._continuity: ContinuityReport | None = None
-        self._gaps_after_recovery = 0
+        self.gaps_after_recovery = 0
+        """Gaps between the recovered state and the first depth message after it."""
+        self.throughput = Throughput()
+        self.place: tuple[str, int] | None = None
+        """File and decoded offset behind the last block that was processed, for people."""
         if start.checkpoint is None:
             self.engine = OrderBookEngine(settings.engine)
         else:
@@ -100,9 +109,10 @@ class Pipeline:
         self._letters.extend(state.dead_letters)
         self._decoder.other_symbols.extend(state.decoder.other_symbols)
         self._report.misfit = state.decoder.misfit
-        self._input_bytes = state.decoder.input_bytes
+        self.input_bytes = state.decoder.input_bytes
         self._drift = state.drift
         self._continuity = ContinuityReport(self.engine)
+        self.place = state.current_file, state.file_offset
         self._log.info(
             "recovered",
             epoch=self.checkpointer.figures.last_epoch,
@@ -117,9 +127,12 @@ class Pipeline:
         full = True
         while full:
             before = block.start
+            started = time.perf_counter()
             full = self._cursor.decode(self._decoder, block)
-            self._input_bytes += block.start - before
+            self.throughput.add(0, time.perf_counter() - started, persisting=self.checkpointer.is_persisting)
+            self.input_bytes += block.start - before
             await self._apply(block, before)
+        self.place = block.file, block.offset_of(block.start)
 
     async def _apply(self, block: Block, first_index: int) -> None:
         """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
@@ -140,7 +153,9 @@ class Pipeline:
                     f'{block.file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
                 ) from error
             if cut:
-                await self._stage(self.engine.take_open_rows())
+                rows = self.engine.take_open_rows()
+                self._drift = self._drift.plus(rows.drift)
+                await self._stage(rows)
             if self._tail is None:
                 self.checkpoint_if_due()
             if not cut and self._cursor.consumed == end:
@@ -157,6 +172,8 @@ class Pipeline:
         cursor = self._cursor
         before = cursor.consumed
         stop = end if self._continuity is None else min(end, before + 1)
+        persisting, events = self.checkpointer.is_persisting, self.engine.event_count
+        started = time.perf_counter()
         try:
             applied = self.engine.apply(self._batch, before, stop)
         except PoolScarceError as error:
@@ -164,11 +181,12 @@ class Pipeline:
             cursor.consumed = error.consumed
             await self.checkpointer.snapshot_released()
             return False
+        self.throughput.add(self.engine.event_count - events, time.perf_counter() - started, persisting=persisting)
         cursor.consumed = applied.consumed
         if self._continuity is not None and applied.consumed > before:
             self._continuity.observe(self.engine, self._log)
             if not self._continuity.is_open:
-                self._gaps_after_recovery = self._continuity.gaps
+                self.gaps_after_recovery = self._continuity.gaps
                 self._continuity = None
         return applied.cut
 
@@ -178,7 +196,6 @@ class Pipeline:
             await self._staging
         count = len(rows.dead_events)
         letters, self._letters = self._letters[:count], self._letters[count:]
-        self._drift = self._drift.plus(rows.drift)
         if self._nothing_new:
             return
         ends = self._tail is not None
@@ -212,9 +229,7 @@ class Pipeline:
         """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
         symbols, misfit = self._decoder.other_symbols, self._report.misfit
-        return Frozen(
-            snapshot, mark, self._letters, symbols, misfit, self._input_bytes, self._drift, time.time_ns(), end_of_input
-        )
+        return Frozen(snapshot, mark, self._letters, symbols, misfit, self.input_bytes, self._drift, time.time_ns(), end_of_input)
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
@@ -273,6 +288,16 @@ class Pipeline:
         if self.checkpointer.failures:
             raise RestartNeededError("the last checkpoint could not be written")
 
+    @property
+    def drift(self) -> DriftTotals:
+        """Sums over all drift measurements since the start of the input."""
+        return self._drift.plus(self.engine.open_rows().drift)
+
+    @property
+    def drift_size_error(self) -> float:
+        """Sum of absolute size differences over all drift measurements, in units of size."""
+        return float(self.drift.size_error / 10**self._size_decimals)
+
     async def close(self) -> None:
         """Wait for everything that is under way."""
         try:
@@ -283,12 +308,12 @@ class Pipeline:
 
     def fill(self, summary: SymbolSummary) -> None:
         """Write what came of the run into the summary."""
-        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self._input_bytes)
-        self._report.fill(summary, self.engine, decoder, self._drift)
+        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self.input_bytes)
+        self._report.fill(summary, self.engine, decoder, self.drift)
         figures = self.checkpointer.figures
         summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
         summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
-        summary.gaps_after_recovery = self._gaps_after_recovery
+        summary.gaps_after_recovery = self.gaps_after_recovery
 
 
 def _record_offset(block: Block, first_index: int, end_offset: int) -> int:

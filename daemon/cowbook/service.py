@@ -1,57 +1,64 @@
-"""The process: one thread with an event loop of its own for each symbol, started again where storage has failed."""
+"""The process: a thread with an event loop for each symbol, and a main loop for signals, HTTP, systemd and supervision."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
+import os
+import resource
+import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
-import uvloop
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
+from cowbook import __version__, early_signals
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
-from cowbook.errors import StorageError, SymbolError
+from cowbook.errors import ConfigError, CowbookError
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.paths import ExpandedPaths, expand_paths
+from cowbook.input.following import FollowSettings
+from cowbook.input.paths import expand_paths
+from cowbook.input.watching import Watcher
 from cowbook.kernels import is_compiled, warm
 from cowbook.pipeline import WorkerSettings
+from cowbook.reload import fingerprint, plan_reload
 from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import ProgressCallback, SymbolWorker
-from cowbook.telemetry.logging import get_logger
+from cowbook.supervision import Supervision
+from cowbook.symbol_thread import LOOPS, SymbolThread, ThreadContext
+from cowbook.symbol_worker import ProgressCallback
+from cowbook.telemetry.http import HttpServer
+from cowbook.telemetry.logging import get_logger, set_level
+from cowbook.telemetry.metrics import ServiceMetrics
+from cowbook.telemetry.status import is_ready, symbol_status
+from cowbook.telemetry.systemd import Notifier
 
 _READERS = 4
 _WRITERS = 2
-_FIRST_BACKOFF_SECONDS = 0.5
-_LONGEST_BACKOFF_SECONDS = 30.0
+_ENOUGH_DESCRIPTORS = 65_536
 
-_FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV)
-"""What does not pass by itself: something stands in the way, and someone has to set it right."""
-
-_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS)
-"""What does not pass by itself when the symbol has never worked since the process has started."""
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    "uvloop": uvloop.new_event_loop,
-    "asyncio": asyncio.new_event_loop,
-}
-"""What makes an event loop, by the name in the configuration."""
+__all__ = ["Service", "fingerprint", "run_once", "worker_settings"]
 
 
-def worker_settings(config: Config, symbol: SymbolConfig, expanded: ExpandedPaths) -> WorkerSettings:
-    """What one symbol's worker is told."""
-    output, checkpoint = config.output, config.checkpoint
+def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False) -> WorkerSettings:
+    """What one symbol's worker is told. Raises InputError when its files are not there, unless they are followed."""
+    output = config.output
+    follows = symbol.follow and not once
+    expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
-        paths=expanded.paths,
-        notes=expanded.warnings,
+        paths=expanded.paths if expanded is not None else (),
+        notes=expanded.warnings if expanded is not None else (),
+        follow=FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9) if follows else None,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
@@ -67,138 +74,307 @@ def worker_settings(config: Config, symbol: SymbolConfig, expanded: ExpandedPath
         ),
         compression=output.compression,
         fingerprint=fingerprint(config, symbol),
-        triggers=TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause),
-        retain=checkpoint.retain,
-        checkpoint_compression=checkpoint.compression,
+        triggers=trigger_settings(config),
+        retain=config.checkpoint.retain,
+        checkpoint_compression=config.checkpoint.compression,
     )
 
 
-def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
-    """The settings that change rows or files, by name; intervals in ns. A checkpoint is only for the same ones."""
-    output = config.output
-    of_symbol = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
-    of_output = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
-    return {
-        **{name: getattr(symbol, name) for name in of_symbol},
-        **{name: getattr(output, name) for name in of_output},
-        "streams": sorted(output.streams),
-    }
+def trigger_settings(config: Config) -> TriggerSettings:
+    """When checkpoints are taken."""
+    checkpoint = config.checkpoint
+    return TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
 
 
 def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
     """Take every symbol through its input to the end, side by side; the summaries in the order of the configuration.
 
-    A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended.
+    A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended, and
+    KeyboardInterrupt when a signal has ended it before.
     """
-    if not is_compiled():
-        get_logger().info("compiling the kernels, once for this user and release: about half a minute")
-    warm()
-    # What is there now stays: a later collection need not look at it, and is short.
-    gc.collect()
-    gc.freeze()
-    summaries: dict[str, SymbolSummary] = {}
-    failures: list[BaseException] = []
-    workers: list[_Thread] = []
-    with (
-        ThreadPoolExecutor(_READERS, thread_name_prefix="read") as readers,
-        ThreadPoolExecutor(_WRITERS, thread_name_prefix="write") as writers,
-    ):
-        for symbol in config.symbol:
-            thread = _Thread(config, symbol, readers, writers, allow_fresh, progress, summaries, failures)
-            workers.append(thread)
-            thread.start()
-        try:
-            for thread in workers:
-                thread.ended.wait()
-        except KeyboardInterrupt:
-            for thread in workers:
-                thread.stop()
-            for thread in workers:
-                thread.ended.wait()
-            raise
-        finally:
-            for thread in workers:
-                thread.join()
-    if failures:
-        raise failures[0]
-    return [summaries[symbol.id] for symbol in config.symbol]
+    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress)
+    with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
+        runner.run(service.run())
+    for thread in service.threads.values():
+        if thread.failure is not None:
+            raise thread.failure
+    if service.was_stopped:
+        raise KeyboardInterrupt
+    return [thread.summary for thread in service.threads.values() if thread.summary is not None]
 
 
-class _Thread(threading.Thread):
-    """Runs one symbol's worker on a loop of its own."""
+class Service:
+    """Everything between the configuration and the symbols' threads. `run` is called once, in the main thread."""
 
     def __init__(
         self,
-        config: Config,
-        symbol: SymbolConfig,
-        readers: Executor,
-        writers: Executor,
-        allow_fresh: bool,
-        progress: ProgressCallback | None,
-        summaries: dict[str, SymbolSummary],
-        failures: list[BaseException],
+        load: Callable[[], Config],
+        environ: MutableMapping[str, str],
+        *,
+        once: bool = False,
+        allow_fresh: bool = False,
+        progress: ProgressCallback | None = None,
     ) -> None:
-        super().__init__(name=f"symbol-{symbol.id}")
-        # Waited for instead of `join`: one that an interrupt ends takes the thread for ended, too, before Python 3.13.
-        self.ended = threading.Event()
-        self._config = config
-        self._symbol = symbol
-        self._executors = readers, writers
+        """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
+
+        With `once` nothing is followed or served, and the end of all input is the end.
+        """
+        self._load = load
+        self._config = load()
+        self._once = once
+        self._log = get_logger()
+        self._notifier = Notifier(environ)
+        self._metrics = ServiceMetrics()
+        self._http: HttpServer | None = None
         self._allow_fresh = allow_fresh
         self._progress = progress
-        self._summaries = summaries
-        self._failures = failures
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._worker: SymbolWorker | None = None
+        self._resources = ExitStack()
+        self._supervising: asyncio.Task[None] | None = None
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._reload_asked = self._checkpoint_asked = False
+        self._supervision = Supervision(self._notifier, self._metrics, self._log)
+        self.threads: dict[str, SymbolThread] = {}
+        """By id, in the order of the configuration."""
+        self.was_stopped = False
+        """Whether a signal has asked for the end."""
 
-    def run(self) -> None:
-        """Run the worker to its end."""
+    async def run(self) -> int:
+        """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
+        loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        previous = self._take_signals(loop)
         try:
-            with asyncio.Runner(loop_factory=LOOPS[self._config.service.loop]) as runner:
-                self._summaries[self._symbol.id] = runner.run(self._run())
-        except BaseException as error:  # noqa: BLE001 - handed to the main thread, which raises it
-            self._failures.append(error)
+            await self._start(loop)
+            await self._serve()
+            return await self._shut_down()
         finally:
-            self.ended.set()
+            await self._release(loop, previous)
 
-    async def _run(self) -> SymbolSummary:
-        self._loop = asyncio.get_running_loop()
-        self._stop_asked = asyncio.Event()
-        log = get_logger().bind(symbol=self._symbol.id)
-        restarts = failures = 0
-        has_worked = False
-        while True:
-            try:
-                expanded = expand_paths(self._symbol.paths, self._config.base_dir)
-                settings = worker_settings(self._config, self._symbol, expanded)
-                worker = SymbolWorker(settings, *self._executors, allow_fresh=self._allow_fresh, progress=self._progress)
-                self._worker = worker
-                if self._stop_asked.is_set():
-                    worker.stop()
-                summary = await worker.run()
-            except SymbolError as error:
-                return SymbolSummary(self._symbol.id, state="failed", error=str(error))
-            except StorageError as error:
-                has_worked |= worker.recovery_seconds is not None
-                is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not has_worked)
-                if is_final or self._stop_asked.is_set():
-                    return SymbolSummary(self._symbol.id, state="failed", error=str(error), restarts=restarts)
-                failures = 1 if worker.has_committed else failures + 1
-                delay = min(_FIRST_BACKOFF_SECONDS * 2 ** min(failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
-                log.warning("storage failed, going on from the last checkpoint", error=str(error), seconds_until_then=delay)
-                restarts += 1
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stop_asked.wait(), delay)
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
+        self._notifier.status("compiling the kernels")
+        if not is_compiled():
+            self._log.info("compiling the kernels, once for this user and release: about half a minute")
+        writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
+        compiling = loop.run_in_executor(writers, warm)
+        while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
+            self._notifier.extend(30.0)
+        await compiling
+        # What is there now stays: a later collection need not look at it, and is short.
+        gc.collect()
+        gc.freeze()
+        _raise_descriptor_limit()
+        watcher = None if self._once else Watcher.open(loop)
+        if watcher is not None:
+            self._resources.callback(watcher.close)
+        self._context = ThreadContext(
+            self._config.service.loop,
+            readers=self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read")),
+            writers=writers,
+            watcher=watcher,
+            progress=self._progress,
+            allow_fresh=self._allow_fresh,
+            retries_errors=not self._once,
+            on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
+            on_end=lambda: _call_if_open(loop, self._wake.set),
+        )
+        http = self._config.http
+        if http.listen and not self._once:
+            self._http = HttpServer(self, http.listen, http.token)
+            await self._http.start()
+        self._metrics.set_interval(self._config.checkpoint.every / 1e9)
+        if self.was_stopped:
+            return
+        for symbol in self._config.symbol:
+            self._add(symbol)
+        self._supervising = asyncio.create_task(self._supervision.run(lambda: list(self.threads.values())))
+
+    async def _serve(self) -> None:
+        """Do what signals ask for, until the end."""
+        while not self.was_stopped:
+            self._wake.clear()
+            if self._reload_asked:
+                self._reload_asked = False
+                await self._reload()
+            elif self._checkpoint_asked:
+                self._checkpoint_asked = False
+                self._log.info("checkpoint asked for")
+                for thread in self.threads.values():
+                    thread.checkpoint().add_done_callback(self._log_refusal(thread.id))
+            elif self._once and all(thread.ended.is_set() for thread in self.threads.values()):
+                return
             else:
-                summary.restarts = restarts
-                return summary
+                await self._wake.wait()
 
-    def stop(self) -> None:
-        """Ask the worker to stop, from another thread."""
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._ask_to_stop)
+    async def _shut_down(self) -> int:
+        """Stop every symbol, with a final checkpoint."""
+        if self._once and not self.was_stopped:
+            return int(any(thread.state == "failed" for thread in self.threads.values()))
+        self._notifier.stopping()
+        running = [thread for thread in self.threads.values() if not thread.ended.is_set()]
+        self._log.info("stopping", symbols=len(running))
+        for thread in running:
+            thread.stop()
+        await self._ended(running)
+        failed = [thread.id for thread in running if thread.state == "failed"]
+        self._log.info("stopped", failed=failed)
+        return int(bool(failed))
 
-    def _ask_to_stop(self) -> None:
-        self._stop_asked.set()
-        if self._worker is not None:
-            self._worker.stop()
+    async def _release(self, loop: asyncio.AbstractEventLoop, previous: dict[int, Any]) -> None:
+        """Give everything back, whatever has happened."""
+        for thread in self.threads.values():
+            thread.stop()
+        await self._ended(list(self.threads.values()))
+        for thread in self.threads.values():
+            thread.join()
+        if self._supervising is not None:
+            self._supervising.cancel()
+            await asyncio.wait({self._supervising})
+        if self._http is not None:
+            await self._http.close()
+        self._resources.close()
+        self._notifier.close()
+        for number, handler in previous.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    async def _ended(self, threads: list[SymbolThread]) -> None:
+        """Wait for their ends, while systemd is asked for patience."""
+        while not all(thread.ended.is_set() for thread in threads):
+            self._wake.clear()
+            if all(thread.ended.is_set() for thread in threads):
+                return
+            self._notifier.extend(30.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 5.0)
+
+    def _add(self, symbol: SymbolConfig) -> None:
+        thread = SymbolThread(
+            symbol.id,
+            lambda: worker_settings(self._config, symbol, once=self._once),
+            self._context,
+            self._metrics.symbol(symbol.id),
+        )
+        self.threads[symbol.id] = thread
+        thread.start()
+
+    # Signals. Handlers only note what was asked for: `_serve` does it.
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> dict[int, Any]:
+        """Handle them from here on; the handlers that were there before. Only the main thread gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}
+        previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
+        for number in early_signals.HANDLED:
+            previous[number] = signal.getsignal(number)
+            loop.add_signal_handler(number, self._note, number)
+        while early_signals.noted:
+            self._note(early_signals.noted.pop(0))
+        return previous
+
+    def _note(self, number: int) -> None:
+        if number == signal.SIGUSR1:
+            self._checkpoint_asked = True
+        elif number == signal.SIGHUP:
+            self._reload_asked = True
+        elif self.was_stopped:
+            # The second one: whoever sends it will not wait. What is not in a checkpoint is made again.
+            os._exit(128 + number)
+        else:
+            self.was_stopped = True
+        self._wake.set()
+
+    def _log_refusal(self, symbol_id: str) -> Callable[[Any], None]:
+        def log(future: Any) -> None:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                self._log.warning("no checkpoint", symbol=symbol_id, error=str(error))
+
+        return log
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            await self._change(self._load())
+        except ConfigError as error:
+            self._log.error("reload refused: everything goes on as before", problems=error.problems)
+        finally:
+            self._notifier.ready()
+
+    async def _change(self, config: Config) -> None:
+        """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
+        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
+        plan, problems = plan_reload(self._config, config, failed)
+        if problems:
+            raise ConfigError("the configuration", problems)
+        ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
+        for thread in ending:
+            thread.stop()
+        await self._ended(ending)
+        self._config = config
+        set_level(config.log.level)
+        self._metrics.set_interval(config.checkpoint.every / 1e9)
+        symbols = {symbol.id: symbol for symbol in config.symbol}
+        for symbol_id in plan.removed:
+            del self.threads[symbol_id]
+            self._metrics.forget(symbol_id)
+        for symbol_id in (*plan.restarted, *plan.added):
+            self._add(symbols[symbol_id])
+        self.threads = {symbol_id: self.threads[symbol_id] for symbol_id in symbols}
+        checkpoint = config.checkpoint
+        for thread in self.threads.values():
+            thread.configure(trigger_settings(config), checkpoint.retain, checkpoint.compression)
+        self._log.info("reloaded", added=plan.added, removed=plan.removed, restarted=plan.restarted)
+
+    # What the HTTP endpoint shows.
+
+    def render_metrics(self, *, openmetrics: bool) -> bytes:
+        """All metrics, as they are now."""
+        self._metrics.refresh(self.threads.values())
+        render: Callable[[Any], bytes] = generate_openmetrics if openmetrics else generate_latest
+        return render(self._metrics.registry)
+
+    def status(self) -> dict[str, Any]:
+        """What /status says."""
+        threads = list(self.threads.values())
+        return {
+            "version": __version__,
+            "started": self._started,
+            "ready": self._supervision.is_ready and is_ready(threads),
+            "symbols": [symbol_status(thread) for thread in threads],
+        }
+
+    def ailing(self) -> list[str]:
+        """Ids of the symbols whose event loop does not answer."""
+        return self._supervision.ailing(list(self.threads.values()))
+
+    async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
+        """Take checkpoints: for each id, the epoch or the error. Raises KeyError for an unknown symbol."""
+        threads = list(self.threads.values()) if symbol_id is None else [self.threads[symbol_id]]
+        futures = [thread.checkpoint() for thread in threads]
+        if not waits:
+            for thread, future in zip(threads, futures, strict=True):
+                future.add_done_callback(self._log_refusal(thread.id))
+            statuses = [symbol_status(thread) for thread in threads]
+            return [{"id": status["id"], "epoch": status["epoch"], "error": None} for status in statuses]
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        answers = []
+        for thread, result in zip(threads, results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, CowbookError):
+                raise result
+            error = str(result) if isinstance(result, BaseException) else None
+            answers.append({"id": thread.id, "epoch": result if error is None else None, "error": error})
+        return answers
+
+
+def _call_if_open(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """From another thread; where the loop has ended, nobody waits."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each symbol has a dozen descriptors: take as many as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

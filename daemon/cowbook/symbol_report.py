@@ -45,14 +45,14 @@ class SymbolReport:
                 )
 
     def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
-        """Write what was counted since the start of the input into the summary."""
+        """Write what was counted since the start of the input into the summary; `drift` are the sums over all of it."""
         summary.events = engine.event_count
         for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
             setattr(summary, name, engine.value(name))
         for name, value in engine.gap_statistics().items():
             setattr(summary, name, value)
         summary.drift_rows = engine.value("drifts")
-        summary.drift_levels = drift.plus(engine.open_rows().drift).levels
+        summary.drift_levels = drift.levels
         summary.dead_letters = engine.dead_letter_statistics()
         summary.audits = {KINDS[0]: engine.audit_statistics()}
         summary.synced = engine.synced

@@ -6,14 +6,18 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any, Protocol
 
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpointer import Checkpointer
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.checkpointer import Attempt, Checkpointer
 from cowbook.durable_files import DurableFiles
 from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.input.block import Block
 from cowbook.input.follower import Follower
 from cowbook.input.position import Position
+from cowbook.input.watching import Watcher
 from cowbook.persistence import CheckpointSettings
 from cowbook.pipeline import Pipeline, WorkerSettings
 from cowbook.pipeline_integration import start_pipeline
@@ -23,11 +27,23 @@ from cowbook.summary import SymbolSummary
 from cowbook.symbol_report import SymbolReport
 from cowbook.telemetry.logging import get_logger
 
-_POLL_SECONDS = 0.2
-"""How often the triggers are looked at while there is nothing to process."""
+_STOP_POLL_SECONDS = 0.05
 
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
+
+
+class WorkerObserver(Protocol):
+    """Told of what a worker does, on the worker's thread: each call should be quick."""
+
+    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
+        """The input stands at its place, `seconds` after the start."""
+
+    def processed(self, pipeline: Pipeline) -> None:
+        """A block was processed."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """A checkpoint was committed, or failed."""
 
 
 class SymbolWorker:
@@ -41,9 +57,13 @@ class SymbolWorker:
         *,
         allow_fresh: bool = False,
         progress: ProgressCallback | None = None,
+        observer: WorkerObserver | None = None,
+        watcher: Watcher | None = None,
         files: DurableFiles | None = None,
     ) -> None:
         self._settings = settings
+        self._observer = observer
+        self._watcher = watcher
         self._readers = readers
         self._writers = writers
         self._allow_fresh = allow_fresh
@@ -54,25 +74,60 @@ class SymbolWorker:
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder.name, self._log)
         self._pipeline: Pipeline | None = None
+        self._follower: Follower | None = None
         self._start_warnings: tuple[str, ...] = ()
         self._stopping = False
+        self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
         self.recovery_seconds: float | None = None
         """How long it took until the input stood at its place; None before that."""
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """What it works with; None until that has recovered."""
+        return self._pipeline
+
+    @property
+    def follower(self) -> Follower | None:
+        """Its input, as soon as that is looked for."""
+        return self._follower
 
     @property
     def has_committed(self) -> bool:
         """Whether it has written a checkpoint."""
         return self._pipeline is not None and self._pipeline.checkpointer.figures.last is not None
 
+    # The following are called on the worker's loop.
+
     def stop(self) -> None:
-        """Stop at the next block, with a final checkpoint; call it on the worker's loop."""
+        """Stop at the next block, with a final checkpoint."""
         self._stopping = True
+        self._look()
 
     def request_checkpoint(self) -> asyncio.Future[int]:
-        """Ask for a checkpoint of everything consumed so far, on the worker's loop: its epoch, or StorageError."""
+        """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError."""
         if self._pipeline is None:
-            raise StorageError("the worker has not begun, or has ended")
-        return self._pipeline.checkpointer.request()
+            raise StorageError("the worker has not begun yet")
+        request = self._pipeline.checkpointer.request()
+        self._look()
+        return request
+
+    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
+        """Other settings of checkpoints from now on."""
+        self._settings = replace(self._settings, triggers=triggers, retain=retain, checkpoint_compression=compression)
+        if self._pipeline is not None:
+            self._pipeline.checkpointer.configure(triggers, retain, compression, self._pipeline.engine.event_count)
+        self._look()
+
+    def _look(self) -> None:
+        """Something has changed that is not to wait for the next block."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _wait(self, other: asyncio.Future[Any], seconds: float | None) -> None:
+        """Until the other one is done, something is to be looked at, or the time has passed."""
+        if self._wake is None or self._wake.done():
+            self._wake = asyncio.get_running_loop().create_future()
+        await asyncio.wait({other, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self) -> SymbolSummary:
         """Go through the input; a SymbolError ends up in the summary.
@@ -84,9 +139,13 @@ class SymbolWorker:
         try:
             try:
                 self._pipeline = pipeline = await self._start()
+                if pipeline is None:
+                    return summary
                 summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
                 summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
                 summary.recovered_events = pipeline.engine.event_count
+                if self._observer is not None:
+                    self._observer.recovered(pipeline, self.recovery_seconds)
                 await self._consume(pipeline)
             finally:
                 await self._close()
@@ -100,7 +159,25 @@ class SymbolWorker:
         summary.seconds = time.monotonic() - started
         return summary
 
-    async def _start(self) -> Pipeline:
+    async def _start(self) -> Pipeline | None:
+        """The pipeline; None when it was asked to stop while the input was waited for."""
+        starting = asyncio.ensure_future(self._recover())
+        try:
+            while not starting.done():
+                # A stop waits for all but for input that may never come.
+                await self._wait(starting, _STOP_POLL_SECONDS if self._stopping else None)
+                if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
+                    starting.cancel()
+                    await asyncio.wait({starting})
+                    if starting.cancelled():
+                        return None
+            return starting.result()
+        finally:
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+
+    async def _recover(self) -> Pipeline:
         settings = self._settings
         start = await start_pipeline(
             self._store,
@@ -126,19 +203,26 @@ class SymbolWorker:
             self._log,
             recovered=start.checkpoint,
             provisional=start.provisional,
+            on_attempt=self._attempted,
         )
         self._start_warnings = start.warnings
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _make_follower(self, position: Position | None) -> Follower:
         settings = self._settings
-        return Follower(
+        self._follower = Follower(
             settings.paths,
             executor=self._readers,
             block_bytes=settings.block_bytes,
             max_line_bytes=settings.decoder.max_line_bytes,
             position=position,
         )
+        return self._follower
+
+    def _attempted(self, attempt: Attempt) -> None:
+        if self._observer is not None:
+            self._observer.attempted(attempt)
+        self._look()
 
     async def _close(self) -> None:
         """Wait for all that is under way, and give the locks back."""
@@ -146,6 +230,8 @@ class SymbolWorker:
         try:
             if self._pipeline is not None:
                 await self._pipeline.close()
+            elif self._follower is not None:
+                await self._follower.close()
         finally:
             await loop.run_in_executor(self._writers, self._sink.close)
             await loop.run_in_executor(self._writers, self._store.unlock)
@@ -158,7 +244,10 @@ class SymbolWorker:
                 if block.final and follower.is_last:
                     await pipeline.end(block)
                     return
+                is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
                 await pipeline.process(block)
+                if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
+                    pipeline.checkpointer.publish_cuts()
                 self._report_progress(pipeline)
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
@@ -167,6 +256,8 @@ class SymbolWorker:
             await pipeline.stop()
 
     def _report_progress(self, pipeline: Pipeline) -> None:
+        if self._observer is not None:
+            self._observer.processed(pipeline)
         if self._progress is not None:
             follower = pipeline.follower
             done, total = follower.bytes_read_on_disk, follower.files_total_bytes
@@ -177,12 +268,14 @@ class SymbolWorker:
         reading = asyncio.ensure_future(pipeline.follower.next_block())
         try:
             while not self._stopping:
-                done, _ = await asyncio.wait({reading}, timeout=_POLL_SECONDS)
-                if done:
+                if reading.done():
                     return reading.result()
                 pipeline.checkpoint_if_due()
+                await self._wait(reading, pipeline.checkpointer.seconds_until_due())
             return None
         finally:
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading})
+            elif not reading.cancelled():
+                reading.exception()  # when it is time to stop, the next start will meet it again

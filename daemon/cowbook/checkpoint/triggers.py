@@ -9,6 +9,7 @@ TIMER = "timer"
 MANUAL = "manual"
 STOP = "stop"
 BACKLOG = "backlog"
+CUT = "cut"
 END_OF_INPUT = "end_of_input"
 
 _FIRST_BACKOFF = 1_000_000_000
@@ -53,6 +54,11 @@ class Triggers:
         if trigger not in self._pending:
             self._pending.append(trigger)
 
+    def want(self, trigger: str) -> None:
+        """As `request`, by something that goes on asking until it is served: it is not counted as merged."""
+        if trigger not in self._pending:
+            self._pending.append(trigger)
+
     def due(self, *, now: int, events: int) -> tuple[str, ...]:
         """The triggers of an attempt that is to begin now; empty when none is. `events` is the number of events so far."""
         if now >= self._timer_due:
@@ -67,6 +73,19 @@ class Triggers:
             else:
                 self.merged += 1
         return tuple(self._pending) if is_ready else ()
+
+    def next_due(self, *, now: int) -> int | None:
+        """Ns until `due` is worth asking again, if nothing happens meanwhile; None while an attempt runs."""
+        if self._running:
+            return None
+        return max(self._not_before if self._pending else max(self._timer_due, self._not_before), now) - now
+
+    def configure(self, settings: TriggerSettings, *, now: int, events: int) -> None:
+        """Other settings from now on."""
+        if settings.every_events != self._settings.every_events:
+            self._multiple = events // settings.every_events
+        self._timer_due = now + settings.every
+        self._settings = settings
 
     def begun(self, *, now: int) -> None:
         """An attempt begins, for all that is pending."""

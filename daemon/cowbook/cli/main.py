@@ -18,6 +18,7 @@ EXIT_FAILED = 1  # a symbol failed
 EXIT_USAGE = 2
 EXIT_CONFIG = 78  # wrong configuration: systemd must not restart it
 _EXIT_INTERRUPTED = 130
+_URL = "http://127.0.0.1:9464"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -29,10 +30,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cowbook {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="reconstruct every symbol of a configuration")
+    run = commands.add_parser("run", help="reconstruct every symbol of a configuration, and go on until stopped")
     run.add_argument("config", type=Path, metavar="CONFIG")
-    run.add_argument("--once", action="store_true", required=True, help="to the end of the input, then a summary")
-    run.add_argument("--json", action="store_true", help="the summary as JSON on standard output")
+    run.add_argument("--once", action="store_true", help="to the end of the input, then a summary; nothing is followed or served")
+    run.add_argument("--json", action="store_true", help="with --once: the summary as JSON on standard output")
     run.add_argument(
         "--allow-fresh",
         action="store_true",
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="validate a configuration, and say what would be read and written")
     check.add_argument("config", type=Path, metavar="CONFIG")
 
+    _add_clients(commands)
     _add_checkpoints(commands)
 
     commands.add_parser("warm", help="compile the kernels into the cache")
@@ -54,6 +56,23 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
     simulate.add_argument("--futures", action="store_true", help="as on USD-M futures")
     return parser
+
+
+def _add_clients(commands: Any) -> None:
+    helps = {
+        "status": "what a running cowbook does, as a table",
+        "checkpoint": "ask a running cowbook for a checkpoint of every symbol, and print the epochs",
+    }
+    for name, text in helps.items():
+        command = commands.add_parser(name, help=text)
+        command.add_argument("url", nargs="?", default=_URL, metavar="URL", help=f"of its HTTP endpoint (default: {_URL})")
+        command.add_argument("--json", action="store_true", help="JSON on standard output")
+        if name == "checkpoint":
+            command.add_argument("--symbol", metavar="ID", help="only of this symbol")
+            command.add_argument("--token", metavar="TOKEN", help="what its [http] token says (default: $COWBOOK_HTTP__TOKEN)")
+            command.add_argument(
+                "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until it is durable (default)"
+            )
 
 
 def _add_checkpoints(commands: Any) -> None:
@@ -98,7 +117,10 @@ def _symbol(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.command == "run" and arguments.json and not arguments.once:
+        parser.error("--json goes with --once: a running service says what it does at /status")
     try:
         command = importlib.import_module(f"cowbook.cli.{arguments.command}")
         code: int = command.main(arguments)
@@ -110,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cowbook: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
+        if arguments.command == "run" and not arguments.once:
+            return EXIT_DONE  # stopped before anything has begun
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except BrokenPipeError:

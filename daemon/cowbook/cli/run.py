@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import faulthandler
 import glob
 import json
 import os
@@ -27,9 +29,12 @@ _SIDE_BY_SIDE = 4  # more symbols than this get a line each
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run to the end of the input and print the summary; 1 when a symbol failed."""
+    """Run as a service until stopped, or to the end of the input and print the summary; 1 when a symbol failed."""
+    faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
     config = load_config(arguments.config, os.environ)
     configure_logging(config.log.level, config.log.format)
+    if not arguments.once:
+        return _serve(arguments, config)
     from cowbook.service import run_once
 
     # Progress is for people: it goes where the logs go, and standard output stays clean.
@@ -40,6 +45,15 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         show(summaries, config, plain_console())
     return 1 if any(summary.state == "failed" for summary in summaries) else 0
+
+
+def _serve(arguments: argparse.Namespace, config: Config) -> int:
+    from cowbook.service import Service
+    from cowbook.symbol_thread import LOOPS
+
+    service = Service(lambda: load_config(arguments.config, os.environ), os.environ, allow_fresh=arguments.allow_fresh)
+    with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
+        return runner.run(service.run())
 
 
 def _reporter(console: Console) -> _Bars | _Lines:

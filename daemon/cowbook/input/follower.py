@@ -74,6 +74,11 @@ class Follower:
         self._opening: asyncio.Future[PlainFile | DecodedFile] | None = None
         self._read_before = 0
         self._total_bytes: int | None = None
+        self.waiting_for: str | None = None
+        self.at_end = False
+        self.unread_bytes = 0
+        self.skipped_files = 0
+        self.rotations = 0
 
     @property
     def files_total_bytes(self) -> int:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
+_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+"""Of syslog(3)."""
+
+_threshold = logging.INFO  # looked at for each line, so that it can change while loggers are in use
+
+
+def set_level(level: str) -> None:
+    """What is below this level is not logged from now on, by nobody."""
+    global _threshold  # noqa: PLW0603 - there is one log
+    _threshold = LEVELS[level]
+
 
 def configure_logging(level: str, log_format: str) -> None:
     """Set up structlog. `log_format` is json, console, or auto: console on a terminal, JSON elsewhere."""
+    set_level(level)
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
     # The console renders exceptions by itself; colours are for terminals only.
     renderers: list[Any] = (
@@ -20,17 +34,40 @@ def configure_logging(level: str, log_format: str) -> None:
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
+    if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
+        renderers.append(_prefix_priority)
     structlog.configure(
         processors=[
+            _drop_below_threshold,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *renderers,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def is_journal(fileno: Callable[[], int], journal_stream: str) -> bool:
+    """Whether what is written to a descriptor goes to the journal, by $JOURNAL_STREAM, "device:inode" of its socket."""
+    try:
+        status = os.fstat(fileno())
+    except (OSError, ValueError):  # a stream without a descriptor, as in tests
+        return False
+    return journal_stream == f"{status.st_dev}:{status.st_ino}"
+
+
+def _drop_below_threshold(_logger: object, method: str, event: Any) -> Any:
+    if LEVELS.get(method, logging.ERROR) < _threshold:
+        raise structlog.DropEvent
+    return event
+
+
+def _prefix_priority(_logger: object, method: str, line: str) -> str:
+    """The journal reads a line's priority from its front (sd-daemon(3))."""
+    return f"<{_PRIORITIES.get(method, 6)}>{line}"
 
 
 def get_logger() -> Any:

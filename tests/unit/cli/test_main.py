@@ -36,7 +36,9 @@ def test_version() -> None:
     assert (result.returncode, result.stdout) == (0, f"cowbook {__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("nonsense",), ("run",), ("run", "x.toml"), ("simulate", "--messages", "0", "x")])
+@pytest.mark.parametrize(
+    "arguments", [(), ("nonsense",), ("run",), ("run", "x.toml", "--json"), ("simulate", "--messages", "0", "x")]
+)
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     """Wrong usage is exit code 2."""
     assert cowbook(*arguments).returncode == 2

@@ -1,0 +1,43 @@
+"""Asking a running cowbook over HTTP."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from cowbook.errors import ServiceError
+
+_SECONDS = 60.0
+
+
+def ask(url: str, path: str, *, method: str = "GET", token: str = "", seconds: float = _SECONDS) -> tuple[int, Any]:
+    """The status code and the JSON of an answer. Raises ServiceError where there is none, or none of cowbook's."""
+    base = url if "://" in url else f"http://{url}"
+    if urlsplit(base).scheme not in ("http", "https"):
+        raise ServiceError(f"{url} is no URL: give one such as http://127.0.0.1:9464")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(base.rstrip("/") + path, method=method, headers=headers)  # noqa: S310 - checked above
+    # What is asked is near: no proxy stands between.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=seconds) as response:
+            return response.status, _parse(url, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            body = error.read()
+        if error.headers.get_content_type() == "application/json":
+            return error.code, _parse(url, body)
+        raise ServiceError(f"{url}{path}: {error.code} {body.decode(errors='replace').strip()[:200]}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServiceError(f"no answer from {url}: {reason}; is cowbook running, with this [http] listen?") from error
+
+
+def _parse(url: str, body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ServiceError(f"{url} is not cowbook: it does not answer in JSON") from error

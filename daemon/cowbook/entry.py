@@ -1,0 +1,23 @@
+"""Where the command begins: signals first, then what takes time to import."""
+
+from __future__ import annotations
+
+import sys
+
+from cowbook import early_signals
+
+_EXIT_INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the command of the command line; its exit code."""
+    runs = sys.argv[1:2] == ["run"]
+    if runs:
+        early_signals.hold_signals()
+    try:
+        from cowbook.cli.main import main as run_command  # noqa: PLC0415 - it takes time, in which signals may come
+
+        return run_command()
+    except KeyboardInterrupt:
+        # Nothing has begun yet: for a service that is a stop like any other.
+        return 0 if runs and "--once" not in sys.argv else _EXIT_INTERRUPTED

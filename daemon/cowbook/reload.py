@@ -1,0 +1,69 @@
+"""What a changed configuration asks of a running service; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from cowbook.config import Config, SymbolConfig
+
+FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
+FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
+
+
+def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
+    """The settings that change rows or files, by name; intervals in ns. A checkpoint is only for the same ones."""
+    return {
+        **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
+        **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
+        "streams": sorted(config.output.streams),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPlan:
+    """Ids of symbols, in the order of the configurations."""
+
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    restarted: tuple[str, ...]
+    """Those whose input or limits have changed, and those that had failed."""
+
+
+def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[ReloadPlan, list[str]]:
+    """What is to be done to come from one configuration to the other, and what speaks against it, one line each.
+
+    `failed` are the ids of symbols that have failed: nothing of them runs, so that everything about them may change.
+    """
+    problems = []
+    for section in ("service", "http"):
+        before, after = getattr(old, section), getattr(new, section)
+        problems += [
+            f"[{section}] {key} was {getattr(before, key)!r} and is {getattr(after, key)!r}: this needs a restart"
+            for key in type(before).model_fields
+            if getattr(before, key) != getattr(after, key) and key != "token"
+        ]
+        if section == "http" and before.token != after.token:
+            problems.append("[http] token has changed: this needs a restart")
+    then = {symbol.id: symbol for symbol in old.symbol}
+    now = {symbol.id: symbol for symbol in new.symbol}
+    restarted = []
+    for symbol_id, symbol in now.items():
+        if symbol_id not in then:
+            continue
+        if symbol_id in failed:
+            restarted.append(symbol_id)
+            continue
+        was, is_now = fingerprint(old, then[symbol_id]), fingerprint(new, symbol)
+        changed = [name for name in was if was[name] != is_now[name]]
+        problems += [
+            f'[[symbol]] "{symbol_id}" runs, and {name} was {was[name]!r} and is {is_now[name]!r}: this changes rows or files; '
+            "set it back, or remove the symbol and add one with another id"
+            for name in changed
+        ]
+        if then[symbol_id] != symbol and not changed:
+            restarted.append(symbol_id)
+    removed = tuple(symbol_id for symbol_id in then if symbol_id not in now)
+    added = tuple(symbol_id for symbol_id in now if symbol_id not in then)
+    return ReloadPlan(removed, added, tuple(restarted)), problems

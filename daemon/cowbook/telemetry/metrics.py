@@ -1,0 +1,242 @@
+"""The metrics of the daemon: one registry, and for each symbol its children, resolved once and added to once a block.
+
+Counters count since the process has started: what a worker does again after a restart counts again, because it was done again.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import uvloop
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, disable_created_metrics
+
+from cowbook import __version__
+from cowbook.book.audits import KINDS
+from cowbook.book.state import OUTCOMES, REASONS
+from cowbook.event_batch import NONE
+
+if TYPE_CHECKING:
+    from cowbook.checkpointer import Attempt
+    from cowbook.pipeline import Pipeline
+    from cowbook.symbol_thread import SymbolThread
+
+PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
+"""Of persisting a checkpoint."""
+
+STATES = ("starting", "waiting", "running", "restarting", "stopping", "done", "failed")
+"""What a symbol may be at. `waiting`: for its input. `done` and `failed` are final."""
+
+_FREEZE_BUCKETS = (1e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
+_LAG_BUCKETS = (1e-4, 1e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0)
+
+_COUNTED = {
+    "messages": ("cowbook_messages", "Accepted messages"),
+    "gaps": ("cowbook_gaps", "Gaps in the update ids"),
+    "missing_updates": ("cowbook_missing_updates", "Update ids that are missing in the input, over gaps of known size"),
+    "stale": ("cowbook_stale_messages", "Depth messages that were not newer than the book"),
+    "crossed": ("cowbook_crossed_books", "Depth messages after which the best bid was above the best ask"),
+}
+"""Counters of the engine's state, by field: name and help."""
+
+
+class ServiceMetrics:
+    """All families, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry or CollectorRegistry()
+        self._families: list[Any] = []  # those with a label `symbol`
+        ProcessCollector(registry=self.registry)
+        self.snapshot_seconds = self._make(
+            Histogram, "cowbook_snapshot_seconds", "Processing stood still for a checkpoint's freeze", buckets=_FREEZE_BUCKETS
+        )
+        self.checkpoint_bytes = self._make(Gauge, "cowbook_checkpoint_bytes", "Size of the newest checkpoint of this process")
+        self.recovery_seconds = self._make(
+            Gauge, "cowbook_recovery_seconds", "Time the last start took until the input was found"
+        )
+        self.gaps_after_recovery = self._make(
+            Counter, "cowbook_gaps_after_recovery", "Gaps between the recovered state and the first depth message after it"
+        )
+        self.impact = self._make(
+            Gauge, "cowbook_throughput_impact_ratio", "1 - rate while persisting / rate otherwise, in events per busy second"
+        )
+        self.rate = self._make(Gauge, "cowbook_throughput_events_per_second", "Events per busy second", "phase")
+        self.events = self._make(
+            Counter, "cowbook_events", "Accepted events: level changes and levels of snapshots, trades", "kind"
+        )
+        self.counted = {field: self._make(Counter, *texts) for field, texts in _COUNTED.items()}
+        self.input_bytes = self._make(Counter, "cowbook_input_bytes", "Decoded bytes of the input that were consumed")
+        self.lag_bytes = self._make(Gauge, "cowbook_input_lag_bytes", "Bytes on disk that were not read yet")
+        self.present = self._make(Gauge, "cowbook_input_present", "1 while the input is there, 0 while it is waited for")
+        self.rotations = self._make(Counter, "cowbook_input_rotations", "Files that were left for a newer one while following")
+        self.skipped_files = self._make(
+            Counter, "cowbook_input_skipped_files", "Files that sort before the current one and are never read"
+        )
+        self.event_time = self._make(Gauge, "cowbook_event_time_seconds", "Newest event time, as Unix time")
+        self.checkpoints = self._make(Counter, "cowbook_checkpoints", "Attempts at a checkpoint", "trigger", "outcome")
+        self.persist_seconds = self._make(
+            Summary, "cowbook_checkpoint_persist_seconds", "Time that committed checkpoints took in the background", "phase"
+        )
+        self.last_success = self._make(
+            Gauge, "cowbook_checkpoint_last_success_timestamp_seconds", "When the newest checkpoint was frozen; 0: never"
+        )
+        self.epoch = self._make(Gauge, "cowbook_checkpoint_epoch", "Epoch of the newest checkpoint; 0: none")
+        self.since_checkpoint = self._make(Gauge, "cowbook_events_since_checkpoint", "Events that the newest checkpoint lacks")
+        self.synced = self._make(Gauge, "cowbook_synced", "1 while the book is synced")
+        self.drift = self._make(
+            Gauge, "cowbook_drift_size_error", "Sum of absolute size differences over all comparisons with depth snapshots"
+        )
+        self.dead_letters = self._make(Counter, "cowbook_dead_letters", "Rejected records", "reason")
+        self.audits = self._make(Counter, "cowbook_audits", "Comparisons with what the exchange says", "kind", "outcome")
+        self.levels = self._make(Gauge, "cowbook_book_levels", "Price levels of the book", "side")
+        self.pages = self._make(Gauge, "cowbook_book_pages", "Blocks of the book's ladder in use, those of snapshots included")
+        self.copies = self._make(Counter, "cowbook_cow_page_copies", "Blocks that were copied because a snapshot was held")
+        self.loop_lag = self._make(
+            Histogram, "cowbook_event_loop_lag_seconds", "Time until the worker's event loop answers", buckets=_LAG_BUCKETS
+        )
+        self.restarts = self._make(Counter, "cowbook_worker_restarts", "Starts of a worker after one had failed", "reason")
+        self.state = self._make(Gauge, "cowbook_symbol_state", "1 for the state that the symbol is in", "state")
+        self._interval = Gauge(
+            "cowbook_checkpoint_interval_seconds", "Longest time between two checkpoints, as configured", registry=self.registry
+        )
+        build = Gauge("cowbook_build_info", "What runs", ["version", "python", "pyarrow", "uvloop"], registry=self.registry)
+        build.labels(__version__, platform.python_version(), pa.__version__, uvloop.__version__).set(1)
+        self._symbols: dict[str, SymbolMetrics] = {}
+
+    def _make(self, kind: Any, name: str, text: str, *labels: str, **options: Any) -> Any:
+        family = kind(name, text, ["symbol", *labels], registry=self.registry, **options)
+        self._families.append(family)
+        return family
+
+    def set_interval(self, seconds: float) -> None:
+        """The setting `[checkpoint] every`."""
+        self._interval.set(seconds)
+
+    def symbol(self, symbol_id: str) -> SymbolMetrics:
+        """The symbol's children, made when they are asked for first."""
+        if symbol_id not in self._symbols:
+            self._symbols[symbol_id] = SymbolMetrics(self, symbol_id)
+        return self._symbols[symbol_id]
+
+    def forget(self, symbol_id: str) -> None:
+        """The symbol is not configured any more: its series end."""
+        self._symbols.pop(symbol_id, None)
+        for family in self._families:
+            family.remove_by_labels({"symbol": symbol_id})
+
+    def refresh(self, threads: Iterable[SymbolThread]) -> None:
+        """Set what is known at the moment of looking only."""
+        for thread in threads:
+            self.symbol(thread.id).look_at(thread)
+
+
+class SymbolMetrics:
+    """One symbol's children; a WorkerObserver."""
+
+    def __init__(self, service: ServiceMetrics, symbol_id: str) -> None:
+        def child(family: Any, *labels: str) -> Any:
+            return family.labels(symbol_id, *labels)
+
+        self._service, self._id = service, symbol_id
+        self._snapshot_seconds = child(service.snapshot_seconds)
+        self._checkpoint_bytes = child(service.checkpoint_bytes)
+        self._recovery_seconds = child(service.recovery_seconds)
+        self._impact = child(service.impact)
+        self._rates = [(child(service.rate, phase), phase == "persisting") for phase in ("quiet", "persisting")]
+        self._persist_seconds = {phase: child(service.persist_seconds, phase) for phase in PHASES}
+        self._synced, self._event_time = child(service.synced), child(service.event_time)
+        self._last_success, self._epoch = child(service.last_success), child(service.epoch)
+        self._since_checkpoint, self._drift = child(service.since_checkpoint), child(service.drift)
+        self._levels = child(service.levels, "bid"), child(service.levels, "ask")
+        self._pages = child(service.pages)
+        self._lag_bytes, self._present = child(service.lag_bytes), child(service.present)
+        self._states = {state: child(service.state, state) for state in STATES}
+        self._loop_lag = child(service.loop_lag)
+        self.restarts = {reason: child(service.restarts, reason) for reason in ("storage", "error")}
+        engine_counters = [(child(family), _field(name)) for name, family in service.counted.items()]
+        engine_counters += [(child(service.dead_letters, reason), _field(f"dead_{reason}")) for reason in REASONS]
+        engine_counters += [(child(service.audits, KINDS[0], outcome), _field(f"audit_{outcome}")) for outcome in OUTCOMES]
+        engine_counters += [
+            (child(service.events, "depth"), lambda it: it.engine.event_count - it.engine.value("trades")),
+            (child(service.events, "trade"), _field("trades")),
+            (child(service.input_bytes), lambda it: it.input_bytes),
+            (child(service.copies), lambda it: it.engine.pool_statistics()["block_copies"]),
+        ]
+        worker_counters = [
+            (child(service.gaps_after_recovery), lambda it: it.gaps_after_recovery),
+            (child(service.rotations), lambda it: it.follower.rotations),
+            (child(service.skipped_files), lambda it: it.follower.skipped_files),
+        ]
+        self._counters: list[tuple[Any, Callable[[Pipeline], int]]] = [*engine_counters, *worker_counters]
+        self._recovered_counters = len(engine_counters)
+        self._before = [0] * len(self._counters)
+        for gauge in (self._impact, *(rate for rate, _ in self._rates)):
+            gauge.set(math.nan)
+
+    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
+        """As WorkerObserver."""
+        self._recovery_seconds.set(seconds)
+        # What the checkpoint has counted is not counted again; what a worker counts itself begins with it.
+        recovered = [read(pipeline) for _, read in self._counters[: self._recovered_counters]]
+        self._before = recovered + [0] * (len(self._counters) - len(recovered))
+
+    def processed(self, pipeline: Pipeline) -> None:
+        """As WorkerObserver."""
+        before = self._before
+        for place, (counter, read) in enumerate(self._counters):
+            now = read(pipeline)
+            if now != before[place]:
+                counter.inc(now - before[place])
+                before[place] = now
+        engine = pipeline.engine
+        self._synced.set(engine.synced)
+        newest = engine.value("newest")
+        if newest != NONE:
+            self._event_time.set(newest / 1e9)
+        for gauge, side in zip(self._levels, (engine.bids, engine.asks), strict=True):
+            gauge.set(len(side))
+        self._pages.set(engine.pool_statistics()["blocks_used"])
+        self._drift.set(pipeline.drift_size_error)
+
+    def attempted(self, attempt: Attempt) -> None:
+        """As WorkerObserver."""
+        self._service.checkpoints.labels(self._id, attempt.triggers, attempt.outcome).inc()
+        self._snapshot_seconds.observe(attempt.frozen_seconds)
+        if attempt.persisted is not None:
+            self._checkpoint_bytes.set(attempt.persisted.size_bytes)
+            for phase, seconds in attempt.persisted.phases.items():
+                self._persist_seconds[phase].observe(seconds)
+
+    def answered(self, seconds: float) -> None:
+        """The event loop has answered after this time."""
+        self._loop_lag.observe(seconds)
+
+    def look_at(self, thread: SymbolThread) -> None:
+        """Set the gauges that change by themselves."""
+        state = thread.state
+        for name, gauge in self._states.items():
+            gauge.set(name == state)
+        worker = thread.worker
+        if worker is None or worker.follower is None:
+            return
+        self._present.set(worker.follower.waiting_for is None)
+        self._lag_bytes.set(worker.follower.unread_bytes)
+        pipeline = worker.pipeline
+        if pipeline is None:
+            return
+        figures = pipeline.checkpointer.figures
+        self._epoch.set(figures.last_epoch)
+        self._last_success.set(figures.last_timestamp / 1e9)
+        self._since_checkpoint.set(pipeline.engine.event_count - figures.last_events)
+        self._impact.set(pipeline.throughput.impact_ratio)
+        for gauge, persisting in self._rates:
+            gauge.set(pipeline.throughput.rate(persisting=persisting))
+
+
+def _field(name: str) -> Callable[[Pipeline], int]:
+    """Reads a field of the engine's state."""
+    return lambda pipeline: pipeline.engine.value(name)
