@@ -72,10 +72,11 @@ class Checkpointer:
         recovered: Checkpoint | None,
         provisional: tuple[int, ...] = (),
         on_attempt: Callable[[Attempt], None] = lambda _: None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_attempt` is called on the loop when an attempt has ended, before its error can be raised."""
+        """On the loop, `on_attempt` is told how an attempt ended; then, when the next one may begin, `on_change` is called."""
         self._settings = settings
-        self._on_attempt = on_attempt
+        self._on_attempt, self._on_change = on_attempt, on_change
         self._store = store
         self._sink = sink
         self._executor = executor
@@ -120,7 +121,8 @@ class Checkpointer:
 
     def due(self, events: int) -> tuple[str, ...]:
         """The triggers of an attempt that is to begin now, if there is something new."""
-        return self._triggers.due(now=time.monotonic_ns(), events=events)
+        triggers = self._triggers.due(now=time.monotonic_ns(), events=events)
+        return () if self.is_persisting else triggers
 
     @property
     def is_persisting(self) -> bool:
@@ -175,6 +177,7 @@ class Checkpointer:
         self._cuts_taken = len(cuts)
         self._attempt = self._loop.create_task(self._run(frozen, triggers, cuts, tuple(tail), requests, now))
         self._freeze_seconds = time.perf_counter() - started
+        self._attempt.add_done_callback(lambda _: self._on_change())
 
     async def snapshot_released(self) -> None:
         """Wait until the snapshot of the attempt under way is given back; nothing to do when it is already."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 
 from cowbook import early_signals
@@ -14,6 +15,7 @@ def main() -> int:
     runs = sys.argv[1:2] == ["run"]
     if runs:
         early_signals.hold_signals()
+        faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
     try:
         from cowbook.cli.main import main as run_command  # noqa: PLC0415 - it takes time, in which signals may come
 

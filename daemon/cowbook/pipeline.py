@@ -212,6 +212,9 @@ class Pipeline:
         triggers = self.checkpointer.due(self.engine.event_count)
         if not triggers:
             return
+        if not self.follower.has_position:  # nothing was ever consumed
+            self.checkpointer.nothing_new()
+            return
         started = time.perf_counter()
         collects = gc.isenabled()
         gc.disable()  # a collection now would stop processing for as long as it likes

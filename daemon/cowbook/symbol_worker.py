@@ -203,7 +203,8 @@ class SymbolWorker:
             self._log,
             recovered=start.checkpoint,
             provisional=start.provisional,
-            on_attempt=self._attempted,
+            on_attempt=self._observer.attempted if self._observer is not None else lambda _: None,
+            on_change=self._look,
         )
         self._start_warnings = start.warnings
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
@@ -218,11 +219,6 @@ class SymbolWorker:
             position=position,
         )
         return self._follower
-
-    def _attempted(self, attempt: Attempt) -> None:
-        if self._observer is not None:
-            self._observer.attempted(attempt)
-        self._look()
 
     async def _close(self) -> None:
         """Wait for all that is under way, and give the locks back."""

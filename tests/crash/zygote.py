@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-from cowbook import service
+from cowbook import service, symbol_thread
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
 from cowbook.kernels import warm
@@ -204,7 +204,7 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
 
 def soon_again() -> None:
     """Try again quickly after failures."""
-    mock.patch.object(service, "_FIRST_BACKOFF_SECONDS", 0.01).start()
+    mock.patch.object(symbol_thread, "_FIRST_BACKOFF_SECONDS", 0.01).start()
     mock.patch.object(triggers, "_FIRST_BACKOFF", 10_000_000).start()
 
 
@@ -213,8 +213,8 @@ def repeatable() -> None:
     soon_again()
     worker_settings, process = service.worker_settings, Pipeline.process
 
-    def with_small_blocks(*arguments: Any) -> WorkerSettings:
-        return replace(worker_settings(*arguments), block_bytes=25_000)
+    def with_small_blocks(*arguments: Any, **options: Any) -> WorkerSettings:
+        return replace(worker_settings(*arguments, **options), block_bytes=25_000)
 
     async def process_and_wait(self: Pipeline, block: Any) -> None:
         await process(self, block)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cowbook import service
+from cowbook import service, symbol_thread
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
 from cowbook.durable_files import DurableFiles
@@ -43,8 +43,8 @@ paths = ["input/*"]
 @pytest.fixture(autouse=True)
 def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in milliseconds."""
-    monkeypatch.setattr(service, "_FIRST_BACKOFF_SECONDS", 0.005)
-    monkeypatch.setattr(service, "_LONGEST_BACKOFF_SECONDS", 0.05)
+    monkeypatch.setattr(symbol_thread, "_FIRST_BACKOFF_SECONDS", 0.005)
+    monkeypatch.setattr(symbol_thread, "_LONGEST_BACKOFF_SECONDS", 0.05)
     monkeypatch.setattr(triggers, "_FIRST_BACKOFF", 5_000_000)
 
 
@@ -127,7 +127,7 @@ def run_failing(config: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> 
     def make_worker(*arguments: Any, **named: Any) -> SymbolWorker:
         return SymbolWorker(*arguments, **named, files=FailingFiles(fails))
 
-    monkeypatch.setattr(service, "SymbolWorker", make_worker)
+    monkeypatch.setattr(symbol_thread, "SymbolWorker", make_worker)
     (summary,) = service.run_once(load_config(config, {}))
     return summary
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import faulthandler
 import glob
 import json
 import os
@@ -30,7 +29,6 @@ _SIDE_BY_SIDE = 4  # more symbols than this get a line each
 
 def main(arguments: argparse.Namespace) -> int:
     """Run as a service until stopped, or to the end of the input and print the summary; 1 when a symbol failed."""
-    faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
     config = load_config(arguments.config, os.environ)
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
