@@ -26,16 +26,23 @@ def main(arguments: argparse.Namespace) -> int:
         try:
             expanded = expand_paths(symbol.paths, config.base_dir)
         except InputError as error:
-            problems.append(f'[[symbol]] "{symbol.id}" paths: {error}')
-            continue
-        problems += [
-            f'[[symbol]] "{symbol.id}" paths: {path} is not a file that this user can read'
-            for path in expanded.paths
-            if not (path.is_file() and os.access(path, os.R_OK))
-        ]
-        warnings += expanded.warnings
-        size = sum(path.stat().st_size for path in expanded.paths)
-        table.add_row(symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name)
+            found = [f"{error}"]
+            table.add_row(symbol.id, "0", "0.0", "", "")
+        else:
+            found = [
+                f"{path} is not a file that this user can read"
+                for path in expanded.paths
+                if not (path.is_file() and os.access(path, os.R_OK))
+            ]
+            warnings += expanded.warnings
+            size = sum(path.stat().st_size for path in expanded.paths)
+            table.add_row(
+                symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name
+            )
+        if symbol.follow:  # what is followed may come later
+            warnings += [f'"{symbol.id}" will wait for its input: {problem}' for problem in found]
+        else:
+            problems += [f'[[symbol]] "{symbol.id}" paths: {problem}' for problem in found]
     if problems:
         raise ConfigError(str(arguments.config), problems)
     console = plain_console()
