@@ -144,7 +144,7 @@ def test_scraping(binaries: Path, tmp_path: Path) -> None:
     """A daemon is scraped, every rule is evaluated, and a symbol that has failed raises its alert."""
     listen, web = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     config, events = write_daemon(tmp_path, listen)
-    server = ["--config.file", write_prometheus(tmp_path, listen), "--storage.tsdb.path", tmp_path / "tsdb"]
+    server: list[str | Path] = ["--config.file", write_prometheus(tmp_path, listen), "--storage.tsdb.path", tmp_path / "tsdb"]
     server += ["--web.listen-address", web, "--log.level", "warn"]
     with (
         process(tmp_path / "daemon.log", sys.executable, "-m", "cowbook", "run", config) as daemon,
@@ -168,12 +168,11 @@ def test_scraping(binaries: Path, tmp_path: Path) -> None:
         until("all events are counted", lambda: value('sum(cowbook_events_total{symbol="BTCUSDT"})') == events)
         (answer,) = json.loads(get(f"http://{listen}/checkpoint?symbol=BTCUSDT", method="POST"))["checkpoints"]
         assert answer["error"] is None
-        for query, expected in {
-            'cowbook_checkpoint_epoch{symbol="BTCUSDT"}': answer["epoch"],
-            'sum(cowbook_checkpoints_total{symbol="BTCUSDT", outcome="committed"})': answer["epoch"],
-            'cowbook_events_since_checkpoint{symbol="BTCUSDT"}': 0,
-        }.items():
-            until(query, lambda query=query, expected=expected: value(query) == expected)
+        taken = answer["epoch"]
+        until("the checkpoint is seen", lambda: value('cowbook_checkpoint_epoch{symbol="BTCUSDT"}') == taken)
+        committed = 'sum(cowbook_checkpoints_total{symbol="BTCUSDT", outcome="committed"})'
+        until("the attempts are counted", lambda: value(committed) == taken)
+        until("nothing is left for the next", lambda: value('cowbook_events_since_checkpoint{symbol="BTCUSDT"}') == 0)
         check_rules(until, api)
         check_alerts(until, api)
         check_names(set(api("label/__name__/values")))
