@@ -5,10 +5,11 @@ PY := $(VENV)/bin/python
 COWBOOK := $(VENV)/bin/cowbook
 PROMETHEUS := .cache/prometheus
 DEMO := build/demo
+MINUTES := 10
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash captures clean
+.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash soak captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +82,9 @@ memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
 
 crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: half an hour or more
 	$(PY) tests/crash/crash.py
+
+soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
+	$(PY) tests/soak/soaking.py --minutes $(MINUTES)
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py

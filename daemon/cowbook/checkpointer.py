@@ -37,6 +37,8 @@ class CheckpointFigures:
     last_timestamp: int = 0
     """When its state was frozen, in ns since 1970; 0 without one."""
     last: Persisted | None = None
+    last_error: str | None = None
+    """Why the last attempt has failed; None when it has not."""
 
     def count(self, outcome: str) -> int:
         """Attempts with this outcome."""
@@ -270,6 +272,7 @@ class Checkpointer:
     def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
         self._triggers.failed(triggers, now=time.monotonic_ns())
         self.figures.attempts["+".join(triggers), "failed"] += 1
+        self.figures.last_error = str(error)
         self._on_attempt(Attempt("+".join(triggers), "failed", self._freeze_seconds, None))
         self._log.error("checkpoint failed", trigger="+".join(triggers), error=str(error), failures=self._triggers.failures)
         for request in requests:
@@ -282,6 +285,7 @@ class Checkpointer:
         self._triggers.succeeded(now=time.monotonic_ns())
         figures = self.figures
         figures.attempts["+".join(triggers), "committed"] += 1
+        figures.last_error = None
         figures.last_epoch, figures.last_events, figures.last = persisted.epoch, persisted.events, persisted
         figures.parts += sum(len(cut.parts) for cut in cuts)
         figures.part_bytes += sum(part.size_bytes for cut in cuts for part in cut.parts)

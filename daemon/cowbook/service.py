@@ -188,11 +188,14 @@ class Service:
         for symbol in self._config.symbol:
             self._add(symbol)
         self._supervising = asyncio.create_task(self._supervision.run(lambda: list(self.threads.values())))
+        self._supervising.add_done_callback(lambda _: self._wake.set())
 
     async def _serve(self) -> None:
         """Do what signals ask for, until the end."""
         while not self.was_stopped:
             self._wake.clear()
+            if self._supervising is not None and self._supervising.done():
+                self._supervising.result()  # it ends by an error only
             if self._reload_asked:
                 self._reload_asked = False
                 await self._reload()
@@ -229,7 +232,7 @@ class Service:
             thread.join()
         if self._supervising is not None:
             self._supervising.cancel()
-            await asyncio.wait({self._supervising})
+            await asyncio.gather(self._supervising, return_exceptions=True)  # an error was raised already
         if self._http is not None:
             await self._http.close()
         self._resources.close()

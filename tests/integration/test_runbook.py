@@ -30,4 +30,6 @@ def test_queries(tmp_path: Path) -> None:
     assert [re.findall(r"/data/(\w+)/", query)[0] for query in queries] == ["gaps", "audits", "drift", "dead_letter"]
     for query in queries:
         placed = query.replace("/var/lib/cowbook/NAME", str(tmp_path)).replace("SYMBOL", "BTCUSDT")
-        assert duckdb.connect().execute(placed).fetchall(), query
+        # Counted inside of DuckDB: times with a zone need another package to become Python's.
+        rows = duckdb.connect().execute(f"SELECT count(*) FROM ({placed.strip().removesuffix(';')})").fetchall()  # noqa: S608
+        assert rows[0][0] > 0, query

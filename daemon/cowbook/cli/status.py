@@ -40,6 +40,8 @@ def _show(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
         why = symbol["waiting_for"] or symbol["error"]
         if why:
             console.print(f"{symbol['state']}: {symbol['id']}: {why}", soft_wrap=True)
+        if symbol["checkpoint_error"]:
+            console.print(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}", soft_wrap=True)
 
 
 def _text(value: object) -> str:

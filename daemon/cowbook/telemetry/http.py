@@ -1,7 +1,7 @@
 """The HTTP endpoint: /metrics, /healthz, /readyz, /status, POST /checkpoint, and / for people.
 
 Nothing that a client does costs more than a bounded amount: connections are limited in number and age, requests in size, and
-what is expensive to make is made at most once a second, however often it is asked for.
+answers in number a second; metrics, which are expensive to make, are made at most once a second.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from cowbook.errors import ServiceError
 _MOST_CONNECTIONS = 64
 _LONGEST_CONNECTION_SECONDS = 60.0
 _LONGEST_CHECKPOINT_SECONDS = 50.0
+_MOST_PER_SECOND = 100
+_MOST_AT_ONCE = 20
 _FRESH_SECONDS = 1.0
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -59,6 +61,7 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._runner: web.ServerRunner | None = None
         self._protocols: dict[Any, asyncio.TimerHandle] = {}  # the longest silent first
+        self._paced = -math.inf  # when the request that came last would have been answered, had all come evenly
         self._rendered: dict[bool, tuple[float, bytes]] = {}
 
     async def start(self) -> None:
@@ -74,6 +77,7 @@ class HttpServer:
 
         async def handle(request: web.BaseRequest) -> web.Response:
             self._keep(request.protocol)
+            await self._pace()
             handler = handlers.get(request.path)
             if handler is None:
                 return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
@@ -137,6 +141,13 @@ class HttpServer:
             timer.cancel()
         if protocol.transport is not None:
             protocol.transport.abort()  # not `close`, which waits for a client that does not read
+
+    async def _pace(self) -> None:
+        """Answer a few requests at once and the rest one after the other: who asks too often waits, and nobody else does."""
+        now = time.monotonic()
+        self._paced = max(self._paced, now - _MOST_AT_ONCE / _MOST_PER_SECOND) + 1 / _MOST_PER_SECOND
+        if self._paced > now:
+            await asyncio.sleep(self._paced - now)
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
@@ -204,7 +215,7 @@ def _render_page(status: dict[str, Any]) -> str:
     rows = []
     for symbol in status["symbols"]:
         cells = "".join(f"<td>{html.escape(_text(symbol.get(column)))}</td>" for column in _COLUMNS)
-        why = symbol["waiting_for"] or symbol["error"]
+        why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
         more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(why)}</i></td></tr>' if why else ""
         rows.append(f"<tr>{cells}</tr>{more}")
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in _COLUMNS)

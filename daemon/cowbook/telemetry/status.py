@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from cowbook.symbol_thread import SymbolThread
 
 _FIELDS = (
-    *("epoch", "checkpoint_time", "events_since_checkpoint", "checkpoints_failed", "events", "messages", "gaps", "stale"),
+    *(
+        "epoch",
+        "checkpoint_time",
+        "events_since_checkpoint",
+        "checkpoints_failed",
+        "checkpoint_error",
+        "events",
+        "messages",
+        "gaps",
+        "stale",
+    ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
@@ -53,6 +63,7 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
         "checkpoint_time": _iso(figures.last_timestamp) if figures.last_timestamp else None,
         "events_since_checkpoint": engine.event_count - figures.last_events,
         "checkpoints_failed": figures.count("failed"),
+        "checkpoint_error": figures.last_error,
         "events": engine.event_count,
         "messages": engine.value("messages"),
         "gaps": engine.value("gaps"),
@@ -77,22 +88,21 @@ def status_line(threads: Sequence[SymbolThread]) -> str:
     """What there is to know at a glance."""
     states = [thread.state for thread in threads]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    events = 0
-    newest = None
-    waits = []
+    events = newest = 0
+    notes = [f"{thread.id}: {thread.last_error}" for thread in threads if thread.state in ("failed", "restarting")]
     for thread in threads:
         worker = thread.worker
         if worker is not None and worker.follower is not None and worker.follower.waiting_for is not None:
-            waits.append(f"{thread.id} waits for {worker.follower.waiting_for}")
+            notes.append(f"{thread.id} waits for {worker.follower.waiting_for}")
         if worker is not None and worker.pipeline is not None:
+            figures = worker.pipeline.checkpointer.figures
             events += worker.pipeline.engine.event_count
-            timestamp = worker.pipeline.checkpointer.figures.last_timestamp
-            newest = max(newest or 0, timestamp)
+            newest = max(newest, figures.last_timestamp)
+            if figures.last_error is not None:
+                notes.append(f"{thread.id}: checkpoint failed: {figures.last_error}")
     text = f"{counts}; {events:,} events"
     if newest:
         text += f"; newest checkpoint {_iso(newest)}"
-    errors = [f"{thread.id}: {thread.last_error}" for thread in threads if thread.state in ("failed", "restarting")]
-    notes = [*errors, *waits]
     return text + (f"; {notes[0][:200]}" if notes else "") + (f"; and {len(notes) - 1} more" if len(notes) > 1 else "")
 
 

@@ -1,6 +1,6 @@
 """The service for as long as one likes: files grow and rotate, signals and kills come at random, and the output is compared.
 
-    python tests/soak/soak.py --minutes 10 --seed 1
+    python tests/soak/soaking.py --minutes 10 --seed 1
 
 Two symbols are fed from simulated captures. One's files are new names under a glob, of which old ones are compressed and deleted;
 the other's are renamed and created anew. In the first half the process is killed, stopped and started at random; in the second

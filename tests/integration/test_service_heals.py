@@ -1,0 +1,185 @@
+"""What goes wrong around a running service is named by metrics, log and /status, and heals when its cause is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cowbook.simulate import write_capture
+from daemon_process import DaemonProcess
+from harness import read_parts
+
+_CONFIG = """
+[service]
+state_dir = "disk/state"
+output_dir = "disk/data"
+[checkpoint]
+min_pause = "0s"
+[output]
+part_events = 2000
+[[symbol]]
+name = "BTCUSDT"
+format = "binance"
+paths = ["input/*"]
+follow = true
+"""
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A simulated capture."""
+    path = tmp_path_factory.mktemp("capture") / "a"
+    write_capture(path, symbol="BTCUSDT", messages=400, seed=11)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def reference(capture: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The parts of an undisturbed run."""
+    directory = tmp_path_factory.mktemp("reference")
+    (directory / "input").mkdir()
+    (directory / "input" / "1").write_bytes(capture)
+    return finish(configure(directory))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few megabytes."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(path)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def configure(directory: Path) -> Path:
+    """Write the configuration."""
+    path = directory / "cowbook.toml"
+    path.write_text(_CONFIG)
+    return path
+
+
+def finish(config: Path) -> dict[str, bytes]:
+    """Run to the end of the input: the parts."""
+    command = [shutil.which("cowbook") or "cowbook", "run", str(config), "--once"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return read_parts(config.parent / "disk" / "data")
+
+
+def test_full_disk(small_disk: Path, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+    """A full disk: checkpoints fail, and say so everywhere; with space they go on, and nothing is lost."""
+    config = configure(tmp_path)
+    (tmp_path / "input").mkdir()
+    path = tmp_path / "input" / "1"
+    path.write_bytes(capture[: len(capture) // 2])
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["events"], "the first half")
+        with (small_disk / "filler").open("wb") as filler:
+            try:
+                while True:
+                    filler.write(bytes(4096))
+                    filler.flush()
+            except OSError:
+                pass  # it is full
+        with path.open("ab") as file:
+            file.write(capture[len(capture) // 2 :])
+        asked = daemon.command("checkpoint")
+        assert asked.returncode == 1
+        assert "No space left" in asked.stderr
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "restarting" or daemon.symbol()["checkpoint_error"], "a failure")
+        daemon.wait_for(
+            lambda: (
+                daemon.metric('cowbook_checkpoints_total{outcome="failed",symbol="BTCUSDT",trigger="manual"}') > 0
+                or daemon.metric('cowbook_worker_restarts_total{reason="storage",symbol="BTCUSDT"}') > 0
+            ),
+            "metrics that tell of it",
+        )
+        symbol = daemon.symbol()
+        assert "No space left" in str(symbol["checkpoint_error"] or symbol["last_error"])
+        assert any("No space left" in str(line.get("error")) for line in daemon.log())
+        (small_disk / "filler").unlink()
+        daemon.wait_for(lambda: daemon.command("checkpoint").returncode == 0, "a checkpoint")
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "running" and not daemon.symbol()["checkpoint_error"], "health")
+        daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "the second half")
+        assert daemon.stop() == 0
+    assert finish(config) == reference
+
+
+@pytest.mark.parametrize("trouble", ["missing", "unreadable", "dangling"])
+def test_input_that_is_not_there(trouble: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+    """Input that is missing or may not be read is waited for, by name; the service is ready meanwhile."""
+    config = configure(tmp_path)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "input").mkdir()
+    path, elsewhere = tmp_path / "input" / "1", tmp_path / "elsewhere"
+    prefix: list[str] = []
+    if trouble == "unreadable":
+        path.write_bytes(capture)
+        path.chmod(0)
+        if os.geteuid() == 0:  # who may read everything, unless that is taken away
+            prefix = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+            if shutil.which("setpriv") is None:
+                pytest.skip("setpriv is not there")
+    elif trouble == "dangling":
+        path.symlink_to(elsewhere)
+    with DaemonProcess(config, prefix=prefix) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "waiting", "it waits")
+        assert str(tmp_path / "input") in daemon.symbol()["waiting_for"]
+        assert daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 0
+        assert daemon.metric('cowbook_symbol_state{state="waiting",symbol="BTCUSDT"}') == 1
+        daemon.wait_for(lambda: daemon.get("/readyz") == "ready\n", "it is ready all the same")
+        daemon.wait_for(lambda: any(line["event"] == "waiting for input" for line in daemon.log()), "the log tells")
+        if trouble == "unreadable":
+            path.chmod(0o644)
+        elif trouble == "dangling":
+            elsewhere.write_bytes(capture)
+        else:
+            path.write_bytes(capture)
+        daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "everything")
+        assert daemon.symbol()["state"] == "running"
+        assert daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 1
+        daemon.wait_for(lambda: any(line["event"] == "input is there" for line in daemon.log()), "the log tells")
+        assert daemon.stop() == 0
+    assert finish(config) == reference
+
+
+def test_stopped_while_it_waits(tmp_path: Path) -> None:
+    """Waiting for input is no reason to be late at the end."""
+    config = configure(tmp_path)
+    (tmp_path / "disk").mkdir()
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "waiting", "it waits")
+        assert daemon.stop(signal.SIGTERM) == 0
+
+
+def test_truncated_input(tmp_path: Path, capture: bytes) -> None:
+    """A followed file that shrinks ends the symbol with its reason; what was consumed before stays, in a last checkpoint."""
+    config = configure(tmp_path)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "input").mkdir()
+    path = tmp_path / "input" / "1"
+    path.write_bytes(capture)
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "everything")
+        os.truncate(path, len(capture) // 2)
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "failed", "the end")
+        symbol = daemon.symbol()
+        assert "truncated" in symbol["error"]
+        assert str(path) in symbol["error"]
+        assert symbol["events_since_checkpoint"] == 0
+        assert daemon.metric('cowbook_symbol_state{state="failed",symbol="BTCUSDT"}') == 1
+        assert daemon.get("/healthz") == "ok\n"
+        assert daemon.command("status").returncode == 1
+        assert any(line["event"] == "symbol failed" for line in daemon.log())
+        assert daemon.stop() == 0
