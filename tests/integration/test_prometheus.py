@@ -175,7 +175,7 @@ def test_scraping(binaries: Path, tmp_path: Path) -> None:
         until("nothing is left for the next", lambda: value('cowbook_events_since_checkpoint{symbol="BTCUSDT"}') == 0)
         check_rules(until, api)
         check_alerts(until, api)
-        check_names(set(api("label/__name__/values")))
+        check_expressions(api)
         # No output: nothing to complain about in names, types and helps.
         assert promtool(binaries, "check", "metrics", given=get(f"http://{listen}/metrics")) == ""
 
@@ -203,10 +203,16 @@ def check_alerts(until: Callable[..., Any], api: Callable[..., Any]) -> None:
     assert {name for name, symbol in firing() if symbol != "ETHUSDT"} == set()
 
 
-def check_names(stored: set[str]) -> None:
-    """Everything that rules and dashboard ask for was really scraped; node_exporter is not here."""
+def check_expressions(api: Callable[..., Any]) -> None:
+    """Everything that rules and dashboard ask for was really scraped, and every question of the dashboard has an answer."""
     dashboard = json.loads((REPOSITORY / "config" / "grafana" / "cowbook.json").read_text())
-    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
-    for group in yaml.safe_load((CONFIG / "cowbook.rules.yml").read_text())["groups"]:
-        expressions += [rule["expr"] for rule in group["rules"] if group["name"] != "cowbook-disk"]
-    assert {name for expression in expressions for name, _ in selected(expression)} - stored == set()
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
+    groups = yaml.safe_load((CONFIG / "cowbook.rules.yml").read_text())["groups"]
+    # node_exporter is not here.
+    alerts = [rule["expr"] for group in groups for rule in group["rules"] if group["name"] != "cowbook-disk"]
+    stored = set(api("label/__name__/values"))
+    assert {name for expression in (*shown, *alerts) for name, _ in selected(expression)} - stored == set()
+    for expression in shown:
+        for variable, meaning in {"$instance": ".*", "$symbol": ".*", "$__rate_interval": "1m"}.items():
+            expression = expression.replace(variable, meaning)  # noqa: PLW2901
+        assert api("query", query=expression)["resultType"] == "vector", expression
