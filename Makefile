@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 COWBOOK := $(VENV)/bin/cowbook
+PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint bench bench-checkpoints memory crash soak captures clean
+.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash soak captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,15 @@ lint: $(VENV)/.installed-dev ## ruff and mypy --strict
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is installed
+	@if test -x $(PROMETHEUS)/usr/bin/prometheus; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || ! command -v dpkg >/dev/null; then \
+	  echo 'no apt-get here: tests with a real Prometheus are skipped unless prometheus and promtool are in PATH or $$COWBOOK_PROMETHEUS_DIR'; \
+	  exit 0; fi; \
+	rm -rf $(PROMETHEUS).new && mkdir -p $(PROMETHEUS).new && cd $(PROMETHEUS).new && fetch='apt-get -q -o APT::Sandbox::User=root download prometheus'; \
+	$$fetch || { if test $$(id -u) = 0; then apt-get -q update && $$fetch; else echo 'apt-get cannot find it: sudo apt-get update' >&2; false; fi; } \
+	  && dpkg -x prometheus_*.deb . && rm prometheus_*.deb && rm -rf $(CURDIR)/$(PROMETHEUS) && mv $(CURDIR)/$(PROMETHEUS).new $(CURDIR)/$(PROMETHEUS)
 
 bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
 	$(PY) tests/bench/run.py
