@@ -84,7 +84,7 @@ crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, f
 	$(PY) tests/crash/crash.py
 
 soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
-	$(PY) tests/soak/soaking.py --minutes $(MINUTES)
+	$(PY) tests/soak/run.py --minutes $(MINUTES)
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py

@@ -151,7 +151,8 @@ class SymbolThread(threading.Thread):
         if self.state == "done" and pipeline is not None:
             answer.set_result(pipeline.checkpointer.figures.last_epoch)  # everything is in it
         else:
-            answer.set_exception(StorageError(f"the symbol is {self.state}: there is nothing to take a checkpoint of"))
+            why = self.last_error or "there is nothing to take a checkpoint of"
+            answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
         return answer
 
     def ask(self, answer: Callable[[float], None]) -> None:

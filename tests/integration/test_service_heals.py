@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,9 +70,19 @@ def configure(directory: Path) -> Path:
     return path
 
 
+def fill(path: Path) -> None:
+    """Take all the space that there is."""
+    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY)
+    try:
+        while os.write(descriptor, bytes(4096)):
+            pass
+    except OSError:
+        os.close(descriptor)
+
+
 def finish(config: Path) -> dict[str, bytes]:
     """Run to the end of the input: the parts."""
-    command = [shutil.which("cowbook") or "cowbook", "run", str(config), "--once"]
+    command = [sys.executable, "-m", "cowbook", "run", str(config), "--once"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
     return read_parts(config.parent / "disk" / "data")
@@ -85,13 +96,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path, capture: bytes, reference: 
     path.write_bytes(capture[: len(capture) // 2])
     with DaemonProcess(config) as daemon:
         daemon.wait_for(lambda: daemon.symbol()["events"], "the first half")
-        with (small_disk / "filler").open("wb") as filler:
-            try:
-                while True:
-                    filler.write(bytes(4096))
-                    filler.flush()
-            except OSError:
-                pass  # it is full
+        fill(small_disk / "filler")
         with path.open("ab") as file:
             file.write(capture[len(capture) // 2 :])
         asked = daemon.command("checkpoint")
@@ -136,8 +141,8 @@ def test_input_that_is_not_there(trouble: str, tmp_path: Path, capture: bytes, r
     with DaemonProcess(config, prefix=prefix) as daemon:
         daemon.wait_for(lambda: daemon.symbol()["state"] == "waiting", "it waits")
         assert str(tmp_path / "input") in daemon.symbol()["waiting_for"]
-        assert daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 0
-        assert daemon.metric('cowbook_symbol_state{state="waiting",symbol="BTCUSDT"}') == 1
+        daemon.wait_for(lambda: daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 0, "the metrics tell")
+        daemon.wait_for(lambda: daemon.metric('cowbook_symbol_state{state="waiting",symbol="BTCUSDT"}') == 1, "here, too")
         daemon.wait_for(lambda: daemon.get("/readyz") == "ready\n", "it is ready all the same")
         daemon.wait_for(lambda: any(line["event"] == "waiting for input" for line in daemon.log()), "the log tells")
         if trouble == "unreadable":
@@ -148,7 +153,7 @@ def test_input_that_is_not_there(trouble: str, tmp_path: Path, capture: bytes, r
             path.write_bytes(capture)
         daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "everything")
         assert daemon.symbol()["state"] == "running"
-        assert daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 1
+        daemon.wait_for(lambda: daemon.metric('cowbook_input_present{symbol="BTCUSDT"}') == 1, "the metrics tell")
         daemon.wait_for(lambda: any(line["event"] == "input is there" for line in daemon.log()), "the log tells")
         assert daemon.stop() == 0
     assert finish(config) == reference
@@ -178,7 +183,7 @@ def test_truncated_input(tmp_path: Path, capture: bytes) -> None:
         assert "truncated" in symbol["error"]
         assert str(path) in symbol["error"]
         assert symbol["events_since_checkpoint"] == 0
-        assert daemon.metric('cowbook_symbol_state{state="failed",symbol="BTCUSDT"}') == 1
+        daemon.wait_for(lambda: daemon.metric('cowbook_symbol_state{state="failed",symbol="BTCUSDT"}') == 1, "the metrics tell")
         assert daemon.get("/healthz") == "ok\n"
         assert daemon.command("status").returncode == 1
         assert any(line["event"] == "symbol failed" for line in daemon.log())
