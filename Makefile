@@ -6,10 +6,11 @@ COWBOOK := $(VENV)/bin/cowbook
 PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
+PREFIX ?= /usr/local
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash soak captures clean
+.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +86,14 @@ crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, f
 
 soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
 	$(PY) tests/soak/run.py --minutes $(MINUTES)
+
+install: $(VENV)/.installed ## install for the whole system, with systemd units: PREFIX=/usr/local DESTDIR= INTERPRETER=
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PIP='$(PY) -m pip' \
+	  INTERPRETER="$${INTERPRETER:-$$($(PY) -c 'import os, sys; print(os.path.realpath(sys._base_executable))')}" \
+	  CACHE_TAG="$$($(PY) -c 'import sys; print(sys.implementation.cache_tag)')" systemd/install.sh install
+
+uninstall: ## remove what `make install` has made
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' systemd/install.sh uninstall
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py

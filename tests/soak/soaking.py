@@ -60,6 +60,10 @@ class Feeder:
             count = min(self._rng.randrange(1, 200_000), end - self._written)
             self._written += self._file.write(self._content[self._written : self._written + count])
 
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
     def rotate(self) -> None:
         """Finish the line and begin a new file; older files may be compressed or go."""
         line_end = next(end for end in self._ends if end >= self._written)
@@ -200,6 +204,9 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     except BaseException:
         daemon.send(signal.SIGKILL)
         raise
+    finally:
+        for feeder in feeders:
+            feeder.close()
     _run_once(directory / "cowbook.toml")
     whole = {name: [str(directory / f"{name}.jsonl")] for name in symbols}
     _run_once(_configure(directory / "reference" / "cowbook.toml", whole, port=port, follow=False))

@@ -1,0 +1,101 @@
+"""A machine of its own for tests: systemd as process 1 in namespaces, over this machine's files. What it writes is lost at its end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+_SYSTEMD = Path("/lib/systemd/systemd")
+_NAMESPACES = ("--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--net", "--cgroup")
+_PATIENCE_SECONDS = 60.0
+
+
+def why_not() -> str | None:
+    """What is missing for a machine; None when nothing is."""
+    if os.geteuid() != 0:
+        return "only root makes namespaces here"
+    for command in ("unshare", "nsenter", "systemctl", "systemd-analyze", "ip"):
+        if shutil.which(command) is None:
+            return f"{command} is not there"
+    if not _SYSTEMD.exists():
+        return f"{_SYSTEMD} is not there"
+    tried = subprocess.run(["unshare", *_NAMESPACES, "true"], capture_output=True, text=True, check=False)
+    return f"no namespaces: {tried.stderr.strip()}" if tried.returncode else None
+
+
+class Machine:
+    """Runs from `__enter__` to `__exit__`."""
+
+    def __init__(self, work: Path, tree: Path) -> None:
+        """`work` is an empty directory; `tree` is put over this machine's files."""
+        self._log = work.parent / "console"
+        self._arguments = [str(work), str(tree)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        """Boot it."""
+        boot = Path(__file__).with_name("boot.sh")
+        with self._log.open("wb") as log:
+            command = ["unshare", *_NAMESPACES, str(boot), *self._arguments]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            self.wait_for(self._is_up, "it has booted")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, with everything in it."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGKILL)  # unshare takes its child along, and with process 1 all others go
+        self._process.wait()
+
+    def run(self, command: str, *, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a shell command on it. With `check` a failure raises AssertionError."""
+        arguments = [
+            "nsenter",
+            "-t",
+            str(self._pid),
+            "-a",
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        ]
+        arguments += ["LC_ALL=C.UTF-8", "COLUMNS=200", "sh", "-ec", command]
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False, input=stdin, timeout=300)
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def write(self, path: str, content: str) -> None:
+        """Write a file on it."""
+        self.run(f"mkdir -p '{Path(path).parent}'; cat > '{path}'", stdin=content)
+
+    def show(self, unit: str, name: str) -> str:
+        """A property of a unit."""
+        return self.run(f"systemctl show --value -p {name} {unit}").stdout.strip()
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not condition():
+            assert self._process is not None
+            assert self._process.poll() is None, f"it went down: {self._log.read_text()[-3000:]}"
+            assert time.monotonic() < deadline, f"not in time: {what}\n{self._log.read_text()[-3000:]}"
+            time.sleep(0.1)
+
+    def _is_up(self) -> bool:
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        if not children or not Path(f"/proc/{children[0]}/comm").read_text().startswith("systemd"):
+            return False
+        self._pid = int(children[0])
+        return self.run("systemctl is-active bare.target", check=False).returncode == 0
