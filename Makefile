@@ -85,7 +85,7 @@ crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, f
 	$(PY) tests/crash/crash.py
 
 soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
-	$(PY) tests/soak/run.py --minutes $(MINUTES)
+	$(PY) tests/soak/long_soak.py --minutes $(MINUTES)
 
 install: $(VENV)/.installed ## install for the whole system, with systemd units: PREFIX=/usr/local DESTDIR= INTERPRETER=
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PIP='$(PY) -m pip' \

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from machine import Machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".cache" / "numba"))
@@ -37,3 +41,29 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"recorded captures are not there: {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make install` makes, in a directory of its own."""
+    from machine import install, interpreter
+
+    if interpreter() is None:
+        pytest.skip("no Python of this version outside of home directories, which a service may not see")
+    tree = tmp_path_factory.mktemp("installed")
+    tree.chmod(0o755)
+    install(tree)
+    return tree
+
+
+@pytest.fixture(scope="session")
+def machine(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine of its own under systemd, with cowbook installed, its user and directories."""
+    from machine import Machine, why_not
+
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with Machine(tmp_path_factory.mktemp("machine") / "work", installed) as machine:
+        machine.run("systemd-sysusers; systemd-tmpfiles --create cowbook.conf; systemctl daemon-reload")
+        yield machine

@@ -1,4 +1,4 @@
-"""A machine of its own for tests: systemd as process 1 in namespaces, over this machine's files. What it writes is lost at its end."""
+"""A machine of its own for tests: systemd as process 1, in namespaces, over this one's files. What it writes is lost."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMD = Path("/lib/systemd/systemd")
 _NAMESPACES = ("--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--net", "--cgroup")
 _PATIENCE_SECONDS = 60.0
@@ -33,7 +35,8 @@ class Machine:
     """Runs from `__enter__` to `__exit__`."""
 
     def __init__(self, work: Path, tree: Path) -> None:
-        """`work` is an empty directory; `tree` is put over this machine's files."""
+        """`work` is a directory to be made; `tree` is put over this machine's files."""
+        work.mkdir()
         self._log = work.parent / "console"
         self._arguments = [str(work), str(tree)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,17 +63,8 @@ class Machine:
 
     def run(self, command: str, *, check: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run a shell command on it. With `check` a failure raises AssertionError."""
-        arguments = [
-            "nsenter",
-            "-t",
-            str(self._pid),
-            "-a",
-            "--",
-            "env",
-            "-i",
-            "PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        ]
-        arguments += ["LC_ALL=C.UTF-8", "COLUMNS=200", "sh", "-ec", command]
+        environment = ["PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "COLUMNS=200"]
+        arguments = ["nsenter", "-t", str(self._pid), "-a", "--", "env", "-i", *environment, "sh", "-ec", command]
         done = subprocess.run(arguments, capture_output=True, text=True, check=False, input=stdin, timeout=300)
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -78,6 +72,10 @@ class Machine:
     def write(self, path: str, content: str) -> None:
         """Write a file on it."""
         self.run(f"mkdir -p '{Path(path).parent}'; cat > '{path}'", stdin=content)
+
+    def console(self) -> str:
+        """What systemd itself has said."""
+        return self._log.read_text(errors="replace")
 
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
@@ -99,3 +97,20 @@ class Machine:
             return False
         self._pid = int(children[0])
         return self.run("systemctl is-active bare.target", check=False).returncode == 0
+
+
+def interpreter() -> str | None:
+    """A Python that a service may run, not in a home directory, of the version that packages are made for here; None without."""
+    names = [sys.executable, f"/usr/bin/python3.{sys.version_info.minor}", f"/usr/local/bin/python3.{sys.version_info.minor}"]
+    paths = [os.path.realpath(name) for name in names]
+    return next((path for path in paths if os.access(path, os.X_OK) and not path.startswith(("/root/", "/home/"))), None)
+
+
+def install(tree: Path) -> None:
+    """`make install` into a directory."""
+    names = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment["INTERPRETER"] = interpreter() or ""
+    command = ["make", "install", f"DESTDIR={tree}", "PREFIX=/usr", f"VENV={sys.prefix}"]
+    done = subprocess.run(command, cwd=_REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

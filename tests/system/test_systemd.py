@@ -15,6 +15,8 @@ from machine import Machine
 _CONFIG = """
 [checkpoint]
 min_pause = "0s"
+[output]
+part_events = 5000
 [[symbol]]
 name = "AAAUSDT"
 format = "binance"
@@ -67,9 +69,8 @@ def test_user_and_modes(service: Machine) -> None:
     """It runs as its user. State is for the user alone; parts are for the group to read, and nobody else may."""
     service.run("cowbook checkpoint")
     base = "/var/lib/cowbook/crypto-a"
-    modes = dict(
-        reversed(line.split(" ", 1)) for line in service.run(f"find {base} -printf '%m:%u:%g:%y %p\\n'").stdout.splitlines()
-    )
+    found = service.run(f"find {base} -printf '%m:%u:%g:%y %p\\n'").stdout.splitlines()
+    modes = {path: mode for mode, path in (line.split(" ", 1) for line in found)}
     assert modes[base] == "750:cowbook:cowbook:d"
     state = {path: mode for path, mode in modes.items() if path.startswith(f"{base}/state")}
     assert set(state.values()) == {"700:cowbook:cowbook:d", "600:cowbook:cowbook:f"}
@@ -145,7 +146,7 @@ def test_watchdog(service: Machine) -> None:
     service.run(f"kill -STOP {process}")
     service.wait_for(lambda: service.show(_UNIT, "NRestarts") == "1", "it is started again")
     service.wait_for(lambda: service.show(_UNIT, "ActiveState") == "active", "it is ready")
-    assert "Watchdog timeout" in service.run("journalctl --no-pager -o cat").stdout
+    assert "Watchdog timeout" in service.console()
     assert symbol(service)["epoch"] == epoch
     assert symbol(service)["state"] == "running"
 
@@ -177,8 +178,10 @@ def test_wrong_configuration(machine: Machine) -> None:
 
 
 def test_signals_at_once(service: Machine) -> None:
-    """SIGUSR1 and SIGHUP as soon as there is a process, again and again: they never kill it."""
+    """SIGUSR1 and SIGHUP from its first moments on, again and again: they never kill it."""
     service.run(f"systemctl start --no-block {_UNIT}")
+    main = f"/proc/$(systemctl show --value -p MainPID {_UNIT})/comm"
+    service.wait_for(lambda: "sh" in service.run(f"cat {main}", check=False).stdout, "it has begun")
     for _ in range(40):
         service.run(
             f"systemctl kill --kill-whom=main --signal=USR1 {_UNIT}; systemctl kill --kill-whom=main --signal=HUP {_UNIT}",

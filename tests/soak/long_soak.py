@@ -1,6 +1,6 @@
 """The long soak, as a command: see soaking.py.
 
-python tests/soak/run.py --minutes 10 --seed 1
+python tests/soak/long_soak.py --minutes 10 --seed 1
 """
 
 from __future__ import annotations
