@@ -145,8 +145,8 @@ def find_consumed(
     """Places of the files that were consumed. Each identity stands for one file, so that a copy that lies beside it is read.
 
     Of a compressed file before the current one the head must do, unless it changed in its place: it is not read in either
-    case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, few bytes
-    say nothing of a file on another inode. Raises InputError when one has grown since it was left.
+    case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, names are
+    given again and again: few bytes say nothing of a file on another inode, and none nothing of growth. Raises InputError when one has grown since it was left.
     """
     by_path = {str(paths[place]): place for place in free}
     by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}
@@ -158,7 +158,8 @@ def find_consumed(
     vanished = []
     for identity in consumed:
         same_inode = by_inode.get((identity.device, identity.inode))
-        for place in (same_inode, by_path.get(identity.path)):
+        same_path = by_path.get(identity.path) if identity.offset or not following else None
+        for place in (same_inode, same_path):
             if place is None or place in claimed:
                 continue
             is_same = place == same_inode and free[place].st_size == identity.disk_bytes
@@ -186,6 +187,8 @@ def _is_consumed(path: Path, status: os.stat_result, identity: FileIdentity, *, 
         return judgement == "equal"
     is_it = str(path) == identity.path
     if following:
+        if not identity.offset:
+            return False  # nothing of it was consumed: as a new file it is read, or warned about
         is_it &= (status.st_dev, status.st_ino) == (identity.device, identity.inode)
     # Few bytes say little: another file may well begin with the same header, even on a reused inode.
     if is_it or identity.offset >= IDENTITY_BYTES:

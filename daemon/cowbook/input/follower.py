@@ -348,7 +348,10 @@ class Follower:
         return await self._in_thread(following.look, file.raw, self.mark_at(file.offset), consumed)
 
     def _poll_seconds(self, look: Look) -> float:
-        return SAFETY_POLL_SECONDS if look.watched else POLL_SECONDS
+        if look.watched:
+            return SAFETY_POLL_SECONDS
+        # What has rested for long may be looked at less often: many idle symbols are not to keep a core busy.
+        return min(SAFETY_POLL_SECONDS, max(POLL_SECONDS, (time.monotonic() - self._grown_at) / 10))
 
     async def _pause(self, seconds: float) -> bool:
         """Wait until something happens; whether it has within the time."""

@@ -123,6 +123,7 @@ class Following:
         self.ahead_bytes = 0
         """Bytes on disk of the files that are to be read next."""
         self._watcher = watcher
+        self._watched: GrowingFile | None = None
         self._listed: _Listed | None = None
         self._not_before = 0.0  # when the patterns may be expanded again
         self._current: _Current | None = None
@@ -218,7 +219,7 @@ class Following:
         is_watched = is_gone = False
         if raw is not None:
             assert isinstance(raw, GrowingFile)
-            is_watched = self._watcher is not None and self._watcher.watch_file(raw.fileno(), self.bell)
+            is_watched = self._watch(raw)
             status, more = raw.look()
             if more:
                 return Look(grown=True)
@@ -247,6 +248,15 @@ class Following:
             fresh=fresh,
             watched=is_watched and listed.complete,
         )
+
+    def _watch(self, raw: GrowingFile) -> bool:
+        """Have the bell rung at the next change of an open file; whether that is to be had."""
+        if self._watcher is None:
+            return False
+        if raw is not self._watched:
+            self._watcher.leave_file(self.bell)
+            self._watched = raw
+        return self.bell.is_armed or self._watcher.watch_file(raw.fileno(), self.bell)
 
     def _refresh(self, *, force: bool = False) -> bool:
         """Expand the patterns again if there is reason to; whether the listing is how things stand."""
@@ -361,6 +371,9 @@ class Following:
         free = {place: entry.status for place, entry in enumerate(entries) if place not in here and place not in claimed}
         claimed.update(find_consumed(paths, free, unknown, order, following=True))
         self._claims = {_stamp(entries[place].status): identity for place, identity in claimed.items()}
+        for place, identity in claimed.items():
+            if not identity.offset:  # it may be another one, on the same inode
+                self._doubtful[entries[place].path] = _stamp(entries[place].status)
         return claimed
 
     def _note_vanished(self, ahead: list[Entry], entries: tuple[Entry, ...]) -> None:
