@@ -21,6 +21,9 @@ from cowbook.input.follower import Follower
 from cowbook.input.following import FollowSettings
 from cowbook.input.watching import Watcher
 
+_REST_SECONDS = 20.0
+"""Idle followers look less and less often, up to this."""
+
 
 async def latency(folder: Path, readers: ThreadPoolExecutor, watcher: Watcher | None, appends: int) -> list[float]:
     """Seconds from each append to its block, at random intervals, on one loop."""
@@ -81,9 +84,8 @@ async def idle(folder: Path, readers: ThreadPoolExecutor, watcher: Watcher | Non
     for thread in threads:
         thread.start()
     for _ in threads:
-        while not ready.acquire(blocking=False):
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(2)
+        await asyncio.to_thread(ready.acquire)
+    await asyncio.sleep(_REST_SECONDS)
     before = time.process_time()
     await asyncio.sleep(seconds)
     share = (time.process_time() - before) / seconds
@@ -102,7 +104,9 @@ async def main(appends: int, followers: int, seconds: float) -> None:
             found = sorted(await latency(Path(name), readers, watcher, appends))
             p99 = found[int(len(found) * 0.99)]
             middle, largest = statistics.median(found), found[-1]
-            print(f"{kind}: {appends} appends: median {middle * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, largest {largest * 1e3:.1f} ms")
+            print(
+                f"{kind}: {appends} appends: median {middle * 1e3:.1f} ms, p99 {p99 * 1e3:.1f} ms, largest {largest * 1e3:.1f} ms"
+            )
             share = await idle(Path(name), readers, watcher, followers, seconds)
             print(f"{kind}: {followers} idle followers: {share * 100:.1f} % of a core over {seconds:g} s")
             if watcher is not None:
@@ -111,4 +115,6 @@ async def main(appends: int, followers: int, seconds: float) -> None:
 
 if __name__ == "__main__":
     given = [float(text) for text in sys.argv[1:]]
-    uvloop.run(main(int(given[0]) if given else 300, int(given[1]) if len(given) > 1 else 200, given[2] if len(given) > 2 else 10))
+    uvloop.run(
+        main(int(given[0]) if given else 300, int(given[1]) if len(given) > 1 else 200, given[2] if len(given) > 2 else 10)
+    )

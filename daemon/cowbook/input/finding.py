@@ -146,7 +146,8 @@ def find_consumed(
 
     Of a compressed file before the current one the head must do, unless it changed in its place: it is not read in either
     case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, names are
-    given again and again: few bytes say nothing of a file on another inode, and none nothing of growth. Raises InputError when one has grown since it was left.
+    given again and again: few bytes say nothing of a file on another inode, and none nothing of growth. Raises InputError when
+    one has grown since it was left.
     """
     by_path = {str(paths[place]): place for place in free}
     by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}

@@ -13,6 +13,7 @@ from cowbook.input.block import Block
 from cowbook.input.finding import Found, InputFile, check_readable, find, open_input, stat_all
 from cowbook.input.following import (
     LONGEST_BACKOFF_SECONDS,
+    LONGEST_SAFETY_POLL_SECONDS,
     POLL_SECONDS,
     SAFETY_POLL_SECONDS,
     Following,
@@ -348,10 +349,11 @@ class Follower:
         return await self._in_thread(following.look, file.raw, self.mark_at(file.offset), consumed)
 
     def _poll_seconds(self, look: Look) -> float:
+        """What has rested for long is looked at less often: many idle symbols are not to keep a core busy."""
+        rest = time.monotonic() - self._grown_at
         if look.watched:
-            return SAFETY_POLL_SECONDS
-        # What has rested for long may be looked at less often: many idle symbols are not to keep a core busy.
-        return min(SAFETY_POLL_SECONDS, max(POLL_SECONDS, (time.monotonic() - self._grown_at) / 10))
+            return min(LONGEST_SAFETY_POLL_SECONDS, max(SAFETY_POLL_SECONDS, rest / 4))
+        return min(SAFETY_POLL_SECONDS, max(POLL_SECONDS, rest / 10))
 
     async def _pause(self, seconds: float) -> bool:
         """Wait until something happens; whether it has within the time."""

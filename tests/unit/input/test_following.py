@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import os
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -136,7 +136,9 @@ async def test_renamed_sorts_after(tmp_path: Path, executor: Executor, watcher: 
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
-async def test_compressed_after_rotation(tmp_path: Path, executor: Executor, watcher: Watcher | None, compress) -> None:
+async def test_compressed_after_rotation(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes]
+) -> None:
     """Compressing the current or a consumed file, slowly and with both there meanwhile, makes no new file."""
     first, second = tmp_path / "x-1", tmp_path / "x-2"
     first.write_bytes(lines("a", 5000))

@@ -7,6 +7,7 @@ import gzip
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -14,12 +15,12 @@ from typing import NamedTuple
 import pytest
 import uvloop
 import zstandard
-from followed import Tail
-from hypothesis import Phase, event, given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from cowbook.errors import InputError
 from cowbook.input.watching import Watcher
+from followed import Tail
 
 
 class Scheme(NamedTuple):
@@ -155,7 +156,7 @@ class Run:
             for _ in range(amount):
                 await tail.step()
 
-    async def compress(self, amount: int, function) -> None:
+    async def compress(self, amount: int, function: Callable[[bytes], bytes]) -> None:
         """Compress a file that was rotated; the follower sees it half done."""
         place = amount % len(self.model.paths)
         path = self.model.paths[place]
@@ -205,7 +206,7 @@ async def play(run: Run, actions: list[tuple[str, int]], truncate: int | None) -
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@settings(max_examples=settings.default.max_examples // 4, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # type: ignore[union-attr]
+@settings(max_examples=settings().max_examples)
 @given(
     actions=st.lists(ACTIONS, max_size=12),
     truncate=st.none() | st.integers(0, 500),
