@@ -149,6 +149,8 @@ class Run:
             await self.tail.until(lambda: self.tail.consumed == model.written and self.is_live())
         elif action == "restart":
             if model.scheme.pattern == "x.log":
+                if not model.contents[-1]:
+                    return
                 await self.settle()  # what was renamed out of sight cannot be found again
             await tail.close()
             self.tail = self.start(tail)
