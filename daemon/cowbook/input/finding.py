@@ -242,7 +242,7 @@ def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False)
 
 
 def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
-    """Whether a compressed file holds what one of the originals begins with, so far; None while it holds nothing yet.
+    """Whether a compressed file holds only what one of the originals begins with, so far, or nothing; None while that is open.
 
     Compressing takes a while, with both files there until it is done.
     """
@@ -252,7 +252,7 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
                 # An empty file of such a name is one that a compressor has just begun.
                 return None if not os.fstat(copy.fileno()).st_size and path.suffix in (".gz", ".zst") else False
             if not copy.read(1):
-                return None
+                return True if _is_complete(copy) else None
     except (OSError, InputError):
         return False  # when its turn comes, reading says what is wrong with it
     for original in originals:
@@ -260,6 +260,15 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
             if _begins_with(other, copy):
                 return True
     return False
+
+
+def _is_complete(file: GrowingFile) -> bool:
+    """Whether a compressed file, read to its end, ends there with a member."""
+    file.finish()
+    try:
+        return not file.read(1)
+    except InputError:
+        return False
 
 
 def _begins_with(other: InputFile, copy: GrowingFile) -> bool:

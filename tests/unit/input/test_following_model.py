@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -116,7 +117,12 @@ class Run:
         file = self.tail.follower._reader.file
         # An empty one on the inode of an empty one that was deleted is taken for that until it grows.
         is_open = file is not None and file.inode == self.model.paths[-1].stat().st_ino
-        return self.tail.follower.at_end and (is_open or not self.model.contents[-1])
+        is_read = is_open and file is not None and file.offset == len(self.model.contents[-1])
+        return self.tail.follower.at_end and (is_read or not self.model.contents[-1])
+
+    def warnings(self) -> list[str]:
+        """What nothing explains: a copy that was deleted as soon as it was made may have looked like something new."""
+        return [text for text in self.tail.follower.warnings if not re.search(r"\.(gz|zst) has vanished", text)]
 
     async def act(self, action: str, amount: int) -> None:
         """Do one thing."""
@@ -193,7 +199,7 @@ async def play(run: Run, actions: list[tuple[str, int]], truncate: int | None) -
             run.model.append(3, partial=False)
         await run.settle()
         assert run.tail.consumed == run.model.complete
-        assert run.tail.follower.warnings == ()
+        assert run.warnings() == []
         live = run.model.paths[-1]
         size = len(run.model.contents[-1])
         if truncate is not None and size and live is not None:
