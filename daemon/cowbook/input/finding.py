@@ -145,8 +145,9 @@ def find_consumed(
     """Places of the files that were consumed. Each identity stands for one file, so that a copy that lies beside it is read.
 
     Of a compressed file before the current one the head must do, unless it changed in its place: it is not read in either
-    case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, few bytes
-    say nothing of a file on another inode. Raises InputError when one has grown since it was left.
+    case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, names are
+    given again and again: few bytes say nothing of a file on another inode, and none nothing of growth. Raises InputError when
+    one has grown since it was left.
     """
     by_path = {str(paths[place]): place for place in free}
     by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}
@@ -158,7 +159,8 @@ def find_consumed(
     vanished = []
     for identity in consumed:
         same_inode = by_inode.get((identity.device, identity.inode))
-        for place in (same_inode, by_path.get(identity.path)):
+        same_path = by_path.get(identity.path) if identity.offset or not following else None
+        for place in (same_inode, same_path):
             if place is None or place in claimed:
                 continue
             is_same = place == same_inode and free[place].st_size == identity.disk_bytes
@@ -186,6 +188,8 @@ def _is_consumed(path: Path, status: os.stat_result, identity: FileIdentity, *, 
         return judgement == "equal"
     is_it = str(path) == identity.path
     if following:
+        if not identity.offset:
+            return False  # nothing of it was consumed: as a new file it is read, or warned about
         is_it &= (status.st_dev, status.st_ino) == (identity.device, identity.inode)
     # Few bytes say little: another file may well begin with the same header, even on a reused inode.
     if is_it or identity.offset >= IDENTITY_BYTES:
@@ -238,7 +242,7 @@ def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False)
 
 
 def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
-    """Whether a compressed file holds what one of the originals begins with, so far; None while it holds nothing yet.
+    """Whether a compressed file holds only what one of the originals begins with, so far, or nothing; None while that is open.
 
     Compressing takes a while, with both files there until it is done.
     """
@@ -248,7 +252,7 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
                 # An empty file of such a name is one that a compressor has just begun.
                 return None if not os.fstat(copy.fileno()).st_size and path.suffix in (".gz", ".zst") else False
             if not copy.read(1):
-                return None
+                return True if _is_complete(copy) else None
     except (OSError, InputError):
         return False  # when its turn comes, reading says what is wrong with it
     for original in originals:
@@ -256,6 +260,15 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
             if _begins_with(other, copy):
                 return True
     return False
+
+
+def _is_complete(file: GrowingFile) -> bool:
+    """Whether a compressed file, read to its end, ends there with a member."""
+    file.finish()
+    try:
+        return not file.read(1)
+    except InputError:
+        return False
 
 
 def _begins_with(other: InputFile, copy: GrowingFile) -> bool:

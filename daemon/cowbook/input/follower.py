@@ -13,6 +13,7 @@ from cowbook.input.block import Block
 from cowbook.input.finding import Found, InputFile, check_readable, find, open_input, stat_all
 from cowbook.input.following import (
     LONGEST_BACKOFF_SECONDS,
+    LONGEST_SAFETY_POLL_SECONDS,
     POLL_SECONDS,
     SAFETY_POLL_SECONDS,
     Following,
@@ -69,6 +70,7 @@ class Follower:
         self._following: Following | None = None  # made with the first call that needs it, on its loop
         self._leaving = False  # the current file is read to its end for the last time
         self._grown_at = 0.0
+        self._failures, self._retry_at = 0, 0.0  # of reading the current file, in a row
         self.waiting_for: str | None = None
         """What is missing or cannot be read, and is waited for."""
         self.at_end = False
@@ -292,6 +294,7 @@ class Follower:
             assert isinstance(file.raw, GrowingFile)
             if count:
                 self._grown_at = time.monotonic()
+                self.waiting_for, self._failures = None, 0
                 block = reader.advance(count, final=False)
                 # Less than was asked for is the end of a plain file, for now: only a look may say that there is more.
                 if count == self._block_bytes or file.raw.is_compressed:
@@ -310,6 +313,7 @@ class Follower:
         assert self._settings is not None
         while True:
             look = await self._look()
+            self._failures = 0
             rest = time.monotonic() - self._grown_at
             step, seconds = at_end(look, rest, self._settings.rotate_wait_seconds)
             if step == "wait":
@@ -327,12 +331,14 @@ class Follower:
     def _lose(self, file: CurrentFile, error: OSError) -> None:
         """The current file cannot be read: to be opened again, and found where it was left."""
         self.waiting_for = f"{cannot_be_read(file, error)}"
+        self._retry_at = time.monotonic() + min(POLL_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
+        self._failures = min(self._failures + 1, 16)
         self.at_end = self._leaving = False
         file.release()
 
     async def _reopen(self, file: CurrentFile) -> None:
         reason = self.waiting_for
-        await self._pause(POLL_SECONDS)
+        await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
         found = await self._find_followed(self.position_at(file.offset))
         assert found.raw is not None
         file.take(found.raw)
@@ -348,7 +354,11 @@ class Follower:
         return await self._in_thread(following.look, file.raw, self.mark_at(file.offset), consumed)
 
     def _poll_seconds(self, look: Look) -> float:
-        return SAFETY_POLL_SECONDS if look.watched else POLL_SECONDS
+        """What has rested for long is looked at less often: many idle symbols are not to keep a core busy."""
+        rest = time.monotonic() - self._grown_at
+        if look.watched:
+            return min(LONGEST_SAFETY_POLL_SECONDS, max(SAFETY_POLL_SECONDS, rest / 4))
+        return min(SAFETY_POLL_SECONDS, max(POLL_SECONDS, rest / 10))
 
     async def _pause(self, seconds: float) -> bool:
         """Wait until something happens; whether it has within the time."""

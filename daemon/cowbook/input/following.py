@@ -6,8 +6,7 @@ import math
 import os
 import time
 from bisect import bisect_left
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,17 +24,19 @@ from cowbook.input.finding import (
     skipped,
 )
 from cowbook.input.growing import GrowingFile
-from cowbook.input.paths import Entry, Key, Listing, directories_of, key_of, list_files
+from cowbook.input.listing import LiveListing, Stamp, stamp_of
+from cowbook.input.paths import Entry, Key, Listing, key_of, list_files
 from cowbook.input.position import FileIdentity, Mark, Position
 from cowbook.input.watching import Bell, Watcher
 
 POLL_SECONDS = 0.1
-"""How often a file is looked at where nothing tells of its growth."""
+"""How often a file is looked at where nothing tells of its growth; less often, up to the next, when it has rested for long."""
 SAFETY_POLL_SECONDS = 1.0
 """The same where inotify does: a network file system says nothing of what other machines write."""
+LONGEST_SAFETY_POLL_SECONDS = 5.0
+"""And that when it has rested for long."""
 LONGEST_BACKOFF_SECONDS = 5.0
-_LISTING_SECONDS = 10.0  # after which the patterns are expanded again, even if nothing seems to have changed
-_STAMP_SECONDS = 0.05  # a directory's time may stand still for so long while it changes
+_FRESH_SECONDS = 0.05  # how soon to look again when the directories could not be looked at
 _COMPRESSION_BEGINS_SECONDS = 60.0  # an empty file of a compressed name is taken for empty after that
 
 
@@ -81,7 +82,7 @@ def at_end(look: Look, rest_seconds: float, rotate_wait: float) -> tuple[Literal
     left = rotate_wait - min(max(rest_seconds, look.rest_seconds), look.known_seconds)
     if left > 0:
         return "wait", left
-    return ("leave", 0.0) if look.fresh else ("wait", _STAMP_SECONDS)
+    return ("leave", 0.0) if look.fresh else ("wait", _FRESH_SECONDS)
 
 
 @dataclass(slots=True)
@@ -92,22 +93,6 @@ class _Current:
     key: Key | None
     entry: Entry | None = None
     gone_since: float | None = None
-
-
-@dataclass(slots=True)
-class _Listed:
-    """The newest listing and what came of it."""
-
-    listing: Listing
-    at: float  # monotonic
-    wall: float
-    stamps: dict[str, int]  # directories and their times of modification
-    complete: bool  # whether all directories are watched
-    placed: bool = False
-    ahead: list[Entry] = field(default_factory=list)  # to be read, in order
-
-
-Stamp = tuple[int, int, int, int]
 
 
 class Following:
@@ -123,14 +108,14 @@ class Following:
         self.ahead_bytes = 0
         """Bytes on disk of the files that are to be read next."""
         self._watcher = watcher
-        self._listed: _Listed | None = None
-        self._not_before = 0.0  # when the patterns may be expanded again
+        self._watched: GrowingFile | None = None
+        self._files = LiveListing(settings.patterns, settings.base_dir, watcher, bell)
+        self._placed: Listing | None = None  # the listing that was looked through
+        self._ahead: list[Entry] = []  # to be read, in order
         self._current: _Current | None = None
-        self._seen: dict[tuple[int, int], float] = {}  # since when files have been listed
         self._warned: set[str] = set()
         self._claims: dict[Stamp, FileIdentity] = {}  # files that are known to be consumed ones
         self._copies: dict[Stamp, bool | None] = {}
-        self._doubtful: dict[Path, Stamp] = {}  # files whose growth is news
 
     def check_readable(self) -> None:
         """Raises InputError when a file that is there cannot be read."""
@@ -146,9 +131,9 @@ class Following:
 
         Raises InputError when it was truncated or replaced, or when a consumed one has grown.
         """
-        self._refresh(force=True)
-        assert self._listed is not None
-        entries = self._listed.listing.entries
+        self._files.refresh(force=True)
+        assert self._files.listing is not None
+        entries = self._files.listing.entries
         current = position.current
         if current.disk_bytes:
             self._current = _Current({current.path}, key_of(current.path, self.settings.patterns, self.settings.base_dir))
@@ -197,16 +182,15 @@ class Following:
 
     def opened(self, entry: Entry) -> None:
         """It is the current file from now on."""
-        assert self._listed is not None
-        self._set_ahead(self._listed, [other for other in self._listed.ahead if other is not entry])
+        self._set_ahead([other for other in self._ahead if other is not entry])
         self._current = _Current({str(entry.path)}, entry.key, entry)
 
     def left(self, raw: GrowingFile, identity: FileIdentity) -> None:
         """The current file was left at its end."""
         status = os.fstat(raw.fileno())
-        self._claims[_stamp(status)] = identity
+        self._claims[stamp_of(status)] = identity
         path = Path(identity.path)
-        self._doubtful = {path: _stamp(status)}  # it is the one that may still grow by mistake
+        self._files.doubtful = {path: stamp_of(status)}  # it is the one that may still grow by mistake
 
     def look(self, raw: InputFile | None, mark: Mark | None, consumed: tuple[FileIdentity, ...]) -> Look:
         """Look at the current file and, unless there is something to read in it, at what follows it.
@@ -218,7 +202,7 @@ class Following:
         is_watched = is_gone = False
         if raw is not None:
             assert isinstance(raw, GrowingFile)
-            is_watched = self._watcher is not None and self._watcher.watch_file(raw.fileno(), self.bell)
+            is_watched = self._watch(raw)
             status, more = raw.look()
             if more:
                 return Look(grown=True)
@@ -226,15 +210,13 @@ class Following:
             is_gone = status.st_nlink == 0
         else:
             is_watched = self._watcher is not None
-        fresh = self._refresh()
-        listed = self._listed
-        assert listed is not None
-        if not listed.placed:
+        fresh = self._files.refresh()
+        if self._placed is not self._files.listing:
             self._place(raw, consumed, mark)
         following = self._next(raw, consumed)
         missing = self._missing(raw, following, consumed)
         now = time.monotonic()
-        known = self._seen.get(following.inode, now) if following is not None and missing is None else math.inf
+        known = self._files.since.get(following.inode, now) if following is not None and missing is None else math.inf
         if self._current is not None:
             self._current.gone_since = (self._current.gone_since or now) if is_gone else None
             known = min(known, self._current.gone_since or math.inf)
@@ -245,62 +227,23 @@ class Following:
             known_seconds=now - known if known < math.inf else 0.0,
             rest_seconds=rest,
             fresh=fresh,
-            watched=is_watched and listed.complete,
+            watched=is_watched and self._files.is_watched,
         )
 
-    def _refresh(self, *, force: bool = False) -> bool:
-        """Expand the patterns again if there is reason to; whether the listing is how things stand."""
-        listed = self._listed
-        if not (force or listed is None or self.bell.listing_changed or self._is_stale(listed)):
-            return True
-        started = time.monotonic()
-        if started < self._not_before and not force:
+    def _watch(self, raw: GrowingFile) -> bool:
+        """Have the bell rung at the next change of an open file; whether that is to be had."""
+        if self._watcher is None:
             return False
-        self.bell.listing_changed = False
-        wall = time.time()
-        patterns, base = self.settings.patterns, self.settings.base_dir
-        listing = list_files(patterns, base)
-        directories = directories_of(patterns, base, listing.entries)
-        complete = False
-        if self._watcher is not None:
-            complete, is_new = self._watcher.watch_directories(directories, self.bell)
-            if is_new:  # something may have happened before it was watched
-                wall = time.time()
-                listing = list_files(patterns, base)
-        stamps = {directory: _modified(directory) for directory in directories}
-        new = _Listed(listing, time.monotonic(), wall, stamps, complete)
-        # A big directory in which much happens is not to keep a core busy.
-        self._not_before = new.at + 10 * (new.at - started)
-        self._seen = {entry.inode: self._seen.get(entry.inode, started) for entry in listing.entries}
-        for warning in listing.warnings:
-            self._warn(warning)
-        if listed is not None:
-            new.ahead = listed.ahead
-        self._listed = new
-        return True
-
-    def _is_stale(self, listed: _Listed) -> bool:
-        now = time.monotonic()
-        if now - listed.at >= _LISTING_SECONDS:
-            return True
-        is_settled = all(stamp < (listed.wall - _STAMP_SECONDS) * 1e9 for stamp in listed.stamps.values())
-        if not is_settled and now - listed.at >= _STAMP_SECONDS:
-            return True
-        if any(_modified(directory) != stamp for directory, stamp in listed.stamps.items()):
-            return True
-        for path, stamp in list(self._doubtful.items()):
-            with suppress(OSError):
-                new = _stamp(path.stat())
-                if new[:2] == stamp[:2] and new != stamp:
-                    self._doubtful[path] = new
-                    return True
-        return False
+        if raw is not self._watched:
+            self._watcher.leave_file(self.bell)
+            self._watched = raw
+        return self.bell.is_armed or self._watcher.watch_file(raw.fileno(), self.bell)
 
     def _place(self, raw: InputFile | None, consumed: tuple[FileIdentity, ...], mark: Mark | None = None) -> None:
         """Find out which of the listed files were consumed, which are to be read, and which never will be."""
-        listed = self._listed
-        assert listed is not None
-        entries = listed.listing.entries
+        listing = self._files.listing
+        assert listing is not None
+        entries = listing.entries
         here = self._find_here(raw, entries)
         current = self._current
         key = current.key if current is not None else None
@@ -322,14 +265,16 @@ class Following:
             if key is not None and entry.key < key and self._is_copy(entry, originals) is False:
                 self._skip(entry)
         ahead = successors + [entry for entry in others if key is None or entry.key >= key]
-        self._note_vanished(listed.ahead, entries)
-        stamps = {_stamp(entry.status) for entry in entries}
+        for warning in listing.warnings:
+            self._warn(warning)
+        self._note_vanished(entries)
+        stamps = {stamp_of(entry.status) for entry in entries}
         self._copies = {stamp: verdict for stamp, verdict in self._copies.items() if stamp in stamps}
-        self._set_ahead(listed, ahead)
-        listed.placed = True
+        self._set_ahead(ahead)
+        self._placed = listing
 
-    def _set_ahead(self, listed: _Listed, ahead: list[Entry]) -> None:
-        listed.ahead = ahead
+    def _set_ahead(self, ahead: list[Entry]) -> None:
+        self._ahead = ahead
         self.ahead_bytes = sum(entry.status.st_size for entry in ahead)
 
     def _find_here(self, raw: InputFile | None, entries: tuple[Entry, ...]) -> set[int]:
@@ -352,7 +297,7 @@ class Following:
         claimed = {}
         unknown = dict.fromkeys(consumed)
         for place, entry in enumerate(entries):
-            identity = self._claims.get(_stamp(entry.status))
+            identity = self._claims.get(stamp_of(entry.status))
             if place not in here and identity in unknown:
                 assert identity is not None
                 claimed[place] = identity
@@ -360,18 +305,21 @@ class Following:
         paths = [entry.path for entry in entries]
         free = {place: entry.status for place, entry in enumerate(entries) if place not in here and place not in claimed}
         claimed.update(find_consumed(paths, free, unknown, order, following=True))
-        self._claims = {_stamp(entries[place].status): identity for place, identity in claimed.items()}
+        self._claims = {stamp_of(entries[place].status): identity for place, identity in claimed.items()}
+        for place, identity in claimed.items():
+            if not identity.offset:  # it may be another one, on the same inode
+                self._files.doubtful[entries[place].path] = stamp_of(entries[place].status)
         return claimed
 
-    def _note_vanished(self, ahead: list[Entry], entries: tuple[Entry, ...]) -> None:
+    def _note_vanished(self, entries: tuple[Entry, ...]) -> None:
         """Warn of what was to be read and is no longer there."""
         inodes = {entry.inode for entry in entries}
         paths = [str(entry.path) for entry in entries]
-        for entry in ahead:
+        for entry in self._ahead:
             if entry.inode in inodes or not entry.status.st_size:
                 continue
             is_compressed_now = any(path.startswith(f"{entry.path}.") for path in paths)
-            if is_compressed_now or self._copies.get(_stamp(entry.status)):
+            if is_compressed_now or self._copies.get(stamp_of(entry.status)):
                 continue
             if self._warn(f"{entry.path} has vanished or was replaced before it was read: what it held is missing"):
                 self.skipped_files += 1
@@ -391,25 +339,25 @@ class Following:
         return True
 
     def _is_copy(self, entry: Entry, originals: list[Path]) -> bool | None:
-        stamp = _stamp(entry.status)
+        stamp = stamp_of(entry.status)
         if stamp not in self._copies:
             self._copies[stamp] = is_copy(entry.path, originals)
         verdict = self._copies[stamp]
         if verdict is None and time.time() - entry.status.st_mtime > _COMPRESSION_BEGINS_SECONDS:
             return False
         if verdict is not False:
-            self._doubtful[entry.path] = stamp
+            self._files.doubtful[entry.path] = stamp
         return verdict
 
     def _next(self, raw: InputFile | None, consumed: tuple[FileIdentity, ...]) -> Entry | None:
         """The file to read next, which is no copy of one that was read; None if there is none, or that cannot be told yet."""
-        assert self._listed is not None
+        assert self._placed is not None
         originals: list[Path] | None = None
-        for entry in self._listed.ahead:
-            if _stamp(entry.status) not in self._copies and originals is None:
+        for entry in self._ahead:
+            if stamp_of(entry.status) not in self._copies and originals is None:
                 known = set(consumed)
                 originals = [
-                    other.path for other in self._listed.listing.entries if self._claims.get(_stamp(other.status)) in known
+                    other.path for other in self._placed.entries if self._claims.get(stamp_of(other.status)) in known
                 ] + _descriptor(raw)
             verdict = self._is_copy(entry, originals or [])
             if verdict is not True:
@@ -418,9 +366,9 @@ class Following:
 
     def _missing(self, raw: InputFile | None, following: Entry | None, consumed: tuple[FileIdentity, ...]) -> str | None:
         """What is not there, and would come before the next file."""
-        assert self._listed is not None
+        assert self._placed is not None
         key = self._current.key if self._current is not None else None
-        for missing in self._listed.listing.missing:
+        for missing in self._placed.missing:
             if following is not None and missing.key > following.key:
                 continue
             if raw is None and following is None and (key is None or missing.key[0] >= key[0]):
@@ -432,14 +380,3 @@ class Following:
 
 def _descriptor(raw: InputFile | None) -> list[Path]:
     return [Path(f"/proc/self/fd/{raw.fileno()}")] if raw is not None else []
-
-
-def _stamp(status: os.stat_result) -> Stamp:
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _modified(directory: str) -> int:
-    try:
-        return os.stat(directory).st_mtime_ns  # noqa: PTH116 - much quicker, and asked often
-    except OSError:
-        return 0

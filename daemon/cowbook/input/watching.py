@@ -25,15 +25,16 @@ class Bell:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
         self._rung = False
         self.listing_changed = False
         """Whether something has happened in a directory; for the follower to take back."""
+        self.is_armed = False
+        """Whether the next change of the file that is watched will ring it."""
 
     def clear(self) -> None:
         """Forget what has been rung for; to be followed by a look at everything that may have been the cause."""
         self._rung = False
-        self._event.clear()
 
     def ring(self, *, listing: bool = False) -> None:
         """Wake whoever waits, or the next one; from any thread."""
@@ -42,16 +43,23 @@ class Bell:
         if not self._rung:
             self._rung = True
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._event.set)
+                self._loop.call_soon_threadsafe(self._wake, True)
 
     async def wait(self, seconds: float) -> bool:
         """Wait until it rings; whether it has, within the time."""
+        if self._rung:
+            return True
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(seconds, self._wake, False)
         try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return False
-        return True
+            return await self._waiter
+        finally:
+            timer.cancel()
+            self._waiter = None
+
+    def _wake(self, rung: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(rung)
 
 
 class _Directory:
@@ -98,6 +106,8 @@ class Watcher:
             self._loop.remove_reader(self._inotify.fd)
             self._inotify.close()
             bells = self._bells()
+            for bell in bells:
+                bell.is_armed = False
             self._files.clear()
             self._directories.clear()
         for bell in bells:
@@ -116,6 +126,7 @@ class Watcher:
             except OSError:
                 return False
             self._files.setdefault(watch.wd, (watch, set()))[1].add(bell)
+            bell.is_armed = True
             return True
 
     def watch_directories(self, directories: Mapping[str, set[str]], bell: Bell) -> tuple[bool, bool]:
@@ -148,17 +159,24 @@ class Watcher:
             self._leave_directories(bell, kept)
             return complete, is_new
 
-    def forget(self, bell: Bell) -> None:
-        """Never ring it again."""
+    def leave_file(self, bell: Bell) -> None:
+        """Do not ring for the file any more."""
         with self._lock:
+            bell.is_armed = False
             if not self._is_open:
                 return
-            self._leave_directories(bell, set())
             for descriptor, (watch, bells) in list(self._files.items()):
                 bells.discard(bell)
                 if not bells:
                     del self._files[descriptor]
                     self._remove(watch)
+
+    def forget(self, bell: Bell) -> None:
+        """Never ring it again."""
+        self.leave_file(bell)
+        with self._lock:
+            if self._is_open:
+                self._leave_directories(bell, set())
 
     def _bells(self) -> set[Bell]:
         of_files = {bell for _, waiting in self._files.values() for bell in waiting}
@@ -211,7 +229,9 @@ class Watcher:
         if watch is None:
             return  # a watch for one event says farewell
         if watch.wd in self._files:
-            bells.update({bell: bells.get(bell, False) for bell in self._files.pop(watch.wd)[1]})
+            for bell in self._files.pop(watch.wd)[1]:
+                bell.is_armed = False
+                bells.setdefault(bell, False)
         elif watch.wd in self._directories:
             name = None if event.name is None else str(event.name)
             waiting = self._directories[watch.wd].names.items()
