@@ -136,7 +136,7 @@ class Checkpointer:
 
     def configure(self, triggers: TriggerSettings, retain: int, compression: str, events: int) -> None:
         """Other settings, from the next attempt on."""
-        self._triggers.configure(triggers, now=time.monotonic_ns(), events=events)
+        self._triggers.configure(triggers, events=events)
         self._settings = replace(self._settings, triggers=triggers, retain=retain, compression=compression)
 
     def publish_cuts(self) -> None:
