@@ -265,7 +265,13 @@ class Checkpointer:
         self._rated_at, self._rated_events = now, events
         state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds)
         arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
-        return await loop.run_in_executor(self._executor, persist, *arguments), cuts, provisional
+        work = loop.run_in_executor(self._executor, persist, *arguments)
+        try:
+            return await asyncio.shield(work), cuts, provisional
+        except asyncio.CancelledError:
+            # The loop was stopped; the thread was not. Until it ends, nobody else may write here.
+            await asyncio.wait({work})
+            raise
 
     def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
         self._triggers.failed(triggers, now=time.monotonic_ns())
