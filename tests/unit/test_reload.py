@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
 from cowbook.config import (
     CheckpointConfig,
@@ -19,7 +20,7 @@ from cowbook.config import (
 )
 from cowbook.reload import FINGERPRINT_OF_OUTPUT, FINGERPRINT_OF_SYMBOL, ReloadPlan, fingerprint, plan_reload
 
-SECTIONS = {
+SECTIONS: dict[str, type[BaseModel]] = {
     "service": ServiceConfig,
     "http": HttpConfig,
     "checkpoint": CheckpointConfig,

@@ -14,6 +14,7 @@ import pytest
 
 from cowbook.cli import clients
 from cowbook.cli.main import main
+from cowbook.errors import ServiceError
 
 SYMBOL = {
     "id": "BTCUSDT",
@@ -204,7 +205,7 @@ def test_no_answer() -> None:
     """Someone listens and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with pytest.raises(clients.ServiceError, match=r"no answer from .*timed out"):
+        with pytest.raises(ServiceError, match=r"no answer from .*timed out"):
             clients.ask(url, "/status", seconds=0.05)
 
 
