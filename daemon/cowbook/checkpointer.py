@@ -138,7 +138,7 @@ class Checkpointer:
 
     def configure(self, triggers: TriggerSettings, retain: int, compression: str, events: int) -> None:
         """Other settings, from the next attempt on."""
-        self._triggers.configure(triggers, now=time.monotonic_ns(), events=events)
+        self._triggers.configure(triggers, events=events)
         self._settings = replace(self._settings, triggers=triggers, retain=retain, compression=compression)
 
     def publish_cuts(self) -> None:
@@ -267,7 +267,13 @@ class Checkpointer:
         self._rated_at, self._rated_events = now, events
         state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds)
         arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
-        return await loop.run_in_executor(self._executor, persist, *arguments), cuts, provisional
+        work = loop.run_in_executor(self._executor, persist, *arguments)
+        try:
+            return await asyncio.shield(work), cuts, provisional
+        except asyncio.CancelledError:
+            # The loop was stopped; the thread was not. Until it ends, nobody else may write here.
+            await asyncio.wait({work})
+            raise
 
     def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
         self._triggers.failed(triggers, now=time.monotonic_ns())

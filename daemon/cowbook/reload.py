@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cowbook.config import Config, SymbolConfig
@@ -46,6 +47,8 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
         ]
         if section == "http" and before.token != after.token:
             problems.append("[http] token has changed: this needs a restart")
+    if old.log.format != new.log.format:
+        problems.append(f"[log] format was {old.log.format!r} and is {new.log.format!r}: this needs a restart")
     then = {symbol.id: symbol for symbol in old.symbol}
     now = {symbol.id: symbol for symbol in new.symbol}
     restarted = []
@@ -62,7 +65,8 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
             "set it back, or remove the symbol and add one with another id"
             for name in changed
         ]
-        if then[symbol_id] != symbol and not changed:
+        moved = old.base_dir != new.base_dir and not all(Path(path).is_absolute() for path in symbol.paths)
+        if (then[symbol_id] != symbol or moved) and not changed:
             restarted.append(symbol_id)
     removed = tuple(symbol_id for symbol_id in then if symbol_id not in now)
     added = tuple(symbol_id for symbol_id in now if symbol_id not in then)

@@ -96,6 +96,7 @@ class SymbolThread(threading.Thread):
         self._failures = 0
         self._errors: deque[float] = deque()
         self._has_worked = False
+        self._requests: set[Future[int]] = set()  # checkpoints that were asked for and not answered yet
 
     @property
     def worker(self) -> SymbolWorker | None:
@@ -143,10 +144,14 @@ class SymbolThread(threading.Thread):
 
     def checkpoint(self) -> Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError. From any thread."""
+        answer: Future[int] = Future()
+        answer.set_running_or_notify_cancel()  # it is always answered, also when nobody waits any more
         with self._lock:
             if self._loop is not None and self._worker is not None:
-                return asyncio.run_coroutine_threadsafe(_checkpoint(self._worker), self._loop)
-        answer: Future[int] = Future()
+                self._requests.add(answer)
+                answer.add_done_callback(self._requests.discard)
+                self._loop.call_soon_threadsafe(_request, self._worker, answer)
+                return answer
         pipeline = self._worker.pipeline if self._worker is not None else None
         if self.state == "done" and pipeline is not None:
             answer.set_result(pipeline.checkpointer.figures.last_epoch)  # everything is in it
@@ -182,12 +187,7 @@ class SymbolThread(threading.Thread):
     def _attempt(self) -> float | None:
         """Run one worker: the seconds until the next one, None when there is to be none."""
         try:
-            with asyncio.Runner(loop_factory=LOOPS[self._context.loop]) as runner:
-                try:
-                    self.summary = runner.run(self._work(runner.get_loop()))
-                finally:
-                    with self._lock:
-                        self._loop = self._asked_at = None
+            self.summary = self._run_worker()
         except SymbolError as error:
             self._fail(error)
             return None
@@ -201,6 +201,19 @@ class SymbolThread(threading.Thread):
         if self.summary.state == "failed":
             self.last_error = self.summary.error
         return None
+
+    def _run_worker(self) -> SymbolSummary:
+        """On a new loop; whoever has asked for a checkpoint that there was no time for is told."""
+        try:
+            with asyncio.Runner(loop_factory=LOOPS[self._context.loop]) as runner:
+                try:
+                    return runner.run(self._work(runner.get_loop()))
+                finally:
+                    with self._lock:
+                        self._loop = self._asked_at = None
+        finally:
+            for answer in list(self._requests):
+                answer.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
         context = self._context
@@ -259,5 +272,21 @@ class SymbolThread(threading.Thread):
         return delay
 
 
-async def _checkpoint(worker: SymbolWorker) -> int:
-    return await worker.request_checkpoint()
+def _request(worker: SymbolWorker, answer: Future[int]) -> None:
+    """On the worker's loop."""
+    try:
+        request = worker.request_checkpoint()
+    except StorageError as error:
+        answer.set_exception(error)
+        return
+
+    def pass_on(request: asyncio.Future[int]) -> None:
+        if request.cancelled():
+            return  # the loop ends, and who waits is told then
+        error = request.exception()
+        if error is None:
+            answer.set_result(request.result())
+        else:
+            answer.set_exception(error)
+
+    request.add_done_callback(pass_on)

@@ -35,4 +35,4 @@ mkdir -p old
 pivot_root . old
 umount -l /old
 exec env -i container=unshare PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-	/lib/systemd/systemd --unit=bare.target --log-target=console --show-status=no
+	/lib/systemd/systemd --unit=bare.target --log-target=journal-or-kmsg --show-status=no

@@ -73,10 +73,6 @@ class Machine:
         """Write a file on it."""
         self.run(f"mkdir -p '{Path(path).parent}'; cat > '{path}'", stdin=content)
 
-    def console(self) -> str:
-        """What systemd itself has said."""
-        return self._log.read_text(errors="replace")
-
     def show(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.run(f"systemctl show --value -p {name} {unit}").stdout.strip()

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,13 +16,13 @@ from cowbook import checkpointer as module
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.reading import read_manifest
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import BACKLOG, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
+from cowbook.checkpoint.triggers import BACKLOG, CUT, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
 from cowbook.checkpointer import Checkpointer
 from cowbook.durable_files import DurableFiles
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
-from cowbook.persistence import CheckpointSettings, Frozen
+from cowbook.persistence import CheckpointSettings, Frozen, Persisted, persist
 from cowbook.pipeline_state import DriftTotals
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
@@ -357,3 +358,104 @@ async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
     assert [manifest.withdrawn for manifest in manifests] == [(), (5,), (6,)]
     assert checkpointer.is_known(frozen.mark, "end 0")
     assert not checkpointer.is_known(frozen.mark, "end 1")
+
+
+async def test_publish_cuts(tmp_path: Path, executor: Executor) -> None:
+    """Cuts that wait for a checkpoint ask for one; those that the attempt under way has taken do not."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    checkpointer.publish_cuts()
+    assert checkpointer.due(0) == ()
+    await checkpointer.add_cut(bench.cut(1))
+    checkpointer.publish_cuts()
+    checkpointer.publish_cuts()
+    assert checkpointer.due(0) == (CUT,)
+    assert checkpointer.merged == 0
+    bench.begin((CUT,))
+    checkpointer.publish_cuts()
+    await checkpointer.finish()
+    assert checkpointer.due(0) == ()
+    bench.begin((MANUAL,))
+    await checkpointer.add_cut(bench.cut(2))
+    checkpointer.publish_cuts()
+    await checkpointer.finish()
+    assert checkpointer.due(0) == (CUT,)
+    bench.begin((CUT,))
+    await checkpointer.finish()
+    assert [bench.listed(epoch) for epoch in (1, 2, 3)] == [[1], [], [2]]
+
+
+async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> None:
+    """How each ended, once; and then, when the next one may begin, that it may."""
+    bench = Bench(tmp_path, executor, backoff=False)
+    checkpointer = bench.checkpointer
+    told: list[tuple[str, ...]] = []
+    persisted = []
+
+    def on_attempt(attempt: module.Attempt) -> None:
+        told.append((attempt.triggers, attempt.outcome))
+        persisted.append(attempt.persisted)
+        assert attempt.frozen_seconds > 0
+        assert checkpointer.is_persisting
+
+    def on_change() -> None:
+        told.append(("change",))
+        checkpointer.request()
+        assert MANUAL in checkpointer.due(0)
+
+    checkpointer._on_attempt, checkpointer._on_change = on_attempt, on_change
+    for fails in (False, True, False):
+        bench.files.full = fails
+        bench.begin((EVENTS, MANUAL))
+        await checkpointer.finish()
+        await asyncio.sleep(0)
+    assert told == [
+        *((EVENTS + "+" + MANUAL, "committed"), ("change",)),
+        *((EVENTS + "+" + MANUAL, "failed"), ("change",)),
+        *((EVENTS + "+" + MANUAL, "committed"), ("change",)),
+    ]
+    epochs = [one.epoch if one is not None else None for one in persisted]
+    assert epochs[0] == 1
+    assert epochs[1] is None
+    assert epochs[2] == bench.store.epochs()[0] == checkpointer.figures.last_epoch
+    await checkpointer.close()
+
+
+async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other settings hold from the next attempt on: when it comes, what it keeps, how it compresses."""
+    seen = []
+
+    def noting(store: CheckpointStore, sink: ParquetSink, settings: CheckpointSettings, *arguments: Any) -> Persisted:
+        seen.append((settings.retain, settings.compression))
+        return persist(store, sink, settings, *arguments)
+
+    monkeypatch.setattr(module, "persist", noting)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for _ in range(3):
+        bench.begin()
+        await checkpointer.finish()
+    assert bench.store.epochs() == [3, 2, 1]
+    assert checkpointer.due(99) == ()
+    checkpointer.configure(TriggerSettings(100, 10**18, 0), 2, "zstd", 99)
+    assert checkpointer.due(100) == (EVENTS,)
+    bench.begin((EVENTS,))
+    await checkpointer.finish()
+    assert bench.store.epochs() == [4, 3]
+    assert seen == [(3, "snappy")] * 3 + [(2, "zstd")]
+
+
+async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
+    """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    assert checkpointer.seconds_until_due() == pytest.approx(1e9, rel=1e-3)
+    checkpointer.configure(TriggerSettings(1000, 5 * 10**9, 0), 3, "snappy", 0)
+    assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
+    bench.begin()
+    assert checkpointer.seconds_until_due() is None
+    await checkpointer.finish()
+    assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
+    checkpointer.request()
+    assert checkpointer.seconds_until_due() == 0
+    await checkpointer.close()

@@ -80,11 +80,12 @@ class Triggers:
             return None
         return max(self._not_before if self._pending else max(self._timer_due, self._not_before), now) - now
 
-    def configure(self, settings: TriggerSettings, *, now: int, events: int) -> None:
+    def configure(self, settings: TriggerSettings, *, events: int) -> None:
         """Other settings from now on."""
         if settings.every_events != self._settings.every_events:
             self._multiple = events // settings.every_events
-        self._timer_due = now + settings.every
+        # From where it was running: asking for the same again and again does not put the timer off.
+        self._timer_due += settings.every - self._settings.every
         self._settings = settings
 
     def begun(self, *, now: int) -> None:

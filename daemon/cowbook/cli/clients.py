@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -16,7 +17,7 @@ _SECONDS = 60.0
 def ask(url: str, path: str, *, method: str = "GET", token: str = "", seconds: float = _SECONDS) -> tuple[int, Any]:
     """The status code and the JSON of an answer. Raises ServiceError where there is none, or none of cowbook's."""
     base = url if "://" in url else f"http://{url}"
-    if urlsplit(base).scheme not in ("http", "https"):
+    if not _is_url(base):
         raise ServiceError(f"{url} is no URL: give one such as http://127.0.0.1:9464")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(base.rstrip("/") + path, method=method, headers=headers)  # noqa: S310 - checked above
@@ -31,9 +32,19 @@ def ask(url: str, path: str, *, method: str = "GET", token: str = "", seconds: f
         if error.headers.get_content_type() == "application/json":
             return error.code, _parse(url, body)
         raise ServiceError(f"{url}{path}: {error.code} {body.decode(errors='replace').strip()[:200]}") from error
+    except http.client.HTTPException as error:
+        raise ServiceError(f"{url} is not cowbook: it does not answer in HTTP ({error!r})") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise ServiceError(f"no answer from {url}: {reason}; is cowbook running, with this [http] listen?") from error
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 def _parse(url: str, body: bytes) -> Any:

@@ -34,7 +34,7 @@ def _show(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
         table.add_column(column, justify="left" if column in ("id", "state") else "right", overflow="fold")
     for symbol in symbols:
         table.add_row(*(_text(symbol[column.replace(" ", "_")]) for column in _COLUMNS))
-    console = plain_console(at_least=120)
+    console = plain_console(at_least=150)
     console.print(table)
     for symbol in symbols:
         why = symbol["waiting_for"] or symbol["error"]

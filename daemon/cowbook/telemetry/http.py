@@ -17,15 +17,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import exposition
 
 from cowbook.errors import ServiceError
+from cowbook.telemetry.logging import get_logger
 
 _MOST_CONNECTIONS = 64
 _LONGEST_CONNECTION_SECONDS = 60.0
 _LONGEST_CHECKPOINT_SECONDS = 50.0
 _MOST_PER_SECOND = 100
 _MOST_AT_ONCE = 20
+_LAST_ANSWERS_SECONDS = 1.0  # for clients that still read when all ends
 _FRESH_SECONDS = 1.0
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -50,6 +53,39 @@ class View(Protocol):
         """
 
 
+class _ErrorLog:
+    """Where aiohttp logs to: what clients do wrong is theirs, anything else is a mistake here."""
+
+    def debug(self, text: str, *arguments: object, **_: object) -> None:
+        """As logging.Logger."""
+        get_logger().debug("http", note=text % arguments)
+
+    def exception(self, text: str, *arguments: object, exc_info: BaseException | None = None) -> None:
+        """As logging.Logger."""
+        if isinstance(exc_info, HttpProcessingError):
+            self.debug(text, *arguments)
+        else:
+            get_logger().error("http", note=text % arguments, exc_info=exc_info or True)
+
+
+class _Connection(web.RequestHandler):
+    """A connection that says when it begins and when it has really ended."""
+
+    def __init__(self, server: web.Server, owner: HttpServer) -> None:
+        log: Any = _ErrorLog()
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, logger=log, keepalive_timeout=30.0, read_bufsize=_LARGEST_REQUEST_BYTES)
+        self._owner = owner
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._owner.begun(self, transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._owner.ended(self)
+        super().connection_lost(exc)
+
+
 class HttpServer:
     """Listens from `start` to `close`."""
 
@@ -60,8 +96,8 @@ class HttpServer:
         self._token = token
         self._server: asyncio.Server | None = None
         self._runner: web.ServerRunner | None = None
-        self._protocols: dict[Any, asyncio.TimerHandle] = {}  # the longest silent first
         self._paced = -math.inf  # when the request that came last would have been answered, had all come evenly
+        self._connections: dict[Any, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # the longest silent first
         self._rendered: dict[bool, tuple[float, bytes]] = {}
 
     async def start(self) -> None:
@@ -81,20 +117,21 @@ class HttpServer:
             handler = handlers.get(request.path)
             if handler is None:
                 return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
-            method = "POST" if handler == self._checkpoint else "GET"
-            if request.method not in (method, "HEAD"):
-                return web.Response(status=405, text=f"{request.path} takes {method}\n", headers={"Allow": method})
+            methods = ("POST",) if handler == self._checkpoint else ("GET", "HEAD")
+            if request.method not in methods:
+                headers = {"Allow": ", ".join(methods)}
+                return web.Response(status=405, text=f"{request.path} takes {methods[0]}\n", headers=headers)
             return await handler(request)
 
-        server = web.Server(handle, keepalive_timeout=30.0, read_bufsize=_LARGEST_REQUEST_BYTES)
-        self._runner = web.ServerRunner(server)
+        server = web.Server(handle)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_SECONDS)
         await self._runner.setup()
         host, _, port = self._listen.rpartition(":")
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(lambda: self._limited(server()), host.strip("[]"), int(port))
-        except OSError as error:
-            reason = error.strerror or str(error)
+            self._server = await loop.create_server(lambda: _Connection(server, self), host.strip("[]"), int(port))
+        except (OSError, UnicodeError) as error:  # the latter for what is no host name
+            reason = getattr(error, "strerror", None) or str(error)
             raise ServiceError(
                 f'cannot listen on {self._listen}: {reason}; choose another [http] listen, or "" for none'
             ) from error
@@ -111,36 +148,37 @@ class HttpServer:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for timer in self._protocols.values():
-            timer.cancel()
-        self._protocols.clear()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        for connection in list(self._connections):
+            self._end(connection)
 
-    def _limited(self, protocol: Any) -> Any:
-        """A new connection's protocol; where there are too many, the one that was silent for longest ends."""
-        for other in [other for other in self._protocols if other.transport is None]:
-            self._protocols.pop(other).cancel()  # they have ended
-        if len(self._protocols) >= _MOST_CONNECTIONS:
-            self._end(next(iter(self._protocols)))
-        self._keep(protocol)
-        return protocol
+    def begun(self, connection: Any, transport: Any) -> None:
+        """There is a new connection; where there are too many, the one that was silent for longest ends."""
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            self._end(next(iter(self._connections)))
+        self._connections[connection] = transport, self._timer(connection)
 
-    def _keep(self, protocol: Any) -> None:
+    def ended(self, connection: Any) -> None:
+        """Nothing of it is left."""
+        if connection in self._connections:
+            self._connections.pop(connection)[1].cancel()
+
+    def _keep(self, connection: Any) -> None:
         """Let a connection live for as long as that takes at most; it goes on living only if a whole request comes meanwhile."""
-        timer = self._protocols.pop(protocol, None)
-        if timer is not None:
+        if connection in self._connections:
+            transport, timer = self._connections.pop(connection)
             timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._protocols[protocol] = loop.call_later(_LONGEST_CONNECTION_SECONDS, self._end, protocol)
+            self._connections[connection] = transport, self._timer(connection)
 
-    def _end(self, protocol: Any) -> None:
-        timer = self._protocols.pop(protocol, None)
-        if timer is not None:
-            timer.cancel()
-        if protocol.transport is not None:
-            protocol.transport.abort()  # not `close`, which waits for a client that does not read
+    def _timer(self, connection: Any) -> asyncio.TimerHandle:
+        return asyncio.get_running_loop().call_later(_LONGEST_CONNECTION_SECONDS, self._end, connection)
+
+    def _end(self, connection: Any) -> None:
+        transport, timer = self._connections.pop(connection)
+        timer.cancel()
+        transport.abort()  # not `close`, which waits for a client that does not read
 
     async def _pace(self) -> None:
         """Answer a few requests at once and the rest one after the other: who asks too often waits, and nobody else does."""
@@ -195,7 +233,7 @@ class HttpServer:
 
     def _may_ask(self, request: web.BaseRequest) -> bool:
         """Whether a client may have work done: one on this machine that is no web page, or one that knows the token."""
-        given = request.headers.get("Authorization", "").encode()
+        given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         if self._token and hmac.compare_digest(given, f"Bearer {self._token}".encode()):
             return True
         # A page that a browser on this machine shows says where it comes from.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cowbook.checkpoint.triggers import BACKLOG, EVENTS, MANUAL, STOP, TIMER, Triggers, TriggerSettings
+from cowbook.checkpoint.triggers import BACKLOG, CUT, EVENTS, MANUAL, STOP, TIMER, Triggers, TriggerSettings
 
 SECOND = 1_000_000_000
 SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)
@@ -249,3 +249,145 @@ def test_equals_model(steps: list[tuple[object, ...]], every_events: int, every:
             triggers.nothing_new()
             model.waiting = []
         assert (triggers.merged, triggers.failures) == (model.merged, model.failures)
+
+
+class Driver:
+    """Triggers and a clock: attempts begin when they are due, and what began is written down."""
+
+    def __init__(self, settings: TriggerSettings) -> None:
+        self.triggers = Triggers(settings, now=0, events=0)
+        self.now = self.events = 0
+        self.running: tuple[str, ...] = ()
+        self.begun: list[tuple[int, list[str]]] = []
+
+    def look(self) -> None:
+        """Ask, and begin what is due."""
+        due = self.triggers.due(now=self.now, events=self.events)
+        if due:
+            self.triggers.begun(now=self.now)
+            self.begun.append((self.now, sorted(due)))
+            self.running = due
+
+    def happens(self, what: str, argument: int) -> None:
+        """Something that the triggers are looked at after."""
+        if what == "events":
+            self.events += argument
+        elif what == "request":
+            self.triggers.request(MANUAL)
+        elif what == "want":
+            self.triggers.want(CUT)
+        elif what == "configure":
+            self.triggers.configure(TriggerSettings(7, argument, argument // 2), events=self.events)
+        elif self.running:
+            if argument % 2:
+                self.triggers.succeeded(now=self.now)
+            else:
+                self.triggers.failed(self.running, now=self.now)
+            self.running = ()
+        self.look()
+
+
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.integers(0, 40),  # quarters of seconds until then
+        st.sampled_from(["events", "request", "want", "end", "end", "configure"]),
+        st.integers(1, 60),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=200)
+@given(happenings=HAPPENINGS, every=st.integers(1, 80), min_pause=st.integers(0, 20))
+def test_next_due(happenings: list[tuple[int, str, int]], every: int, min_pause: int) -> None:
+    """Who asks only when `next_due` says so, and when something has happened, begins the same as who asks all the time."""
+    quarter = SECOND // 4
+    chosen = TriggerSettings(7, every * quarter, min_pause * quarter)
+    always, seldom = Driver(chosen), Driver(chosen)
+    for quarters, what, argument in [*happenings, (400, "events", 0)]:
+        end = always.now + quarters * quarter
+        while always.now < end:
+            always.now += quarter
+            always.look()
+        looks = 0
+        while (wait := seldom.triggers.next_due(now=seldom.now)) is not None and seldom.now + wait <= end:
+            seldom.now += wait
+            seldom.look()
+            looks += 1
+        assert looks <= quarters + 2  # never asks without end at one moment
+        seldom.now = end
+        for driver in (always, seldom):
+            driver.happens(what, 2 * argument * quarter if what == "configure" else argument)
+        assert seldom.begun == always.begun
+
+
+def test_next_due_values() -> None:
+    """The timer; at once when something waits; the pause; and never during an attempt."""
+    triggers = new()
+    assert triggers.next_due(now=0) == 300 * SECOND
+    assert triggers.next_due(now=301 * SECOND) == 0
+    triggers.request(MANUAL)
+    assert triggers.next_due(now=5) == 0
+    triggers.begun(now=5)
+    assert triggers.next_due(now=6) is None
+    triggers.request(MANUAL)
+    assert triggers.next_due(now=6) is None
+    triggers.succeeded(now=10)
+    assert triggers.next_due(now=11) == SECOND - 1
+    triggers.begun(now=SECOND + 10)
+    triggers.succeeded(now=2 * SECOND)
+    assert triggers.next_due(now=2 * SECOND) == 299 * SECOND + 10
+
+
+def test_want() -> None:
+    """Asked for again and again it is one trigger, and nothing is merged; a request beside it is."""
+    triggers = new()
+    for _ in range(5):
+        triggers.want(CUT)
+    assert triggers.merged == 0
+    assert triggers.due(now=0, events=0) == (CUT,)
+    triggers.request(MANUAL)
+    assert triggers.merged == 1
+    assert triggers.due(now=0, events=0) == (CUT, MANUAL)
+
+
+@pytest.mark.parametrize("change", [-100, 0, 100])
+def test_configure_timer(change: int) -> None:
+    """Another time counts from the beginning of the last attempt; the same one, said often, puts nothing off."""
+    triggers = new()
+    triggers.request(MANUAL)
+    assert triggers.due(now=10 * SECOND, events=0)
+    triggers.begun(now=10 * SECOND)
+    triggers.succeeded(now=11 * SECOND)
+    every = (300 + change) * SECOND
+    for _ in range(3):
+        triggers.configure(TriggerSettings(1000, every, SECOND), events=0)
+    assert triggers.due(now=10 * SECOND + every - 1, events=0) == ()
+    assert triggers.next_due(now=10 * SECOND) == every
+    assert triggers.due(now=10 * SECOND + every, events=0) == (TIMER,)
+
+
+def test_configure_events() -> None:
+    """Another multiple counts from here on; the same one is not forgotten."""
+    triggers = new()
+    triggers.configure(TriggerSettings(1000, 300 * SECOND, SECOND), events=1500)
+    assert triggers.due(now=1, events=1500) == (EVENTS,)
+    triggers.nothing_new()
+    triggers.configure(TriggerSettings(100, 300 * SECOND, SECOND), events=1550)
+    assert triggers.due(now=1, events=1599) == ()
+    assert triggers.due(now=1, events=1600) == (EVENTS,)
+
+
+def test_configure_pause() -> None:
+    """Another pause counts from the next attempt on."""
+    triggers = new()
+    triggers.begun(now=0)
+    triggers.succeeded(now=0)
+    triggers.configure(TriggerSettings(1000, 300 * SECOND, 5 * SECOND), events=0)
+    triggers.request(MANUAL)
+    assert triggers.due(now=SECOND, events=0) == (MANUAL,)
+    triggers.begun(now=SECOND)
+    triggers.succeeded(now=SECOND)
+    triggers.request(MANUAL)
+    assert triggers.due(now=6 * SECOND - 1, events=0) == ()
+    assert triggers.due(now=6 * SECOND, events=0) == (MANUAL,)

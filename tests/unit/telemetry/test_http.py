@@ -1,0 +1,486 @@
+"""The HTTP endpoint: what it answers, to whom, and what clients that mean ill can do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.openmetrics import parser
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from cowbook.errors import ServiceError
+from cowbook.telemetry import http as module
+from cowbook.telemetry.http import HttpServer
+
+ROUTES = ("/metrics", "/healthz", "/readyz", "/status", "/checkpoint", "/")
+
+
+def symbol(symbol_id: str, state: str = "running", **more: object) -> dict[str, Any]:
+    """As of /status."""
+    return {"id": symbol_id, "state": state, "error": None, "waiting_for": None, "events": 1234567, "synced": True} | more
+
+
+class FakeView:
+    """What a service would show."""
+
+    def __init__(self) -> None:
+        self.symbols = [symbol("A"), symbol("B")]
+        self.is_ready = True
+        self.sick: list[str] = []
+        self.renderings = 0
+        self.asked: list[tuple[str | None, bool]] = []
+        self.error: str | None = None
+        self.gate: asyncio.Event | None = None
+        self.mistake: Exception | None = None
+        self.filling = b""
+
+    def render_metrics(self, *, openmetrics: bool) -> bytes:
+        """A gauge that counts the renderings."""
+        self.renderings += 1
+        registry = CollectorRegistry()
+        Gauge("renderings", "How many", registry=registry).set(self.renderings)
+        text: bytes = (generate_openmetrics if openmetrics else generate_latest)(registry)
+        return text + self.filling
+
+    def status(self) -> dict[str, Any]:
+        """As Service.status."""
+        if self.mistake is not None:
+            raise self.mistake
+        return {"version": "9.9", "started": "2026-01-01", "ready": self.is_ready, "symbols": self.symbols}
+
+    def ailing(self) -> list[str]:
+        """As Service.ailing."""
+        return self.sick
+
+    async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
+        """As Service.checkpoint."""
+        self.asked.append((symbol_id, waits))
+        if symbol_id not in (None, "A", "B"):
+            raise KeyError(symbol_id)
+        if self.gate is not None:
+            await self.gate.wait()
+        ids = ["A", "B"] if symbol_id is None else [symbol_id]
+        return [{"id": one, "epoch": None if self.error else 7, "error": self.error} for one in ids]
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, raw: bytes) -> None:
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        self.code = int(lines[0].split()[1])
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+
+    @property
+    def text(self) -> str:
+        """The body."""
+        return self.body.decode()
+
+
+@asynccontextmanager
+async def serving(view: FakeView, listen: str = "127.0.0.1:0", token: str = "") -> AsyncIterator[HttpServer]:
+    """A server for a while."""
+    server = HttpServer(view, listen, token)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.close()
+
+
+async def talk(port: int, content: bytes, host: str = "127.0.0.1", seconds: float = 10.0) -> bytes:
+    """Send something, and read to the end of the connection."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(content)
+        async with asyncio.timeout(seconds):
+            return await reader.read()
+    finally:
+        writer.transport.abort()
+
+
+async def ask(port: int, path: str, method: str = "GET", host: str = "127.0.0.1", **headers: str) -> Answer:
+    """One request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *(f"{name}: {headers[name]}" for name in headers)]
+    return Answer(await talk(port, ("\r\n".join(lines) + "\r\n\r\n").encode(errors="surrogateescape"), host))
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - not everything tells when it changes
+            await asyncio.sleep(0.01)
+
+
+async def test_routes_and_methods() -> None:
+    """Every path with its method; everything else is 404 or 405, and says what there is."""
+    view = FakeView()
+    async with serving(view) as server:
+        for path in ROUTES:
+            method = "POST" if path == "/checkpoint" else "GET"
+            for other in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+                answer = await ask(server.port, path, other)
+                if other == method or (other, method) == ("HEAD", "GET"):
+                    assert answer.code == 200, (path, other)
+                    assert bool(answer.body) == (other != "HEAD")
+                else:
+                    assert answer.code == 405, (path, other)
+                    assert method in answer.headers["allow"].split(", ")
+        assert view.asked == [(None, True)]  # by the POST, and by nothing else
+        for path in ("/nothing", "/metrics/", "//metrics", "/%6", "/status%00", "/../status"):
+            answer = await ask(server.port, path)
+            assert answer.code == 404, path
+            assert all(route in answer.text for route in ROUTES)
+
+
+async def test_answers() -> None:
+    """What each path says."""
+    view = FakeView()
+    async with serving(view) as server:
+        assert (await ask(server.port, "/healthz")).text == "ok\n"
+        view.sick = ["B"]
+        answer = await ask(server.port, "/healthz")
+        assert (answer.code, answer.text) == (503, "no answer from: B\n")
+        assert (await ask(server.port, "/readyz")).text == "ready\n"
+        view.is_ready, view.symbols = False, [symbol("A"), symbol("B", "starting"), symbol("C", "restarting")]
+        answer = await ask(server.port, "/readyz")
+        assert (answer.code, answer.text) == (503, "not ready: B, C\n")
+        answer = await ask(server.port, "/status")
+        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+        assert json.loads(answer.body) == view.status()
+
+
+async def test_page() -> None:
+    """What a person sees; what comes from outside is shown as it is, not as HTML."""
+    view = FakeView()
+    view.symbols = [symbol("<b>&", "failed", error="<script>"), symbol("C", "waiting", waiting_for="a file & more")]
+    async with serving(view) as server:
+        answer = await ask(server.port, "/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    for text in ("&lt;b&gt;&amp;", "&lt;script&gt;", "a file &amp; more", "1,234,567", "cowbook 9.9"):
+        assert text in answer.text
+    assert "<script>" not in answer.text
+
+
+async def test_openmetrics() -> None:
+    """Whoever asks for OpenMetrics gets it; everybody else the plain format."""
+    async with serving(FakeView()) as server:
+        plain = await ask(server.port, "/metrics")
+        assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert "# EOF" not in plain.text
+        accept = "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;version=0.0.4;q=0.5"
+        answer = await ask(server.port, "/metrics", Accept=accept)
+        assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        assert answer.text.endswith("# EOF\n")
+        families = parser.text_string_to_metric_families(answer.text)  # type: ignore[no-untyped-call]
+        assert [family.name for family in families] == ["renderings"]
+
+
+async def test_rendering_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it is asked for; and it is not old either."""
+    view = FakeView()
+    async with serving(view) as server:
+        for _ in range(20):
+            await ask(server.port, "/metrics")
+        assert view.renderings <= 2  # a second may have passed
+        monkeypatch.setattr(module, "_FRESH_SECONDS", 0.0)
+        before = view.renderings
+        await ask(server.port, "/metrics")
+        assert view.renderings == before + 1
+
+
+async def test_checkpoint() -> None:
+    """Of all symbols or one; what failed, what is unknown; with and without waiting."""
+    view = FakeView()
+    async with serving(view) as server:
+        answer = await ask(server.port, "/checkpoint", "POST")
+        assert answer.code == 200
+        assert json.loads(answer.body) == {"checkpoints": [{"id": one, "epoch": 7, "error": None} for one in "AB"]}
+        answer = await ask(server.port, "/checkpoint?symbol=B", "POST")
+        assert json.loads(answer.body) == {"checkpoints": [{"id": "B", "epoch": 7, "error": None}]}
+        assert (await ask(server.port, "/checkpoint?wait=no", "POST")).code == 202
+        assert view.asked == [(None, True), ("B", True), (None, False)]
+        answer = await ask(server.port, "/checkpoint?symbol=C", "POST")
+        assert (answer.code, json.loads(answer.body)) == (404, {"error": "no symbol C"})
+        view.error = "disk full"
+        answer = await ask(server.port, "/checkpoint", "POST")
+        assert answer.code == 503
+        assert json.loads(answer.body)["checkpoints"][0] == {"id": "A", "epoch": None, "error": "disk full"}
+
+
+async def test_checkpoint_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client is told in time that it goes on."""
+    monkeypatch.setattr(module, "_LONGEST_CHECKPOINT_SECONDS", 0.1)
+    view = FakeView()
+    view.gate = asyncio.Event()
+    async with serving(view) as server:
+        answer = await ask(server.port, "/checkpoint", "POST")
+    assert answer.code == 504
+    assert "see /status" in json.loads(answer.body)["error"]
+
+
+@pytest.mark.parametrize(
+    ("remote", "token", "headers", "allowed"),
+    [
+        ("127.0.0.1", "", {}, True),
+        ("127.8.8.8", "", {}, True),
+        ("::1", "", {}, True),
+        ("10.1.2.3", "", {}, False),
+        ("fe80::1%eth0", "", {}, False),
+        ("10.1.2.3", "", {"Authorization": "Bearer "}, False),
+        ("10.1.2.3", "", {"Authorization": "Bearer"}, False),
+        ("10.1.2.3", "secret", {}, False),
+        ("10.1.2.3", "secret", {"Authorization": "Bearer secret"}, True),
+        ("10.1.2.3", "secret", {"Authorization": "Bearer secret2"}, False),
+        ("10.1.2.3", "secret", {"Authorization": "secret"}, False),
+        ("127.0.0.1", "", {"Origin": "http://127.0.0.1:9464"}, False),
+        ("127.0.0.1", "", {"Origin": "null"}, False),
+        ("127.0.0.1", "secret", {"Origin": "http://evil"}, False),
+        ("127.0.0.1", "secret", {"Origin": "http://evil", "Authorization": "Bearer secret"}, True),
+        ("127.0.0.1", "secret", {}, True),
+        ("127.0.0.1", "secret", {"Authorization": "Bearer \udcff"}, True),
+        ("10.1.2.3", "secret", {"Authorization": "Bearer \udcff"}, False),
+        ("10.1.2.3", "", {"Authorization": "Bearer \udcff"}, False),
+    ],
+)
+async def test_who_may_ask(
+    monkeypatch: pytest.MonkeyPatch, remote: str, token: str, headers: dict[str, str], allowed: bool
+) -> None:
+    """A client on this machine that is no web page, or one that knows the token."""
+    monkeypatch.setattr("aiohttp.web.BaseRequest.remote", remote)
+    view = FakeView()
+    async with serving(view, token=token) as server:
+        answer = await ask(server.port, "/checkpoint", "POST", **headers)
+    assert answer.code == (200 if allowed else 403)
+    assert bool(view.asked) == allowed
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)) * 4,
+        b"\0" * 5000,
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET http://[::1 HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA" + b"a" * 100_000 + b": b\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 10_000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"\xff\xfe HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_garbage(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is no request is refused, without a word in the log, and the next client is served."""
+    async with serving(FakeView()) as server:
+        answer = await talk(server.port, content)
+        assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/9.9 400")) or not answer
+        assert (await ask(server.port, "/healthz")).code == 200
+    assert not server._connections
+    assert "Traceback" not in "".join(capsys.readouterr())
+
+
+async def test_mistake_is_logged() -> None:
+    """An error of ours is 500 for the client, and a line in the log."""
+    view = FakeView()
+    view.mistake = ZeroDivisionError("a mistake")
+    async with serving(view) as server:
+        with structlog.testing.capture_logs() as logs:
+            assert (await ask(server.port, "/status")).code == 500
+        assert [(log["log_level"], log["exc_info"]) for log in logs] == [("error", view.mistake)]
+
+
+async def test_http_1_0_and_pipelining() -> None:
+    """An old client gets its answer and the end; requests that come at once are answered in order."""
+    async with serving(FakeView()) as server:
+        assert Answer(await talk(server.port, b"GET /healthz HTTP/1.0\r\n\r\n")).text == "ok\n"
+        requests = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/healthz", b"/no", b"/readyz") * 50)
+        answer = await talk(server.port, requests + b"GET /no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        codes = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
+        assert codes == [200, 404, 200] * 50 + [404]
+
+
+async def test_body_is_not_read() -> None:
+    """Of a request with a huge body nothing is waited for but the head."""
+    async with serving(FakeView()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"POST /checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.transport.abort()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"GET /metrics HTTP/1.1\r\nHo", b"POST /checkpoint HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+)
+async def test_half_a_request(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    """A client that does not go on, or sends byte by byte, is not waited for without end."""
+    monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
+    async with serving(FakeView()) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(content)
+        await until(lambda: bool(server._connections))
+
+        async def dribble() -> None:
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.02)
+
+        dribbling = asyncio.create_task(dribble())
+        async with asyncio.timeout(5):
+            with suppress(ConnectionError):
+                await reader.read()
+        dribbling.cancel()
+        writer.transport.abort()
+        await until(lambda: not server._connections)
+
+
+async def test_many_connections() -> None:
+    """Of 500 connections that come at once the newest stay, and who asks properly is served meanwhile."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(FakeView()))
+        sockets = []
+        for _ in range(500):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", server.port))
+            sockets.append(client)
+        assert (await ask(server.port, "/healthz")).code == 200
+        assert len(server._connections) <= 64
+
+        def open_ones() -> int:
+            return sum(is_open(client) for client in sockets)
+
+        await until(lambda: open_ones() <= 64)
+        assert open_ones() >= 60
+
+
+def is_open(client: socket.socket) -> bool:
+    """Whether the other side has not ended it."""
+    try:
+        return bool(client.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
+async def test_connections_that_come_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst that the loop accepts in one turn is limited in age and number as any other."""
+    monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(serving(FakeView()))
+        clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(90)]
+        time.sleep(0.01)  # noqa: ASYNC251 - the loop stands still: all of them are there when it looks
+        for client in clients:
+            client.setblocking(False)
+        await until(lambda: bool(server._connections))
+        await until(lambda: not any(is_open(client) for client in clients))
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The server's connections that have really ended."""
+    lost: list[object] = []
+    monkeypatch.setattr(module.web.RequestHandler, "connection_lost", lambda connection, _: lost.append(connection))
+    return lost
+
+
+async def test_clients_that_never_read(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
+    """They hold what was sent for a while, not for ever, and nobody waits for them at the end."""
+    view = FakeView()
+    view.filling = b"x" * 30_000_000
+    async with AsyncExitStack() as stack:
+        monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
+        monkeypatch.setattr(module, "_LAST_ANSWERS_SECONDS", 0.1)
+        server = await stack.enter_async_context(serving(view))
+        for _ in range(10):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(server._connections) == 10 and view.renderings > 0)
+        await until(lambda: len(lost) == 10)
+        monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 60.0)
+        last = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        last.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: len(server._connections) == 1)
+        async with asyncio.timeout(5):
+            await server.close()
+        assert not server._connections
+
+
+async def test_unread_rest_of_an_idle_connection(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
+    """A small answer that is never read, of a connection that is idle by then, is not held for ever."""
+    monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
+    view = FakeView()
+    view.filling = b"x" * 20_000
+    async with serving(view) as server:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        client.connect(("127.0.0.1", server.port))
+        with client:
+            await until(lambda: bool(server._connections))
+            ((transport, _),) = server._connections.values()
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            await until(lambda: view.renderings == 1)
+            await until(transport.is_closing)
+            assert transport.get_write_buffer_size() > 0
+            await until(lambda: bool(lost))
+
+
+async def test_last_answer() -> None:
+    """Who waits for an answer when all ends still gets it."""
+    view = FakeView()
+    view.gate = asyncio.Event()
+    async with serving(view) as server:
+        asking = asyncio.create_task(ask(server.port, "/checkpoint", "POST"))
+        await until(lambda: bool(view.asked))
+        closing = asyncio.create_task(server.close())
+        await asyncio.sleep(0)
+        view.gate.set()
+        assert (await asking).code == 200
+        await closing
+
+
+async def test_ipv6() -> None:
+    """An address with colons."""
+    view = FakeView()
+    async with serving(view, "[::1]:0") as server:
+        assert (await ask(server.port, "/checkpoint", "POST", host="::1")).code == 200
+
+
+async def test_cannot_listen() -> None:
+    """A port in use, an address that is not ours, and what is no host: each says which setting to change."""
+    async with serving(FakeView()) as server:
+        for listen in (f"127.0.0.1:{server.port}", "192.0.2.1:1", "a..b:1"):
+            other = HttpServer(FakeView(), listen, "")
+            with pytest.raises(ServiceError, match=r"cannot listen on .*choose another \[http\] listen") as raised:
+                await other.start()
+            assert listen in str(raised.value)
+            await other.close()
+
+
+async def test_close_frees_the_port() -> None:
+    """And ends connections that are idle."""
+    async with serving(FakeView()) as server:
+        port = server.port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    async with asyncio.timeout(5):
+        await reader.read()
+    writer.transport.abort()
+    with pytest.raises(OSError, match=r"Connect call failed|refused|Multiple exceptions"):
+        await asyncio.open_connection("127.0.0.1", port)
+    async with serving(FakeView(), f"127.0.0.1:{port}"):
+        pass
