@@ -25,6 +25,7 @@ from cowbook.service import worker_settings
 from cowbook.simulate import write_capture
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_thread import SymbolThread, ThreadContext
+from cowbook.symbol_worker import SymbolWorker
 from harness import read_parts
 
 
@@ -529,7 +530,7 @@ def test_killed_while_persisting(tmp_path: Path, context: ThreadContext, monkeyp
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.0)
     files = SlowRenames()
-    original = module.SymbolWorker
+    original = SymbolWorker
     monkeypatch.setattr(module, "SymbolWorker", lambda *args, **options: original(*args, **options, files=files))
     config = configure(tmp_path, "slow")
     killed: list[int] = []

@@ -21,6 +21,7 @@ SYMBOL = {
     "state": "running",
     "error": None,
     "waiting_for": None,
+    "checkpoint_error": None,
     "events": 1234567,
     "synced": True,
     "gaps": 0,

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics import parser
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -25,7 +26,15 @@ ROUTES = ("/metrics", "/healthz", "/readyz", "/status", "/checkpoint", "/")
 
 def symbol(symbol_id: str, state: str = "running", **more: object) -> dict[str, Any]:
     """As of /status."""
-    return {"id": symbol_id, "state": state, "error": None, "waiting_for": None, "events": 1234567, "synced": True} | more
+    return {
+        "id": symbol_id,
+        "state": state,
+        "error": None,
+        "waiting_for": None,
+        "checkpoint_error": None,
+        "events": 1234567,
+        "synced": True,
+    } | more
 
 
 class FakeView:
@@ -392,7 +401,7 @@ async def test_connections_that_come_in_one_turn(monkeypatch: pytest.MonkeyPatch
 def lost(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The server's connections that have really ended."""
     lost: list[object] = []
-    monkeypatch.setattr(module.web.RequestHandler, "connection_lost", lambda connection, _: lost.append(connection))
+    monkeypatch.setattr(web.RequestHandler, "connection_lost", lambda connection, _: lost.append(connection))
     return lost
 
 
