@@ -87,7 +87,7 @@ crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, f
 soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
 	$(PY) tests/soak/long_soak.py --minutes $(MINUTES)
 
-install: $(VENV)/.installed ## install for the whole system, with systemd units: PREFIX=/usr/local DESTDIR= INTERPRETER=
+install: $(VENV)/.created ## install for the whole system, with systemd units: PREFIX=/usr/local DESTDIR= INTERPRETER=
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' PIP='$(PY) -m pip' \
 	  INTERPRETER="$${INTERPRETER:-$$($(PY) -c 'import os, sys; print(os.path.realpath(sys._base_executable))')}" \
 	  CACHE_TAG="$$($(PY) -c 'import sys; print(sys.implementation.cache_tag)')" systemd/install.sh install

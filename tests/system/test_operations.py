@@ -1,0 +1,80 @@
+"""The README's chapter on operations, followed to the letter on a machine that has never seen cowbook."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cowbook.simulate import write_capture
+from machine import Machine, interpreter, why_not
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def chapter() -> dict[str, list[str]]:
+    """The commands of each paragraph, by its bold title; a here-document is part of its command."""
+    text = _REPOSITORY.joinpath("README.md").read_text().partition("## Operations\n")[2].partition("\n## ")[0]
+    commands: dict[str, list[str]] = {}
+    for title, block in re.findall(r"\*\*([^*]+?)\.?\*\*[^`]*?(?:`[^`\n]+`[^`]*?)*\n\n```console\n(.*?)```", text, re.DOTALL):
+        commands[title] = [command.rstrip() for command in re.split(r"^# ", block, flags=re.MULTILINE) if command.strip()]
+    return commands
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine without cowbook, with a checkout, a capture, and the packages that installing would download."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    python = interpreter()
+    if python is None:
+        pytest.skip("no Python of this version outside of home directories, which a service may not see")
+    tree = tmp_path_factory.mktemp("tree")
+    tree.chmod(0o755)
+    (tree / "srv" / "captures").mkdir(parents=True)
+    write_capture(tree / "srv" / "captures" / "BTCUSDT-1.jsonl.gz", symbol="BTCUSDT", messages=500, seed=9)
+    packages = tree / "packages"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(packages), str(_REPOSITORY), "setuptools>=77"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    checkout = tree / "checkout"
+    archive = subprocess.run(["git", "-C", str(_REPOSITORY), "ls-files", "-z"], capture_output=True, check=True).stdout
+    for name in archive.decode().split("\0"):
+        source = _REPOSITORY / name
+        if name and source.is_file():
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            (checkout / name).write_bytes(source.read_bytes())
+            (checkout / name).chmod(source.stat().st_mode)
+    with Machine(tmp_path_factory.mktemp("bare") / "work", tree) as machine:
+        machine.run("! command -v cowbook; test ! -e /etc/cowbook; test ! -e /var/lib/cowbook")
+        yield machine
+
+
+def test_operations(bare: Machine) -> None:
+    """Every command of the chapter, in order, works."""
+    paragraphs = chapter()
+    titles = ["Install", "Configure and enable", "Watch", "Checkpoint now", "Change the configuration", "Upgrade"]
+    assert list(paragraphs) == [*titles, "Back up and move", "Uninstall"]
+    assert sum(map(len, paragraphs.values())) >= 20
+    said: dict[str, str] = {}
+    offline = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/packages HOME=/root; cd /checkout; "
+    for title, commands in paragraphs.items():
+        for command in commands:
+            python = interpreter()
+            # The version that packages are for here may not be the one that /usr/bin/python3 is.
+            given = command.replace("INTERPRETER=/usr/bin/python3", f"INTERPRETER={python} PYTHON={python}")
+            said[title] = said.get(title, "") + bare.run(offline + given).stdout
+        if title == "Configure and enable":
+            bare.wait_for(lambda: "1 running" in bare.show("cowbook@crypto", "StatusText"), "it runs")
+    assert "running" in said["Configure and enable"]
+    assert '"event": "ready"' in said["Watch"]
+    assert said["Watch"].count("BTCUSDT") >= 1
+    assert re.search(r"BTCUSDT: epoch \d+", said["Checkpoint now"])
+    assert bare.run("command -v cowbook", check=False).returncode != 0
+    left = bare.run("ls /etc/cowbook; ls /var/lib/cowbook/crypto; ls /var/backups/cowbook-crypto").stdout.split()
+    assert left == ["crypto.toml", "data", "state", "data", "state"]
