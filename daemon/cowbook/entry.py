@@ -23,3 +23,6 @@ def main() -> int:
     except KeyboardInterrupt:
         # Nothing has begun yet: for a service that is a stop like any other.
         return 0 if runs and "--once" not in sys.argv else _EXIT_INTERRUPTED
+    finally:
+        if runs:
+            early_signals.let_signals_go()

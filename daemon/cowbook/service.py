@@ -234,9 +234,12 @@ class Service:
             await self._http.close()
         self._resources.close()
         self._notifier.close()
+        # The loop gives a signal back to its default action, which kills: until the former handler is there again it waits.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, previous)
         for number, handler in previous.items():
             loop.remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     async def _ended(self, threads: list[SymbolThread]) -> None:
         """Wait for their ends, while systemd is asked for patience."""
