@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import structlog
+from aiohttp import web
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics import parser
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
@@ -392,7 +393,7 @@ async def test_connections_that_come_in_one_turn(monkeypatch: pytest.MonkeyPatch
 def lost(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """The server's connections that have really ended."""
     lost: list[object] = []
-    monkeypatch.setattr(module.web.RequestHandler, "connection_lost", lambda connection, _: lost.append(connection))
+    monkeypatch.setattr(web.RequestHandler, "connection_lost", lambda connection, _: lost.append(connection))
     return lost
 
 
