@@ -274,6 +274,8 @@ class Service:
         for number in early_signals.HANDLED:
             previous[number] = signal.getsignal(number)
             loop.add_signal_handler(number, self._note, number)
+        # A storm that fills the loop's socket loses repetitions only: nothing to write tracebacks of.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
         while early_signals.noted:
             self._note(early_signals.noted.pop(0))
         return previous

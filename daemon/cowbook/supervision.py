@@ -77,8 +77,8 @@ class Supervision:
         before, waited = self._states.get(thread.id, ("starting", None))
         if state == "waiting" and waits != waited:
             self._log.warning("waiting for input", symbol=thread.id, reason=waits)
-        elif before == "waiting" and state != "waiting":
+        elif before == "waiting" and state in ("starting", "running"):
             self._log.info("input is there", symbol=thread.id)
-        elif state == "done" and before != "done":
+        elif state == "done" and before != "done" and not thread.was_stopped:
             self._log.info("end of input", symbol=thread.id)
         self._states[thread.id] = state, waits if state == "waiting" else None

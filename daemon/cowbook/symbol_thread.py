@@ -104,6 +104,11 @@ class SymbolThread(threading.Thread):
         return self._worker
 
     @property
+    def was_stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stop_asked.is_set()
+
+    @property
     def state(self) -> str:
         """One of cowbook.telemetry.metrics.STATES."""
         if self.ended.is_set():

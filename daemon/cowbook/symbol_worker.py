@@ -250,6 +250,8 @@ class SymbolWorker:
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
+        finally:
+            self._report_progress(pipeline)  # the last block, too, whatever has come of it
         if self._stopping:
             await pipeline.stop()
 

@@ -108,7 +108,8 @@ class Daemon:
     def ends(self) -> int:
         """Its exit code."""
         code = self.process.wait(40)
-        assert "Traceback" not in self.log_path.read_text(), self.log_path.read_text()
+        text = self.log_path.read_text()
+        assert "Traceback" not in text, text
         return code
 
 
@@ -306,10 +307,16 @@ def test_reload(input_directory: Path) -> None:
         daemon.until(lambda: daemon.events().count("recovered") == recoveries + 1)
         recovered = [line["symbol"] for line in daemon.lines() if line["event"] == "recovered"]
         assert recovered[-1] == "A"
-        reloading.reload(a + "max_book_bytes = 2000000000\n", c, more='[log]\nlevel = "error"\n')
+        # Nothing is said of this one: its level holds at once.
+        write_config(input_directory, "reload", a + "max_book_bytes = 2000000000\n", c, more='[log]\nlevel = "error"\n')
+        daemon.process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert "is not TOML" in problems(reloading.reload(text="[[symbol"))
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.ends() == 0
         assert "stopped" not in daemon.events()  # of a level that is not logged any more
+    write_config(input_directory, "reload", a, c)
+    assert [summary.state for summary in run_once(load_config(config, {}))] == ["done", "done"]
     plain = read_parts(input_directory / "plain" / "data")
     parts = read_parts(input_directory / "reload" / "data")
     for symbol in "AC":
