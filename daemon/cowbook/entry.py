@@ -13,10 +13,10 @@ _EXIT_INTERRUPTED = 130
 def main() -> int:
     """Run the command of the command line; its exit code."""
     runs = sys.argv[1:2] == ["run"]
-    if runs:
-        early_signals.hold_signals()
-        faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
     try:
+        if runs:
+            early_signals.hold_signals()
+            faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
         from cowbook.cli.main import main as run_command  # noqa: PLC0415 - it takes time, in which signals may come
 
         return run_command()
@@ -25,4 +25,4 @@ def main() -> int:
         return 0 if runs and "--once" not in sys.argv else _EXIT_INTERRUPTED
     finally:
         if runs:
-            early_signals.let_signals_go()
+            early_signals.ignore_signals()

@@ -12,7 +12,6 @@ from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -148,7 +147,7 @@ class Service:
             await self._serve()
             return await self._shut_down()
         finally:
-            await self._release(loop, previous)
+            await self._release(previous)
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
@@ -223,7 +222,7 @@ class Service:
         self._log.info("stopped", failed=failed)
         return int(bool(failed))
 
-    async def _release(self, loop: asyncio.AbstractEventLoop, previous: dict[int, Any]) -> None:
+    async def _release(self, previous: dict[int, Any]) -> None:
         """Give everything back, whatever has happened."""
         for thread in self.threads.values():
             thread.stop()
@@ -237,12 +236,10 @@ class Service:
             await self._http.close()
         self._resources.close()
         self._notifier.close()
-        # The loop gives a signal back to its default action, which kills: until the former handler is there again it waits.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, previous)
-        for number, handler in previous.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if threading.current_thread() is threading.main_thread():
+            early_signals.deliver_to(None if previous else lambda _: None)  # what comes now comes too late
+            for number, handler in previous.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     async def _ended(self, threads: list[SymbolThread]) -> None:
         """Wait for their ends, while systemd is asked for patience."""
@@ -264,20 +261,19 @@ class Service:
         self.threads[symbol.id] = thread
         thread.start()
 
-    # Signals. Handlers only note what was asked for: `_serve` does it.
+    # Signals. What was asked for is only noted: `_serve` does it.
 
     def _take_signals(self, loop: asyncio.AbstractEventLoop) -> dict[int, Any]:
-        """Handle them from here on; the handlers that were there before. Only the main thread gets signals."""
+        """Receive them from here on; the handlers that were there before, if they are not cowbook's own already."""
         if threading.current_thread() is not threading.main_thread():
-            return {}
-        previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
-        for number in early_signals.HANDLED:
-            previous[number] = signal.getsignal(number)
-            loop.add_signal_handler(number, self._note, number)
-        # A storm that fills the loop's socket loses repetitions only: nothing to write tracebacks of.
-        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
-        while early_signals.noted:
-            self._note(early_signals.noted.pop(0))
+            return {}  # they are the business of whoever has the main thread
+
+        def receive(number: int) -> None:
+            self._note(number)
+            _call_if_open(loop, self._wake.set)
+
+        previous = {} if early_signals.are_held() else early_signals.hold_signals()
+        early_signals.deliver_to(receive)
         return previous
 
     def _note(self, number: int) -> None:
@@ -290,7 +286,6 @@ class Service:
             os._exit(128 + number)
         else:
             self.was_stopped = True
-        self._wake.set()
 
     def _log_refusal(self, symbol_id: str) -> Callable[[Any], None]:
         def log(future: Any) -> None:

@@ -30,8 +30,11 @@ PATIENT = (
     """
 import asyncio, os
 from cowbook import early_signals
-early_signals.hold_signals()
-from cowbook import entry, symbol_worker
+try:
+    early_signals.hold_signals()
+    from cowbook import entry, symbol_worker
+except KeyboardInterrupt:
+    raise SystemExit(0)
 consume = symbol_worker.SymbolWorker._consume
 async def wait(worker, pipeline):
     await consume(worker, pipeline)
