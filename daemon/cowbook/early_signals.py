@@ -24,6 +24,11 @@ def hold_signals() -> None:
         signal.signal(number, _hold)
 
 
+def is_ending() -> bool:
+    """Whether a signal that ends the process has come, and no event loop has taken it over."""
+    return any(number in _ENDING for number in noted)
+
+
 def let_signals_go() -> None:
     """All is done: SIGUSR1 and SIGHUP come too late to mean anything, and SIGTERM and SIGINT end what is left of the process."""
     for number in HANDLED:
@@ -32,7 +37,7 @@ def let_signals_go() -> None:
 
 
 def _hold(number: int, _frame: FrameType | None) -> None:
-    if number in _ENDING and any(other in _ENDING for other in noted):
+    if number in _ENDING and is_ending():
         os._exit(128 + number)  # whoever sends a second one will not wait
     noted.append(number)
     if number in _ENDING:

@@ -20,7 +20,10 @@ def main() -> int:
         from cowbook.cli.main import main as run_command  # noqa: PLC0415 - it takes time, in which signals may come
 
         return run_command()
-    except KeyboardInterrupt:
+    except BaseException as error:
+        # What is being imported may turn the interrupt into an error of its own.
+        if not isinstance(error, KeyboardInterrupt) and not early_signals.is_ending():
+            raise
         # Nothing has begun yet: for a service that is a stop like any other.
         return 0 if runs and "--once" not in sys.argv else _EXIT_INTERRUPTED
     finally:
