@@ -15,18 +15,19 @@ from typing import Any
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 """What a running cowbook answers to."""
 
-_ENDING = (signal.SIGTERM, signal.SIGINT)
-
 _noted: list[int] = []  # that came before anyone took them, oldest first
 _receiver: Callable[[int], None] | None = None
+_exit_code = 0
 
 
-def hold_signals() -> dict[int, Any]:
+def hold_signals(exit_code: int = 0) -> dict[int, Any]:
     """Handle signals from here on; the handlers that were there before.
 
-    Until someone receives them, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process: nothing has begun yet. The first
-    of these raises KeyboardInterrupt in the main thread, a second one exits.
+    Until someone receives them, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process with this code. At once: nothing has
+    begun yet, and an exception in the middle of an import may come out as another one, or mark the process as interrupted.
     """
+    global _exit_code  # noqa: PLW0603 - a process has one set of handlers
+    _exit_code = exit_code
     return {number: signal.signal(number, _handle) for number in HANDLED}
 
 
@@ -37,7 +38,7 @@ def are_held() -> bool:
 
 def deliver_to(receiver: Callable[[int], None] | None) -> None:
     """Give each signal to a function, in the main thread between two steps of whatever runs there; first those that were kept."""
-    global _receiver  # noqa: PLW0603 - a process has one set of handlers
+    global _receiver  # noqa: PLW0603 - as above
     _receiver = receiver
     while receiver is not None and _noted:
         receiver(_noted.pop(0))
@@ -52,9 +53,7 @@ def ignore_signals() -> None:
 def _handle(number: int, _frame: FrameType | None) -> None:
     if _receiver is not None:
         _receiver(number)
-        return
-    if number in _ENDING and any(other in _ENDING for other in _noted):
-        os._exit(128 + number)  # whoever sends a second one will not wait
-    _noted.append(number)
-    if number in _ENDING:
-        raise KeyboardInterrupt
+    elif number in (signal.SIGTERM, signal.SIGINT):
+        os._exit(_exit_code)
+    else:
+        _noted.append(number)

@@ -30,11 +30,8 @@ PATIENT = (
     """
 import asyncio, os
 from cowbook import early_signals
-try:
-    early_signals.hold_signals()
-    from cowbook import entry, symbol_worker
-except KeyboardInterrupt:
-    raise SystemExit(0)
+early_signals.hold_signals()
+from cowbook import entry, symbol_worker
 consume = symbol_worker.SymbolWorker._consume
 async def wait(worker, pipeline):
     await consume(worker, pipeline)

@@ -132,8 +132,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cowbook: {error}", file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
-        if arguments.command == "run" and not arguments.once:
-            return EXIT_DONE  # stopped before anything has begun
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except BrokenPipeError:

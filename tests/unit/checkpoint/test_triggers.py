@@ -277,7 +277,7 @@ class Driver:
         elif what == "want":
             self.triggers.want(CUT)
         elif what == "configure":
-            self.look()  # a timer that has run out during an attempt counts as that
+            self.look()  # a timer that has passed by then has passed for both
             self.triggers.configure(TriggerSettings(7, argument, argument // 2), events=self.events)
         elif self.running:
             if argument % 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +132,15 @@ def test_warm() -> None:
     result = cowbook("warm")
     assert result.returncode == 0
     assert "cache" in result.stdout
+
+
+def test_port_in_use(config: Path) -> None:
+    """The service says which setting is to be changed, and ends."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config.write_text(f'[http]\nlisten = "127.0.0.1:{port}"\n' + config.read_text())
+        result = cowbook("run", config)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith(f"cowbook: cannot listen on 127.0.0.1:{port}: ")
+    assert "choose another [http] listen" in result.stderr
+    assert "Traceback" not in result.stderr
