@@ -10,7 +10,7 @@ PREFIX ?= /usr/local
 export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints memory crash soak install uninstall captures clean
+.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints bench-symbols memory crash soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
 	$(PY) tests/bench/run.py
 	$(PY) tests/bench/checkpoints.py
+
+bench-symbols: $(VENV)/.installed-dev ## many symbols in one process: recovery, two cores, memory, lag of the event loops
+	$(PY) tests/bench/symbols.py
 
 bench-checkpoints: $(VENV)/.installed-dev ## only what checkpoints cost
 	$(PY) tests/bench/checkpoints.py

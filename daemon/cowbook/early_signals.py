@@ -23,8 +23,8 @@ _exit_code = 0
 def hold_signals(exit_code: int = 0) -> dict[int, Any]:
     """Handle signals from here on; the handlers that were there before.
 
-    Until someone receives them, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process with this code. At once: nothing
-    has begun yet, and an exception in the middle of an import may come out as another one, or mark the process as killed.
+    Until someone receives them, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process with this code. At once:
+    nothing has begun yet, and an exception in the middle of an import may come out as another one, or mark the process as killed.
     """
     global _exit_code  # noqa: PLW0603 - a process has one set of handlers
     _exit_code = exit_code
