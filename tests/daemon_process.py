@@ -83,6 +83,11 @@ class DaemonProcess:
                 return float(line.rpartition(" ")[2])
         return float("nan")
 
+    def threads(self) -> int:
+        """How many it has."""
+        assert self._process is not None
+        return len(list(Path(f"/proc/{self._process.pid}/task").iterdir()))
+
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of the command line that asks this process."""
         return subprocess.run(

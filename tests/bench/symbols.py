@@ -90,7 +90,7 @@ def bench_many(directory: Path, captures: dict[str, Path]) -> None:
     expected = read_parts(directory / "sample" / "data")
     same = all(parts[name] == content for name, content in expected.items())
     print(
-        f"{len(captures)} symbols, killed after {sum(halves) / 1e6:.0f} MB: ready again {ready:.1f} s after the start, all consumed "
+        f"{len(captures)} symbols, killed after {sum(halves) / 1e6:.0f} MB: ready again {ready:.1f} s after the start, all read "
         f"after {finished:.1f} s, {recovered} recovered, {resident / 1e6:.0f} MB, {descriptors:.0f} descriptors; "
         f"states at the end {states}, {len(expected)} parts of {len(sample)} symbols {'identical' if same else 'DIFFERENT'}"
     )
