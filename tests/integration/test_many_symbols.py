@@ -37,7 +37,7 @@ def run_once(config: Path) -> list[str]:
 
 
 def test_many_symbols(tmp_path: Path) -> None:
-    """Killed in the middle and started again, every symbol has the parts of an undisturbed run; the broken one has failed alone."""
+    """Killed in the middle and started again, all have the parts of an undisturbed run; the broken one has failed alone."""
     paths = [tmp_path / f"{place}.jsonl" for place in range(_COUNT)]
     contents = []
     for place, path in enumerate(paths):
