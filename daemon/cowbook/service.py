@@ -279,7 +279,7 @@ class Service:
     def _note(self, number: int) -> None:
         if number == signal.SIGUSR1:
             self._checkpoint_asked = True
-        elif number == signal.SIGHUP:
+        elif number == signal.SIGHUP and not self._once:
             self._reload_asked = True
         elif self.was_stopped:
             # The second one: whoever sends it will not wait. What is not in a checkpoint is made again.

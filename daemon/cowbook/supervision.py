@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cowbook.symbol_thread import SymbolThread
+from cowbook.symbol_worker import SymbolWorker
 from cowbook.telemetry.metrics import ServiceMetrics
 from cowbook.telemetry.status import is_ready, status_line
 from cowbook.telemetry.systemd import Notifier
@@ -28,6 +29,7 @@ class Supervision:
         self._period = min(_PERIOD_SECONDS, watchdog / 4) if watchdog else _PERIOD_SECONDS
         self._patience = watchdog / 2 if watchdog else _UNHEALTHY_SECONDS
         self._states: dict[str, tuple[str, str | None]] = {}
+        self._warned: dict[str, tuple[SymbolWorker, int]] = {}  # by symbol: its worker, and how many of its warnings are logged
         self._ailing: set[str] = set()
         self.is_ready = False
         """Whether all symbols have stood at their place once."""
@@ -82,3 +84,9 @@ class Supervision:
         elif state == "done" and before != "done" and not thread.was_stopped:
             self._log.info("end of input", symbol=thread.id)
         self._states[thread.id] = state, waits if state == "waiting" else None
+        if worker is not None and (warnings := worker.new_warnings):
+            known, count = self._warned.get(thread.id, (worker, 0))
+            count = count if known is worker else 0
+            for warning in warnings[count:]:
+                self._log.warning(warning, symbol=thread.id)
+            self._warned[thread.id] = worker, len(warnings)

@@ -76,6 +76,7 @@ class SymbolWorker:
         self._pipeline: Pipeline | None = None
         self._follower: Follower | None = None
         self._start_warnings: tuple[str, ...] = ()
+        self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
         self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
         self.recovery_seconds: float | None = None
@@ -90,6 +91,11 @@ class SymbolWorker:
     def follower(self) -> Follower | None:
         """Its input, as soon as that is looked for."""
         return self._follower
+
+    @property
+    def new_warnings(self) -> tuple[str, ...]:
+        """What a person should know of the files that has shown since the start."""
+        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
 
     @property
     def has_committed(self) -> bool:
@@ -153,7 +159,7 @@ class SymbolWorker:
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
-        summary.warnings += self._start_warnings
+        summary.warnings += [*self._start_warnings, *self.new_warnings]
         if self._pipeline is not None:
             self._pipeline.fill(summary)
         summary.seconds = time.monotonic() - started
@@ -207,6 +213,7 @@ class SymbolWorker:
             on_change=self._look,
         )
         self._start_warnings = start.warnings
+        self._warned = len(start.follower.warnings)
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _make_follower(self, position: Position | None) -> Follower:

@@ -6,7 +6,8 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import structlog
 
@@ -36,6 +37,7 @@ def configure_logging(level: str, log_format: str) -> None:
     )
     if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
         renderers.append(_prefix_priority)
+    stream: Any = _Lasting(sys.stderr)  # all of a stream that printing needs
     structlog.configure(
         processors=[
             _drop_below_threshold,
@@ -45,9 +47,27 @@ def configure_logging(level: str, log_format: str) -> None:
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
+
+
+class _Lasting:
+    """A stream for logs whose reader may go away: what nobody can read any more is no reason to stop working."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """As of a stream."""
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """As of a stream."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def is_journal(fileno: Callable[[], int], journal_stream: str) -> bool:

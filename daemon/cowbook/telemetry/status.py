@@ -29,6 +29,7 @@ _FIELDS = (
 )
 """What is known of a symbol only once it has recovered."""
 
+_SHOWN_WARNINGS = 10
 _UNSETTLED = ("starting", "restarting")
 
 
@@ -50,6 +51,7 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
         "restarts": thread.restarts,
         "last_error": thread.last_error,
         "recovery_seconds": worker.recovery_seconds if worker is not None else None,
+        "warnings": list(worker.new_warnings[-_SHOWN_WARNINGS:]) if worker is not None else [],
         "lag_bytes": follower.unread_bytes if follower is not None else None,
     }
     status |= dict.fromkeys(_FIELDS)
