@@ -187,7 +187,7 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     """Run it in a directory; what was seen. Raises SystemExit when something is not as it must be."""
     rng = random.Random(seed)
     diffs = max(int(_DIFFS_PER_MINUTE * seconds / 60), 300)
-    symbols = {"AAAUSDT": ["input/AAAUSDT-*"], "BBBUSDT": ["input/BBBUSDT-*"]}
+    symbols = {"AAAUSDT": ["input/AAAUSDT-*.jsonl*"], "BBBUSDT": ["input/BBBUSDT-*.jsonl*"]}
     (directory / "input").mkdir(parents=True)
     feeders = []
     for place, name in enumerate(symbols):

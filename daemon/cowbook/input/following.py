@@ -257,14 +257,15 @@ class Following:
         if raw is not None and not here and mark is not None and mark.offset:
             identity = mark.position().current  # a copy of it, made before it was deleted, is nothing new
             free = [entry for entry in free if compare(entry.path, identity) != "equal"]
+        # What stands under a name that the current file had is its successor, also where the name sorts before the current one.
         names = current.names if current is not None else set()
-        successors = sorted((entry for entry in free if str(entry.path) in names), key=lambda entry: entry.status.st_mtime_ns)
-        others = [entry for entry in free if str(entry.path) not in names]
+        earlier = [entry for entry in free if key is not None and entry.key < key]
+        successors = sorted((entry for entry in earlier if str(entry.path) in names), key=lambda entry: entry.status.st_mtime_ns)
         originals = [entries[place].path for place in claimed] + _descriptor(raw)
-        for entry in others:
-            if key is not None and entry.key < key and self._is_copy(entry, originals) is False:
+        for entry in earlier:
+            if str(entry.path) not in names and self._is_copy(entry, originals) is False:
                 self._skip(entry)
-        ahead = successors + [entry for entry in others if key is None or entry.key >= key]
+        ahead = successors + [entry for entry in free if entry not in earlier]
         for warning in listing.warnings:
             self._warn(warning)
         self._note_vanished(entries)

@@ -135,6 +135,28 @@ async def test_renamed_sorts_after(tmp_path: Path, executor: Executor, watcher: 
     await tail.close()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_rotated_twice_meanwhile(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+    """Two rotations before the first file is left, or while nobody follows: the file between is read, in its place."""
+    path = tmp_path / "x-current"
+    path.write_bytes(lines("a"))
+    tail = Tail(("x-*",), tmp_path, executor, watcher, rotate_wait=0.3)
+    await tail.expect(lines("a"))
+    consumed, position = tail.consumed, None
+    if restart:
+        position = await tail.close()
+    for number, mark in enumerate("bc", 1):
+        path.rename(tmp_path / f"x-{number}")
+        path.write_bytes(lines(mark))
+    if restart:
+        tail = Tail(("x-*",), tmp_path, executor, watcher, position, rotate_wait=0.3)
+        tail.consumed = consumed
+    await tail.expect(lines("a") + lines("b") + lines("c"))
+    assert tail.follower.warnings == ()
+    assert tail.follower.skipped_files == 0
+    await tail.close()
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 async def test_compressed_after_rotation(
     tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes]
