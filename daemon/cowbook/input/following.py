@@ -251,7 +251,7 @@ class Following:
         claimed = self._find_consumed(entries, here, consumed, order)
         if current is not None and raw is None:  # it was left
             for place, identity in claimed.items():
-                if identity == consumed[-1]:
+                if identity == consumed[-1] and identity.offset:  # of an empty one nothing tells where it is now
                     key = current.key = entries[place].key
         free = [entry for place, entry in enumerate(entries) if place not in claimed and place not in here]
         if raw is not None and not here and mark is not None and mark.offset:
