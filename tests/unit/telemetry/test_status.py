@@ -14,8 +14,18 @@ from cowbook.telemetry.metrics import STATES
 from cowbook.telemetry.status import is_ready, status_line, symbol_status
 
 KEYS = [
-    *("id", "state", "error", "waiting_for", "restarts", "last_error", "recovery_seconds", "lag_bytes"),
-    *("epoch", "checkpoint_time", "events_since_checkpoint", "checkpoints_failed", "events", "messages", "gaps", "stale"),
+    *("id", "state", "error", "waiting_for", "restarts", "last_error", "recovery_seconds", "warnings", "lag_bytes"),
+    *(
+        "epoch",
+        "checkpoint_time",
+        "events_since_checkpoint",
+        "checkpoints_failed",
+        "checkpoint_error",
+        "events",
+        "messages",
+        "gaps",
+        "stale",
+    ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 ]
@@ -48,6 +58,7 @@ def make_pipeline(**changes: Any) -> Any:
         ),
         checkpointer=SimpleNamespace(
             figures=SimpleNamespace(
+                last_error=None,
                 last_epoch=known["last_epoch"],
                 last_timestamp=known["last_timestamp"],
                 last_events=900,
@@ -65,7 +76,8 @@ def make_pipeline(**changes: Any) -> Any:
 def make_thread(state: str, *, pipeline: Any = None, waiting_for: str | None = None, name: str = "A") -> Any:
     """A symbol's thread, as far as it is looked at."""
     follower = SimpleNamespace(waiting_for=waiting_for, unread_bytes=55)
-    worker = SimpleNamespace(follower=follower, pipeline=pipeline, recovery_seconds=0.5 if pipeline is not None else None)
+    recovery_seconds = 0.5 if pipeline is not None else None
+    worker = SimpleNamespace(follower=follower, pipeline=pipeline, recovery_seconds=recovery_seconds, new_warnings=("a", "b"))
     has_worker = pipeline is not None or waiting_for is not None
     return SimpleNamespace(id=name, state=state, restarts=2, last_error="disk full", worker=worker if has_worker else None)
 
@@ -78,11 +90,13 @@ FULL = {
     "restarts": 2,
     "last_error": "disk full",
     "recovery_seconds": 0.5,
+    "warnings": ["a", "b"],
     "lag_bytes": 55,
     "epoch": 8,
     "checkpoint_time": "2026-01-01T00:00:01Z",
     "events_since_checkpoint": 100,
     "checkpoints_failed": 2,
+    "checkpoint_error": None,
     "events": 1000,
     "messages": 20,
     "gaps": 3,
@@ -126,7 +140,7 @@ def test_keys_are_always_there(state: str, has_pipeline: bool) -> None:
 def test_before_there_is_a_worker() -> None:
     """Only what the thread knows."""
     status = symbol_status(make_thread("starting"))
-    assert {key for key, value in status.items() if value is not None} == {"id", "state", "restarts", "last_error"}
+    assert {key for key, value in status.items() if value is not None} == {"id", "state", "restarts", "last_error", "warnings"}
 
 
 def test_nothing_happened_yet() -> None:
