@@ -35,6 +35,7 @@ class PatientWorker:
         self.follower = SimpleNamespace(waiting_for=None, unread_bytes=0)
         self.recovery_seconds: float | None = None
         self.has_committed = False
+        self.new_warnings: list[str] = []
         self.stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -47,7 +48,7 @@ class PatientWorker:
             await asyncio.sleep(0.005)
         self.pipeline = SimpleNamespace(
             engine=SimpleNamespace(event_count=1000),
-            checkpointer=SimpleNamespace(figures=SimpleNamespace(last_timestamp=1_767_225_600_000_000_000)),
+            checkpointer=SimpleNamespace(figures=SimpleNamespace(last_timestamp=1_767_225_600_000_000_000, last_error=None)),
         )
         await self.stopped.wait()
         return SymbolSummary("A")
@@ -129,10 +130,11 @@ async def supervising(bench: Bench) -> AsyncIterator[None]:
     task = asyncio.create_task(bench.supervision.run(lambda: bench.threads))
     try:
         yield
-        assert not task.done()
     finally:
+        ended = task.done()
         task.cancel()
         await asyncio.wait({task})
+        assert not ended, task.exception()
 
 
 STARTING = "STATUS=2 starting; 0 events"
