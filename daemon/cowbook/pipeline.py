@@ -57,7 +57,7 @@ class WorkerSettings:
     retain: int = 3
     checkpoint_compression: str = "snappy"
     notes: tuple[str, ...] = ()  # what a person should know of the paths
-    block_bytes: int = 1 << 20
+    block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
 
 

@@ -28,6 +28,8 @@ from cowbook.symbol_report import SymbolReport
 from cowbook.telemetry.logging import get_logger
 
 _STOP_POLL_SECONDS = 0.05
+_REPORT_SECONDS = 0.05
+"""Blocks are reported together for this long: at thousands a second each one would cost a tenth of its time."""
 
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
@@ -40,7 +42,7 @@ class WorkerObserver(Protocol):
         """The input stands at its place, `seconds` after the start."""
 
     def processed(self, pipeline: Pipeline) -> None:
-        """A block was processed."""
+        """Some blocks were processed."""
 
     def attempted(self, attempt: Attempt) -> None:
         """A checkpoint was committed, or failed."""
@@ -78,6 +80,7 @@ class SymbolWorker:
         self._start_warnings: tuple[str, ...] = ()
         self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
+        self._reporting: asyncio.TimerHandle | None = None
         self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
         self.recovery_seconds: float | None = None
         """How long it took until the input stood at its place; None before that."""
@@ -253,7 +256,9 @@ class SymbolWorker:
                 await pipeline.process(block)
                 if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
                     pipeline.checkpointer.publish_cuts()
-                self._report_progress(pipeline)
+                if self._reporting is None:
+                    later = asyncio.get_running_loop().call_later
+                    self._reporting = later(_REPORT_SECONDS, self._report_progress, pipeline)
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
@@ -263,6 +268,9 @@ class SymbolWorker:
             await pipeline.stop()
 
     def _report_progress(self, pipeline: Pipeline) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
+            self._reporting = None
         if self._observer is not None:
             self._observer.processed(pipeline)
         if self._progress is not None:

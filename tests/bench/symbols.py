@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -22,7 +25,7 @@ from daemon_process import DaemonProcess
 from harness import read_parts
 
 _SMALL = 150  # diffs of a small capture
-_BUSY = 40_000
+_BUSY = 200_000
 _SAMPLE = 5  # symbols that are compared with a run of their own
 
 
@@ -38,9 +41,11 @@ def configure(directory: Path, captures: dict[str, Path], *, follow: bool, part_
     return path
 
 
-def run_once(config: Path) -> list[dict[str, float]]:
-    """Run to the end of the input: the summaries."""
+def run_once(config: Path, cores: Sequence[int] = ()) -> list[dict[str, float]]:
+    """Run to the end of the input, on these cores or on all: the summaries."""
     command = [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"]
+    if cores:
+        command = ["taskset", "--cpu-list", ",".join(map(str, cores)), *command]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     summaries: list[dict[str, float]] = json.loads(done.stdout)
     return summaries
@@ -115,17 +120,23 @@ def bench_memory(directory: Path, captures: dict[str, Path]) -> None:
 
 
 def bench_two(directory: Path, busy: dict[str, Path], rounds: int) -> None:
-    """Two busy symbols against one."""
+    """Two busy symbols on two cores against one on one; beside it one on two cores, whose encoding has the second."""
     first = dict(list(busy.items())[:1])
-    ratios = []
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    runs = (("one on one core", first, 1), ("one on two cores", first, 2), ("two on two cores", busy, 2))
+    found: dict[str, list[float]] = {name: [] for name, _, _ in runs}
     for number in range(rounds):
-        rates = []
-        for name, captures in (("one", first), ("two", busy)):
-            summaries = run_once(configure(directory / f"{name}-{number}", captures, follow=False))
-            rates.append(sum(summary["events"] for summary in summaries) / max(summary["seconds"] for summary in summaries))
-        ratios.append(rates[1] / rates[0])
-        print(f"one symbol {rates[0] / 1e6:.2f} M events/s, two {rates[1] / 1e6:.2f}: {ratios[-1]:.2f} x")
-    print(f"two symbols on two cores: median {statistics.median(ratios):.2f} x one")
+        for name, captures, count in runs:
+            config = configure(directory / f"{name.replace(' ', '-')}-{number}", captures, follow=False)
+            summaries = run_once(config, cores[:count])
+            found[name].append(sum(summary["events"] for summary in summaries) / max(summary["seconds"] for summary in summaries))
+            shutil.rmtree(config.parent)
+        print("; ".join(f"{name} {rates[-1] / 1e6:.2f} M events/s" for name, rates in found.items()), flush=True)
+    alone = found["one on one core"]
+    for name, rates in found.items():
+        ratios = [rate / base for rate, base in zip(rates, alone, strict=True)]
+        rate = statistics.median(rates) / 1e6
+        print(f"{name}: median {rate:.2f} M events/s, {statistics.median(ratios):.2f} x one on one core")
 
 
 def bench_lag(directory: Path, busy: dict[str, Path], idle: dict[str, Path]) -> None:
