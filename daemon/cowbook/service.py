@@ -23,6 +23,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.errors import ConfigError, CowbookError
 from cowbook.input.decoding import DecoderSettings
+from cowbook.input.finding import alike
 from cowbook.input.following import FollowSettings
 from cowbook.input.paths import expand_paths
 from cowbook.input.watching import Watcher
@@ -56,7 +57,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
         paths=expanded.paths if expanded is not None else (),
-        notes=expanded.warnings if expanded is not None else (),
+        notes=(*expanded.warnings, *alike(expanded.paths)) if expanded is not None else (),
         follow=FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9) if follows else None,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,

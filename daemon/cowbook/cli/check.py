@@ -11,6 +11,7 @@ from rich.table import Table
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
+from cowbook.input.finding import alike
 from cowbook.input.paths import expand_paths
 
 
@@ -35,6 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
                 if not (path.is_file() and os.access(path, os.R_OK))
             ]
             warnings += expanded.warnings
+            if not symbol.follow:
+                warnings += alike(expanded.paths)
             size = sum(path.stat().st_size for path in expanded.paths)
             table.add_row(
                 symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name

@@ -217,6 +217,18 @@ def check_readable(paths: Sequence[Path]) -> None:
                 raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def alike(paths: Sequence[Path]) -> tuple[str, ...]:
+    """Warnings of files of a list whose first KiB is that of an earlier one: each is read, and a copy is read twice."""
+    seen: dict[bytes, Path] = {}
+    warnings = []
+    for path in paths:
+        head = _head(path)
+        first = seen.setdefault(head, path)
+        if first is not path and len(head) == IDENTITY_BYTES:
+            warnings.append(f"{path} begins as {first} does: if one is a copy of the other, its records are read twice")
+    return tuple(warnings)
+
+
 def _head(path: Path) -> bytes:
     try:
         with open_input(path) as raw:
@@ -242,16 +254,17 @@ def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False)
 
 
 def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
-    """Whether a compressed file holds only what one of the originals begins with, so far, or nothing; None while that is open.
+    """Whether a file holds only what one of the originals begins with, so far, or is a compressed nothing; None while it is open.
 
-    Compressing takes a while, with both files there until it is done.
+    Copying and compressing take a while, with both files there until it is done. A new file that begins like an old one, with
+    the same header say, is taken for a copy until it differs.
     """
     try:
         with GrowingFile(path) as copy:
-            if not copy.is_compressed:
+            if not copy.is_compressed and not os.fstat(copy.fileno()).st_size:
                 # An empty file of such a name is one that a compressor has just begun.
-                return None if not os.fstat(copy.fileno()).st_size and path.suffix in (".gz", ".zst") else False
-            if not copy.read(1):
+                return None if path.suffix in (".gz", ".zst") else False
+            if copy.is_compressed and not copy.read(1):
                 return True if _is_complete(copy) else None
     except (OSError, InputError):
         return False  # when its turn comes, reading says what is wrong with it

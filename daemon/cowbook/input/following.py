@@ -22,6 +22,7 @@ from cowbook.input.finding import (
     is_copy,
     open_input,
     skipped,
+    stat_all,
 )
 from cowbook.input.growing import GrowingFile
 from cowbook.input.listing import LiveListing, Stamp, stamp_of
@@ -149,18 +150,32 @@ class Following:
         statuses = {place: entry.status for place, entry in enumerate(entries)}
         found = find_current(paths, statuses, position, order=order, open_file=GrowingFile)
         if isinstance(found, Unfound):
-            if not found.may_come:
+            outside = self._find_unlisted(paths, position)
+            if outside is None and not found.may_come:
                 raise InputError(found.text)
-            return found.text
+            if outside is None:
+                return found.text
+            found = outside
+            key = key_of(current.path, self.settings.patterns, self.settings.base_dir)
+            self._current = _Current({current.path}, key)
+        else:
+            entry = entries[found.place]
+            self._current = _Current({current.path, str(entry.path)}, entry.key, entry)
         assert isinstance(found.raw, GrowingFile)
-        entry = entries[found.place]
-        self._current = _Current({current.path, str(entry.path)}, entry.key, entry)
         try:
             self._place(found.raw, position.consumed)
         except BaseException:
             found.raw.close()
             raise
         return found
+
+    def _find_unlisted(self, paths: list[Path], position: Position) -> Found | None:
+        """The file of a position at its own path, where no pattern shows it any more: a link leads elsewhere, or they changed."""
+        path = Path(position.current.path)
+        if path in paths or not path.is_file():
+            return None
+        found = find_current([path], stat_all([path]), position, order=lambda _: 0, open_file=GrowingFile)
+        return found if isinstance(found, Found) else None
 
     def open(self, entry: Entry) -> GrowingFile | str | None:
         """Open a file to be read next: the file, what speaks against it, or None if another one has its name by now."""

@@ -87,9 +87,10 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
             names = sorted(glob.glob(escaped, recursive=True), key=natural_key)  # noqa: PTH207 - it takes absolute patterns
-            names = [name for name in names if not Path(name).is_dir()]
+            matched, names = names, [name for name in names if not Path(name).is_dir()]
             if not names:
-                missing.append(Missing(full, (place, []), f"{full}: no file matches"))
+                what = "only directories match" if matched else "no file matches"
+                missing.append(Missing(full, (place, []), f"{full}: {what}"))
         else:
             names = [full]
         for name in names:

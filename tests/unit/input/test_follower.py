@@ -15,6 +15,7 @@ import zstandard
 
 from cowbook.errors import InputError
 from cowbook.input.block import PADDING
+from cowbook.input.finding import alike
 from cowbook.input.follower import Follower
 from cowbook.input.paths import expand_paths, natural_key
 from cowbook.input.position import Position
@@ -230,6 +231,17 @@ def test_expand_paths(tmp_path: Path) -> None:
     expanded = expand_paths(["z", "b*.gz", "link", "*.gz"], base)
     assert [path.name for path in expanded.paths] == ["z", "b9.gz", "b10.gz", "a.gz"]
     assert len(expanded.warnings) == 3
+
+
+def test_alike(tmp_path: Path) -> None:
+    """Who copies or compresses a file and leaves both is told; what is short or missing says nothing."""
+    content = bytes(range(33, 100)) * 30
+    files = {"a": content, "b.gz": gzip.compress(content + b"more"), "c": b"x" + content, "d": content[:500], "e": content[:500]}
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    paths = [tmp_path / name for name in (*files, "missing")]
+    begins = f"{tmp_path}/b.gz begins as {tmp_path}/a does"
+    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records are read twice",)
 
 
 def test_natural_key() -> None:

@@ -157,6 +157,74 @@ async def test_rotated_twice_meanwhile(tmp_path: Path, executor: Executor, watch
     await tail.close()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+async def test_rotated_twice_in_a_list(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+    """As above, with a glob for the rotated files and a path for the one that is written."""
+    patterns = ("old-*", "current")
+    path = tmp_path / "current"
+    (tmp_path / "old-0").write_bytes(lines("0"))
+    path.write_bytes(lines("a"))
+    tail = Tail(patterns, tmp_path, executor, watcher, rotate_wait=0.3)
+    await tail.expect(lines("0") + lines("a"))
+    consumed, position = tail.consumed, None
+    if restart:
+        position = await tail.close()
+    for number, mark in enumerate("bc", 1):
+        path.rename(tmp_path / f"old-{number}")
+        path.write_bytes(lines(mark))
+    if restart:
+        tail = Tail(patterns, tmp_path, executor, watcher, position, rotate_wait=0.3)
+        tail.consumed = consumed
+    await tail.expect(lines("0") + lines("a") + lines("b") + lines("c"))
+    assert tail.follower.warnings == ()
+    assert tail.follower.skipped_files == 0
+    await tail.close()
+
+
+@pytest.mark.parametrize("name", ["x-0.5", "x-1.bak", "x-3"])
+async def test_plain_copies(tmp_path: Path, executor: Executor, watcher: Watcher | None, name: str) -> None:
+    """A copy of a consumed file or of the current one, also one that is not finished, is not read again."""
+    first, second = tmp_path / "x-1", tmp_path / "x-2"
+    first.write_bytes(lines("a", 5000))
+    tail = Tail(("x-*",), tmp_path, executor, watcher)
+    await tail.expect(first.read_bytes())
+    second.write_bytes(lines("b", 5000))
+    expected = first.read_bytes() + second.read_bytes()
+    await tail.expect(expected)
+    for original in (first, second):
+        content = original.read_bytes()
+        copy = tmp_path / name
+        for end in (5, len(content) // 2, len(content)):
+            with copy.open("ab") as file:
+                file.write(content[copy.stat().st_size : end])
+            for _ in range(5):
+                await tail.step()
+            assert tail.consumed == expected
+        position = await tail.close()
+        tail = Tail(("x-*",), tmp_path, executor, watcher, position)
+        tail.consumed = expected
+        append(second, b"%s\n" % original.name.encode())
+        expected += b"%s\n" % original.name.encode()
+        await tail.expect(expected)
+        assert tail.follower.warnings == ()
+        copy.unlink()
+    await tail.close()
+
+
+async def test_same_beginning(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+    """A new file with the header of the old one is a new file as soon as something else stands in it."""
+    first, second = tmp_path / "x-1", tmp_path / "x-2"
+    first.write_bytes(b"header\n" + lines("a"))
+    tail = Tail(("x-*",), tmp_path, executor, watcher)
+    await tail.expect(first.read_bytes())
+    second.write_bytes(b"header\n")
+    for _ in range(10):
+        await tail.step()
+    append(second, lines("b"))
+    await tail.expect(first.read_bytes() + second.read_bytes())
+    await tail.close()
+
+
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
 async def test_compressed_after_rotation(
     tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes]
@@ -343,8 +411,9 @@ async def test_position_is_missing(tmp_path: Path, executor: Executor, watcher: 
     await again.close()
 
 
-async def test_swapped_link(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
-    """A link that shows another file is a rotation; a link to a folder, too."""
+@pytest.mark.parametrize("restart", [False, True])
+async def test_swapped_link(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+    """A link that shows another file is a rotation; a link to a folder, too; also while nobody follows."""
     for mark in "abc":
         (tmp_path / mark).mkdir()
         (tmp_path / mark / "x").write_bytes(lines(mark))
@@ -352,11 +421,37 @@ async def test_swapped_link(tmp_path: Path, executor: Executor, watcher: Watcher
     tail = Tail(("now/x",), tmp_path, executor, watcher)
     await tail.expect(lines("a"))
     for mark in "bc":
+        consumed, position = tail.consumed, None
+        if restart:
+            position = await tail.close()
+            append(tmp_path / chr(ord(mark) - 1) / "x", b"late\n")
+            consumed += b"late\n"
         (tmp_path / "new").symlink_to(tmp_path / mark)
         (tmp_path / "new").rename(tmp_path / "now")
-        await tail.until(lambda mark=mark: tail.consumed.endswith(lines(mark)))  # type: ignore[misc]
-    await tail.expect(lines("a") + lines("b") + lines("c"))
+        if restart:
+            tail = Tail(("now/x",), tmp_path, executor, watcher, position)
+            tail.consumed = consumed.removesuffix(b"late\n")
+        await tail.until(lambda tail=tail, mark=mark: tail.consumed.endswith(lines(mark)))  # type: ignore[misc]
+    late = b"late\n" if restart else b""
+    await tail.expect(lines("a") + late + lines("b") + late + lines("c"))
     assert tail.follower.warnings == ()
+    await tail.close()
+
+
+async def test_other_patterns(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+    """Patterns that do not show the file of the position any more: it is read to its end, then what they show."""
+    for mark in "ab":
+        (tmp_path / f"{mark}.log").write_bytes(lines(mark))
+    tail = Tail(("a.log",), tmp_path, executor, watcher)
+    await tail.expect(lines("a"))
+    position = await tail.close()
+    append(tmp_path / "a.log", b"late\n")
+    tail = Tail(("b.log",), tmp_path, executor, watcher, position)
+    await tail.expect(b"late\n" + lines("b"))
+    position = await tail.close()
+    (tmp_path / "b.log").unlink()
+    tail = Tail(("c.log",), tmp_path, executor, watcher, position)
+    await tail.until(lambda: "b.log up to offset" in (tail.follower.waiting_for or ""))
     await tail.close()
 
 

@@ -53,6 +53,13 @@ def test_recursive_glob(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path)) for path in paths] == ["day9/deep/x", "day9/x", "day10/x"]
 
 
+def test_glob_of_directories(tmp_path: Path) -> None:
+    """The error says that something matches, and what."""
+    (tmp_path / "day1").mkdir()
+    with pytest.raises(InputError, match="day\\*: only directories match"):
+        expand_paths(["day*"], tmp_path)
+
+
 @pytest.mark.parametrize("pattern", ["missing", "missing*", "folder", "pipe", "broken", "brok*", "loop"])
 def test_errors_name_the_path(tmp_path: Path, pattern: str) -> None:
     """Missing files, globs without matches, folders, pipes and links to nowhere."""
