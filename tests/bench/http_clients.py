@@ -60,7 +60,7 @@ def never_read(port: int) -> None:
     while True:
         with contextlib.suppress(OSError):
             client = socket.create_connection(("127.0.0.1", port), timeout=1)
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
             clients.append(client)
         if len(clients) > 200:
             clients.pop(0).close()

@@ -1,7 +1,8 @@
 """The HTTP endpoint: /metrics, /healthz, /readyz, /status, POST /checkpoint, and / for people.
 
-Nothing that a client does costs more than a bounded amount: connections are limited in number and age, requests in size, and
-answers in number a second; metrics, which are expensive to make, are made at most once a second.
+Nothing that a client does costs more than a bounded amount. A connection is for one request; so many are accepted a second, and
+the others wait in the kernel's queue. They are limited in number and age, requests in size, and what takes long to make is kept
+for ten times as long as that took.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import html
 import ipaddress
 import json
 import math
+import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,14 +26,20 @@ from cowbook.errors import ServiceError
 from cowbook.telemetry.logging import get_logger
 
 _MOST_CONNECTIONS = 64
+_MOST_WAITING = 32  # of them, for checkpoints
 _LONGEST_CONNECTION_SECONDS = 60.0
 _LONGEST_CHECKPOINT_SECONDS = 50.0
 _MOST_PER_SECOND = 100
 _MOST_AT_ONCE = 20
+_BACKLOG = 128
 _LAST_ANSWERS_SECONDS = 1.0  # for clients that still read when all ends
 _FRESH_SECONDS = 1.0
+_KEPT_FACTOR = 10
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_PARAMETERS = {"/checkpoint": ("symbol", "wait")}
+
+T = TypeVar("T")
 
 
 class View(Protocol):
@@ -74,7 +82,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, server: web.Server, owner: HttpServer) -> None:
         log: Any = _ErrorLog()
         loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, logger=log, keepalive_timeout=30.0, read_bufsize=_LARGEST_REQUEST_BYTES)
+        super().__init__(server, loop=loop, logger=log, read_bufsize=_LARGEST_REQUEST_BYTES)
         self._owner = owner
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -86,6 +94,25 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
 
+class _Kept(Generic[T]):
+    """Something that is made anew only when it is old: so that making it takes a tenth of the time at most."""
+
+    def __init__(self, make: Callable[[], T], fresh_seconds: float = 0.0) -> None:
+        self._make = make
+        self._fresh_seconds = fresh_seconds
+        self._until = -math.inf
+        self._value: T | None = None
+
+    def get(self) -> T:
+        """As it is now, or was a moment ago."""
+        started = time.monotonic()
+        if self._value is None or started >= self._until:
+            self._value = self._make()
+            now = time.monotonic()
+            self._until = now + max(self._fresh_seconds, _KEPT_FACTOR * (now - started))
+        return self._value
+
+
 class HttpServer:
     """Listens from `start` to `close`."""
 
@@ -93,15 +120,101 @@ class HttpServer:
         """`listen` is host:port; `token` lets clients that are not on this machine ask for checkpoints, "" lets none."""
         self._view = view
         self._listen = listen
+        host, _, port = listen.rpartition(":")
+        self._host, self._port = host.strip("[]"), int(port)
         self._token = token
-        self._server: asyncio.Server | None = None
+        self._listeners: list[socket.socket] = []
+        self._accepting: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
-        self._paced = -math.inf  # when the request that came last would have been answered, had all come evenly
-        self._connections: dict[Any, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # the longest silent first
-        self._rendered: dict[bool, tuple[float, bytes]] = {}
+        self._paced = -math.inf  # when the connection that came last would have been accepted, had all come evenly
+        self._connections: dict[Any, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # the oldest first
+        self._waiting: set[Any] = set()  # connections whose client waits for checkpoints
+        self._metrics_kept = {
+            openmetrics: _Kept(lambda openmetrics=openmetrics: view.render_metrics(openmetrics=openmetrics), _FRESH_SECONDS)  # type: ignore[misc]
+            for openmetrics in (False, True)
+        }
+        self._status_kept = _Kept(view.status)
+        self._status_text = _Kept(lambda: _dump(view.status()))
+        self._page_text = _Kept(lambda: _render_page(view.status()))
 
     async def start(self) -> None:
         """Begin to listen. Raises ServiceError when that is not possible."""
+        server = web.Server(self._handle)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_SECONDS)
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+                listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+                listener.setblocking(False)
+                self._listeners.append(listener)
+        except (OSError, UnicodeError) as error:  # the latter for what is no host name
+            reason = getattr(error, "strerror", None) or str(error)
+            raise ServiceError(
+                f'cannot listen on {self._listen}: {reason}; choose another [http] listen, or "" for none'
+            ) from error
+        self._accepting = [asyncio.create_task(self._accept(listener, server)) for listener in self._listeners]
+
+    @property
+    def port(self) -> int:
+        """Where it listens, also when any port was asked for."""
+        port: int = self._listeners[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """Stop listening, and end all connections."""
+        for task in self._accepting:
+            task.cancel()
+        if self._accepting:
+            await asyncio.wait(self._accepting)
+        self._accepting.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        for connection in list(self._connections):
+            self._end(connection)
+
+    async def _accept(self, listener: socket.socket, server: web.Server) -> None:
+        """Accept a few connections at once and the rest one after the other, in the order in which they came."""
+        loop = asyncio.get_running_loop()
+        while True:
+            now = time.monotonic()
+            self._paced = max(self._paced, now - _MOST_AT_ONCE / _MOST_PER_SECOND) + 1 / _MOST_PER_SECOND
+            if self._paced > now:
+                await asyncio.sleep(self._paced - now)
+            try:
+                client, _ = await loop.sock_accept(listener)
+                await loop.connect_accepted_socket(lambda: _Connection(server, self), client)
+            except OSError as error:  # it has gone again, or there are no more descriptors: the next one may do
+                get_logger().debug("http", note=f"a connection could not be accepted: {error.strerror or error}")
+
+    def begun(self, connection: Any, transport: Any) -> None:
+        """There is a new connection; where there are too many, the oldest one that does not wait for a checkpoint ends."""
+        if len(self._connections) >= _MOST_CONNECTIONS:
+            self._end(next(old for old in self._connections if old not in self._waiting))
+        timer = asyncio.get_running_loop().call_later(_LONGEST_CONNECTION_SECONDS, self._end, connection)
+        self._connections[connection] = transport, timer
+
+    def ended(self, connection: Any) -> None:
+        """Nothing of it is left."""
+        if connection in self._connections:
+            self._connections.pop(connection)[1].cancel()
+
+    def _end(self, connection: Any) -> None:
+        transport, timer = self._connections.pop(connection)
+        timer.cancel()
+        transport.abort()  # not `close`, which waits for a client that does not read
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        response = await self._answer(request)
+        response.force_close()
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
         handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
@@ -110,89 +223,35 @@ class HttpServer:
             "/checkpoint": self._checkpoint,
             "/": self._page,
         }
+        if not self._is_meant(request):
+            text = f"this is cowbook on {self._listen}: ask for it by that address, or as localhost\n"
+            return web.Response(status=421, text=text)
+        handler = handlers.get(request.path)
+        if handler is None:
+            return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
+        methods = ("POST",) if handler == self._checkpoint else ("GET", "HEAD")
+        if request.method not in methods:
+            headers = {"Allow": ", ".join(methods)}
+            return web.Response(status=405, text=f"{request.path} takes {methods[0]}\n", headers=headers)
+        known = _PARAMETERS.get(request.path, ())
+        for name in request.query:
+            if name not in known:
+                text = f"{request.path} has no parameter {name}; it has {', '.join(known) or 'none'}\n"
+                return web.Response(status=400, text=text)
+        return await handler(request)
 
-        async def handle(request: web.BaseRequest) -> web.Response:
-            self._keep(request.protocol)
-            await self._pace()
-            handler = handlers.get(request.path)
-            if handler is None:
-                return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
-            methods = ("POST",) if handler == self._checkpoint else ("GET", "HEAD")
-            if request.method not in methods:
-                headers = {"Allow": ", ".join(methods)}
-                return web.Response(status=405, text=f"{request.path} takes {methods[0]}\n", headers=headers)
-            return await handler(request)
+    def _is_meant(self, request: web.BaseRequest) -> bool:
+        """Whether a request names this machine, where only this machine can ask.
 
-        server = web.Server(handle)
-        self._runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_SECONDS)
-        await self._runner.setup()
-        host, _, port = self._listen.rpartition(":")
-        loop = asyncio.get_running_loop()
-        try:
-            self._server = await loop.create_server(lambda: _Connection(server, self), host.strip("[]"), int(port))
-        except (OSError, UnicodeError) as error:  # the latter for what is no host name
-            reason = getattr(error, "strerror", None) or str(error)
-            raise ServiceError(
-                f'cannot listen on {self._listen}: {reason}; choose another [http] listen, or "" for none'
-            ) from error
-
-    @property
-    def port(self) -> int:
-        """Where it listens, also when any port was asked for."""
-        assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
-
-    async def close(self) -> None:
-        """Stop listening, and end all connections."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        for connection in list(self._connections):
-            self._end(connection)
-
-    def begun(self, connection: Any, transport: Any) -> None:
-        """There is a new connection; where there are too many, the one that was silent for longest ends."""
-        if len(self._connections) >= _MOST_CONNECTIONS:
-            self._end(next(iter(self._connections)))
-        self._connections[connection] = transport, self._timer(connection)
-
-    def ended(self, connection: Any) -> None:
-        """Nothing of it is left."""
-        if connection in self._connections:
-            self._connections.pop(connection)[1].cancel()
-
-    def _keep(self, connection: Any) -> None:
-        """Let a connection live for as long as that takes at most; it goes on living only if a whole request comes meanwhile."""
-        if connection in self._connections:
-            transport, timer = self._connections.pop(connection)
-            timer.cancel()
-            self._connections[connection] = transport, self._timer(connection)
-
-    def _timer(self, connection: Any) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(_LONGEST_CONNECTION_SECONDS, self._end, connection)
-
-    def _end(self, connection: Any) -> None:
-        transport, timer = self._connections.pop(connection)
-        timer.cancel()
-        transport.abort()  # not `close`, which waits for a client that does not read
-
-    async def _pace(self) -> None:
-        """Answer a few requests at once and the rest one after the other: who asks too often waits, and nobody else does."""
-        now = time.monotonic()
-        self._paced = max(self._paced, now - _MOST_AT_ONCE / _MOST_PER_SECOND) + 1 / _MOST_PER_SECOND
-        if self._paced > now:
-            await asyncio.sleep(self._paced - now)
+        A page of a foreign site whose name leads here by now (DNS rebinding) does not.
+        """
+        name = request.headers.get("Host", "").lower()
+        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+        return not _is_loopback(self._host) or name in ("", self._host.lower()) or _is_loopback(name) or self._has_token(request)
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
-        made, body = self._rendered.get(openmetrics, (-math.inf, b""))
-        if time.monotonic() - made >= _FRESH_SECONDS:
-            body = self._view.render_metrics(openmetrics=openmetrics)
-            self._rendered[openmetrics] = time.monotonic(), body
+        body = self._metrics_kept[openmetrics].get()
         return web.Response(
             body=body, headers={"Content-Type": _OPENMETRICS if openmetrics else exposition.CONTENT_TYPE_PLAIN_0_0_4}
         )
@@ -204,45 +263,65 @@ class HttpServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.BaseRequest) -> web.Response:
-        status = self._view.status()
+        status = self._status_kept.get()
         if status["ready"]:
             return web.Response(text="ready\n")
         unready = [symbol["id"] for symbol in status["symbols"] if symbol["state"] in ("starting", "restarting")]
         return web.Response(status=503, text=f"not ready: {', '.join(unready) or 'starting'}\n")
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
-        return web.json_response(self._view.status(), dumps=_dump)
+        return web.json_response(text=self._status_text.get())
 
     async def _checkpoint(self, request: web.BaseRequest) -> web.Response:
-        if not self._may_ask(request):
-            return web.Response(
-                status=403, text="only from this machine, or with the token: Authorization: Bearer <[http] token>\n"
-            )
-        waits = request.query.get("wait", "yes") != "no"
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return web.Response(status=403, text=f"{refusal}\n")
+        wait = request.query.get("wait", "yes")
+        if wait not in ("yes", "no"):
+            return web.Response(status=400, text="wait is yes or no\n")
+        if len(self._waiting) >= _MOST_WAITING:
+            text = f"{_MOST_WAITING} clients wait for checkpoints already\n"
+            return web.Response(status=429, text=text, headers={"Retry-After": "1"})
+        self._waiting.add(request.protocol)
         try:
             async with asyncio.timeout(_LONGEST_CHECKPOINT_SECONDS):
-                checkpoints = await self._view.checkpoint(request.query.get("symbol"), waits=waits)
+                checkpoints = await self._view.checkpoint(request.query.get("symbol"), waits=wait == "yes")
         except KeyError as error:
             return web.json_response({"error": f"no symbol {error.args[0]}"}, status=404, dumps=_dump)
         except TimeoutError:
             text = f"not done after {_LONGEST_CHECKPOINT_SECONDS:.0f} s: it goes on, see /status"
             return web.json_response({"error": text}, status=504, dumps=_dump)
+        finally:
+            self._waiting.discard(request.protocol)
         failed = any(checkpoint["error"] is not None for checkpoint in checkpoints)
-        code = 503 if failed else 200 if waits else 202
+        code = 503 if failed else 200 if wait == "yes" else 202
         return web.json_response({"checkpoints": checkpoints}, status=code, dumps=_dump)
 
-    def _may_ask(self, request: web.BaseRequest) -> bool:
-        """Whether a client may have work done: one on this machine that is no web page, or one that knows the token."""
+    def _refusal(self, request: web.BaseRequest) -> str | None:
+        """Why a client may not have work done: it is elsewhere, or a web page, and does not know the token."""
+        if self._has_token(request):
+            return None
+        how = "Authorization: Bearer <[http] token>"
+        if "Origin" in request.headers:  # a page that a browser on this machine shows says where it comes from
+            return f"not from a web page (Origin: {request.headers['Origin']}), or with the token: {how}"
+        if request.remote is None or not _is_loopback(request.remote.partition("%")[0]):
+            return f"only from this machine, or with the token: {how}"
+        return None
+
+    def _has_token(self, request: web.BaseRequest) -> bool:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
-        if self._token and hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-            return True
-        # A page that a browser on this machine shows says where it comes from.
-        if "Origin" in request.headers or request.remote is None:
-            return False
-        return ipaddress.ip_address(request.remote.partition("%")[0]).is_loopback
+        return bool(self._token) and hmac.compare_digest(given, f"Bearer {self._token}".encode())
 
     async def _page(self, _request: web.BaseRequest) -> web.Response:
-        return web.Response(text=_render_page(self._view.status()), content_type="text/html")
+        return web.Response(text=self._page_text.get(), content_type="text/html")
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host, without a port, is this machine as only it can say."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 _COLUMNS = ("id", "state", "events", "synced", "gaps", "dead_letters", "lag_bytes", "event_time", "epoch", "checkpoint_time")

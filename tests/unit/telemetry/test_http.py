@@ -119,7 +119,12 @@ async def talk(port: int, content: bytes, host: str = "127.0.0.1", seconds: floa
 
 async def ask(port: int, path: str, method: str = "GET", host: str = "127.0.0.1", **headers: str) -> Answer:
     """One request."""
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *(f"{name}: {headers[name]}" for name in headers)]
+    lines = [
+        f"{method} {path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: close",
+        *(f"{name}: {headers[name]}" for name in headers),
+    ]
     return Answer(await talk(port, ("\r\n".join(lines) + "\r\n\r\n").encode(errors="surrogateescape"), host))
 
 
@@ -201,10 +206,13 @@ async def test_rendering_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) 
         for _ in range(20):
             await ask(server.port, "/metrics")
         assert view.renderings <= 2  # a second may have passed
-        monkeypatch.setattr(module, "_FRESH_SECONDS", 0.0)
-        before = view.renderings
-        await ask(server.port, "/metrics")
-        assert view.renderings == before + 1
+    monkeypatch.setattr(module, "_FRESH_SECONDS", 0.05)
+    async with serving(view) as server:
+        for _ in range(3):
+            before = view.renderings
+            await asyncio.sleep(0.06 + 10 * 0.01)
+            await ask(server.port, "/metrics")
+            assert view.renderings == before + 1
 
 
 async def test_checkpoint() -> None:
@@ -309,28 +317,123 @@ async def test_mistake_is_logged() -> None:
         assert [(log["log_level"], log["exc_info"]) for log in logs] == [("error", view.mistake)]
 
 
-async def test_http_1_0_and_pipelining() -> None:
-    """An old client gets its answer and the end; requests that come at once are answered in order."""
+async def test_one_request_a_connection() -> None:
+    """Old clients, patient ones and such that send many requests at once get one answer, and the end."""
     async with serving(FakeView()) as server:
         assert Answer(await talk(server.port, b"GET /healthz HTTP/1.0\r\n\r\n")).text == "ok\n"
-        requests = b"".join(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/healthz", b"/no", b"/readyz") * 50)
-        answer = await talk(server.port, requests + b"GET /no HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        codes = [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]]
-        assert codes == [200, 404, 200] * 50 + [404]
+        one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        for count in (1, 50):
+            answer = await talk(server.port, one * count)
+            assert answer.count(b"HTTP/1.1 200") == 1
+            assert Answer(answer).headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "code"),
+    [
+        ("127.0.0.1:0", "127.0.0.1:9464", 200),
+        ("127.0.0.1:0", "LocalHost", 200),
+        ("127.0.0.1:0", "[::1]:9464", 200),
+        ("127.0.0.1:0", "", 200),
+        ("127.0.0.1:0", "evil.example:9464", 421),
+        ("127.0.0.1:0", "127.0.0.1.evil.example", 421),
+        ("0.0.0.0:0", "evil.example", 200),
+        ("localhost:0", "evil.example", 421),
+    ],
+)
+async def test_host(listen: str, host: str, code: int) -> None:
+    """What listens to this machine alone answers nobody who asks for another one; the token says that he means it."""
+    async with serving(FakeView(), listen, "t") as server:
+        answer = await talk(server.port, f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert Answer(answer).code == code
+        with_token = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer t\r\n\r\n"
+        assert Answer(await talk(server.port, with_token.encode())).code == 200
+
+
+async def test_unknown_parameters() -> None:
+    """A misspelt one is refused by name, not ignored."""
+    view = FakeView()
+    async with serving(view) as server:
+        answer = await ask(server.port, "/checkpoint?symbols=A", "POST")
+        assert (answer.code, answer.text) == (400, "/checkpoint has no parameter symbols; it has symbol, wait\n")
+        answer = await ask(server.port, "/status?x=1")
+        assert (answer.code, answer.text) == (400, "/status has no parameter x; it has none\n")
+        assert (await ask(server.port, "/checkpoint?wait=maybe", "POST")).code == 400
+    assert not view.asked
+
+
+async def test_web_page_is_told_why() -> None:
+    """That it is one."""
+    async with serving(FakeView()) as server:
+        answer = await ask(server.port, "/checkpoint", "POST", Origin="http://evil")
+    assert answer.code == 403
+    assert answer.text.startswith("not from a web page (Origin: http://evil)")
+
+
+async def test_many_wait_for_checkpoints() -> None:
+    """Each of 100 gets an answer, if only that there are too many; and the others are served meanwhile."""
+    view = FakeView()
+    view.gate = asyncio.Event()
+    async with serving(view) as server:
+        asking = [asyncio.create_task(ask(server.port, "/checkpoint", "POST")) for _ in range(100)]
+        await until(lambda: sum(task.done() for task in asking) == 100 - module._MOST_WAITING)
+        assert (await ask(server.port, "/healthz")).code == 200
+        view.gate.set()
+        codes = [(await task).code for task in asking]
+    assert codes.count(200) == len(view.asked) == module._MOST_WAITING
+    assert codes.count(429) == 100 - module._MOST_WAITING
+
+
+async def test_flood() -> None:
+    """Clients that ask without a pause wait for their turn; nobody else waits for long, and nothing piles up."""
+    async with serving(FakeView()) as server:
+        goes_on = True
+
+        async def flood() -> None:
+            while goes_on:
+                assert (await ask(server.port, "/status")).code == 200
+
+        flooding = [asyncio.create_task(flood()) for _ in range(20)]
+        await asyncio.sleep(1.0)
+        for _ in range(3):
+            async with asyncio.timeout(3):
+                assert (await ask(server.port, "/healthz")).code == 200
+        assert len(server._connections) < module._MOST_CONNECTIONS
+        goes_on = False
+        await asyncio.gather(*flooding)
+
+
+async def test_what_takes_long_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as long as it took to make."""
+    view = FakeView()
+    made = 0
+
+    def slow_status() -> dict[str, Any]:
+        nonlocal made
+        made += 1
+        time.sleep(0.02)
+        return {"ready": True}
+
+    monkeypatch.setattr(view, "status", slow_status)
+    async with serving(view) as server:
+        started = time.monotonic()
+        while time.monotonic() < started + 1:
+            await ask(server.port, "/status")
+    assert 2 <= made <= 6
 
 
 async def test_body_is_not_read() -> None:
     """Of a request with a huge body nothing is waited for but the head."""
     async with serving(FakeView()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write(b"POST /checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000000\r\n\r\n")
+        writer.write(b"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000000\r\n\r\n")
         async with asyncio.timeout(5):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         writer.transport.abort()
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"GET /metrics HTTP/1.1\r\nHo", b"POST /checkpoint HTTP/1.1\r\nContent-Length: 9\r\n\r\n"]
+    "content", [b"", b"GET /metrics HTTP/1.1\r\nHo", b"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"]
 )
 async def test_half_a_request(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     """A client that does not go on, or sends byte by byte, is not waited for without end."""
@@ -415,12 +518,12 @@ async def test_clients_that_never_read(monkeypatch: pytest.MonkeyPatch, lost: li
         server = await stack.enter_async_context(serving(view))
         for _ in range(10):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: len(lost) == 10)
         assert view.renderings > 0
         monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 60.0)
         last = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-        last.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        last.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: len(server._connections) == 1)
         async with asyncio.timeout(5):
             await server.close()
@@ -440,7 +543,7 @@ async def test_unread_rest_of_an_idle_connection(monkeypatch: pytest.MonkeyPatch
             await until(lambda: bool(server._connections))
             ((transport, _),) = server._connections.values()
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
-            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             await until(lambda: view.renderings == 1)
             await until(transport.is_closing)
             assert transport.get_write_buffer_size() > 0
@@ -484,7 +587,7 @@ async def test_close_frees_the_port() -> None:
     async with serving(FakeView()) as server:
         port = server.port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
     async with asyncio.timeout(5):
         await reader.read()
