@@ -151,8 +151,20 @@ class Checkpointer:
         return mark.progress == self._progress and end_of_input in (None, self._end_of_input)
 
     def nothing_new(self) -> None:
-        """Nothing was consumed since the last checkpoint: it answers the triggers that are due."""
+        """Nothing was consumed since the last checkpoint: it answers the triggers that are due, if it is still there.
+
+        Raises RestartNeededError when it is not, or the locks.
+        """
         self._triggers.nothing_new()
+        try:
+            self._store.check(self.figures.last_epoch)
+            self._sink.check_lock()
+        except RestartNeededError as error:
+            for request in self._requests:
+                if not request.done():
+                    request.set_exception(StorageError(str(error)))
+            self._requests = []
+            raise
         _answer(self._requests, self.figures.last_epoch)
         self._requests = []
 

@@ -6,6 +6,7 @@ All problems are reported at once, each with its key; an unknown key with the ne
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -233,6 +234,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     problems, variables = _override(values, environ)
     problems += _duplicates(values)
     config = _validate(values, variables, problems)
+    if config is not None and os.path.normpath(config.service.state_dir) == os.path.normpath(config.service.output_dir):
+        problems.append("[service] state_dir and output_dir are the same: give each its own")
     if problems or config is None:
         raise ConfigError(str(path), problems)
     directory = path.resolve().parent
@@ -251,9 +254,16 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[
     problems = []
     variables = {}
     for name in sorted(environ):
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+        if not name.startswith(ENVIRONMENT_PREFIX):
             continue
-        section, _, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+        if not separator:
+            meant = next((known for known in _SECTIONS if section == known or section.startswith(f"{known}_")), None)
+            if meant is not None:
+                key = section.removeprefix(meant).removeprefix("_") or "key"
+                right = f"{ENVIRONMENT_PREFIX}{meant}__{key}".upper()
+                problems.append(f"{name}: two underscores stand between section and key: {right}")
+            continue
         if section == "symbol":
             problems.append(f"{name}: symbols are set in the file only")
             continue

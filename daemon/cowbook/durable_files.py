@@ -90,13 +90,21 @@ _HINTS = {
     errno.EDQUOT: "free some space, or raise the quota",
     errno.EACCES: "give this user the right to write there",
     errno.EPERM: "give this user the right to write there",
-    errno.EROFS: "the file system is read-only",
+    errno.EROFS: "make it writable, or name another directory",
     errno.EEXIST: "something else stands there: move it away",
     errno.ENOTDIR: "something that is no directory stands there: move it away",
     errno.EISDIR: "a directory stands there: move it away",
     errno.ELOOP: "a symbolic link stands there: put the real thing in its place",
     errno.EXDEV: "it is on another file system: state, and output with its .staging, must each be on one",
 }
+
+
+def is_file_of(path: Path, descriptor: int) -> bool:
+    """Whether a path still leads to the file that a descriptor has open."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 @contextmanager

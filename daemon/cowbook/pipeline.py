@@ -282,7 +282,9 @@ class Pipeline:
             return
         await self.checkpointer.finish()
         mark = self._cursor.mark()
-        if not self.checkpointer.is_known(mark):
+        if self.checkpointer.is_known(mark):
+            self.checkpointer.nothing_new()
+        else:
             await self._take_last(self._freeze(mark), (STOP,), 0.0)
 
     async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:

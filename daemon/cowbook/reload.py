@@ -11,6 +11,7 @@ from cowbook.config import Config, SymbolConfig
 
 FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
 FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
+_INTERVALS = ("book_interval", "part_interval")  # in ns
 
 
 def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
@@ -20,6 +21,13 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
         "streams": sorted(config.output.streams),
     }
+
+
+def _shown(value: object, name: str = "") -> str:
+    """As a person would write it in the file."""
+    if name in _INTERVALS and isinstance(value, int):
+        return f"{value / 1e9:g} s"
+    return repr(str(value)) if isinstance(value, Path) else repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,7 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
     for section in ("service", "http"):
         before, after = getattr(old, section), getattr(new, section)
         problems += [
-            f"[{section}] {key} was {getattr(before, key)!r} and is {getattr(after, key)!r}: this needs a restart"
+            f"[{section}] {key} was {_shown(getattr(before, key))} and is {_shown(getattr(after, key))}: this needs a restart"
             for key in type(before).model_fields
             if getattr(before, key) != getattr(after, key) and key != "token"
         ]
@@ -61,7 +69,8 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
         was, is_now = fingerprint(old, then[symbol_id]), fingerprint(new, symbol)
         changed = [name for name in was if was[name] != is_now[name]]
         problems += [
-            f'[[symbol]] "{symbol_id}" runs, and {name} was {was[name]!r} and is {is_now[name]!r}: this changes rows or files; '
+            f'[[symbol]] "{symbol_id}" is under way, and {name} was {_shown(was[name], name)} and is '
+            f"{_shown(is_now[name], name)}: this changes rows or files; "
             "set it back, or remove the symbol and add one with another id"
             for name in changed
         ]

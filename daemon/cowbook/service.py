@@ -219,7 +219,7 @@ class Service:
         for thread in running:
             thread.stop()
         await self._ended(running)
-        failed = [thread.id for thread in running if thread.state == "failed"]
+        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
         self._log.info("stopped", failed=failed)
         return int(bool(failed))
 

@@ -50,6 +50,10 @@ class Supervision:
         ]
 
     def _look(self, threads: Sequence[SymbolThread]) -> None:
+        ids = {thread.id for thread in threads}
+        for gone in self._states.keys() - ids:
+            del self._states[gone]
+            self._warned.pop(gone, None)
         for thread in threads:
             if not thread.ended.is_set():
                 thread.ask(self._metrics.symbol(thread.id).answered)

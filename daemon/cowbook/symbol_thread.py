@@ -31,7 +31,7 @@ _ERROR_WINDOW_SECONDS = 600.0
 _FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV)
 """What does not pass by itself: something stands in the way, and someone has to set it right."""
 
-_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS)
+_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What does not pass by itself when the symbol has never worked since the process has started."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {

@@ -7,6 +7,9 @@ import math
 _HALF_LIFE_SECONDS = 60.0
 """Of busy time, in each phase: what was measured longer ago counts for less."""
 
+_ENOUGH_SECONDS = 0.1
+"""Of busy time, in each phase: a few small blocks say nothing of how fast one phase is against the other."""
+
 
 class Throughput:
     """Events per busy second by phase. Busy is the time in which records are decoded and applied, not that of waiting."""
@@ -30,6 +33,7 @@ class Throughput:
 
     @property
     def impact_ratio(self) -> float:
-        """1 - rate while persisting / rate otherwise; NaN until both are known."""
-        quiet = self.rate(persisting=False)
-        return 1.0 - self.rate(persisting=True) / quiet if quiet else math.nan
+        """1 - rate while persisting / rate otherwise; NaN until both were measured for long enough."""
+        if min(self._seconds) < _ENOUGH_SECONDS or not self._events[False]:
+            return math.nan
+        return 1.0 - self.rate(persisting=True) / self.rate(persisting=False)

@@ -188,3 +188,32 @@ def test_truncated_input(tmp_path: Path, capture: bytes) -> None:
         assert daemon.command("status").returncode == 1
         assert any(line["event"] == "symbol failed" for line in daemon.log())
         assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize("removed", ["disk", "disk/state", "disk/data", "disk/state/BTCUSDT/checkpoints"])
+def test_removed_while_idle(removed: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+    """Nobody is told of a checkpoint that has gone: asking fails, and the symbol starts anew, or is refused by name."""
+    config = configure(tmp_path)
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "1").write_bytes(capture)
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "the input")
+        assert daemon.command("checkpoint").returncode == 0
+        shutil.rmtree(tmp_path / removed)
+        asked = daemon.command("checkpoint")
+        assert asked.returncode == 1
+        assert "removed" in asked.stderr
+        assert "while this symbol runs" in asked.stderr
+        if removed == "disk":  # all of it: a new beginning
+            daemon.wait_for(lambda: daemon.symbol()["state"] == "running", "another start")
+            daemon.wait_for(lambda: daemon.symbol()["offset"] == len(capture), "the input")
+            assert daemon.command("checkpoint").returncode == 0
+            assert daemon.stop() == 0
+            assert finish(config) == reference
+        elif removed == "disk/data":  # parts that were moved away are not made again, and the symbol says so
+            daemon.wait_for(lambda: daemon.symbol()["state"] == "running", "another start")
+            assert daemon.command("checkpoint").returncode == 0
+        else:  # parts without a checkpoint are not to be overwritten
+            daemon.wait_for(lambda: daemon.symbol()["state"] == "failed", "a refusal")
+            assert "--allow-fresh" in daemon.symbol()["error"]
+            assert daemon.stop() == 1

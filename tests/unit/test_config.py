@@ -124,6 +124,26 @@ def test_missing_file(tmp_path: Path) -> None:
         load_config(tmp_path / "nowhere.toml", {})
 
 
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("COWBOOK_OUTPUT", "COWBOOK_OUTPUT__KEY"),
+        ("COWBOOK_SERVICE_LOOP", "COWBOOK_SERVICE__LOOP"),
+        ("COWBOOK_CHECKPOINT_MIN_PAUSE", "COWBOOK_CHECKPOINT__MIN_PAUSE"),
+    ],
+)
+def test_environment_with_one_underscore(tmp_path: Path, name: str, right: str) -> None:
+    """What names a section is meant for cowbook: a mistake, and not to be ignored."""
+    with pytest.raises(ConfigError, match=f"{name}: two underscores stand between section and key: {right}$"):
+        load(tmp_path, MINIMAL, {name: "3"})
+
+
+def test_one_directory_for_both(tmp_path: Path) -> None:
+    """State and output would be mixed."""
+    with pytest.raises(ConfigError, match="state_dir and output_dir are the same"):
+        load(tmp_path, MINIMAL + '\n[service]\nstate_dir = "x/../data"\n', {})
+
+
 def test_environment(tmp_path: Path) -> None:
     """Variables override keys, each by its type; $STATE_DIRECTORY moves state and output."""
     environ = {

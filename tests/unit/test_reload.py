@@ -155,9 +155,18 @@ def test_all_problems_at_once() -> None:
     assert [problem.split(" was ")[0] for problem in problems] == [
         "[service] loop",
         "[http] listen",
-        '[[symbol]] "A" runs, and on_gap',
-        '[[symbol]] "A" runs, and price_decimals',
+        '[[symbol]] "A" is under way, and on_gap',
+        '[[symbol]] "A" is under way, and price_decimals',
     ]
+
+
+def test_values_as_in_the_file() -> None:
+    """Not as Python has them."""
+    old = make(service={"state_dir": "/a"}, output={"part_interval": "1h"})
+    new = make(service={"state_dir": "/b"}, output={"part_interval": "30min"})
+    _, problems = plan_reload(old, new, [])
+    assert problems[0].startswith("[service] state_dir was '/a' and is '/b'")
+    assert "part_interval was 3600 s and is 1800 s" in problems[1]
 
 
 def test_another_directory(tmp_path: Path) -> None:

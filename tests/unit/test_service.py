@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cowbook import symbol_worker
 from cowbook.checkpoint.reading import read_manifest
 from cowbook.config import load_config
 from cowbook.service import run_once
@@ -27,8 +28,9 @@ paths = ["input/*"]
 """
 
 
-def test_interrupt(tmp_path: Path) -> None:
+def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C stops at a message boundary with a last checkpoint, and the next run goes on there to the same parts."""
+    monkeypatch.setattr(symbol_worker, "_REPORT_SECONDS", 0.0)  # progress after each block
     write_capture(tmp_path / "capture", symbol="BTCUSDT", messages=100, seed=3)
     lines = (tmp_path / "capture").read_bytes().splitlines(keepends=True)
     parts = []

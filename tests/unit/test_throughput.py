@@ -67,3 +67,13 @@ def test_steady_rate() -> None:
     for persisting in (False, True):
         assert throughput.rate(persisting=persisting) == pytest.approx(1e6, rel=1e-6)
     assert throughput.impact_ratio == pytest.approx(0, abs=1e-6)
+
+
+def test_too_short_to_tell() -> None:
+    """A few small blocks in one phase say nothing."""
+    throughput = Throughput()
+    throughput.add(1_000_000, 1.0, persisting=False)
+    throughput.add(10, 0.09, persisting=True)
+    assert math.isnan(throughput.impact_ratio)
+    throughput.add(10, 0.02, persisting=True)
+    assert throughput.impact_ratio > 0.99

@@ -21,7 +21,15 @@ from cowbook.checkpoint.reading import (
     read_checkpoint,
     read_manifest,
 )
-from cowbook.durable_files import PRIVATE_DIRECTORY, PRIVATE_FILE, PUBLIC_DIRECTORY, DurableFiles, as_storage_error, storage_error
+from cowbook.durable_files import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    PUBLIC_DIRECTORY,
+    DurableFiles,
+    as_storage_error,
+    is_file_of,
+    storage_error,
+)
 from cowbook.errors import RecoveryError, RestartNeededError
 
 _LOCK_BYTES = 64
@@ -97,6 +105,20 @@ class CheckpointStore:
             self.unlock()
             raise
 
+    def check(self, epoch: int = 0) -> None:
+        """See that the lock's file is still in its place, and a committed checkpoint, if one is named.
+
+        Raises RestartNeededError when someone has removed or replaced them: another process might hold the lock by now.
+        """
+        path = self.root / "LOCK"
+        if self._lock is None or not is_file_of(path, self._lock):
+            raise RestartNeededError(
+                f"{path} was removed or replaced while this symbol runs: never remove state of a running one"
+            )
+        manifest = self.checkpoints / str(epoch) / MANIFEST_FILE
+        if epoch and not manifest.exists():
+            raise RestartNeededError(f"{manifest} was removed while this symbol runs: never remove state of a running one")
+
     def unlock(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
@@ -148,6 +170,7 @@ class CheckpointStore:
         `describe` makes the manifest once the files are written. Raises StorageError when nothing was committed,
         RestartNeededError when that cannot be told.
         """
+        self.check()
         temporary = self.checkpoints / f".tmp-{epoch}-{self.incarnation}"
         target = self.checkpoints / str(epoch)
         try:

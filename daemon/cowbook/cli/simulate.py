@@ -10,6 +10,9 @@ def main(arguments: argparse.Namespace) -> int:
     """Write a capture, and say what is in it."""
     from cowbook.simulate import write_capture
 
+    if not arguments.out.absolute().parent.is_dir():
+        print(f"cowbook simulate: {arguments.out}: there is no directory {arguments.out.parent}; make it first", file=sys.stderr)
+        return 2
     try:
         summary = write_capture(
             arguments.out,

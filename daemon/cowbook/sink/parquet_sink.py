@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, storage_error
+from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
 from cowbook.errors import OutputError, RestartNeededError
 from cowbook.event_batch import NONE, DeadLetter
 from cowbook.parts import Cut, Part
@@ -72,6 +72,14 @@ class ParquetSink:
         except OutputError:
             self.unlock()
             raise
+
+    def check_lock(self) -> None:
+        """See that the lock's file is still in its place. Raises RestartNeededError when someone has removed or replaced it."""
+        path = self._staging_root / "LOCK"
+        if self._lock is None or not is_file_of(path, self._lock):
+            raise RestartNeededError(
+                f"{path} was removed or replaced while this symbol runs: never remove output of a running one"
+            )
 
     def unlock(self) -> None:
         """Give the lock back."""
@@ -160,6 +168,7 @@ class ParquetSink:
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
         """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
+        self.check_lock()
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
 

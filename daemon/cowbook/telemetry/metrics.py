@@ -224,7 +224,7 @@ class SymbolMetrics:
         if worker is None or worker.follower is None:
             return
         self._present.set(worker.follower.waiting_for is None)
-        self._lag_bytes.set(worker.follower.unread_bytes)
+        self._lag_bytes.set(worker.follower.unread_bytes if state != "failed" else math.nan)  # nobody looks at it any more
         pipeline = worker.pipeline
         if pipeline is None:
             return

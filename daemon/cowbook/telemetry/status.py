@@ -52,7 +52,7 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
         "last_error": thread.last_error,
         "recovery_seconds": worker.recovery_seconds if worker is not None else None,
         "warnings": list(worker.new_warnings[-_SHOWN_WARNINGS:]) if worker is not None else [],
-        "lag_bytes": follower.unread_bytes if follower is not None else None,
+        "lag_bytes": follower.unread_bytes if follower is not None and thread.state != "failed" else None,
     }
     status |= dict.fromkeys(_FIELDS)
     if pipeline is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -503,7 +504,7 @@ def test_left_when_removing_fails_too(tmp_path: Path, store: CheckpointStore, nu
             raise OSError(self.code, os.strerror(self.code))
 
     store._files = Broken(number, errno.EROFS)
-    with pytest.raises(StorageError, match="the file system is read-only") as error:
+    with pytest.raises(StorageError, match="make it writable") as error:
         commit(store)
     assert not isinstance(error.value, RestartNeededError)
     assert names_in(store.checkpoints) == [".tmp-2-1", "1"]
@@ -562,3 +563,24 @@ def test_failure_that_is_none_of_storage(store: CheckpointStore) -> None:
     assert store.epochs() == [1]
     store.sweep()
     assert names_in(store.checkpoints) == ["1"]
+
+
+@pytest.mark.parametrize("how", ["lock", "replaced", "directory", "checkpoint"])
+def test_removed_while_it_runs(store: CheckpointStore, how: str) -> None:
+    """Whoever removes state of a running symbol is noticed before anything is written, or called written."""
+    commit(store)
+    store.check(1)
+    lock = store.root / "LOCK"
+    path = {"lock": lock, "replaced": lock, "checkpoint": store.checkpoints / "1"}.get(how, store.root)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.touch()
+    with pytest.raises(RestartNeededError, match="while this symbol runs"):
+        store.check(1)
+    if how != "checkpoint":
+        with pytest.raises(RestartNeededError, match="LOCK was removed or replaced"):
+            commit(store)
+        assert store.epochs() in ([1], [])

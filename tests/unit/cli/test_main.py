@@ -127,6 +127,24 @@ def test_simulate(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_simulate_into_nowhere(tmp_path: Path) -> None:
+    """The error names what was asked for."""
+    result = cowbook("simulate", str(tmp_path / "missing" / "x"))
+    assert result.returncode == 2
+    assert result.stderr == f"cowbook simulate: {tmp_path}/missing/x: there is no directory {tmp_path}/missing; make it first\n"
+
+
+def test_reader_goes_away(config: Path) -> None:
+    """A closed pipe is no failure."""
+    command = [sys.executable, "-m", "cowbook", "check", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.wait(30) == 0
+        assert process.stderr.read() == b""
+
+
 def test_warm() -> None:
     """Warm says where the kernels are."""
     result = cowbook("warm")
