@@ -221,7 +221,8 @@ class Service:
         await self._ended(running)
         failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
         self._log.info("stopped", failed=failed)
-        return int(bool(failed))
+        # One that had failed before is no news: stopping has ended well.
+        return int(any(thread.id in failed for thread in running))
 
     async def _release(self, previous: dict[int, Any]) -> None:
         """Give everything back, whatever has happened."""

@@ -216,4 +216,5 @@ def test_removed_while_idle(removed: str, tmp_path: Path, capture: bytes, refere
         else:  # parts without a checkpoint are not to be overwritten
             daemon.wait_for(lambda: daemon.symbol()["state"] == "failed", "a refusal")
             assert "--allow-fresh" in daemon.symbol()["error"]
-            assert daemon.stop() == 1
+            assert daemon.stop() == 0
+            assert any(line["event"] == "stopped" and line["failed"] == ["BTCUSDT"] for line in daemon.log())
