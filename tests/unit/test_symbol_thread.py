@@ -190,7 +190,7 @@ def test_what_does_not_pass(context: ThreadContext, code: int) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT])
 def test_mistakes(context: ThreadContext, code: int) -> None:
     """Final, unless the symbol has worked before."""
     error = StorageError("no right", code)
