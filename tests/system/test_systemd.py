@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,10 +179,16 @@ def test_wrong_configuration(machine: Machine) -> None:
 
 
 def test_signals_at_once(service: Machine) -> None:
-    """SIGUSR1 and SIGHUP from its first moments on, again and again: they never kill it."""
-    service.run(f"systemctl start --no-block {_UNIT}")
-    main = f"/proc/$(systemctl show --value -p MainPID {_UNIT})/comm"
-    service.wait_for(lambda: "sh" in service.run(f"cat {main}", check=False).stdout, "it has begun")
+    """SIGUSR1 and SIGHUP from its first command on, again and again: they never kill it."""
+    service.run(f"systemctl stop {_UNIT}; systemctl start --no-block {_UNIT}")
+    main = f"/proc/$(systemctl show --value -p MainPID {_UNIT})/status"
+
+    def ignores_both() -> bool:
+        mask = service.run(f"sed -n 's/SigIgn:\\t//p' {main}", check=False).stdout.strip()
+        wanted = 1 << (signal.SIGHUP - 1) | 1 << (signal.SIGUSR1 - 1)
+        return int(mask or "0", 16) & wanted == wanted
+
+    service.wait_for(ignores_both, "it has begun")
     for _ in range(40):
         service.run(
             f"systemctl kill --kill-whom=main --signal=USR1 {_UNIT}; systemctl kill --kill-whom=main --signal=HUP {_UNIT}",
@@ -189,6 +196,18 @@ def test_signals_at_once(service: Machine) -> None:
         )
     service.wait_for(lambda: service.show(_UNIT, "ActiveState") == "active", "it is ready")
     assert service.show(_UNIT, "NRestarts") == "0"
+
+
+def test_killed_by_a_signal_that_is_meant_well(service: Machine) -> None:
+    """Should one come before anything handles it, the unit is started again."""
+    override = f"/run/systemd/system/{_UNIT}.service.d"
+    service.write(f"{override}/test.conf", "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep 60\n")
+    service.run(f"systemctl stop {_UNIT}; systemctl daemon-reload; systemctl start {_UNIT}")
+    for number, name in enumerate(("HUP", "USR1"), 1):
+        service.run(f"systemctl kill --kill-whom=main --signal={name} {_UNIT}")
+        service.wait_for(lambda number=number: service.show(_UNIT, "NRestarts") == str(number), "another start")  # type: ignore[misc]
+        service.wait_for(lambda: service.show(_UNIT, "ActiveState") == "active", "it runs")
+    service.run(f"rm -r {override}; systemctl daemon-reload; systemctl stop {_UNIT}")
 
 
 def test_target(service: Machine) -> None:
