@@ -11,10 +11,11 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.event_batch import DeadLetter, EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
 from cowbook.rows import OpenRows
 from cowbook.sink.parquet_sink import part_date
 from cowbook.sink.schemas import StreamTables
+from cowbook.venues import load_venue
 from generated_captures import Capture, captures
 from harness import table_rows
 from hostile_captures import hostile_captures
@@ -28,7 +29,7 @@ class Pipeline:
     def __init__(self, oracle_settings: OracleSettings) -> None:
         self.settings = oracle_settings
         self.decoder = LineDecoder(
-            FORMATS["binance"],
+            load_venue("binance"),
             DecoderSettings(
                 oracle_settings.name,
                 oracle_settings.price_decimals,

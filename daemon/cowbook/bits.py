@@ -24,7 +24,7 @@ _KERNEL_MODULES = (
     "sink/*_kernel.py",
     "event_batch.py",
     "rows.py",
-    "venues.py",
+    "schemes.py",
 )
 
 

@@ -17,9 +17,8 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cowbook.errors import ConfigError
+from cowbook.venues import venue_names
 
-Format = Literal["binance"]
-FORMATS: tuple[str, ...] = get_args(Format)
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
 _DAY = 86_400_000_000_000
@@ -143,13 +142,14 @@ class SymbolConfig(_Section):
 
     id: Annotated[str, Field(min_length=1)] = ""
     name: str
-    format: Format
+    format: str
     paths: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     follow: bool = False
     on_gap: Literal["continue", "halt"] = "continue"
     on_bad_record: Literal["skip", "halt"] = "skip"
     price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
+    depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -172,6 +172,14 @@ class SymbolConfig(_Section):
     @classmethod
     def _is_symbol(cls, value: str) -> str:
         return symbol_name(value)
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, value: str) -> str:
+        names = venue_names()
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}{_nearest(value, list(names)).partition('; known')[0]}")
+        return value
 
     @field_validator("paths")
     @classmethod

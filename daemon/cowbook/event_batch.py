@@ -18,6 +18,8 @@ TICKER = 3
 DEAD_LETTER = 4  # a rejected record; its content is in EventBatch.dead_letters, in order
 OTHER_SYMBOL = 5  # a record of another symbol
 UNUSED = 6  # a record of a known kind that says nothing about the book
+SUBSCRIPTION = 7  # nothing about the book, but how deep it is kept: `depth`
+TRADES = 8  # several trades of one record
 
 # An absent id or time. No venue uses it, and it sorts before every real one.
 NONE = np.iinfo(np.int64).min
@@ -25,6 +27,8 @@ NONE = np.iinfo(np.int64).min
 # Bits of `MESSAGE.flags`.
 SELL_AGGRESSOR = 1  # trade: the aggressor sold
 IS_AGGREGATE = 2  # trade: several fills in one record
+IS_RESET = 4  # snapshot: in the stream itself, thus newer than whatever came before it
+HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(
     [
@@ -40,10 +44,17 @@ MESSAGE = np.dtype(
         ("ask_start", np.int64),
         ("ask_count", np.int64),
         ("flags", np.int64),
+        ("checksum", np.int64),  # depth message with HAS_CHECKSUM, of its low 32 bits
+        ("price_decimals", np.int64),  # the same: most decimals that its prices are written with
+        ("size_decimals", np.int64),
+        ("depth", np.int64),  # subscription, and depth message of a venue that needs it: levels a side, 0 = not said
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]
 )
-"""One record. A trade has its price and size as its only bid level; a ticker has one bid and one ask level."""
+"""One record. A trade has its price and size as its only bid level; a ticker has one bid and one ask level.
+
+Of several trades the bid levels have prices and sizes; the ask levels first the times and flags (SELL_AGGRESSOR), then the ids.
+"""
 
 
 @dataclass(frozen=True, slots=True)

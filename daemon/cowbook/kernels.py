@@ -11,8 +11,9 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.event_batch import EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
 from cowbook.sink.schemas import StreamTables
+from cowbook.venues import load_venue
 
 __all__ = ["cache_directory", "is_compiled", "warm"]
 
@@ -29,7 +30,7 @@ def is_compiled() -> bool:
 def warm() -> float:
     """Run every kernel once on a small sample; the seconds that it took."""
     started = time.perf_counter()
-    decoder = LineDecoder(FORMATS["binance"], DecoderSettings("X", 8, 8, 1 << 20))
+    decoder = LineDecoder(load_venue("binance"), DecoderSettings("X", 8, 8, 1 << 20))
     engine = OrderBookEngine(EngineSettings(max_book_bytes=1 << 20))
     batch = EventBatch.allocate(64, 64)
     buffer = np.zeros(len(_SAMPLE) + PADDING, np.uint8)

@@ -21,7 +21,7 @@ from cowbook.input.block import Block
 from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.following import FollowSettings
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
 from cowbook.persistence import Frozen
@@ -32,6 +32,7 @@ from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_report import SymbolReport
 from cowbook.throughput import Throughput
+from cowbook.venues import load_venue
 
 _HALTED = "halted"
 """What a checkpoint has as its end of input when an error ended the symbol there."""
@@ -85,7 +86,7 @@ class Pipeline:
         self._batch = EventBatch.allocate()
         offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
         self._cursor = Cursor(start.follower, self._batch, offset)
-        self._decoder = LineDecoder(FORMATS[settings.format], settings.decoder)
+        self._decoder = LineDecoder(load_venue(settings.format), settings.decoder)
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
         self.input_bytes = 0
         """Decoded bytes consumed since the start of the input."""

@@ -20,6 +20,7 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
         "streams": sorted(config.output.streams),
+        **({"depth": symbol.depth} if symbol.depth else {}),
     }
 
 
@@ -67,10 +68,10 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
             restarted.append(symbol_id)
             continue
         was, is_now = fingerprint(old, then[symbol_id]), fingerprint(new, symbol)
-        changed = [name for name in was if was[name] != is_now[name]]
+        changed = [name for name in {**was, **is_now} if was.get(name) != is_now.get(name)]
         problems += [
-            f'[[symbol]] "{symbol_id}" is under way, and {name} was {_shown(was[name], name)} and is '
-            f"{_shown(is_now[name], name)}: this changes rows or files; "
+            f'[[symbol]] "{symbol_id}" is under way, and {name} was {_shown(was.get(name), name)} and is '
+            f"{_shown(is_now.get(name), name)}: this changes rows or files; "
             "set it back, or remove the symbol and add one with another id"
             for name in changed
         ]

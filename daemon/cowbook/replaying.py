@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from cowbook.event_batch import EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
 from cowbook.input.paths import expand_paths
+from cowbook.venues import load_venue
 
 
 def replay(
@@ -33,8 +35,11 @@ def replay(
     Prices and sizes are int64 fixed-point with the given decimals. No rows are collected, but for those of `settings`.
     Raises InputError for files that are missing or damaged.
     """
-    decoder = LineDecoder(FORMATS[format], DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
-    engine = OrderBookEngine(settings or EngineSettings(streams=()))
+    venue = load_venue(format)
+    decoder = LineDecoder(venue, DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
+    settings = settings or EngineSettings(streams=())
+    settings = replace(settings, checksum=venue.checksum, price_decimals=price_decimals, size_decimals=size_decimals)
+    engine = OrderBookEngine(settings)
     batch = EventBatch.allocate()
     wait = every
     names = [paths] if isinstance(paths, str) else list(paths)

@@ -39,6 +39,7 @@ from cowbook.telemetry.logging import get_logger, set_level
 from cowbook.telemetry.metrics import ServiceMetrics
 from cowbook.telemetry.status import is_ready, symbol_status
 from cowbook.telemetry.systemd import Notifier
+from cowbook.venues import load_venue
 
 _READERS = 4
 _WRITERS = 2
@@ -71,6 +72,10 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
             part_events=output.part_events,
             part_interval=output.part_interval,
             max_book_bytes=symbol.max_book_bytes,
+            checksum=load_venue(symbol.format).checksum,
+            price_decimals=symbol.price_decimals,
+            size_decimals=symbol.size_decimals,
+            depth=symbol.depth,
         ),
         compression=output.compression,
         fingerprint=fingerprint(config, symbol),

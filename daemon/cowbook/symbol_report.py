@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cowbook.book.audits import KINDS
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.event_batch import DeadLetter
 from cowbook.pipeline_state import DecoderState, DriftTotals
@@ -54,7 +53,7 @@ class SymbolReport:
         summary.drift_rows = engine.value("drifts")
         summary.drift_levels = drift.levels
         summary.dead_letters = engine.dead_letter_statistics()
-        summary.audits = {KINDS[0]: engine.audit_statistics()}
+        summary.audits = engine.audit_statistics()
         summary.synced = engine.synced
         summary.input_bytes = decoder.input_bytes
         summary.warnings += self._warnings(engine, decoder)

@@ -26,6 +26,7 @@ from cowbook.sink.schemas import StreamTables
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_report import SymbolReport
 from cowbook.telemetry.logging import get_logger
+from cowbook.venues import load_venue
 
 _STOP_POLL_SECONDS = 0.05
 _REPORT_SECONDS = 0.05
@@ -71,7 +72,8 @@ class SymbolWorker:
         self._allow_fresh = allow_fresh
         self._progress = progress
         self._log = get_logger().bind(symbol=settings.id)
-        tables = StreamTables(settings.decoder.price_decimals, settings.decoder.size_decimals, settings.engine.book_levels)
+        decoder, has_ids = settings.decoder, load_venue(settings.format).has_ids
+        tables = StreamTables(decoder.price_decimals, decoder.size_decimals, settings.engine.book_levels, has_ids=has_ids)
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder.name, self._log)

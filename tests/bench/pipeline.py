@@ -14,7 +14,8 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.event_batch import DIFF, SNAPSHOT, EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
+from cowbook.venues import load_venue
 
 BLOCK_BYTES = 1 << 20
 
@@ -34,7 +35,7 @@ class LoadedCapture:
 
 def run_stages(capture: LoadedCapture, *, apply: bool) -> tuple[int, float]:
     """Decode, and apply if asked: (levels and trades decoded, seconds). Rows are collected, not written."""
-    decoder = LineDecoder(FORMATS["binance"], DecoderSettings(capture.name, 8, 8, 1 << 24))
+    decoder = LineDecoder(load_venue("binance"), DecoderSettings(capture.name, 8, 8, 1 << 24))
     batch = EventBatch.allocate()
     engine = OrderBookEngine(EngineSettings())
     levels = 0
@@ -67,7 +68,7 @@ def apply_all(engine: OrderBookEngine, batch: EventBatch) -> None:
 
 def depth_levels(capture: LoadedCapture, most: int) -> list[list[tuple[int, int, int]]]:
     """(side, price, size) of the levels of each depth message, about `most` levels in all."""
-    decoder = LineDecoder(FORMATS["binance"], DecoderSettings(capture.name, 8, 8, 1 << 24))
+    decoder = LineDecoder(load_venue("binance"), DecoderSettings(capture.name, 8, 8, 1 << 24))
     block = Block(capture.buffer, 0, capture.size_bytes, capture.name, 0, True)
     batch = EventBatch.allocate()
     messages: list[list[tuple[int, int, int]]] = []

@@ -17,8 +17,9 @@ from cowbook.input import binance_scanner
 from cowbook.input.binance_reference import decode_record
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import BLANK, DecodedMessage, DecoderSettings, OtherSymbol, Rejected
-from cowbook.input.line_decoder import FORMATS, LineDecoder
+from cowbook.input.line_decoder import LineDecoder
 from cowbook.input.text_scanner import find_newline
+from cowbook.venues import load_venue
 
 SEEDS = [
     b'{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,"u":50093239202,'
@@ -94,7 +95,7 @@ def block_of(content: bytes, *, behind: bytes = b"", final: bool = True) -> Bloc
 
 def by_line_decoder(content: bytes, settings_: DecoderSettings, behind: bytes = b"") -> list[Seen]:
     """What the line decoder, scanner first, makes of lines."""
-    decoder = LineDecoder(FORMATS["binance"], settings_)
+    decoder = LineDecoder(load_venue("binance"), settings_)
     block = block_of(content, behind=behind)
     batch = EventBatch.allocate(4, 4)
     seen: list[Seen] = []

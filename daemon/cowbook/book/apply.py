@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cowbook.bits import inlined_kernel, kernel
-from cowbook.book.audits import audit_waiting_tickers, take_ticker
+from cowbook.book.audits import audit_checksum, audit_waiting_tickers, take_ticker
 from cowbook.book.block_pool import blocks_available
+from cowbook.book.checksums import book_checksum
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
-from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, trade_row
+from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, one_of_trades, trade_row
 from cowbook.book.ladder import (
     ASK,
     BEFORE_BID,
@@ -15,11 +16,26 @@ from cowbook.book.ladder import (
     MAX_HEIGHT,
     OK,
     clear_side,
+    cut_side,
     move_side,
     set_level,
 )
 from cowbook.book.state import WAITING_LIMIT
-from cowbook.event_batch import DEAD_LETTER, DIFF, NONE, OTHER_SYMBOL, SNAPSHOT, TICKER, TRADE, UNUSED
+from cowbook.event_batch import (
+    DEAD_LETTER,
+    DIFF,
+    HAS_CHECKSUM,
+    IS_RESET,
+    NONE,
+    OTHER_SYMBOL,
+    SNAPSHOT,
+    SUBSCRIPTION,
+    TICKER,
+    TRADE,
+    TRADES,
+    UNUSED,
+)
+from cowbook.schemes import NO_CHECKSUM, UNNUMBERED
 
 # Why the kernel returns.
 DONE = 0  # all messages are consumed
@@ -52,6 +68,33 @@ def _apply_levels(pool, sides, blocks, message, prices, sizes):
     return _set_levels(pool, sides, blocks, ASK, prices, sizes, message.ask_start, message.ask_count)
 
 
+@kernel
+def _cut_sides(state, settings, pool, sides, blocks, message):
+    """Remove what has fallen out of the depth that the venue keeps: it says nothing of these levels any more."""
+    if message.depth > 0:
+        state.depth = message.depth
+    depth = settings.depth if settings.depth > 0 else state.depth
+    if depth == 0:
+        return OK
+    for side_number in range(2):
+        if cut_side(pool, sides, blocks, side_number, depth) != OK:
+            return _EXHAUSTED
+    return OK
+
+
+@kernel
+def _check(state, settings, pool, sides, blocks, message, rows, scratch):
+    """Hold a depth message's checksum against the book after it."""
+    if settings.checksum == NO_CHECKSUM:
+        return
+    if message.flags & HAS_CHECKSUM == 0:
+        state.checksum_not_comparable += 1
+        return
+    state.price_decimals = max(state.price_decimals, message.price_decimals)
+    state.size_decimals = max(state.size_decimals, message.size_decimals)
+    audit_checksum(state, message.checksum, book_checksum(state, settings, pool, sides, blocks, scratch), rows)
+
+
 @inlined_kernel
 def _buffer_diff(state, logs, message, prices, sizes):
     """Keep a diff for the case that a snapshot comes that is older than it."""
@@ -77,7 +120,7 @@ def _buffer_diff(state, logs, message, prices, sizes):
 
 
 @inlined_kernel
-def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs):
+def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
     verdict, expected, received = judge(
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
     )
@@ -98,6 +141,8 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     events = message.bid_count + message.ask_count
     if _apply_levels(pool, sides, blocks, message, prices, sizes) != OK:
         return _EXHAUSTED
+    if _cut_sides(state, settings, pool, sides, blocks, message) != OK:
+        return _EXHAUSTED
     depth_rows(state, settings, rows, message, ts, message.ts_recv, 0, prices, sizes)
     advance(state, ts, events)
     state.last_id = message.last_id
@@ -105,7 +150,8 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     state.last_depth_time = ts
     state.diffs += 1
     audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
-    if not state.synced:
+    _check(state, settings, pool, sides, blocks, message, rows, scratch)
+    if not state.synced and message.rule != UNNUMBERED:
         _buffer_diff(state, logs, message, prices, sizes)
     finish_depth(state, settings, pool, sides, blocks, rows, ts, message.ts_recv, events)
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
@@ -169,12 +215,12 @@ def _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_sy
 
 
 @kernel
-def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs):
+def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs, scratch):
     """Apply a depth snapshot of time `ts`, if it is of use."""
     snapshot_id = message.last_id
     last_before = state.last_id
     first_place = -1
-    if last_before != NONE and snapshot_id < last_before:
+    if last_before != NONE and snapshot_id < last_before and message.flags & IS_RESET == 0:
         if not state.synced:
             first_place = _first_joining_diff(state, logs, snapshot_id)
         if first_place < 0:
@@ -189,6 +235,8 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
         move_side(sides, blocks, side_number, BEFORE_BID + side_number)
     if _apply_levels(pool, sides, blocks, message, prices, sizes) != OK:
         return _EXHAUSTED
+    if _cut_sides(state, settings, pool, sides, blocks, message) != OK:
+        return _EXHAUSTED
     state.last_id = snapshot_id
     state.is_first = 1
     if first_place >= 0 and _replay(state, pool, sides, blocks, logs, first_place, snapshot_id) != OK:
@@ -200,7 +248,8 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
     state.last_depth_time = ts
     state.snapshots += 1
     audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
-    if state.last_id == last_before:
+    _check(state, settings, pool, sides, blocks, message, rows, scratch)
+    if state.last_id == last_before and last_before != NONE:
         _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_synced)
     for side_number in range(2):
         clear_side(pool, sides, blocks, BEFORE_BID + side_number)
@@ -240,7 +289,7 @@ def _let_wait(state, message, prices, sizes, logs):
 @kernel
 def _would_follow(state, settings, message):
     """Whether a message would be accepted after the snapshot that waits, and so gives it a time."""
-    if message.kind == TRADE:
+    if message.kind == TRADE or message.kind == TRADES:
         return True
     if message.kind == SNAPSHOT:
         return _snapshot_time(state, message) != NONE and message.last_id >= state.waiting_id
@@ -251,7 +300,7 @@ def _would_follow(state, settings, message):
 
 
 @kernel
-def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, rows, logs):
+def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, rows, logs, scratch):
     """Apply the snapshot that waits, with the time of `message`. `waiting` is a MESSAGE to put it into."""
     waiting.last_id = state.waiting_id
     waiting.ts_recv = NONE
@@ -261,14 +310,15 @@ def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, ro
     waiting.ask_count = state.waiting_ask_count
     state.snapshot_waits = 0
     ts = message.ts_event if message.kind != SNAPSHOT else _snapshot_time(state, message)
-    outcome = _snapshot(state, settings, pool, sides, blocks, waiting, ts, logs.snapshot_prices, logs.snapshot_sizes, rows, logs)
+    prices, sizes = logs.snapshot_prices, logs.snapshot_sizes
+    outcome = _snapshot(state, settings, pool, sides, blocks, waiting, ts, prices, sizes, rows, logs, scratch)
     state.waiting_bid_count = 0
     state.waiting_ask_count = 0
     return outcome
 
 
 @inlined_kernel
-def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs):
+def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
     """Apply one message of a kind that can be accepted."""
     if message.kind == TRADE:
         if enter(state, settings, pool, sides, blocks, rows, message.ts_event):
@@ -277,6 +327,16 @@ def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, log
         advance(state, message.ts_event, 1)
         state.trades += 1
         return _CUT_AFTER if leave(state, settings, state.next_event - 1) else _CONSUMED
+    if message.kind == TRADES:
+        if enter(state, settings, pool, sides, blocks, rows, message.ts_event):
+            return _CUT_BEFORE
+        count = message.bid_count
+        for number in range(count):
+            one_of_trades(state, settings, rows, message, number, prices, sizes)
+        events_before = state.next_event
+        advance(state, message.ts_event, count)
+        state.trades += count
+        return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
     if message.kind == DIFF:
         if state.snapshot_waits:  # and this diff is not accepted after it
             verdict, expected, received = judge(
@@ -288,7 +348,7 @@ def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, log
             state.gap_expected = expected
             state.gap_received = received
             return _HALTED
-        return _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs)
+        return _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch)
     ts = _snapshot_time(state, message)
     if ts == NONE:
         _let_wait(state, message, prices, sizes, logs)
@@ -296,7 +356,7 @@ def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, log
     if state.snapshot_waits:  # and this snapshot is older
         state.stale_snapshots += 1
         return _CONSUMED
-    return _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs)
+    return _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs, scratch)
 
 
 @inlined_kernel
@@ -308,12 +368,12 @@ def has_room(state, message, rows, logs):
     return (
         state.depth_messages + 2 <= rows.depth_messages.size
         and state.depth_levels + rows_levels <= rows.depth_prices.size
-        and state.trade_rows < rows.trades.size
+        and state.trade_rows + (levels if message.kind == TRADES else 1) <= rows.trades.size
         and state.bbo_rows + 2 <= rows.bbo.size
         and state.book_rows + 2 <= rows.book.size
         and state.gap_rows < rows.gaps.size
         and state.drift_rows + 2 <= rows.drift.size
-        and state.audit_rows + 2 <= rows.audits.size
+        and state.audit_rows + 4 <= rows.audits.size
         and state.dead_rows < rows.dead.size
         and state.diff_end < logs.diffs.size
         and state.diff_level_end + levels <= logs.diff_prices.size
@@ -337,7 +397,7 @@ def _count_reason(state, reason):
 
 
 @kernel
-def apply_messages(states, settings, pool, sides, blocks, batch, start, end, waiting, rows, logs):
+def apply_messages(states, settings, pool, sides, blocks, batch, start, end, waiting, rows, logs, scratch):
     """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed).
 
     `states` and `settings` have one record each, `waiting` is one MESSAGE of scratch space.
@@ -362,17 +422,21 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
         if kind == UNUSED:
             state.unused += 1
             continue
+        if kind == SUBSCRIPTION:
+            state.unused += 1
+            state.depth = message.depth
+            continue
         # At worst every level takes a new block at each height, and copies the one that a snapshot holds.
         levels = message.bid_count + message.ask_count + state.waiting_bid_count + state.waiting_ask_count
         if pool[0].protected >= 0 and blocks_available(pool, blocks) < 2 * MAX_HEIGHT * (levels + 1):
             return SCARCE, place
         outcome = _CONSUMED
         if state.snapshot_waits and _would_follow(state, settings[0], message):
-            outcome = _waiting_snapshot(state, settings[0], pool, sides, blocks, message, waiting[0], rows, logs)
+            outcome = _waiting_snapshot(state, settings[0], pool, sides, blocks, message, waiting[0], rows, logs, scratch)
             if outcome == _CUT_AFTER:
                 return CUT, place
         if outcome == _CONSUMED:
-            outcome = _one(state, settings[0], pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs)
+            outcome = _one(state, settings[0], pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs, scratch)
         if outcome == _CUT_BEFORE:
             return CUT, place
         if outcome == _CUT_AFTER:

@@ -8,8 +8,7 @@ from cowbook.book.state import WAITING_LIMIT
 from cowbook.event_batch import NONE
 
 BOOK_TICKER = 0
-KINDS = ("bookTicker",)
-"""Names of the audit kinds, by their number in `AUDIT_ROW.kind`."""
+CHECKSUM = 1
 
 
 @kernel
@@ -113,3 +112,33 @@ def audit_waiting_tickers(state, pool, sides, blocks, rows, logs):
             state.audit_not_comparable += 1
     state.ticker_start = end
     state.ticker_end = kept_end
+
+
+@kernel
+def audit_checksum(state, expected, found, rows):
+    """Hold a checksum of the venue against the book's: counted, a row and the end of sync when it fails while synced."""
+    if expected == found:
+        if state.synced:
+            state.checksum_matched += 1
+        else:
+            state.checksum_matched_unsynced += 1
+        return
+    if not state.synced:
+        state.checksum_failed_unsynced += 1
+        return
+    state.checksum_failed += 1
+    state.synced = 0
+    row = rows.audits[state.audit_rows]
+    state.audit_rows += 1
+    row.event_index = state.next_event
+    row.ts_event = state.last_depth_time
+    row.update_id = state.last_id
+    row.kind = CHECKSUM
+    row.expected_bid_price = expected
+    row.found_bid_price = found
+    row.expected_bid_size = 0
+    row.expected_ask_price = 0
+    row.expected_ask_size = 0
+    row.found_bid_size = 0
+    row.found_ask_price = 0
+    row.found_ask_size = 0

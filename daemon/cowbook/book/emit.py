@@ -103,6 +103,22 @@ def trade_row(state, settings, rows, message, prices, sizes):
 
 
 @inlined_kernel
+def one_of_trades(state, settings, rows, message, number, prices, sizes):
+    """Write the row of one trade of a record with several (event_batch.MESSAGE says where what stands)."""
+    if settings.with_trades:
+        row = rows.trades[state.trade_rows]
+        state.trade_rows += 1
+        row.event_index = state.next_event + number
+        row.ts_event = prices[message.ask_start + number]
+        row.ts_recv = message.ts_recv
+        row.trade_id = prices[message.ask_start + message.bid_count + number]
+        row.price = prices[message.bid_start + number]
+        row.size = sizes[message.bid_start + number]
+        row.is_sell = sizes[message.ask_start + number] & SELL_AGGRESSOR != 0
+        row.is_aggregate = 0
+
+
+@inlined_kernel
 def _copy_levels(rows, position, prices, sizes, start, count):
     for level in range(count):
         rows.depth_prices[position + level] = prices[start + level]

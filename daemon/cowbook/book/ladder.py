@@ -452,6 +452,17 @@ def best_level(tick, side, blocks):
 
 
 @kernel
+def cut_side(pool, sides, blocks, side_number, depth):
+    """Remove the worst levels of a live side beyond the best `depth`. Returns OK or POOL_EXHAUSTED."""
+    side = sides[side_number]
+    while side.level_count > depth:
+        worst = _extreme(blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == ASK)
+        if _remove(pool, sides, blocks, side_number, worst) != OK:
+            return POOL_EXHAUSTED
+    return OK
+
+
+@kernel
 def fill_side(pool, sides, blocks, side_number, prices, sizes):
     """Set many levels of a side. Returns OK or POOL_EXHAUSTED."""
     for level in range(prices.size):

@@ -14,7 +14,19 @@ from cowbook.book.block_pool import POOL_STATE
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.room import make_room
-from cowbook.book.state import OPEN_ROW_COUNTS, OUTCOMES, REASONS, SETTINGS, STATE, Batch, Logs, Rows, new_state
+from cowbook.book.state import (
+    AUDIT_KINDS,
+    OPEN_ROW_COUNTS,
+    OUTCOMES,
+    REASONS,
+    SETTINGS,
+    STATE,
+    Batch,
+    Logs,
+    Rows,
+    Scratch,
+    new_state,
+)
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.event_batch import MESSAGE, EventBatch
 from cowbook.rows import OpenRows
@@ -46,6 +58,10 @@ class EngineSettings:
     part_events: int = 1_000_000
     part_interval: int = 3_600_000_000_000
     max_book_bytes: int = 1 << 30
+    checksum: int = 0  # its style (cowbook.schemes)
+    price_decimals: int = 8
+    size_decimals: int = 8
+    depth: int = 0  # levels a side that the venue keeps; 0: as the capture says, or all
 
     def to_record(self) -> npt.NDArray[np.void]:
         """As the kernels take it, shape (1,)."""
@@ -53,7 +69,8 @@ class EngineSettings:
         record["halt_on_gap"] = self.on_gap == "halt"
         for stream in STREAMS:
             record[f"with_{stream}"] = stream in self.streams
-        for name in ("book_levels", "book_interval", "part_events", "part_interval"):
+        numbers = ("book_levels", "book_interval", "part_events", "part_interval")
+        for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth"):
             record[name] = getattr(self, name)
         return record
 
@@ -99,6 +116,7 @@ class OrderBookEngine:
         self._rows = Rows.allocate({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels)
         self._logs = Logs.allocate()
         self._waiting = np.zeros(1, MESSAGE)
+        self._scratch = Scratch.allocate()
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
         """Apply messages `start` to `stop` of the batch, or up to the next cut.
@@ -108,9 +126,10 @@ class OrderBookEngine:
         """
         end = batch.message_count if stop is None else stop
         arrays = Batch(batch.messages, batch.prices, batch.sizes)
+        scratch = self._scratch
         while True:
             why, start = apply_messages(
-                self._state, self._settings, *self._ladder, arrays, start, end, self._waiting, self._rows, self._logs
+                self._state, self._settings, *self._ladder, arrays, start, end, self._waiting, self._rows, self._logs, scratch
             )
             if why == DONE:
                 return Applied(start, cut=False)
@@ -176,9 +195,10 @@ class OrderBookEngine:
         """Gaps and messages that were not applied, since the start."""
         return {name: self.value(name) for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
 
-    def audit_statistics(self) -> dict[str, int]:
-        """Audits by outcome, since the start."""
-        return {outcome: self.value(f"audit_{outcome}") for outcome in OUTCOMES}
+    def audit_statistics(self) -> dict[str, dict[str, int]]:
+        """Audits by kind and outcome, since the start."""
+        fields = zip(AUDIT_KINDS, ("audit", "checksum"), strict=True)
+        return {kind: {outcome: self.value(f"{field}_{outcome}") for outcome in OUTCOMES} for kind, field in fields}
 
     def dead_letter_statistics(self) -> dict[str, int]:
         """Dead letters by reason, since the start."""

@@ -19,6 +19,9 @@ WAITING_LIMIT = 16_384
 REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
 """Reasons of dead letters; a message of kind DEAD_LETTER has the reason's place in `flags`."""
 
+AUDIT_KINDS = ("bookTicker", "checksum")
+"""Names of the audit kinds, by their number in `AUDIT_ROW.kind`."""
+
 OUTCOMES = ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
 """Outcomes of audits."""
 
@@ -37,7 +40,8 @@ _COUNTERS = (
     "locked",
     "drifts",
     *(f"dead_{reason}" for reason in REASONS),
-    *(f"audit_{outcome}" for outcome in OUTCOMES),
+    *(f"audit_{outcome}" for outcome in OUTCOMES),  # of tickers
+    *(f"checksum_{outcome}" for outcome in OUTCOMES),
 )
 
 OPEN_ROW_COUNTS = (
@@ -84,6 +88,10 @@ STATE = np.dtype(
             "diff_level_end",
             "ticker_start",
             "ticker_end",
+            # Levels a side that the venue keeps, 0 = all; most decimals seen where checksums need them.
+            "depth",
+            "price_decimals",
+            "size_decimals",
             # Where a halt at a gap stands.
             "gap_expected",
             "gap_received",
@@ -106,6 +114,10 @@ SETTINGS = np.dtype(
             "book_interval",  # ns
             "part_events",
             "part_interval",  # ns
+            "checksum",  # cowbook.schemes
+            "price_decimals",
+            "size_decimals",
+            "depth",  # levels a side, 0 = what the capture says
         )
     ]
 )
@@ -184,6 +196,22 @@ class Logs(NamedTuple):
             np.empty(capacity, np.int64),
             np.empty(capacity, np.int64),
         )
+
+
+class Scratch(NamedTuple):
+    """What computing a checksum needs; of no meaning between messages."""
+
+    levels: npt.NDArray[np.int64]  # (2, 2, 100): side; price, size
+    text: npt.NDArray[np.uint8]
+    crc_table: npt.NDArray[np.int64]
+
+    @classmethod
+    def allocate(cls) -> Scratch:
+        """For the longest text: 400 numerals of 20 characters and a colon."""
+        table = np.arange(256, dtype=np.int64)
+        for _ in range(8):  # CRC-32 of ISO 3309, reflected
+            table = np.where(table & 1, (table >> 1) ^ 0xEDB88320, table >> 1)
+        return cls(np.zeros((2, 2, 100), np.int64), np.zeros(400 * 48, np.uint8), table)
 
 
 def new_state() -> npt.NDArray[np.void]:

@@ -162,9 +162,9 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
 
 def _row(summary: SymbolSummary) -> dict[str, str]:
     """What the table says of a symbol."""
-    audits = summary.audits.get("bookTicker", {})
-    matched = audits.get("matched", 0) + audits.get("matched_unsynced", 0)
-    failed = audits.get("failed", 0) + audits.get("failed_unsynced", 0)
+    audits = summary.audits.values()
+    matched = sum(outcomes["matched"] + outcomes["matched_unsynced"] for outcomes in audits)
+    failed = sum(outcomes["failed"] + outcomes["failed_unsynced"] for outcomes in audits)
     rate = (summary.events - summary.recovered_events) / max(summary.seconds, 1e-9)
     return {
         "symbol": summary.id,

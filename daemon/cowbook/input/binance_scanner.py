@@ -40,7 +40,7 @@ from cowbook.input.text_scanner import (
     string_end,
     word,
 )
-from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
+from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 # Why the scanner returns.
 END = 0  # no whole record is left
@@ -312,7 +312,7 @@ def _fill_diff(message, integers, strings, booleans, arrays, values):
         return False
     message.first_id = values[_U_UPPER]
     message.last_id = values[_U]
-    message.rule = BINANCE_FUTURES if integers & _BIT_PU else BINANCE_SPOT
+    message.rule = RANGE_WITH_PREVIOUS if integers & _BIT_PU else RANGE
     message.prev_id = values[_PLACE_PU] if integers & _BIT_PU else NONE
     return True
 

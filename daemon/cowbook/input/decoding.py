@@ -50,6 +50,10 @@ class DecodedMessage:
     first_id: int = NONE
     prev_id: int = NONE
     flags: int = 0
+    checksum: int = 0
+    price_decimals: int = 0
+    size_decimals: int = 0
+    depth: int = 0
     bid_prices: list[int] = field(default_factory=list)
     bid_sizes: list[int] = field(default_factory=list)
     ask_prices: list[int] = field(default_factory=list)
@@ -71,6 +75,13 @@ class OtherSymbol:
     symbol: str
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A record that says to how many levels a side the venue keeps the book from here on."""
+
+    depth: int
+
+
 class Nothing(Enum):
     """Records without content for the book."""
 
@@ -81,7 +92,7 @@ class Nothing(Enum):
 UNUSED: Final = Nothing.UNUSED
 BLANK: Final = Nothing.BLANK
 
-Decoded = DecodedMessage | Rejected | OtherSymbol | Literal[Nothing.UNUSED, Nothing.BLANK]
+Decoded = DecodedMessage | Rejected | OtherSymbol | Subscription | Literal[Nothing.UNUSED, Nothing.BLANK]
 
 
 def shown(value: object) -> str:

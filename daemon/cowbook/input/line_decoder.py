@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, UNUSED, DeadLetter, EventBatch
-from cowbook.input import binance_reference, binance_scanner
+from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
+from cowbook.input import binance_scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
@@ -17,25 +16,23 @@ from cowbook.input.decoding import (
     DecoderSettings,
     OtherSymbol,
     Rejected,
+    Subscription,
 )
+from cowbook.input.records import FRAME_HEADER
 from cowbook.input.text_scanner import find_newline
+from cowbook.input.venue import Venue
 
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
 
 _REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-
-@dataclass(frozen=True, slots=True)
-class LineFormat:
-    """A format of lines."""
-
-    scan: Callable[..., tuple[int, int]]
-    decode_record: Callable[[bytes, DecoderSettings], Decoded]
-
-
-FORMATS = {"binance": LineFormat(binance_scanner.scan, binance_reference.decode_record)}
+_LINE_FEED = 10
+_LONGEST_FRAME_HEADER = 32
+_FIELDS = (
+    *("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"),
+    *("checksum", "price_decimals", "size_decimals", "depth"),
+)
 
 
 @dataclass(slots=True)
@@ -57,8 +54,8 @@ class _Overlong:
 class LineDecoder:
     """Turns blocks into batches of messages; what a record is, is a function of its bytes alone."""
 
-    def __init__(self, line_format: LineFormat, settings: DecoderSettings) -> None:
-        self._format = line_format
+    def __init__(self, venue: Venue, settings: DecoderSettings) -> None:
+        self._venue = venue
         self._settings = settings
         self._limits = np.array([settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64)
         self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
@@ -80,11 +77,13 @@ class LineDecoder:
         """
         if self._overlong is not None and not self._skip_overlong(block, batch):
             return False
+        if self._venue.scan is None:
+            return self._decode_one_by_one(block, batch)
         counts = self._counts
         while True:
             counts[binance_scanner.MESSAGE_COUNT] = batch.message_count
             counts[binance_scanner.LEVEL_COUNT] = batch.level_count
-            why, position = self._format.scan(
+            why, position = self._venue.scan(
                 block.buffer,
                 block.start,
                 block.end,
@@ -103,13 +102,39 @@ class LineDecoder:
             if why == binance_scanner.END:
                 return self._finish_block(block, batch)
             if why == binance_scanner.STRANGE:
-                newline = find_newline(block.buffer, position, block.end)
-                if not self._decode_slowly(block, newline, newline + 1, batch):
+                end = self._end_of_record(block)
+                if end < 0:
+                    return self._finish_block(block, batch)
+                if not self._decode_slowly(block, end, end + 1, batch):
                     return True
             elif batch.message_count:
                 return True
             else:  # one message with more levels than a whole batch has room for
                 batch.grow_levels(2 * len(batch.prices))
+
+    def _decode_one_by_one(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, without a scanner."""
+        while (end := self._end_of_record(block)) >= 0:
+            if not self._decode_slowly(block, end, end + 1, batch):
+                return True
+        return self._finish_block(block, batch)
+
+    def _end_of_record(self, block: Block) -> int:
+        """Where the line feed behind the record at `block.start` stands, -1 if it is not in the block.
+
+        A frame is a record of two lines, of which the first says how long the second is.
+        """
+        newline: int = find_newline(block.buffer, block.start, block.end)
+        if newline < 0 or newline - block.start > _LONGEST_FRAME_HEADER or not 48 <= block.buffer[block.start] <= 57:
+            return newline
+        header = FRAME_HEADER.fullmatch(block.buffer[block.start : newline].tobytes())
+        if header is None:
+            return newline
+        end = newline + 1 + int(header[1])
+        if end < block.end and block.buffer[end] == _LINE_FEED:
+            return end
+        # Where no line feed stands behind the frame, its first line is no header: lines are all there is to go by.
+        return newline if end < block.end or block.final or int(header[1]) > self._settings.max_line_bytes else -1
 
     def _finish_block(self, block: Block, batch: EventBatch) -> bool:
         """What to do with an unfinished line; whether the batch is full."""
@@ -159,7 +184,7 @@ class LineDecoder:
         else:
             record = block.buffer[start:end].tobytes()
             content = record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record
-            decoded = self._format.decode_record(content, self._settings)
+            decoded = self._venue.decode_record(content, self._settings)
         if isinstance(decoded, DecodedMessage):
             levels = len(decoded.bid_prices) + len(decoded.ask_prices)
             if batch.level_count + levels > len(batch.prices):
@@ -173,6 +198,9 @@ class LineDecoder:
         elif isinstance(decoded, Rejected):
             letter = DeadLetter(block.file, offset, length, decoded.reason, record[:DEAD_LETTER_BYTES], decoded.detail)
             self._append(batch, DEAD_LETTER, end_offset, letter)
+        elif isinstance(decoded, Subscription):
+            self._append(batch, SUBSCRIPTION, end_offset)
+            batch.messages[batch.message_count - 1]["depth"] = decoded.depth
         elif isinstance(decoded, OtherSymbol):
             self._note_other_symbol(decoded.symbol)
             self._append(batch, OTHER_SYMBOL, end_offset)
@@ -210,7 +238,7 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int)
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
     message = batch.messages[batch.message_count]
-    for name in ("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"):
+    for name in _FIELDS:
         message[name] = getattr(decoded, name)
     message["bid_start"], message["bid_count"] = batch.level_count, len(decoded.bid_prices)
     message["ask_start"], message["ask_count"] = middle, len(decoded.ask_prices)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
+from cowbook.book.audits import CHECKSUM
+from cowbook.book.state import AUDIT_KINDS
 from cowbook.event_batch import DeadLetter
 from cowbook.rows import OpenRows
 from cowbook.sink.columns import TIME, boolean, choice, fixed_point_text, optional, required
@@ -16,13 +19,13 @@ from cowbook.sink.depth_kernel import spread
 STREAMS = ("depth", "trades", "bbo", "book", "gaps", "drift", "audits", "dead_letter")
 """All streams, in the order in which their parts are written."""
 
-_AUDIT_KINDS = ("bookTicker",)
-
 
 class StreamTables:
     """Makes the tables of a symbol's streams; prices and sizes are decimal64(18, decimals)."""
 
-    def __init__(self, price_decimals: int, size_decimals: int, book_levels: int) -> None:
+    def __init__(self, price_decimals: int, size_decimals: int, book_levels: int, *, has_ids: bool = True) -> None:
+        """`has_ids` says that every depth message and trade has one; otherwise these columns may be null."""
+        self._has_ids = has_ids
         self._price = pa.decimal64(18, price_decimals)
         self._size = pa.decimal64(18, size_decimals)
         self._price_decimals = price_decimals
@@ -63,7 +66,7 @@ class StreamTables:
             ("event_index", required(event_index, pa.int64()), False),
             ("ts_event", required(ts_event, TIME), False),
             ("ts_recv", optional(ts_recv, TIME), True),
-            ("update_id", required(update_id, pa.int64()), False),
+            self._id("update_id", update_id),
             ("side", choice(side, ("bid", "ask")), False),
             ("price", required(rows.depth_prices, self._price), False),
             ("size", required(rows.depth_sizes, self._size), False),
@@ -77,7 +80,7 @@ class StreamTables:
             ("event_index", required(trades["event_index"], pa.int64()), False),
             ("ts_event", required(trades["ts_event"], TIME), False),
             ("ts_recv", optional(trades["ts_recv"], TIME), True),
-            ("trade_id", required(trades["trade_id"], pa.int64()), False),
+            self._id("trade_id", trades["trade_id"]),
             ("side", choice(trades["is_sell"], ("buy", "sell")), False),
             ("price", required(trades["price"], self._price), False),
             ("size", required(trades["size"], self._size), False),
@@ -90,7 +93,7 @@ class StreamTables:
             ("event_index", required(bbo["event_index"], pa.int64()), False),
             ("ts_event", required(bbo["ts_event"], TIME), False),
             ("ts_recv", optional(bbo["ts_recv"], TIME), True),
-            ("update_id", required(bbo["update_id"], pa.int64()), False),
+            self._id("update_id", bbo["update_id"]),
             ("bid_price", optional(bbo["bid_price"], self._price), True),
             ("bid_size", optional(bbo["bid_size"], self._size), True),
             ("ask_price", optional(bbo["ask_price"], self._price), True),
@@ -110,7 +113,7 @@ class StreamTables:
         return _table(
             ("event_index", required(book["event_index"], pa.int64()), False),
             ("ts", required(book["ts"], TIME), False),
-            ("update_id", required(book["update_id"], pa.int64()), False),
+            self._id("update_id", book["update_id"]),
             ("synced", boolean(book["synced"]), False),
             *levels,
         )
@@ -135,7 +138,7 @@ class StreamTables:
         return _table(
             ("event_index", required(drift["event_index"], pa.int64()), False),
             ("ts_event", required(drift["ts_event"], TIME), False),
-            ("update_id", required(drift["update_id"], pa.int64()), False),
+            self._id("update_id", drift["update_id"]),
             ("was_synced", boolean(drift["was_synced"]), False),
             *((name, required(drift[name], pa.int64()), False) for name in counts),
             ("size_error", pa.array(errors, pa.decimal128(38, self._size_decimals)), False),
@@ -146,14 +149,19 @@ class StreamTables:
         return _table(
             ("event_index", required(audits["event_index"], pa.int64()), False),
             ("ts_event", required(audits["ts_event"], TIME), False),
-            ("update_id", required(audits["update_id"], pa.int64()), False),
-            ("kind", choice(audits["kind"], _AUDIT_KINDS), False),
+            self._id("update_id", audits["update_id"]),
+            ("kind", choice(audits["kind"], AUDIT_KINDS), False),
             ("expected", pa.array([self._quote(row, "expected") for row in audits], pa.string()), False),
             ("found", pa.array([self._quote(row, "found") for row in audits], pa.string()), False),
         )
 
+    def _id(self, name: str, values: npt.NDArray[np.generic]) -> tuple[str, pa.Array, bool]:
+        return (name, required(values, pa.int64()), False) if self._has_ids else (name, optional(values, pa.int64()), True)
+
     def _quote(self, row: np.void, which: str) -> str:
-        """Best bid and ask as text: `bid_price x bid_size / ask_price x ask_size`."""
+        """Best bid and ask as text: `bid_price x bid_size / ask_price x ask_size`; of a checksum the number."""
+        if row["kind"] == CHECKSUM:
+            return str(row[f"{which}_bid_price"])
         sides = []
         for side in ("bid", "ask"):
             price = fixed_point_text(int(row[f"{which}_{side}_price"]), self._price_decimals)

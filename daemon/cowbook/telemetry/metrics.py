@@ -15,8 +15,7 @@ import uvloop
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, disable_created_metrics
 
 from cowbook import __version__
-from cowbook.book.audits import KINDS
-from cowbook.book.state import OUTCOMES, REASONS
+from cowbook.book.state import AUDIT_KINDS, OUTCOMES, REASONS
 from cowbook.event_batch import NONE
 
 if TYPE_CHECKING:
@@ -159,7 +158,8 @@ class SymbolMetrics:
         self.restarts = {reason: child(service.restarts, reason) for reason in ("storage", "error")}
         engine_counters = [(child(family), _field(name)) for name, family in service.counted.items()]
         engine_counters += [(child(service.dead_letters, reason), _field(f"dead_{reason}")) for reason in REASONS]
-        engine_counters += [(child(service.audits, KINDS[0], outcome), _field(f"audit_{outcome}")) for outcome in OUTCOMES]
+        for kind, field in zip(AUDIT_KINDS, ("audit", "checksum"), strict=True):
+            engine_counters += [(child(service.audits, kind, outcome), _field(f"{field}_{outcome}")) for outcome in OUTCOMES]
         engine_counters += [
             (child(service.events, "depth"), lambda it: it.engine.event_count - it.engine.value("trades")),
             (child(service.events, "trade"), _field("trades")),

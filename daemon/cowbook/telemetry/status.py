@@ -76,7 +76,7 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
         "event_time": None if newest == NONE else _iso(newest),
         "levels": len(engine.bids) + len(engine.asks),
         "dead_letters": sum(engine.dead_letter_statistics().values()),
-        "audits_failed": engine.audit_statistics()["failed"],
+        "audits_failed": sum(outcomes["failed"] for outcomes in engine.audit_statistics().values()),
         "gaps_after_recovery": pipeline.gaps_after_recovery,
         "events_per_busy_second": round(rate) if not math.isnan(rate) else None,
         "throughput_impact": round(impact, 4) if not math.isnan(impact) else None,

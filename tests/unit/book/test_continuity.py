@@ -6,7 +6,7 @@ import pytest
 
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.event_batch import NONE
-from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
+from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 SPOT = [
     # last, U, u, verdict, expected id, received id
@@ -42,8 +42,8 @@ FUTURES = [
 @pytest.mark.parametrize("is_first", [True, False])
 def test_spot(last: int, first_id: int, last_id: int, verdict: int, expected: int, received: int, is_first: bool) -> None:
     """Ranges that join; whether a snapshot came before makes no difference."""
-    assert judge(BINANCE_SPOT, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
-    assert judge.py_func(BINANCE_SPOT, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
+    assert judge(RANGE, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
+    assert judge.py_func(RANGE, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
 
 
 @pytest.mark.parametrize(("last", "is_first", "first_id", "last_id", "prev_id", "verdict", "expected", "received"), FUTURES)
@@ -52,5 +52,5 @@ def test_futures(
 ) -> None:
     """Each message names the one before; only the first after a snapshot may straddle it."""
     outcome = (verdict, expected, received)
-    assert judge(BINANCE_FUTURES, last, is_first, first_id, last_id, prev_id) == outcome
-    assert judge.py_func(BINANCE_FUTURES, last, is_first, first_id, last_id, prev_id) == outcome
+    assert judge(RANGE_WITH_PREVIOUS, last, is_first, first_id, last_id, prev_id) == outcome
+    assert judge.py_func(RANGE_WITH_PREVIOUS, last, is_first, first_id, last_id, prev_id) == outcome

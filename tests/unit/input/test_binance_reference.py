@@ -30,8 +30,8 @@ from cowbook.input.decoding import (
     find_non_numeral,
     fixed_points,
 )
+from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
 from cowbook.simulate import write_capture
-from cowbook.venues import BINANCE_FUTURES, BINANCE_SPOT
 
 CAPTURES = Path(__file__).parents[3].parent / "shared" / "data" / "hftbacktest"
 SETTINGS = DecoderSettings("BTCUSDT", price_decimals=2, size_decimals=8, max_line_bytes=100_000)
@@ -49,7 +49,7 @@ def diff(**changes: Any) -> DecodedMessage:
     message = DecodedMessage(
         DIFF,
         last_id=12,
-        rule=BINANCE_SPOT,
+        rule=RANGE,
         first_id=10,
         ts_event=1_723_161_255_208_000_000,
         bid_prices=[150, 300],
@@ -77,7 +77,7 @@ MESSAGES: list[tuple[str, Decoded]] = [
     (DIFF_TEXT, diff()),
     (f'{{"stream":"ethusdt@depth","data":{DIFF_TEXT},"more":1}}', diff()),
     (f" {DIFF_TEXT} \r", diff()),
-    (DIFF_TEXT.replace('"s"', '"pu":9,"s"'), diff(rule=BINANCE_FUTURES, prev_id=9)),
+    (DIFF_TEXT.replace('"s"', '"pu":9,"s"'), diff(rule=RANGE_WITH_PREVIOUS, prev_id=9)),
     (DIFF_TEXT.replace('"s"', '"T":1723161255000,"s"'), diff(ts_event=1_723_161_255_000_000_000)),
     (DIFF_TEXT.replace('"U":10', '"U":true,"U":10'), diff()),
     (DIFF_TEXT.replace('"s"', '"x":[1e400,-0,{"U":-1}],"s"'), diff()),
@@ -358,7 +358,7 @@ def naive_fields(kind: str, value: dict[str, Any], deferred: list[Callable[[], o
     return (
         {"diff": DIFF, "snapshot": SNAPSHOT, "ticker": TICKER}.get(kind, TRADE),
         int(value["u" if kind == "diff" else ids[0]]),
-        BINANCE_FUTURES if "pu" in ids else BINANCE_SPOT,
+        RANGE_WITH_PREVIOUS if "pu" in ids else RANGE,
         event_times[-1] if event_times else NONE,
         received,
         int(value["U"]) if kind == "diff" else NONE,

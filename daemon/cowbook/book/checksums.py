@@ -1,0 +1,156 @@
+"""Checksums of the best levels: CRC-32 over numerals, in the venues' styles (cowbook.schemes).
+
+The book holds fixed-point numbers, and venues take checksums over text. What the text was follows from a rule for each venue: all
+decimals of the symbol, as few as possible, or as Python writes a float.
+"""
+
+from __future__ import annotations
+
+from cowbook.bits import kernel
+from cowbook.book.ladder import ASK, BID, copy_levels
+from cowbook.schemes import BITGET, FTX, KRAKEN
+
+_ZERO = 48
+_POINT = 46
+_COLON = 58
+_MINUS = 45
+_E = 101
+
+_KRAKEN_LEVELS = 10
+_OKX_LEVELS = 25
+_FTX_LEVELS = 100
+
+
+@kernel
+def _digits(text, place, value):
+    """Write a number without leading zeros; the place behind it. Zero is "0"."""
+    count = 1
+    rest = value // 10
+    while rest != 0:
+        count += 1
+        rest //= 10
+    for position in range(place + count - 1, place - 1, -1):
+        text[position] = _ZERO + value % 10
+        value //= 10
+    return place + count
+
+
+@kernel
+def _power(exponent):
+    result = 1
+    for _ in range(exponent):
+        result *= 10
+    return result
+
+
+@kernel
+def _decimal(text, place, value, decimals):
+    """Write value / 10^decimals with exactly that many decimals."""
+    unit = _power(decimals)
+    place = _digits(text, place, value // unit)
+    if decimals == 0:
+        return place
+    text[place] = _POINT
+    fraction = value % unit
+    for position in range(place + decimals, place, -1):
+        text[position] = _ZERO + fraction % 10
+        fraction //= 10
+    return place + 1 + decimals
+
+
+@kernel
+def _shortened(value, decimals):
+    """The same number with as few decimals as it needs: (value, decimals)."""
+    while decimals > 0 and value % 10 == 0:
+        value //= 10
+        decimals -= 1
+    return value, decimals
+
+
+@kernel
+def _float(text, place, value, decimals):
+    """Write a number as Python writes a float that is nearest to it; right for all with at most 15 digits below 10^16."""
+    value, decimals = _shortened(value, decimals)
+    if decimals == 0:
+        place = _digits(text, place, value)
+        text[place] = _POINT
+        text[place + 1] = _ZERO
+        return place + 2
+    count = 1
+    rest = value // 10
+    while rest != 0:
+        count += 1
+        rest //= 10
+    exponent = decimals - count + 1  # of the first digit, negated
+    if exponent <= 4:
+        return _decimal(text, place, value, decimals)
+    unit = _power(count - 1)
+    place = _digits(text, place, value // unit)
+    if count > 1:
+        text[place] = _POINT
+        fraction = value % unit
+        for position in range(place + count - 1, place, -1):
+            text[position] = _ZERO + fraction % 10
+            fraction //= 10
+        place += count
+    text[place] = _E
+    text[place + 1] = _MINUS
+    text[place + 2] = _ZERO + exponent // 10
+    text[place + 3] = _ZERO + exponent % 10
+    return place + 4
+
+
+@kernel
+def _numeral(text, place, style, value, decimals, written):
+    """Write one numeral in a style; `written` is how many decimals the venue writes, where that counts."""
+    if style == FTX:
+        return _float(text, place, value, decimals)
+    if style == KRAKEN:
+        return _digits(text, place, value // _power(decimals - written))
+    if style == BITGET:
+        return _decimal(text, place, value // _power(decimals - written), written)
+    value, decimals = _shortened(value, decimals)
+    return _decimal(text, place, value, decimals)
+
+
+@kernel
+def _level(text, place, style, state, settings, levels, position):
+    """Write a level's price and size."""
+    place = _numeral(text, place, style, levels[0][position], settings.price_decimals, state.price_decimals)
+    if style != KRAKEN:
+        text[place] = _COLON
+        place += 1
+    return _numeral(text, place, style, levels[1][position], settings.size_decimals, state.size_decimals)
+
+
+@kernel
+def book_checksum(state, settings, pool, sides, blocks, scratch):
+    """CRC-32 (0 to 2^32 - 1) of the book in the style of `settings.checksum`."""
+    style = settings.checksum
+    count = _KRAKEN_LEVELS if style == KRAKEN else _FTX_LEVELS if style == FTX else _OKX_LEVELS
+    tick = pool[0].tick
+    bids, asks = scratch.levels[BID], scratch.levels[ASK]
+    bid_count = copy_levels(tick, sides[BID], blocks, True, count, bids[0], bids[1], 0, 1)
+    ask_count = copy_levels(tick, sides[ASK], blocks, False, count, asks[0], asks[1], 0, 1)
+    text = scratch.text
+    end = 0
+    if style == KRAKEN:
+        for position in range(ask_count):
+            end = _level(text, end, style, state, settings, asks, position)
+        for position in range(bid_count):
+            end = _level(text, end, style, state, settings, bids, position)
+    else:
+        for position in range(max(bid_count, ask_count)):
+            if position < bid_count:
+                end = _level(text, end, style, state, settings, bids, position)
+                text[end] = _COLON
+                end += 1
+            if position < ask_count:
+                end = _level(text, end, style, state, settings, asks, position)
+                text[end] = _COLON
+                end += 1
+        end = max(end - 1, 0)  # no colon at the end
+    crc = 0xFFFFFFFF
+    for position in range(end):
+        crc = scratch.crc_table[(crc ^ text[position]) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF

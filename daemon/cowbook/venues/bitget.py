@@ -1,0 +1,62 @@
+"""Bitget spot v1 `books`: no ids, but a CRC-32 over the 25 best levels of each side, as the numerals were sent.
+
+Source: Bitget's API documentation, "Depth channel".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import BITGET, UNNUMBERED
+from cowbook.venues._fields import (
+    Trades,
+    a_checksum,
+    an_array,
+    an_object,
+    is_sell,
+    levels,
+    milliseconds,
+    only_one,
+    text,
+    with_book,
+)
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    if value == "pong":
+        return UNUSED
+    found = an_object(value, "the record")
+    if "event" in found or "op" in found:
+        return UNUSED
+    if "arg" not in found or "data" not in found:
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    argument = an_object(found["arg"], '"arg"')
+    channel, action = text(argument, "channel"), found.get("action")
+    if channel not in ("books", "trade"):
+        return UNUSED
+    symbol = text(argument, "instId")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    data = an_array(found["data"], '"data"')
+    if action not in ("snapshot", "update"):
+        refuse("unknown", f"{channel} with the action {shown(action)}")
+    if channel == "books":
+        book = only_one(data, '"data"')
+        kind = SNAPSHOT if action == "snapshot" else DIFF
+        message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+        bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
+        return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    if action == "snapshot" or not data:  # trades before the subscription
+        return UNUSED
+    trades = Trades(settings)
+    for entry in data:
+        trade = an_array(entry, "a trade")
+        if len(trade) < 4:
+            refuse("malformed", f"a trade without time, price, size and side: {shown(trade)}")
+        trades.add(trade[1], trade[2], milliseconds({"time": trade[0]}, "time"), NONE, sold=is_sell(trade[3]))
+    return trades.to_message()
+
+
+VENUE = Venue(json_records(_decode), has_ids=False, checksum=BITGET)

@@ -1,0 +1,59 @@
+"""Bybit v5 `orderbook.<depth>.<symbol>`: update ids without holes; a snapshot at any time replaces the book.
+
+Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import Object, fitting_id, integer, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import RANGE
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
+
+_KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    if "topic" not in found:
+        if "op" in found or "success" in found:
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    channel, _, rest = text(found, "topic").partition(".")
+    if channel not in ("orderbook", "publicTrade"):
+        return UNUSED
+    symbol = rest.rpartition(".")[2]
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    if channel == "orderbook":
+        return _book(found, an_object(found.get("data"), '"data"'), settings)
+    trades = Trades(settings)
+    data = an_array(found.get("data"), '"data"')
+    for entry in data:
+        trade = an_object(entry, "a trade")
+        time, sold = milliseconds(trade, "T"), is_sell(trade.get("S"), "Buy", "Sell")
+        trades.add(trade.get("p"), trade.get("v"), time, _id(trade), sold=sold)
+    return trades.to_message() if data else UNUSED
+
+
+def _id(trade: Object) -> int:
+    """Spot's ids are numbers, those of contracts are not."""
+    trade_id = trade.get("i")
+    return (
+        int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
+    )
+
+
+def _book(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+    kind = found.get("type")
+    if kind not in _KINDS:
+        refuse("unknown", f"a book of the type {shown(kind)}")
+    number = fitting_id("u", integer(book, "u"))
+    time = milliseconds(found, "cts" if "cts" in found else "ts")
+    message = DecodedMessage(_KINDS[str(kind)], number, rule=RANGE, ts_event=time, first_id=number)
+    return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
+
+
+VENUE = Venue(json_records(_decode), has_ids=False)

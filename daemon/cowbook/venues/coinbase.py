@@ -1,0 +1,51 @@
+"""Coinbase Exchange `level2` and `level2_batch`, and matches: no ids on changes, so that nothing can show a missing one.
+
+Source: Coinbase's API documentation, "WebSocket channels".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import Levels, fitting_id, integer, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import UNNUMBERED
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    kind = text(found, "type")
+    if kind not in ("snapshot", "l2update", "match"):
+        return UNUSED
+    symbol = text(found, "product_id")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    if kind == "match":
+        trades = Trades(settings)
+        trade_id = fitting_id("trade_id", integer(found, "trade_id"))
+        # `side` is that of the order that was there.
+        trades.add(
+            found.get("price"), found.get("size"), iso_time(found.get("time")), trade_id, sold=not is_sell(found.get("side"))
+        )
+        return trades.to_message()
+    time = iso_time(found["time"]) if "time" in found else NONE
+    if kind == "snapshot":
+        message = DecodedMessage(SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=time)
+        return with_book(message, levels(found.get("bids"), '"bids"'), levels(found.get("asks"), '"asks"'), settings)
+    bids, asks = _changes(an_array(found.get("changes"), '"changes"'))
+    return with_book(DecodedMessage(DIFF, NONE, rule=UNNUMBERED, ts_event=time), bids, asks, settings)
+
+
+def _changes(changes: list[object]) -> tuple[Levels, Levels]:
+    """Bids and asks of changes `[side, price, size]`."""
+    sides: tuple[list[object], list[object]] = [], []
+    for entry in changes:
+        change = an_array(entry, "a change")
+        if len(change) < 3:
+            refuse("malformed", f"a change without side, price and size: {shown(change)}")
+        sides[is_sell(change[0])].append(change[1:])
+    return levels(sides[0], '"changes"'), levels(sides[1], '"changes"')
+
+
+VENUE = Venue(json_records(_decode), has_ids=False)

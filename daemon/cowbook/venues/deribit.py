@@ -1,0 +1,63 @@
+"""Deribit `book.<instrument>.<raw|100ms>`: each change names the one before it.
+
+Source: docs.deribit.com, "book.(instrument_name).(interval)".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import Object, fitting_id, integer, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import CHAIN
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
+
+_KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    if found.get("method") != "subscription":
+        if "jsonrpc" in found or "result" in found or "method" in found:
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    parameters = an_object(found.get("params"), '"params"')
+    kind, _, rest = text(parameters, "channel").partition(".")
+    instrument = rest.partition(".")[0]
+    if kind not in ("book", "trades"):
+        return UNUSED
+    if kind == "book":
+        book = an_object(parameters.get("data"), '"data"')
+        if "type" not in book:  # the grouped channel: no changes, no chain
+            return UNUSED
+        if book.get("instrument_name") != settings.name:
+            return OtherSymbol(str(book.get("instrument_name")))
+        return _book(book, settings)
+    trades = Trades(settings)
+    own = 0
+    for entry in an_array(parameters.get("data"), '"data"'):
+        trade = an_object(entry, "a trade")
+        if trade.get("instrument_name") == settings.name:
+            own += 1
+            number = fitting_id("trade_seq", integer(trade, "trade_seq"))
+            sold = is_sell(trade.get("direction"))
+            trades.add(trade.get("price"), trade.get("amount"), milliseconds(trade, "timestamp"), number, sold=sold)
+    return trades.to_message() if own else OtherSymbol(instrument)
+
+
+def _book(book: Object, settings: DecoderSettings) -> DecodedMessage:
+    kind = book["type"]
+    if kind not in _KINDS:
+        refuse("unknown", f"a book of the type {shown(kind)}")
+    message = DecodedMessage(
+        _KINDS[str(kind)],
+        fitting_id("change_id", integer(book, "change_id")),
+        rule=CHAIN,
+        ts_event=milliseconds(book, "timestamp"),
+        prev_id=fitting_id("prev_change_id", integer(book, "prev_change_id")) if "prev_change_id" in book else NONE,
+    )
+    # Entries are [new | change | delete, price, amount]; the amount of a deleted one is 0.
+    return with_book(message, levels(book.get("bids"), '"bids"', 1, 2), levels(book.get("asks"), '"asks"', 1, 2), settings)
+
+
+VENUE = Venue(json_records(_decode))

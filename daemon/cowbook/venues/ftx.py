@@ -1,0 +1,58 @@
+"""FTX's archives: no ids, but a CRC-32 over the 100 best levels of each side, of numbers as Python writes floats.
+
+Source: FTX's API documentation of 2022, "Orderbooks".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import FTX, UNNUMBERED
+from cowbook.venues._fields import (
+    Trades,
+    a_checksum,
+    an_array,
+    an_object,
+    is_sell,
+    iso_time,
+    levels,
+    seconds_time,
+    text,
+    with_book,
+)
+
+_KINDS = {"partial": SNAPSHOT, "update": DIFF}
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    kind = found.get("type")
+    if kind not in _KINDS:
+        if isinstance(kind, str) or "op" in found:  # subscribed, unsubscribed, info, error, pong
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    channel = text(found, "channel")
+    if channel not in ("orderbook", "trades"):
+        return UNUSED
+    symbol = text(found, "market")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    if channel == "orderbook":
+        book = an_object(found.get("data"), '"data"')
+        message = DecodedMessage(_KINDS[str(kind)], NONE, rule=UNNUMBERED, ts_event=seconds_time(book.get("time")))
+        bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
+        return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    data = an_array(found.get("data"), '"data"')
+    trades = Trades(settings)
+    for entry in data:
+        trade = an_object(entry, "a trade")
+        trade_id = trade.get("id")
+        number = trade_id if type(trade_id) is int and 0 <= trade_id < 10**18 else NONE
+        time, sold = iso_time(trade.get("time")), is_sell(trade.get("side"))
+        trades.add(trade.get("price"), trade.get("size"), time, number, sold=sold)
+    return trades.to_message() if data else UNUSED
+
+
+VENUE = Venue(json_records(_decode), has_ids=False, checksum=FTX)

@@ -1,0 +1,124 @@
+"""Kraken spot, websocket v1 (arrays) and v2 (objects): no ids, but a CRC-32 over the ten best levels of each side.
+
+Levels that fall out of the subscribed depth are never removed by the venue: v1's channel name says the depth, v2's answer to the
+subscription. Source: docs.kraken.com, book-checksum-v1 and -v2.
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Subscription, shown
+from cowbook.input.json_fields import Levels, Object, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import KRAKEN, UNNUMBERED
+from cowbook.venues._fields import (
+    Trades,
+    a_checksum,
+    an_array,
+    an_object,
+    is_sell,
+    iso_time,
+    latest,
+    levels,
+    only_one,
+    seconds_time,
+    with_book,
+)
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    if isinstance(value, list):
+        return _decode_v1(value, settings)
+    found = an_object(value, "the record")
+    channel = found.get("channel")
+    if "method" in found:
+        return _subscription(found, settings)
+    if channel is None and "event" in found:  # v1: heartbeats and states
+        return UNUSED
+    if channel not in ("book", "trade"):
+        if isinstance(channel, str):
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    data = an_array(found.get("data"), '"data"')
+    symbols = {an_object(entry, '"data"').get("symbol") for entry in data}
+    if settings.name not in symbols:
+        return OtherSymbol(str(next(iter(symbols), "")))
+    if channel == "book":
+        return _book_v2(found, only_one(data, '"data"'), settings)
+    trades = Trades(settings)
+    for entry in data:
+        trade = an_object(entry, '"data"')
+        if trade.get("symbol") == settings.name:
+            time, sold = iso_time(trade.get("timestamp")), is_sell(trade.get("side"))
+            trades.add(trade.get("price"), trade.get("qty"), time, _id(trade), sold=sold)
+    return UNUSED if found.get("type") == "snapshot" else trades.to_message()  # trades before the subscription
+
+
+def _id(trade: Object) -> int:
+    trade_id = trade.get("trade_id")
+    return trade_id if type(trade_id) is int and 0 <= trade_id < 10**18 else NONE
+
+
+def _subscription(found: Object, settings: DecoderSettings) -> Decoded:
+    result = found.get("result")
+    if found.get("method") != "subscribe" or not isinstance(result, dict) or result.get("channel") != "book":
+        return UNUSED
+    depth = result.get("depth")
+    if result.get("symbol") != settings.name:
+        return OtherSymbol(str(result.get("symbol")))
+    return Subscription(depth) if type(depth) is int and 0 < depth < 10**6 else UNUSED
+
+
+def _book_v2(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+    kind = found.get("type")
+    if kind not in ("snapshot", "update"):
+        refuse("unknown", f"a book of the type {shown(kind)}")
+    ts_event = iso_time(book["timestamp"]) if "timestamp" in book else NONE
+    bids, asks = (levels(book.get(side), f'"{side}"', "price", "qty") for side in ("bids", "asks"))
+    message = DecodedMessage(SNAPSHOT if kind == "snapshot" else DIFF, NONE, rule=UNNUMBERED, ts_event=ts_event)
+    return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+
+
+def _decode_v1(value: list[object], settings: DecoderSettings) -> Decoded:
+    if len(value) < 4 or not isinstance(value[-1], str) or not isinstance(value[-2], str):
+        refuse("unknown", f"an array that does not end with channel and pair: {shown(value)}")
+    channel, pair = value[-2], value[-1]
+    name, _, depth = channel.partition("-")
+    if name not in ("book", "trade"):
+        return UNUSED
+    if pair != settings.name:
+        return OtherSymbol(pair)
+    if name == "trade":
+        trades = Trades(settings)
+        for entry in an_array(value[1], "the trades"):
+            trade = an_array(entry, "a trade")
+            if len(trade) < 4:
+                refuse("malformed", f"a trade without price, size, time and side: {shown(trade)}")
+            trades.add(trade[0], trade[1], seconds_time(trade[2]), NONE, sold=is_sell(trade[3], "b", "s"))
+        return trades.to_message()
+    if not (depth.isascii() and depth.isdigit() and 0 < int(depth) < 10**6):
+        refuse("malformed", f"{shown(channel)} says no depth")
+    return _book_v1(value[1:-2], int(depth), settings)
+
+
+def _book_v1(parts: list[object], depth: int, settings: DecoderSettings) -> DecodedMessage:
+    """The sides may come as two objects, the checksum in the second."""
+    merged: Object = {}
+    for part in parts:
+        merged |= an_object(part, "a part of the book")
+    is_snapshot = "as" in merged or "bs" in merged
+    keys = ("bs", "as") if is_snapshot else ("b", "a")
+    sides: list[Levels] = []
+    times: list[int] = []
+    for key in keys:
+        entries = an_array(merged.get(key, []), f'"{key}"')
+        sides.append(levels(entries, f'"{key}"'))
+        times += [seconds_time(entry[2]) for entry in entries if isinstance(entry, list) and len(entry) > 2]
+    if not is_snapshot and "a" not in merged and "b" not in merged:
+        refuse("unknown", f"a book without levels, with the keys {shown(', '.join(merged))}")
+    kind = SNAPSHOT if is_snapshot else DIFF
+    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=latest(times), depth=depth)
+    return with_book(message, sides[0], sides[1], settings, a_checksum(merged, "c"))
+
+
+VENUE = Venue(json_records(_decode), has_ids=False, checksum=KRAKEN)

@@ -1,0 +1,41 @@
+"""Kraken Futures `book`: one level a message, numbered without holes for each product.
+
+Source: docs.kraken.com, futures websocket, "Book".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import fitting_id, integer, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import RANGE
+from cowbook.venues._fields import Trades, an_object, is_sell, levels, milliseconds, text, with_book
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    feed = found.get("feed")
+    if feed not in ("book", "book_snapshot", "trade") or "event" in found:
+        if isinstance(feed, str) or "event" in found:
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    symbol = text(found, "product_id")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    number = fitting_id("seq", integer(found, "seq"))
+    if feed == "trade":
+        trades = Trades(settings)
+        trades.add(found.get("price"), found.get("qty"), milliseconds(found, "time"), number, sold=is_sell(found.get("side")))
+        return trades.to_message()
+    time = milliseconds(found, "timestamp") if "timestamp" in found else NONE
+    if feed == "book_snapshot":
+        message = DecodedMessage(SNAPSHOT, number, rule=RANGE, ts_event=time)
+        bids, asks = (levels(found.get(side), f'"{side}"', "price", "qty") for side in ("bids", "asks"))
+        return with_book(message, bids, asks, settings)
+    message = DecodedMessage(DIFF, number, rule=RANGE, ts_event=time, first_id=number)
+    level, nothing = levels([found], "the record", "price", "qty"), levels([], "")
+    return with_book(message, *((nothing, level) if is_sell(found.get("side")) else (level, nothing)), settings)
+
+
+VENUE = Venue(json_records(_decode))

@@ -1,0 +1,75 @@
+"""OKX v5: `books`, `books-l2-tbt` and `books50-l2-tbt`, a chain of seqIds; older captures have checksums instead.
+
+A checksum of 0 says that there is none. Source: OKX's API documentation, "WebSocket / Order book channel".
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import MAX_ID, UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
+from cowbook.input.json_fields import Object, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import CHAIN, OKX, UNNUMBERED
+from cowbook.venues._fields import (
+    Trades,
+    a_checksum,
+    an_array,
+    an_object,
+    is_sell,
+    levels,
+    milliseconds,
+    only_one,
+    text,
+    with_book,
+)
+
+_BOOKS = ("books", "books-l2-tbt", "books50-l2-tbt")
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    if "event" in found or "op" in found:
+        return UNUSED
+    if "arg" not in found or "data" not in found:
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    argument = an_object(found["arg"], '"arg"')
+    channel = text(argument, "channel")
+    if channel not in (*_BOOKS, "trades", "trades-all"):
+        return UNUSED
+    symbol = text(argument, "instId")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    data = an_array(found["data"], '"data"')
+    if channel in _BOOKS:
+        return _book(found.get("action"), only_one(data, '"data"'), settings)
+    trades = Trades(settings)
+    for entry in data:
+        trade = an_object(entry, '"data"')
+        trade_id = trade.get("tradeId")
+        number = int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() else NONE
+        time, sold = milliseconds(trade, "ts"), is_sell(trade.get("side"))
+        trades.add(trade.get("px"), trade.get("sz"), time, number if number < 10**18 else NONE, sold=sold)
+    return trades.to_message() if data else UNUSED
+
+
+def _book(action: object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+    if action not in ("snapshot", "update"):
+        refuse("unknown", f"a book with the action {shown(action)}")
+    message = DecodedMessage(SNAPSHOT if action == "snapshot" else DIFF, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+    if "seqId" in book:
+        message.rule = CHAIN
+        message.last_id = _sequence(book, "seqId")
+        message.prev_id = _sequence(book, "prevSeqId")
+    bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
+    return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
+
+
+def _sequence(book: Object, key: str) -> int:
+    """A sequence number; -1 stands before the first."""
+    number = book.get(key)
+    if type(number) is not int or not -1 <= number <= MAX_ID:
+        refuse("malformed", f'"{key}" is not a sequence number: {shown(number)}')
+    return number
+
+
+VENUE = Venue(json_records(_decode), has_ids=False, checksum=OKX)
