@@ -22,6 +22,7 @@ from cowbook.input.paths import expand_paths
 from cowbook.pipeline import WorkerSettings
 from cowbook.summary import SymbolSummary
 from cowbook.symbol_worker import SymbolWorker
+from cowbook.venues import load_venue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -64,6 +65,7 @@ class Run:
     """What to run."""
 
     name: str = "BTCUSDT"
+    format: str = "binance"
     price_decimals: int = 8
     size_decimals: int = 8
     max_line_bytes: int = 1 << 24
@@ -88,13 +90,18 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
     return WorkerSettings(
         id=run.name,
         directory_name=run.name,
-        format="binance",
+        format=run.format,
         paths=expand_paths(names, directory / "input").paths,
         state_dir=directory / "state",
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,
         decoder=DecoderSettings(run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
-        engine=run.engine,
+        engine=replace(
+            run.engine,
+            checksum=load_venue(run.format).checksum,
+            price_decimals=run.price_decimals,
+            size_decimals=run.size_decimals,
+        ),
         compression="zstd",
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
         triggers=run.triggers,

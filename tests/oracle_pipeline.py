@@ -99,7 +99,7 @@ class Pipeline:
         counts = {name: engine.value(name) for name in ("messages", "other_symbol", "unused", "crossed", "locked")}
         counts |= engine.gap_statistics() | {"events": engine.event_count, "drift_rows": engine.value("drifts")}
         counts |= {f"dead_letters.{reason}": number for reason, number in engine.dead_letter_statistics().items()}
-        counts |= {f"audits.bookTicker.{outcome}": number for outcome, number in engine.audit_statistics().items()}
+        counts |= {f"audits.bookTicker.{outcome}": number for outcome, number in engine.audit_statistics()["bookTicker"].items()}
         return counts
 
 

@@ -8,7 +8,7 @@ import msgspec
 
 from cowbook.parts import Cut
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the checkpoint format that this release writes; it reads this one and all before it."""
 
 

@@ -74,7 +74,7 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
     if symbol is not None and symbol != settings.name:
         return OtherSymbol(symbol)
     message = build(value, settings)
-    message.ts_recv = envelope.ts_recv
+    message.ts_recv = envelope.ts_recv()
     return message
 
 
@@ -87,7 +87,7 @@ def _answer(value: object, envelope: Envelope, settings: DecoderSettings) -> Dec
     if symbol != settings.name:
         return OtherSymbol(symbol)
     message = _snapshot(value, settings)
-    message.ts_recv = envelope.ts_recv
+    message.ts_recv = envelope.ts_recv()
     return message
 
 

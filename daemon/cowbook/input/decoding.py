@@ -50,14 +50,14 @@ class DecodedMessage:
     first_id: int = NONE
     prev_id: int = NONE
     flags: int = 0
-    checksum: int = 0
-    price_decimals: int = 0
-    size_decimals: int = 0
-    depth: int = 0
     bid_prices: list[int] = field(default_factory=list)
     bid_sizes: list[int] = field(default_factory=list)
     ask_prices: list[int] = field(default_factory=list)
     ask_sizes: list[int] = field(default_factory=list)
+    checksum: int = 0
+    price_decimals: int = 0
+    size_decimals: int = 0
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,8 @@ class LineDecoder:
         end = newline + 1 + int(header[1])
         if end < block.end and block.buffer[end] == _LINE_FEED:
             return end
+        if end == block.end and block.final:
+            return -1  # the last record of the file, without a line feed
         # Where no line feed stands behind the frame, its first line is no header: lines are all there is to go by.
         return newline if end < block.end or block.final or int(header[1]) > self._settings.max_line_bytes else -1
 
@@ -198,7 +200,13 @@ class LineDecoder:
         elif isinstance(decoded, Rejected):
             letter = DeadLetter(block.file, offset, length, decoded.reason, record[:DEAD_LETTER_BYTES], decoded.detail)
             self._append(batch, DEAD_LETTER, end_offset, letter)
-        elif isinstance(decoded, Subscription):
+        else:
+            self._append_other(batch, decoded, end_offset)
+        return True
+
+    def _append_other(self, batch: EventBatch, decoded: Decoded, end_offset: int) -> None:
+        """What is neither a message nor rejected."""
+        if isinstance(decoded, Subscription):
             self._append(batch, SUBSCRIPTION, end_offset)
             batch.messages[batch.message_count - 1]["depth"] = decoded.depth
         elif isinstance(decoded, OtherSymbol):
@@ -206,7 +214,6 @@ class LineDecoder:
             self._append(batch, OTHER_SYMBOL, end_offset)
         elif decoded is not BLANK:
             self._append(batch, UNUSED, end_offset)
-        return True
 
     def _note_other_symbol(self, symbol: str) -> None:
         self._counts[binance_scanner.OTHER_SYMBOL_SEEN] = 1

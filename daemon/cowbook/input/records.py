@@ -31,24 +31,24 @@ class Envelope:
     """A record without what the collector has put around it."""
 
     message: bytes
-    ts_recv: int = NONE
-    """ns since 1970."""
+    time: re.Match[bytes] | None = None
     url: str = ""
     """Of what it answers to."""
 
+    def ts_recv(self) -> int:
+        """The receive time in ns since 1970, NONE without one. Raises RefusedError when it is out of range."""
+        return receive_time(self.time) if self.time is not None else NONE
+
 
 def open_envelope(record: bytes) -> Envelope | None:
-    """The message of a record; None for one that is no message of the venue's: what was sent, a connection, a file's header.
-
-    Raises RefusedError for a time that is out of range.
-    """
+    """The message of a record; None for one that is no message of the venue's: what was sent, a connection, a file's header."""
     if record[:1].isdigit():
         prefix = _FRAME.match(record) or RECEIVE_TIME.match(record)
-        return Envelope(record[prefix.end() :], receive_time(prefix)) if prefix else Envelope(record)
+        return Envelope(record[prefix.end() :], prefix) if prefix else Envelope(record)
     if record.startswith((b"ws", b"http", _FILE_HEADER)):
         if record.startswith(_FILE_HEADER) or _OUTGOING.match(record):
             return None
         answer = _ANSWER.match(record)
         if answer:
-            return Envelope(record[answer.end() :], receive_time(answer), record.partition(b" ")[0].decode())
+            return Envelope(record[answer.end() :], answer, record.partition(b" ")[0].decode())
     return Envelope(record)

@@ -56,7 +56,7 @@ def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> Decode
             return UNUSED
         decoded = decode(load_with_numerals(envelope.message), settings)
         if isinstance(decoded, DecodedMessage):
-            decoded.ts_recv = envelope.ts_recv
+            decoded.ts_recv = envelope.ts_recv()
         return decoded
 
     return refusing(decode_record)

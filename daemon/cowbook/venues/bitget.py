@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import refuse
+from cowbook.input.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import BITGET, UNNUMBERED
 from cowbook.venues._fields import (
@@ -42,14 +42,20 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     data = an_array(found["data"], '"data"')
     if action not in ("snapshot", "update"):
         refuse("unknown", f"{channel} with the action {shown(action)}")
+    is_snapshot = action == "snapshot"
     if channel == "books":
-        book = only_one(data, '"data"')
-        kind = SNAPSHOT if action == "snapshot" else DIFF
-        message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
-        bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
-        return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
-    if action == "snapshot" or not data:  # trades before the subscription
-        return UNUSED
+        return _book(only_one(data, '"data"'), settings, is_snapshot=is_snapshot)
+    return UNUSED if is_snapshot or not data else _trades(data, settings)  # those of a snapshot came before the subscription
+
+
+def _book(book: Object, settings: DecoderSettings, *, is_snapshot: bool) -> DecodedMessage:
+    kind = SNAPSHOT if is_snapshot else DIFF
+    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+    bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
+    return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+
+
+def _trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
     trades = Trades(settings)
     for entry in data:
         trade = an_array(entry, "a trade")

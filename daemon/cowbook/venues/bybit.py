@@ -41,18 +41,17 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
 def _id(trade: Object) -> int:
     """Spot's ids are numbers, those of contracts are not."""
     trade_id = trade.get("i")
-    return (
-        int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
-    )
+    is_number = isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19
+    return int(str(trade_id)) if is_number else NONE
 
 
 def _book(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
     kind = found.get("type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
     number = fitting_id("u", integer(book, "u"))
     time = milliseconds(found, "cts" if "cts" in found else "ts")
-    message = DecodedMessage(_KINDS[str(kind)], number, rule=RANGE, ts_event=time, first_id=number)
+    message = DecodedMessage(_KINDS[kind], number, rule=RANGE, ts_event=time, first_id=number)
     return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
 
 

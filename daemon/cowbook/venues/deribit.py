@@ -47,10 +47,10 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
 
 def _book(book: Object, settings: DecoderSettings) -> DecodedMessage:
     kind = book["type"]
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
     message = DecodedMessage(
-        _KINDS[str(kind)],
+        _KINDS[kind],
         fitting_id("change_id", integer(book, "change_id")),
         rule=CHAIN,
         ts_event=milliseconds(book, "timestamp"),

@@ -29,7 +29,7 @@ _KINDS = {"partial": SNAPSHOT, "update": DIFF}
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
     kind = found.get("type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         if isinstance(kind, str) or "op" in found:  # subscribed, unsubscribed, info, error, pong
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
@@ -41,7 +41,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     if channel == "orderbook":
         book = an_object(found.get("data"), '"data"')
-        message = DecodedMessage(_KINDS[str(kind)], NONE, rule=UNNUMBERED, ts_event=seconds_time(book.get("time")))
+        message = DecodedMessage(_KINDS[kind], NONE, rule=UNNUMBERED, ts_event=seconds_time(book.get("time")))
         bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
         return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
     data = an_array(found.get("data"), '"data"')

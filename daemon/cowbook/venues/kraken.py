@@ -40,9 +40,9 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     data = an_array(found.get("data"), '"data"')
-    symbols = {an_object(entry, '"data"').get("symbol") for entry in data}
+    symbols = [an_object(entry, '"data"').get("symbol") for entry in data]
     if settings.name not in symbols:
-        return OtherSymbol(str(next(iter(symbols), "")))
+        return OtherSymbol(str(symbols[0] if symbols else ""))
     if channel == "book":
         return _book_v2(found, only_one(data, '"data"'), settings)
     trades = Trades(settings)

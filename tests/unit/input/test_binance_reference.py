@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
-from cowbook.input.binance_reference import MAX_NESTING, decode_record
+from cowbook.input.binance_reference import decode_record
 from cowbook.input.decoding import (
     BLANK,
     UNUSED,
@@ -30,6 +30,7 @@ from cowbook.input.decoding import (
     find_non_numeral,
     fixed_points,
 )
+from cowbook.input.json_fields import MAX_NESTING
 from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
 from cowbook.simulate import write_capture
 
@@ -476,7 +477,8 @@ def test_equals_a_naive_decoder(record: bytes) -> None:
     decoded = decode_record(record, SETTINGS)
     expected = naive(record)
     if isinstance(decoded, DecodedMessage):
-        assert expected == astuple(decoded)
+        assert expected == astuple(decoded)[:-4]
+        assert astuple(decoded)[-4:] == (0, 0, 0, 0)
     elif isinstance(decoded, Rejected):
         assert expected == decoded.reason
     else:
@@ -514,7 +516,7 @@ def test_simulated_capture(tmp_path: Path, futures: bool) -> None:
     for line in summary.path.read_bytes().splitlines():
         decoded = decode(line)
         assert isinstance(decoded, DecodedMessage)
-        assert astuple(decoded) == naive(line)
+        assert astuple(decoded)[:-4] == naive(line)
         kinds[decoded.kind] += 1
     assert kinds == {
         DIFF: summary.messages,

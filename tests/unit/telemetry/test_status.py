@@ -54,7 +54,7 @@ def make_pipeline(**changes: Any) -> Any:
             bids=[0] * 2,
             asks=[0] * 3,
             dead_letter_statistics=lambda: {"malformed": 1, "unknown": 2},
-            audit_statistics=lambda: {"matched": 9, "failed": 6},
+            audit_statistics=lambda: {"bookTicker": {"matched": 9, "failed": 4}, "checksum": {"failed": 2}},
         ),
         checkpointer=SimpleNamespace(
             figures=SimpleNamespace(

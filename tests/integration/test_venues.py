@@ -1,0 +1,136 @@
+"""Recorded captures of every venue: all checksums verified, all chains without a false gap; and what is damaged is noticed."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from cowbook import OrderBookEngine, replay
+from cowbook.venues import load_venue, venue_names
+from harness import Run, reconstruct
+from venue_captures import CAPTURES, Capture
+
+PROVABLE = [capture for capture in CAPTURES if capture.proves]
+
+
+def rebuild(capture: Capture, paths: Sequence[Path]) -> OrderBookEngine:
+    """The engine at the end of the input."""
+    names = [str(path) for path in paths]
+    *_, engine = replay(names, capture.symbol, every=10**9, format=capture.venue, price_decimals=capture.price_decimals)
+    return engine
+
+
+@pytest.mark.parametrize("capture", CAPTURES, ids=str)
+def test_recorded(shared_data: Path, capture: Capture) -> None:
+    """Everything that can be checked matches, and nothing is lost on the way."""
+    engine = rebuild(capture, [shared_data / path for path in capture.paths])
+    checksums = engine.audit_statistics()["checksum"]
+    assert checksums["matched"] == capture.checksums
+    assert checksums["failed"] == checksums["failed_unsynced"] == checksums["matched_unsynced"] == 0
+    tickers = engine.audit_statistics()["bookTicker"]
+    assert (tickers["matched"], tickers["failed"]) == (capture.tickers, 0)
+    assert engine.gap_statistics()["gaps"] == 0
+    assert engine.value("snapshots") + engine.value("diffs") == capture.depth_messages
+    assert engine.value("crossed") == 0
+    assert sum(engine.dead_letter_statistics().values()) == 0
+    assert engine.synced
+
+
+def test_totals_of_the_captures() -> None:
+    """As the data's own description counts them."""
+    totals: dict[tuple[str, str], int] = {}
+    for capture in CAPTURES:
+        key = capture.venue, capture.paths[0].rpartition("/")[2]
+        totals[key] = totals.get(key, 0) + capture.checksums + capture.tickers
+    assert totals["kraken", "KRAKEN.ws.50.0"] == 4_269
+    assert totals["kraken", "kraken_btcusd_sample.cbcap"] == 2_052
+    assert totals["kraken", "kraken_btcusd_l2.cbcap"] == 301
+    assert totals["okx", "OKX.ws.1.0"] == 290
+    assert totals["bitget", "BITGET.ws.1.0"] == 443
+    assert totals["ftx", "FTX.ws.32.0"] == 1_276
+    assert totals["binance", "BINANCE.http.0.0"] == 26
+    assert totals["binance", "BINANCE_FUTURES.http.0.0"] == 50
+
+
+_DIGIT = re.compile(rb"[1-9](?=[0-9.]*\"?[,\]}])")
+
+
+def deleted(lines: list[bytes], place: int, _rng: random.Random) -> list[bytes]:
+    """One message is missing."""
+    return lines[:place] + lines[place + 1 :]
+
+
+def altered(lines: list[bytes], place: int, rng: random.Random) -> list[bytes]:
+    """One digit of one of the levels is another one."""
+    line = lines[place]
+    levels = re.search(rb'"(?:a|b|as|bs|asks|bids)":\[(?=\[|\{)(.*?)\](?=[,}]"?)', line)
+    assert levels is not None
+    digits = [match.start() for match in _DIGIT.finditer(line, *levels.span(1))]
+    position = rng.choice(digits)
+    other = bytes([ord(b"1") + (line[position] - ord(b"1") + 1) % 9])
+    return [*lines[:place], line[:position] + other + line[position + 1 :], *lines[place + 1 :]]
+
+
+@pytest.mark.parametrize("damage", [deleted, altered])
+@pytest.mark.parametrize("capture", [capture for capture in PROVABLE if not capture.paths[0].endswith(".cbcap")], ids=str)
+def test_damage_is_noticed(
+    shared_data: Path, tmp_path: Path, capture: Capture, damage: Callable[[list[bytes], int, random.Random], list[bytes]]
+) -> None:
+    """A message that is missing or altered shows, where it changes what the venue proves: the best levels, or the chain."""
+    rng = random.Random(7)
+    *others, last = [(shared_data / path).read_bytes() for path in capture.paths]
+    for number, content in enumerate(others):
+        (tmp_path / f"{number}").write_bytes(content)
+    lines = last.splitlines(keepends=True)
+    mine = [place for place, line in enumerate(lines) if capture.is_depth_update(line)]
+    if damage is altered:
+        mine = [place for place in mine if re.search(rb'"(?:a|b|asks|bids)":\[(?=\[|\{)', lines[place])]
+        if not capture.checksums:
+            pytest.skip("ids say nothing of what a message holds")
+    if capture.venue == "binance":
+        mine = mine[3:]  # the first ones are older than the snapshot
+    if len(mine) < 2:
+        pytest.skip("too few changes")
+    noticed = looked_at = 0
+    for place in rng.sample(mine[:-1], min(8, len(mine) - 1)):
+        (tmp_path / "last").write_bytes(b"".join(damage(lines, place, rng)))
+        engine = rebuild(capture, [*(tmp_path / f"{number}" for number in range(len(others))), tmp_path / "last"])
+        failed = engine.audit_statistics()["checksum"]["failed"]
+        looked_at += 1
+        noticed += bool(engine.gap_statistics()["gaps"] or failed or sum(engine.dead_letter_statistics().values()))
+    # A checksum sees the best levels only: what lies deeper is noticed when it comes up, or never.
+    assert noticed == looked_at if not capture.checksums else noticed >= 1
+    assert looked_at
+
+
+@pytest.mark.parametrize("capture", [CAPTURES[0], *(capture for capture in CAPTURES if ".cbcap" in capture.paths[0])], ids=str)
+@pytest.mark.parametrize("block_bytes", [3_000, 70_000])
+def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture: Capture, block_bytes: int) -> None:
+    """Frames of two lines and long snapshots, cut anywhere; rows have nulls where the venue has no ids."""
+    files = {f"{number}": (shared_data / path).read_bytes() for number, path in enumerate(capture.paths)}
+    run = Run(name=capture.symbol, format=capture.venue, price_decimals=capture.price_decimals)
+    reference = reconstruct(tmp_path / "reference", files, run)
+    assert reference.summary.state == "done"
+    assert reference.summary.audits["checksum"]["matched"] == capture.checksums
+    parts = reconstruct(
+        tmp_path / "other",
+        files,
+        Run(name=capture.symbol, format=capture.venue, price_decimals=capture.price_decimals, block_bytes=block_bytes),
+    ).parts
+    assert parts == reference.parts
+    depth = reference.rows("depth")
+    assert {row["update_id"] for row in depth} == {None}
+    assert depth[-1]["synced"]
+
+
+def test_all_venues_are_here() -> None:
+    """Each has a recorded capture, but for the one that none was found of."""
+    assert {capture.venue for capture in CAPTURES} | {"bybit"} == set(venue_names())
+    for name in venue_names():
+        load_venue(name)
+    with pytest.raises(KeyError):
+        load_venue("_fields")

@@ -1,0 +1,161 @@
+"""Checksums against zlib and plain text; levels beyond the depth against sorting."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
+from cowbook.event_batch import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SNAPSHOT, SUBSCRIPTION, EventBatch
+from cowbook.schemes import BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
+
+DECIMALS = 8
+
+Side = dict[int, int]
+
+
+def numeral(style: int, value: int, written: int) -> str:
+    """As the venue writes it; by Python's own means."""
+    number = Decimal(value).scaleb(-DECIMALS)
+    if style == FTX:
+        return repr(float(number))
+    if style == OKX:
+        text = format(number.normalize(), "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    fixed = format(number.quantize(Decimal(1).scaleb(-written)), "f")
+    return fixed.replace(".", "").lstrip("0") if style == KRAKEN else fixed
+
+
+def expected_checksum(style: int, bids: Side, asks: Side, written: tuple[int, int]) -> int:
+    """By the venue's description."""
+    count = {KRAKEN: 10, OKX: 25, BITGET: 25, FTX: 100}[style]
+    best_bids = sorted(bids.items(), reverse=True)[:count]
+    best_asks = sorted(asks.items())[:count]
+
+    def texts(level: tuple[int, int]) -> list[str]:
+        return [numeral(style, value, decimals) for value, decimals in zip(level, written, strict=True)]
+
+    if style == KRAKEN:
+        text = "".join("".join(texts(level)) for level in (*best_asks, *best_bids))
+    else:
+        pieces: list[str] = []
+        for place in range(max(len(best_bids), len(best_asks))):
+            for side in (best_bids, best_asks):
+                if place < len(side):
+                    pieces += texts(side[place])
+        text = ":".join(pieces)
+    return zlib.crc32(text.encode())
+
+
+def depth_message(
+    kind: int, bids: Side, asks: Side, *, checksum: int | None = None, written: tuple[int, int] = (0, 0), depth: int = 0
+) -> EventBatch:
+    """One depth message."""
+    batch = EventBatch.allocate(4, 4096)
+    message = batch.messages[0]
+    levels = [*bids.items(), *asks.items()]
+    batch.prices[: len(levels)] = [price for price, _ in levels]
+    batch.sizes[: len(levels)] = [size for _, size in levels]
+    values = {
+        "kind": kind,
+        "rule": UNNUMBERED,
+        "ts_event": 1,
+        "ts_recv": NONE,
+        "first_id": NONE,
+        "last_id": NONE,
+        "prev_id": NONE,
+    }
+    values |= {"bid_start": 0, "bid_count": len(bids), "ask_start": len(bids), "ask_count": len(asks), "depth": depth}
+    values |= {"flags": IS_RESET if kind == SNAPSHOT else 0, "price_decimals": written[0], "size_decimals": written[1]}
+    for name, value in values.items():
+        message[name] = value
+    if checksum is not None:
+        message["flags"] |= HAS_CHECKSUM
+        message["checksum"] = checksum
+    batch.message_count, batch.level_count = 1, len(levels)
+    return batch
+
+
+def engine_of(style: int, depth: int = 0) -> OrderBookEngine:
+    """An empty one."""
+    return OrderBookEngine(EngineSettings(checksum=style, depth=depth, price_decimals=DECIMALS, size_decimals=DECIMALS))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([KRAKEN, OKX, BITGET, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
+def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
+    """In every style, with any number of levels on either side, and for numerals of any length."""
+    rng = random.Random(seed)
+    steps = 10 ** (DECIMALS - price_decimals), 10 ** (DECIMALS - size_decimals)
+
+    def side() -> Side:
+        def value(step: int) -> int:
+            return rng.randint(1, 10 ** rng.randint(1, 15 - (DECIMALS if step == 1 else 8))) * step
+
+        return {value(steps[0]): value(steps[1]) for _ in range(rng.choice([0, 1, 9, 10, 11, 24, 26, 99, 101, 130]))}
+
+    bids, asks = side(), side()
+    checksum = expected_checksum(style, bids, asks, (price_decimals, size_decimals))
+    engine = engine_of(style)
+    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=(price_decimals, size_decimals)))
+    assert engine.audit_statistics()["checksum"]["matched"] == 1
+    engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1))
+    assert engine.audit_statistics()["checksum"]["failed"] == 1
+    assert not engine.synced
+    rows = engine.open_rows().audits
+    assert [(row["expected_bid_price"], row["found_bid_price"]) for row in rows] == [(checksum ^ 1, checksum)]
+    engine.apply(depth_message(DIFF, {}, {}, checksum=checksum))
+    engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1))
+    engine.apply(depth_message(DIFF, {}, {}))
+    counts = engine.audit_statistics()["checksum"]
+    assert counts == {"matched": 1, "failed": 1, "matched_unsynced": 1, "failed_unsynced": 1, "not_comparable": 1}
+    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum))
+    assert engine.synced
+
+
+def test_venues_without() -> None:
+    """Nothing is counted where nothing is said."""
+    engine = engine_of(NO_CHECKSUM)
+    engine.apply(depth_message(SNAPSHOT, {1: 1}, {2: 1}))
+    assert not any(engine.audit_statistics()["checksum"].values())
+
+
+@pytest.mark.parametrize("way", ["setting", "message", "subscription"])
+def test_depth(way: str) -> None:
+    """The best levels stay, whatever comes; a snapshot of the book holds what it held."""
+    rng = random.Random(3)
+    depth = 7
+    engine = engine_of(NO_CHECKSUM, depth if way == "setting" else 0)
+    if way == "subscription":
+        batch = depth_message(SUBSCRIPTION, {}, {}, depth=depth)
+        engine.apply(batch)
+    sides: tuple[Side, Side] = {}, {}
+    for number in range(300):
+        changes: tuple[Side, Side] = {}, {}
+        for place, change in enumerate(changes):
+            for _ in range(rng.randint(0, 12)):
+                change[rng.randint(1, 40) + 100 * place] = rng.choice([0, 1, 5])
+        kind = DIFF if number % 50 else SNAPSHOT
+        if kind == SNAPSHOT:
+            sides = {}, {}
+        for side, change, is_bid in zip(sides, changes, (True, False), strict=True):
+            side.update(change)
+            for price in [price for price, size in side.items() if not size]:
+                del side[price]
+            for price in sorted(side, reverse=is_bid)[depth:]:
+                del side[price]
+        frozen = engine.snapshot()
+        before = [levels.copy() for view in (frozen.bids, frozen.asks) for levels in view.levels()]
+        engine.apply(depth_message(kind, *changes, depth=depth if way == "message" else 0))
+        after = [levels for view in (frozen.bids, frozen.asks) for levels in view.levels()]
+        assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+        frozen.release()
+        for view, side in zip((engine.bids, engine.asks), sides, strict=True):
+            prices, sizes = view.levels()
+            assert dict(zip(prices.tolist(), sizes.tolist(), strict=True)) == side
