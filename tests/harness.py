@@ -65,6 +65,7 @@ class Run:
     """What to run."""
 
     name: str = "BTCUSDT"
+    symbol: str = ""  # what records say; default: the name
     format: str = "binance"
     price_decimals: int = 8
     size_decimals: int = 8
@@ -95,7 +96,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         state_dir=directory / "state",
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,
-        decoder=DecoderSettings(run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
+        decoder=DecoderSettings(run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
         engine=replace(
             run.engine,
             checksum=load_venue(run.format).checksum,

@@ -7,18 +7,26 @@ from typing import Any
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.event_batch import DeadLetter
+from cowbook.input.decoding import DecoderSettings
+from cowbook.input.sniffing import formats_of
 from cowbook.pipeline_state import DecoderState, DriftTotals
 from cowbook.summary import SymbolSummary
 
 _LOGGED_DEAD_LETTERS = 5
 """Dead letters that are logged one by one; all are counted and written."""
 
+_SNIFFED_DEAD_LETTERS = 20
+
 
 class SymbolReport:
     """Remembers what a person should know of one symbol's input."""
 
-    def __init__(self, symbol: str, log: Any) -> None:
-        self._symbol = symbol
+    def __init__(self, decoder: DecoderSettings, format_name: str, log: Any) -> None:
+        self._symbol = decoder.name
+        self._settings = decoder
+        self._format = format_name
+        self._looks_like: list[str] = []  # other formats, of the first rejected record that has any
+        self._sniffed = 0
         self._log = log
         self._logged = 0
         self.misfit: tuple[int, str] | None = None
@@ -29,6 +37,7 @@ class SymbolReport:
         for letter in letters:
             if letter.reason == "out_of_range" and self.misfit is None:
                 self.misfit = letter.offset, letter.detail
+            self._sniff(letter)
             if self._logged == _LOGGED_DEAD_LETTERS:
                 self._log.warning("more dead letters follow: they are only counted and written")
             if self._logged <= _LOGGED_DEAD_LETTERS:
@@ -42,6 +51,12 @@ class SymbolReport:
                     reason=letter.reason,
                     detail=letter.detail,
                 )
+
+    def _sniff(self, letter: DeadLetter) -> None:
+        """See whether it is a record of another format; a few of those that are there in full."""
+        if not self._looks_like and self._sniffed < _SNIFFED_DEAD_LETTERS and len(letter.content) == letter.length:
+            self._sniffed += 1
+            self._looks_like = [name for name in formats_of(letter.content, self._settings) if name != self._format]
 
     def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
         """Write what was counted since the start of the input into the summary; `drift` are the sums over all of it."""
@@ -65,6 +80,9 @@ class SymbolReport:
         if engine.value("messages") == 0:
             if others:
                 warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
+            elif self._looks_like:
+                formats = " or ".join(f'"{name}"' for name in self._looks_like)
+                warnings.append(f'no usable record in the input: it looks like format = {formats}, and not "{self._format}"')
             else:
                 warnings.append("no usable record in the input")
         elif engine.value("snapshots") == 0:

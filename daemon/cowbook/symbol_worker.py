@@ -76,7 +76,7 @@ class SymbolWorker:
         tables = StreamTables(decoder.price_decimals, decoder.size_decimals, settings.engine.book_levels, has_ids=has_ids)
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
-        self._report = SymbolReport(settings.decoder.name, self._log)
+        self._report = SymbolReport(settings.decoder, settings.format, self._log)
         self._pipeline: Pipeline | None = None
         self._follower: Follower | None = None
         self._start_warnings: tuple[str, ...] = ()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cowbook import OrderBookEngine, replay
+from cowbook import EngineSettings, OrderBookEngine, replay
+from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.venues import load_venue, venue_names
 from harness import Run, reconstruct
 from venue_captures import CAPTURES, Capture
@@ -108,19 +110,15 @@ def test_damage_is_noticed(
 
 
 @pytest.mark.parametrize("capture", [CAPTURES[0], *(capture for capture in CAPTURES if ".cbcap" in capture.paths[0])], ids=str)
-@pytest.mark.parametrize("block_bytes", [3_000, 70_000])
+@pytest.mark.parametrize("block_bytes", [9_000, 70_000])
 def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture: Capture, block_bytes: int) -> None:
     """Frames of two lines and long snapshots, cut anywhere; rows have nulls where the venue has no ids."""
     files = {f"{number}": (shared_data / path).read_bytes() for number, path in enumerate(capture.paths)}
-    run = Run(name=capture.symbol, format=capture.venue, price_decimals=capture.price_decimals)
+    run = Run(name="X", symbol=capture.symbol, format=capture.venue, price_decimals=capture.price_decimals)
     reference = reconstruct(tmp_path / "reference", files, run)
     assert reference.summary.state == "done"
     assert reference.summary.audits["checksum"]["matched"] == capture.checksums
-    parts = reconstruct(
-        tmp_path / "other",
-        files,
-        Run(name=capture.symbol, format=capture.venue, price_decimals=capture.price_decimals, block_bytes=block_bytes),
-    ).parts
+    parts = reconstruct(tmp_path / "other", files, replace(run, block_bytes=block_bytes)).parts
     assert parts == reference.parts
     depth = reference.rows("depth")
     assert {row["update_id"] for row in depth} == {None}
@@ -134,3 +132,37 @@ def test_all_venues_are_here() -> None:
         load_venue(name)
     with pytest.raises(KeyError):
         load_venue("_fields")
+
+
+@pytest.mark.parametrize(
+    "capture",
+    [
+        capture
+        for capture in CAPTURES
+        if str(capture) in ("kraken-XMR/USD", "okx-BTC-USDT", "bitget-GOGUSDT", "kraken_futures-PI_XRPUSD")
+    ]
+    + [capture for capture in CAPTURES if "_l2.cbcap" in capture.paths[0]],
+    ids=str,
+)
+def test_checkpoints_anywhere(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
+    """Stopped in the middle of anything, a frame too, and gone on: the parts are those of one run, checksums and all."""
+    rng = random.Random(11)
+    content = (shared_data / capture.paths[0]).read_bytes()
+    engine = EngineSettings(part_events=500)
+    run = Run("X", capture.symbol, capture.venue, price_decimals=capture.price_decimals, engine=engine)
+    reference = reconstruct(tmp_path / "reference", {"a": content}, run)
+    assert reference.summary.audits["checksum"]["matched"] == capture.checksums
+    result = reference
+    for length in (*sorted(rng.sample(range(1, len(content)), 3)), len(content)):
+        run = replace(run, block_bytes=rng.choice([30_000, 100_000]), triggers=TriggerSettings(rng.choice([200, 700]), 10**12, 0))
+        result = reconstruct(tmp_path / "other", {"a": content[:length]}, run)
+    assert result.summary.recovered_epoch is not None
+    assert result.parts == reference.parts
+    assert result.summary.audits == reference.summary.audits
+
+
+def test_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
+    """By the run's summary, and by `cowbook check` before it."""
+    content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
+    result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
+    assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)

@@ -47,7 +47,7 @@ def make_room(state: np.void, message: np.void, rows: Rows, logs: Logs) -> tuple
     larger = {}
     for name, count in used.items():
         array = getattr(rows, name)
-        needed = levels_with_waiting if name in ("depth_prices", "depth_sizes", "trades") else 4
+        needed = max(levels_with_waiting, 4) if name in ("depth_prices", "depth_sizes", "trades") else 4
         if count + needed > len(array):
             larger[name] = _enlarged(array, 0, count, needed)
     return rows._replace(**larger), _room_in_logs(state, levels, logs)

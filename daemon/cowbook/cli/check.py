@@ -11,8 +11,10 @@ from rich.table import Table
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
+from cowbook.input.decoding import DecoderSettings
 from cowbook.input.finding import alike
 from cowbook.input.paths import expand_paths
+from cowbook.input.sniffing import what_it_looks_like
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -36,6 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
                 if not (path.is_file() and os.access(path, os.R_OK))
             ]
             warnings += expanded.warnings
+            decoder = DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
+            looks = [what_it_looks_like(path, symbol.format, decoder) for path in expanded.paths[:1]]
+            found += [problem for problem in looks if problem is not None]
             if not symbol.follow:
                 warnings += alike(expanded.paths)
             size = sum(path.stat().st_size for path in expanded.paths)

@@ -1,0 +1,43 @@
+"""What a record or a file looks like, where it is not what the configuration says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cowbook.errors import InputError
+from cowbook.input.compression import open_decoded
+from cowbook.input.decoding import DecodedMessage, DecoderSettings, OtherSymbol, Subscription
+from cowbook.venues import load_venue, venue_names
+
+_SNIFFED_BYTES = 1 << 20
+_SNIFFED_RECORDS = 50
+
+
+def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
+    """Names of the formats in which a record means something for a book, of this symbol or of another one."""
+    return [name for name in venue_names() if _means_something(name, record, settings)]
+
+
+def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
+    decoded = load_venue(name).decode_record(record, settings)
+    return isinstance(decoded, DecodedMessage | OtherSymbol | Subscription)
+
+
+def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
+    """What a person should know of a file whose first records mean nothing in its format, and something in another one.
+
+    None for any other file, also for one that cannot be read: reading it says why.
+    """
+    try:
+        with open_decoded(path) as file:
+            head = file.read(_SNIFFED_BYTES) or b""
+    except (OSError, InputError):
+        return None
+    lines = head.split(b"\n")
+    records = lines[: -1 if len(head) == _SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
+    if any(_means_something(format_name, record, settings) for record in records):
+        return None
+    names = sorted({name for record in records for name in formats_of(record, settings)})
+    if not names:
+        return None
+    return f'{path} is no capture of format = "{format_name}": it looks like {" or ".join(names)}'
