@@ -100,6 +100,7 @@ uninstall: ## remove what `make install` has made
 
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py
+	$(PY) tests/bench/venues.py
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .venvs build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/*.egg-info

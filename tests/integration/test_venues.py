@@ -166,3 +166,32 @@ def test_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
     content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
     result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
     assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)
+
+
+def test_several_trades_in_a_record(shared_data: Path, tmp_path: Path) -> None:
+    """Each is a row with its own time and side; a cut comes behind the record, not within it."""
+    content = (shared_data / "cryptofeed/KRAKEN.ws.48.0").read_bytes()
+    run = Run("X", "XMR/USD", "kraken", engine=EngineSettings(part_events=2))
+    result = reconstruct(tmp_path, {"a": content}, run)
+    expected = [
+        (1618678142557535000, "sell", 35411000000, 89594024),
+        (1618678145715785000, "buy", 35455000000, 125690315),
+        (1618678150826417000, "sell", 35404000000, 28245396),
+        (1618678150827816000, "sell", 35381000000, 171754604),
+    ]
+    rows = result.rows("trades")
+    assert [(row["ts_event"], row["side"], row["price"], row["size"]) for row in rows] == expected
+    assert [row["event_index"] for row in rows] == [0, 1, 2, 3]
+    assert {row["trade_id"] for row in rows} == {None}
+    assert rows[2]["ts_recv"] == rows[3]["ts_recv"] == 1618678150856557100
+
+
+def test_trades_after_a_restart(shared_data: Path, tmp_path: Path) -> None:
+    """A record with several ends in one place: nothing of it is written twice."""
+    content = (shared_data / "cryptofeed/KRAKEN.ws.48.0").read_bytes()
+    run = Run("X", "SC/EUR", "kraken", engine=EngineSettings(part_events=1), triggers=TriggerSettings(1, 10**12, 0))
+    reference = reconstruct(tmp_path / "reference", {"a": content}, run)
+    assert len(reference.rows("trades")) == 6
+    for length in (*range(1, len(content), 97), len(content)):
+        result = reconstruct(tmp_path / "other", {"a": content[:length]}, run)
+    assert result.parts == reference.parts
