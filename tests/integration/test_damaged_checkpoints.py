@@ -207,7 +207,7 @@ def cannot_be_read(code: int) -> Callable[[pytest.MonkeyPatch, Path], None]:
 def newer(_: pytest.MonkeyPatch, directory: Path) -> None:
     """A later release has written it."""
     path = checkpoint(directory, 3) / "manifest.json"
-    inner = json.loads(path.read_bytes())["manifest"] | {"version": 2, "news": True}
+    inner = json.loads(path.read_bytes())["manifest"] | {"version": manifest_module.FORMAT_VERSION + 1, "news": True}
     path.write_bytes(manifest_module._wrap(json.dumps(inner).encode()))
 
 
@@ -218,7 +218,7 @@ UNREADABLE: dict[str, tuple[Callable[[pytest.MonkeyPatch, Path], object], str]] 
     "file mode": (lambda _, path: (checkpoint(path, 3) / "book.parquet").chmod(0o640), "mode 0640"),
     "directory mode": (lambda _, path: checkpoint(path, 3).chmod(0o770), "mode 0770"),
     "state mode": (lambda _, path: (path / "state" / "BTCUSDT").chmod(0o755), "mode 0755"),
-    "newer": (newer, "format version 2"),
+    "newer": (newer, f"format version {manifest_module.FORMAT_VERSION + 1}"),
 }
 
 
@@ -443,7 +443,7 @@ def test_newer_below_damage(directory: Path, content: bytes, monkeypatch: pytest
     """Damage is passed over only down to what may be whole: then it refuses, and what is damaged stays where it is."""
     shutil.copytree(checkpoint(directory, 3), checkpoint(directory, 4))  # says that it is another one
     newer(monkeypatch, directory)
-    reconstruct_fails(directory, content, ["checkpoints/3", "format version 2"])
+    reconstruct_fails(directory, content, ["checkpoints/3", f"format version {manifest_module.FORMAT_VERSION + 1}"])
 
 
 def test_two_damaged(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
