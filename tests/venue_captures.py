@@ -26,7 +26,7 @@ class Capture:
 
     def is_depth_update(self, line: bytes) -> bool:
         """Whether a line is a change of this symbol's book."""
-        kinds = rb'"book-|"action":"update"|"type":"(?:update|l2update|change)"|"feed":"book","product_id":|depthUpdate'
+        kinds = rb'"book-|"action": ?"update"|"type":"(?:update|l2update|change)"|"feed":"book","product_id":|depthUpdate'
         return self.symbol.encode() in line and re.search(kinds, line) is not None and b"trade" not in line
 
 

@@ -43,12 +43,12 @@ CONSEQUENCES = {
     "log.format": REFUSED,
     **{
         f"symbol.{key}": REFUSED
-        for key in ("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
+        for key in ("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "depth", "max_line_bytes", "format")
     },
     **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait")},
 }
-ELSEWHERE = {"symbol.id", "symbol.format"}
-"""Another id is another symbol, and there is one format only: these have tests of their own."""
+ELSEWHERE = {"symbol.id"}
+"""Another id is another symbol: it has a test of its own."""
 
 SYMBOL = {"id": "A", "name": "A", "format": "binance", "paths": ["a"]}
 
@@ -61,7 +61,13 @@ def keys() -> list[str]:
 def other_value(section: str, key: str, value: Any) -> Any:
     """A valid value of a key that is not the given one."""
     annotation = SECTIONS[section].model_fields[key].annotation
-    special = {"listen": "127.0.0.1:1", "streams": ("depth",), "paths": ("b",), "part_interval": 60 * 10**9}
+    special = {
+        "listen": "127.0.0.1:1",
+        "streams": ("depth",),
+        "paths": ("b",),
+        "part_interval": 60 * 10**9,
+        "format": "okx" if section == "symbol" else "json",
+    }
     if key in special:
         return special[key]
     if get_origin(annotation) is Literal:

@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowbook.checkpoint import manifest as module
-from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, NewerVersionError, decode_manifest, encode_manifest
+from cowbook.checkpoint.manifest import (
+    FORMAT_VERSION,
+    DamagedError,
+    FileEntry,
+    Manifest,
+    NewerVersionError,
+    decode_manifest,
+    encode_manifest,
+)
 from cowbook.parts import Cut, Part
 
 PART = Part("depth", 0, 9, 10, 99, "ab" * 32, "3/depth-part", "depth/symbol=A/date=2024-01-01/part")
@@ -62,8 +70,8 @@ def test_any_other_byte_is_damage() -> None:
 
 def test_newer_version() -> None:
     """A manifest that holds but is of a later version is not damaged; one without a version is."""
-    later = json.loads(encode_manifest(MANIFEST))["manifest"] | {"version": 2, "more": [1]}
-    with pytest.raises(NewerVersionError, match="version 2"):
+    later = json.loads(encode_manifest(MANIFEST))["manifest"] | {"version": FORMAT_VERSION + 1, "more": [1]}
+    with pytest.raises(NewerVersionError, match=f"version {FORMAT_VERSION + 1}"):
         decode_manifest(module._wrap(json.dumps(later).encode()))
     del later["version"]
     with pytest.raises(DamagedError):

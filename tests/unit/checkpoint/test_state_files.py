@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
-from cowbook.checkpoint.manifest import DamagedError
+from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.state_files import BOOK_FILE, decode_state, encode_state
 from cowbook.event_batch import EventBatch
 from cowbook.input.position import FileIdentity, Position
@@ -212,7 +212,7 @@ def test_others_can_read_it(tmp_path: Path) -> None:
         assert connection.execute("select side, price, size from read_parquet(?)", [str(path)]).fetchall() == expected
         query = "select decode(key), decode(value) from parquet_kv_metadata(?)"
         metadata = dict(connection.execute(query, [str(path)]).fetchall())
-    assert metadata["cowbook.format_version"] == "1"
+    assert metadata["cowbook.format_version"] == str(FORMAT_VERSION)
     assert metadata["cowbook.symbol"] == "b"
     assert metadata["cowbook.row_count"] == str(len(expected))
     assert metadata["cowbook.events_processed"] == str(state.events_processed)
