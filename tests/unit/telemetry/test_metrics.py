@@ -28,7 +28,8 @@ from cowbook.symbol_worker import SymbolWorker
 from cowbook.telemetry.metrics import STATES, ServiceMetrics
 
 AUDITS = [
-    {"kind": "bookTicker", "outcome": outcome}
+    {"kind": kind, "outcome": outcome}
+    for kind in ("bookTicker", "checksum")
     for outcome in ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
 ]
 ONE: list[dict[str, str]] = [{}]
