@@ -106,3 +106,13 @@ def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
         return word
 
     return signature, codegen
+
+
+@intrinsic
+def as_float(typing_context: Any, value: Any) -> Any:
+    """The double that has these 64 bits."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen

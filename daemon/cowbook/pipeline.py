@@ -21,7 +21,7 @@ from cowbook.input.block import Block
 from cowbook.input.cursor import Cursor
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.following import FollowSettings
-from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.decoder import make_decoder
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
 from cowbook.persistence import Frozen
@@ -86,7 +86,7 @@ class Pipeline:
         self._batch = EventBatch.allocate()
         offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
         self._cursor = Cursor(start.follower, self._batch, offset)
-        self._decoder = LineDecoder(load_venue(settings.format), settings.decoder)
+        self._decoder = make_decoder(load_venue(settings.format), settings.decoder)
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
         self.input_bytes = 0
         """Decoded bytes consumed since the start of the input."""

@@ -13,8 +13,10 @@ from cowbook.event_batch import EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
 from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.decoder import make_decoder
+from cowbook.input.parquet_rows import ParquetRows
 from cowbook.input.paths import expand_paths
+from cowbook.input.position import IDENTITY_BYTES
 from cowbook.venues import load_venue
 
 
@@ -36,9 +38,15 @@ def replay(
     Raises InputError for files that are missing or damaged.
     """
     venue = load_venue(format)
-    decoder = LineDecoder(venue, DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
+    decoder = make_decoder(venue, DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
     settings = settings or EngineSettings(streams=())
-    settings = replace(settings, checksum=venue.checksum, price_decimals=price_decimals, size_decimals=size_decimals)
+    settings = replace(
+        settings,
+        checksum=venue.checksum,
+        dead_letter_ends_sync=not venue.shows_loss,
+        price_decimals=price_decimals,
+        size_decimals=size_decimals,
+    )
     engine = OrderBookEngine(settings)
     batch = EventBatch.allocate()
     wait = every
@@ -64,16 +72,18 @@ def replay(
         yield engine
 
 
-def _blocks(file: PlainFile | DecodedFile, name: str, block_bytes: int) -> Iterator[Block]:
+def _blocks(file: PlainFile | DecodedFile | ParquetRows, name: str, block_bytes: int) -> Iterator[Block]:
     """A file's blocks; what the consumer leaves of one is at the front of the next."""
     offset = 0
     left = np.empty(0, np.uint8)
+    head = b""
     while True:
         buffer = np.zeros(len(left) + block_bytes + PADDING, np.uint8)
         buffer[: len(left)] = left
         count = file.readinto(buffer.data[len(left) : len(left) + block_bytes])
         end = len(left) + (count or 0)
-        block = Block(buffer, 0, end, name, offset - len(left), final=not count)
+        head += buffer[len(left) : end].tobytes()[: IDENTITY_BYTES - len(head)]
+        block = Block(buffer, 0, end, name, offset - len(left), not count, head)
         yield block
         if block.final:
             return

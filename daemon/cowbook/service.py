@@ -51,6 +51,7 @@ __all__ = ["Service", "fingerprint", "run_once", "worker_settings"]
 def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False) -> WorkerSettings:
     """What one symbol's worker is told. Raises InputError when its files are not there, unless they are followed."""
     output = config.output
+    venue = load_venue(symbol.format)
     follows = symbol.follow and not once
     expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
     return WorkerSettings(
@@ -72,7 +73,8 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
             part_events=output.part_events,
             part_interval=output.part_interval,
             max_book_bytes=symbol.max_book_bytes,
-            checksum=load_venue(symbol.format).checksum,
+            checksum=venue.checksum,
+            dead_letter_ends_sync=not venue.shows_loss,
             price_decimals=symbol.price_decimals,
             size_decimals=symbol.size_decimals,
             depth=symbol.depth,

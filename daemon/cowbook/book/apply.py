@@ -415,6 +415,8 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
             rows.dead[state.dead_rows] = state.next_event
             state.dead_rows += 1
             _count_reason(state, message.flags)
+            if settings[0].dead_letter_ends_sync:
+                state.synced = 0
             continue
         if kind == OTHER_SYMBOL:
             state.other_symbol += 1

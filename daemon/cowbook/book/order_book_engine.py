@@ -62,6 +62,7 @@ class EngineSettings:
     price_decimals: int = 8
     size_decimals: int = 8
     depth: int = 0  # levels a side that the venue keeps; 0: as the capture says, or all
+    dead_letter_ends_sync: bool = False  # nothing else would show that it was a depth message
 
     def to_record(self) -> npt.NDArray[np.void]:
         """As the kernels take it, shape (1,)."""
@@ -70,7 +71,7 @@ class EngineSettings:
         for stream in STREAMS:
             record[f"with_{stream}"] = stream in self.streams
         numbers = ("book_levels", "book_interval", "part_events", "part_interval")
-        for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth"):
+        for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth", "dead_letter_ends_sync"):
             record[name] = getattr(self, name)
         return record
 

@@ -118,6 +118,7 @@ SETTINGS = np.dtype(
             "price_decimals",
             "size_decimals",
             "depth",  # levels a side, 0 = what the capture says
+            "dead_letter_ends_sync",
         )
     ]
 )

@@ -27,6 +27,8 @@ class Block:
     """Decoded offset in the file of `buffer[0]`; negative where the buffer begins with free room."""
     final: bool
     """Nothing follows in this file: an unfinished line is all that will ever be there."""
+    head: bytes = b""
+    """The file's first decoded bytes, 1 KiB once there are so many: what the first line of a table says."""
 
     def offset_of(self, index: int) -> int:
         """Decoded offset in the file of `buffer[index]`."""

@@ -1,4 +1,4 @@
-"""Plain, gzip and zstd files as streams of decoded bytes; which it is, the content tells."""
+"""Plain, gzip, zstd and Parquet files as streams of decoded bytes; which it is, the content tells."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import zstandard
 from isal import isal_zlib
 
 from cowbook.errors import InputError
+from cowbook.input.parquet_rows import PARQUET_MAGIC, ParquetRows
+
+PARQUET = "parquet"
+"""What `kind_of` calls a file that is not compressed as a whole, but a table."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -221,7 +225,7 @@ class PlainFile(io.FileIO):
         return self.tell()
 
 
-def open_decoded(path: Path) -> PlainFile | DecodedFile:
+def open_decoded(path: Path) -> PlainFile | DecodedFile | ParquetRows:
     """A file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
     file = PlainFile(path, "rb")
     try:
@@ -231,11 +235,24 @@ def open_decoded(path: Path) -> PlainFile | DecodedFile:
         file.close()
         raise
     kind = kind_of(magic)
+    if kind == PARQUET:
+        return open_rows(path, file)
     return file if kind is None else DecodedFile(path, file, kind)
 
 
+def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
+    """A Parquet file's rows; the file is closed when it is none. Raises InputError."""
+    try:
+        return ParquetRows(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
 def kind_of(magic: bytes) -> str | None:
-    """How a file with these first four bytes (fewer in a shorter file) is compressed, None for a plain one."""
+    """How a file with these first four bytes (fewer in a shorter file) is encoded, None for a plain one."""
+    if magic == PARQUET_MAGIC:
+        return PARQUET
     if magic.startswith(_GZIP_MAGIC):
         return "gzip"
     if magic == _ZSTD_MAGIC or (magic[1:] == _SKIPPABLE_MAGIC and magic[0] & 0xF0 == 0x50):
@@ -246,4 +263,5 @@ def kind_of(magic: bytes) -> str | None:
 def may_become_compressed(magic: bytes) -> bool:
     """Whether a plain file with so few first bytes may turn out compressed when it grows."""
     skippable = len(magic) < 4 and (not magic or (magic[0] & 0xF0 == 0x50 and _SKIPPABLE_MAGIC.startswith(magic[1:])))
+    skippable |= len(magic) < 4 and PARQUET_MAGIC.startswith(magic)
     return skippable or (len(magic) < 2 and _GZIP_MAGIC.startswith(magic)) or (len(magic) < 4 and _ZSTD_MAGIC.startswith(magic))

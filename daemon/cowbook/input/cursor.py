@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.event_batch import EventBatch
 from cowbook.input.block import Block
 from cowbook.input.follower import Follower
-from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.decoder import Decoder
 from cowbook.input.position import Mark
 
 
@@ -25,13 +25,13 @@ class Cursor:
         self.consumed = 0
         """Messages of the batch that are consumed; to be set by the consumer."""
 
-    def decode(self, decoder: LineDecoder, block: Block) -> bool:
+    def decode(self, decoder: Decoder, block: Block) -> bool:
         """Decode the next batch of the block; whether there is more in it."""
         self._batch.clear()
         self.consumed = 0
         start = block.offset_of(block.start)
         self._files = self._follower.files_consumed
-        self._before = self._place if decoder.record_offset is not None else start
+        self._before = self._place = self._place if decoder.record_offset is not None else start
         full = decoder.decode(block, self._batch)
         record = decoder.record_offset
         if record is None:

@@ -12,10 +12,11 @@ from typing import Literal
 from cowbook.errors import InputError
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
 from cowbook.input.growing import GrowingFile
+from cowbook.input.parquet_rows import ParquetRows
 from cowbook.input.paths import natural_key
 from cowbook.input.position import IDENTITY_BYTES, FileIdentity, Position
 
-InputFile = PlainFile | DecodedFile | GrowingFile
+InputFile = PlainFile | DecodedFile | ParquetRows | GrowingFile
 Statuses = Mapping[int, os.stat_result]
 """By place in a list of paths, of the files that are there."""
 

@@ -8,8 +8,13 @@ import stat
 from pathlib import Path
 
 from cowbook.errors import InputError
-from cowbook.input.compression import DecodedFile, PlainFile, kind_of, may_become_compressed
+from cowbook.input.compression import PARQUET, DecodedFile, PlainFile, kind_of, may_become_compressed, open_rows
+from cowbook.input.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.input.position import IDENTITY_BYTES
+
+
+_SMALLEST_PARQUET = 12
+"""Bytes: the magic twice, and a length."""
 
 
 class _CheckedFile(PlainFile):
@@ -75,14 +80,16 @@ class _CheckedFile(PlainFile):
 class GrowingFile(io.RawIOBase):
     """Decoded bytes of a file that may grow: a read at its end gives nothing, and a later one what was added.
 
-    Fewer than four bytes do not say yet whether it is compressed: it gives nothing before that shows.
+    Fewer than four bytes do not say yet whether it is compressed: it gives nothing before that shows. Parquet is written from
+    its front to its end: it gives nothing before that is there.
     """
 
     def __init__(self, path: Path) -> None:
         """Raises OSError when it cannot be opened, InputError when it is no regular file."""
         super().__init__()
         self._file = _CheckedFile(path)
-        self._decoded: PlainFile | DecodedFile | None = None
+        self._decoded: PlainFile | DecodedFile | ParquetRows | None = None
+        self._is_parquet = False
         self._finished = False
         try:
             if not stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
@@ -94,8 +101,8 @@ class GrowingFile(io.RawIOBase):
 
     @property
     def is_compressed(self) -> bool:
-        """Whether it is, as far as is known."""
-        return isinstance(self._decoded, DecodedFile)
+        """Whether it is, or a Parquet file, as far as is known."""
+        return self._is_parquet or isinstance(self._decoded, DecodedFile)
 
     @property
     def unread_bytes(self) -> int:
@@ -118,7 +125,7 @@ class GrowingFile(io.RawIOBase):
     def look(self) -> tuple[os.stat_result, bool]:
         """Its status now, and whether there is something to read. Raises InputError when it was truncated."""
         status = self._file.look()
-        if isinstance(self._decoded, DecodedFile) and not self._decoded.is_drained:
+        if isinstance(self._decoded, DecodedFile | ParquetRows) and not self._decoded.is_drained:
             return status, True
         return status, status.st_size > self._file.position and self._decide() is not None
 
@@ -138,15 +145,32 @@ class GrowingFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file."""
+        if isinstance(self._decoded, ParquetRows):
+            self._decoded.close()
         self._file.close()
         super().close()
 
-    def _decide(self) -> PlainFile | DecodedFile | None:
+    def _decide(self) -> PlainFile | DecodedFile | ParquetRows | None:
         """The file as what it is; None while that is open."""
         if self._decoded is None:
             magic = os.pread(self._file.fileno(), 4, 0)
             if self._finished or not may_become_compressed(magic):
                 kind = kind_of(magic)
+                if kind == PARQUET:
+                    return self._open_rows()
                 growing = not self._finished
                 self._decoded = self._file if kind is None else DecodedFile(self._file.path, self._file, kind, growing=growing)
         return self._decoded
+
+    def _open_rows(self) -> ParquetRows | None:
+        """A Parquet file's rows, once its end is there. Raises InputError when it never will be."""
+        self._is_parquet = True
+        size = os.fstat(self._file.fileno()).st_size
+        ends = os.pread(self._file.fileno(), len(PARQUET_MAGIC), max(0, size - len(PARQUET_MAGIC)))
+        if size >= _SMALLEST_PARQUET and ends == PARQUET_MAGIC or self._finished:
+            # A descriptor of its own: the library reads here and there, and the other one is asked for its position.
+            self._decoded = open_rows(self._file.path, PlainFile(f"/proc/self/fd/{self._file.fileno()}", "rb"))
+            self._file.seek(size)
+            self._file.largest = size
+            return self._decoded
+        return None

@@ -25,7 +25,9 @@ from cowbook.input.venue import Venue
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
 
-_REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
+REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
+"""Of dead letters; their messages have the place in `flags`."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = 10
 _LONGEST_FRAME_HEADER = 32
@@ -227,7 +229,7 @@ class LineDecoder:
         message["bid_count"] = message["ask_count"] = 0
         message["end_offset"] = end_offset
         if letter is not None:
-            message["flags"] = _REASONS.index(letter.reason)
+            message["flags"] = REASONS.index(letter.reason)
             batch.dead_letters.append(letter)
         batch.message_count += 1
 

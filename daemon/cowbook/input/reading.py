@@ -81,7 +81,7 @@ class Reader:
         self.file = file
         file.offset, file.head = offset, head
         self._tail = tail
-        self.block = Block(self.block.buffer, _HEADROOM, _HEADROOM, displayable(file.path), offset - _HEADROOM, final=False)
+        self.block = Block(self.block.buffer, _HEADROOM, _HEADROOM, displayable(file.path), offset - _HEADROOM, final=False, head=head)
         self._handed_out = _HEADROOM
 
     def start_reading(self) -> None:
@@ -127,7 +127,7 @@ class Reader:
         base = self.file.offset - first
         self.file.offset += count
         self._spare = old.buffer
-        self.block = Block(buffer, first - left, first + count, displayable(self.file.path), base, final=final)
+        self.block = Block(buffer, first - left, first + count, displayable(self.file.path), base, final, self.file.head)
         self._handed_out = first - left
         return self.block
 

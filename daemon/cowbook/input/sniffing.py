@@ -7,6 +7,7 @@ from pathlib import Path
 from cowbook.errors import InputError
 from cowbook.input.compression import open_decoded
 from cowbook.input.decoding import DecodedMessage, DecoderSettings, OtherSymbol, Subscription
+from cowbook.input.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 
 _SNIFFED_BYTES = 1 << 20
@@ -19,8 +20,23 @@ def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
 
 
 def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
-    decoded = load_venue(name).decode_record(record, settings)
+    venue = load_venue(name)
+    if venue.decode_record is None:
+        header = read_header(record[:LONGEST_HEADER] + b"\n")
+        return header is not None and any(table.plan(header.names) is not None for table in venue.tables)
+    decoded = venue.decode_record(record, settings)
     return isinstance(decoded, DecodedMessage | OtherSymbol | Subscription)
+
+
+def looks_like_formats(head: bytes, settings: DecoderSettings) -> list[str]:
+    """Names of the formats in which the first records of a file mean something."""
+    return sorted({name for record in _records(head) for name in formats_of(record, settings)})
+
+
+def _records(head: bytes) -> list[bytes]:
+    """The first lines, without one that may be cut."""
+    lines = head[:_SNIFFED_BYTES].split(b"\n")
+    return lines[: -1 if len(head) >= _SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
 
 
 def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
@@ -33,11 +49,9 @@ def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) 
             head = file.read(_SNIFFED_BYTES) or b""
     except (OSError, InputError):
         return None
-    lines = head.split(b"\n")
-    records = lines[: -1 if len(head) == _SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
-    if any(_means_something(format_name, record, settings) for record in records):
+    if any(_means_something(format_name, record, settings) for record in _records(head)):
         return None
-    names = sorted({name for record in records for name in formats_of(record, settings)})
+    names = looks_like_formats(head, settings)
     if not names:
         return None
     return f'{path} is no capture of format = "{format_name}": it looks like {" or ".join(names)}'

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cowbook.input.decoding import BLANK, UNUSED, Decoded, DecodedMessage, DecoderSettings, Rejected
 from cowbook.input.json_fields import RefusedError, load_with_numerals
 from cowbook.input.records import open_envelope
+from cowbook.input.tables import Table
 from cowbook.schemes import NO_CHECKSUM
 
 DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
@@ -18,13 +19,19 @@ DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
 class Venue:
     """A format: how a record is decoded, and what its messages prove."""
 
-    decode_record: DecodeRecord
+    decode_record: DecodeRecord | None = None
+    """Of lines and the like; None for tables."""
+    tables: tuple[Table, ...] = ()
+    """Of CSV and Parquet files, by the names of their columns."""
     scan: Callable[..., tuple[int, int]] | None = None
     """A kernel that decodes the common records at speed and leaves the others to `decode_record`."""
     has_ids: bool = True
     """Whether every depth message and every trade has an id."""
     checksum: int = NO_CHECKSUM
     """Style of the checksums that depth messages carry (cowbook.schemes)."""
+    shows_loss: bool = True
+    """Whether ids or checksums show, sooner or later, that a depth message is missing. Where nothing does, a record that cannot be
+    decoded ends sync: it may have been one."""
 
 
 def refusing(decode: DecodeRecord) -> DecodeRecord:

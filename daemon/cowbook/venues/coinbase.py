@@ -48,4 +48,4 @@ def _changes(changes: list[object]) -> tuple[Levels, Levels]:
     return levels(sides[0], '"changes"'), levels(sides[1], '"changes"')
 
 
-VENUE = Venue(json_records(_decode), has_ids=False)
+VENUE = Venue(json_records(_decode), has_ids=False, shows_loss=False)

@@ -1,0 +1,31 @@
+"""The decoder of a venue's files."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from cowbook.event_batch import EventBatch
+from cowbook.input.block import Block
+from cowbook.input.decoding import DecoderSettings
+from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.table_decoder import TableDecoder
+from cowbook.input.venue import Venue
+
+
+class Decoder(Protocol):
+    """Turns blocks of decoded bytes into batches of messages."""
+
+    other_symbols: list[str]
+    """The first other symbols that records named, at most a few, for a person."""
+
+    @property
+    def record_offset(self) -> int | None:
+        """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+
+    def decode(self, block: Block, batch: EventBatch) -> bool:
+        """Append the block's records to the batch and move `block.start` behind them; whether the batch is full."""
+
+
+def make_decoder(venue: Venue, settings: DecoderSettings) -> Decoder:
+    """For the venue's records, or for its tables."""
+    return TableDecoder(venue.tables, settings) if venue.tables else LineDecoder(venue, settings)
