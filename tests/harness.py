@@ -100,6 +100,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         engine=replace(
             run.engine,
             checksum=load_venue(run.format).checksum,
+            dead_letter_ends_sync=not load_venue(run.format).shows_loss,
             price_decimals=run.price_decimals,
             size_decimals=run.size_decimals,
         ),

@@ -16,7 +16,7 @@ from cowbook.input.decoding import DecoderSettings, Rejected, shown
 from cowbook.input.line_decoder import DEAD_LETTER_BYTES, REASONS
 from cowbook.input.sniffing import looks_like_formats
 from cowbook.input.table_header import LONGEST_HEADER, Header, read_header
-from cowbook.input.table_reference import Row, csv_row, packed_row, shown_packed
+from cowbook.input.table_reference import csv_row, packed_row, shown_packed
 from cowbook.input.tables import Table
 from cowbook.input.text_scanner import find_newline
 
@@ -47,8 +47,8 @@ class _Overlong:
 class TableDecoder:
     """Turns blocks of a table into batches of messages.
 
-    A row that cannot be decoded belongs to the message in which it stands, and rejects all of it: half a message would be a
-    wrong book.
+    A row that cannot be decoded rejects all of its message, or where it does not even say which that is, the one in which it
+    stands: half a message would be a wrong book.
     """
 
     def __init__(self, tables: Sequence[Table], settings: DecoderSettings) -> None:
@@ -163,16 +163,12 @@ class TableDecoder:
             decoded = packed_row(content, *arguments)
         else:
             decoded = csv_row(_without_terminator(content), *arguments)
-        if isinstance(decoded, Row):
-            row[: scanner.ROW_START] = (
-                *(decoded.kind, decoded.flags, decoded.ts_event, decoded.ts_recv, decoded.price, decoded.size),
-                *(decoded.first_id, decoded.last_id, decoded.prev_id),
-            )
-        elif decoded is None:
-            row[scanner.ROW_KIND] = scanner.BLANK
-        else:
-            row[scanner.ROW_KIND] = scanner.BAD
-            self._bad[block.offset_of(start)] = decoded
+        row[: scanner.ROW_START] = (
+            *(decoded.kind, decoded.flags, decoded.ts_event, decoded.ts_recv, decoded.price, decoded.size),
+            *(decoded.first_id, decoded.last_id, decoded.prev_id),
+        )
+        if decoded.rejected is not None:
+            self._bad[block.offset_of(start)] = decoded.rejected
 
     def _group(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
         """Make messages of the rows: whether the batch is full, and how many rows are consumed."""
@@ -207,14 +203,15 @@ class TableDecoder:
             reference = packed_row if self._header.row_bytes else csv_row
             content = content if self._header.row_bytes else _without_terminator(content)
             decoded = reference(content, self._header, self._plan, self._table, self._settings)
-            if isinstance(decoded, Row) and decoded.symbol not in self.other_symbols and len(self.other_symbols) < 4:
+            if decoded.symbol not in self.other_symbols and len(self.other_symbols) < 4:
                 self.other_symbols.append(decoded.symbol)
 
     def _reject(self, block: Block, batch: EventBatch, first: int, last: int) -> None:
         """Make a dead letter of a run of rows."""
         rows = self._rows[first:last]
         start = int(rows[0, scanner.ROW_START])
-        bad = [self._bad.pop(int(offset)) for offset in rows[rows[:, scanner.ROW_KIND] == scanner.BAD, scanner.ROW_START]]
+        is_bad = np.isin(rows[:, scanner.ROW_KIND], (scanner.BAD, scanner.BAD_OF_MESSAGE))
+        bad = [self._bad.pop(int(offset)) for offset in rows[is_bad, scanner.ROW_START]]
         end = int(rows[-1, scanner.ROW_END])
         base = block.offset_of(0)
         content = block.buffer[start - base : end - base].tobytes()

@@ -18,6 +18,7 @@ from cowbook.input.decoding import (
     MAX_ID,
     DecoderSettings,
     MisfitError,
+    Reason,
     Rejected,
     explain_misfit,
     find_non_numeral,
@@ -31,12 +32,15 @@ from cowbook.input.tables import MEANINGS, Table
 
 Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
+_KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
+"""What says of which message a row is."""
+
 _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
 
 
 @dataclass(slots=True)
 class Row:
-    """A good row, or one of another symbol; the fields are those of the scanners' rows."""
+    """A row; the fields but the last two are those of the scanners' rows."""
 
     kind: int = scanner.GOOD
     flags: int = 0
@@ -48,34 +52,35 @@ class Row:
     last_id: int = NONE
     prev_id: int = NONE
     symbol: str = ""
+    rejected: Rejected | None = None
 
 
-def csv_row(
-    line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
-) -> Row | Rejected | None:
-    """A line without its terminator; None for a blank one."""
+def csv_row(line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
+    """A line without its terminator."""
     if len(line) > settings.max_line_bytes:
-        return Rejected("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
+        return _bad("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return Rejected("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+        return _bad("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
     if not text.strip(" \t"):
-        return None
+        return Row(scanner.BLANK)
     try:
         fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
     except csv.Error as error:
-        return Rejected("malformed", f"not CSV: {error}")
+        return _bad("malformed", f"not CSV: {error}")
     if len(fields) != len(header.names):
-        return Rejected("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
+        return _bad("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
     return _row(fields, header, plan, table, settings)
 
 
-def packed_row(
-    row: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
-) -> Row | Rejected | None:
-    """A packed row of a Parquet file; never None."""
+def packed_row(row: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
+    """A packed row of a Parquet file."""
     return _row(packed_fields(row, header), header, plan, table, settings)
+
+
+def _bad(reason: Reason, detail: str) -> Row:
+    return Row(scanner.BAD, rejected=Rejected(reason, detail))
 
 
 def packed_fields(row: bytes, header: Header) -> list[Field]:
@@ -102,32 +107,40 @@ def shown_packed(row: bytes, header: Header) -> bytes:
 
 def _row(
     fields: list[str] | list[Field], header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
-) -> Row | Rejected:
+) -> Row:
     found: dict[str, tuple[str, Field]] = {
         _NAMES[meaning]: (name, field)
         for name, field, meaning in zip(header.names, fields, plan.tolist(), strict=True)
         if meaning != scanner.SKIPPED
     }
     row = Row()
+    if "symbol" in found:
+        row.symbol = str(found["symbol"][1])
+        if found.pop("symbol")[1] != settings.name:
+            row.kind = scanner.OTHER
+            return row
+    kind = scanner.BAD
     try:
-        for meaning, (name, field) in found.items():
-            _take(row, meaning, name, field, table, settings)
+        for meaning in sorted(found, key=lambda meaning: meaning not in _KEY):
+            if meaning not in _KEY and kind == scanner.BAD:
+                _complete_key(row)
+                kind = scanner.BAD_OF_MESSAGE
+            _take(row, meaning, *found[meaning], table, settings)
     except RefusedError as refusal:
-        return Rejected(*refusal.args)
+        row.kind, row.rejected = kind, Rejected(*refusal.args)
+    return row
+
+
+def _complete_key(row: Row) -> None:
     if row.ts_event == NONE:
         row.ts_event = row.ts_recv
     if row.ts_event == NONE:
-        return Rejected("malformed", "no time")
-    return row
+        refuse("malformed", "no time")
 
 
 def _take(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
     """Put one field into the row, or refuse it."""
-    if meaning == "symbol":
-        row.symbol = str(field)
-        if field != settings.name:
-            row.kind = scanner.OTHER
-    elif meaning == "price":
+    if meaning == "price":
         row.price = _fixed(field, "price", settings.price_decimals)
     elif meaning == "size":
         row.size = _fixed(field, "size", settings.size_decimals)

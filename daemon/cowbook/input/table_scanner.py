@@ -44,8 +44,9 @@ ROW_WORDS = 11
 # Kinds of rows.
 GOOD = 0
 OTHER = 1  # of another symbol
-BAD = 2
+BAD = 2  # nothing says of which message it is
 BLANK = 3
+BAD_OF_MESSAGE = 4  # bad, but its key is known
 
 # Bits of a row's flags.
 IS_ASK = 1  # or: the aggressor sold
@@ -68,8 +69,7 @@ _QUOTES = 0x2222222222222222
 _RETURNS = 0x0D0D0D0D0D0D0D0D
 _ONES = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
-_EXACT = 2**53
-_LAST_TIME = 2**63 - 1
+_UNIQUE = 10**15
 
 
 @kernel
@@ -202,14 +202,26 @@ def scan_csv(buffer, start, end, base, limits, symbol, plan, words, rows, count)
 
 
 @kernel
-def fixed_of_float(value, decimals):
-    """The fixed-point number whose nearest double this is; FAILED when there is none below 2^53 with so many decimals."""
+def _decimal_of_float(value, decimals):
+    """The number of at most 15 digits that, with so many decimals, has this nearest double; FAILED without one."""
     scaled = value * float(POWERS[decimals])
-    if not (scaled >= 0.0 and scaled < float(_EXACT)):
+    if not (scaled >= 0.0 and scaled < float(_UNIQUE)):
         return FAILED
     number = int(scaled + 0.5)
-    # Both are exact doubles up to 10^22 and 2^53, so that their quotient is the double nearest to the decimal number.
-    return number if number < _EXACT and float(number) / float(POWERS[decimals]) == value else FAILED
+    # Both are exact doubles, so that their quotient is the double nearest to the decimal number; of others with at most 15 digits
+    # none has the same.
+    return number if number < _UNIQUE and float(number) / float(POWERS[decimals]) == value else FAILED
+
+
+@kernel
+def fixed_of_float(value, decimals):
+    """The fixed-point number whose nearest double this is; FAILED where there is none, or others may be as near."""
+    for fewer in (0, 3):
+        if fewer < decimals:
+            number = _decimal_of_float(value, fewer)
+            if number >= 0:
+                return number * POWERS[decimals - fewer] if number < _MAX_FIXED // POWERS[decimals - fewer] else FAILED
+    return _decimal_of_float(value, decimals)
 
 
 @kernel
@@ -314,11 +326,11 @@ def _same_key(first, second):
 
 @kernel
 def run_end(rows, key, first, count):
-    """The first of `rows[first:count]` that is not of the message of the good row `key`; `count` if all may be."""
+    """The first of `rows[first:count]` that is not of the message of the row `key`; `count` if all may be."""
     last = first
     while last < count:
         kind = rows[last][ROW_KIND]
-        if kind == OTHER or (kind == GOOD and not _same_key(key, rows[last])):
+        if kind == OTHER or ((kind == GOOD or kind == BAD_OF_MESSAGE) and not _same_key(key, rows[last])):
             break
         last += 1
     return last
@@ -327,7 +339,7 @@ def run_end(rows, key, first, count):
 @kernel
 def _has_bad(rows, first, last):
     for place in range(first, last):
-        if rows[place][ROW_KIND] == BAD:
+        if rows[place][ROW_KIND] == BAD or rows[place][ROW_KIND] == BAD_OF_MESSAGE:
             return True
     return False
 
@@ -372,7 +384,7 @@ def group(rows, first, count, ends, is_trades, rule, resets, longest, messages, 
             continue
         if counts[0] == messages.size:
             return FULL, place, place
-        if kind == BAD:
+        if kind == BAD or (kind == BAD_OF_MESSAGE and is_trades):
             return REJECTED, place, place + 1
         message = messages[counts[0]]
         if kind == OTHER:

@@ -1,0 +1,340 @@
+"""Tables against a naive reading of them: the same messages and dead letters from any bytes, however they are cut into blocks."""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from cowbook.event_batch import DEAD_LETTER, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, EventBatch
+from cowbook.input.block import PADDING, Block
+from cowbook.input.compression import open_decoded
+from cowbook.input.decoder import make_decoder
+from cowbook.input.decoding import DecoderSettings
+from cowbook.input.table_scanner import fixed_of_float
+from cowbook.venues import load_venue
+
+HEADER = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
+TRADES_HEADER = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+SETTINGS = DecoderSettings("AB", 2, 3, 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A message, comparable."""
+
+    kind: int
+    times: tuple[int, int] = (0, 0)
+    last_id: int = 0
+    flags: int = 0
+    bids: tuple[tuple[int, int], ...] = ()
+    asks: tuple[tuple[int, int], ...] = ()
+    where: tuple[int, int] = (0, 0)  # of a dead letter
+    reason: str = ""
+    end_offset: int = 0
+
+
+def decode(content: bytes, format_name: str, block_sizes: list[int], settings: DecoderSettings = SETTINGS) -> list[Seen]:
+    """What the decoder makes of a file that is handed out in blocks."""
+    decoder = make_decoder(load_venue(format_name), settings)
+    batch = EventBatch.allocate(8, 8)
+    seen: list[Seen] = []
+    start = end = turn = 0
+    while True:
+        count = min(block_sizes[turn % len(block_sizes)], len(content) - end)
+        turn += 1
+        final = count == 0
+        buffer = np.zeros(end + count - start + PADDING, np.uint8)
+        buffer[: end + count - start] = np.frombuffer(content[start : end + count], np.uint8)
+        end += count
+        block = Block(buffer, 0, end - start, "f", start, final, content[: min(end, 1024)])
+        full = True
+        while full:
+            full = decoder.decode(block, batch)
+            seen += of_batch(batch)
+            batch.clear()
+        start = block.offset_of(block.start)
+        if final:
+            assert start == end or not content.count(b"\n")
+            return seen
+
+
+def of_batch(batch: EventBatch) -> list[Seen]:
+    """The messages of a batch."""
+    letters = iter(batch.dead_letters)
+    seen = []
+    for message in batch.messages[: batch.message_count]:
+        kind, end = int(message["kind"]), int(message["end_offset"])
+        if kind == DEAD_LETTER:
+            letter = next(letters)
+            seen.append(Seen(kind, where=(letter.offset, letter.length), reason=letter.reason, end_offset=end))
+            continue
+        if kind == OTHER_SYMBOL:
+            seen.append(Seen(kind, end_offset=end))
+            continue
+
+        def levels(name: str, message: np.void = message) -> tuple[tuple[int, int], ...]:
+            place = slice(int(message[f"{name}_start"]), int(message[f"{name}_start"] + message[f"{name}_count"]))
+            return tuple(zip(batch.prices[place].tolist(), batch.sizes[place].tolist(), strict=True))
+
+        times = int(message["ts_event"]), int(message["ts_recv"])
+        asks = levels("ask") if message["ask_count"] else ()
+        numbers = int(message["last_id"]), int(message["flags"])
+        seen.append(Seen(kind, times, *numbers, levels("bid") if message["bid_count"] else (), asks, end_offset=end))
+    return seen
+
+
+def naive_fixed(text: str, decimals: int) -> int:
+    """A numeral as fixed-point; ValueError and OverflowError when it is none, or does not fit."""
+    if not text or not all(part.isascii() and part.isdigit() for part in text.split(".")) or text.count(".") > 1:
+        raise ValueError
+    value = Decimal(text).scaleb(decimals)
+    if value != int(value) or value >= 10**18:
+        raise OverflowError
+    return int(value)
+
+
+def naive_time(text: str) -> int:
+    """A time in ns."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError
+    value = int(text)
+    for limit, factor in ((11, 9), (14, 6), (17, 3)):
+        if value < 10**limit:
+            value *= 10**factor
+            break
+    if value >= 2**63:
+        raise OverflowError
+    return value
+
+
+def naive_row(line: bytes, *, trades: bool) -> tuple[str, tuple[object, ...]]:
+    """("good", (key, side, price, size)), or ("other" | "blank" | a reason, ())."""
+    if len(line) > SETTINGS.max_line_bytes:
+        return "overlong", ()
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return "not_utf8", ()
+    if not text.strip(" \t"):
+        return "blank", ()
+    fields = text.split(",")
+    if len(fields) != 8:
+        return "malformed", ()
+    _, symbol, event, received, fifth, side, price, size = fields
+    if symbol != "AB":
+        return "other", ()
+    key: tuple[object, ...] = ()
+    try:
+        times = naive_time(event), naive_time(received)
+        if trades:
+            fifth = int(fifth) if fifth.isascii() and fifth.isdigit() and len(fifth) <= 18 else NONE  # type: ignore[assignment]
+        elif fifth not in ("true", "false"):
+            raise ValueError
+        key = (fifth, *times)
+        if side not in (("buy", "sell") if trades else ("bid", "ask")):
+            raise ValueError
+        row = (fifth, *times, side in ("ask", "sell"), naive_fixed(price, 2), naive_fixed(size, 3))
+    except ValueError:
+        return "malformed", key
+    except OverflowError:
+        return "out_of_range", key
+    return "good", row
+
+
+def key_of(row: tuple[object, ...]) -> tuple[object, ...]:
+    """What rows of one message have in common."""
+    return row[:1] if row[0] == "true" else row[:3]
+
+
+def naive(content: bytes, *, trades: bool) -> list[Seen]:
+    """Messages of a file, read line by line."""
+    rows = []
+    offset = content.find(b"\n") + 1
+    if not offset:
+        return []  # a first line is no row, whether it ends or not
+    for line in content[offset:].splitlines(keepends=True) if b"\r" not in content else content[offset:].split(b"\n"):
+        whole = line if line.endswith(b"\n") else line + b"\n" * (offset + len(line) < len(content))
+        if whole:
+            bare = whole[:-1].removesuffix(b"\r") if whole.endswith(b"\n") else whole
+            kind, row = naive_row(bare, trades=trades)
+            rows.append((kind, row, offset, offset + len(whole), offset + len(bare)))
+        offset += len(whole)
+    seen = []
+    while rows:
+        kind, row, start, *_ = rows[0]
+        last = 1
+        if row and not trades:
+            while last < len(rows) and rows[last][0] != "other" and (not rows[last][1] or key_of(rows[last][1]) == key_of(row)):
+                last += 1
+        run, rows = rows[:last], rows[last:]
+        if kind == "blank":
+            continue
+        end, bare_end = run[-1][3:]
+        reasons = [found for found, *_ in run if found not in ("good", "blank", "other")]
+        if bare_end - start > SETTINGS.max_line_bytes:
+            reasons = ["overlong"]
+        if kind == "other":
+            seen.append(Seen(OTHER_SYMBOL, end_offset=end))
+        elif reasons:
+            seen.append(Seen(DEAD_LETTER, where=(start, bare_end - start), reason=reasons[0], end_offset=end))
+        elif trades:
+            flags = SELL_AGGRESSOR if row[3] else 0
+            seen.append(Seen(TRADE, row[1:3], row[0], flags, (row[4:6],), end_offset=end))  # type: ignore[arg-type]
+        else:
+            levels = [found for name, found, *_ in run if name == "good"]
+            bids, asks = (tuple(level[4:6] for level in levels if level[3] == is_ask) for is_ask in (False, True))
+            is_snapshot = row[0] == "true"
+            kinds = (SNAPSHOT, IS_RESET) if is_snapshot else (0, 0)
+            seen.append(Seen(kinds[0], row[1:3], NONE, kinds[1], bids, asks, end_offset=end))  # type: ignore[arg-type]
+    return seen
+
+
+_times = st.sampled_from([b"1585699200245000", b"1585699200355684", b"1585699200", b"9999999999999999999", b"x", b""])
+_numerals = st.sampled_from([b"1", b"6421.5", b"0", b"0.001", b"1.23", b"00012.50", b"12345678901234567", b"1.2345", b"1e5", b"-1", b" 1", b""])  # fmt: skip
+_line = st.tuples(
+    st.sampled_from([b"x", b"deribit", "é".encode(), b"\xff", b"a much longer name than eight characters"]),
+    st.sampled_from([b"AB"] * 8 + [b"ABC", b"B"]),
+    _times,
+    _times,
+    st.sampled_from([b"true", b"false"] * 6 + [b"True", b"1", b"77", b"42377944", b"ccc3c1fa-212c"]),
+    st.sampled_from([b"bid", b"ask"] * 6 + [b"buy", b"sell", b"", b"bids are long"]),
+    _numerals,
+    _numerals,
+).map(b",".join)
+_good = st.tuples(
+    st.just(b"x,AB"),
+    st.sampled_from([b"1585699200245000,1585699200355684", b"1585699200245001,1585699200355684", b"1585699200245001,1585699200355690"]),
+    st.sampled_from([b"true", b"false", b"false"]),
+    st.sampled_from([b"bid", b"ask"]),
+    st.sampled_from([b"6421.5,18640", b"6422,0", b"6421.49,1.001"]),
+).map(b",".join)
+_other = st.sampled_from([b"", b"nonsense", b"\r", b"x" * 1100, b",,,,,,,", b" \t", b"x,AB,1585699200245000,1585699200355684,true,bid,1,1,1"])
+_lines = st.lists(st.one_of(*[_good] * 8, _line, _other), max_size=40)
+
+
+@example([b"x,AB,1,1,true,bid,1,1", b"junk", b"x,AB,1,1,true,bid,2,1"], b"\n", True, [7])
+@example([b"x,AB,1,1,false,bid,1,1"] * 60 + [b"x,AB,2,1,false,bid,1,1"], b"\n", False, [100])
+@example([b"x,AB,1,1,false,bid,1,1", b"y" * 3000, b"x,AB,1,1,false,bid,1,1", b"x,AB,2,1,false,bid,1,1"], b"\r\n", False, [100])
+@given(_lines, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
+def test_like_a_naive_reading(lines: list[bytes], terminator: bytes, ends: bool, block_sizes: list[int]) -> None:
+    """Of books: messages are runs of rows, and a bad row rejects the whole of its message."""
+    lines = [line for line in lines if terminator == b"\n" or b"\r" not in line]
+    content = terminator.join([HEADER, *lines]) + (terminator if ends else b"")
+    assert decode(content, "tardis", block_sizes) == naive(content, trades=False)
+
+
+@given(_lines, st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
+def test_trades_like_a_naive_reading(lines: list[bytes], ends: bool, block_sizes: list[int]) -> None:
+    """Each row is a message."""
+    lines = [line.replace(b"bid", b"buy").replace(b"ask", b"sell") for line in lines]
+    content = b"\n".join([TRADES_HEADER, *lines]) + (b"\n" if ends else b"")
+    assert decode(content, "tardis", block_sizes) == naive(content, trades=True)
+
+
+@given(st.integers(0, 10**16), st.integers(0, 9))
+def test_doubles_are_the_decimals_that_they_stand_for(number: int, decimals: int) -> None:
+    """A double made of a decimal number gives that number back, or is left to the reference."""
+    value = float(Decimal(number).scaleb(-decimals))
+    found = fixed_of_float(value, decimals)
+    if number < 10**15:
+        assert found == number
+    else:
+        assert found < 0 or Decimal(repr(value)).scaleb(decimals) == found
+
+
+@given(st.floats(0, 1e12), st.integers(0, 9))
+def test_other_doubles(value: float, decimals: int) -> None:
+    """Never a number that the double is not nearest to."""
+    found = fixed_of_float(value, decimals)
+    exact = Decimal(repr(value)).scaleb(decimals)
+    assert found == exact if found >= 0 else exact != int(exact) or exact >= 10**15
+
+
+def test_parquet_like_csv(tmp_path: Path) -> None:
+    """The same rows in both containers are the same messages, at any size of blocks and of row groups."""
+    rng = random.Random(5)
+    rows = [
+        (1_600_000_000_000_000_000 + place // 5 * 1_000_000, place // 5, rng.random() < 0.5, rng.randrange(1, 10**6) / 100, rng.randrange(10**6) / 1000)
+        for place in range(500)
+    ]  # fmt: skip
+    columns = list(zip(*rows, strict=True))
+    table = pa.table(
+        {
+            "origin_time": pa.array(columns[0], pa.timestamp("ns")),
+            "received_time": pa.array([None if place % 100 > 90 else time for place, time in enumerate(columns[0])], pa.timestamp("ns")),
+            "exchange": ["X"] * 500,
+            "symbol": ["AB" if place % 50 > 4 else "A rather long name of some other symbol, too" for place in range(500)],
+            "sequence_number": columns[1],
+            "side_is_bid": columns[2],
+            "price": columns[3],
+            "size": columns[4],
+        }
+    )
+    text = io.StringIO()
+    text.write("origin_time,received_time,exchange,symbol,sequence_number,side_is_bid,price,size\n")
+    for place, (time, number, is_bid, price, size) in enumerate(rows):
+        symbol = "AB" if place % 50 > 4 else '"A rather long name of some other symbol, too"'
+        received = "" if place % 100 > 90 else str(time)
+        text.write(f"{time},{received},X,{symbol},{number},{is_bid},{price!r},{size!r}\n")
+    expected = decode(text.getvalue().encode().replace(b",,X", b",1,X"), "cryptolake", [10**6])
+    for group_rows, block in ((500, 10**6), (7, 64), (100, 1)):
+        path = tmp_path / "t.parquet"
+        pq.write_table(table, path, row_group_size=group_rows)
+        with open_decoded(path) as file:
+            content = b""
+            while piece := file.read(rng.randrange(1, 5000)):
+                content += piece
+            found = decode(content, "cryptolake", [block])
+            assert [strip(seen) for seen in found] == [strip(seen) for seen in expected]
+            assert {seen.kind for seen in found} == {0, OTHER_SYMBOL}
+        with open_decoded(path) as file:
+            head = file.read(1024) or b""
+            for offset in (1024, 1025, 5000, len(content)):
+                assert file.go_to(offset, head) == content[offset - 1024 : offset]
+                assert (file.read(100) or b"") == content[offset : offset + 100]
+            assert file.go_to(len(content) + 1, head) == b""
+            assert file.go_to(1024, head) == head
+
+
+def strip(seen: Seen) -> tuple[object, ...]:
+    """Without what differs between the containers: offsets, and the receive time that text cannot leave out."""
+    return seen.kind, seen.times[0], seen.last_id, seen.flags, seen.bids, seen.asks
+
+
+@pytest.mark.parametrize(
+    ("price", "size", "reason"),
+    [
+        (float("nan"), 1.0, "malformed"),
+        (-1.0, 1.0, "malformed"),
+        (None, 1.0, "malformed"),
+        (1.23456, 1.0, "out_of_range"),
+        (1.0, 1e16, "out_of_range"),
+        (1e-9, 1.0, "out_of_range"),
+        (0.3, 123456789012.125, ""),
+    ],
+)
+def test_bad_packed_rows(tmp_path: Path, price: float | None, size: float, reason: str) -> None:
+    """Dead letters name the row by its number, and show it."""
+    times = pa.array([10**18, 10**18 + 1, 10**18 + 2], pa.timestamp("ns"))
+    table = pa.table(
+        {"origin_time": times, "received_time": times, "sequence_number": [1, 2, 3], "side_is_bid": [True] * 3}
+        | {"price": pa.array([1.0, price, 2.0], pa.float64()), "size": [1.0, size, 2.0]}
+    )
+    path = tmp_path / "t.parquet"
+    pq.write_table(table, path)
+    with open_decoded(path) as file:
+        content = file.read(10**6) or b""
+    seen = decode(content, "cryptolake", [1000])
+    assert [message.kind for message in seen] == [0, DEAD_LETTER if reason else 0, 0]
+    assert seen[1].reason == reason
+    assert seen[1].where == ((1, 1) if reason else (0, 0))
