@@ -48,6 +48,7 @@ MESSAGE = np.dtype(
         ("price_decimals", np.int64),  # the same: most decimals that its prices are written with
         ("size_decimals", np.int64),
         ("depth", np.int64),  # subscription, and depth message of a venue that needs it: levels a side, 0 = not said
+        ("sequence", np.int64),  # of its connection, from 1 on, of whatever kind it is; 0 = it has none
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]
 )

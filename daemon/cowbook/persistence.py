@@ -44,6 +44,7 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
     other_symbols: list[str]
     misfit: tuple[int, str] | None
     input_bytes: int
+    connection: Mapping[str, str]
     drift: DriftTotals
     timestamp: int
     end_of_input: str | None = None
@@ -59,7 +60,7 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
             position=self.mark.position(),
             fingerprint=dict(settings.fingerprint),
             dead_letters=tuple(self.letters[: len(book.rows.dead_events)]),
-            decoder=DecoderState(tuple(self.other_symbols), self.misfit, self.input_bytes),
+            decoder=DecoderState(tuple(self.other_symbols), self.misfit, self.input_bytes, self.connection),
             drift=self.drift,
             provisional=provisional,
             end_of_input=self.end_of_input,

@@ -111,6 +111,7 @@ class Pipeline:
         self._decoder.other_symbols.extend(state.decoder.other_symbols)
         self._report.misfit = state.decoder.misfit
         self.input_bytes = state.decoder.input_bytes
+        self._decoder.restore_connection(state.decoder.connection)
         self._drift = state.drift
         self._continuity = ContinuityReport(self.engine)
         self.place = state.current_file, state.file_offset
@@ -233,7 +234,11 @@ class Pipeline:
         """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
         symbols, misfit = self._decoder.other_symbols, self._report.misfit
-        return Frozen(snapshot, mark, self._letters, symbols, misfit, self.input_bytes, self._drift, time.time_ns(), end_of_input)
+        connection = self._decoder.connection_after(self._cursor.consumed)
+        read = self.input_bytes
+        return Frozen(
+            snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input
+        )
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cowbook.book.checkpoint_state import EngineCheckpoint
@@ -42,6 +44,7 @@ class DecoderState(NamedTuple):
     other_symbols: tuple[str, ...] = ()  # the first ones that records named, for a person
     misfit: tuple[int, str] | None = None  # offset of the first value that did not fit, and what is wrong with it
     input_bytes: int = 0  # decoded, consumed since the start of the input
+    connection: Mapping[str, str] = MappingProxyType({})  # what the venue's connection has agreed on
 
 
 @dataclass(frozen=True, slots=True)

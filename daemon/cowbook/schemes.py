@@ -27,5 +27,8 @@ OKX = 2
 BITGET = 3
 """As OKX; numerals with as many decimals as the venue writes for the symbol."""
 
+BITFINEX = 5
+"""As OKX; the sizes of asks are negative, and numerals as JavaScript writes numbers."""
+
 FTX = 4
 """As OKX, with 100 levels a side; numerals as Python's floats are written."""

@@ -51,6 +51,7 @@ _CUT_BEFORE = 1
 _CUT_AFTER = 2
 _EXHAUSTED = 3
 _HALTED = 4
+_REPEATED = 5
 
 
 @kernel
@@ -371,7 +372,7 @@ def has_room(state, message, rows, logs):
         and state.trade_rows + (levels if message.kind == TRADES else 1) <= rows.trades.size
         and state.bbo_rows + 2 <= rows.bbo.size
         and state.book_rows + 2 <= rows.book.size
-        and state.gap_rows < rows.gaps.size
+        and state.gap_rows + 2 <= rows.gaps.size
         and state.drift_rows + 2 <= rows.drift.size
         and state.audit_rows + 4 <= rows.audits.size
         and state.dead_rows < rows.dead.size
@@ -397,6 +398,34 @@ def _count_reason(state, reason):
 
 
 @kernel
+def _follow_connection(state, settings, message, rows):
+    """Hold the number that a record has on its connection against the one before it: every record has one, of any symbol.
+
+    What is missing may have been a change of this book: that ends sync. The first record of a connection follows anything.
+    """
+    last = state.last_sequence
+    sequence = message.sequence
+    if sequence == last:
+        return _REPEATED
+    if last != 0 and sequence != 1 and sequence != last + 1 and state.last_time != NONE:
+        if settings.halt_on_gap:
+            state.gap_expected = last + 1
+            state.gap_received = sequence
+            return _HALTED
+        gap_row(state, rows, message.ts_event if _has_time(message) else state.last_time, last + 1, sequence)
+        state.synced = 0
+    state.last_sequence = sequence
+    state.sequence_checked = 1
+    return _CONSUMED
+
+
+@kernel
+def _has_time(message):
+    is_book = message.kind == DIFF or message.kind == SNAPSHOT or message.kind == TRADE or message.kind == TRADES
+    return is_book and message.ts_event != NONE
+
+
+@kernel
 def apply_messages(states, settings, pool, sides, blocks, batch, start, end, waiting, rows, logs, scratch):
     """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed).
 
@@ -404,9 +433,18 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
     """
     state = states[0]
     for place in range(start, end):
+        if place > start:
+            state.sequence_checked = 0  # the message before is consumed
         message = batch.messages[place]
         if not has_room(state, message, rows, logs):
             return ROOM, place
+        if message.sequence != 0 and state.sequence_checked == 0:
+            verdict = _follow_connection(state, settings[0], message, rows)
+            if verdict == _HALTED:
+                return HALTED_AT_GAP, place
+            if verdict == _REPEATED:
+                state.stale += 1
+                continue
         kind = message.kind
         if kind == TICKER:
             take_ticker(state, pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs)
@@ -442,9 +480,11 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
         if outcome == _CUT_BEFORE:
             return CUT, place
         if outcome == _CUT_AFTER:
+            state.sequence_checked = 0
             return CUT, place + 1
         if outcome == _EXHAUSTED:
             return EXHAUSTED, place
         if outcome == _HALTED:
             return HALTED_AT_GAP, place
+    state.sequence_checked = 0
     return DONE, end

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cowbook.bits import kernel
 from cowbook.book.ladder import ASK, BID, copy_levels
-from cowbook.schemes import BITGET, FTX, KRAKEN
+from cowbook.schemes import BITFINEX, BITGET, FTX, KRAKEN
 
 _ZERO = 48
 _POINT = 46
@@ -68,11 +68,16 @@ def _shortened(value, decimals):
 
 
 @kernel
-def _float(text, place, value, decimals):
-    """Write a number as Python writes a float that is nearest to it; right for all with at most 15 digits below 10^16."""
+def _float(text, place, value, decimals, style):
+    """Write a number as Python or JavaScript write a float that is nearest to it; right for all of at most 15 digits below 10^16.
+
+    JavaScript writes whole numbers without a point, numbers from 10^-6 on without an exponent, and exponents without zeros.
+    """
     value, decimals = _shortened(value, decimals)
     if decimals == 0:
         place = _digits(text, place, value)
+        if style == BITFINEX:
+            return place
         text[place] = _POINT
         text[place + 1] = _ZERO
         return place + 2
@@ -82,7 +87,7 @@ def _float(text, place, value, decimals):
         count += 1
         rest //= 10
     exponent = decimals - count + 1  # of the first digit, negated
-    if exponent <= 4:
+    if exponent <= (6 if style == BITFINEX else 4):
         return _decimal(text, place, value, decimals)
     unit = _power(count - 1)
     place = _digits(text, place, value // unit)
@@ -95,6 +100,8 @@ def _float(text, place, value, decimals):
         place += count
     text[place] = _E
     text[place + 1] = _MINUS
+    if style == BITFINEX:
+        return _digits(text, place + 2, exponent)
     text[place + 2] = _ZERO + exponent // 10
     text[place + 3] = _ZERO + exponent % 10
     return place + 4
@@ -103,8 +110,8 @@ def _float(text, place, value, decimals):
 @kernel
 def _numeral(text, place, style, value, decimals, written):
     """Write one numeral in a style; `written` is how many decimals the venue writes, where that counts."""
-    if style == FTX:
-        return _float(text, place, value, decimals)
+    if style == FTX or style == BITFINEX:
+        return _float(text, place, value, decimals, style)
     if style == KRAKEN:
         return _digits(text, place, value // _power(decimals - written))
     if style == BITGET:
@@ -114,11 +121,14 @@ def _numeral(text, place, style, value, decimals, written):
 
 
 @kernel
-def _level(text, place, style, state, settings, levels, position):
+def _level(text, place, style, state, settings, levels, position, is_ask):
     """Write a level's price and size."""
     place = _numeral(text, place, style, levels[0][position], settings.price_decimals, state.price_decimals)
     if style != KRAKEN:
         text[place] = _COLON
+        place += 1
+    if style == BITFINEX and is_ask:
+        text[place] = _MINUS
         place += 1
     return _numeral(text, place, style, levels[1][position], settings.size_decimals, state.size_decimals)
 
@@ -136,17 +146,17 @@ def book_checksum(state, settings, pool, sides, blocks, scratch):
     end = 0
     if style == KRAKEN:
         for position in range(ask_count):
-            end = _level(text, end, style, state, settings, asks, position)
+            end = _level(text, end, style, state, settings, asks, position, True)
         for position in range(bid_count):
-            end = _level(text, end, style, state, settings, bids, position)
+            end = _level(text, end, style, state, settings, bids, position, False)
     else:
         for position in range(max(bid_count, ask_count)):
             if position < bid_count:
-                end = _level(text, end, style, state, settings, bids, position)
+                end = _level(text, end, style, state, settings, bids, position, False)
                 text[end] = _COLON
                 end += 1
             if position < ask_count:
-                end = _level(text, end, style, state, settings, asks, position)
+                end = _level(text, end, style, state, settings, asks, position, True)
                 text[end] = _COLON
                 end += 1
         end = max(end - 1, 0)  # no colon at the end

@@ -92,6 +92,9 @@ STATE = np.dtype(
             "depth",
             "price_decimals",
             "size_decimals",
+            # Number of the last record of the connection, 0 before the first; whether that of the next one was looked at already.
+            "last_sequence",
+            "sequence_checked",
             # Where a halt at a gap stands.
             "gap_expected",
             "gap_received",

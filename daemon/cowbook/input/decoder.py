@@ -9,7 +9,7 @@ from cowbook.input.block import Block
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.line_decoder import LineDecoder
 from cowbook.input.table_decoder import TableDecoder
-from cowbook.input.venue import Venue
+from cowbook.input.venue import Connection, Venue
 
 
 class Decoder(Protocol):
@@ -21,6 +21,12 @@ class Decoder(Protocol):
     @property
     def record_offset(self) -> int | None:
         """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+
+    def connection_after(self, consumed: int) -> Connection:
+        """What the venue's connection had agreed on after so many messages of the batch."""
+
+    def restore_connection(self, connection: Connection) -> None:
+        """Go on where the venue's connection had agreed on this."""
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's records to the batch and move `block.start` behind them; whether the batch is full."""

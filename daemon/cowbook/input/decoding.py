@@ -89,10 +89,21 @@ class Nothing(Enum):
     BLANK = "blank"
 
 
+Content = DecodedMessage | OtherSymbol | Subscription | Literal[Nothing.UNUSED]
+
+
+@dataclass(frozen=True, slots=True)
+class Sequenced:
+    """A record that a connection numbers: every one of the connection has the next number, the first has 1."""
+
+    decoded: Content
+    sequence: int
+
+
 UNUSED: Final = Nothing.UNUSED
 BLANK: Final = Nothing.BLANK
 
-Decoded = DecodedMessage | Rejected | OtherSymbol | Subscription | Literal[Nothing.UNUSED, Nothing.BLANK]
+Decoded = Content | Rejected | Sequenced | Literal[Nothing.BLANK]
 
 
 def shown(value: object) -> str:

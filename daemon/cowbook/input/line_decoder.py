@@ -16,11 +16,12 @@ from cowbook.input.decoding import (
     DecoderSettings,
     OtherSymbol,
     Rejected,
+    Sequenced,
     Subscription,
 )
 from cowbook.input.records import FRAME_HEADER
 from cowbook.input.text_scanner import find_newline
-from cowbook.input.venue import Venue
+from cowbook.input.venue import Connection, Venue
 
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
@@ -64,6 +65,7 @@ class LineDecoder:
         self._counts = np.zeros(binance_scanner.COUNTS, np.int64)
         self._values = np.zeros(binance_scanner.SCRATCH_WORDS, np.int64)
         self._overlong: _Overlong | None = None
+        self._connections: list[tuple[int, Connection]] = [(0, {})]  # from which message of the batch on
         self.other_symbols: list[str] = []
         """The first other symbols that records named, at most a few, for a person."""
 
@@ -72,11 +74,20 @@ class LineDecoder:
         """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
         return self._overlong.offset if self._overlong is not None else None
 
+    def connection_after(self, consumed: int) -> Connection:
+        """What the connection had agreed on after so many messages of the batch."""
+        return next(connection for first, connection in reversed(self._connections) if first <= consumed)
+
+    def restore_connection(self, connection: Connection) -> None:
+        """Go on where a connection had agreed on this."""
+        self._connections = [(0, connection)]
+
     def decode(self, block: Block, batch: EventBatch) -> bool:
-        """Append the block's records to the batch and move `block.start` behind them; whether the batch is full.
+        """Append the block's records to the batch, which is empty, and move `block.start` behind them; whether the batch is full.
 
         At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
         """
+        self._connections = [(0, self._connections[-1][1])]
         if self._overlong is not None and not self._skip_overlong(block, batch):
             return False
         if self._venue.scan is None:
@@ -178,6 +189,7 @@ class LineDecoder:
         """Decode the record `buffer[block.start:end]`; False when the batch has no room for it."""
         if batch.message_count == len(batch.messages):
             return False
+        before, connection = batch.message_count, None
         start = block.start
         end = _without_return(block, end)
         length = end - start
@@ -188,7 +200,10 @@ class LineDecoder:
         else:
             record = block.buffer[start:end].tobytes()
             content = record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record
-            decoded = self._venue.decode_record(content, self._settings)
+            decoded, connection = self._decode_record(content)
+        sequence = 0
+        if isinstance(decoded, Sequenced):
+            decoded, sequence = decoded.decoded, decoded.sequence
         if isinstance(decoded, DecodedMessage):
             levels = len(decoded.bid_prices) + len(decoded.ask_prices)
             if batch.level_count + levels > len(batch.prices):
@@ -204,7 +219,19 @@ class LineDecoder:
             self._append(batch, DEAD_LETTER, end_offset, letter)
         else:
             self._append_other(batch, decoded, end_offset)
+        if batch.message_count > before:
+            batch.messages[before]["sequence"] = sequence
+        if connection is not None and connection is not self._connections[-1][1]:
+            self._connections.append((batch.message_count, connection))
         return True
+
+    def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
+        """What a record is, and what its connection has agreed on after it; None for venues without that."""
+        venue = self._venue
+        if venue.decode_on_connection is not None:
+            return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
+        assert venue.decode_record is not None
+        return venue.decode_record(record, self._settings), None
 
     def _append_other(self, batch: EventBatch, decoded: Decoded, end_offset: int) -> None:
         """What is neither a message nor rejected."""

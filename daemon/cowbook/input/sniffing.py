@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cowbook.errors import InputError
 from cowbook.input.compression import open_decoded
-from cowbook.input.decoding import DecodedMessage, DecoderSettings, OtherSymbol, Subscription
+from cowbook.input.decoding import DecodedMessage, DecoderSettings, Nothing, OtherSymbol, Rejected, Sequenced, Subscription
 from cowbook.input.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 
@@ -21,10 +21,16 @@ def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
 
 def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
     venue = load_venue(name)
-    if venue.decode_record is None:
+    if venue.tables:
         header = read_header(record[:LONGEST_HEADER] + b"\n")
         return header is not None and any(table.plan(header.names) is not None for table in venue.tables)
+    if venue.decode_on_connection is not None:
+        decoded, connection = venue.decode_on_connection(record, settings, {})
+        return bool(connection) or not isinstance(decoded, Rejected | Nothing)
+    assert venue.decode_record is not None
     decoded = venue.decode_record(record, settings)
+    if isinstance(decoded, Sequenced):
+        return True
     return isinstance(decoded, DecodedMessage | OtherSymbol | Subscription)
 
 

@@ -19,6 +19,7 @@ from cowbook.input.table_header import LONGEST_HEADER, Header, read_header
 from cowbook.input.table_reference import csv_row, packed_row, shown_packed
 from cowbook.input.tables import Table
 from cowbook.input.text_scanner import find_newline
+from cowbook.input.venue import Connection
 
 _ROWS = 1 << 14
 
@@ -71,6 +72,13 @@ class TableDecoder:
     def record_offset(self) -> int | None:
         """Where an overlong message begins of which parts were dropped from the blocks already; None outside of such a one."""
         return self._overlong.offset if self._overlong is not None else None
+
+    def connection_after(self, _consumed: int) -> Connection:
+        """Nothing: tables know of none."""
+        return {}
+
+    def restore_connection(self, connection: Connection) -> None:
+        """Nothing."""
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's messages to the batch and move `block.start` behind them; whether the batch is full.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cowbook.input.decoding import BLANK, UNUSED, Decoded, DecodedMessage, DecoderSettings, Rejected
-from cowbook.input.json_fields import RefusedError, load_with_numerals
-from cowbook.input.records import open_envelope
+from cowbook.event_batch import NONE, SNAPSHOT
+from cowbook.input.decoding import BLANK, UNUSED, Decoded, DecodedMessage, DecoderSettings, Rejected, Sequenced
+from cowbook.input.json_fields import RefusedError, load_with_numerals, refuse
+from cowbook.input.records import Envelope, open_envelope
 from cowbook.input.tables import Table
 from cowbook.schemes import NO_CHECKSUM
 
 DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
 """Says what one record is: a pure function that raises nothing which depends on the record."""
+
+Connection = Mapping[str, str]
+"""What a connection has agreed on so far, as text by text; never changed, but replaced."""
+
+DecodeOnConnection = Callable[[bytes, DecoderSettings, Connection], tuple[Decoded, Connection]]
+"""As DecodeRecord, for venues whose records mean what earlier ones have said: also what the connection knows after this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +28,8 @@ class Venue:
 
     decode_record: DecodeRecord | None = None
     """Of lines and the like; None for tables."""
+    decode_on_connection: DecodeOnConnection | None = None
+    """In place of `decode_record`."""
     tables: tuple[Table, ...] = ()
     """Of CSV and Parquet files, by the names of their columns."""
     scan: Callable[..., tuple[int, int]] | None = None
@@ -38,18 +47,7 @@ def refusing(decode: DecodeRecord) -> DecodeRecord:
     """What is the same for all records: blank ones, overlong ones, text that is none; a RefusedError becomes a Rejected."""
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-        if len(record) > settings.max_line_bytes:
-            return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
-        if not record.strip(b" \t"):
-            return BLANK
-        try:
-            if not record.isascii():
-                record.decode()
-            return decode(record, settings)
-        except UnicodeDecodeError as error:
-            return Rejected("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
-        except RefusedError as refusal:
-            return Rejected(*refusal.args)
+        return _look_at(record, settings) or _catch(lambda: decode(record, settings))
 
     return decode_record
 
@@ -61,9 +59,60 @@ def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> Decode
         envelope = open_envelope(record)
         if envelope is None:
             return UNUSED
-        decoded = decode(load_with_numerals(envelope.message), settings)
-        if isinstance(decoded, DecodedMessage):
-            decoded.ts_recv = envelope.ts_recv()
-        return decoded
+        return _received(decode(load_with_numerals(envelope.message), settings), envelope)
 
     return refusing(decode_record)
+
+
+def json_on_connection(
+    decode: Callable[[object, DecoderSettings, Connection], tuple[Decoded, Connection]],
+) -> DecodeOnConnection:
+    """As `json_records`, for venues whose channels have numbers."""
+
+    def decode_record(record: bytes, settings: DecoderSettings, connection: Connection) -> tuple[Decoded, Connection]:
+        after = connection
+
+        def decode_it() -> Decoded:
+            nonlocal after
+            envelope = open_envelope(record)
+            if envelope is None:
+                return UNUSED
+            decoded, after = decode(load_with_numerals(envelope.message), settings, connection)
+            return _received(decoded, envelope)
+
+        return _look_at(record, settings) or _catch(decode_it), after
+
+    return decode_record
+
+
+def _look_at(record: bytes, settings: DecoderSettings) -> Decoded | None:
+    """What can be said without decoding a record; None for one that is to be decoded."""
+    if len(record) > settings.max_line_bytes:
+        return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
+    if not record.strip(b" \t"):
+        return BLANK
+    if not record.isascii():
+        try:
+            record.decode()
+        except UnicodeDecodeError as error:
+            return Rejected("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+    return None
+
+
+def _catch(decode: Callable[[], Decoded]) -> Decoded:
+    try:
+        return decode()
+    except RefusedError as refusal:
+        return Rejected(*refusal.args)
+
+
+def _received(decoded: Decoded, envelope: Envelope) -> Decoded:
+    """With the receive time, which is the event's time, too, where a venue says none of it."""
+    message = decoded.decoded if isinstance(decoded, Sequenced) else decoded
+    if isinstance(message, DecodedMessage):
+        message.ts_recv = envelope.ts_recv()
+        if message.ts_event == NONE and message.kind != SNAPSHOT:
+            message.ts_event = message.ts_recv
+            if message.ts_event == NONE:
+                refuse("malformed", "no time: neither the record nor the capture has one")
+    return decoded

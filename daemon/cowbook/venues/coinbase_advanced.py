@@ -1,0 +1,80 @@
+"""Coinbase Advanced Trade `level2` and `market_trades`: one sequence over every record of the connection, of any channel.
+
+Source: docs.cdp.coinbase.com, Advanced Trade, "WebSocket channels"; the side of a trade is that of the order that was there.
+"""
+
+from __future__ import annotations
+
+from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.input.decoding import UNUSED, Content, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced, shown
+from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
+from cowbook.input.venue import Venue, json_records
+from cowbook.schemes import UNNUMBERED
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
+
+
+def _decode(value: object, settings: DecoderSettings) -> Decoded:
+    found = an_object(value, "the record")
+    if "channel" not in found:
+        if "type" in found:  # what was sent, and answers that something is wrong
+            return UNUSED
+        refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
+    sequence = fitting_id("sequence_num", integer(found, "sequence_num")) + 1
+    return Sequenced(_of_channel(text(found, "channel"), found, settings), sequence)
+
+
+def _of_channel(channel: str, found: Object, settings: DecoderSettings) -> Content:
+    if channel not in ("l2_data", "market_trades"):
+        return UNUSED
+    events = [an_object(event, "an event") for event in an_array(found.get("events"), '"events"')]
+    if channel == "l2_data":
+        return _book(events, iso_time(found.get("timestamp")), settings)
+    return _trades(events, settings)
+
+
+def _book(events: list[Object], time: int, settings: DecoderSettings) -> Content:
+    symbols = [text(event, "product_id") for event in events]
+    ours = [event for event, symbol in zip(events, symbols, strict=True) if symbol == settings.name]
+    if not ours:
+        return OtherSymbol(symbols[0] if symbols else "")
+    kinds = {text(event, "type") for event in ours}
+    if kinds not in ({"snapshot"}, {"update"}) or (len(ours) > 1 and kinds == {"snapshot"}):
+        refuse("unknown", f"events of the types {shown(', '.join(sorted(kinds)))} in one record")
+    sides: tuple[list[object], list[object]] = [], []
+    for event in ours:
+        for entry in an_array(event.get("updates"), '"updates"'):
+            update = an_object(entry, "an update")
+            side = update.get("side")
+            sides[is_sell(side, "bid", "ask" if side == "ask" else "offer")].append(update)
+    bids, asks = (_levels(side) for side in sides)
+    kind = SNAPSHOT if kinds == {"snapshot"} else DIFF
+    return with_book(DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=time), bids, asks, settings)
+
+
+def _levels(updates: list[object]) -> Levels:
+    return levels(updates, '"updates"', "price_level", "new_quantity")
+
+
+def _trades(events: list[Object], settings: DecoderSettings) -> Content:
+    trades = Trades(settings)
+    symbols = []
+    for event in events:
+        if event.get("type") == "snapshot":
+            continue  # trades before the subscription
+        for entry in an_array(event.get("trades"), '"trades"'):
+            trade = an_object(entry, "a trade")
+            symbols.append(text(trade, "product_id"))
+            if symbols[-1] == settings.name:
+                sold = not is_sell(trade.get("side"), "BUY", "SELL")
+                trades.add(trade.get("price"), trade.get("size"), iso_time(trade.get("time")), _id(trade), sold=sold)
+    if settings.name in symbols:
+        return trades.to_message()
+    return OtherSymbol(symbols[0]) if symbols else UNUSED
+
+
+def _id(trade: Object) -> int:
+    trade_id = trade.get("trade_id")
+    return int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
+
+
+VENUE = Venue(json_records(_decode), has_ids=False)
