@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
-from cowbook.input import binance_scanner
+from cowbook.input import array_scanner, binance_scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
@@ -19,6 +21,7 @@ from cowbook.input.decoding import (
     Sequenced,
     Subscription,
 )
+from cowbook.input.position import IDENTITY_BYTES
 from cowbook.input.records import FRAME_HEADER
 from cowbook.input.text_scanner import find_newline
 from cowbook.input.venue import Connection, Venue
@@ -29,6 +32,8 @@ DEAD_LETTER_BYTES = 4_096
 REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
 """Of dead letters; their messages have the place in `flags`."""
 
+_MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
+_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = 10
 _LONGEST_FRAME_HEADER = 32
@@ -45,6 +50,8 @@ class _Overlong:
     offset: int
     length: int = 0
     content: bytes = b""
+    value: npt.NDArray[np.int64] | None = None
+    """In an array: how far its value has come."""
 
     def absorb(self, block: Block, end: int) -> None:
         """Take `buffer[block.start:end]` as more of the record."""
@@ -88,8 +95,13 @@ class LineDecoder:
         At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
         """
         self._connections = [(0, self._connections[-1][1])]
+        opening = array_opening(block.head)
+        if opening is None and not block.final:
+            return False  # too little to tell
         if self._overlong is not None and not self._skip_overlong(block, batch):
             return False
+        if opening:
+            return self._decode_array(block, batch, opening)
         if self._venue.scan is None:
             return self._decode_one_by_one(block, batch)
         counts = self._counts
@@ -132,6 +144,31 @@ class LineDecoder:
                 return True
         return self._finish_block(block, batch)
 
+    def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
+        """As `decode`, of a file whose records are the values of one JSON array, or of several."""
+        state = np.zeros(array_scanner.STATE_WORDS, np.int64)
+        while True:
+            first = len(opening) - 1  # offset of the first value
+            if block.offset_of(block.start) < first:
+                block.start = min(block.end, first - block.offset_of(0))
+            start = array_scanner.value_start(block.buffer, block.start, block.end, opening.endswith(b"{"))
+            if start == block.end:
+                block.start = start
+                return False
+            state[:] = 0
+            end = array_scanner.value_end(block.buffer, start, block.end, state)
+            if end < 0 and not block.final:
+                block.start = start
+                if block.end - start > self._settings.max_line_bytes:
+                    self._overlong = _Overlong(block.offset_of(start), value=state)
+                    self._overlong.absorb(block, block.end)
+                return False
+            before, block.start = block.start, start
+            end = block.end if end < 0 else end
+            if not self._decode_slowly(block, end, end, batch):
+                block.start = before
+                return True
+
     def _end_of_record(self, block: Block) -> int:
         """Where the line feed behind the record at `block.start` stands, -1 if it is not in the block.
 
@@ -166,13 +203,16 @@ class LineDecoder:
         """Drop more of an overlong record; whether it ended."""
         overlong = self._overlong
         assert overlong is not None
-        newline = find_newline(block.buffer, block.start, block.end)
+        if overlong.value is not None:
+            newline = array_scanner.value_end(block.buffer, block.start, block.end, overlong.value)
+        else:
+            newline = find_newline(block.buffer, block.start, block.end)
         end = block.end if newline < 0 else newline
         # A carriage return may belong to the terminator: while that is not known, it stays in the block.
-        overlong.absorb(block, _without_return(block, end))
+        overlong.absorb(block, _without_return(block, end) if overlong.value is None else end)
         if newline < 0 and not block.final:
             return False
-        block.start = end if newline < 0 else newline + 1
+        block.start = end if newline < 0 or overlong.value is not None else newline + 1
         self._overlong = None
         letter = DeadLetter(
             block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._too_long(overlong.length)
@@ -259,6 +299,19 @@ class LineDecoder:
             message["flags"] = REASONS.index(letter.reason)
             batch.dead_letters.append(letter)
         batch.message_count += 1
+
+
+def array_opening(head: bytes) -> bytes | None:
+    """What a file that is an array begins with, the first byte of its first value, if that is an object or an array, included.
+
+    Empty for files of lines; None while that cannot be told. No record of a line begins with two brackets, or with an object in
+    an array.
+    """
+    text = head.removeprefix(_BYTE_ORDER_MARK)
+    if not _MAY_BE_ARRAY.fullmatch(text):
+        match = _ARRAY.match(text)
+        return head[: len(head) - len(text) + match.end()] if match else b""
+    return None if len(head) < IDENTITY_BYTES else b""
 
 
 def _without_return(block: Block, end: int) -> int:
