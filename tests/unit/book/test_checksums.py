@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.event_batch import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SNAPSHOT, SUBSCRIPTION, EventBatch
-from cowbook.schemes import BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
+from cowbook.schemes import BITFINEX, BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
 
 DECIMALS = 8
 
@@ -25,6 +25,11 @@ def numeral(style: int, value: int, written: int) -> str:
     number = Decimal(value).scaleb(-DECIMALS)
     if style == FTX:
         return repr(float(number))
+    if style == BITFINEX:  # as JavaScript: 1, 0.000001, 1e-7, 1.5e-8
+        if number >= Decimal("0.000001"):
+            return format(number.normalize(), "f")
+        mantissa, _, exponent = format(number.normalize(), "e").partition("e-")
+        return f"{mantissa}e-{int(exponent)}"
     if style == OKX:
         text = format(number.normalize(), "f")
         return text.rstrip("0").rstrip(".") if "." in text else text
@@ -34,7 +39,7 @@ def numeral(style: int, value: int, written: int) -> str:
 
 def expected_checksum(style: int, bids: Side, asks: Side, written: tuple[int, int]) -> int:
     """By the venue's description."""
-    count = {KRAKEN: 10, OKX: 25, BITGET: 25, FTX: 100}[style]
+    count = {KRAKEN: 10, OKX: 25, BITGET: 25, BITFINEX: 25, FTX: 100}[style]
     best_bids = sorted(bids.items(), reverse=True)[:count]
     best_asks = sorted(asks.items())[:count]
 
@@ -48,7 +53,8 @@ def expected_checksum(style: int, bids: Side, asks: Side, written: tuple[int, in
         for place in range(max(len(best_bids), len(best_asks))):
             for side in (best_bids, best_asks):
                 if place < len(side):
-                    pieces += texts(side[place])
+                    price, size = texts(side[place])
+                    pieces += [price, f"-{size}" if style == BITFINEX and side is best_asks else size]
         text = ":".join(pieces)
     return zlib.crc32(text.encode())
 
@@ -88,7 +94,7 @@ def engine_of(style: int, depth: int = 0) -> OrderBookEngine:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.sampled_from([KRAKEN, OKX, BITGET, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
+@given(st.sampled_from([KRAKEN, OKX, BITGET, BITFINEX, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
 def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
     """In every style, with any number of levels on either side, and for numerals of any length."""
     rng = random.Random(seed)
