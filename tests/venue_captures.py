@@ -19,6 +19,9 @@ class Capture:
     price_decimals: int = 8
     proves: bool = True
     """Whether the venue's messages prove that none is missing."""
+    trades: int | None = None  # where they are counted
+    gaps: int = 0
+    synced: bool = True  # at the end
 
     def __str__(self) -> str:
         """For the names of tests."""
@@ -27,6 +30,8 @@ class Capture:
     def is_depth_update(self, line: bytes) -> bool:
         """Whether a line is a change of this symbol's book."""
         kinds = rb'"book-|"action": ?"update"|"type":"(?:update|l2update|change)"|"feed":"book","product_id":|depthUpdate'
+        if self.venue == "bitfinex":
+            return re.match(rb"[0-9.]+: \[[0-9]+,\[[^\[]", line) is not None  # of any symbol: one sequence for all
         return self.symbol.encode() in line and re.search(kinds, line) is not None and b"trade" not in line
 
 
@@ -149,6 +154,40 @@ CAPTURES = (
             "PI_LTCUSD": (450, 0),
             "PI_XRPUSD": (236, 0),
         },
+    ),
+    *_of(
+        "bitfinex",
+        ("cryptofeed/BITFINEX.ws.11.0",),
+        {
+            "tBFTUSD": (1, 0),
+            "tIOTETH": (784, 0),
+            "tDOGUSD": (385, 0),
+            "tMNABTC": (322, 0),
+            "tODEUSD": (18, 0),
+            "tTESTBTC:TESTUSD": (80, 0),
+            "tSNGUSD": (10, 0),
+        },
+    ),
+    Capture("tardis", "BTC-PERPETUAL", ("tardis/deribit_incremental_book_L2_BTC-PERPETUAL.csv",), 1, proves=False, trades=0),
+    Capture(
+        "tardis",
+        "BTCUSDT",
+        ("tardis/binance-futures_trades_BTCUSDT_10k.csv",),
+        0,
+        proves=False,
+        trades=9_999,
+        synced=False,
+    ),
+    Capture("tardis", "XBTUSD", ("tardis/bitmex_trades_XBTUSD.csv",), 0, proves=False, trades=10, synced=False),
+    # Ten minutes lie between the two: they are samples of the format.
+    Capture(
+        "binance_csv",
+        "BTCUSDT",
+        ("binance_csv/btcusdt-depth-snap.csv", "binance_csv/btcusdt-depth-update.csv"),
+        2,
+        proves=False,
+        gaps=1,
+        synced=False,
     ),
     Capture("binance", "BLZETH", ("cryptofeed/BINANCE.http.0.0", "cryptofeed/BINANCE.ws.1.0"), 10, tickers=1),
     Capture("binance", "LRCBTC", ("cryptofeed/BINANCE.http.0.0", "cryptofeed/BINANCE.ws.1.0"), 14, tickers=6),

@@ -43,8 +43,8 @@ def is_as_known(capture: Capture, summary: SymbolSummary) -> bool:
     failed = sum(outcomes["failed"] + outcomes["failed_unsynced"] for outcomes in (checksums, tickers))
     return (
         summary.state == "done"
-        and summary.synced
-        and summary.gaps == summary.crossed == failed == sum(summary.dead_letters.values()) == 0
+        and (summary.synced, summary.gaps) == (capture.synced, capture.gaps)
+        and summary.crossed == failed == sum(summary.dead_letters.values()) == 0
         and (checksums["matched"], tickers["matched"]) == (capture.checksums, capture.tickers)
     )
 
