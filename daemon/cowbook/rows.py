@@ -108,6 +108,31 @@ AUDIT_ROW = np.dtype(
 )
 
 
+DAY_ROW = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "day",  # since 1970
+            "first_time",  # of its first accepted message
+            "last_time",  # the running maximum of event time at its end
+            # Counts since the start of the input, at its end.
+            "events",
+            "depth_events",
+            "synced_events",
+            "depth_messages",
+            "compared",
+            "refuted",
+            "gaps",
+            "missing_updates",
+            "crossed",
+            "drifts",
+            "dead_letters",
+        )
+    ]
+)
+"""A UTC day of the running maximum of event time."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenRows:
     """The rows of one cut, or of a tail: arrays of exactly the valid rows, and the range of events that they belong to.

@@ -26,6 +26,9 @@ class SymbolSummary:
     drift_levels: int = 0  # levels that were missing, extra or differing in them
     dead_letters: dict[str, int] = field(default_factory=dict)  # by reason
     audits: dict[str, dict[str, int]] = field(default_factory=dict)  # by kind, then outcome
+    depth_messages: int = 0  # applied
+    compared: int = 0  # of them, with something that proves or disproves the book; nothing could be held against the others
+    refuted: int = 0  # of these, where that failed
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0

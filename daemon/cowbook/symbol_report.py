@@ -69,6 +69,8 @@ class SymbolReport:
         summary.drift_levels = drift.levels
         summary.dead_letters = engine.dead_letter_statistics()
         summary.audits = engine.audit_statistics()
+        summary.depth_messages = engine.value("diffs") + engine.value("snapshots")
+        summary.compared, summary.refuted = engine.value("compared"), engine.value("refuted")
         summary.synced = engine.synced
         summary.input_bytes = decoder.input_bytes
         summary.warnings += self._warnings(engine, decoder)

@@ -20,7 +20,7 @@ from cowbook.book.ladder import (
     move_side,
     set_level,
 )
-from cowbook.book.state import WAITING_LIMIT
+from cowbook.book.state import NOT_COMPARED, WAITING_LIMIT
 from cowbook.event_batch import (
     DEAD_LETTER,
     DIFF,
@@ -133,7 +133,7 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
         state.gap_received = received
         return _HALTED
     ts = message.ts_event
-    if enter(state, settings, pool, sides, blocks, rows, ts):
+    if enter(state, settings, pool, sides, blocks, rows, logs, ts):
         return _CUT_BEFORE
     if verdict == GAP:
         gap_row(state, rows, ts, expected, received)
@@ -150,6 +150,7 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     state.is_first = 0
     state.last_depth_time = ts
     state.diffs += 1
+    state.verdict = NOT_COMPARED
     audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
     _check(state, settings, pool, sides, blocks, message, rows, scratch)
     if not state.synced and message.rule != UNNUMBERED:
@@ -227,7 +228,7 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
         if first_place < 0:
             state.stale_snapshots += 1
             return _CONSUMED
-    if enter(state, settings, pool, sides, blocks, rows, ts):
+    if enter(state, settings, pool, sides, blocks, rows, logs, ts):
         return _CUT_BEFORE
     events_before = state.next_event
     events = message.bid_count + message.ask_count
@@ -248,6 +249,7 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
     advance(state, ts, events)
     state.last_depth_time = ts
     state.snapshots += 1
+    state.verdict = NOT_COMPARED
     audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
     _check(state, settings, pool, sides, blocks, message, rows, scratch)
     if state.last_id == last_before and last_before != NONE:
@@ -322,14 +324,14 @@ def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, ro
 def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
     """Apply one message of a kind that can be accepted."""
     if message.kind == TRADE:
-        if enter(state, settings, pool, sides, blocks, rows, message.ts_event):
+        if enter(state, settings, pool, sides, blocks, rows, logs, message.ts_event):
             return _CUT_BEFORE
         trade_row(state, settings, rows, message, prices, sizes)
         advance(state, message.ts_event, 1)
         state.trades += 1
         return _CUT_AFTER if leave(state, settings, state.next_event - 1) else _CONSUMED
     if message.kind == TRADES:
-        if enter(state, settings, pool, sides, blocks, rows, message.ts_event):
+        if enter(state, settings, pool, sides, blocks, rows, logs, message.ts_event):
             return _CUT_BEFORE
         count = message.bid_count
         for number in range(count):
@@ -380,6 +382,7 @@ def has_room(state, message, rows, logs):
         and state.diff_level_end + levels <= logs.diff_prices.size
         and state.ticker_end + tickers + 1 <= logs.tickers.size
         and levels <= logs.snapshot_prices.size
+        and state.day_count + 2 <= logs.days.size
     )
 
 

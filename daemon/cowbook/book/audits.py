@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.ladder import ASK, BID, best_level
-from cowbook.book.state import WAITING_LIMIT
+from cowbook.book.state import COMPARED, NOT_COMPARED, REFUTED, WAITING_LIMIT
 from cowbook.event_batch import NONE
 
 BOOK_TICKER = 0
@@ -21,6 +21,17 @@ def best_or_zero(tick, side, blocks):
 
 
 @kernel
+def _note(state, is_same):
+    """Count the last depth message as compared, and as refuted, once each."""
+    if state.verdict == NOT_COMPARED:
+        state.compared += 1
+        state.verdict = COMPARED
+    if not is_same and state.verdict != REFUTED:
+        state.refuted += 1
+        state.verdict = REFUTED
+
+
+@kernel
 def _compare(state, pool, sides, blocks, ticker, rows):
     """Hold a ticker against the book: counted, a row and the end of sync when it fails while synced."""
     tick = pool[0].tick
@@ -34,6 +45,7 @@ def _compare(state, pool, sides, blocks, ticker, rows):
         and ask_price == ticker_ask_price
         and ask_size == ticker.ask_size
     )
+    _note(state, same)
     if same:
         if state.synced:
             state.audit_matched += 1
@@ -117,6 +129,7 @@ def audit_waiting_tickers(state, pool, sides, blocks, rows, logs):
 @kernel
 def audit_checksum(state, expected, found, rows):
     """Hold a checksum of the venue against the book's: counted, a row and the end of sync when it fails while synced."""
+    _note(state, expected == found)
     if expected == found:
         if state.synced:
             state.checksum_matched += 1

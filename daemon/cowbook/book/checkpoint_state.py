@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.book.emit import fill_day
 from cowbook.book.state import OPEN_ROW_COUNTS, STATE, Logs, Rows
-from cowbook.rows import OpenRows
+from cowbook.rows import DAY_ROW, OpenRows
 
 _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "ticker_end")
 
@@ -29,6 +30,7 @@ class EngineCheckpoint:
     tickers: npt.NDArray[np.void]
     snapshot_prices: npt.NDArray[np.int64]
     snapshot_sizes: npt.NDArray[np.int64]
+    days: npt.NDArray[np.void]  # those that have ended, and behind them the one that has not
 
     @classmethod
     def gather(
@@ -61,6 +63,7 @@ class EngineCheckpoint:
             tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
             snapshot_prices=logs.snapshot_prices[:waiting],
             snapshot_sizes=logs.snapshot_sizes[:waiting],
+            days=_days(state, logs),
         )
 
     def fill_state(self, state: npt.NDArray[np.void]) -> None:
@@ -101,6 +104,7 @@ class EngineCheckpoint:
             self.tickers.copy(),
             self.snapshot_prices.copy(),
             self.snapshot_sizes.copy(),
+            self.days[: self.values.get("day_count", 0)].copy(),
         )
 
     def _row_arrays(self) -> tuple[npt.NDArray[np.void] | npt.NDArray[np.int64], ...]:
@@ -117,3 +121,14 @@ class EngineCheckpoint:
             rows.audits,
             rows.dead_events,
         )
+
+
+def _days(state: np.void, logs: Logs) -> npt.NDArray[np.void]:
+    """All days, the one that has not ended yet, too."""
+    ended = logs.days[: int(state["day_count"])]
+    if state["day_end"] == 0:
+        return ended
+    days = np.zeros(len(ended) + 1, DAY_ROW)
+    days[:-1] = ended
+    fill_day(days[-1], state)
+    return days

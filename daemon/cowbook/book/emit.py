@@ -7,14 +7,48 @@ from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.event_batch import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 _MAX_TIME = 2**63 - 1
+_DAY = 86_400_000_000_000
+
+
+@kernel
+def fill_day(row, state):
+    """The day of the newest event so far."""
+    row.day = state.day_end // _DAY - 1
+    row.first_time = state.day_first_time
+    row.last_time = state.newest
+    row.events = state.next_event
+    row.depth_events = state.depth_events
+    row.synced_events = state.synced_events
+    row.depth_messages = state.diffs + state.snapshots
+    row.compared = state.compared
+    row.refuted = state.refuted
+    row.gaps = state.gaps
+    row.missing_updates = state.missing_updates
+    row.crossed = state.crossed
+    row.drifts = state.drifts
+    row.dead_letters = (
+        state.dead_overlong + state.dead_not_utf8 + state.dead_malformed + state.dead_unknown + state.dead_out_of_range
+    )
+
+
+@kernel
+def _begin_day(state, ts, logs):
+    """The first message of a day comes; the day before it, if there is one, has ended."""
+    if state.day_end != 0:
+        fill_day(logs.days[state.day_count], state)
+        state.day_count += 1
+    state.day_end = (ts // _DAY + 1) * _DAY
+    state.day_first_time = ts
 
 
 @inlined_kernel
-def enter(state, settings, pool, sides, blocks, rows, ts):
+def enter(state, settings, pool, sides, blocks, rows, logs, ts):
     """An accepted message of time `ts` comes: write the grid row that it makes due; whether a time cut comes first.
 
     May be called again for the same message after the cut.
     """
+    if ts >= state.day_end:
+        _begin_day(state, ts, logs)
     if state.newest == NONE or ts <= state.newest:
         return False
     if settings.with_book and state.grid_due and state.next_event > 0:
@@ -150,6 +184,9 @@ def depth_rows(state, settings, rows, message, ts, ts_recv, is_snapshot, prices,
 def finish_depth(state, settings, pool, sides, blocks, rows, ts, ts_recv, level_count):
     """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""
     state.grid_due = 1
+    state.depth_events += level_count
+    if state.synced:
+        state.synced_events += level_count
     if settings.with_depth and level_count > 0:
         rows.depth_messages[state.depth_messages - 1].synced = state.synced
     tick = pool[0].tick

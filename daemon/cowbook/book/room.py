@@ -72,6 +72,9 @@ def _room_in_logs(state: np.void, levels: int, logs: Logs) -> Logs:
         # Every depth message that finds older tickers appends the others anew.
         logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + _TICKERS_AT_LEAST))
         state["ticker_start"], state["ticker_end"] = 0, waiting
+    days = int(state["day_count"])
+    if days + 2 > len(logs.days):
+        logs = logs._replace(days=_enlarged(logs.days, 0, days, 8))
     if levels > len(logs.snapshot_prices):
         kept = int(state["waiting_bid_count"] + state["waiting_ask_count"])
         logs = logs._replace(

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.event_batch import NONE
-from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW
+from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW
 
 WAITING_LIMIT = 16_384
 """Diffs kept while not synced, and tickers kept until their depth message comes."""
@@ -42,6 +42,10 @@ _COUNTERS = (
     *(f"dead_{reason}" for reason in REASONS),
     *(f"audit_{outcome}" for outcome in OUTCOMES),  # of tickers
     *(f"checksum_{outcome}" for outcome in OUTCOMES),
+    "depth_events",  # levels of applied depth messages
+    "synced_events",  # those of them that were synced
+    "compared",  # depth messages after which something that proves or disproves the book was held against it
+    "refuted",  # those of them where that failed
 )
 
 OPEN_ROW_COUNTS = (
@@ -95,6 +99,11 @@ STATE = np.dtype(
             # Number of the last record of the connection, 0 before the first; whether that of the next one was looked at already.
             "last_sequence",
             "sequence_checked",
+            # The UTC day of `newest`: when it ends, its first message, and how many days before it stand in Logs.days.
+            "day_end",
+            "day_first_time",
+            "day_count",
+            "verdict",  # on the last depth message: NOT_COMPARED, COMPARED or REFUTED
             # Where a halt at a gap stands.
             "gap_expected",
             "gap_received",
@@ -132,6 +141,12 @@ DIFF_ENTRY = np.dtype(
 """A buffered diff; its levels, bids first, stand in Logs.diff_prices and diff_sizes."""
 
 TICKER_ENTRY = np.dtype([(name, np.int64) for name in ("id", "bid_price", "bid_size", "ask_price", "ask_size")])
+
+
+# What came of comparing the last depth message (`STATE.verdict`).
+NOT_COMPARED = 0
+COMPARED = 1
+REFUTED = 2
 
 
 class Batch(NamedTuple):
@@ -188,6 +203,7 @@ class Logs(NamedTuple):
     tickers: npt.NDArray[np.void]  # TICKER_ENTRY
     snapshot_prices: npt.NDArray[np.int64]
     snapshot_sizes: npt.NDArray[np.int64]
+    days: npt.NDArray[np.void]  # DAY_ROW, of the days that have ended
 
     @classmethod
     def allocate(cls, capacity: int = 64) -> Logs:
@@ -199,6 +215,7 @@ class Logs(NamedTuple):
             np.empty(capacity, TICKER_ENTRY),
             np.empty(capacity, np.int64),
             np.empty(capacity, np.int64),
+            np.empty(8, DAY_ROW),
         )
 
 

@@ -24,7 +24,7 @@ from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.event_batch import DeadLetter
 from cowbook.input.position import Position, displayable
 from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
-from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
+from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
 
 BOOK_FILE = "book.parquet"
 
@@ -71,6 +71,7 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
         "waiting-snapshot.arrow": pa.Table.from_arrays(
             [pa.array(book.snapshot_prices), pa.array(book.snapshot_sizes)], schema=_PRICES_SIZES
         ),
+        "days.arrow": _struct_table(book.days),
     }
     files = {BOOK_FILE: _encode_book(state, compression)}
     for name, table in tables.items():
@@ -184,6 +185,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         tickers=_structs(tables.get("waiting-tickers.arrow"), TICKER_ENTRY),
         snapshot_prices=waiting["price"].to_numpy(),
         snapshot_sizes=waiting["size"].to_numpy(),
+        days=_structs(tables.get("days.arrow"), DAY_ROW),
     )
     decoder = json.loads(metadata["decoder"])
     misfit = decoder["misfit"]

@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_clients(commands)
     _add_checkpoints(commands)
 
+    report = commands.add_parser("report", help="per symbol and day: what can be trusted")
+    report.add_argument("directory", type=Path, metavar="STATE_DIR|OUTPUT_DIR")
+    report.add_argument("--symbol", metavar="ID", help="only this symbol")
+    forms = report.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="JSON on standard output")
+    forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
+
     commands.add_parser("warm", help="compile the kernels into the cache")
 
     simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")

@@ -175,6 +175,7 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
         "stale": f"{summary.stale:,}",
         "drift": f"{summary.drift_rows:,} snapshots compared, {summary.drift_levels:,} levels differ",
         "audits": f"{matched:,} matched, {failed:,} failed",
+        "books": _books(summary),
         "crossed": f"{summary.crossed:,}",
         "dead letters": f"{sum(summary.dead_letters.values()):,}",
         "synced": "yes" if summary.synced else "no",
@@ -182,6 +183,12 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
         "checkpoints": _checkpoints(summary),
         "seconds": f"{summary.seconds:.1f} ({rate / 1e6:.1f} M events/s)",
     }
+
+
+def _books(summary: SymbolSummary) -> str:
+    """Of the books after depth messages: how many were compared with something, and how that ended."""
+    verified, uncheckable = summary.compared - summary.refuted, summary.depth_messages - summary.compared
+    return f"{verified:,} verified, {summary.refuted:,} refuted, {uncheckable:,} uncheckable"
 
 
 def _checkpoints(summary: SymbolSummary) -> str:
