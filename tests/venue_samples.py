@@ -1,0 +1,578 @@
+"""Made-up captures of every venue, in every container: one random book, written as each venue would have sent it.
+
+Nothing here is cowbook's: ids, checksums and numerals are made from the venues' descriptions, and the books are plain dicts.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import random
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+Side = dict[int, int]
+"""Lots by tick: a price is a tenth of its tick, a size a hundredth of its lots."""
+
+START_MS = 1_700_000_000_000
+LEVELS = 8
+"""Levels a side at most: fewer than any checksum looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What the venue does."""
+
+    kind: str  # snapshot, diff, trade, other (another symbol's), noise (of no symbol)
+    time_ms: int
+    bids: Side = field(default_factory=dict)
+    asks: Side = field(default_factory=dict)
+    book: tuple[Side, Side] = field(default_factory=lambda: ({}, {}))  # after it
+    number: int = 0  # counts diffs and snapshots, from 1
+    trade: tuple[int, int, int, bool] = (0, 0, 0, False)  # id, tick, lots, whether the aggressor sold
+
+
+def make_events(seed: int, count: int) -> list[Event]:
+    """A snapshot, then diffs, trades, records of others, and now and then another snapshot."""
+    rng = random.Random(seed)
+    time = START_MS
+    sides: tuple[Side, Side] = ({100 - place: rng.randint(1, 900) for place in range(5)}, {110 + place: 50 for place in range(5)})
+    number, trade = 1, 0
+    events = [Event("snapshot", time, dict(sides[0]), dict(sides[1]), (dict(sides[0]), dict(sides[1])), number)]
+    while len(events) < count:
+        time += rng.randint(1, 900)
+        kind = rng.choices(["diff", "trade", "other", "noise", "snapshot"], [70, 12, 8, 6, 4])[0]
+        if kind == "trade":
+            trade += 1
+            events.append(Event(kind, time, trade=(trade, rng.randint(95, 115), rng.randint(1, 500), rng.random() < 0.5)))
+        elif kind == "diff":
+            number += 1
+            changes: tuple[Side, Side] = ({}, {})
+            for _ in range(rng.randint(1, 3)):
+                place = rng.randrange(2)
+                tick = rng.randint(90, 104) if place == 0 else rng.randint(105, 119)
+                known = tick in sides[place]
+                lots = 0 if known and (rng.random() < 0.4 or len(sides[place]) >= LEVELS) else rng.randint(1, 900)
+                if not known and len(sides[place]) >= LEVELS:
+                    continue
+                changes[place][tick] = lots
+                if lots:
+                    sides[place][tick] = lots
+                else:
+                    del sides[place][tick]
+            if changes == ({}, {}):
+                number -= 1
+                continue
+            events.append(Event(kind, time, *changes, (dict(sides[0]), dict(sides[1])), number))
+        elif kind == "snapshot":
+            number += 1
+            book = dict(sides[0]), dict(sides[1])
+            events.append(Event(kind, time, *book, book, number))
+        else:
+            events.append(Event(kind, time))
+    return events
+
+
+def price(tick: int) -> str:
+    """With one decimal."""
+    return f"{tick // 10}.{tick % 10}"
+
+
+def size(lots: int) -> str:
+    """With two decimals."""
+    return f"{lots // 100}.{lots % 100:02d}"
+
+
+def number_of(text: str) -> Any:
+    """A JSON number with the value of a numeral, as Python writes it."""
+    value = float(text)
+    return int(value) if value.is_integer() else value
+
+
+def best_first(book: tuple[Side, Side]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Both sides as lists."""
+    return sorted(book[0].items(), reverse=True), sorted(book[1].items())
+
+
+def interleaved(book: tuple[Side, Side], write: Callable[[str], str], minus: str = "") -> int:
+    """CRC-32 of bids and asks in turn."""
+    bids, asks = best_first(book)
+    pieces = []
+    for place in range(max(len(bids), len(asks))):
+        for side, sign in ((bids, ""), (asks, minus)):
+            if place < len(side):
+                pieces += [write(price(side[place][0])), sign + write(size(side[place][1]))]
+    return zlib.crc32(":".join(pieces).encode())
+
+
+def shortest(text: str) -> str:
+    """Without zeros at its end."""
+    return format(Decimal(text).normalize(), "f")
+
+
+def signed(checksum: int) -> int:
+    """As 32 bits with a sign."""
+    return checksum - 2**32 if checksum >= 2**31 else checksum
+
+
+def kraken_checksum(book: tuple[Side, Side]) -> int:
+    """Digits of asks and bids."""
+    bids, asks = best_first(book)
+    digits = [part.replace(".", "").lstrip("0") for tick, lots in (*asks, *bids) for part in (price(tick), size(lots))]
+    return zlib.crc32("".join(digits).encode())
+
+
+def iso(time_ms: int) -> str:
+    """UTC."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{time_ms % 1000:03d}Z"
+
+
+def pairs(side: Side, *more: Any) -> list[list[Any]]:
+    """Levels as arrays of texts."""
+    return [[price(tick), size(lots), *more] for tick, lots in side.items()]
+
+
+def number_pairs(side: Side) -> list[list[Any]]:
+    """Levels as arrays of numbers."""
+    return [[number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()]
+
+
+def binance(event: Event, name: str) -> list[Any]:
+    """Spot, with a ticker before each diff."""
+    if event.kind == "snapshot":
+        return [{"lastUpdateId": event.number, "E": event.time_ms, "bids": pairs(event.bids), "asks": pairs(event.asks)}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        fields = {"e": "trade", "E": event.time_ms, "T": event.time_ms, "s": name, "t": trade_id, "m": sold}
+        return [fields | {"p": price(tick), "q": size(lots)}]
+    if event.kind == "noise":
+        return [{"result": None, "id": 1}]
+    diff = {"e": "depthUpdate", "E": event.time_ms, "s": name, "U": event.number, "u": event.number}
+    diff |= {"b": pairs(event.bids), "a": pairs(event.asks)}
+    (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
+    ticker = {"u": event.number, "s": name, "b": price(bid), "B": size(bid_size), "a": price(ask), "A": size(ask_size)}
+    return [ticker, diff] if event.kind == "diff" else [diff | {"s": "OTHER", "U": 1, "u": 1}]
+
+
+def kraken_v1(event: Event, name: str) -> list[Any]:
+    """Arrays; asks and bids in an object each."""
+    if event.kind == "noise":
+        return [{"event": "heartbeat"}]
+    time = f"{event.time_ms / 1000:.6f}"
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        return [[0, [[price(tick), size(lots), time, "s" if sold else "b", "l", ""]], "trade", name]]
+    if event.kind == "snapshot":
+        return [[0, {"as": pairs(event.asks, time), "bs": pairs(event.bids, time)}, "book-10", name]]
+    if event.kind == "other":
+        return [[0, {"a": [["1.0", "1.00", time]], "c": "1"}, "book-10", "OTHER/X"]]
+    changes = [{key: pairs(side, time)} for key, side in (("a", event.asks), ("b", event.bids)) if side]
+    changes[-1]["c"] = str(kraken_checksum(event.book))  # type: ignore[assignment]
+    return [[0, *changes, "book-10", name]]
+
+
+def kraken_v2(event: Event, name: str) -> list[Any]:
+    """Objects; numerals are numbers with all their decimals, as text for the moment."""
+    if event.kind == "noise":
+        return [{"channel": "heartbeat"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "side": "sell" if sold else "buy", "price": f"#{price(tick)}#", "qty": f"#{size(lots)}#"}
+        return [{"channel": "trade", "type": "update", "data": [trade | {"trade_id": trade_id, "timestamp": iso(event.time_ms)}]}]
+    sides = {
+        key: [{"price": f"#{price(tick)}#", "qty": f"#{size(lots)}#"} for tick, lots in side.items()]
+        for key, side in (("bids", event.bids), ("asks", event.asks))
+    }
+    book = {"symbol": name if event.kind != "other" else "OTHER/X", **sides, "checksum": kraken_checksum(event.book)}
+    kind = "snapshot" if event.kind == "snapshot" else "update"
+    return [{"channel": "book", "type": kind, "data": [book | {"timestamp": iso(event.time_ms)}]}]
+
+
+def okx(event: Event, name: str, *, ids: bool = False) -> list[Any]:
+    """With checksums, or with the chain of ids."""
+    if event.kind == "noise":
+        return [{"event": "subscribe", "arg": {"channel": "books"}}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"instId": name, "tradeId": str(trade_id), "px": price(tick), "sz": size(lots), "ts": str(event.time_ms)}
+        return [{"arg": {"channel": "trades", "instId": name}, "data": [trade | {"side": "sell" if sold else "buy"}]}]
+    book: dict[str, Any] = {"asks": pairs(event.asks, "0", "1"), "bids": pairs(event.bids, "0", "1"), "ts": str(event.time_ms)}
+    book["checksum"] = 0 if ids else signed(interleaved(event.book, shortest))
+    if ids:
+        previous = -1 if event.kind == "snapshot" else 7 * (event.number - 1)
+        book |= {"seqId": 7 * event.number, "prevSeqId": previous}
+    argument = {"channel": "books", "instId": name if event.kind != "other" else "OTHER"}
+    return [{"arg": argument, "action": "snapshot" if event.kind == "snapshot" else "update", "data": [book]}]
+
+
+def okx_chain(event: Event, name: str) -> list[Any]:
+    """As it is sent today."""
+    return okx(event, name, ids=True)
+
+
+def bitget(event: Event, name: str) -> list[Any]:
+    """Checksums of the texts as they are sent."""
+    if event.kind == "noise":
+        return ["pong"]
+    argument = {"instType": "sp", "channel": "trade" if event.kind == "trade" else "books"}
+    argument["instId"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = [str(event.time_ms), price(tick), size(lots), "sell" if sold else "buy"]
+        return [{"arg": argument, "action": "update", "data": [trade]}]
+    book = {"asks": pairs(event.asks), "bids": pairs(event.bids), "ts": str(event.time_ms)}
+    book["checksum"] = signed(interleaved(event.book, str))  # type: ignore[assignment]
+    return [{"action": "snapshot" if event.kind == "snapshot" else "update", "arg": argument, "data": [book]}]
+
+
+def ftx(event: Event, name: str) -> list[Any]:
+    """Numbers."""
+    if event.kind == "noise":
+        return [{"type": "subscribed", "channel": "orderbook", "market": name}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": trade_id, "price": number_of(price(tick)), "size": number_of(size(lots))}
+        trade |= {"side": "sell" if sold else "buy", "time": iso(event.time_ms).replace("Z", "000+00:00")}
+        return [{"channel": "trades", "market": name, "type": "update", "data": [trade]}]
+    kind = "partial" if event.kind == "snapshot" else "update"
+    book = {"time": event.time_ms / 1000, "bids": number_pairs(event.bids), "asks": number_pairs(event.asks), "action": kind}
+    book["checksum"] = interleaved(event.book, lambda text: repr(float(text)))
+    return [{"channel": "orderbook", "market": name if event.kind != "other" else "OTHER", "type": kind, "data": book}]
+
+
+def bitfinex(event: Event, name: str) -> list[Any]:
+    """One record for each change, a checksum behind them; all of them are numbered by `Numbered`."""
+    if event.kind == "noise":
+        return [[7, "hb"]]
+    if event.kind == "other":
+        return [[8, [1.5, 1, 2]]]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        amount = number_of(size(lots))
+        trade = [trade_id, event.time_ms, -amount if sold else amount, number_of(price(tick))]
+        return [[9, "te", trade], [9, "tu", trade]]
+    entries = []
+    for side, sign in ((event.bids, 1), (event.asks, -1)):
+        for tick, lots in side.items():
+            entries.append([number_of(price(tick)), int(lots > 0), sign * number_of(size(lots)) if lots else sign])
+    if event.kind == "snapshot":
+        return [[7, entries]]
+    return [*([7, entry] for entry in entries), [7, "cs", signed(interleaved(event.book, shortest, "-"))]]
+
+
+def bitfinex_opening(name: str) -> list[Any]:
+    """What a connection begins with."""
+    return [
+        {"event": "info", "version": 2, "serverId": "x", "platform": {"status": 1}},
+        {"event": "conf", "status": "OK", "flags": 196608},
+        {"event": "subscribed", "channel": "book", "chanId": 7, "symbol": name, "prec": "P0", "freq": "F0", "len": "25"},
+        {"event": "subscribed", "channel": "book", "chanId": 8, "symbol": "tOTHER", "prec": "P0", "freq": "F0", "len": "25"},
+        {"event": "subscribed", "channel": "trades", "chanId": 9, "symbol": name},
+    ]
+
+
+def coinbase(event: Event, name: str) -> list[Any]:
+    """No ids on changes."""
+    product = {"product_id": name if event.kind != "other" else "OTHER"}
+    if event.kind == "noise":
+        return [{"type": "ticker", **product}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"type": "match", "trade_id": trade_id, "price": price(tick), "size": size(lots)}
+        return [trade | product | {"side": "buy" if sold else "sell", "time": iso(event.time_ms)}]
+    if event.kind == "snapshot":
+        return [{"type": "snapshot", **product, "bids": pairs(event.bids), "asks": pairs(event.asks), "time": iso(event.time_ms)}]
+    changes = [[side, *pair] for side, levels in (("buy", event.bids), ("sell", event.asks)) for pair in pairs(levels)]
+    return [{"type": "l2update", **product, "changes": changes, "time": iso(event.time_ms)}]
+
+
+def coinbase_advanced(event: Event, name: str) -> list[Any]:
+    """All of them are numbered by `Numbered`."""
+    frame = {"client_id": "", "timestamp": iso(event.time_ms)}
+    if event.kind == "noise":
+        return [{"channel": "heartbeats", **frame, "events": [{"heartbeat_counter": "3"}]}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"trade_id": str(trade_id), "product_id": name, "price": price(tick), "size": size(lots)}
+        trade |= {"side": "BUY" if sold else "SELL", "time": iso(event.time_ms)}
+        return [{"channel": "market_trades", **frame, "events": [{"type": "update", "trades": [trade]}]}]
+    updates = [
+        {"side": side, "event_time": iso(event.time_ms), "price_level": price(tick), "new_quantity": size(lots)}
+        for side, levels in (("bid", event.bids), ("offer", event.asks))
+        for tick, lots in levels.items()
+    ]
+    kind = "snapshot" if event.kind == "snapshot" else "update"
+    book = {"type": kind, "product_id": name if event.kind != "other" else "OTHER", "updates": updates}
+    return [{"channel": "l2_data", **frame, "events": [book]}]
+
+
+def bybit(event: Event, name: str) -> list[Any]:
+    """Ids without holes; a snapshot has its own."""
+    if event.kind == "noise":
+        return [{"op": "pong", "success": True}]
+    symbol = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"T": event.time_ms, "s": name, "S": "Sell" if sold else "Buy", "v": size(lots), "p": price(tick), "i": str(trade_id)}
+        return [{"topic": f"publicTrade.{name}", "type": "snapshot", "ts": event.time_ms, "data": [trade]}]
+    data = {"s": symbol, "b": pairs(event.bids), "a": pairs(event.asks), "u": event.number, "seq": 9 * event.number}
+    kind = "snapshot" if event.kind == "snapshot" else "delta"
+    return [{"topic": f"orderbook.50.{symbol}", "type": kind, "ts": event.time_ms, "data": data, "cts": event.time_ms}]
+
+
+def deribit(event: Event, name: str) -> list[Any]:
+    """A chain of ids that go up by any steps."""
+    if event.kind == "noise":
+        return [{"jsonrpc": "2.0", "id": 1, "result": "ok"}]
+    instrument = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"trade_seq": trade_id, "timestamp": event.time_ms, "instrument_name": name}
+        trade |= {"price": number_of(price(tick)), "amount": number_of(size(lots)), "direction": "sell" if sold else "buy"}
+        return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"trades.{name}.raw", "data": [trade]}}]
+    is_snapshot = event.kind == "snapshot"
+    book: dict[str, Any] = {"type": "snapshot" if is_snapshot else "change", "timestamp": event.time_ms}
+    book |= {"instrument_name": instrument, "change_id": 5 * event.number}
+    if not is_snapshot:
+        book["prev_change_id"] = 5 * (event.number - 1)
+    for key, side in (("bids", event.bids), ("asks", event.asks)):
+        book[key] = [["change" if lots else "delete", number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()]
+    return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"book.{instrument}.raw", "data": book}}]
+
+
+class KrakenFutures:
+    """One level a record; numbers go on over them."""
+
+    def __init__(self) -> None:
+        self._number = 100
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        if event.kind == "noise":
+            return [{"event": "subscribed", "feed": "book"}]
+        if event.kind == "other":
+            return [{"feed": "book", "product_id": "OTHER", "side": "buy", "seq": 1, "price": 1, "qty": 1, "timestamp": event.time_ms}]
+        if event.kind == "trade":
+            trade_id, tick, lots, sold = event.trade
+            trade = {"feed": "trade", "product_id": name, "side": "sell" if sold else "buy", "seq": trade_id, "time": event.time_ms}
+            return [trade | {"qty": number_of(size(lots)), "price": number_of(price(tick))}]
+        sides = (("buy", event.bids), ("sell", event.asks))
+        if event.kind == "snapshot":
+            self._number += 1
+            levels = {
+                key: [{"price": number_of(price(tick)), "qty": number_of(size(lots))} for tick, lots in side.items()]
+                for key, (_, side) in zip(("bids", "asks"), sides, strict=True)
+            }
+            return [{"feed": "book_snapshot", "product_id": name, "timestamp": event.time_ms, "seq": self._number} | levels]
+        records = []
+        for side, levels_ in sides:
+            for tick, lots in levels_.items():
+                self._number += 1
+                record = {"feed": "book", "product_id": name, "side": side, "seq": self._number, "timestamp": event.time_ms}
+                records.append(record | {"price": number_of(price(tick)), "qty": number_of(size(lots))})
+        return records
+
+
+class Numbered:
+    """Gives every record of a connection its number."""
+
+    def __init__(self, write: Callable[[Event, str], list[Any]], *, key: str = "", first: int = 1) -> None:
+        self._write, self._key, self._next = write, key, first
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        records = self._write(event, name)
+        for record in records:
+            if self._key:
+                record[self._key] = self._next
+            else:
+                record.append(self._next)
+            self._next += 1
+        return records
+
+
+def text_of(record: Any) -> bytes:
+    """JSON, with numerals between `#` as numbers of that very text."""
+    return json.dumps(record, separators=(",", ":")).replace('"#', "").replace('#"', "").encode()
+
+
+def prefixed(event: Event, record: bytes) -> bytes:
+    """As cryptofeed's collector writes it."""
+    return f"{event.time_ms / 1000 + 0.25:.6f}: ".encode() + record
+
+
+def framed(event: Event, record: bytes) -> bytes:
+    """As a cbcap file has it."""
+    return f"{event.time_ms * 10**6 + 250_000} {len(record)}\n".encode() + record
+
+
+def bare(_event: Event, record: bytes) -> bytes:
+    """Nothing around it."""
+    return record
+
+
+def tardis_csv(events: Sequence[Event], name: str, *, trades: bool) -> bytes:
+    """One of the two tables."""
+    out = [f"exchange,symbol,timestamp,local_timestamp,{'id' if trades else 'is_snapshot'},side,price,amount"]
+    for event in events:
+        at = f"x,{name},{event.time_ms * 1000},{event.time_ms * 1000 + 250}"
+        if trades and event.kind == "trade":
+            trade_id, tick, lots, sold = event.trade
+            out.append(f"{at},{trade_id},{'sell' if sold else 'buy'},{price(tick)},{size(lots)}")
+        elif not trades and event.kind in ("snapshot", "diff"):
+            for side, levels in (("bid", event.bids), ("ask", event.asks)):
+                is_snapshot = "true" if event.kind == "snapshot" else "false"
+                out += [f"{at},{is_snapshot},{side},{price(tick)},{size(lots)}" for tick, lots in levels.items()]
+        elif not trades and event.kind == "other":
+            out.append(f"x,OTHER,{event.time_ms * 1000},{event.time_ms * 1000 + 250},false,bid,1,1")
+    return "\n".join([*out, ""]).encode()
+
+
+def binance_csv(events: Sequence[Event], name: str) -> bytes:
+    """Snapshots and updates in one file."""
+    out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
+    for event in events:
+        if event.kind in ("snapshot", "diff"):
+            kind, previous = ("snap", -1) if event.kind == "snapshot" else ("set", 10 * (event.number - 1))
+            for side, levels in (("b", event.bids), ("a", event.asks)):
+                ids = f"{10 * event.number - 3 if event.kind == 'diff' else 10 * event.number},{10 * event.number}"
+                out += [
+                    f"{name},{event.time_ms},{ids},{side},{kind},{price(tick)},{size(lots)},{previous}" for tick, lots in levels.items()
+                ]
+    return "\n".join([*out, ""]).encode()
+
+
+def cryptolake(events: Sequence[Event], *, trades: bool) -> bytes:
+    """One of the two tables."""
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        times = {"origin_time": event.time_ms * 10**6, "received_time": event.time_ms * 10**6 + 250_000}
+        if trades and event.kind == "trade":
+            trade_id, tick, lots, sold = event.trade
+            values = {"side": "sell" if sold else "buy", "quantity": float(size(lots)), "price": float(price(tick))}
+            rows.append(times | values | {"trade_id": str(trade_id)})
+        elif not trades and event.kind in ("snapshot", "diff"):
+            for is_bid, levels in ((True, event.bids), (False, event.asks)):
+                for tick, lots in levels.items():
+                    values = {"sequence_number": event.number, "side_is_bid": is_bid}
+                    rows.append(times | values | {"price": float(price(tick)), "size": float(size(lots))})
+    table = pa.Table.from_pylist(rows)
+    for name in ("origin_time", "received_time"):
+        table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.timestamp("ns")))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=37)
+    return sink.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A capture that grows once: two sets of files, of which the second holds what the first does, and more."""
+
+    id: str
+    format: str
+    name: str
+    phases: tuple[dict[str, bytes], ...]
+    events: tuple[Event, ...]
+    proof: str
+    """What shows that a record of the book is missing: ids, connection, checksum, nothing."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All of it."""
+        return self.phases[-1]
+
+    @property
+    def final_book(self) -> tuple[Side, Side]:
+        """The book at the end."""
+        return next(event.book for event in reversed(self.events) if event.kind in ("snapshot", "diff"))
+
+
+_LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]], Callable[[Event, bytes], bytes], str]] = {
+    "binance": ("binance", "BTCUSDT", lambda: binance, prefixed, "ids"),
+    "kraken-v1": ("kraken", "XBT/USD", lambda: kraken_v1, prefixed, "checksum"),
+    "kraken-v2-frames": ("kraken", "BTC/USD", lambda: kraken_v2, framed, "checksum"),
+    "okx": ("okx", "BTC-USDT", lambda: okx, prefixed, "checksum"),
+    "okx-chain": ("okx", "BTC-USDT", lambda: okx_chain, bare, "ids"),
+    "bitget": ("bitget", "BTCUSDT", lambda: bitget, prefixed, "checksum"),
+    "ftx": ("ftx", "BTC-PERP", lambda: ftx, bare, "checksum"),
+    "bitfinex": ("bitfinex", "tBTCUSD", lambda: Numbered(bitfinex), prefixed, "connection"),
+    "coinbase": ("coinbase", "BTC-USD", lambda: coinbase, prefixed, "nothing"),
+    "coinbase-advanced": ("coinbase_advanced", "BTC-USD", lambda: Numbered(coinbase_advanced, key="sequence_num", first=0), bare, "connection"),
+    "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
+    "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
+    "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
+}
+"""Format, name, records of an event, what stands around each, and what shows loss."""
+
+_ARRAYS = ("bybit", "kraken-v1")
+SAMPLE_IDS = (
+    *_LINES,
+    *(f"{name}-array" for name in _ARRAYS),
+    *("tardis-csv", "tardis-csv-gz", "binance-csv", "cryptolake-parquet", "okx-zst"),
+)
+"""All samples."""
+
+
+def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
+    """The records that a venue sends, without a container, with their events."""
+    _, name, make, _, _ = _LINES[sample_id]
+    write = make()
+    records = []
+    if sample_id == "bitfinex":
+        records = [(events[0], text_of(record)) for record in bitfinex_opening(name)]
+    return records + [(event, text_of(record)) for event in events for record in write(event, name)]
+
+
+def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
+    """A sample of `count` events, two thirds of them in the first phase."""
+    events = tuple(make_events(seed, count))
+    first = 2 * count // 3
+    if sample_id in _LINES:
+        format_name, name, _, wrap, proof = _LINES[sample_id]
+        records = records_of(sample_id, events)
+        lines = [wrap(event, record) for event, record in records]
+        cut = next(place for place, (event, _) in enumerate(records) if event is events[first])
+        whole = b"\n".join([*lines, b""])
+        if sample_id == "kraken-v2-frames":
+            whole = b"CBCAP1 kraken x 1\n" + whole
+        size_before = len(whole) - len(b"\n".join([*lines[cut:], b""])) + len(lines[cut]) // 2  # in the middle of a record
+        return Sample(sample_id, format_name, name, ({"a": whole[:size_before]}, {"a": whole}), events, proof)
+    if sample_id.endswith("-array"):
+        venue = sample_id.removesuffix("-array")
+        format_name, name, _, _, proof = _LINES[venue]
+        records = records_of(venue, events)
+        cut = len(records) // 2
+        arrays = [b"[" + b",\n ".join(record for _, record in part) + b"]\n" for part in (records[:cut], records[cut:])]
+        return Sample(sample_id, format_name, name, ({"a": arrays[0]}, {"a": arrays[0], "b": arrays[1]}), events, proof)
+    return _make_tables(sample_id, events, first)
+
+
+def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sample:
+    name = "BTCUSDT"
+    if sample_id == "okx-zst":
+        plain = make_sample("okx", 1, len(events))
+        phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
+        return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
+    if sample_id.startswith("tardis-csv"):
+        book, trades = (tardis_csv(events, name, trades=is_trades) for is_trades in (False, True))
+        before = {"1-book": tardis_csv(events[:first], name, trades=False)}
+        after = {"1-book": book, "2-trades": trades}
+        if sample_id.endswith("gz"):
+            # The last message may go on in what follows.
+            before, after = ({key: gzip.compress(value, mtime=0) for key, value in phase.items()} for phase in (before, after))
+        return Sample(sample_id, "tardis", name, (before, after), events, "nothing")
+    if sample_id == "binance-csv":
+        phases = ({"a": binance_csv(events[:first], name)[:-9]}, {"a": binance_csv(events, name)})
+        return Sample(sample_id, "binance_csv", name, phases, events, "ids")
+    before = {"1-book": cryptolake(events[:first], trades=False)}
+    after = before | {"2-book": cryptolake(events[first:], trades=False), "3-trades": cryptolake(events, trades=True)}
+    return Sample(sample_id, "cryptolake", name, (before, after), events, "nothing")
