@@ -249,7 +249,7 @@ def ftx(event: Event, name: str) -> list[Any]:
     return [{"channel": "orderbook", "market": name if event.kind != "other" else "OTHER", "type": kind, "data": book}]
 
 
-def bitfinex(event: Event, name: str) -> list[Any]:
+def bitfinex(event: Event, _name: str) -> list[Any]:
     """One record for each change, a checksum behind them; all of them are numbered by `Numbered`."""
     if event.kind == "noise":
         return [[7, "hb"]]
@@ -322,7 +322,14 @@ def bybit(event: Event, name: str) -> list[Any]:
     symbol = name if event.kind != "other" else "OTHER"
     if event.kind == "trade":
         trade_id, tick, lots, sold = event.trade
-        trade = {"T": event.time_ms, "s": name, "S": "Sell" if sold else "Buy", "v": size(lots), "p": price(tick), "i": str(trade_id)}
+        trade = {
+            "T": event.time_ms,
+            "s": name,
+            "S": "Sell" if sold else "Buy",
+            "v": size(lots),
+            "p": price(tick),
+            "i": str(trade_id),
+        }
         return [{"topic": f"publicTrade.{name}", "type": "snapshot", "ts": event.time_ms, "data": [trade]}]
     data = {"s": symbol, "b": pairs(event.bids), "a": pairs(event.asks), "u": event.number, "seq": 9 * event.number}
     kind = "snapshot" if event.kind == "snapshot" else "delta"
@@ -345,7 +352,9 @@ def deribit(event: Event, name: str) -> list[Any]:
     if not is_snapshot:
         book["prev_change_id"] = 5 * (event.number - 1)
     for key, side in (("bids", event.bids), ("asks", event.asks)):
-        book[key] = [["change" if lots else "delete", number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()]
+        book[key] = [
+            ["change" if lots else "delete", number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()
+        ]
     return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"book.{instrument}.raw", "data": book}}]
 
 
@@ -360,10 +369,18 @@ class KrakenFutures:
         if event.kind == "noise":
             return [{"event": "subscribed", "feed": "book"}]
         if event.kind == "other":
-            return [{"feed": "book", "product_id": "OTHER", "side": "buy", "seq": 1, "price": 1, "qty": 1, "timestamp": event.time_ms}]
+            return [
+                {"feed": "book", "product_id": "OTHER", "side": "buy", "seq": 1, "price": 1, "qty": 1, "timestamp": event.time_ms}
+            ]
         if event.kind == "trade":
             trade_id, tick, lots, sold = event.trade
-            trade = {"feed": "trade", "product_id": name, "side": "sell" if sold else "buy", "seq": trade_id, "time": event.time_ms}
+            trade = {
+                "feed": "trade",
+                "product_id": name,
+                "side": "sell" if sold else "buy",
+                "seq": trade_id,
+                "time": event.time_ms,
+            }
             return [trade | {"qty": number_of(size(lots)), "price": number_of(price(tick))}]
         sides = (("buy", event.bids), ("sell", event.asks))
         if event.kind == "snapshot":
@@ -446,7 +463,8 @@ def binance_csv(events: Sequence[Event], name: str) -> bytes:
             for side, levels in (("b", event.bids), ("a", event.asks)):
                 ids = f"{10 * event.number - 3 if event.kind == 'diff' else 10 * event.number},{10 * event.number}"
                 out += [
-                    f"{name},{event.time_ms},{ids},{side},{kind},{price(tick)},{size(lots)},{previous}" for tick, lots in levels.items()
+                    f"{name},{event.time_ms},{ids},{side},{kind},{price(tick)},{size(lots)},{previous}"
+                    for tick, lots in levels.items()
                 ]
     return "\n".join([*out, ""]).encode()
 
@@ -506,7 +524,13 @@ _LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]
     "ftx": ("ftx", "BTC-PERP", lambda: ftx, bare, "checksum"),
     "bitfinex": ("bitfinex", "tBTCUSD", lambda: Numbered(bitfinex), prefixed, "connection"),
     "coinbase": ("coinbase", "BTC-USD", lambda: coinbase, prefixed, "nothing"),
-    "coinbase-advanced": ("coinbase_advanced", "BTC-USD", lambda: Numbered(coinbase_advanced, key="sequence_num", first=0), bare, "connection"),
+    "coinbase-advanced": (
+        "coinbase_advanced",
+        "BTC-USD",
+        lambda: Numbered(coinbase_advanced, key="sequence_num", first=0),
+        bare,
+        "connection",
+    ),
     "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),

@@ -91,7 +91,9 @@ def read_report(directory: Path, symbol: str | None = None) -> list[DayQuality]:
     if any((path / "checkpoints").is_dir() for path in names):
         days = [day for path in names if (path / "checkpoints").is_dir() for day in _of_checkpoints(path, symbol)]
     elif any(path.glob("symbol=*") for path in names if not path.name.startswith(".")) and _symbols(directory):
-        days = [day for symbol_id in _symbols(directory) if symbol in (None, symbol_id) for day in _of_parts(directory, symbol_id)]
+        days = [
+            day for symbol_id in _symbols(directory) if symbol in (None, symbol_id) for day in _of_parts(directory, symbol_id)
+        ]
     else:
         raise RecoveryError(f"{directory} has neither checkpoints nor parts: name a state_dir or an output_dir")
     if symbol is not None and not days:

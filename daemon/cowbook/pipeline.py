@@ -19,9 +19,9 @@ from cowbook.errors import BadRecordHaltError, GapHaltError, RestartNeededError
 from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
 from cowbook.input.block import Block
 from cowbook.input.cursor import Cursor
+from cowbook.input.decoder import make_decoder
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.following import FollowSettings
-from cowbook.input.decoder import make_decoder
 from cowbook.input.position import Mark
 from cowbook.parts import Cut
 from cowbook.persistence import Frozen
@@ -236,9 +236,7 @@ class Pipeline:
         symbols, misfit = self._decoder.other_symbols, self._report.misfit
         connection = self._decoder.connection_after(self._cursor.consumed)
         read = self.input_bytes
-        return Frozen(
-            snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input
-        )
+        return Frozen(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""

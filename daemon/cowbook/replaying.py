@@ -12,8 +12,8 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.event_batch import EventBatch
 from cowbook.input.block import PADDING, Block
 from cowbook.input.compression import DecodedFile, PlainFile, open_decoded
-from cowbook.input.decoding import DecoderSettings
 from cowbook.input.decoder import make_decoder
+from cowbook.input.decoding import DecoderSettings
 from cowbook.input.parquet_rows import ParquetRows
 from cowbook.input.paths import expand_paths
 from cowbook.input.position import IDENTITY_BYTES

@@ -1,5 +1,6 @@
-"""How fast tables are read: a CSV file as Tardis.dev has them and a Parquet file as Crypto Lake has them, from the file to published
-parts, on one core; beside it what pyarrow takes for reading the same files into memory.
+"""How fast tables are read, on one core: a CSV file as Tardis.dev has them, a Parquet file as Crypto Lake has them.
+
+Beside it, what pyarrow takes for reading the same files into memory.
 
 python tests/bench/tables.py [--rows N] [--rounds N]
 """
@@ -7,12 +8,14 @@ python tests/bench/tables.py [--rows N] [--rounds N]
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -114,13 +117,10 @@ def main() -> None:
         paths = write_tables(Path(directory), arguments.rows)
         subjects: dict[tuple[str, str], Callable[[], int]] = {}
         for name, path in paths.items():
-            subjects[name, "pyarrow, into memory"] = lambda path=path: read_with_pyarrow(path)
-            subjects[name, "decode + apply"] = lambda path=path, name=name: decode_and_apply(path, name)
-            subjects[name, "to parts: depth"] = lambda path=path, name=name: reconstruct(path, name, '["depth"]')
-            subjects[name, "to parts: bbo, book"] = lambda path=path, name=name: reconstruct(path, name, '["bbo", "book"]')
-            subjects[name, "to parts: all streams"] = lambda path=path, name=name: reconstruct(
-                path, name, '["depth", "trades", "bbo", "book"]'
-            )
+            subjects[name, "pyarrow, into memory"] = partial(read_with_pyarrow, path)
+            subjects[name, "decode + apply"] = partial(decode_and_apply, path, name)
+            for streams in (["depth"], ["bbo", "book"], ["depth", "trades", "bbo", "book"]):
+                subjects[name, f"to parts: {', '.join(streams)}"] = partial(reconstruct, path, name, json.dumps(streams))
         rates: dict[tuple[str, str], list[float]] = {key: [] for key in subjects}
         for number in range(arguments.rounds + 1):
             for key, subject in subjects.items():
@@ -131,9 +131,10 @@ def main() -> None:
     table = Table(title="tables, on one core: M rows/s")
     for column in ("format", "subject", "median", "lowest", "highest", "x pyarrow"):
         table.add_column(column, justify="left" if column in ("format", "subject") else "right")
-    for (name, subject), values in rates.items():
+    for (name, what), values in rates.items():
         ratio = statistics.median(values) / statistics.median(rates[name, "pyarrow, into memory"])
-        table.add_row(name, subject, *(f"{value:.2f}" for value in (statistics.median(values), min(values), max(values))), f"{ratio:.2f}")
+        figures = (statistics.median(values), min(values), max(values))
+        table.add_row(name, what, *(f"{value:.2f}" for value in figures), f"{ratio:.2f}")
     Console(width=120).print(table)
 
 

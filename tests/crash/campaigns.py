@@ -21,6 +21,7 @@ from pathlib import Path
 import zygote
 from cowbook.simulate import write_capture
 from harness import read_parts
+from venue_samples import SAMPLE_IDS, make_sample
 from zygote import DONE, FAILED, KILLED, Ending, Fault, TimeLimitError
 
 CHANGING_CALLS = (
@@ -31,6 +32,7 @@ READING_CALLS = ("read", "pread64", "getdents64", "flock", "?stat", "?lstat", "?
 _ERRORS = ("EIO", "ENOSPC")
 _RETAIN = 2
 _MOST_FAILURES = 10
+_SAMPLED_VENUES = 7
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 _SMALL = """
@@ -48,6 +50,26 @@ part_interval = "1min"
 name = "BTCUSDT"
 format = "binance"
 paths = ["input/*.jsonl*"]
+"""
+
+_VENUE = """
+[service]
+loop = "asyncio"
+[checkpoint]
+every_events = 40
+min_pause = "0s"
+retain = 2
+[output]
+book_levels = 3
+part_events = 40
+part_interval = "1min"
+[[symbol]]
+id = "SYMBOL"
+name = "{name}"
+format = "{format}"
+paths = ["input/*"]
+price_decimals = 1
+size_decimals = 2
 """
 
 _LARGE = """
@@ -138,17 +160,16 @@ class Phase:
 class Scenario:
     """A small capture that grows once, its last line unfinished: two runs, with several checkpoints each, in one directory."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, config: str, inputs: Iterable[dict[str, bytes]]) -> None:
+        """`inputs`: the files of the one run, and of the other."""
         self.root = root
         self.directory = root / "work"
         self.directory.mkdir(parents=True)
-        (self.directory / "cowbook.toml").write_text(_SMALL)
+        (self.directory / "cowbook.toml").write_text(config)
         self.phases: list[Phase] = []
-        for files in _small_inputs(root, seed):
+        for files in inputs:
             self._add(files)
         self.provisional = set(self.phases[0].parts.items()) - set(self.phases[1].parts.items())
-        if not self.provisional:
-            raise CampaignError("no part of the first run is replaced in the second")
 
     def _add(self, files: dict[str, bytes]) -> None:
         """Make the next phase: an undisturbed run from the beginning, and a traced one from where the phase before ended."""
@@ -237,7 +258,28 @@ class Scenario:
 
 def kill(root: Path, options: Options) -> Result:
     """SIGKILL at every call that changes state or output, and sometimes again while the next run recovers."""
-    scenario = Scenario(root, options.seed)
+    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
+    if not scenario.provisional:
+        raise CampaignError("no part of the first run is replaced in the second")
+    return _kill("kill", scenario, options)
+
+
+def venues(root: Path, options: Options) -> Result:
+    """As `kill`, of every venue in every container; with a sample of points, of some of them."""
+    total = Result("venues")
+    sampled = random.Random(options.seed).sample(SAMPLE_IDS, _SAMPLED_VENUES)
+    for sample_id in SAMPLE_IDS if options.sample is None else sampled:
+        sample = make_sample(sample_id, options.seed % 1000, 320)
+        config = _VENUE.format(name=sample.name, format=sample.format)
+        result = _kill(f"venues {sample_id}", Scenario(root / sample_id, config, sample.phases), options)
+        total.tried += result.tried
+        total.failures += result.failures
+        total.seconds += result.seconds
+        total.notes[sample_id] = result.tried
+    return total
+
+
+def _kill(name: str, scenario: Scenario, options: Options) -> Result:
     changing = {name.removeprefix("?") for name in CHANGING_CALLS}
     points = [point for phase in scenario.phases for point in phase.points if point.syscall in changing]
     trials = [(point, "signal=KILL") for point in options.choose(points)]
@@ -264,12 +306,12 @@ def kill(root: Path, options: Options) -> Result:
             scenario.put(scenario.phases[1].files)
             scenario.finish(1)
 
-    return _campaign("kill", scenario, trials, options, attempt)
+    return _campaign(name, scenario, trials, options, attempt)
 
 
 def errors(root: Path, options: Options) -> Result:
     """One call fails with EIO or ENOSPC, then storage works again: the process goes on by itself, or says why it does not."""
-    scenario = Scenario(root, options.seed)
+    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
     changing = {name.removeprefix("?") for name in CHANGING_CALLS}
     chosen = options.choose([point for phase in scenario.phases for point in phase.points])
     names = [(point, f"error={name}") for point in chosen for name in _ERRORS if name == "EIO" or point.syscall in changing]
@@ -525,4 +567,9 @@ def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
     return files
 
 
-CAMPAIGNS: dict[str, Callable[[Path, Options], Result]] = {"kill": kill, "errors": errors, "random": randomly}
+CAMPAIGNS: dict[str, Callable[[Path, Options], Result]] = {
+    "kill": kill,
+    "venues": venues,
+    "errors": errors,
+    "random": randomly,
+}

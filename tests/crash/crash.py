@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, metavar="N", help="try N random points of each system call instead")
     parser.add_argument("--kills", type=int, default=60, metavar="N", help="least kills of the random campaign (default: 60)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
-    parser.add_argument("--only", choices=("kill", "errors", "random", "states"), help="only this campaign")
+    parser.add_argument("--only", choices=("kill", "venues", "errors", "random", "states"), help="only this campaign")
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
     os.environ |= _ENVIRONMENT

@@ -200,7 +200,9 @@ def naive(content: bytes, *, trades: bool) -> list[Seen]:
 
 
 _times = st.sampled_from([b"1585699200245000", b"1585699200355684", b"1585699200", b"9999999999999999999", b"x", b""])
-_numerals = st.sampled_from([b"1", b"6421.5", b"0", b"0.001", b"1.23", b"00012.50", b"12345678901234567", b"1.2345", b"1e5", b"-1", b" 1", b""])  # fmt: skip
+_numerals = st.sampled_from(
+    [b"1", b"6421.5", b"0", b"0.001", b"1.23", b"00012.50", b"12345678901234567", b"1.2345", b"1e5", b"-1", b" 1", b""]
+)
 _line = st.tuples(
     st.sampled_from([b"x", b"deribit", "é".encode(), b"\xff", b"a much longer name than eight characters"]),
     st.sampled_from([b"AB"] * 8 + [b"ABC", b"B"]),
@@ -213,12 +215,16 @@ _line = st.tuples(
 ).map(b",".join)
 _good = st.tuples(
     st.just(b"x,AB"),
-    st.sampled_from([b"1585699200245000,1585699200355684", b"1585699200245001,1585699200355684", b"1585699200245001,1585699200355690"]),
+    st.sampled_from(
+        [b"1585699200245000,1585699200355684", b"1585699200245001,1585699200355684", b"1585699200245001,1585699200355690"]
+    ),
     st.sampled_from([b"true", b"false", b"false"]),
     st.sampled_from([b"bid", b"ask"]),
     st.sampled_from([b"6421.5,18640", b"6422,0", b"6421.49,1.001"]),
 ).map(b",".join)
-_other = st.sampled_from([b"", b"nonsense", b"\r", b"x" * 1100, b",,,,,,,", b" \t", b"x,AB,1585699200245000,1585699200355684,true,bid,1,1,1"])
+_other = st.sampled_from(
+    [b"", b"nonsense", b"\r", b"x" * 1100, b",,,,,,,", b" \t", b"x,AB,1585699200245000,1585699200355684,true,bid,1,1,1"]
+)
 _lines = st.lists(st.one_of(*[_good] * 8, _line, _other), max_size=40)
 
 
@@ -263,15 +269,18 @@ def test_other_doubles(value: float, decimals: int) -> None:
 def test_parquet_like_csv(tmp_path: Path) -> None:
     """The same rows in both containers are the same messages, at any size of blocks and of row groups."""
     rng = random.Random(5)
-    rows = [
-        (1_600_000_000_000_000_000 + place // 5 * 1_000_000, place // 5, rng.random() < 0.5, rng.randrange(1, 10**6) / 100, rng.randrange(10**6) / 1000)
-        for place in range(500)
-    ]  # fmt: skip
+    start = 1_600_000_000_000_000_000
+    rows = []
+    for place in range(500):
+        price, size = rng.randrange(1, 10**6) / 100, rng.randrange(10**6) / 1000
+        rows.append((start + place // 5 * 1_000_000, place // 5, rng.random() < 0.5, price, size))
     columns = list(zip(*rows, strict=True))
     table = pa.table(
         {
             "origin_time": pa.array(columns[0], pa.timestamp("ns")),
-            "received_time": pa.array([None if place % 100 > 90 else time for place, time in enumerate(columns[0])], pa.timestamp("ns")),
+            "received_time": pa.array(
+                [None if place % 100 > 90 else time for place, time in enumerate(columns[0])], pa.timestamp("ns")
+            ),
             "exchange": ["X"] * 500,
             "symbol": ["AB" if place % 50 > 4 else "A rather long name of some other symbol, too" for place in range(500)],
             "sequence_number": columns[1],

@@ -80,7 +80,7 @@ class Bench:
         """The state after one more record."""
         self.offset += 1
         mark = Mark("a", 1, 2, self.offset, b"x" * 1024, b"x" * 1024, ())
-        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, DriftTotals(), 1, end_of_input)
+        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, {}, DriftTotals(), 1, end_of_input)
 
     def begin(self, triggers: tuple[str, ...] = (MANUAL,)) -> None:
         """An attempt begins."""

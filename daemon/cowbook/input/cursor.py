@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cowbook.event_batch import EventBatch
 from cowbook.input.block import Block
-from cowbook.input.follower import Follower
 from cowbook.input.decoder import Decoder
+from cowbook.input.follower import Follower
 from cowbook.input.position import Mark
 
 

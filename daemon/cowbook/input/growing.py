@@ -12,7 +12,6 @@ from cowbook.input.compression import PARQUET, DecodedFile, PlainFile, kind_of, 
 from cowbook.input.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.input.position import IDENTITY_BYTES
 
-
 _SMALLEST_PARQUET = 12
 """Bytes: the magic twice, and a length."""
 
@@ -167,7 +166,7 @@ class GrowingFile(io.RawIOBase):
         self._is_parquet = True
         size = os.fstat(self._file.fileno()).st_size
         ends = os.pread(self._file.fileno(), len(PARQUET_MAGIC), max(0, size - len(PARQUET_MAGIC)))
-        if size >= _SMALLEST_PARQUET and ends == PARQUET_MAGIC or self._finished:
+        if (size >= _SMALLEST_PARQUET and ends == PARQUET_MAGIC) or self._finished:
             # A descriptor of its own: the library reads here and there, and the other one is asked for its position.
             self._decoded = open_rows(self._file.path, PlainFile(f"/proc/self/fd/{self._file.fileno()}", "rb"))
             self._file.seek(size)

@@ -13,9 +13,11 @@ from cowbook.input import array_scanner, binance_scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
+    Content,
     Decoded,
     DecodedMessage,
     DecoderSettings,
+    Nothing,
     OtherSymbol,
     Rejected,
     Sequenced,
@@ -102,8 +104,11 @@ class LineDecoder:
             return False
         if opening:
             return self._decode_array(block, batch, opening)
-        if self._venue.scan is None:
-            return self._decode_one_by_one(block, batch)
+        return self._decode_one_by_one(block, batch) if self._venue.scan is None else self._decode_by_scanner(block, batch)
+
+    def _decode_by_scanner(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, with a scanner for the common records."""
+        assert self._venue.scan is not None
         counts = self._counts
         while True:
             counts[binance_scanner.MESSAGE_COUNT] = batch.message_count
@@ -229,21 +234,18 @@ class LineDecoder:
         """Decode the record `buffer[block.start:end]`; False when the batch has no room for it."""
         if batch.message_count == len(batch.messages):
             return False
-        before, connection = batch.message_count, None
+        before = batch.message_count
         start = block.start
         end = _without_return(block, end)
         length = end - start
         offset = block.offset_of(start)
+        record = block.buffer[start : min(end, start + self._settings.max_line_bytes + 1)].tobytes()
         if length > self._settings.max_line_bytes:
-            record = block.buffer[start : start + DEAD_LETTER_BYTES].tobytes()[:length]
-            decoded: Decoded = Rejected("overlong", self._too_long(length))
+            found: Decoded = Rejected("overlong", self._too_long(length))
+            connection = None
         else:
-            record = block.buffer[start:end].tobytes()
-            content = record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record
-            decoded, connection = self._decode_record(content)
-        sequence = 0
-        if isinstance(decoded, Sequenced):
-            decoded, sequence = decoded.decoded, decoded.sequence
+            found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
+        decoded, sequence = (found.decoded, found.sequence) if isinstance(found, Sequenced) else (found, 0)
         if isinstance(decoded, DecodedMessage):
             levels = len(decoded.bid_prices) + len(decoded.ask_prices)
             if batch.level_count + levels > len(batch.prices):
@@ -273,7 +275,7 @@ class LineDecoder:
         assert venue.decode_record is not None
         return venue.decode_record(record, self._settings), None
 
-    def _append_other(self, batch: EventBatch, decoded: Decoded, end_offset: int) -> None:
+    def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int) -> None:
         """What is neither a message nor rejected."""
         if isinstance(decoded, Subscription):
             self._append(batch, SUBSCRIPTION, end_offset)

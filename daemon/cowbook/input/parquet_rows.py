@@ -137,7 +137,7 @@ class ParquetRows(io.RawIOBase):
         if batch is None:
             return False
         self._done += batch.num_rows
-        self._pending = memoryview(pack(batch, self._header)).cast("B")
+        self._pending = pack(batch, self._header).data
         return True
 
     def _damaged(self, error: Exception) -> InputError:

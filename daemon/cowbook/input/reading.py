@@ -81,7 +81,9 @@ class Reader:
         self.file = file
         file.offset, file.head = offset, head
         self._tail = tail
-        self.block = Block(self.block.buffer, _HEADROOM, _HEADROOM, displayable(file.path), offset - _HEADROOM, final=False, head=head)
+        self.block = Block(
+            self.block.buffer, _HEADROOM, _HEADROOM, displayable(file.path), offset - _HEADROOM, final=False, head=head
+        )
         self._handed_out = _HEADROOM
 
     def start_reading(self) -> None:

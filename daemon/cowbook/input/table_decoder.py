@@ -167,10 +167,8 @@ class TableDecoder:
         content = block.buffer[start:end].tobytes()
         arguments = (self._header, self._plan, self._table, self._settings)
         row[scanner.ROW_START], row[scanner.ROW_END] = block.offset_of(start), block.offset_of(end)
-        if self._header.row_bytes:
-            decoded = packed_row(content, *arguments)
-        else:
-            decoded = csv_row(_without_terminator(content), *arguments)
+        is_packed = self._header.row_bytes > 0
+        decoded = packed_row(content, *arguments) if is_packed else csv_row(_without_terminator(content), *arguments)
         row[: scanner.ROW_START] = (
             *(decoded.kind, decoded.flags, decoded.ts_event, decoded.ts_recv, decoded.price, decoded.size),
             *(decoded.first_id, decoded.last_id, decoded.prev_id),

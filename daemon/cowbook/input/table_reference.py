@@ -153,7 +153,11 @@ def _take(row: Row, meaning: str, name: str, field: Field, table: Table, setting
         row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
     else:
         names = table.sides if meaning == "side" else table.snapshot
-        value = _choice(name, field, names) if meaning == "side" or isinstance(field, str) and meaning != "is_bid" else _bool(name, field)
+        value = (
+            _choice(name, field, names)
+            if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
+            else _bool(name, field)
+        )
         if meaning == "is_bid":
             value = not value
         row.flags |= (scanner.OF_SNAPSHOT if meaning == "is_snapshot" else scanner.IS_ASK) if value else 0
@@ -207,4 +211,4 @@ def _fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
     try:
         return fixed_points([field], decimals)[0]
     except MisfitError as error:
-        refuse("out_of_range", explain_misfit(what, *error.args, decimals))
+        refuse("out_of_range", explain_misfit(what, error.args[0], decimals))

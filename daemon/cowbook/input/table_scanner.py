@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cowbook.bits import as_float, kernel, load64, trailing_zeros
 from cowbook.event_batch import DIFF, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
-from cowbook.input.text_scanner import COMMA, FAILED, POWERS, QUOTE, RETURN, digits, find_newline, nanoseconds, numeral
+from cowbook.input.text_scanner import COMMA, FAILED, POWERS, RETURN, digits, find_newline, nanoseconds, numeral
 
 # Meanings of columns.
 SKIPPED = 0

@@ -39,8 +39,8 @@ class Venue:
     checksum: int = NO_CHECKSUM
     """Style of the checksums that depth messages carry (cowbook.schemes)."""
     shows_loss: bool = True
-    """Whether ids or checksums show, sooner or later, that a depth message is missing. Where nothing does, a record that cannot be
-    decoded ends sync: it may have been one."""
+    """Whether ids or checksums show, sooner or later, that a depth message is missing. Where nothing does, a record that cannot
+    be decoded ends sync: it may have been one."""
 
 
 def refusing(decode: DecodeRecord) -> DecodeRecord:

@@ -1,8 +1,9 @@
-"""Bitfinex v2 `book` (P0 to P4) and `trades`: channels by number, one sequence over the whole connection, a checksum if asked for.
+"""Bitfinex v2 `book` (P0 to P4) and `trades`: channels by number, one sequence over the whole connection, checksums if asked for.
 
-With the configuration flag SEQ_ALL (65536) every record of a connection ends with its number; with the flag for checksums (131072)
-one follows the changes now and then. `name` is the venue's symbol, "tBTCUSD". Changes carry no time: they have the capture's
-receive time, or with the flag for timestamps (32768) their own. Source: docs.bitfinex.com, "WebSocket", "Book", "Checksum".
+With the configuration flag SEQ_ALL (65536) every record of a connection ends with its number; with the flag for checksums
+(131072) one follows the changes now and then. `name` is the venue's symbol, "tBTCUSD". Changes carry no time: they have the
+capture's receive time, or with the flag for timestamps (32768) their own. Source: docs.bitfinex.com, "WebSocket", "Book",
+"Checksum".
 """
 
 from __future__ import annotations

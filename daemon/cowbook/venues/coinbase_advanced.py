@@ -74,7 +74,9 @@ def _trades(events: list[Object], settings: DecoderSettings) -> Content:
 
 def _id(trade: Object) -> int:
     trade_id = trade.get("trade_id")
-    return int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
+    return (
+        int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
+    )
 
 
 VENUE = Venue(json_records(_decode), has_ids=False)

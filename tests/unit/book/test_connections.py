@@ -71,7 +71,7 @@ def test_nothing_is_missing_before_the_first() -> None:
 def test_halt() -> None:
     """At the record behind the gap, of whatever symbol."""
     engine = OrderBookEngine(EngineSettings(on_gap="halt"))
-    with pytest.raises(GapHaltError, match="received|follows") as error:
+    with pytest.raises(GapHaltError, match="follows") as error:
         engine.apply(batch_of([(SNAPSHOT, 1), (OTHER_SYMBOL, 3)]))
     assert error.value.message == 1
 

@@ -27,7 +27,15 @@ def lines_of_days() -> bytes:
         lines.append({"lastUpdateId": number, "E": start + 1, "bids": [["1.5", "1"]], "asks": [["2.5", "1"]]})
         for step in range(4):
             number += 3 if (place, step) == (1, 2) else 1
-            diff = {"e": "depthUpdate", "E": start + 10 * step, "s": "X", "U": number, "u": number, "b": [["1.25", f"{step + 1}"]], "a": []}
+            diff = {
+                "e": "depthUpdate",
+                "E": start + 10 * step,
+                "s": "X",
+                "U": number,
+                "u": number,
+                "b": [["1.25", f"{step + 1}"]],
+                "a": [],
+            }
             lines.append(diff)
             if step == place:
                 best = "1.5" if place else "1.4"
@@ -48,7 +56,11 @@ def test_days(tmp_path: Path) -> None:
     assert [day.gaps for day in days] == [0, 1, 0]
     assert [day.missing_updates for day in days] == [0, 2, 0]
     assert [day.dead_letters for day in days] == [1, 0, 0]
-    assert [(day.depth_messages, day.compared, day.refuted, day.uncheckable) for day in days] == [(5, 1, 1, 4), (5, 1, 0, 4), (5, 1, 0, 4)]
+    assert [(day.depth_messages, day.compared, day.refuted, day.uncheckable) for day in days] == [
+        (5, 1, 1, 4),
+        (5, 1, 0, 4),
+        (5, 1, 0, 4),
+    ]
     assert [day.verified_percent for day in days] == [0, 20, 20]
     # Behind the refuted one (its own rows were there before), and behind the gap; the next day's snapshot mends it.
     assert [(day.synced_events, day.depth_events) for day in days] == [(3, 6), (4, 6), (6, 6)]

@@ -40,7 +40,9 @@ def decode(content: bytes, block_bytes: int, format_name: str = "binance") -> li
                 else:
                     levels = slice(int(message["bid_start"]), int(message["bid_start"] + message["bid_count"]))
                     kind = int(message["kind"])
-                    seen.append((kind, int(message["last_id"]), batch.prices[levels].tolist()) if kind != OTHER_SYMBOL else (kind,))
+                    seen.append(
+                        (kind, int(message["last_id"]), batch.prices[levels].tolist()) if kind != OTHER_SYMBOL else (kind,)
+                    )
             batch.clear()
         start = block.offset_of(block.start)
         if block.final:
@@ -52,7 +54,10 @@ RECORDS = [
     {"e": "depthUpdate", "E": 1_700_000_000_000, "s": "BTCUSDT", "U": 1, "u": 2, "b": [["1.5", "2"], ["1.4", "1"]], "a": []},
     {"e": "trade", "E": 1_700_000_000_001, "T": 1, "s": "BTCUSDT", "t": 7, "p": "1.5", "q": "1", "m": True, "x": 'a ]} \\ "b" ['},
     {"e": "depthUpdate", "E": 1_700_000_000_002, "s": "ETHUSDT", "U": 1, "u": 2, "b": [], "a": []},
-    {"stream": "s", "data": {"e": "depthUpdate", "E": 1_700_000_000_003, "s": "BTCUSDT", "U": 3, "u": 3, "b": [["2", "1"]], "a": []}},
+    {
+        "stream": "s",
+        "data": {"e": "depthUpdate", "E": 1_700_000_000_003, "s": "BTCUSDT", "U": 3, "u": 3, "b": [["2", "1"]], "a": []},
+    },
 ]
 EXPECTED = [(DIFF, 2, [150, 140]), (TRADE, 7, [150]), (OTHER_SYMBOL,), (DIFF, 3, [200])]
 

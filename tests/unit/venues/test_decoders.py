@@ -189,7 +189,14 @@ def test_coinbase_advanced() -> None:
     assert (diff.bid_prices, diff.bid_sizes, diff.ask_prices, diff.ask_sizes) == ([2192173], [63], [2192173], [0])
     other = decode("coinbase_advanced", book | {"events": book["events"][:1]})  # type: ignore[index]
     assert other == Sequenced(OtherSymbol("X"), 1)
-    trade = {"trade_id": "12345", "product_id": "A-B", "price": "1.5", "size": "2", "side": "SELL", "time": "2023-02-09T20:19:35Z"}
+    trade = {
+        "trade_id": "12345",
+        "product_id": "A-B",
+        "price": "1.5",
+        "size": "2",
+        "side": "SELL",
+        "time": "2023-02-09T20:19:35Z",
+    }
     trades = {"channel": "market_trades", "timestamp": "x", "sequence_num": 7, "events": [{"type": "update", "trades": [trade]}]}
     decoded = decode("coinbase_advanced", trades)
     assert isinstance(decoded, Sequenced)
@@ -263,7 +270,13 @@ _BASES: dict[str, list[Any]] = {
     ],
     "kraken": [
         [1, {"a": [["1", "1", "1.5"]], "c": "1"}, "book-10", "A-B"],
-        {"channel": "book", "type": "update", "data": [{"symbol": "A-B", "bids": [], "asks": [{"price": 1.5, "qty": 2}], "timestamp": "2026-08-02T03:36:03.328024Z"}]},
+        {
+            "channel": "book",
+            "type": "update",
+            "data": [
+                {"symbol": "A-B", "bids": [], "asks": [{"price": 1.5, "qty": 2}], "timestamp": "2026-08-02T03:36:03.328024Z"}
+            ],
+        },
     ],
     "kraken_futures": [{"feed": "book", "product_id": "A-B", "side": "sell", "seq": 3, "price": 1.5, "qty": 2.0, "timestamp": 5}],
 }
