@@ -239,7 +239,7 @@ class LineDecoder:
         end = _without_return(block, end)
         length = end - start
         offset = block.offset_of(start)
-        record = block.buffer[start : min(end, start + self._settings.max_line_bytes + 1)].tobytes()
+        record = block.buffer[start : min(end, start + max(self._settings.max_line_bytes, DEAD_LETTER_BYTES))].tobytes()
         if length > self._settings.max_line_bytes:
             found: Decoded = Rejected("overlong", self._too_long(length))
             connection = None
