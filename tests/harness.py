@@ -92,7 +92,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         id=run.name,
         directory_name=run.name,
         format=run.format,
-        paths=expand_paths(names, directory / "input").paths,
+        paths=expand_paths(names, directory / "input").paths if names else (),
         state_dir=directory / "state",
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,10 @@ import uvloop
 from cowbook import OrderBookEngine, replay
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.input.following import FollowSettings
+from cowbook.symbol_worker import SymbolWorker
 from cowbook.venues import load_venue, venue_names
-from harness import Reconstruction, Run, reconstruct
+from harness import Reconstruction, Run, read_parts, reconstruct, worker_settings
 from venue_samples import SAMPLE_IDS, Sample, Side, make_sample
 
 
@@ -131,3 +135,41 @@ def test_loss_is_shown_as_promised() -> None:
     for name in SAMPLE_IDS:
         sample = make_sample(name)
         assert load_venue(sample.format).shows_loss == (sample.proof != "nothing")
+
+
+async def follow(directory: Path, sample: Sample, run: Run, rng: random.Random) -> None:
+    """Write the files piece by piece, while a worker follows them; stop it when it has seen everything."""
+    source = directory / "input"
+    source.mkdir(parents=True)
+    patterns = tuple(sample.files)
+    settings = replace(worker_settings(directory, [], run), follow=FollowSettings(patterns, source, 0.05))
+    with ThreadPoolExecutor(3) as executor:
+        worker = SymbolWorker(settings, executor, executor)
+        running = asyncio.ensure_future(worker.run())
+        written = 0
+        for name, content in sample.files.items():
+            places = sorted(rng.sample(range(1, len(content)), 6))
+            for start, end in zip([0, *places], [*places, len(content)], strict=True):
+                with (source / name).open("ab") as file:
+                    file.write(content[start:end])
+                await asyncio.sleep(0.01)
+            written += len(content)
+        deadline = time.monotonic() + 20
+        while worker.follower is None or not (worker.follower.at_end and worker.follower.bytes_read_on_disk == written):
+            assert not running.done(), running.result()
+            assert time.monotonic() < deadline, worker.follower and (worker.follower.waiting_for, worker.follower.bytes_read_on_disk)
+            await asyncio.sleep(0.01)
+        worker.stop()
+        summary = await running
+        assert summary.state == "done", summary.error
+
+
+def test_followed(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
+    """Files that grow while they are read, Parquet ones, too; the rest comes with a run to the end."""
+    run = replace(run_of(sample), triggers=TriggerSettings(40, 10**12, 0))
+    asyncio.run(follow(tmp_path, sample, run, random.Random(7)))
+    assert read_parts(tmp_path / "data")
+    result = reconstruct(tmp_path, sample.files, run)
+    assert result.summary.state == "done", result.summary.error
+    assert result.summary.recovered_epoch is not None
+    assert result.parts == reference.parts
