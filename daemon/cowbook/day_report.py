@@ -43,6 +43,7 @@ class DayQuality:
     refuted: int | None = None  # of these, where that failed
     gaps: int = 0
     missing_updates: int = 0  # over the gaps whose size is known
+    gap_sizes: tuple[int | None, ...] | None = None  # of each gap; None for one of unknown size. Parts know them
     crossed: int = 0  # depth messages (of parts: rows of bbo) after which the book was crossed
     drifts: int = 0  # depth snapshots that were held against the book
     dead_letters: int = 0
@@ -163,8 +164,10 @@ def _add_part(day: DayQuality, stream: str, part: pq.ParquetFile, firsts: dict[s
         day.depth_events += rows
         day.synced_events += pc.sum(part.read(["synced"])["synced"]).as_py() or 0
     elif stream == "gaps":
+        sizes = part.read(["missing"])["missing"].to_pylist()
         day.gaps += rows
-        day.missing_updates += pc.sum(part.read(["missing"])["missing"]).as_py() or 0
+        day.missing_updates += sum(size for size in sizes if size is not None)
+        day.gap_sizes = (*(day.gap_sizes or ()), *sizes)
     elif stream == "bbo":
         table = part.read(["bid_price", "ask_price"])
         day.crossed += pc.sum(pc.greater(table["bid_price"], table["ask_price"])).as_py() or 0

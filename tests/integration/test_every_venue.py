@@ -157,7 +157,10 @@ async def follow(directory: Path, sample: Sample, run: Run, rng: random.Random) 
         deadline = time.monotonic() + 20
         while worker.follower is None or not (worker.follower.at_end and worker.follower.bytes_read_on_disk == written):
             assert not running.done(), running.result()
-            assert time.monotonic() < deadline, worker.follower and (worker.follower.waiting_for, worker.follower.bytes_read_on_disk)
+            assert time.monotonic() < deadline, worker.follower and (
+                worker.follower.waiting_for,
+                worker.follower.bytes_read_on_disk,
+            )
             await asyncio.sleep(0.01)
         worker.stop()
         summary = await running

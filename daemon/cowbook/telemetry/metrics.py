@@ -38,6 +38,8 @@ _COUNTED = {
     "missing_updates": ("cowbook_missing_updates", "Update ids that are missing in the input, over gaps of known size"),
     "stale": ("cowbook_stale_messages", "Depth messages that were not newer than the book"),
     "crossed": ("cowbook_crossed_books", "Depth messages after which the best bid was above the best ask"),
+    "compared": ("cowbook_compared_messages", "Depth messages after which something that proves or disproves the book was there"),
+    "refuted": ("cowbook_refuted_messages", "Depth messages after which that disproved the book"),
 }
 """Counters of the engine's state, by field: name and help."""
 
@@ -68,6 +70,7 @@ class ServiceMetrics:
             Counter, "cowbook_events", "Accepted events: level changes and levels of snapshots, trades", "kind"
         )
         self.counted = {field: self._make(Counter, *texts) for field, texts in _COUNTED.items()}
+        self.depth_messages = self._make(Counter, "cowbook_depth_messages", "Depth messages that were applied")
         self.input_bytes = self._make(Counter, "cowbook_input_bytes", "Decoded bytes of the input that were consumed")
         self.lag_bytes = self._make(Gauge, "cowbook_input_lag_bytes", "Bytes on disk that were not read yet")
         self.present = self._make(Gauge, "cowbook_input_present", "1 while the input is there, 0 while it is waited for")
@@ -163,6 +166,7 @@ class SymbolMetrics:
         engine_counters += [
             (child(service.events, "depth"), lambda it: it.engine.event_count - it.engine.value("trades")),
             (child(service.events, "trade"), _field("trades")),
+            (child(service.depth_messages), lambda it: it.engine.value("diffs") + it.engine.value("snapshots")),
             (child(service.input_bytes), lambda it: it.input_bytes),
             (child(service.copies), lambda it: it.engine.pool_statistics()["block_copies"]),
         ]

@@ -25,6 +25,7 @@ _FIELDS = (
         "stale",
     ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
+    *("depth_messages", "compared", "refuted"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
 """What is known of a symbol only once it has recovered."""
@@ -77,6 +78,9 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
         "levels": len(engine.bids) + len(engine.asks),
         "dead_letters": sum(engine.dead_letter_statistics().values()),
         "audits_failed": sum(outcomes["failed"] for outcomes in engine.audit_statistics().values()),
+        "depth_messages": engine.value("diffs") + engine.value("snapshots"),
+        "compared": engine.value("compared"),
+        "refuted": engine.value("refuted"),
         "gaps_after_recovery": pipeline.gaps_after_recovery,
         "events_per_busy_second": round(rate) if not math.isnan(rate) else None,
         "throughput_impact": round(impact, 4) if not math.isnan(impact) else None,

@@ -71,6 +71,10 @@ def same_of_parts(directory: Path, days: list[DayQuality]) -> None:
     """The report of the output says the same as that of the state, but for what it cannot know."""
     unknown = {"depth_messages": None, "compared": None}
     of_parts = [replace(day, refuted=day.refuted or 0, **unknown) for day in read_report(directory / "data")]  # type: ignore[arg-type]
+    for day in of_parts:
+        assert len(day.gap_sizes or ()) == day.gaps
+        assert sum(size or 0 for size in day.gap_sizes or ()) == day.missing_updates
+        day.gap_sizes = None
     # Refuted ones are written while synced only; crossed books by bbo's rows.
     expected = [replace(day, refuted=0, crossed=0, **unknown) for day in days]  # type: ignore[arg-type]
     assert [replace(day, refuted=0, crossed=0) for day in of_parts] == expected
@@ -102,6 +106,7 @@ def test_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path / "data"), "--json", "--symbol", "a|b"]) == 0
     days = json.loads(capsys.readouterr().out)
     assert [day["gaps"] for day in days] == [0, 1, 0]
+    assert [day["gap_sizes"] for day in days] == [None, [2], None]
     assert {day["verified_percent"] for day in days} == {None}
     assert days[0]["first_time"].startswith("2023-11-14T00:00:00")
     assert main(["report", str(tmp_path / "data"), "--markdown"]) == 0

@@ -43,6 +43,9 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_throughput_events_per_second": ("gauge", [{"phase": phase} for phase in ("persisting", "quiet")]),
     "cowbook_events": ("counter", [{"kind": kind} for kind in ("depth", "trade")]),
     "cowbook_messages": ("counter", ONE),
+    "cowbook_depth_messages": ("counter", ONE),
+    "cowbook_compared_messages": ("counter", ONE),
+    "cowbook_refuted_messages": ("counter", ONE),
     "cowbook_input_bytes": ("counter", ONE),
     "cowbook_input_lag_bytes": ("gauge", ONE),
     "cowbook_input_present": ("gauge", ONE),
@@ -206,6 +209,9 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
     assert depth + trades == summary.events
     for name, value in (
         ("messages", summary.messages),
+        ("depth_messages", summary.depth_messages),
+        ("compared_messages", summary.compared),
+        ("refuted_messages", summary.refuted),
         ("gaps", summary.gaps),
         ("missing_updates", summary.missing_updates),
         ("stale_messages", summary.stale),

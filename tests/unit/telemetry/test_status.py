@@ -27,6 +27,7 @@ KEYS = [
         "stale",
     ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
+    *("depth_messages", "compared", "refuted"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 ]
 """Programs read these: one that goes or is renamed breaks them."""
@@ -37,6 +38,7 @@ SECOND = 1_000_000_000
 def make_pipeline(**changes: Any) -> Any:
     """What a worker would work with."""
     values = {"newest": 1_767_225_600 * SECOND + 999_999_999, "messages": 20, "gaps": 3, "missing_updates": 4, "stale": 5}
+    values |= {"diffs": 15, "snapshots": 2, "compared": 12, "refuted": 1}
     known = {
         "last_id": 77,
         "impact": 0.123456,
@@ -110,6 +112,9 @@ FULL = {
     "audits_failed": 6,
     "file": "a",
     "offset": 9,
+    "depth_messages": 17,
+    "compared": 12,
+    "refuted": 1,
     "gaps_after_recovery": 1,
     "events_per_busy_second": 1235,
     "throughput_impact": 0.1235,
