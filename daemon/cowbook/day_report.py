@@ -126,7 +126,10 @@ def _of_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
         counts = {name: int(row[name]) for name in _COUNTS}
         differences = {name: counts[name] - before[name] for name in _COUNTS}
         day = (_EPOCH + timedelta(days=int(row["day"]))).isoformat()
-        yield DayQuality(symbol, day, **differences, first_time=int(row["first_time"]), last_time=int(row["last_time"]))
+        quality = DayQuality(symbol, day, first_time=int(row["first_time"]), last_time=int(row["last_time"]))
+        for name, difference in differences.items():
+            setattr(quality, name, difference)
+        yield quality
         before = counts
 
 
