@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import struct
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,7 @@ from cowbook.input.tables import MEANINGS, Table
 
 Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
+_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
 """What says of which message a row is."""
 
@@ -205,6 +207,8 @@ def _fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
         if not 0 <= field < float("inf"):
             refuse("malformed", f"the {what} is {field}, not a number that is not negative")
         field = format(Decimal(repr(abs(field))), "f").removesuffix(".0")
+    elif isinstance(field, str) and _EXPONENT.fullmatch(field):  # as JavaScript writes small numbers
+        field = format(Decimal(field), "f")
     if find_non_numeral([field]) >= 0:
         refuse("malformed", f"{shown(field)} in place of a {what}")
     assert isinstance(field, str)
