@@ -208,7 +208,7 @@ def test_checkpoints_fail_for_long(
 
     summary = run_failing(config, fails, monkeypatch)
     assert summary.state == "done", summary.error
-    assert seen == [(True, True)]
+    assert set(seen) == {(True, True)}  # two threads may look at once
     assert read_parts(tmp_path / "data") == reference
 
 

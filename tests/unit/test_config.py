@@ -86,7 +86,7 @@ paths = []
         "[output] part_interval: must divide the UTC day",
         "[output] streams: names a stream twice",
         '[[symbol]] #1 "BTCUSDT" unknown key price_decimal; did you mean price_decimals?',
-        '[[symbol]] #2 "x" format: must be one of binance, bitget, ',
+        '[[symbol]] #2 "x" format: must be one of binance, binance_csv, ',
         '[[symbol]] #2 "x" paths: ',
         "[[symbol]] #3 name: is required",
         "[[symbol]] #3 paths: is required",
