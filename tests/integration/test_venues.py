@@ -17,6 +17,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.venues import load_venue, venue_names
 from harness import Run, reconstruct
 from venue_captures import CAPTURES, Capture
+from venue_samples import make_sample
 
 QUIET = ("AMD/USD", "NVDA-0625")  # hardly an update has levels
 PROVABLE = [
@@ -189,6 +190,18 @@ def test_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
     content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
     result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
     assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)
+
+
+def test_a_table_for_records(tmp_path: Path) -> None:
+    """Is an error with what it looks like, in both containers, and not a dead letter for each row."""
+    for sample_id, formats in (("tardis-csv", "tardis"), ("cryptolake-parquet", "cryptolake"), ("binance-csv", "binance_csv")):
+        files = make_sample(sample_id).files
+        result = reconstruct(tmp_path / sample_id, files, Run("BTCUSDT", format="binance"))
+        assert result.summary.state == "failed"
+        assert f"it looks like format = {formats}" in (result.summary.error or "")
+        assert result.summary.dead_letters == {} or not sum(result.summary.dead_letters.values())
+    result = reconstruct(tmp_path / "other", {"a": b'{"e":"trade"}\n'}, Run("BTCUSDT", format="tardis"))
+    assert "is no such table: its first line says" in (result.summary.error or "")
 
 
 def test_several_trades_in_a_record(shared_data: Path, tmp_path: Path) -> None:

@@ -204,7 +204,24 @@ def naive(content: bytes, *, trades: bool) -> list[Seen]:
 
 _times = st.sampled_from([b"1585699200245000", b"1585699200355684", b"1585699200", b"9999999999999999999", b"x", b""])
 _numerals = st.sampled_from(
-    [b"1", b"6421.5", b"0", b"0.001", b"1.23", b"00012.50", b"12345678901234567", b"1.2345", b"1e5", b"1.5e-2", b"2e-9", b"e5", b"1e", b"-1", b" 1", b""]
+    [
+        b"1",
+        b"6421.5",
+        b"0",
+        b"0.001",
+        b"1.23",
+        b"00012.50",
+        b"12345678901234567",
+        b"1.2345",
+        b"1e5",
+        b"1.5e-2",
+        b"2e-9",
+        b"e5",
+        b"1e",
+        b"-1",
+        b" 1",
+        b"",
+    ]
 )
 _line = st.tuples(
     st.sampled_from([b"x", b"deribit", "é".encode(), b"\xff", b"a much longer name than eight characters"]),

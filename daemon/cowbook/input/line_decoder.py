@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.errors import InputError
 from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
 from cowbook.input import array_scanner, binance_scanner
 from cowbook.input.block import Block
@@ -25,6 +26,8 @@ from cowbook.input.decoding import (
 )
 from cowbook.input.position import IDENTITY_BYTES
 from cowbook.input.records import FRAME_HEADER
+from cowbook.input.sniffing import formats_of_table
+from cowbook.input.table_header import PACKED_MAGIC
 from cowbook.input.text_scanner import find_newline
 from cowbook.input.venue import Connection, Venue
 
@@ -74,6 +77,7 @@ class LineDecoder:
         self._counts = np.zeros(binance_scanner.COUNTS, np.int64)
         self._values = np.zeros(binance_scanner.SCRATCH_WORDS, np.int64)
         self._overlong: _Overlong | None = None
+        self._first_line: bytes | None = None  # of the file in hand
         self._connections: list[tuple[int, Connection]] = [(0, {})]  # from which message of the batch on
         self.other_symbols: list[str] = []
         """The first other symbols that records named, at most a few, for a person."""
@@ -95,8 +99,10 @@ class LineDecoder:
         """Append the block's records to the batch, which is empty, and move `block.start` behind them; whether the batch is full.
 
         At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
+        Raises InputError for a file that is a table.
         """
         self._connections = [(0, self._connections[-1][1])]
+        self._refuse_table(block)
         opening = array_opening(block.head)
         if opening is None and not block.final:
             return False  # too little to tell
@@ -105,6 +111,17 @@ class LineDecoder:
         if opening:
             return self._decode_array(block, batch, opening)
         return self._decode_one_by_one(block, batch) if self._venue.scan is None else self._decode_by_scanner(block, batch)
+
+    def _refuse_table(self, block: Block) -> None:
+        """Raises InputError for a file that is a table: each of its rows would be a dead letter."""
+        first_line, has_end, _ = block.head.partition(b"\n")
+        if first_line == self._first_line or not has_end:
+            return
+        formats = formats_of_table(first_line) if b"," in first_line else []
+        if formats or first_line.startswith(PACKED_MAGIC):
+            text = f"; it looks like format = {' or '.join(formats)}" if formats else " of no known format"
+            raise InputError(f"{block.file} is a table, and this format has records{text}")
+        self._first_line = first_line
 
     def _decode_by_scanner(self, block: Block, batch: EventBatch) -> bool:
         """As `decode`, with a scanner for the common records."""

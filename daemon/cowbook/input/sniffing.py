@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cowbook.errors import InputError
 from cowbook.input.compression import open_decoded
-from cowbook.input.decoding import DecodedMessage, DecoderSettings, Nothing, OtherSymbol, Rejected, Sequenced, Subscription
+from cowbook.input.decoding import DecodedMessage, DecoderSettings, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
 from cowbook.input.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 
@@ -19,11 +19,20 @@ def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
     return [name for name in venue_names() if _means_something(name, record, settings)]
 
 
+def formats_of_table(first_line: bytes) -> list[str]:
+    """Names of the formats that have a table with this first line."""
+    return [name for name in venue_names() if _has_table(name, first_line)]
+
+
+def _has_table(name: str, first_line: bytes) -> bool:
+    header = read_header(first_line[:LONGEST_HEADER] + b"\n")
+    return header is not None and any(table.plan(header.names) is not None for table in load_venue(name).tables)
+
+
 def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
     venue = load_venue(name)
     if venue.tables:
-        header = read_header(record[:LONGEST_HEADER] + b"\n")
-        return header is not None and any(table.plan(header.names) is not None for table in venue.tables)
+        return _has_table(name, record)
     if venue.decode_on_connection is not None:
         decoded, connection = venue.decode_on_connection(record, settings, {})
         return bool(connection) or not isinstance(decoded, Rejected | Nothing)
@@ -48,6 +57,8 @@ def _records(head: bytes) -> list[bytes]:
 def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
     """What a person should know of a file whose first records mean nothing in its format, and something in another one.
 
+    Also of one that is no table where there should be one.
+
     None for any other file, also for one that cannot be read: reading it says why.
     """
     try:
@@ -58,6 +69,9 @@ def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) 
     if any(_means_something(format_name, record, settings) for record in _records(head)):
         return None
     names = looks_like_formats(head, settings)
+    if not names and head and load_venue(format_name).tables:
+        first_line = head.partition(b"\n")[0].decode("utf-8", "replace")
+        return f'{path} is no table of format = "{format_name}": its first line says {shown(first_line)}'
     if not names:
         return None
     return f'{path} is no capture of format = "{format_name}": it looks like {" or ".join(names)}'

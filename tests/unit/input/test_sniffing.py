@@ -8,6 +8,7 @@ from pathlib import Path
 from cowbook.input.decoding import DecoderSettings
 from cowbook.input.sniffing import formats_of, what_it_looks_like
 from cowbook.simulate import write_capture
+from venue_samples import make_sample
 
 SETTINGS = DecoderSettings("A/B", 8, 8, 10_000)
 KRAKEN = b'1618678134.2 [1,{"a":[["1.60","1.000","1.5"]],"c":"7"},"book-10","A/B"]\n'
@@ -34,3 +35,22 @@ def test_files(tmp_path: Path) -> None:
     assert what_it_looks_like(right, "okx", SETTINGS) == f'{right} is no capture of format = "okx": it looks like binance'
     assert what_it_looks_like(empty, "binance", SETTINGS) is None
     assert what_it_looks_like(tmp_path / "missing", "binance", SETTINGS) is None
+
+
+def test_tables(tmp_path: Path) -> None:
+    """Known by their columns, in both containers; what is no table is said to be none."""
+    csv, parquet, other = tmp_path / "a.csv", tmp_path / "b", tmp_path / "c"
+    csv.write_bytes(make_sample("tardis-csv").files["1-book"])
+    parquet.write_bytes(make_sample("cryptolake-parquet").files["1-book"])
+    other.write_bytes(b"a,b\n1,2\n")
+    assert what_it_looks_like(csv, "tardis", SETTINGS) is None
+    assert what_it_looks_like(parquet, "cryptolake", SETTINGS) is None
+    assert what_it_looks_like(csv, "binance", SETTINGS) == f'{csv} is no capture of format = "binance": it looks like tardis'
+    assert (
+        what_it_looks_like(parquet, "tardis", SETTINGS)
+        == f'{parquet} is no capture of format = "tardis": it looks like cryptolake'
+    )
+    assert (
+        what_it_looks_like(other, "tardis", SETTINGS) == f"{other} is no table of format = \"tardis\": its first line says 'a,b'"
+    )
+    assert what_it_looks_like(other, "binance", SETTINGS) is None
