@@ -45,12 +45,11 @@ def test_tables(tmp_path: Path) -> None:
     other.write_bytes(b"a,b\n1,2\n")
     assert what_it_looks_like(csv, "tardis", SETTINGS) is None
     assert what_it_looks_like(parquet, "cryptolake", SETTINGS) is None
-    assert what_it_looks_like(csv, "binance", SETTINGS) == f'{csv} is no capture of format = "binance": it looks like tardis'
-    assert (
-        what_it_looks_like(parquet, "tardis", SETTINGS)
-        == f'{parquet} is no capture of format = "tardis": it looks like cryptolake'
-    )
-    assert (
-        what_it_looks_like(other, "tardis", SETTINGS) == f"{other} is no table of format = \"tardis\": its first line says 'a,b'"
-    )
-    assert what_it_looks_like(other, "binance", SETTINGS) is None
+    expected = {
+        (csv, "binance"): f'{csv} is no capture of format = "binance": it looks like tardis',
+        (parquet, "tardis"): f'{parquet} is no capture of format = "tardis": it looks like cryptolake',
+        (other, "tardis"): f"{other} is no table of format = \"tardis\": its first line says 'a,b'",
+        (other, "binance"): None,
+    }
+    for (path, format_name), text in expected.items():
+        assert what_it_looks_like(path, format_name, SETTINGS) == text
