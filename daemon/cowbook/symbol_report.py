@@ -87,7 +87,7 @@ class SymbolReport:
                 warnings.append(f'no usable record in the input: it looks like format = {formats}, and not "{self._format}"')
             else:
                 warnings.append("no usable record in the input")
-        elif engine.value("snapshots") == 0:
+        elif engine.value("snapshots") == 0 and engine.value("diffs") > 0:
             warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
         if self.misfit is not None:
             count = engine.value("dead_out_of_range")

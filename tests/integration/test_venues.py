@@ -201,7 +201,7 @@ def test_a_table_for_records(tmp_path: Path) -> None:
         assert f"it looks like format = {formats}" in (result.summary.error or "")
         assert result.summary.dead_letters == {} or not sum(result.summary.dead_letters.values())
     result = reconstruct(tmp_path / "other", {"a": b'{"e":"trade"}\n'}, Run("BTCUSDT", format="tardis"))
-    assert "is no such table: its first line says" in (result.summary.error or "")
+    assert "is no such table: its columns are" in (result.summary.error or "")
 
 
 def test_several_trades_in_a_record(shared_data: Path, tmp_path: Path) -> None:

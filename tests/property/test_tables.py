@@ -340,6 +340,20 @@ def strip(seen: Seen) -> tuple[object, ...]:
     return seen.kind, seen.times[0], seen.last_id, seen.flags, seen.bids, seen.asks
 
 
+def test_singles(tmp_path: Path) -> None:
+    """A float of 32 bits is the number with the fewest digits that it is nearest to, too."""
+    times = pa.array([10**18 + place for place in range(100)], pa.timestamp("ns"))
+    prices = [place / 10 + 1000.1 for place in range(100)]
+    columns = {"origin_time": times, "received_time": times, "sequence_number": range(100), "side_is_bid": [True] * 100}
+    table = pa.table(columns | {"price": pa.array(prices, pa.float32()), "size": pa.array([0.25] * 100, pa.float16())})
+    path = tmp_path / "t.parquet"
+    pq.write_table(table, path)
+    with open_decoded(path) as file:
+        content = file.read(10**6) or b""
+    seen = decode(content, "cryptolake", [1000])
+    assert [message.bids for message in seen] == [((round(price * 100), 250),) for price in prices]
+
+
 @pytest.mark.parametrize(
     ("price", "size", "reason"),
     [

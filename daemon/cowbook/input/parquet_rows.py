@@ -37,7 +37,7 @@ class ParquetRows(io.RawIOBase):
         try:
             self._parquet = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from error
+            raise InputError(f"{path} begins as Parquet does, and is no whole such file: {_one_line(error)}") from error
         schema = self._parquet.schema_arrow
         self._columns = [(field.name, kind) for field in schema if (kind := _kind(field.type)) is not None]
         line = packed_header(self._columns)
@@ -142,7 +142,7 @@ class ParquetRows(io.RawIOBase):
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(
-            f"{self._path} cannot be read as Parquet from row {self._done} on: {str(error).strip()}; "
+            f"{self._path} cannot be read as Parquet from row {self._done} on: {_one_line(error)}; "
             "what stands before is processed: restore the file to go on"
         )
 
@@ -157,6 +157,8 @@ def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
         if kind == "t":
             _put_texts(target, column)
         else:
+            if pa.types.is_float16(column.type) or pa.types.is_float32(column.type):
+                column = column.cast(pa.string()).cast(pa.float64())  # the double of the number that it is written as
             values = column.to_numpy(zero_copy_only=False) if kind == "f" else _integers(column)
             target.view(np.float64 if kind == "f" else np.int64)[:, 0] = values
     return rows.reshape(-1)
@@ -171,6 +173,10 @@ def _kind(column: pa.DataType) -> str | None:
     if pa.types.is_integer(column) or pa.types.is_boolean(column) or pa.types.is_timestamp(column):
         return "i"
     return "t" if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_decimal(column) else None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _integers(column: pa.Array) -> npt.NDArray[np.int64]:

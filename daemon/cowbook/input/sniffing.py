@@ -70,8 +70,9 @@ def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) 
         return None
     names = looks_like_formats(head, settings)
     if not names and head and load_venue(format_name).tables:
-        first_line = head.partition(b"\n")[0].decode("utf-8", "replace")
-        return f'{path} is no table of format = "{format_name}": its first line says {shown(first_line)}'
+        header = read_header(head.partition(b"\n")[0][:LONGEST_HEADER] + b"\n")
+        names = list(header.names) if header is not None else []
+        return f'{path} is no table of format = "{format_name}": its columns are {shown(",".join(names))}'
     if not names:
         return None
     return f'{path} is no capture of format = "{format_name}": it looks like {" or ".join(names)}'

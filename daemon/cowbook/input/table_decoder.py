@@ -133,7 +133,7 @@ class TableDecoder:
                 self._header, self._table, self._plan, self._words = header, table, plan, table.words()
                 return
         known = " or ".join(table.described() for table in self._tables)
-        text = f"{block.file} is no such table: its first line says {shown(','.join(header.names))}, not {known}"
+        text = f"{block.file} is no such table: its columns are {shown(','.join(header.names))}, not {known}"
         looks_like = " or ".join(looks_like_formats(block.buffer[block.start : block.end].tobytes(), self._settings))
         raise InputError(text + (f"; it looks like format = {looks_like}" if looks_like else ""))
 

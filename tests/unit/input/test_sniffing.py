@@ -48,7 +48,7 @@ def test_tables(tmp_path: Path) -> None:
     expected = {
         (csv, "binance"): f'{csv} is no capture of format = "binance": it looks like tardis',
         (parquet, "tardis"): f'{parquet} is no capture of format = "tardis": it looks like cryptolake',
-        (other, "tardis"): f"{other} is no table of format = \"tardis\": its first line says 'a,b'",
+        (other, "tardis"): f"{other} is no table of format = \"tardis\": its columns are 'a,b'",
         (other, "binance"): None,
     }
     for (path, format_name), text in expected.items():
