@@ -157,9 +157,7 @@ def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
         if kind == "t":
             _put_texts(target, column)
         else:
-            if pa.types.is_float16(column.type) or pa.types.is_float32(column.type):
-                column = column.cast(pa.string()).cast(pa.float64())  # the double of the number that it is written as
-            values = column.to_numpy(zero_copy_only=False) if kind == "f" else _integers(column)
+            values = _doubles(column) if kind == "f" else _integers(column)
             target.view(np.float64 if kind == "f" else np.int64)[:, 0] = values
     return rows.reshape(-1)
 
@@ -173,6 +171,14 @@ def _kind(column: pa.DataType) -> str | None:
     if pa.types.is_integer(column) or pa.types.is_boolean(column) or pa.types.is_timestamp(column):
         return "i"
     return "t" if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_decimal(column) else None
+
+
+def _doubles(column: pa.Array) -> npt.NDArray[np.float64]:
+    """Doubles; of shorter floats those of the numbers that these are written as. Nulls are NaN."""
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _one_line(error: Exception) -> str:
