@@ -6,6 +6,7 @@ from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.audits import audit_checksum, audit_waiting_tickers, take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.checksums import book_checksum
+from cowbook.book.connections import HALTS, REPEATED, follow_connection
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
 from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, one_of_trades, trade_row
@@ -51,7 +52,6 @@ _CUT_BEFORE = 1
 _CUT_AFTER = 2
 _EXHAUSTED = 3
 _HALTED = 4
-_REPEATED = 5
 
 
 @kernel
@@ -401,34 +401,6 @@ def _count_reason(state, reason):
 
 
 @kernel
-def _follow_connection(state, settings, message, rows):
-    """Hold the number that a record has on its connection against the one before it: every record has one, of any symbol.
-
-    What is missing may have been a change of this book: that ends sync. The first record of a connection follows anything.
-    """
-    last = state.last_sequence
-    sequence = message.sequence
-    if sequence == last:
-        return _REPEATED
-    if last != 0 and sequence != 1 and sequence != last + 1 and state.last_time != NONE:
-        if settings.halt_on_gap:
-            state.gap_expected = last + 1
-            state.gap_received = sequence
-            return _HALTED
-        gap_row(state, rows, message.ts_event if _has_time(message) else state.last_time, last + 1, sequence)
-        state.synced = 0
-    state.last_sequence = sequence
-    state.sequence_checked = 1
-    return _CONSUMED
-
-
-@kernel
-def _has_time(message):
-    is_book = message.kind == DIFF or message.kind == SNAPSHOT or message.kind == TRADE or message.kind == TRADES
-    return is_book and message.ts_event != NONE
-
-
-@kernel
 def apply_messages(states, settings, pool, sides, blocks, batch, start, end, waiting, rows, logs, scratch):
     """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed).
 
@@ -442,10 +414,10 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
         if not has_room(state, message, rows, logs):
             return ROOM, place
         if message.sequence != 0 and state.sequence_checked == 0:
-            verdict = _follow_connection(state, settings[0], message, rows)
-            if verdict == _HALTED:
+            verdict = follow_connection(state, settings[0], message, rows)
+            if verdict == HALTS:
                 return HALTED_AT_GAP, place
-            if verdict == _REPEATED:
+            if verdict == REPEATED:
                 state.stale += 1
                 continue
         kind = message.kind

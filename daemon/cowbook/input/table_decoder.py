@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cowbook.errors import InputError
 from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.input import run_scanner
 from cowbook.input import table_scanner as scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import DecoderSettings, Rejected, shown
@@ -181,7 +182,7 @@ class TableDecoder:
         done = 0
         while True:
             self._counts[:] = batch.message_count, batch.level_count
-            why, done, last = scanner.group(
+            why, done, last = run_scanner.group(
                 *(self._rows, done, count, ends, self._table.trades, self._table.rule, self._table.resets),
                 *(self._settings.max_line_bytes, batch.messages, batch.prices, batch.sizes, self._counts),
             )
@@ -279,7 +280,7 @@ class TableDecoder:
             raise AssertionError("what has no key ends with its line")
         while True:
             why, position, count = self._scan(block, block.start, 0)
-            end = scanner.run_end(self._rows, overlong.key, 0, count)
+            end = run_scanner.run_end(self._rows, overlong.key, 0, count)
             if end < count:
                 overlong.absorb(block, int(self._rows[end, scanner.ROW_START]) - block.offset_of(0))
                 return self._end_overlong(block, batch, overlong)
