@@ -1,7 +1,8 @@
 """Tardis.dev's CSV files, `incremental_book_L2` and `trades`, of any venue: no ids, so that nothing shows what is missing.
 
 Rows of one message have the same `local_timestamp`; a snapshot is the run of rows with `is_snapshot`, and discards what was
-there before. Liquidations have the columns of trades: nothing tells them apart. Files are read in the order in which `paths` names them. Source: docs.tardis.dev, downloadable CSV data types.
+there before. Files are read in the order in which `paths` names them. Liquidations have the columns of trades: nothing tells
+them apart. Source: docs.tardis.dev, downloadable CSV data types.
 """
 
 from __future__ import annotations
