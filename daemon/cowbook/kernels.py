@@ -17,6 +17,7 @@ from cowbook.venues import load_venue
 
 __all__ = ["cache_directory", "is_compiled", "warm"]
 
+_SHAPED = b'{"arg":{"channel":"books","instId":"X"},"action":"update","data":[{"asks":[["2","1"]],"bids":[],"ts":"1"}]}\n'
 _SAMPLE = b"""{"lastUpdateId":1,"E":1,"bids":[["1.00","2"]],"asks":[["2.00","2"]]}
 {"e":"depthUpdate","E":2,"s":"X","U":2,"u":2,"b":[["1.00","0"]],"a":[]}
 """
@@ -36,6 +37,7 @@ def warm() -> float:
     buffer = np.zeros(len(_SAMPLE) + PADDING, np.uint8)
     buffer[: len(_SAMPLE)] = np.frombuffer(_SAMPLE, np.uint8)
     decoder.decode(Block(buffer, 0, len(_SAMPLE), "", 0, final=True), batch)
+    _warm_shapes()
     engine.apply(batch)
     engine.asks.levels()
     engine.asks.size_at(1)
@@ -43,3 +45,11 @@ def warm() -> float:
     engine.pool_statistics()
     StreamTables(8, 8, engine.settings.book_levels).make(engine.open_rows(), [])
     return time.perf_counter() - started
+
+
+def _warm_shapes() -> None:
+    """The scanner of venues that have shapes: it checks a form with itself when it learns it."""
+    decoder = LineDecoder(load_venue("okx"), DecoderSettings("X", 8, 8, 1 << 20))
+    buffer = np.zeros(len(_SHAPED) + PADDING, np.uint8)
+    buffer[: len(_SHAPED)] = np.frombuffer(_SHAPED, np.uint8)
+    decoder.decode(Block(buffer, 0, len(_SHAPED), "", 0, final=True), EventBatch.allocate(64, 64))

@@ -13,11 +13,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, TICKER, UNUSED, EventBatch
-from cowbook.input import binance_scanner
 from cowbook.input.binance_reference import decode_record
+from cowbook.input.binance_scanner import BinanceScanner
 from cowbook.input.block import PADDING, Block
 from cowbook.input.decoding import BLANK, DecodedMessage, DecoderSettings, OtherSymbol, Rejected
 from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.record_scanner import END
 from cowbook.input.text_scanner import find_newline
 from cowbook.venues import load_venue
 
@@ -239,13 +240,9 @@ def test_scanner_takes_real_lines(shared_data: Path) -> None:
     with isal.igzip.open(shared_data / "hftbacktest" / "spot_btcusdt_20240808.gz", "rb") as file:
         block = block_of(file.read())
     batch = EventBatch.allocate(1 << 16, 1 << 18)
-    counts = np.zeros(binance_scanner.COUNTS, np.int64)
-    why, position = binance_scanner.scan(
-        block.buffer, 0, block.end, 0, np.array([8, 8, 1 << 24]), np.frombuffer(b"BTCUSDT", np.uint8).copy(),
-        batch.messages, batch.prices, batch.sizes, counts, np.zeros(binance_scanner.SCRATCH_WORDS, np.int64),
-    )  # fmt: skip
-    assert (why, position) == (binance_scanner.END, block.end)
-    assert counts[binance_scanner.MESSAGE_COUNT] == 41_249
+    scanner = BinanceScanner(DecoderSettings("BTCUSDT", 8, 8, 1 << 24))
+    assert (scanner.scan(block, batch), block.start) == (END, block.end)
+    assert batch.message_count == 41_249
 
 
 @given(st.binary(max_size=600), st.integers(0, 40), st.integers(0, 40))

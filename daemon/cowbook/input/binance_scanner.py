@@ -9,58 +9,52 @@ behind `end` may be stale: a record only counts when its newline stands before `
 
 from __future__ import annotations
 
+import numpy as np
+
 from cowbook.bits import kernel, load64
-from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
+from cowbook.event_batch import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, EventBatch
+from cowbook.input.block import Block
+from cowbook.input.decoding import Decoded, DecoderSettings
+from cowbook.input.record_scanner import (
+    END,
+    LEVEL_COUNT,
+    LEVELS_FULL,
+    MAX_LINE_BYTES,
+    MESSAGE_COUNT,
+    MESSAGES_FULL,
+    OTHER_SYMBOL_SEEN,
+    PRICE_DECIMALS,
+    SIZE_DECIMALS,
+    STRANGE,
+    RecordScanner,
+)
 from cowbook.input.text_scanner import (
     BRACKET,
     BRACKET_END,
     CLOSE,
-    COLON,
     COMMA,
-    DOT,
     FAILED,
     NEWLINE,
     OPEN,
-    POWERS,
     QUOTE,
     RETURN,
-    SPACE,
     WORD_2,
     WORD_3,
     WORD_4,
     WORD_5,
     WORD_6,
     WORD_7,
-    digits,
     find_newline,
     integer,
     nanoseconds,
-    nineteen_digits,
     numeral,
+    receive_time,
     string_end,
     word,
 )
 from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
 
-# Why the scanner returns.
-END = 0  # no whole record is left
-STRANGE = 1  # the record at the returned position is for the reference decoder
-MESSAGES_FULL = 2
-LEVELS_FULL = 3
-
-# Places in `counts`.
-MESSAGE_COUNT = 0
-LEVEL_COUNT = 1
-OTHER_SYMBOL_SEEN = 2  # whether a person was already told of another symbol
-COUNTS = 3
-
-# Places in `limits`.
-PRICE_DECIMALS = 0
-SIZE_DECIMALS = 1
-MAX_LINE_BYTES = 2
-LIMITS = 3
-
-SCRATCH_WORDS = 64
+_SCRATCH_WORDS = 64
 
 _T = ord("t")
 _F = ord("f")
@@ -104,33 +98,6 @@ _DIFF_ARRAYS = _bit("b") | _bit("a")
 _SNAPSHOT_ARRAYS = 1 << _PLACE_BIDS | 1 << _PLACE_ASKS
 _TICKER_STRINGS = _bit("b") | _bit("B") | _bit("a") | _bit("A")
 _TRADE_STRINGS = _bit("p") | _bit("q")
-
-
-@kernel
-def _receive_time(buffer, position):
-    """(ns or NONE, position of the object) of a record: the prefix is `<integer>[.<fraction>][:] `."""
-    if buffer[position] == OPEN:
-        return NONE, position
-    whole, after = digits(buffer, position)
-    if after == FAILED:
-        whole, after = nineteen_digits(buffer, position)
-        if after == FAILED:
-            return NONE, FAILED
-    if after == position:
-        return NONE, FAILED
-    time = nanoseconds(whole)
-    if buffer[after] == DOT:
-        fraction, fraction_after = digits(buffer, after + 1)
-        count = fraction_after - after - 1
-        if whole >= 9 * 10**9 or fraction_after == FAILED or count == 0:
-            return NONE, FAILED
-        time = whole * 10**9 + (fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9])
-        after = fraction_after
-    if buffer[after] == COLON:
-        after += 1
-    if time == FAILED or buffer[after] != SPACE or buffer[after + 1] != OPEN:
-        return NONE, FAILED
-    return time, after + 1
 
 
 @kernel
@@ -396,9 +363,11 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
 
     The position is FAILED for what the scanner does not know; levels used is -1 when the arrays may be too small.
     """
-    ts_recv, position = _receive_time(buffer, position)
-    if position == FAILED:
-        return FAILED, 0, False
+    ts_recv = NONE
+    if buffer[position] != OPEN:
+        ts_recv, position = receive_time(buffer, position)
+        if position == FAILED or buffer[position] != OPEN:
+            return FAILED, 0, False
     wrapped = load64(buffer, position) == _STREAM_1
     if wrapped:
         if load64(buffer, position + 8) & WORD_3 != _STREAM_2:
@@ -472,7 +441,7 @@ def scan(buffer, start, end, file_offset, limits, symbol, messages, prices, size
     """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
 
     `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
-    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS and SCRATCH_WORDS places. The first record of another
+    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS (`record_scanner`) and 64 places. The first record of another
     symbol is left to the reference decoder, so that a person can be told its name.
     """
     position = start
@@ -499,3 +468,31 @@ def scan(buffer, start, end, file_offset, limits, symbol, messages, prices, size
         counts[MESSAGE_COUNT] += 1
         counts[LEVEL_COUNT] += level_count
     return END, position
+
+
+class BinanceScanner(RecordScanner):
+    """Binance's records, by `scan`."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        super().__init__(settings)
+        self._values = np.zeros(_SCRATCH_WORDS, np.int64)
+
+    def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
+        """One call of `scan`."""
+        why, position = scan(
+            block.buffer,
+            block.start,
+            block.end,
+            block.offset_of(0),
+            self.limits,
+            self.symbol,
+            batch.messages,
+            batch.prices,
+            batch.sizes,
+            self.counts,
+            self._values,
+        )
+        return int(why), int(position)
+
+    def learn(self, record: bytes, decoded: Decoded) -> None:
+        """Nothing: it knows what there is."""

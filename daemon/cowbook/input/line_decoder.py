@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from cowbook.errors import InputError
 from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
-from cowbook.input import array_scanner, binance_scanner
+from cowbook.input import array_scanner, record_scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
@@ -72,10 +72,7 @@ class LineDecoder:
     def __init__(self, venue: Venue, settings: DecoderSettings) -> None:
         self._venue = venue
         self._settings = settings
-        self._limits = np.array([settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64)
-        self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
-        self._counts = np.zeros(binance_scanner.COUNTS, np.int64)
-        self._values = np.zeros(binance_scanner.SCRATCH_WORDS, np.int64)
+        self._scanner = venue.make_scanner(settings) if venue.make_scanner is not None else None
         self._overlong: _Overlong | None = None
         self._first_line: bytes | None = None  # of the file in hand
         self._connections: list[tuple[int, Connection]] = [(0, {})]  # from which message of the batch on
@@ -110,7 +107,7 @@ class LineDecoder:
             return False
         if opening:
             return self._decode_array(block, batch, opening)
-        return self._decode_one_by_one(block, batch) if self._venue.scan is None else self._decode_by_scanner(block, batch)
+        return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
 
     def _refuse_table(self, block: Block) -> None:
         """Raises InputError for a file that is a table: each of its rows would be a dead letter."""
@@ -125,30 +122,13 @@ class LineDecoder:
 
     def _decode_by_scanner(self, block: Block, batch: EventBatch) -> bool:
         """As `decode`, with a scanner for the common records."""
-        assert self._venue.scan is not None
-        counts = self._counts
+        scanner = self._scanner
+        assert scanner is not None
         while True:
-            counts[binance_scanner.MESSAGE_COUNT] = batch.message_count
-            counts[binance_scanner.LEVEL_COUNT] = batch.level_count
-            why, position = self._venue.scan(
-                block.buffer,
-                block.start,
-                block.end,
-                block.offset_of(0),
-                self._limits,
-                self._symbol,
-                batch.messages,
-                batch.prices,
-                batch.sizes,
-                counts,
-                self._values,
-            )
-            batch.message_count = int(counts[binance_scanner.MESSAGE_COUNT])
-            batch.level_count = int(counts[binance_scanner.LEVEL_COUNT])
-            block.start = position
-            if why == binance_scanner.END:
+            why = scanner.scan(block, batch)
+            if why == record_scanner.END:
                 return self._finish_block(block, batch)
-            if why == binance_scanner.STRANGE:
+            if why == record_scanner.STRANGE:
                 end = self._end_of_record(block)
                 if end < 0:
                     return self._finish_block(block, batch)
@@ -290,7 +270,10 @@ class LineDecoder:
         if venue.decode_on_connection is not None:
             return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
         assert venue.decode_record is not None
-        return venue.decode_record(record, self._settings), None
+        decoded = venue.decode_record(record, self._settings)
+        if self._scanner is not None:
+            self._scanner.learn(record, decoded)
+        return decoded, None
 
     def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int) -> None:
         """What is neither a message nor rejected."""
@@ -304,7 +287,8 @@ class LineDecoder:
             self._append(batch, UNUSED, end_offset)
 
     def _note_other_symbol(self, symbol: str) -> None:
-        self._counts[binance_scanner.OTHER_SYMBOL_SEEN] = 1
+        if self._scanner is not None:
+            self._scanner.note_other_symbol()
         if symbol not in self.other_symbols and len(self.other_symbols) < 4:
             self.other_symbols.append(symbol)
 

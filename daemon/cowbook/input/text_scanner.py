@@ -199,3 +199,28 @@ def find_newline(buffer, start, end):
             return position if position < end else FAILED
         position += 8
     return FAILED
+
+
+@kernel
+def receive_time(buffer, position):
+    """(ns, position behind it) of a receive time in front of a record, `<integer>[.<fraction>][:] `; FAILED for anything else."""
+    whole, after = digits(buffer, position)
+    if after == FAILED:
+        whole, after = nineteen_digits(buffer, position)
+        if after == FAILED:
+            return 0, FAILED
+    if after == position:
+        return 0, FAILED
+    time = nanoseconds(whole)
+    if buffer[after] == DOT:
+        fraction, fraction_after = digits(buffer, after + 1)
+        count = fraction_after - after - 1
+        if whole >= 9 * 10**9 or fraction_after == FAILED or count == 0:
+            return 0, FAILED
+        time = whole * 10**9 + (fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9])
+        after = fraction_after
+    if buffer[after] == COLON:
+        after += 1
+    if time == FAILED or buffer[after] != SPACE:
+        return 0, FAILED
+    return time, after + 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cowbook.event_batch import NONE, SNAPSHOT
 from cowbook.input.decoding import BLANK, UNUSED, Decoded, DecodedMessage, DecoderSettings, Rejected, Sequenced
 from cowbook.input.json_fields import RefusedError, load_with_numerals, refuse
+from cowbook.input.record_scanner import RecordScanner
 from cowbook.input.records import Envelope, open_envelope
 from cowbook.input.tables import Table
 from cowbook.schemes import NO_CHECKSUM
@@ -32,8 +33,8 @@ class Venue:
     """In place of `decode_record`."""
     tables: tuple[Table, ...] = ()
     """Of CSV and Parquet files, by the names of their columns."""
-    scan: Callable[..., tuple[int, int]] | None = None
-    """A kernel that decodes the common records at speed and leaves the others to `decode_record`."""
+    make_scanner: Callable[[DecoderSettings], RecordScanner] | None = None
+    """Of what decodes the common records at speed, and leaves the others to `decode_record`."""
     has_ids: bool = True
     """Whether every depth message and every trade has an id."""
     checksum: int = NO_CHECKSUM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.input.binance_reference import decode_record
-from cowbook.input.binance_scanner import scan
+from cowbook.input.binance_scanner import BinanceScanner
 from cowbook.input.venue import Venue
 
-VENUE = Venue(decode_record, scan=scan)
+VENUE = Venue(decode_record, make_scanner=BinanceScanner)

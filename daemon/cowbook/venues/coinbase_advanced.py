@@ -8,6 +8,9 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Content, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced, shown
 from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
+from cowbook.input.shape_scanner import MIXED
+from cowbook.input.shaped_records import shaped
+from cowbook.input.shapes import ANY, ISO_TIME, LAST_ID, PRICE, SEQUENCE_FROM_0, SIZE, SYMBOL, Holes, LevelsHole, Shape
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import UNNUMBERED
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
@@ -79,4 +82,13 @@ def _id(trade: Object) -> int:
     )
 
 
-VENUE = Venue(json_records(_decode), has_ids=False)
+_UPDATES = LevelsHole(MIXED, "price_level", "new_quantity", mixed="side", words=("bid", "offer"))
+_BOOK: Holes = {"timestamp": ISO_TIME, "events.0.product_id": SYMBOL, "events.0.updates": _UPDATES}
+_TRADE: Holes = {f"events.0.trades.0.{key}": hole for key, hole in (("price", PRICE), ("size", SIZE), ("time", ISO_TIME))}
+_TRADE |= {"events.0.trades.0.product_id": SYMBOL, "events.0.trades.0.trade_id": LAST_ID}
+_SHAPES = (
+    Shape({"sequence_num": SEQUENCE_FROM_0, **_BOOK}),
+    Shape({"sequence_num": SEQUENCE_FROM_0, **_TRADE}, {"timestamp": ANY}),
+)
+
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False)

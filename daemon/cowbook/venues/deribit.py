@@ -8,6 +8,9 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, fitting_id, integer, refuse
+from cowbook.input.shape_scanner import ASKS, BIDS
+from cowbook.input.shaped_records import shaped
+from cowbook.input.shapes import ANY, LAST_ID, PREV_ID, PRICE, SIZE, SYMBOL, TIME, Holes, LevelsHole, Shape, text_behind
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import CHAIN
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
@@ -60,4 +63,27 @@ def _book(book: Object, settings: DecoderSettings) -> DecodedMessage:
     return with_book(message, levels(book.get("bids"), '"bids"', 1, 2), levels(book.get("asks"), '"asks"', 1, 2), settings)
 
 
-VENUE = Venue(json_records(_decode))
+_BOOK: Holes = {
+    "params.channel": text_behind("book."),
+    "params.data.instrument_name": SYMBOL,
+    "params.data.timestamp": TIME,
+    "params.data.change_id": LAST_ID,
+    "params.data.bids": LevelsHole(BIDS, "1", "2"),
+    "params.data.asks": LevelsHole(ASKS, "1", "2"),
+}
+_TRADE: Holes = {
+    "params.channel": text_behind("trades."),
+    "params.data.0.instrument_name": SYMBOL,
+    "params.data.0.timestamp": TIME,
+    "params.data.0.trade_seq": LAST_ID,
+    "params.data.0.price": PRICE,
+    "params.data.0.amount": SIZE,
+}
+_SAYS_NOTHING = ("trade_id", "tick_direction", "mark_price", "index_price", "iv", "contracts")
+_SHAPES = (
+    Shape(_BOOK | {"params.data.prev_change_id": PREV_ID}),
+    Shape(_BOOK),
+    Shape(_TRADE, {f"params.data.0.{key}": ANY for key in _SAYS_NOTHING}),
+)
+
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES))

@@ -8,6 +8,8 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import fitting_id, integer, refuse
+from cowbook.input.shaped_records import shaped
+from cowbook.input.shapes import ANY, COUNTER, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Shape
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import RANGE
 from cowbook.venues._fields import Trades, an_object, is_sell, levels, milliseconds, text, with_book
@@ -38,4 +40,9 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return with_book(message, *((nothing, level) if is_sell(found.get("side")) else (level, nothing)), settings)
 
 
-VENUE = Venue(json_records(_decode))
+_SHAPES = (
+    Shape({"product_id": SYMBOL, "seq": COUNTER, "price": PRICE, "qty": SIZE, "timestamp": TIME}),
+    Shape({"product_id": SYMBOL, "seq": LAST_ID, "price": PRICE, "qty": SIZE, "time": TIME}, {"uid": ANY}),
+)
+
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES))

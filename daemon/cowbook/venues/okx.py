@@ -8,6 +8,21 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import MAX_ID, UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, refuse
+from cowbook.input.shaped_records import shaped
+from cowbook.input.shapes import (
+    ANY,
+    ASKS,
+    BIDS,
+    CHECKSUM_UNLESS_0,
+    LAST_ID,
+    PREV_ID_OR_MINUS_1,
+    PRICE,
+    SIZE,
+    SYMBOL,
+    TIME,
+    Holes,
+    Shape,
+)
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import CHAIN, OKX, UNNUMBERED
 from cowbook.venues._fields import (
@@ -72,4 +87,13 @@ def _sequence(book: Object, key: str) -> int:
     return number
 
 
-VENUE = Venue(json_records(_decode), has_ids=False, checksum=OKX)
+_BOOK: Holes = {"arg.instId": SYMBOL, "data.0.asks": ASKS, "data.0.bids": BIDS, "data.0.ts": TIME}
+_CHAIN: Holes = {"data.0.seqId": LAST_ID, "data.0.prevSeqId": PREV_ID_OR_MINUS_1}
+_TRADE: Holes = {"arg.instId": SYMBOL, "data.0.tradeId": LAST_ID, "data.0.px": PRICE, "data.0.sz": SIZE, "data.0.ts": TIME}
+_SHAPES = (
+    Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
+    Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
+    Shape(_TRADE, {"data.0.instId": ANY, "data.0.count": ANY, "data.0.seqId": ANY}),
+)
+
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=OKX)

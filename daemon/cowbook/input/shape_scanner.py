@@ -1,0 +1,434 @@
+"""The fast scanner for records of learned forms: literal bytes, and between them holes of known grammar and meaning.
+
+A form is a program, a row for each piece (cowbook.input.shapes makes them). A record that has one of the forms yields the same
+message as from the reference decoder; any other is left to that.
+
+Bounds: as for the other scanners, every piece begins before `end`, and reads less than PADDING bytes or tests for itself.
+"""
+
+from __future__ import annotations
+
+from cowbook.bits import kernel, load64
+from cowbook.event_batch import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SNAPSHOT
+from cowbook.input.field_scanner import (
+    any_end,
+    checksum_32,
+    digits_end,
+    iso_time,
+    magnitude_time,
+    plain_number_end,
+    seconds_time,
+    unsigned,
+)
+from cowbook.input.record_scanner import (
+    END,
+    LAST_FORM,
+    LEVEL_COUNT,
+    LEVELS_FULL,
+    MAX_LINE_BYTES,
+    MESSAGE_COUNT,
+    MESSAGES_FULL,
+    OTHER_SYMBOL_SEEN,
+    PRICE_DECIMALS,
+    SIZE_DECIMALS,
+    STRANGE,
+)
+from cowbook.input.text_scanner import (
+    BRACKET,
+    BRACKET_END,
+    COLON,
+    COMMA,
+    DOT,
+    FAILED,
+    NEWLINE,
+    OPEN,
+    RETURN,
+    SPACE,
+    digits,
+    find_newline,
+    numeral,
+    receive_time,
+    string_end,
+)
+
+# Operations: what a piece of a record is. Columns 1 to 4 of a row are its arguments.
+DONE = 0
+LITERAL = 1  # (bytes as a word, mask, how many): up to eight bytes as they are
+ANY = 2  # a string, a number, true, false or null that says nothing
+TEXT = 3  # the rest of a string that says nothing
+SYMBOL = 4  # (whether a dot ends it): the rest of a string
+LAST_ID = 5
+PREV_ID = 6  # (whether -1 may stand for none)
+COUNTER = 7  # first and last id
+SEQUENCE = 8  # (what is added)
+TIME = 9  # an integer of s, ms, µs or ns
+ISO_TIME = 10
+SECONDS_TIME = 11  # with a fraction
+CHECKSUM = 12  # (whether 0 stands for none)
+PRICE = 13
+SIZE = 14
+LEVELS = 15  # (BIDS, ASKS or MIXED, first row of a level's own program or FAILED if only an empty array is known)
+SIDE = 16  # (the word for bids, its length, the word for asks, its length): of a mixed level
+ROW_WORDS = 5
+
+BIDS, ASKS, MIXED = 0, 1, 2
+
+# Columns of `heads`: what all records of a form have in common.
+KIND = 0
+RULE = 1
+FLAGS = 2
+DEPTH = 3
+SINGLE_SIDE = 4  # BIDS or ASKS: where PRICE and SIZE outside of levels go
+IS_OTHER = 5  # learned from another symbol's record: says nothing of our own
+FIRST_ROW = 6
+HEAD_WORDS = 7
+
+# Places in `values`; PRICE_DECIMALS and SIZE_DECIMALS are the most that were written.
+_LATEST = 2  # time, of all in the record
+_MISFIT = 3  # whether a numeral did not fit
+VALUES = 4
+
+
+@kernel
+def _measured_numeral(buffer, position, end, limits, place, values):
+    """As `numeral` with `limits[place]`, noting how many decimals were written, and that it does not fit where that is so."""
+    after = plain_number_end(buffer, position, end)
+    if after == FAILED:
+        return 0, FAILED
+    value, fitting_after = numeral(buffer, position, limits[place])
+    if fitting_after != after:
+        values[_MISFIT] = 1
+    point = after - 1
+    while point > position and buffer[point] != DOT:
+        point -= 1
+    written = after - 1 - point if buffer[point] == DOT else 0
+    values[place] = max(values[place], written)
+    return value, after
+
+
+@kernel
+def _side(buffer, position, rows, row):
+    """(position after it, BIDS or ASKS) of a word for a side; FAILED for others."""
+    text = load64(buffer, position)
+    for side in range(2):
+        length = rows[row, 2 + 2 * side]
+        if text & ((1 << 8 * length) - 1) == rows[row, 1 + 2 * side]:
+            return position + length, side
+    return FAILED, 0
+
+
+@kernel
+def _level(buffer, position, end, rows, row, limits, prices, sizes, level, values):
+    """Position after the level at `position`, which goes to `prices[level]` and `sizes[level]`; asks of mixed ones as `~size`."""
+    side = BIDS
+    while rows[row, 0] != DONE:
+        operation = rows[row, 0]
+        if position >= end:
+            return FAILED
+        if operation == LITERAL:
+            matches = load64(buffer, position) & rows[row, 2] == rows[row, 1]
+            position = position + rows[row, 3] if matches else FAILED
+        elif operation == PRICE:
+            prices[level], position = _measured_numeral(buffer, position, end, limits, PRICE_DECIMALS, values)
+        elif operation == SIZE:
+            sizes[level], position = _measured_numeral(buffer, position, end, limits, SIZE_DECIMALS, values)
+        elif operation == ANY:
+            position = any_end(buffer, position, end)
+        elif operation == SIDE:
+            position, side = _side(buffer, position, rows, row)
+        else:  # SECONDS_TIME
+            time, position = seconds_time(buffer, position)
+            values[_LATEST] = max(values[_LATEST], time)
+        if position == FAILED:
+            return FAILED
+        row += 1
+    if side == ASKS:
+        sizes[level] = ~sizes[level]
+    return position
+
+
+@kernel
+def _levels(buffer, position, end, rows, row, limits, prices, sizes, first, values):
+    """Read an array of levels: (position after it, how many); how many is -1 when the arrays are full."""
+    if buffer[position] != BRACKET:
+        return FAILED, 0
+    if buffer[position + 1] == BRACKET_END:
+        return position + 2, 0
+    if row == FAILED:
+        return FAILED, 0
+    count = 0
+    while position < end:
+        position += 1 + (buffer[position] == COMMA and buffer[position + 1] == SPACE)
+        if first + count == prices.size:
+            return FAILED, -1
+        position = _level(buffer, position, end, rows, row, limits, prices, sizes, first + count, values)
+        if position == FAILED:
+            return FAILED, 0
+        count += 1
+        if buffer[position] == BRACKET_END:
+            return position + 1, count
+        if buffer[position] != COMMA:
+            return FAILED, 0
+    return FAILED, 0
+
+
+@kernel
+def _part_sides(message, prices, sizes, first, count):
+    """Put the asks of mixed levels behind all of them, in order, and draw the bids together: how many places are used."""
+    bids = 0
+    end = first + count
+    for level in range(first, first + count):
+        if sizes[level] >= 0:
+            prices[first + bids] = prices[level]
+            sizes[first + bids] = sizes[level]
+            bids += 1
+        else:
+            prices[end] = prices[level]
+            sizes[end] = ~sizes[level]
+            end += 1
+    message.bid_start, message.bid_count = first, bids
+    message.ask_start, message.ask_count = first + count, end - first - count
+    return end - first
+
+
+@kernel
+def _place(message, side, start, count):
+    if side == BIDS:
+        message.bid_start, message.bid_count = start, count
+    else:
+        message.ask_start, message.ask_count = start, count
+
+
+@kernel
+def _is_same(buffer, position, symbol):
+    for offset in range(symbol.size):
+        if buffer[position + offset] != symbol[offset]:
+            return False
+    return True
+
+
+@kernel
+def _symbol_end(buffer, position, end, without_dots):
+    after = string_end(buffer, position, end)
+    if without_dots:
+        for place in range(position, after):
+            if buffer[place] == DOT:
+                return FAILED
+    return after
+
+
+@kernel
+def _scalar(buffer, position, end, rows, row, message, values):
+    """Position after a hole that is neither literal, symbol, numeral nor levels; what it says goes to `message` and `values`."""
+    operation = rows[row, 0]
+    if operation == ANY:
+        return any_end(buffer, position, end)
+    if operation == TEXT:
+        return string_end(buffer, position, end)
+    if operation == TIME:
+        values[_LATEST], position = magnitude_time(buffer, position)
+    elif operation == ISO_TIME:
+        values[_LATEST], position = iso_time(buffer, position)
+    elif operation == SECONDS_TIME:
+        values[_LATEST], position = seconds_time(buffer, position)
+    elif operation == CHECKSUM:
+        checksum, position = checksum_32(buffer, position)
+        if checksum != 0 or rows[row, 1] == 0:
+            message.flags |= HAS_CHECKSUM
+            message.checksum = checksum & 0xFFFFFFFF
+    elif operation == PREV_ID and rows[row, 1] != 0 and load64(buffer, position) & 0xFFFF == 0x312D:
+        message.prev_id = -1
+        position += 2
+    else:
+        number, position = unsigned(buffer, position)
+        if operation == PREV_ID:
+            message.prev_id = number
+        elif operation == SEQUENCE:
+            message.sequence = number + rows[row, 1]
+        else:
+            message.last_id = number
+            if operation == COUNTER:
+                message.first_id = number
+    return position
+
+
+@kernel
+def _start_message(message, head, values):
+    message.kind = head[KIND]
+    message.rule = head[RULE]
+    message.flags = head[FLAGS]
+    message.depth = head[DEPTH]
+    message.first_id = NONE
+    message.last_id = NONE
+    message.prev_id = NONE
+    message.bid_count = 0
+    message.ask_count = 0
+    message.checksum = 0
+    message.price_decimals = 0
+    message.size_decimals = 0
+    message.sequence = 0
+    values[_LATEST] = NONE
+    values[PRICE_DECIMALS] = 0
+    values[SIZE_DECIMALS] = 0
+    values[_MISFIT] = 0
+
+
+@kernel
+def _finish_message(message, ts_recv, values):
+    """Set what the whole record decides; whether all that it needs is there."""
+    message.ts_recv = ts_recv
+    message.ts_event = values[_LATEST]
+    if message.ts_event == NONE and message.kind != SNAPSHOT:
+        message.ts_event = ts_recv
+        if ts_recv == NONE:
+            return False
+    if message.flags & HAS_CHECKSUM:
+        message.price_decimals = values[PRICE_DECIMALS]
+        message.size_decimals = values[SIZE_DECIMALS]
+    return values[_MISFIT] == 0
+
+
+@kernel
+def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, prices, sizes, first, values):
+    """Read a record of one form: (position after it, levels used, whether it is the symbol's).
+
+    The position is FAILED where it has another form; levels used is -1 when the arrays may be too small.
+    """
+    _start_message(message, head, values)
+    is_own = True
+    used = 0
+    row = head[FIRST_ROW]
+    while rows[row, 0] != DONE:
+        operation = rows[row, 0]
+        if position >= end:
+            return FAILED, 0, False
+        if operation == LITERAL:
+            matches = load64(buffer, position) & rows[row, 2] == rows[row, 1]
+            position = position + rows[row, 3] if matches else FAILED
+        elif operation == LEVELS:
+            side = rows[row, 1]
+            position, count = _levels(buffer, position, end, rows, rows[row, 2], limits, prices, sizes, first + used, values)
+            if count < 0 or (side == MIXED and first + used + 2 * count > prices.size):
+                return FAILED, -1, False
+            if side == MIXED:
+                used += _part_sides(message, prices, sizes, first + used, count)
+            else:
+                _place(message, side, first + used, count)
+                used += count
+        elif operation == SYMBOL:
+            after = _symbol_end(buffer, position, end, rows[row, 1])
+            is_own = after - position == symbol.size and _is_same(buffer, position, symbol)
+            position = after
+        elif operation == PRICE or operation == SIZE:
+            if first == prices.size:
+                return FAILED, -1, False
+            used = 1
+            _place(message, head[SINGLE_SIDE], first, 1)
+            numbers = prices if operation == PRICE else sizes
+            numbers[first], position = _measured_numeral(buffer, position, end, limits, operation - PRICE, values)
+        else:
+            position = _scalar(buffer, position, end, rows, row, message, values)
+        if position == FAILED:
+            return FAILED, 0, False
+        row += 1
+    if not is_own:
+        message.kind = OTHER_SYMBOL
+        message.bid_count = 0
+        message.ask_count = 0
+        return position, 0, False
+    if head[IS_OTHER] or not _finish_message(message, ts_recv, values):
+        return FAILED, 0, False
+    return position, used, True
+
+
+@kernel
+def _open_envelope(buffer, position, end):
+    """(receive time or NONE, position of the message, position after it or FAILED where nothing says it) of a record.
+
+    The position of the message is FAILED for what is no message, or an odd one.
+    """
+    if buffer[position] == OPEN or buffer[position] == BRACKET:
+        return NONE, position, FAILED
+    time, at = receive_time(buffer, position)
+    if at == FAILED:
+        return NONE, FAILED, FAILED
+    if buffer[at] == OPEN or buffer[at] == BRACKET:
+        return time, at, FAILED
+    # A frame says in its first line how long its second is.
+    length, newline = digits(buffer, at)
+    if newline - at > 10 or newline <= at or buffer[at - 2] == COLON:
+        return NONE, FAILED, FAILED
+    newline += buffer[newline] == RETURN
+    is_frame = buffer[newline] == NEWLINE and newline - position <= 32
+    if not is_frame or digits_end(buffer, position, end) != at - 1 or newline + 1 + length >= end:
+        return NONE, FAILED, FAILED
+    return time, newline + 1, newline + 1 + length
+
+
+@kernel
+def _any_form(buffer, position, end, ts_recv, rows, heads, limits, symbol, message, prices, sizes, counts, values):
+    """Read a record of any form, trying the one of the record before first; as `_match`."""
+    last = counts[LAST_FORM]
+    for attempt in range(heads.shape[0] + 1):
+        form = last if attempt == 0 else attempt - 1
+        if attempt > 0 and form == last:
+            continue
+        after, used, is_own = _match(
+            buffer,
+            position,
+            end,
+            ts_recv,
+            rows,
+            heads[form],
+            limits,
+            symbol,
+            message,
+            prices,
+            sizes,
+            counts[LEVEL_COUNT],
+            values,
+        )
+        if after != FAILED or used < 0:
+            counts[LAST_FORM] = form
+            return after, used, is_own
+    return FAILED, 0, False
+
+
+@kernel
+def scan(buffer, start, end, file_offset, limits, symbol, rows, heads, messages, prices, sizes, counts, values):
+    """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+
+    `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
+    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS (cowbook.input.record_scanner) and VALUES places, `rows` and
+    `heads` the forms, at least one, as int64 arrays of ROW_WORDS and HEAD_WORDS columns. The first record of another symbol is
+    left to the reference decoder, so that a person can be told its name.
+    """
+    position = start
+    while position < end:
+        if buffer[position] == NEWLINE:
+            position += 1
+            continue
+        if counts[MESSAGE_COUNT] == messages.size:
+            return MESSAGES_FULL, position
+        message = messages[counts[MESSAGE_COUNT]]
+        ts_recv, at, frame_end = _open_envelope(buffer, position, end)
+        after, used, is_own = FAILED, 0, False
+        if at != FAILED:
+            after, used, is_own = _any_form(
+                buffer, at, end, ts_recv, rows, heads, limits, symbol, message, prices, sizes, counts, values
+            )
+        if used < 0:
+            return LEVELS_FULL, position
+        newline = after
+        if after != FAILED and frame_end == FAILED and buffer[after] == RETURN:
+            newline += 1
+        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > limits[MAX_LINE_BYTES]
+        if is_strange or (frame_end != FAILED and after != frame_end) or (not is_own and counts[OTHER_SYMBOL_SEEN] == 0):
+            return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
+        if newline >= end:
+            return END, position
+        position = newline + 1
+        message.end_offset = file_offset + position
+        counts[MESSAGE_COUNT] += 1
+        counts[LEVEL_COUNT] += used
+    return END, position

@@ -1,0 +1,297 @@
+"""What the common records of a venue look like, so that they can be decoded at speed.
+
+A `Shape` says by path which values of a record vary, and what they mean. Everything else must be as in a record that the
+reference decoder has decoded: from such a one and the shape comes a `Form`, its literal bytes with holes between, which the
+scanner compares with the records that follow. So a shape promises one thing only: with the rest of a record as it is, the holes
+decide what the decoder says, and as their names say.
+
+Paths are keys and indices with points between, "data.0.bids".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.event_batch import HAS_CHECKSUM
+from cowbook.input import shape_scanner as ops
+from cowbook.input.decoding import DecodedMessage
+from cowbook.input.text_scanner import FAILED, word
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A value that is neither array nor object, by the operation that reads it."""
+
+    operation: int
+    argument: int = 0
+    prefix: str = ""
+    """Of texts: what they begin with."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelsHole:
+    """An array of levels, each an array or an object; `price` and `size` say where they stand in it. Other values say nothing."""
+
+    side: int
+    price: str = "0"
+    size: str = "1"
+    time: str | None = None
+    """Seconds, if a level has that place; the record's time is the latest."""
+    mixed: str | None = None
+    """Where the level's side stands, if each has its own."""
+    words: tuple[str, str] = ("buy", "sell")
+
+
+Holes = dict[str, Hole | LevelsHole]
+"""By path."""
+
+ANY = Hole(ops.ANY)
+"""Says nothing, whatever it is."""
+SYMBOL = Hole(ops.SYMBOL)
+SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
+"""A text of which the symbol is what stands behind its last point."""
+LAST_ID = Hole(ops.LAST_ID)
+PREV_ID = Hole(ops.PREV_ID)
+PREV_ID_OR_MINUS_1 = Hole(ops.PREV_ID, 1)
+COUNTER = Hole(ops.COUNTER)
+"""The only id: first and last one."""
+SEQUENCE_FROM_0 = Hole(ops.SEQUENCE, 1)
+TIME = Hole(ops.TIME)
+"""Of s, ms, µs or ns, by magnitude."""
+ISO_TIME = Hole(ops.ISO_TIME)
+SECONDS_TIME = Hole(ops.SECONDS_TIME)
+CHECKSUM = Hole(ops.CHECKSUM)
+CHECKSUM_UNLESS_0 = Hole(ops.CHECKSUM, 1)
+PRICE = Hole(ops.PRICE)
+"""Of the record's only level, or its only trade."""
+SIZE = Hole(ops.SIZE)
+BIDS = LevelsHole(ops.BIDS)
+ASKS = LevelsHole(ops.ASKS)
+
+
+def text_behind(prefix: str) -> Hole:
+    """A text that says nothing but how it begins."""
+    return Hole(ops.TEXT, prefix=prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Records of one kind: where the values stand that vary. The first of a venue's shapes counts whose `holes` are all there."""
+
+    holes: Mapping[str, Hole | LevelsHole]
+    optional: Mapping[str, Hole | LevelsHole] = field(default_factory=dict)
+
+
+Row = tuple[int, int, int, int, int]
+"""A row of a scanner's program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A piece of a form: levels of a side, and the program of one; None while only an empty array was seen."""
+
+    side: int
+    program: tuple[Row, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How records look, piece by piece, and what they have in common."""
+
+    pieces: tuple[Row | Levels, ...]
+    head: tuple[int, ...]
+    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's."""
+
+    def merged(self, other: Form) -> Form | None:
+        """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
+        if self.head != other.head or len(self.pieces) != len(other.pieces):
+            return None
+        pieces: list[Row | Levels] = []
+        for piece, own in zip(other.pieces, self.pieces, strict=True):
+            if piece == own:
+                pieces.append(own)
+                continue
+            if not (isinstance(piece, Levels) and isinstance(own, Levels) and piece.side == own.side):
+                return None
+            if piece.program is not None and own.program is not None:
+                return None
+            pieces.append(Levels(own.side, own.program or piece.program))
+        return replace(self, pieces=tuple(pieces))
+
+
+def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Programs and heads of forms, as the scanner takes them."""
+    rows: list[Row] = []
+    heads: list[tuple[int, ...]] = []
+    done = (ops.DONE, 0, 0, 0, 0)
+    for form in forms:
+        own: list[Row] = []
+        for piece in form.pieces:
+            if not isinstance(piece, Levels):
+                own.append(piece)
+                continue
+            start = FAILED if piece.program is None else len(rows)
+            rows += [*piece.program, done] if piece.program is not None else []
+            own.append((ops.LEVELS, piece.side, start, 0, 0))
+        heads.append((*form.head, len(rows)))
+        rows += [*own, done]
+    return np.array(rows, np.int64).reshape(-1, ops.ROW_WORDS), np.array(heads, np.int64).reshape(-1, ops.HEAD_WORDS)
+
+
+def parse(text: bytes) -> Value | None:
+    """The tree of a message, which is JSON for sure. None for odd ones: with escapes, or the same key twice."""
+    if b"\\" in text or text[:1] not in (b"{", b"["):
+        return None
+    try:
+        return _value(text, 0)
+    except LookupError:
+        return None
+
+
+def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: DecodedMessage | None) -> Form | None:
+    """The form of a message of this symbol that the reference decoder has decoded so, None for another symbol's.
+
+    None where the message has another shape.
+    """
+    try:
+        found = [(path, tree.find(path)) for path in shape.holes]
+        found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
+        holes = [_spanned(text, value, shape.holes.get(path) or shape.optional[path]) for path, value in found]
+    except LookupError:
+        return None
+    for start, end, piece in holes:
+        if not isinstance(piece, Levels) and piece[0] == ops.SYMBOL and text[start:end] != symbol.encode():
+            return None
+    head = (0, 0, 0, 0, 0, 1)
+    if decoded is not None:
+        side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
+        head = (decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0)
+    return Form(_with_literals(text, 0, len(text), holes), head)
+
+
+# --- The text of a message as values with places.
+
+_TOKEN = re.compile(rb'[ \t\r\n]*("[^"]*"|[{}\[\],:]|[^ \t\r\n{}\[\],:"]+)')
+
+
+class Value(NamedTuple):
+    """Where a value stands."""
+
+    start: int
+    end: int
+    members: dict[str, Value] | None  # of an array or object
+
+    def find(self, path: str) -> Value:
+        """The value of a path. Raises KeyError when there is none."""
+        value = self
+        for key in path.split("."):
+            value = (value.members or {})[key]
+        return value
+
+    def has(self, path: str) -> bool:
+        """Whether there is a value of this path."""
+        try:
+            self.find(path)
+        except KeyError:
+            return False
+        return True
+
+
+def _token(text: bytes, position: int) -> tuple[bytes, int, int]:
+    match = _TOKEN.match(text, position)
+    if match is None:
+        raise LookupError(position)
+    return match[1], match.start(1), match.end()
+
+
+def _value(text: bytes, position: int) -> Value:
+    """The value at a position. Raises LookupError for objects that have a key twice."""
+    token, start, end = _token(text, position)
+    if token not in (b"{", b"["):
+        return Value(start, end, None)
+    members: dict[str, Value] = {}
+    closing = b"}" if token == b"{" else b"]"
+    while (_token(text, end))[0] != closing:
+        if members:
+            end = _token(text, end)[2]  # a comma
+        key = str(len(members))
+        if closing == b"}":
+            name, _, end = _token(text, end)
+            key, end = name[1:-1].decode(), _token(text, end)[2]  # a colon
+        if key in members:
+            raise LookupError(key)
+        members[key] = _value(text, end)
+        end = members[key].end
+    return Value(start, _token(text, end)[2], members)
+
+
+# --- Holes in it.
+
+_Spanned = tuple[int, int, Row | Levels]
+"""From where to where a hole goes, and its piece."""
+
+
+def _spanned(text: bytes, value: Value, hole: Hole | LevelsHole) -> _Spanned:
+    """Raises LookupError when the value is no such one."""
+    if isinstance(hole, LevelsHole):
+        return value.start, value.end, Levels(hole.side, _program(text, value, hole))
+    if value.members is not None:
+        raise LookupError(hole)
+    row: Row = (hole.operation, hole.argument, 0, 0, 0)
+    if hole.operation == ops.ANY:
+        return value.start, value.end, row
+    start, end = value.start, value.end
+    if text[start : start + 1] == b'"':
+        start, end = start + 1, end - 1
+    elif hole.operation in (ops.SYMBOL, ops.TEXT):
+        raise LookupError(hole)
+    prefix = hole.prefix.encode()
+    if hole.operation == ops.SYMBOL and hole.argument:
+        prefix = text[start : text.rfind(b".", start, end) + 1]
+    if not text.startswith(prefix, start):
+        raise LookupError(hole)
+    return start + len(prefix), end, row
+
+
+def _program(text: bytes, value: Value, hole: LevelsHole) -> tuple[Row, ...] | None:
+    """Of the first level."""
+    if value.members is None:
+        raise LookupError(hole)
+    level = value.members.get("0")
+    if level is None:
+        return None
+    if level.members is None or not {hole.price, hole.size, hole.mixed or hole.price} <= level.members.keys():
+        raise LookupError(hole)
+    roles = {hole.price: PRICE, hole.size: SIZE}
+    if hole.time is not None:
+        roles[hole.time] = SECONDS_TIME
+    holes: list[_Spanned] = []
+    for key, member in level.members.items():
+        if key == hole.mixed:
+            if text[member.start : member.start + 1] != b'"':
+                raise LookupError(hole)
+            bid, ask = (f'{name}"'.encode() for name in hole.words)
+            holes.append((member.start + 1, member.end, (ops.SIDE, word(bid), len(bid), word(ask), len(ask))))
+        else:
+            holes.append(_spanned(text, member, roles.get(key, ANY)))
+    return tuple(piece for piece in _with_literals(text, level.start, level.end, holes) if not isinstance(piece, Levels))
+
+
+def _with_literals(text: bytes, start: int, end: int, holes: list[_Spanned]) -> tuple[Row | Levels, ...]:
+    """The pieces of `text[start:end]`: what stands between the holes is literal."""
+    pieces: list[Row | Levels] = []
+    for hole_start, hole_end, piece in (*sorted(holes, key=itemgetter(0)), (end, end, None)):
+        for place in range(start, hole_start, 8):
+            literal = text[place : min(place + 8, hole_start)]
+            pieces.append((ops.LITERAL, word(literal), word(b"\xff" * len(literal)), len(literal), 0))
+        start = hole_end
+        if piece is not None:
+            pieces.append(piece)
+    return tuple(pieces)

@@ -1,0 +1,243 @@
+"""The scanner that learns the forms of records: the same messages as from the reference decoder alone, from any records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from cowbook.event_batch import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, EventBatch
+from cowbook.input import field_scanner
+from cowbook.input.block import PADDING, Block
+from cowbook.input.decoding import DecoderSettings, nanoseconds
+from cowbook.input.json_fields import RefusedError
+from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.shaped_records import MAX_FORMS, ShapeScanner
+from cowbook.input.venue import Venue
+from cowbook.venues import load_venue
+from cowbook.venues._fields import a_checksum, iso_time, seconds_time
+from venue_samples import framed, make_events, prefixed, records_of
+
+SAMPLES = {
+    "kraken-v1": ("kraken", "XBT/USD"),
+    "kraken-v2-frames": ("kraken", "BTC/USD"),
+    "okx": ("okx", "BTC-USDT"),
+    "okx-chain": ("okx", "BTC-USDT"),
+    "bitget": ("bitget", "BTCUSDT"),
+    "ftx": ("ftx", "BTC-PERP"),
+    "coinbase": ("coinbase", "BTC-USD"),
+    "coinbase-advanced": ("coinbase_advanced", "BTC-USD"),
+    "bybit": ("bybit", "BTCUSDT"),
+    "deribit": ("deribit", "BTC-PERPETUAL"),
+    "kraken-futures": ("kraken_futures", "PI_XBTUSD"),
+}
+EVENTS = tuple(make_events(5, 120))
+RECORDS = {sample: records_of(sample, EVENTS) for sample in SAMPLES}
+VALUES = [
+    *(b"0", b"-0", b"-1", b"1", b"00", b"007", b"1e3", b"1.5E-2", b"1.", b".5", b"-1.5", b"true", b"null", b"[]", b"{}", b'"'),
+    *(b"999999999999999999", b"9999999999999999999", b"4294967295", b"4294967296", b"-2147483648", b"-2147483649", b"0.5000"),
+    *(b"1700000000000", b"1700000000", b"1700000000.123456789123", b"9999999999", b"100000000000", b"123456789012345678.12"),
+    *(b"2023-02-29T00:00:00Z", b"2024-02-29 23:59:59.5Z", b"2023-11-14T22:13:20.000+00:00", b"2262-01-01T00:00:00Z"),
+    *(b"buy", b"sell", b"bid", b"offer", b"ask", b"update", b"snapshot", b"BTC-USDT", b"OTHER", b"\\u0041", b"\xc3\xa9", b"\xff"),
+    *(b'"a":1,', b'"ts":"5",', b'["1.0","2.0"],', b",", b"]", b"}", b" ", b"\t", b"\r"),
+]
+TOKEN = re.compile(rb'"[^"]*"|[-0-9.eE]+|true|false|null|[][{},:]')
+
+
+def decode(venue: Venue, settings_: DecoderSettings, content: bytes, *, behind: bytes = b"", batch: int = 64) -> list[Any]:
+    """All that a line decoder makes of a file, comparable."""
+    decoder = LineDecoder(venue, settings_)
+    return _decode(decoder, content, behind, batch)
+
+
+def _decode(decoder: LineDecoder, content: bytes, behind: bytes, capacity: int) -> list[Any]:
+    buffer = np.frombuffer(content + (behind * PADDING)[:PADDING] + bytes(PADDING), np.uint8).copy()
+    block = Block(buffer, 0, len(content), "file", 0, final=True, head=content[:1024])
+    batch = EventBatch.allocate(capacity, 16)
+    seen: list[Any] = []
+    full = True
+    while full:
+        full = decoder.decode(block, batch)
+        letters = iter(batch.dead_letters)
+        for message in batch.messages[: batch.message_count]:
+            kind = int(message["kind"])
+            if kind in (OTHER_SYMBOL, UNUSED, DEAD_LETTER):
+                seen.append(
+                    (kind, int(message["sequence"]), int(message["end_offset"]), next(letters) if kind == DEAD_LETTER else 0)
+                )
+                continue
+            fields = [int(message[name]) for name in MESSAGE.names or () if not name.endswith("_start")]
+            levels = [
+                values[message[f"{side}_start"] :][: message[f"{side}_count"]].tolist()
+                for side in ("bid", "ask")
+                for values in (batch.prices, batch.sizes)
+            ]
+            seen.append((fields, levels))
+        batch.clear()
+    return seen
+
+
+def compare(sample: str, settings_: DecoderSettings, content: bytes, behind: bytes = b"") -> None:
+    """With and without the scanner it is the same."""
+    venue = load_venue(SAMPLES[sample][0])
+    assert venue.make_scanner is not None
+    expected = decode(replace(venue, make_scanner=None), settings_, content)
+    assert decode(venue, settings_, content, behind=behind) == expected
+
+
+def settings_of(sample: str) -> DecoderSettings:
+    """Such that everything fits."""
+    return DecoderSettings(SAMPLES[sample][1], 8, 8, 1 << 20)
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("container", [None, prefixed, framed])
+def test_nearly_all_are_scanned(sample: str, container: Callable[..., bytes] | None) -> None:
+    """Of diffs, single trades and others' records, the reference decoder sees only the first ones of each form."""
+    records = [
+        container(event, record) if container else record
+        for event, record in RECORDS[sample]
+        if event.kind in ("diff", "trade", "other")
+    ]
+    content = b"\n".join([*records, *records, b""])
+    decoder = LineDecoder(load_venue(SAMPLES[sample][0]), settings_of(sample))
+    _decode(decoder, content, b"", 1 << 10)
+    scanner = decoder._scanner
+    assert isinstance(scanner, ShapeScanner)
+    assert 0 < scanner.form_count < MAX_FORMS
+    calls = 0
+    decode_record = decoder._decode_record
+
+    def counted(record: bytes) -> Any:
+        nonlocal calls
+        calls += 1
+        return decode_record(record)
+
+    decoder._decode_record = counted  # type: ignore[method-assign]
+    seen = _decode(decoder, content, b"", 1 << 10)
+    assert len(seen) == 2 * len(records)
+    assert calls <= len(records) // 20
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+@pytest.mark.parametrize("container", [None, prefixed, framed])
+def test_whole_samples(sample: str, container: Callable[..., bytes] | None) -> None:
+    """Nothing is changed by it, for either symbol, and where numerals do not fit."""
+    records = [container(event, record) if container else record for event, record in RECORDS[sample]]
+    for terminator in (b"\n", b"\r\n"):
+        content = terminator.join([*records, b""])
+        for change in (
+            {},
+            {"name": "OTHER"},
+            {"name": "OTHER/X"},
+            {"price_decimals": 0},
+            {"size_decimals": 1},
+            {"max_line_bytes": 120},
+        ):
+            compare(sample, replace(settings_of(sample), **change), content)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
+    """A sample, whole records to learn from, and records of which a few tokens are others."""
+    sample = draw(st.sampled_from(sorted(SAMPLES)))
+    records = [
+        prefixed(event, record) if draw(st.booleans()) else record
+        for event, record in draw(st.lists(st.sampled_from(RECORDS[sample]), min_size=1, max_size=6))
+    ]
+    changed = []
+    for whole in records:
+        record = whole
+        for _ in range(draw(st.integers(0, 3))):
+            tokens = list(TOKEN.finditer(record))
+            if not tokens:
+                break
+            token = draw(st.sampled_from(tokens))
+            start, end = token.span()
+            if token[0][:1] == b'"' and draw(st.booleans()):
+                start, end = start + 1, end - 1
+            record = record[:start] + draw(st.sampled_from([b"", *VALUES])) + record[draw(st.sampled_from([start, end])) :]
+        changed.append(record.replace(b"\n", b""))
+    return sample, b"\n".join([*records, b""]), b"\n".join([*changed, b""])
+
+
+SETTINGS = st.fixed_dictionaries(
+    {
+        "price_decimals": st.sampled_from([8, 1, 0, 18]),
+        "size_decimals": st.sampled_from([8, 2, 1, 18]),
+        "max_line_bytes": st.sampled_from([1 << 20, 150]),
+    }
+)
+
+
+@settings(max_examples=1500)
+@given(damaged(), SETTINGS, st.sampled_from([b"", b"9", b'"', b"\n", b"]"]))
+@example(("okx", b"", RECORDS["okx"][0][1] + b"\n"), {}, b"9")
+def test_damaged_records(case: tuple[str, bytes, bytes], changes: dict[str, Any], behind: bytes) -> None:
+    """Whatever the values of a record are, and whatever has been learned before it."""
+    sample, lessons, content = case
+    compare(sample, replace(settings_of(sample), **changes), lessons + content, behind)
+
+
+def by_kernel(kernel: Callable[..., Any], text: bytes, *more: int) -> tuple[int, int]:
+    """Value and end of a field with a quote behind it."""
+    buffer = np.frombuffer(text + b'"' + bytes(PADDING), np.uint8).copy()
+    value, after = kernel(buffer, 0, *more)
+    return int(value), int(after)
+
+
+def refused(decode_field: Callable[[], int]) -> int | None:
+    """What the reference decoder says of a field, None where it refuses."""
+    try:
+        return decode_field()
+    except RefusedError:
+        return None
+
+
+TWO = st.integers(0, 99).map("{:02d}".format)
+
+
+@settings(max_examples=800)
+@given(
+    st.tuples(st.sampled_from(["1969", "1970", "2000", "2023", "2024", "2100", "2261", "2262"]), TWO, TWO, TWO, TWO, TWO),
+    st.sampled_from("T t"),
+    st.sampled_from(["", ".", ".5", ".123456789", ".1234567891"]),
+    st.sampled_from(["Z", "+00:00", "", "+01:00"]),
+)
+@example(("2024", "02", "29", "00", "00", "00"), "T", "", "Z")
+@example(("2023", "02", "29", "00", "00", "00"), "T", "", "Z")
+@example(("2100", "02", "29", "00", "00", "00"), "T", "", "Z")
+@example(("2000", "12", "31", "23", "59", "59"), " ", ".999999999", "+00:00")
+def test_iso_times(parts: tuple[str, ...], separator: str, fraction: str, zone: str) -> None:
+    """What the kernel takes is what the reference decoder reads, and it takes all between 1970 and 2261."""
+    year, month, day, hour, minute, second = parts
+    text = f"{year}-{month}-{day}{separator}{hour}:{minute}:{second}{fraction}{zone}"
+    value, after = by_kernel(field_scanner.iso_time, text.encode())
+    expected = refused(lambda: iso_time(text))
+    if expected is None or year == "2262":
+        assert after == -1 or (expected is not None and after == len(text))
+    else:
+        assert (value, after) == (expected, len(text))
+
+
+@settings(max_examples=500)
+@given(st.from_regex(r"\A-?[0-9]{0,20}(\.[0-9]{0,20})?\Z"))
+@example("0.5")
+@example("9999999999.5")
+def test_numbers(text: str) -> None:
+    """What the kernels take in whole is what the reference decoder reads."""
+    whole = len(text)
+    value, after = by_kernel(field_scanner.seconds_time, text.encode())
+    assert after != whole or value == refused(lambda: seconds_time(text))
+    value, after = by_kernel(field_scanner.magnitude_time, text.encode())
+    assert after != whole or value == nanoseconds(int(text))
+    value, after = by_kernel(field_scanner.checksum_32, text.encode())
+    assert after != whole or value == refused(lambda: a_checksum({"c": text}, "c") or 0)
+    value, after = by_kernel(field_scanner.unsigned, text.encode())
+    assert after != whole or str(value) == text
