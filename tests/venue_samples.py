@@ -41,8 +41,8 @@ class Event:
     trade: tuple[int, int, int, bool] = (0, 0, 0, False)  # id, tick, lots, whether the aggressor sold
 
 
-def make_events(seed: int, count: int) -> list[Event]:
-    """A snapshot, then diffs, trades, records of others, and now and then another snapshot."""
+def make_events(seed: int, count: int, weights: Sequence[int] = (70, 12, 8, 6, 4)) -> list[Event]:
+    """A snapshot, then diffs, trades, records of others, noise, and other snapshots, so often each."""
     rng = random.Random(seed)
     time = START_MS
     sides: tuple[Side, Side] = ({100 - place: rng.randint(1, 900) for place in range(5)}, {110 + place: 50 for place in range(5)})
@@ -50,7 +50,7 @@ def make_events(seed: int, count: int) -> list[Event]:
     events = [Event("snapshot", time, dict(sides[0]), dict(sides[1]), (dict(sides[0]), dict(sides[1])), number)]
     while len(events) < count:
         time += rng.randint(1, 900)
-        kind = rng.choices(["diff", "trade", "other", "noise", "snapshot"], [70, 12, 8, 6, 4])[0]
+        kind = rng.choices(["diff", "trade", "other", "noise", "snapshot"], weights)[0]
         if kind == "trade":
             trade += 1
             events.append(Event(kind, time, trade=(trade, rng.randint(95, 115), rng.randint(1, 500), rng.random() < 0.5)))

@@ -22,7 +22,7 @@ from cowbook.input.shaped_records import MAX_FORMS, ShapeScanner
 from cowbook.input.venue import Venue
 from cowbook.venues import load_venue
 from cowbook.venues._fields import a_checksum, iso_time, seconds_time
-from venue_samples import framed, make_events, prefixed, records_of
+from venue_samples import bare, framed, make_events, prefixed, records_of
 
 SAMPLES = {
     "kraken-v1": ("kraken", "XBT/USD"),
@@ -148,7 +148,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
     """A sample, whole records to learn from, and records of which a few tokens are others."""
     sample = draw(st.sampled_from(sorted(SAMPLES)))
     records = [
-        prefixed(event, record) if draw(st.booleans()) else record
+        draw(st.sampled_from([bare, prefixed, framed]))(event, record)
         for event, record in draw(st.lists(st.sampled_from(RECORDS[sample]), min_size=1, max_size=6))
     ]
     changed = []
@@ -162,9 +162,46 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
             start, end = token.span()
             if token[0][:1] == b'"' and draw(st.booleans()):
                 start, end = start + 1, end - 1
-            record = record[:start] + draw(st.sampled_from([b"", *VALUES])) + record[draw(st.sampled_from([start, end])) :]
-        changed.append(record.replace(b"\n", b""))
+            cut, going_on = draw(st.sampled_from([(start, start), (start, end), (end, end)]))
+            record = record[:cut] + draw(st.sampled_from([b"", *VALUES])) + record[going_on:]
+        changed.append(record)
     return sample, b"\n".join([*records, b""]), b"\n".join([*changed, b""])
+
+
+def altered(record: bytes) -> list[bytes]:
+    """The record with each of its tokens replaced, begun and ended by each of the values."""
+    found = []
+    for token in TOKEN.finditer(record):
+        start, end = token.span()
+        spans = [(start, start), (start, end), (end, end)]
+        if token[0].startswith(b'"'):
+            spans += [(start + 1, start + 1), (start + 1, end - 1), (end - 1, end - 1)]
+        found += [record[:cut] + value + record[going_on:] for cut, going_on in spans for value in [b"", *VALUES]]
+    return found
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_every_value_altered(sample: str) -> None:
+    """In a diff with both sides, one with several levels on a side, a trade, and another symbol's record."""
+    events = [
+        next(event for event in EVENTS if event.kind == "diff" and event.bids and event.asks),
+        next(event for event in EVENTS if event.kind == "diff" and len(event.bids) > 1),
+        next(event for event in EVENTS if event.kind == "trade"),
+        next(event for event in EVENTS if event.kind == "other"),
+    ]
+    chosen = [framed(event, record) for event, record in RECORDS[sample] if event in events]
+    assert len(chosen) >= 3
+    lines = [changed for record in chosen for changed in altered(record)]
+    lessons = [record for _, record in RECORDS[sample]]
+    compare(sample, settings_of(sample), b"\n".join([*lessons, *lines, b""]))
+
+
+def test_symbol_in_another_place() -> None:
+    """Of a record with one part more, the channel stands where the symbol of others does."""
+    lines = [
+        b'[0,{"a":[["1.0","1.0","1.5"]],"c":"1"},{},"%b","OTHER/X"]' % channel for channel in (b"book-10", b"ohlc-5", b"book-10")
+    ]
+    compare("kraken-v1", settings_of("kraken-v1"), b"\n".join([*lines, *lines, b""]))
 
 
 SETTINGS = st.fixed_dictionaries(

@@ -1,0 +1,147 @@
+"""How fast records of venues other than Binance are read, on one core.
+
+The captures are made up: changes of one to three levels, trades, and records of another symbol. Beside it, what orjson takes to
+make Python objects of the same records, and the reference decoder alone.
+
+python tests/bench/texts.py [--events N] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import orjson
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from cowbook import replay
+from cowbook.config import load_config
+from cowbook.event_batch import EventBatch
+from cowbook.input.block import PADDING, Block
+from cowbook.input.decoding import DecoderSettings
+from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.venue import Venue
+from cowbook.kernels import warm
+from cowbook.service import run_once
+from cowbook.venues import load_venue
+from venue_samples import make_events, records_of
+
+SAMPLES = {
+    "kraken-v1": ("kraken", "XBT/USD"),
+    "kraken-v2-frames": ("kraken", "BTC/USD"),
+    "okx-chain": ("okx", "BTC-USDT"),
+    "bitget": ("bitget", "BTCUSDT"),
+    "bybit": ("bybit", "BTCUSDT"),
+    "coinbase": ("coinbase", "BTC-USD"),
+    "coinbase-advanced": ("coinbase_advanced", "BTC-USD"),
+    "deribit": ("deribit", "BTC-PERPETUAL"),
+    "kraken-futures": ("kraken_futures", "PI_XBTUSD"),
+}
+_CONFIG = """
+[service]
+output_dir = "data"
+state_dir = "state"
+[log]
+level = "warning"
+[[symbol]]
+id = "X"
+name = "{name}"
+format = "{format}"
+paths = ["{path}"]
+"""
+
+
+def run_orjson(records: list[bytes]) -> None:
+    """Python objects, and nothing done with them."""
+    for record in records:
+        orjson.loads(record)
+
+
+def run_decoder(venue: Venue, name: str, content: bytes) -> None:
+    """Batches of messages, and nothing done with them."""
+    buffer = np.frombuffer(content + bytes(PADDING), np.uint8).copy()
+    block = Block(buffer, 0, len(content), "", 0, final=True, head=content[:1024])
+    decoder = LineDecoder(venue, DecoderSettings(name, 8, 8, 1 << 20))
+    batch = EventBatch.allocate()
+    while decoder.decode(block, batch):
+        batch.clear()
+
+
+def apply_to_book(format_name: str, name: str, path: Path) -> None:
+    """The book at the end, audited, and no rows."""
+    *_, engine = replay(str(path), name, format=format_name, every=1 << 60)
+    assert engine.event_count
+
+
+def run_pipeline(format_name: str, name: str, path: Path) -> None:
+    """The whole of it, from the file to published parts of all streams."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as directory:
+        config = Path(directory) / "cowbook.toml"
+        config.write_text(_CONFIG.format(name=name, format=format_name, path=path))
+        (summary,) = run_once(load_config(config, {}))
+    assert summary.state == "done", summary.error
+    assert not any(summary.dead_letters.values())
+
+
+def measure(subjects: dict[str, Callable[[], None]], message_count: int, rounds: int) -> dict[str, float]:
+    """M messages/s of each subject, as the median of rounds in turn, after one that does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in subjects}
+    for number in range(rounds + 1):
+        for name, subject in subjects.items():
+            started = time.perf_counter()
+            subject()
+            if number:
+                seconds[name].append(time.perf_counter() - started)
+    return {name: message_count / statistics.median(values) / 1e6 for name, values in seconds.items()}
+
+
+def main() -> None:
+    """Print a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    warm()
+    table = Table(title="text venues, on one core: M messages/s")
+    columns = ("orjson, objects only", "reference decoder", "decode", "decode + apply", "to parts, all streams")
+    for column in ("records", *columns, "decode x orjson"):
+        table.add_column(column, justify="left" if column == "records" else "right")
+    events = make_events(3, arguments.events, (75, 15, 10, 0, 0))
+    with tempfile.TemporaryDirectory() as directory:
+        for sample, (format_name, name) in SAMPLES.items():
+            records = [record for _, record in records_of(sample, events)]
+            content = b"\n".join([*records, b""])
+            path = Path(directory) / sample
+            path.write_bytes(content)
+            venue = load_venue(format_name)
+            subjects: dict[str, Callable[[], None]] = {
+                columns[0]: partial(run_orjson, records),
+                columns[1]: partial(run_decoder, replace(venue, make_scanner=None), name, content),
+                columns[2]: partial(run_decoder, venue, name, content),
+                columns[3]: partial(apply_to_book, format_name, name, path),
+                columns[4]: partial(run_pipeline, format_name, name, path),
+            }
+            rates = measure(subjects, len(records), arguments.rounds)
+            ratio = rates["decode"] / rates[columns[0]]
+            table.add_row(sample, *(f"{rates[column]:.3f}" for column in columns), f"{ratio:.1f}")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    main()
