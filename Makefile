@@ -73,6 +73,7 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 
 bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
 	$(PY) tests/bench/run.py
+	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py
 	$(PY) tests/bench/checkpoints.py
 
