@@ -514,7 +514,7 @@ class Sample:
         return next(event.book for event in reversed(self.events) if event.kind in ("snapshot", "diff"))
 
 
-_LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]], Callable[[Event, bytes], bytes], str]] = {
+LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]], Callable[[Event, bytes], bytes], str]] = {
     "binance": ("binance", "BTCUSDT", lambda: binance, prefixed, "ids"),
     "kraken-v1": ("kraken", "XBT/USD", lambda: kraken_v1, prefixed, "checksum"),
     "kraken-v2-frames": ("kraken", "BTC/USD", lambda: kraken_v2, framed, "checksum"),
@@ -535,11 +535,12 @@ _LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
 }
+"""Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
 
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
-    *_LINES,
+    *LINES,
     *(f"{name}-array" for name in _ARRAYS),
     *("tardis-csv", "tardis-csv-gz", "binance-csv", "cryptolake-parquet", "okx-zst"),
 )
@@ -548,7 +549,7 @@ SAMPLE_IDS = (
 
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
-    _, name, make, _, _ = _LINES[sample_id]
+    _, name, make, _, _ = LINES[sample_id]
     write = make()
     records = []
     if sample_id == "bitfinex":
@@ -560,8 +561,8 @@ def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
     """A sample of `count` events, two thirds of them in the first phase."""
     events = tuple(make_events(seed, count))
     first = 2 * count // 3
-    if sample_id in _LINES:
-        format_name, name, _, wrap, proof = _LINES[sample_id]
+    if sample_id in LINES:
+        format_name, name, _, wrap, proof = LINES[sample_id]
         records = records_of(sample_id, events)
         lines = [wrap(event, record) for event, record in records]
         cut = next(place for place, (event, _) in enumerate(records) if event is events[first])
@@ -572,7 +573,7 @@ def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
         return Sample(sample_id, format_name, name, ({"a": whole[:size_before]}, {"a": whole}), events, proof)
     if sample_id.endswith("-array"):
         venue = sample_id.removesuffix("-array")
-        format_name, name, _, _, proof = _LINES[venue]
+        format_name, name, _, _, proof = LINES[venue]
         records = records_of(venue, events)
         cut = len(records) // 2
         arrays = [b"[" + b",\n ".join(record for _, record in part) + b"]\n" for part in (records[:cut], records[cut:])]

@@ -22,21 +22,14 @@ from cowbook.input.shaped_records import MAX_FORMS, ShapeScanner
 from cowbook.input.venue import Venue
 from cowbook.venues import load_venue
 from cowbook.venues._fields import a_checksum, iso_time, seconds_time
-from venue_samples import bare, framed, make_events, prefixed, records_of
+from venue_samples import LINES, bare, framed, make_events, prefixed, records_of
 
 SAMPLES = {
-    "kraken-v1": ("kraken", "XBT/USD"),
-    "kraken-v2-frames": ("kraken", "BTC/USD"),
-    "okx": ("okx", "BTC-USDT"),
-    "okx-chain": ("okx", "BTC-USDT"),
-    "bitget": ("bitget", "BTCUSDT"),
-    "ftx": ("ftx", "BTC-PERP"),
-    "coinbase": ("coinbase", "BTC-USD"),
-    "coinbase-advanced": ("coinbase_advanced", "BTC-USD"),
-    "bybit": ("bybit", "BTCUSDT"),
-    "deribit": ("deribit", "BTC-PERPETUAL"),
-    "kraken-futures": ("kraken_futures", "PI_XBTUSD"),
+    sample: (venue, name)
+    for sample, (venue, name, *_) in LINES.items()
+    if (make_scanner := load_venue(venue).make_scanner) and isinstance(make_scanner(DecoderSettings("", 0, 0, 0)), ShapeScanner)
 }
+assert len(SAMPLES) >= 11
 EVENTS = tuple(make_events(5, 120))
 RECORDS = {sample: records_of(sample, EVENTS) for sample in SAMPLES}
 VALUES = [
