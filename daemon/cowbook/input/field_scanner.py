@@ -62,7 +62,7 @@ def plain_number_end(buffer, position, end):
 
 @kernel
 def any_end(buffer, position, end):
-    """Position after a value that is neither array nor object; FAILED for odd ones: escapes, exponents, very long integers."""
+    """Position after a value that is neither array nor object; FAILED for odd ones: escapes, exponents, very long numbers."""
     byte = buffer[position]
     if byte == QUOTE:
         after = string_end(buffer, position + 1, end)
@@ -74,7 +74,8 @@ def any_end(buffer, position, end):
         return position + 5
     start = position + (byte == _MINUS)
     after = plain_number_end(buffer, start, end)
-    return after if after - start <= 18 else FAILED
+    is_short = digits_end(buffer, start, end) - start <= 18 and after - start <= 40
+    return after if is_short else FAILED
 
 
 @kernel
