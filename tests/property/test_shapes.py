@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from cowbook.input.shaped_records import MAX_FORMS, ShapeScanner
 from cowbook.input.venue import Venue
 from cowbook.venues import load_venue
 from cowbook.venues._fields import a_checksum, iso_time, seconds_time
-from venue_samples import LINES, bare, framed, make_events, prefixed, records_of
+from venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
 
 SAMPLES = {
     sample: (venue, name)
@@ -32,6 +34,13 @@ SAMPLES = {
 assert len(SAMPLES) >= 11
 EVENTS = tuple(make_events(5, 120))
 RECORDS = {sample: records_of(sample, EVENTS) for sample in SAMPLES}
+TRADES: dict[str, tuple[str | int, ...]] = {
+    **dict.fromkeys(("okx", "okx-chain", "bitget", "ftx", "kraken-v2-frames", "bybit"), ("data",)),
+    "kraken-v1": (1,),
+    "coinbase-advanced": ("events", 0, "trades"),
+    "deribit": ("params", "data"),
+}
+"""Where records have arrays of trades; others have one trade a record."""
 VALUES = [
     *(b"0", b"-0", b"-1", b"1", b"00", b"007", b"1e3", b"1.5E-2", b"1.", b".5", b"-1.5", b"true", b"null", b"[]", b"{}", b'"'),
     *(b"999999999999999999", b"9999999999999999999", b"4294967295", b"4294967296", b"-2147483648", b"-2147483649", b"0.5000"),
@@ -106,6 +115,7 @@ def test_nearly_all_are_scanned(sample: str, container: Callable[..., bytes] | N
         for event, record in RECORDS[sample]
         if event.kind in ("diff", "trade", "other")
     ]
+    records += [container(event, record) if container else record for event, record in several_trades(sample)]
     content = b"\n".join([*records, *records, b""])
     decoder = LineDecoder(load_venue(SAMPLES[sample][0]), settings_of(sample))
     _decode(decoder, content, b"", 1 << 10)
@@ -150,7 +160,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
     sample = draw(st.sampled_from(sorted(SAMPLES)))
     records = [
         draw(st.sampled_from([bare, prefixed, framed]))(event, record)
-        for event, record in draw(st.lists(st.sampled_from(RECORDS[sample]), min_size=1, max_size=6))
+        for event, record in draw(st.lists(st.sampled_from([*RECORDS[sample], *several_trades(sample)]), min_size=1, max_size=6))
     ]
     changed = []
     for whole in records:
@@ -169,15 +179,33 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes, bytes]:
     return sample, b"\n".join([*records, b""]), b"\n".join([*changed, b""])
 
 
+def several_trades(sample: str) -> list[tuple[Event, bytes]]:
+    """Records of the sample with two and three trades, of both sides."""
+    if sample not in TRADES:
+        return []
+    found = [(event, record) for event, record in RECORDS[sample] if event.kind == "trade"]
+    records = [json.loads(record) for _, record in found[:9]]
+    arrays = [reduce(lambda value, key: value[key], TRADES[sample], record) for record in records]
+    for place, count in ((0, 1), (2, 2), (5, 2)):
+        for array in arrays[place + 1 : place + 1 + count]:
+            arrays[place] += array
+    return [(found[place][0], text_of(records[place])) for place in (0, 2, 5)]
+
+
 def altered(record: bytes) -> list[bytes]:
-    """The record with each of its tokens replaced, begun and ended by each of the values."""
+    """The record with each of its tokens replaced by each of the values, and begun and ended by each of the short ones."""
     found = []
     for token in TOKEN.finditer(record):
         start, end = token.span()
         spans = [(start, start), (start, end), (end, end)]
         if token[0].startswith(b'"'):
             spans += [(start + 1, start + 1), (start + 1, end - 1), (end - 1, end - 1)]
-        found += [record[:cut] + value + record[going_on:] for cut, going_on in spans for value in [b"", *VALUES]]
+        found += [
+            record[:cut] + value + record[going_on:]
+            for cut, going_on in spans
+            for value in [b"", *VALUES]
+            if cut < going_on or len(value) < 4
+        ]
     return found
 
 
@@ -192,8 +220,10 @@ def test_every_value_altered(sample: str) -> None:
     ]
     chosen = [framed(event, record) for event, record in RECORDS[sample] if event in events]
     assert len(chosen) >= 3
+    several = several_trades(sample)
+    chosen += [framed(event, record) for event, record in several[:2]]
     lines = [changed for record in chosen for changed in altered(record)]
-    lessons = [record for _, record in RECORDS[sample]]
+    lessons = [record for _, record in (*RECORDS[sample], *several)]
     compare(sample, settings_of(sample), b"\n".join([*lessons, *lines, b""]))
 
 

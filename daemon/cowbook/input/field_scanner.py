@@ -6,6 +6,7 @@ What they do not take may still be right; the reference decoder decides then.
 from __future__ import annotations
 
 from cowbook.bits import kernel, load64
+from cowbook.event_batch import NONE
 from cowbook.input.text_scanner import (
     COLON,
     DOT,
@@ -85,6 +86,17 @@ def unsigned(buffer, position):
     if after <= position or (buffer[position] == ZERO and after > position + 1):
         return 0, FAILED
     return value, after
+
+
+@kernel
+def text_id(buffer, position, end):
+    """(value, position after it) of the rest of a string: NONE for no number, FAILED for more than 18 digits."""
+    after = string_end(buffer, position, end)
+    digits_after = digits_end(buffer, position, end)
+    if after == FAILED or digits_after != after or after == position:
+        return NONE, after
+    value, _ = digits(buffer, position)
+    return value, after if after - position <= 18 else FAILED
 
 
 @kernel

@@ -9,7 +9,7 @@ Bounds: as for the other scanners, every piece begins before `end`, and reads le
 from __future__ import annotations
 
 from cowbook.bits import kernel, load64
-from cowbook.event_batch import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SNAPSHOT
+from cowbook.event_batch import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 from cowbook.input.field_scanner import (
     any_end,
     checksum_32,
@@ -18,6 +18,7 @@ from cowbook.input.field_scanner import (
     magnitude_time,
     plain_number_end,
     seconds_time,
+    text_id,
     unsigned,
 )
 from cowbook.input.record_scanner import (
@@ -68,7 +69,9 @@ CHECKSUM = 12  # (whether 0 stands for none)
 PRICE = 13
 SIZE = 14
 LEVELS = 15  # (BIDS, ASKS or MIXED, first row of a level's own program or FAILED if only an empty array is known)
-SIDE = 16  # (the word for bids, its length, the word for asks, its length): of a mixed level
+SIDE = 16  # (the word for bids or buying, its length, the word for asks or selling, its length): of a level or trade
+TRADES_ROWS = 17  # (whether each names its symbol, as LEVELS)
+TEXT_ID = 18  # of a trade: the rest of a string, a number or something that is none
 ROW_WORDS = 5
 
 BIDS, ASKS, MIXED = 0, 1, 2
@@ -86,7 +89,11 @@ HEAD_WORDS = 7
 # Places in `values`; PRICE_DECIMALS and SIZE_DECIMALS are the most that were written.
 _LATEST = 2  # time, of all in the record
 _MISFIT = 3  # whether a numeral did not fit
-VALUES = 4
+_ROW_SIDE = 4  # of the last level or trade, the same two
+_ROW_TIME = 5
+_ROW_ID = 6
+_OWN_ROWS = 7  # trades that named the symbol
+VALUES = 8
 
 
 @kernel
@@ -118,9 +125,31 @@ def _side(buffer, position, rows, row):
 
 
 @kernel
-def _level(buffer, position, end, rows, row, limits, prices, sizes, level, values):
-    """Position after the level at `position`, which goes to `prices[level]` and `sizes[level]`; asks of mixed ones as `~size`."""
-    side = BIDS
+def _is_symbol(buffer, position, end, symbol):
+    if end - position != symbol.size:
+        return False
+    for offset in range(symbol.size):
+        if buffer[position + offset] != symbol[offset]:
+            return False
+    return True
+
+
+@kernel
+def _any_time(buffer, position, operation):
+    """(ns since 1970, position after it)."""
+    if operation == TIME:
+        return magnitude_time(buffer, position)
+    if operation == ISO_TIME:
+        return iso_time(buffer, position)
+    return seconds_time(buffer, position)
+
+
+@kernel
+def _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, place, values):
+    """Position after the level or trade at `position`: price and size go to `place`, all else to `values`."""
+    values[_ROW_SIDE] = BIDS
+    values[_ROW_TIME] = NONE
+    values[_ROW_ID] = NONE
     while rows[row, 0] != DONE:
         operation = rows[row, 0]
         if position >= end:
@@ -129,27 +158,42 @@ def _level(buffer, position, end, rows, row, limits, prices, sizes, level, value
             matches = load64(buffer, position) & rows[row, 2] == rows[row, 1]
             position = position + rows[row, 3] if matches else FAILED
         elif operation == PRICE:
-            prices[level], position = _measured_numeral(buffer, position, end, limits, PRICE_DECIMALS, values)
+            prices[place], position = _measured_numeral(buffer, position, end, limits, PRICE_DECIMALS, values)
         elif operation == SIZE:
-            sizes[level], position = _measured_numeral(buffer, position, end, limits, SIZE_DECIMALS, values)
+            sizes[place], position = _measured_numeral(buffer, position, end, limits, SIZE_DECIMALS, values)
         elif operation == ANY:
             position = any_end(buffer, position, end)
         elif operation == SIDE:
-            position, side = _side(buffer, position, rows, row)
-        else:  # SECONDS_TIME
-            time, position = seconds_time(buffer, position)
-            values[_LATEST] = max(values[_LATEST], time)
+            position, values[_ROW_SIDE] = _side(buffer, position, rows, row)
+        elif operation == LAST_ID:
+            values[_ROW_ID], position = unsigned(buffer, position)
+        elif operation == TEXT_ID:
+            values[_ROW_ID], position = text_id(buffer, position, end)
+        elif operation == SYMBOL:
+            after = string_end(buffer, position, end)
+            values[_OWN_ROWS] += _is_symbol(buffer, position, after, symbol)
+            position = after
+        else:
+            values[_ROW_TIME], position = _any_time(buffer, position, operation)
         if position == FAILED:
             return FAILED
         row += 1
-    if side == ASKS:
-        sizes[level] = ~sizes[level]
+    values[_LATEST] = max(values[_LATEST], values[_ROW_TIME])
     return position
 
 
 @kernel
-def _levels(buffer, position, end, rows, row, limits, prices, sizes, first, values):
-    """Read an array of levels: (position after it, how many); how many is -1 when the arrays are full."""
+def _next_row(buffer, position):
+    """Where the next row begins, behind a bracket, or behind a comma with or without a space."""
+    return position + 1 + (buffer[position] == COMMA and buffer[position + 1] == SPACE)
+
+
+@kernel
+def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, first, values):
+    """Read an array of levels: (position after it, how many); how many is -1 when the arrays are full.
+
+    Where a level says that it is an ask, its size is stored as `~size`.
+    """
     if buffer[position] != BRACKET:
         return FAILED, 0
     if buffer[position + 1] == BRACKET_END:
@@ -158,18 +202,50 @@ def _levels(buffer, position, end, rows, row, limits, prices, sizes, first, valu
         return FAILED, 0
     count = 0
     while position < end:
-        position += 1 + (buffer[position] == COMMA and buffer[position + 1] == SPACE)
         if first + count == prices.size:
             return FAILED, -1
-        position = _level(buffer, position, end, rows, row, limits, prices, sizes, first + count, values)
+        position = _next_row(buffer, position)
+        position = _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, first + count, values)
         if position == FAILED:
             return FAILED, 0
+        if values[_ROW_SIDE] == ASKS:
+            sizes[first + count] = ~sizes[first + count]
         count += 1
         if buffer[position] == BRACKET_END:
             return position + 1, count
         if buffer[position] != COMMA:
             return FAILED, 0
     return FAILED, 0
+
+
+@kernel
+def _trades(buffer, position, end, rows, row, limits, symbol, message, prices, sizes, first, values):
+    """Read an array of trades: (position after it, places used); used is -1 when the arrays are full.
+
+    It is read twice: where times and ids go depends on how many trades there are.
+    """
+    after, count = _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, first, values)
+    if after == FAILED or count == 0:
+        return FAILED, min(count, 0)
+    if first + 3 * count > prices.size:
+        return FAILED, -1
+    values[_OWN_ROWS] = 0
+    for trade in range(first, first + count):
+        position = _next_row(buffer, position)
+        position = _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, trade, values)
+        prices[trade + count] = values[_ROW_TIME]
+        sizes[trade + count] = SELL_AGGRESSOR if values[_ROW_SIDE] == ASKS else 0
+        prices[trade + 2 * count] = values[_ROW_ID]
+        sizes[trade + 2 * count] = 0
+    message.last_id = values[_ROW_ID]
+    message.bid_start, message.bid_count = first, count
+    if count == 1:
+        message.kind = TRADE
+        message.flags = sizes[first + 1]
+        return after, 1
+    message.kind = TRADES
+    message.ask_start, message.ask_count = first + count, 2 * count
+    return after, 3 * count
 
 
 @kernel
@@ -200,14 +276,6 @@ def _place(message, side, start, count):
 
 
 @kernel
-def _is_same(buffer, position, symbol):
-    for offset in range(symbol.size):
-        if buffer[position + offset] != symbol[offset]:
-            return False
-    return True
-
-
-@kernel
 def _symbol_end(buffer, position, end, without_dots):
     after = string_end(buffer, position, end)
     if without_dots:
@@ -225,12 +293,8 @@ def _scalar(buffer, position, end, rows, row, message, values):
         return any_end(buffer, position, end)
     if operation == TEXT:
         return string_end(buffer, position, end)
-    if operation == TIME:
-        values[_LATEST], position = magnitude_time(buffer, position)
-    elif operation == ISO_TIME:
-        values[_LATEST], position = iso_time(buffer, position)
-    elif operation == SECONDS_TIME:
-        values[_LATEST], position = seconds_time(buffer, position)
+    if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME:
+        values[_LATEST], position = _any_time(buffer, position, operation)
     elif operation == CHECKSUM:
         checksum, position = checksum_32(buffer, position)
         if checksum != 0 or rows[row, 1] == 0:
@@ -307,7 +371,9 @@ def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, 
             position = position + rows[row, 3] if matches else FAILED
         elif operation == LEVELS:
             side = rows[row, 1]
-            position, count = _levels(buffer, position, end, rows, rows[row, 2], limits, prices, sizes, first + used, values)
+            position, count = _levels(
+                buffer, position, end, rows, rows[row, 2], limits, symbol, prices, sizes, first + used, values
+            )
             if count < 0 or (side == MIXED and first + used + 2 * count > prices.size):
                 return FAILED, -1, False
             if side == MIXED:
@@ -315,9 +381,17 @@ def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, 
             else:
                 _place(message, side, first + used, count)
                 used += count
+        elif operation == TRADES_ROWS:
+            position, used = _trades(
+                buffer, position, end, rows, rows[row, 2], limits, symbol, message, prices, sizes, first, values
+            )
+            if rows[row, 1] and position != FAILED:
+                is_own = values[_OWN_ROWS] == message.bid_count
+                if not is_own and values[_OWN_ROWS] > 0:
+                    return FAILED, 0, False  # trades of several symbols
         elif operation == SYMBOL:
             after = _symbol_end(buffer, position, end, rows[row, 1])
-            is_own = after - position == symbol.size and _is_same(buffer, position, symbol)
+            is_own = _is_symbol(buffer, position, after, symbol)
             position = after
         elif operation == PRICE or operation == SIZE:
             if first == prices.size:
@@ -329,7 +403,7 @@ def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, 
         else:
             position = _scalar(buffer, position, end, rows, row, message, values)
         if position == FAILED:
-            return FAILED, 0, False
+            return FAILED, min(used, 0), False
         row += 1
     if not is_own:
         message.kind = OTHER_SYMBOL

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.event_batch import HAS_CHECKSUM
+from cowbook.event_batch import HAS_CHECKSUM, TRADE, TRADES
 from cowbook.input import shape_scanner as ops
 from cowbook.input.decoding import DecodedMessage
 from cowbook.input.text_scanner import FAILED, word
@@ -33,23 +33,21 @@ class Hole:
     argument: int = 0
     prefix: str = ""
     """Of texts: what they begin with."""
+    words: tuple[str, str] = ("", "")
+    """Of sides: what they are called."""
 
 
 @dataclass(frozen=True, slots=True)
-class LevelsHole:
-    """An array of levels, each an array or an object; `price` and `size` say where they stand in it. Other values say nothing."""
+class Rows:
+    """An array of levels or trades, each an array or an object: where its values stand. Others say nothing."""
 
-    side: int
-    price: str = "0"
-    size: str = "1"
-    time: str | None = None
-    """Seconds, if a level has that place; the record's time is the latest."""
-    mixed: str | None = None
-    """Where the level's side stands, if each has its own."""
-    words: tuple[str, str] = ("buy", "sell")
+    operation: int
+    argument: int
+    holes: Mapping[str, Hole]
+    optional: Mapping[str, Hole] = field(default_factory=dict)
 
 
-Holes = dict[str, Hole | LevelsHole]
+Holes = dict[str, Hole | Rows]
 """By path."""
 
 ANY = Hole(ops.ANY)
@@ -58,6 +56,9 @@ SYMBOL = Hole(ops.SYMBOL)
 SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
 """A text of which the symbol is what stands behind its last point."""
 LAST_ID = Hole(ops.LAST_ID)
+"""Of a diff, or a trade's id."""
+TEXT_ID = Hole(ops.TEXT_ID)
+"""A trade's id, if the text is a number; else it has none."""
 PREV_ID = Hole(ops.PREV_ID)
 PREV_ID_OR_MINUS_1 = Hole(ops.PREV_ID, 1)
 COUNTER = Hole(ops.COUNTER)
@@ -70,10 +71,8 @@ SECONDS_TIME = Hole(ops.SECONDS_TIME)
 CHECKSUM = Hole(ops.CHECKSUM)
 CHECKSUM_UNLESS_0 = Hole(ops.CHECKSUM, 1)
 PRICE = Hole(ops.PRICE)
-"""Of the record's only level, or its only trade."""
+"""Outside of rows, of the record's only level, or its only trade."""
 SIZE = Hole(ops.SIZE)
-BIDS = LevelsHole(ops.BIDS)
-ASKS = LevelsHole(ops.ASKS)
 
 
 def text_behind(prefix: str) -> Hole:
@@ -81,12 +80,41 @@ def text_behind(prefix: str) -> Hole:
     return Hole(ops.TEXT, prefix=prefix)
 
 
+def side(buy: str = "buy", sell: str = "sell") -> Hole:
+    """Which side a level of `changes_of` is of, or whether the aggressor bought or sold, by its names; up to 7 characters."""
+    return Hole(ops.SIDE, words=(buy, sell))
+
+
+def bids_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None) -> Rows:
+    """Levels with a price and a size; the record's time is the latest, if they have one."""
+    return Rows(ops.LEVELS, ops.BIDS, holes, optional or {})
+
+
+def asks_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None) -> Rows:
+    """As `bids_of`."""
+    return Rows(ops.LEVELS, ops.ASKS, holes, optional or {})
+
+
+def changes_of(holes: Mapping[str, Hole]) -> Rows:
+    """Levels with a price, a size and a side."""
+    return Rows(ops.LEVELS, ops.MIXED, holes)
+
+
+def trades_of(holes: Mapping[str, Hole]) -> Rows:
+    """Trades, each with a price, a size, a time and a side, maybe an id and a symbol."""
+    return Rows(ops.TRADES_ROWS, int(SYMBOL in holes.values()), holes)
+
+
+BIDS = bids_of({"0": PRICE, "1": SIZE})
+ASKS = asks_of({"0": PRICE, "1": SIZE})
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Records of one kind: where the values stand that vary. The first of a venue's shapes counts whose `holes` are all there."""
 
-    holes: Mapping[str, Hole | LevelsHole]
-    optional: Mapping[str, Hole | LevelsHole] = field(default_factory=dict)
+    holes: Mapping[str, Hole | Rows]
+    optional: Mapping[str, Hole | Rows] = field(default_factory=dict)
 
 
 Row = tuple[int, int, int, int, int]
@@ -94,10 +122,11 @@ Row = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
-    """A piece of a form: levels of a side, and the program of one; None while only an empty array was seen."""
+class RowsPiece:
+    """A piece of a form: an array of levels or trades, and the program of one; None while only an empty array was seen."""
 
-    side: int
+    operation: int
+    argument: int
     program: tuple[Row, ...] | None
 
 
@@ -105,7 +134,7 @@ class Levels:
 class Form:
     """How records look, piece by piece, and what they have in common."""
 
-    pieces: tuple[Row | Levels, ...]
+    pieces: tuple[Row | RowsPiece, ...]
     head: tuple[int, ...]
     """Kind, rule, flags, depth, side of a single level, whether it is another symbol's."""
 
@@ -113,16 +142,16 @@ class Form:
         """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
         if self.head != other.head or len(self.pieces) != len(other.pieces):
             return None
-        pieces: list[Row | Levels] = []
+        pieces: list[Row | RowsPiece] = []
         for piece, own in zip(other.pieces, self.pieces, strict=True):
             if piece == own:
                 pieces.append(own)
                 continue
-            if not (isinstance(piece, Levels) and isinstance(own, Levels) and piece.side == own.side):
+            if not (isinstance(piece, RowsPiece) and isinstance(own, RowsPiece)):
                 return None
-            if piece.program is not None and own.program is not None:
+            if piece.argument != own.argument or (piece.program is not None and own.program is not None):
                 return None
-            pieces.append(Levels(own.side, own.program or piece.program))
+            pieces.append(own if piece.program is None else piece)
         return replace(self, pieces=tuple(pieces))
 
 
@@ -134,12 +163,12 @@ def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
     for form in forms:
         own: list[Row] = []
         for piece in form.pieces:
-            if not isinstance(piece, Levels):
+            if not isinstance(piece, RowsPiece):
                 own.append(piece)
                 continue
             start = FAILED if piece.program is None else len(rows)
             rows += [*piece.program, done] if piece.program is not None else []
-            own.append((ops.LEVELS, piece.side, start, 0, 0))
+            own.append((piece.operation, piece.argument, start, 0, 0))
         heads.append((*form.head, len(rows)))
         rows += [*own, done]
     return np.array(rows, np.int64).reshape(-1, ops.ROW_WORDS), np.array(heads, np.int64).reshape(-1, ops.HEAD_WORDS)
@@ -163,14 +192,15 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
     try:
         found = [(path, tree.find(path)) for path in shape.holes]
         found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
-        holes = [_spanned(text, value, shape.holes.get(path) or shape.optional[path]) for path, value in found]
+        holes = [_spanned(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
     except LookupError:
         return None
-    for start, end, piece in holes:
-        if not isinstance(piece, Levels) and piece[0] == ops.SYMBOL and text[start:end] != symbol.encode():
-            return None
     head = (0, 0, 0, 0, 0, 1)
-    if decoded is not None:
+    if decoded is not None and decoded.kind in (TRADE, TRADES):
+        head = (TRADE, 0, decoded.flags, 0, ops.BIDS, 0)
+        if any(isinstance(piece, RowsPiece) for _, _, piece in holes):
+            head = (TRADE, 0, 0, 0, ops.BIDS, 0)
+    elif decoded is not None:
         side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
         head = (decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0)
     return Form(_with_literals(text, 0, len(text), holes), head)
@@ -234,59 +264,56 @@ def _value(text: bytes, position: int) -> Value:
 
 # --- Holes in it.
 
-_Spanned = tuple[int, int, Row | Levels]
+_TEXTS = (ops.SYMBOL, ops.TEXT, ops.TEXT_ID, ops.SIDE)
+_Spanned = tuple[int, int, Row | RowsPiece]
 """From where to where a hole goes, and its piece."""
 
 
-def _spanned(text: bytes, value: Value, hole: Hole | LevelsHole) -> _Spanned:
-    """Raises LookupError when the value is no such one."""
-    if isinstance(hole, LevelsHole):
-        return value.start, value.end, Levels(hole.side, _program(text, value, hole))
+def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Spanned:
+    """Raises LookupError when the value is no such one, or names another symbol."""
+    if isinstance(hole, Rows):
+        return value.start, value.end, RowsPiece(hole.operation, hole.argument, _program(text, value, hole, symbol))
     if value.members is not None:
         raise LookupError(hole)
     row: Row = (hole.operation, hole.argument, 0, 0, 0)
     if hole.operation == ops.ANY:
         return value.start, value.end, row
     start, end = value.start, value.end
-    if text[start : start + 1] == b'"':
+    if text.startswith(b'"', start):
         start, end = start + 1, end - 1
-    elif hole.operation in (ops.SYMBOL, ops.TEXT):
+    elif hole.operation in _TEXTS:
         raise LookupError(hole)
+    if hole.operation == ops.SIDE:
+        buy, sell = (f'{name}"'.encode() for name in hole.words)
+        return start, end + 1, (ops.SIDE, word(buy), len(buy), word(sell), len(sell))
+    content = text[start:end]
     prefix = hole.prefix.encode()
-    if hole.operation == ops.SYMBOL and hole.argument:
-        prefix = text[start : text.rfind(b".", start, end) + 1]
-    if not text.startswith(prefix, start):
+    if hole.operation == ops.SYMBOL:
+        prefix = content[: content.rfind(b".") + 1] if hole.argument else b""
+        if content.removeprefix(prefix) != symbol.encode():
+            raise LookupError(hole)
+    if not content.startswith(prefix):
         raise LookupError(hole)
     return start + len(prefix), end, row
 
 
-def _program(text: bytes, value: Value, hole: LevelsHole) -> tuple[Row, ...] | None:
-    """Of the first level."""
-    if value.members is None:
+def _program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[Row, ...] | None:
+    """Of the first level or trade."""
+    if value.members is None or text[value.start : value.start + 1] != b"[":
         raise LookupError(hole)
-    level = value.members.get("0")
-    if level is None:
+    first = value.members.get("0")
+    if first is None:
         return None
-    if level.members is None or not {hole.price, hole.size, hole.mixed or hole.price} <= level.members.keys():
+    if first.members is None or not hole.holes.keys() <= first.members.keys():
         raise LookupError(hole)
-    roles = {hole.price: PRICE, hole.size: SIZE}
-    if hole.time is not None:
-        roles[hole.time] = SECONDS_TIME
-    holes: list[_Spanned] = []
-    for key, member in level.members.items():
-        if key == hole.mixed:
-            if text[member.start : member.start + 1] != b'"':
-                raise LookupError(hole)
-            bid, ask = (f'{name}"'.encode() for name in hole.words)
-            holes.append((member.start + 1, member.end, (ops.SIDE, word(bid), len(bid), word(ask), len(ask))))
-        else:
-            holes.append(_spanned(text, member, roles.get(key, ANY)))
-    return tuple(piece for piece in _with_literals(text, level.start, level.end, holes) if not isinstance(piece, Levels))
+    holes = {**hole.optional, **hole.holes}
+    spans = [_spanned(text, member, holes.get(key, ANY), symbol) for key, member in first.members.items()]
+    return tuple(piece for piece in _with_literals(text, first.start, first.end, spans) if not isinstance(piece, RowsPiece))
 
 
-def _with_literals(text: bytes, start: int, end: int, holes: list[_Spanned]) -> tuple[Row | Levels, ...]:
+def _with_literals(text: bytes, start: int, end: int, holes: list[_Spanned]) -> tuple[Row | RowsPiece, ...]:
     """The pieces of `text[start:end]`: what stands between the holes is literal."""
-    pieces: list[Row | Levels] = []
+    pieces: list[Row | RowsPiece] = []
     for hole_start, hole_end, piece in (*sorted(holes, key=itemgetter(0)), (end, end, None)):
         for place in range(start, hole_start, 8):
             literal = text[place : min(place + 8, hole_start)]

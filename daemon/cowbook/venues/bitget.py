@@ -9,7 +9,7 @@ from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, refuse
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ASKS, BIDS, CHECKSUM, PRICE, SIZE, SYMBOL, TIME, Shape
+from cowbook.input.shapes import ANY, ASKS, BIDS, CHECKSUM, PRICE, SIZE, SYMBOL, TIME, Shape, side, trades_of
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import BITGET, UNNUMBERED
 from cowbook.venues._fields import (
@@ -67,12 +67,13 @@ def _trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
     return trades.to_message()
 
 
+_TRADES = trades_of({"0": TIME, "1": PRICE, "2": SIZE, "3": side()})
 _SHAPES = (
     Shape(
         {"arg.instId": SYMBOL, "data.0.asks": ASKS, "data.0.bids": BIDS, "data.0.ts": TIME},
         {"data.0.checksum": CHECKSUM, "ts": ANY},
     ),
-    Shape({"arg.instId": SYMBOL, "data.0.0": TIME, "data.0.1": PRICE, "data.0.2": SIZE}, {"ts": ANY}),
+    Shape({"arg.instId": SYMBOL, "data": _TRADES}, {"ts": ANY}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=BITGET)

@@ -9,7 +9,21 @@ from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, fitting_id, integer, refuse
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ASKS, BIDS, COUNTER, LAST_ID, PRICE, SIZE, SYMBOL_BEHIND_DOT, TIME, Holes, Shape
+from cowbook.input.shapes import (
+    ANY,
+    ASKS,
+    BIDS,
+    COUNTER,
+    PRICE,
+    SIZE,
+    SYMBOL_BEHIND_DOT,
+    TEXT_ID,
+    TIME,
+    Holes,
+    Shape,
+    side,
+    trades_of,
+)
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import RANGE
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
@@ -58,11 +72,11 @@ def _book(found: Object, book: Object, settings: DecoderSettings) -> DecodedMess
 
 
 _BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": COUNTER}
-_TRADE: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.0.p": PRICE, "data.0.v": SIZE, "data.0.T": TIME, "data.0.i": LAST_ID}
+_TRADES = trades_of({"T": TIME, "S": side("Buy", "Sell"), "p": PRICE, "v": SIZE, "i": TEXT_ID})
 _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
-    Shape(_TRADE, {"ts": ANY, "data.0.s": ANY, "data.0.L": ANY, "data.0.seq": ANY}),
+    Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Levels, fitting_id, integer, refuse
-from cowbook.input.shape_scanner import MIXED
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ISO_TIME, LAST_ID, PRICE, SIZE, SYMBOL, LevelsHole, Shape
+from cowbook.input.shapes import ANY, ISO_TIME, LAST_ID, PRICE, SIZE, SYMBOL, Shape, changes_of, side
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import UNNUMBERED
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
@@ -51,8 +50,9 @@ def _changes(changes: list[object]) -> tuple[Levels, Levels]:
     return levels(sides[0], '"changes"'), levels(sides[1], '"changes"')
 
 
+_CHANGES = changes_of({"0": side(), "1": PRICE, "2": SIZE})
 _SHAPES = (
-    Shape({"product_id": SYMBOL, "changes": LevelsHole(MIXED, "1", "2", mixed="0"), "time": ISO_TIME}),
+    Shape({"product_id": SYMBOL, "changes": _CHANGES, "time": ISO_TIME}),
     Shape(
         {"product_id": SYMBOL, "trade_id": LAST_ID, "price": PRICE, "size": SIZE, "time": ISO_TIME},
         {"maker_order_id": ANY, "taker_order_id": ANY, "sequence": ANY},

@@ -8,9 +8,8 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Content, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced, shown
 from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
-from cowbook.input.shape_scanner import MIXED
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ISO_TIME, LAST_ID, PRICE, SEQUENCE_FROM_0, SIZE, SYMBOL, Holes, LevelsHole, Shape
+from cowbook.input.shapes import ANY, ISO_TIME, PRICE, SEQUENCE_FROM_0, SIZE, SYMBOL, TEXT_ID, Shape, changes_of, side, trades_of
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import UNNUMBERED
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
@@ -82,13 +81,20 @@ def _id(trade: Object) -> int:
     )
 
 
-_UPDATES = LevelsHole(MIXED, "price_level", "new_quantity", mixed="side", words=("bid", "offer"))
-_BOOK: Holes = {"timestamp": ISO_TIME, "events.0.product_id": SYMBOL, "events.0.updates": _UPDATES}
-_TRADE: Holes = {f"events.0.trades.0.{key}": hole for key, hole in (("price", PRICE), ("size", SIZE), ("time", ISO_TIME))}
-_TRADE |= {"events.0.trades.0.product_id": SYMBOL, "events.0.trades.0.trade_id": LAST_ID}
+_UPDATES = changes_of({"side": side("bid", "offer"), "price_level": PRICE, "new_quantity": SIZE})
+_TRADES = trades_of(
+    {
+        "product_id": SYMBOL,
+        "trade_id": TEXT_ID,
+        "price": PRICE,
+        "size": SIZE,
+        "time": ISO_TIME,
+        "side": side("SELL", "BUY"),  # of the order that was there
+    }
+)
 _SHAPES = (
-    Shape({"sequence_num": SEQUENCE_FROM_0, **_BOOK}),
-    Shape({"sequence_num": SEQUENCE_FROM_0, **_TRADE}, {"timestamp": ANY}),
+    Shape({"sequence_num": SEQUENCE_FROM_0, "timestamp": ISO_TIME, "events.0.product_id": SYMBOL, "events.0.updates": _UPDATES}),
+    Shape({"sequence_num": SEQUENCE_FROM_0, "events.0.trades": _TRADES}, {"timestamp": ANY}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False)

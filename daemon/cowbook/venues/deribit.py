@@ -8,9 +8,22 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, fitting_id, integer, refuse
-from cowbook.input.shape_scanner import ASKS, BIDS
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, LAST_ID, PREV_ID, PRICE, SIZE, SYMBOL, TIME, Holes, LevelsHole, Shape, text_behind
+from cowbook.input.shapes import (
+    LAST_ID,
+    PREV_ID,
+    PRICE,
+    SIZE,
+    SYMBOL,
+    TIME,
+    Holes,
+    Shape,
+    asks_of,
+    bids_of,
+    side,
+    text_behind,
+    trades_of,
+)
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import CHAIN
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
@@ -68,22 +81,23 @@ _BOOK: Holes = {
     "params.data.instrument_name": SYMBOL,
     "params.data.timestamp": TIME,
     "params.data.change_id": LAST_ID,
-    "params.data.bids": LevelsHole(BIDS, "1", "2"),
-    "params.data.asks": LevelsHole(ASKS, "1", "2"),
+    "params.data.bids": bids_of({"1": PRICE, "2": SIZE}),
+    "params.data.asks": asks_of({"1": PRICE, "2": SIZE}),
 }
-_TRADE: Holes = {
-    "params.channel": text_behind("trades."),
-    "params.data.0.instrument_name": SYMBOL,
-    "params.data.0.timestamp": TIME,
-    "params.data.0.trade_seq": LAST_ID,
-    "params.data.0.price": PRICE,
-    "params.data.0.amount": SIZE,
-}
-_SAYS_NOTHING = ("trade_id", "tick_direction", "mark_price", "index_price", "iv", "contracts")
+_TRADES = trades_of(
+    {
+        "instrument_name": SYMBOL,
+        "trade_seq": LAST_ID,
+        "timestamp": TIME,
+        "direction": side(),
+        "price": PRICE,
+        "amount": SIZE,
+    }
+)
 _SHAPES = (
     Shape(_BOOK | {"params.data.prev_change_id": PREV_ID}),
     Shape(_BOOK),
-    Shape(_TRADE, {f"params.data.0.{key}": ANY for key in _SAYS_NOTHING}),
+    Shape({"params.channel": text_behind("trades."), "params.data": _TRADES}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES))

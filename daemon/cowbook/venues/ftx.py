@@ -9,7 +9,20 @@ from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import refuse
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ASKS, BIDS, CHECKSUM, ISO_TIME, LAST_ID, PRICE, SECONDS_TIME, SIZE, SYMBOL, Shape
+from cowbook.input.shapes import (
+    ASKS,
+    BIDS,
+    CHECKSUM,
+    ISO_TIME,
+    LAST_ID,
+    PRICE,
+    SECONDS_TIME,
+    SIZE,
+    SYMBOL,
+    Shape,
+    side,
+    trades_of,
+)
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import FTX, UNNUMBERED
 from cowbook.venues._fields import (
@@ -57,9 +70,10 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if data else UNUSED
 
 
+_TRADES = trades_of({"id": LAST_ID, "price": PRICE, "size": SIZE, "side": side(), "time": ISO_TIME})
 _SHAPES = (
     Shape({"market": SYMBOL, "data.bids": BIDS, "data.asks": ASKS, "data.time": SECONDS_TIME}, {"data.checksum": CHECKSUM}),
-    Shape({"market": SYMBOL, "data.0.id": LAST_ID, "data.0.price": PRICE, "data.0.size": SIZE, "data.0.time": ISO_TIME}),
+    Shape({"market": SYMBOL, "data": _TRADES}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=FTX)

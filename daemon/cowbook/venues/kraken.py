@@ -9,9 +9,22 @@ from __future__ import annotations
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Subscription, shown
 from cowbook.input.json_fields import Levels, Object, refuse
-from cowbook.input.shape_scanner import ASKS, BIDS
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, CHECKSUM, ISO_TIME, LAST_ID, PRICE, SECONDS_TIME, SIZE, SYMBOL, LevelsHole, Shape
+from cowbook.input.shapes import (
+    ANY,
+    CHECKSUM,
+    ISO_TIME,
+    LAST_ID,
+    PRICE,
+    SECONDS_TIME,
+    SIZE,
+    SYMBOL,
+    Shape,
+    asks_of,
+    bids_of,
+    side,
+    trades_of,
+)
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import KRAKEN, UNNUMBERED
 from cowbook.venues._fields import (
@@ -124,26 +137,25 @@ def _book_v1(parts: list[object], depth: int, settings: DecoderSettings) -> Deco
     return with_book(message, sides[0], sides[1], settings, a_checksum(merged, "c"))
 
 
-_BIDS, _ASKS = (LevelsHole(side, time="2") for side in (BIDS, ASKS))
-_BIDS_V2, _ASKS_V2 = (LevelsHole(side, "price", "qty") for side in (BIDS, ASKS))
-_TRADE_V2 = {"data.0.symbol": SYMBOL, "data.0.price": PRICE, "data.0.qty": SIZE, "data.0.timestamp": ISO_TIME}
+_BIDS, _ASKS = (rows_of({"0": PRICE, "1": SIZE}, {"2": SECONDS_TIME}) for rows_of in (bids_of, asks_of))
+_BIDS_V2, _ASKS_V2 = (rows_of({"price": PRICE, "qty": SIZE}) for rows_of in (bids_of, asks_of))
+_TRADES = trades_of({"0": PRICE, "1": SIZE, "2": SECONDS_TIME, "3": side("b", "s")})
+_TRADES_V2 = trades_of(
+    {"symbol": SYMBOL, "side": side(), "price": PRICE, "qty": SIZE, "trade_id": LAST_ID, "timestamp": ISO_TIME}
+)
 _SHAPES = (
     # v1: the sides of a book in one object, in two, or one of them alone.
     Shape({"1.a": _ASKS, "1.b": _BIDS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
     Shape({"1.a": _ASKS, "2.b": _BIDS, "4": SYMBOL}, {"0": ANY, "2.c": CHECKSUM}),
     Shape({"1.a": _ASKS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
     Shape({"1.b": _BIDS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
-    Shape({"1.0.0": PRICE, "1.0.1": SIZE, "1.0.2": SECONDS_TIME, "3": SYMBOL}, {"0": ANY}),
+    Shape({"1": _TRADES, "3": SYMBOL}, {"0": ANY}),
     # v2
     Shape(
-        {
-            "data.0.symbol": SYMBOL,
-            "data.0.bids": LevelsHole(BIDS, "price", "qty"),
-            "data.0.asks": LevelsHole(ASKS, "price", "qty"),
-        },
+        {"data.0.symbol": SYMBOL, "data.0.bids": _BIDS_V2, "data.0.asks": _ASKS_V2},
         {"data.0.checksum": CHECKSUM, "data.0.timestamp": ISO_TIME},
     ),
-    Shape(_TRADE_V2 | {"data.0.trade_id": LAST_ID}),
+    Shape({"data": _TRADES_V2}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=KRAKEN)

@@ -10,7 +10,6 @@ from cowbook.input.decoding import MAX_ID, UNUSED, Decoded, DecodedMessage, Deco
 from cowbook.input.json_fields import Object, refuse
 from cowbook.input.shaped_records import shaped
 from cowbook.input.shapes import (
-    ANY,
     ASKS,
     BIDS,
     CHECKSUM_UNLESS_0,
@@ -19,9 +18,12 @@ from cowbook.input.shapes import (
     PRICE,
     SIZE,
     SYMBOL,
+    TEXT_ID,
     TIME,
     Holes,
     Shape,
+    side,
+    trades_of,
 )
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import CHAIN, OKX, UNNUMBERED
@@ -89,11 +91,11 @@ def _sequence(book: Object, key: str) -> int:
 
 _BOOK: Holes = {"arg.instId": SYMBOL, "data.0.asks": ASKS, "data.0.bids": BIDS, "data.0.ts": TIME}
 _CHAIN: Holes = {"data.0.seqId": LAST_ID, "data.0.prevSeqId": PREV_ID_OR_MINUS_1}
-_TRADE: Holes = {"arg.instId": SYMBOL, "data.0.tradeId": LAST_ID, "data.0.px": PRICE, "data.0.sz": SIZE, "data.0.ts": TIME}
+_TRADES = trades_of({"tradeId": TEXT_ID, "px": PRICE, "sz": SIZE, "side": side(), "ts": TIME})
 _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
-    Shape(_TRADE, {"data.0.instId": ANY, "data.0.count": ANY, "data.0.seqId": ANY}),
+    Shape({"arg.instId": SYMBOL, "data": _TRADES}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=OKX)
