@@ -42,9 +42,11 @@ from cowbook.input.text_scanner import (
     DOT,
     FAILED,
     NEWLINE,
+    NINE,
     OPEN,
     RETURN,
     SPACE,
+    ZERO,
     digits,
     find_newline,
     numeral,
@@ -83,8 +85,9 @@ FLAGS = 2
 DEPTH = 3
 SINGLE_SIDE = 4  # BIDS or ASKS: where PRICE and SIZE outside of levels go
 IS_OTHER = 5  # learned from another symbol's record: says nothing of our own
-FIRST_ROW = 6
-HEAD_WORDS = 7
+HAS_CHECKSUMS = 6
+FIRST_ROW = 7
+HEAD_WORDS = 8
 
 # Places in `values`; PRICE_DECIMALS and SIZE_DECIMALS are the most that were written.
 _LATEST = 2  # time, of all in the record
@@ -93,23 +96,27 @@ _ROW_SIDE = 4  # of the last level or trade, the same two
 _ROW_TIME = 5
 _ROW_ID = 6
 _OWN_ROWS = 7  # trades that named the symbol
-VALUES = 8
+_MEASURES = 8  # whether it matters how many decimals are written
+VALUES = 9
 
 
 @kernel
 def _measured_numeral(buffer, position, end, limits, place, values):
     """As `numeral` with `limits[place]`, noting how many decimals were written, and that it does not fit where that is so."""
-    after = plain_number_end(buffer, position, end)
+    value, after = numeral(buffer, position, limits[place])
     if after == FAILED:
-        return 0, FAILED
-    value, fitting_after = numeral(buffer, position, limits[place])
-    if fitting_after != after:
+        after = plain_number_end(buffer, position, end)
+        if after == FAILED:
+            return 0, FAILED
         values[_MISFIT] = 1
-    point = after - 1
-    while point > position and buffer[point] != DOT:
-        point -= 1
-    written = after - 1 - point if buffer[point] == DOT else 0
-    values[place] = max(values[place], written)
+    if buffer[position] == ZERO and ZERO <= buffer[position + 1] <= NINE:
+        return 0, FAILED
+    if values[_MEASURES]:
+        point = after - 1
+        while point > position and buffer[point] != DOT:
+            point -= 1
+        written = after - 1 - point if buffer[point] == DOT else 0
+        values[place] = max(values[place], written)
     return value, after
 
 
@@ -335,6 +342,7 @@ def _start_message(message, head, values):
     values[PRICE_DECIMALS] = 0
     values[SIZE_DECIMALS] = 0
     values[_MISFIT] = 0
+    values[_MEASURES] = head[HAS_CHECKSUMS]
 
 
 @kernel

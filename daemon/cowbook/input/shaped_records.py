@@ -92,7 +92,7 @@ class ShapeScanner(RecordScanner):
             return
         if len(self._forms) == MAX_FORMS or len(record) > MAX_LESSON_BYTES:
             return
-        others = sum(form.head[-1] for form in self._forms)
+        others = sum(form.head[shape_scanner.IS_OTHER] for form in self._forms)
         if isinstance(content, OtherSymbol) and others == MAX_OTHER_FORMS:
             return
         self._strange_count += 1

@@ -136,7 +136,7 @@ class Form:
 
     pieces: tuple[Row | RowsPiece, ...]
     head: tuple[int, ...]
-    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's."""
+    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's, whether it has a checksum."""
 
     def merged(self, other: Form) -> Form | None:
         """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
@@ -195,15 +195,19 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
         holes = [_spanned(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
     except LookupError:
         return None
-    head = (0, 0, 0, 0, 0, 1)
-    if decoded is not None and decoded.kind in (TRADE, TRADES):
-        head = (TRADE, 0, decoded.flags, 0, ops.BIDS, 0)
-        if any(isinstance(piece, RowsPiece) for _, _, piece in holes):
-            head = (TRADE, 0, 0, 0, ops.BIDS, 0)
-    elif decoded is not None:
-        side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
-        head = (decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0)
-    return Form(_with_literals(text, 0, len(text), holes), head)
+    return Form(_with_literals(text, 0, len(text), holes), _head([piece for _, _, piece in holes], decoded))
+
+
+def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> tuple[int, ...]:
+    """What all records of a form have in common."""
+    has_checksums = int(any(not isinstance(piece, RowsPiece) and piece[0] == ops.CHECKSUM for piece in pieces))
+    if decoded is None:
+        return 0, 0, 0, 0, 0, 1, has_checksums
+    if decoded.kind in (TRADE, TRADES):
+        has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade its own
+        return TRADE, 0, 0 if has_sides else decoded.flags, 0, ops.BIDS, 0, has_checksums
+    side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
+    return decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0, has_checksums
 
 
 # --- The text of a message as values with places.
