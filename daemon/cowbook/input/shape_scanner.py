@@ -8,7 +8,7 @@ Bounds: as for the other scanners, every piece begins before `end`, and reads le
 
 from __future__ import annotations
 
-from cowbook.bits import kernel, load64
+from cowbook.bits import inlined_kernel, kernel, load64
 from cowbook.event_batch import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 from cowbook.input.field_scanner import (
     any_end,
@@ -100,7 +100,7 @@ _MEASURES = 8  # whether it matters how many decimals are written
 VALUES = 9
 
 
-@kernel
+@inlined_kernel
 def _measured_numeral(buffer, position, end, limits, place, values):
     """As `numeral` with `limits[place]`, noting how many decimals were written, and that it does not fit where that is so."""
     value, after = numeral(buffer, position, limits[place])
@@ -151,7 +151,7 @@ def _any_time(buffer, position, operation):
     return seconds_time(buffer, position)
 
 
-@kernel
+@inlined_kernel
 def _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, place, values):
     """Position after the level or trade at `position`: price and size go to `place`, all else to `values`."""
     values[_ROW_SIDE] = BIDS
@@ -225,7 +225,7 @@ def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, fir
     return FAILED, 0
 
 
-@kernel
+@inlined_kernel
 def _trades(buffer, position, end, rows, row, limits, symbol, message, prices, sizes, first, values):
     """Read an array of trades: (position after it, places used); used is -1 when the arrays are full.
 
@@ -360,7 +360,7 @@ def _finish_message(message, ts_recv, values):
     return values[_MISFIT] == 0
 
 
-@kernel
+@inlined_kernel
 def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, prices, sizes, first, values):
     """Read a record of one form: (position after it, levels used, whether it is the symbol's).
 
@@ -447,7 +447,7 @@ def _open_envelope(buffer, position, end):
     return time, newline + 1, newline + 1 + length
 
 
-@kernel
+@inlined_kernel
 def _any_form(buffer, position, end, ts_recv, rows, heads, limits, symbol, message, prices, sizes, counts, values):
     """Read a record of any form, trying the one of the record before first; as `_match`."""
     last = counts[LAST_FORM]
