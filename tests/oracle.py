@@ -229,14 +229,19 @@ def _kind(value: dict[str, Any], stream: str) -> str:
         if not _is_text(value["e"]):
             raise _Bad("malformed")
         kinds = {"depthUpdate": "diff", "trade": "trade", "aggTrade": "aggTrade", "bookTicker": "ticker"}
-        return kinds.get(value["e"], "unused")
+        kind = kinds.get(value["e"], "unused")
+        return "unused" if kind == "diff" and _is_partial(stream) else kind
     if all(key in value for key in ("u", "b", "B", "a", "A")):
         return "ticker"
     if "lastUpdateId" in value:
-        return "unused" if any(f"@depth{depth}" in stream for depth in (5, 10, 20)) else "snapshot"
+        return "unused" if _is_partial(stream) else "snapshot"
     if "result" in value or "error" in value:
         return "unused"
     raise _Bad("unknown")
+
+
+def _is_partial(stream: str) -> bool:
+    return any(f"@depth{depth}" in stream for depth in (5, 10, 20))
 
 
 def _need(value: dict[str, Any], key: str) -> Any:

@@ -28,6 +28,7 @@ NONE = np.iinfo(np.int64).min
 SELL_AGGRESSOR = 1  # trade: the aggressor sold
 IS_AGGREGATE = 2  # trade: several fills in one record
 IS_RESET = 4  # snapshot: in the stream itself, thus newer than whatever came before it
+IS_NO_DEPTH = 64  # dead letter, whose reason is in the bits below: it was no depth message, whatever it was
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(
@@ -45,9 +46,10 @@ MESSAGE = np.dtype(
         ("ask_count", np.int64),
         ("flags", np.int64),
         ("checksum", np.int64),  # depth message with HAS_CHECKSUM, of its low 32 bits
-        ("price_decimals", np.int64),  # the same: most decimals that its prices are written with
+        ("price_decimals", np.int64),  # the same, and snapshot: most decimals that its prices are written with
         ("size_decimals", np.int64),
         ("depth", np.int64),  # subscription, and depth message of a venue that needs it: levels a side, 0 = not said
+        ("channel", np.int64),  # depth message of a venue that has several of one symbol: a number of it; 0 = there is only one
         ("sequence", np.int64),  # of its connection, from 1 on, of whatever kind it is; 0 = it has none
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]

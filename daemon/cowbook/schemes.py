@@ -15,6 +15,9 @@ CHAIN = 2
 UNNUMBERED = 3
 """No ids: nothing but a checksum, if there is one, can show that a message is missing."""
 
+COUNTER = 4
+"""As RANGE with one id, of a venue that may count anew: a lower number with a later time is a gap, not an old message."""
+
 # Styles of checksums (`SETTINGS.checksum`).
 NO_CHECKSUM = 0
 

@@ -156,7 +156,7 @@ def naive_row(line: bytes, *, trades: bool) -> tuple[str, tuple[object, ...]]:
 
 def key_of(row: tuple[object, ...]) -> tuple[object, ...]:
     """What rows of one message have in common."""
-    return row[:1] if row[0] == "true" else row[:3]
+    return (row[0], row[2]) if row[0] == "true" else row[:3]
 
 
 def naive(content: bytes, *, trades: bool) -> list[Seen]:
@@ -168,7 +168,7 @@ def naive(content: bytes, *, trades: bool) -> list[Seen]:
     for line in content[offset:].splitlines(keepends=True) if b"\r" not in content else content[offset:].split(b"\n"):
         whole = line if line.endswith(b"\n") else line + b"\n" * (offset + len(line) < len(content))
         if whole:
-            bare = whole[:-1].removesuffix(b"\r") if whole.endswith(b"\n") else whole
+            bare = whole.removesuffix(b"\n").removesuffix(b"\r")
             kind, row = naive_row(bare, trades=trades)
             rows.append((kind, row, offset, offset + len(whole), offset + len(bare)))
         offset += len(whole)

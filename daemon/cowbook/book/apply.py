@@ -6,7 +6,7 @@ from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.audits import audit_checksum, audit_waiting_tickers, take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.checksums import book_checksum
-from cowbook.book.connections import HALTS, REPEATED, follow_connection
+from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
 from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, one_of_trades, trade_row
@@ -26,6 +26,7 @@ from cowbook.event_batch import (
     DEAD_LETTER,
     DIFF,
     HAS_CHECKSUM,
+    IS_NO_DEPTH,
     IS_RESET,
     NONE,
     OTHER_SYMBOL,
@@ -36,7 +37,7 @@ from cowbook.event_batch import (
     TRADES,
     UNUSED,
 )
-from cowbook.schemes import NO_CHECKSUM, UNNUMBERED
+from cowbook.schemes import CHAIN, COUNTER, NO_CHECKSUM, UNNUMBERED
 
 # Why the kernel returns.
 DONE = 0  # all messages are consumed
@@ -88,6 +89,9 @@ def _check(state, settings, pool, sides, blocks, message, rows, scratch):
     """Hold a depth message's checksum against the book after it."""
     if settings.checksum == NO_CHECKSUM:
         return
+    if message.kind == SNAPSHOT:
+        state.price_decimals = message.price_decimals
+        state.size_decimals = message.size_decimals
     if message.flags & HAS_CHECKSUM == 0:
         state.checksum_not_comparable += 1
         return
@@ -122,9 +126,17 @@ def _buffer_diff(state, logs, message, prices, sizes):
 
 @inlined_kernel
 def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
+    if message.channel != state.channel:
+        if state.channel != 0:
+            state.unused += 1  # of another book of this symbol than the last snapshot
+            return _CONSUMED
+        state.channel = message.channel
     verdict, expected, received = judge(
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
     )
+    if verdict == STALE and message.rule == COUNTER and message.last_id < state.last_id:
+        if message.ts_event > state.last_depth_time:  # not an old message: the venue counts anew
+            verdict, expected, received = GAP, state.last_id + 1, message.last_id
     if verdict == STALE:
         state.stale += 1
         return _CONSUMED
@@ -136,7 +148,7 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     if enter(state, settings, pool, sides, blocks, rows, logs, ts):
         return _CUT_BEFORE
     if verdict == GAP:
-        gap_row(state, rows, ts, expected, received)
+        gap_row(state, rows, ts, expected, received, message.rule != CHAIN)
         state.synced = 0
     events_before = state.next_event
     events = message.bid_count + message.ask_count
@@ -148,6 +160,7 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     advance(state, ts, events)
     state.last_id = message.last_id
     state.is_first = 0
+    state.is_numbered = message.rule != UNNUMBERED
     state.last_depth_time = ts
     state.diffs += 1
     state.verdict = NOT_COMPARED
@@ -241,6 +254,8 @@ def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, 
         return _EXHAUSTED
     state.last_id = snapshot_id
     state.is_first = 1
+    state.is_numbered = message.rule != UNNUMBERED
+    state.channel = message.channel
     if first_place >= 0 and _replay(state, pool, sides, blocks, logs, first_place, snapshot_id) != OK:
         return _EXHAUSTED
     state.synced = 1
@@ -281,6 +296,13 @@ def _let_wait(state, message, prices, sizes, logs):
     state.waiting_id = message.last_id
     state.waiting_bid_count = message.bid_count
     state.waiting_ask_count = message.ask_count
+    state.waiting_flags = message.flags
+    state.waiting_checksum = message.checksum
+    state.waiting_price_decimals = message.price_decimals
+    state.waiting_size_decimals = message.size_decimals
+    state.waiting_depth = message.depth
+    state.waiting_rule = message.rule
+    state.waiting_channel = message.channel
     for level in range(message.bid_count):
         logs.snapshot_prices[level] = prices[message.bid_start + level]
         logs.snapshot_sizes[level] = sizes[message.bid_start + level]
@@ -305,6 +327,14 @@ def _would_follow(state, settings, message):
 @kernel
 def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, rows, logs, scratch):
     """Apply the snapshot that waits, with the time of `message`. `waiting` is a MESSAGE to put it into."""
+    waiting.kind = SNAPSHOT
+    waiting.flags = state.waiting_flags
+    waiting.checksum = state.waiting_checksum
+    waiting.price_decimals = state.waiting_price_decimals
+    waiting.size_decimals = state.waiting_size_decimals
+    waiting.depth = state.waiting_depth
+    waiting.rule = state.waiting_rule
+    waiting.channel = state.waiting_channel
     waiting.last_id = state.waiting_id
     waiting.ts_recv = NONE
     waiting.bid_start = 0
@@ -414,9 +444,11 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
         if not has_room(state, message, rows, logs):
             return ROOM, place
         if message.sequence != 0 and state.sequence_checked == 0:
-            verdict = follow_connection(state, settings[0], message, rows)
+            verdict = follow_connection(state, settings[0], pool, sides, blocks, message, rows, logs)
             if verdict == HALTS:
                 return HALTED_AT_GAP, place
+            if verdict == CUTS:
+                return CUT, place
             if verdict == REPEATED:
                 state.stale += 1
                 continue
@@ -427,8 +459,9 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
         if kind == DEAD_LETTER:
             rows.dead[state.dead_rows] = state.next_event
             state.dead_rows += 1
-            _count_reason(state, message.flags)
-            if settings[0].dead_letter_ends_sync:
+            _count_reason(state, message.flags & ~IS_NO_DEPTH)
+            is_shown = state.is_numbered or state.last_sequence != 0
+            if settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
                 state.synced = 0
             continue
         if kind == OTHER_SYMBOL:

@@ -108,14 +108,20 @@ def _float(text, place, value, decimals, style):
 
 
 @kernel
+def _with_decimals(value, decimals, written):
+    """A value with `decimals` as one with `written`."""
+    return value // _power(decimals - written) if written <= decimals else value * _power(written - decimals)
+
+
+@kernel
 def _numeral(text, place, style, value, decimals, written):
     """Write one numeral in a style; `written` is how many decimals the venue writes, where that counts."""
     if style == FTX or style == BITFINEX:
         return _float(text, place, value, decimals, style)
     if style == KRAKEN:
-        return _digits(text, place, value // _power(decimals - written))
+        return _digits(text, place, _with_decimals(value, decimals, written))
     if style == BITGET:
-        return _decimal(text, place, value // _power(decimals - written), written)
+        return _decimal(text, place, _with_decimals(value, decimals, written), written)
     value, decimals = _shortened(value, decimals)
     return _decimal(text, place, value, decimals)
 

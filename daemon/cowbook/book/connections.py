@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from cowbook.bits import kernel
-from cowbook.book.emit import gap_row
+from cowbook.book.emit import enter, gap_row
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
 # Verdicts.
 FOLLOWS = 0  # or behind a gap that is noted
 REPEATED = 1
 HALTS = 2
+CUTS = 3  # a cut comes before the gap: take it, and look again
 
 
 @kernel
-def follow_connection(state, settings, message, rows):
+def follow_connection(state, settings, pool, sides, blocks, message, rows, logs):
     """Hold the number that a record has on its connection against the one before it.
 
     What is missing may have been a change of this book: that ends sync. The first record of a connection follows anything.
     """
     last = state.last_sequence
     sequence = message.sequence
-    if sequence == last:
+    if sequence == last and sequence != 1:
         return REPEATED
     if last != 0 and sequence != 1 and sequence != last + 1 and state.last_time != NONE:
         if settings.halt_on_gap:
             state.gap_expected = last + 1
             state.gap_received = sequence
             return HALTS
-        gap_row(state, rows, message.ts_event if _has_time(message) else state.last_time, last + 1, sequence)
+        ts = state.last_time
+        if _has_time(message):
+            ts = message.ts_event
+            if enter(state, settings, pool, sides, blocks, rows, logs, ts):
+                return CUTS
+        gap_row(state, rows, ts, last + 1, sequence, True)
         state.synced = 0
     state.last_sequence = sequence
     state.sequence_checked = 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cowbook.bits import kernel
 from cowbook.event_batch import NONE
-from cowbook.schemes import CHAIN, RANGE, UNNUMBERED
+from cowbook.schemes import CHAIN, COUNTER, RANGE, UNNUMBERED
 
 # Verdicts.
 APPLY = 0
@@ -29,7 +29,7 @@ def judge(rule, last, is_first, first_id, last_id, prev_id):
         if last_id == last:
             return STALE, NONE, NONE
         return GAP, last, prev_id
-    if rule == RANGE:
+    if rule == RANGE or rule == COUNTER:
         if last_id <= last:
             return STALE, NONE, NONE
         if first_id <= last + 1:

@@ -105,15 +105,15 @@ def advance(state, ts, events):
 
 
 @inlined_kernel
-def gap_row(state, rows, ts, expected, received):
-    """Count a gap and write its row."""
+def gap_row(state, rows, ts, expected, received, is_dense):
+    """Count a gap and write its row; `is_dense` says that the numbers between two are of messages."""
     row = rows.gaps[state.gap_rows]
     state.gap_rows += 1
     row.event_index = state.next_event
     row.ts_event = ts
     row.expected_id = expected
     row.received_id = received
-    row.missing = received - expected if received >= expected else NONE
+    row.missing = received - expected if is_dense and received >= expected else NONE
     state.gaps += 1
     if row.missing != NONE:
         state.missing_updates += row.missing

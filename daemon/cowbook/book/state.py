@@ -48,6 +48,9 @@ _COUNTERS = (
     "refuted",  # those of them where that failed
 )
 
+WAITING_FIELDS = ("flags", "checksum", "price_decimals", "size_decimals", "depth", "rule", "channel")
+"""Of a snapshot that waits for a time, beside its id and levels."""
+
 OPEN_ROW_COUNTS = (
     "depth_messages",
     "depth_levels",
@@ -86,6 +89,7 @@ STATE = np.dtype(
             "waiting_id",
             "waiting_bid_count",
             "waiting_ask_count",
+            *(f"waiting_{name}" for name in WAITING_FIELDS),
             # Ranges in use of the append-only logs.
             "diff_start",
             "diff_end",
@@ -94,6 +98,8 @@ STATE = np.dtype(
             "ticker_end",
             # Levels a side that the venue keeps, 0 = all; most decimals seen where checksums need them.
             "depth",
+            "channel",  # whose snapshots and diffs the book is made of
+            "is_numbered",  # the last depth message had ids: these show, too, whether a record that cannot be read was one
             "price_decimals",
             "size_decimals",
             # Number of the last record of the connection, 0 before the first; whether that of the next one was looked at already.

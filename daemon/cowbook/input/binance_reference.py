@@ -80,7 +80,10 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
 
 def _answer(value: object, envelope: Envelope, settings: DecoderSettings) -> Decoded:
     """A REST answer: a depth snapshot, whose symbol only the address says, or nothing for the book."""
-    address = urlsplit(envelope.url)
+    try:
+        address = urlsplit(envelope.url)
+    except ValueError:  # brackets that are no address
+        return UNUSED
     if not isinstance(value, dict) or "lastUpdateId" not in value or not address.path.endswith("/depth"):
         return UNUSED
     symbol = parse_qs(address.query).get("symbol", [""])[0]
@@ -97,7 +100,8 @@ def _kind(value: Object, stream: str) -> Callable[[Object, DecoderSettings], Dec
     if event is not _ABSENT:
         if not isinstance(event, str):
             refuse("malformed", f'"e" is not a string: {shown(event)}')
-        return _EVENTS.get(event)
+        is_partial = event == "depthUpdate" and any(partial in stream for partial in _PARTIAL_BOOKS)
+        return None if is_partial else _EVENTS.get(event)  # of futures, and no changes: the best levels as they are
     if value.keys() >= _TICKER_KEYS:
         return _ticker
     if "lastUpdateId" in value:

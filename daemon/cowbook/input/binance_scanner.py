@@ -35,6 +35,7 @@ from cowbook.input.text_scanner import (
     COMMA,
     FAILED,
     NEWLINE,
+    NINE,
     OPEN,
     QUOTE,
     RETURN,
@@ -44,6 +45,7 @@ from cowbook.input.text_scanner import (
     WORD_5,
     WORD_6,
     WORD_7,
+    ZERO,
     find_newline,
     integer,
     nanoseconds,
@@ -73,6 +75,7 @@ _TICKER_ID = word(b'"u":')
 _TICKER_SYMBOL = word(b',"s":"')
 _TICKER_KEYS = tuple(word(f'","{key}":"'.encode()) for key in "bBaA")
 _TICKER_TIME_1, _TICKER_TIME_2 = word(b'","T":'), word(b',"E":')
+_AT_DEPTH = word(b"@depth")
 _KEY_PU, _KEY_PS = word(b'"pu":'), word(b'"ps":')
 _KEY_BIDS, _KEY_ASKS = word(b'"bids":'), word(b'"asks":')
 _KEY_ID_1, _KEY_ID_2 = word(b'"lastUpd'), word(b'ateId":')
@@ -358,6 +361,16 @@ def _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, leve
 
 
 @kernel
+def _is_partial_book(buffer, position):
+    """Whether there is `@depth` and a number in a stream's name: the best levels as they are, again and again."""
+    while buffer[position] != QUOTE:
+        if load64(buffer, position) & WORD_6 == _AT_DEPTH and ZERO <= buffer[position + 6] <= NINE:
+            return True
+        position += 1
+    return False
+
+
+@kernel
 def _record(buffer, position, end, limits, symbol, message, prices, sizes, first_level, values):
     """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
 
@@ -368,11 +381,13 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         ts_recv, position = receive_time(buffer, position)
         if position == FAILED or buffer[position] != OPEN:
             return FAILED, 0, False
+    stream = position
     wrapped = load64(buffer, position) == _STREAM_1
     if wrapped:
         if load64(buffer, position + 8) & WORD_3 != _STREAM_2:
             return FAILED, 0, False
-        position = string_end(buffer, position + 11, end)
+        stream = position + 11
+        position = string_end(buffer, stream, end)
         if position == FAILED or load64(buffer, position + 1) != _DATA:
             return FAILED, 0, False
         position += 9
@@ -407,6 +422,8 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         kind, aggregate = TICKER, 0
     if (integers | booleans | arrays) & _BIT_E_LOWER != 0:
         return FAILED, 0, False
+    if wrapped and kind == DIFF and _is_partial_book(buffer, stream):
+        return FAILED, 0, False
     if kind != SNAPSHOT:
         if strings & _BIT_S == 0:
             return FAILED, 0, False
@@ -432,6 +449,7 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         known = _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate)
     elif kind == SNAPSHOT:
         message.last_id = values[_PLACE_ID]
+        message.rule = RANGE
         known = arrays == _SNAPSHOT_ARRAYS and integers & ~(_BIT_ID | _BIT_E | _BIT_T) == 0
     return position if known else FAILED, level_count, True
 

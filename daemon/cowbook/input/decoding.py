@@ -58,6 +58,7 @@ class DecodedMessage:
     price_decimals: int = 0
     size_decimals: int = 0
     depth: int = 0
+    channel: int = 0
 
 
 @dataclass(frozen=True, slots=True)

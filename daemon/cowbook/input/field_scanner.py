@@ -90,11 +90,13 @@ def unsigned(buffer, position):
 
 @kernel
 def text_id(buffer, position, end):
-    """(value, position after it) of the rest of a string: NONE for no number, FAILED for more than 18 digits."""
+    """(value, position after it) of the rest of a string: NONE for no number, FAILED for one of 2^63 or more."""
     after = string_end(buffer, position, end)
     digits_after = digits_end(buffer, position, end)
     if after == FAILED or digits_after != after or after == position:
         return NONE, after
+    if after - position == 19:
+        return nineteen_digits(buffer, position)
     value, _ = digits(buffer, position)
     return value, after if after - position <= 18 else FAILED
 

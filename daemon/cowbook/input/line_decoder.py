@@ -44,7 +44,7 @@ _LINE_FEED = 10
 _LONGEST_FRAME_HEADER = 32
 _FIELDS = (
     *("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"),
-    *("checksum", "price_decimals", "size_decimals", "depth"),
+    *("checksum", "price_decimals", "size_decimals", "depth", "channel"),
 )
 
 

@@ -39,7 +39,7 @@ class ParquetRows(io.RawIOBase):
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} begins as Parquet does, and is no whole such file: {_one_line(error)}") from error
         schema = self._parquet.schema_arrow
-        self._columns = [(field.name, kind) for field in schema if (kind := _kind(field.type)) is not None]
+        self._columns = [(field.name, kind) for field in schema if field.name and (kind := _kind(field.type)) is not None]
         line = packed_header(self._columns)
         if len(line) > LONGEST_HEADER:
             raise InputError(f"{path} has {len(schema)} columns, which is more than a table of levels or trades has")
@@ -132,12 +132,13 @@ class ParquetRows(io.RawIOBase):
             return False
         try:
             batch = next(self._batches, None)
-        except (pa.ArrowException, OSError) as error:
+            packed = pack(batch, self._header).data if batch is not None else None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
-        if batch is None:
+        if batch is None or packed is None:
             return False
         self._done += batch.num_rows
-        self._pending = pack(batch, self._header).data
+        self._pending = packed
         return True
 
     def _damaged(self, error: Exception) -> InputError:
@@ -145,6 +146,9 @@ class ParquetRows(io.RawIOBase):
             f"{self._path} cannot be read as Parquet from row {self._done} on: {_one_line(error)}; "
             "what stands before is processed: restore the file to go on"
         )
+
+
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
@@ -188,7 +192,10 @@ def _one_line(error: Exception) -> str:
 def _integers(column: pa.Array) -> npt.NDArray[np.int64]:
     """Integers, truth values and times (in ns); nulls are NONE, and so are times that do not fit."""
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("ns"), safe=False).cast(pa.int64())
+        factor = _NANOSECONDS[column.type.unit]
+        column = column.cast(pa.int64())
+        fits = pc.less_equal(pc.abs(column), (2**63 - 1) // factor)
+        column = pc.multiply(pc.if_else(fits, column, None), factor)
     elif pa.types.is_uint64(column.type):
         column = pc.if_else(pc.less(column, pa.scalar(2**63, pa.uint64())), column, None)
     column = column.cast(pa.int64())

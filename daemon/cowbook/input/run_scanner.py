@@ -34,8 +34,8 @@ def _same_key(first, second):
     """Whether two good rows are of one message."""
     if (first[ROW_FLAGS] ^ second[ROW_FLAGS]) & OF_SNAPSHOT != 0 or first[ROW_LAST_ID] != second[ROW_LAST_ID]:
         return False
-    if first[ROW_FLAGS] & OF_SNAPSHOT != 0:
-        return True
+    if first[ROW_FLAGS] & OF_SNAPSHOT != 0:  # each level may have the time of its own last change
+        return first[ROW_TS_RECV] == second[ROW_TS_RECV]
     return (
         first[ROW_TS_EVENT] == second[ROW_TS_EVENT]
         and first[ROW_TS_RECV] == second[ROW_TS_RECV]

@@ -46,23 +46,26 @@ from cowbook.input.text_scanner import (
     OPEN,
     RETURN,
     SPACE,
+    WORD_4,
+    WORD_7,
     ZERO,
     digits,
     find_newline,
     numeral,
     receive_time,
     string_end,
+    word,
 )
 
 # Operations: what a piece of a record is. Columns 1 to 4 of a row are its arguments.
 DONE = 0
 LITERAL = 1  # (bytes as a word, mask, how many): up to eight bytes as they are
 ANY = 2  # a string, a number, true, false or null that says nothing
-TEXT = 3  # the rest of a string that says nothing
+TEXT = 3  # of a string what stands before the next point, and says nothing
 SYMBOL = 4  # (whether a dot ends it): the rest of a string
 LAST_ID = 5
 PREV_ID = 6  # (whether -1 may stand for none)
-COUNTER = 7  # first and last id
+ONLY_ID = 7  # first and last id
 SEQUENCE = 8  # (what is added)
 TIME = 9  # an integer of s, ms, µs or ns
 ISO_TIME = 10
@@ -74,6 +77,7 @@ LEVELS = 15  # (BIDS, ASKS or MIXED, first row of a level's own program or FAILE
 SIDE = 16  # (the word for bids or buying, its length, the word for asks or selling, its length): of a level or trade
 TRADES_ROWS = 17  # (whether each names its symbol, as LEVELS)
 TEXT_ID = 18  # of a trade: the rest of a string, a number or something that is none
+ACTION = 19  # of a level
 ROW_WORDS = 5
 
 BIDS, ASKS, MIXED = 0, 1, 2
@@ -85,9 +89,10 @@ FLAGS = 2
 DEPTH = 3
 SINGLE_SIDE = 4  # BIDS or ASKS: where PRICE and SIZE outside of levels go
 IS_OTHER = 5  # learned from another symbol's record: says nothing of our own
-HAS_CHECKSUMS = 6
-FIRST_ROW = 7
-HEAD_WORDS = 8
+MEASURES = 6  # whether it matters how many decimals are written: where checksums are, and in snapshots
+CHANNEL = 7
+FIRST_ROW = 8
+HEAD_WORDS = 9
 
 # Places in `values`; PRICE_DECIMALS and SIZE_DECIMALS are the most that were written.
 _LATEST = 2  # time, of all in the record
@@ -96,8 +101,11 @@ _ROW_SIDE = 4  # of the last level or trade, the same two
 _ROW_TIME = 5
 _ROW_ID = 6
 _OWN_ROWS = 7  # trades that named the symbol
-_MEASURES = 8  # whether it matters how many decimals are written
-VALUES = 9
+_MEASURES = 8  # as in the form
+_ROW_DELETES = 9  # the last level was deleted
+VALUES = 10
+
+_NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 
 
 @inlined_kernel
@@ -151,12 +159,22 @@ def _any_time(buffer, position, operation):
     return seconds_time(buffer, position)
 
 
+@kernel
+def _action_end(buffer, position, values):
+    text = load64(buffer, position)
+    values[_ROW_DELETES] = text & WORD_7 == _DELETE
+    if text & WORD_7 == _CHANGE or values[_ROW_DELETES]:
+        return position + 7
+    return position + 4 if text & WORD_4 == _NEW else FAILED
+
+
 @inlined_kernel
 def _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, place, values):
     """Position after the level or trade at `position`: price and size go to `place`, all else to `values`."""
     values[_ROW_SIDE] = BIDS
     values[_ROW_TIME] = NONE
     values[_ROW_ID] = NONE
+    values[_ROW_DELETES] = 0
     while rows[row, 0] != DONE:
         operation = rows[row, 0]
         if position >= end:
@@ -172,6 +190,8 @@ def _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, place,
             position = any_end(buffer, position, end)
         elif operation == SIDE:
             position, values[_ROW_SIDE] = _side(buffer, position, rows, row)
+        elif operation == ACTION:
+            position = _action_end(buffer, position, values)
         elif operation == LAST_ID:
             values[_ROW_ID], position = unsigned(buffer, position)
         elif operation == TEXT_ID:
@@ -217,6 +237,8 @@ def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, fir
             return FAILED, 0
         if values[_ROW_SIDE] == ASKS:
             sizes[first + count] = ~sizes[first + count]
+        if values[_ROW_DELETES] and sizes[first + count] != 0:
+            return FAILED, 0
         count += 1
         if buffer[position] == BRACKET_END:
             return position + 1, count
@@ -283,13 +305,24 @@ def _place(message, side, start, count):
 
 
 @kernel
+def _first_dot(buffer, position, end):
+    """Position of the first point, `end` without one."""
+    while position < end and buffer[position] != DOT:
+        position += 1
+    return position
+
+
+@kernel
 def _symbol_end(buffer, position, end, without_dots):
     after = string_end(buffer, position, end)
-    if without_dots:
-        for place in range(position, after):
-            if buffer[place] == DOT:
-                return FAILED
-    return after
+    return FAILED if without_dots and _first_dot(buffer, position, after) < after else after
+
+
+@kernel
+def _text_end(buffer, position, end):
+    after = string_end(buffer, position, end)
+    point = _first_dot(buffer, position, after)
+    return point if point < after else FAILED
 
 
 @kernel
@@ -299,7 +332,7 @@ def _scalar(buffer, position, end, rows, row, message, values):
     if operation == ANY:
         return any_end(buffer, position, end)
     if operation == TEXT:
-        return string_end(buffer, position, end)
+        return _text_end(buffer, position, end)
     if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME:
         values[_LATEST], position = _any_time(buffer, position, operation)
     elif operation == CHECKSUM:
@@ -318,7 +351,7 @@ def _scalar(buffer, position, end, rows, row, message, values):
             message.sequence = number + rows[row, 1]
         else:
             message.last_id = number
-            if operation == COUNTER:
+            if operation == ONLY_ID:
                 message.first_id = number
     return position
 
@@ -329,6 +362,7 @@ def _start_message(message, head, values):
     message.rule = head[RULE]
     message.flags = head[FLAGS]
     message.depth = head[DEPTH]
+    message.channel = head[CHANNEL]
     message.first_id = NONE
     message.last_id = NONE
     message.prev_id = NONE
@@ -342,7 +376,7 @@ def _start_message(message, head, values):
     values[PRICE_DECIMALS] = 0
     values[SIZE_DECIMALS] = 0
     values[_MISFIT] = 0
-    values[_MEASURES] = head[HAS_CHECKSUMS]
+    values[_MEASURES] = head[MEASURES]
 
 
 @kernel
@@ -354,7 +388,7 @@ def _finish_message(message, ts_recv, values):
         message.ts_event = ts_recv
         if ts_recv == NONE:
             return False
-    if message.flags & HAS_CHECKSUM:
+    if message.flags & HAS_CHECKSUM or message.kind == SNAPSHOT:
         message.price_decimals = values[PRICE_DECIMALS]
         message.size_decimals = values[SIZE_DECIMALS]
     return values[_MISFIT] == 0

@@ -28,7 +28,7 @@ MAX_LESSON_BYTES = 1 << 13
 
 _FIELDS = (
     *("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"),
-    *("checksum", "price_decimals", "size_decimals", "depth"),
+    *("checksum", "price_decimals", "size_decimals", "depth", "channel"),
 )
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.event_batch import HAS_CHECKSUM, TRADE, TRADES
+from cowbook.event_batch import HAS_CHECKSUM, SNAPSHOT, TRADE, TRADES
 from cowbook.input import shape_scanner as ops
 from cowbook.input.decoding import DecodedMessage
 from cowbook.input.text_scanner import FAILED, word
@@ -61,7 +61,7 @@ TEXT_ID = Hole(ops.TEXT_ID)
 """A trade's id, if the text is a number; else it has none."""
 PREV_ID = Hole(ops.PREV_ID)
 PREV_ID_OR_MINUS_1 = Hole(ops.PREV_ID, 1)
-COUNTER = Hole(ops.COUNTER)
+ONLY_ID = Hole(ops.ONLY_ID)
 """The only id: first and last one."""
 SEQUENCE_FROM_0 = Hole(ops.SEQUENCE, 1)
 TIME = Hole(ops.TIME)
@@ -70,13 +70,15 @@ ISO_TIME = Hole(ops.ISO_TIME)
 SECONDS_TIME = Hole(ops.SECONDS_TIME)
 CHECKSUM = Hole(ops.CHECKSUM)
 CHECKSUM_UNLESS_0 = Hole(ops.CHECKSUM, 1)
+ACTION = Hole(ops.ACTION)
+"""Of a level: `new`, `change`, or `delete` with a size of 0."""
 PRICE = Hole(ops.PRICE)
 """Outside of rows, of the record's only level, or its only trade."""
 SIZE = Hole(ops.SIZE)
 
 
 def text_behind(prefix: str) -> Hole:
-    """A text that says nothing but how it begins."""
+    """A text of which the part between how it begins and the next point says nothing."""
     return Hole(ops.TEXT, prefix=prefix)
 
 
@@ -136,7 +138,7 @@ class Form:
 
     pieces: tuple[Row | RowsPiece, ...]
     head: tuple[int, ...]
-    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's, whether it has a checksum."""
+    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's, whether decimals are counted, channel."""
 
     def merged(self, other: Form) -> Form | None:
         """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
@@ -202,12 +204,13 @@ def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> tupl
     """What all records of a form have in common."""
     has_checksums = int(any(not isinstance(piece, RowsPiece) and piece[0] == ops.CHECKSUM for piece in pieces))
     if decoded is None:
-        return 0, 0, 0, 0, 0, 1, has_checksums
+        return 0, 0, 0, 0, 0, 1, has_checksums, 0
     if decoded.kind in (TRADE, TRADES):
         has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade its own
-        return TRADE, 0, 0 if has_sides else decoded.flags, 0, ops.BIDS, 0, has_checksums
+        return TRADE, 0, 0 if has_sides else decoded.flags, 0, ops.BIDS, 0, has_checksums, 0
     side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
-    return decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0, has_checksums
+    measures = has_checksums or int(decoded.kind == SNAPSHOT)
+    return decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0, measures, decoded.channel
 
 
 # --- The text of a message as values with places.
@@ -268,7 +271,7 @@ def _value(text: bytes, position: int) -> Value:
 
 # --- Holes in it.
 
-_TEXTS = (ops.SYMBOL, ops.TEXT, ops.TEXT_ID, ops.SIDE)
+_TEXTS = (ops.SYMBOL, ops.TEXT, ops.TEXT_ID, ops.SIDE, ops.ACTION)
 _Spanned = tuple[int, int, Row | RowsPiece]
 """From where to where a hole goes, and its piece."""
 
@@ -290,7 +293,18 @@ def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span
     if hole.operation == ops.SIDE:
         buy, sell = (f'{name}"'.encode() for name in hole.words)
         return start, end + 1, (ops.SIDE, word(buy), len(buy), word(sell), len(sell))
-    content = text[start:end]
+    if hole.operation == ops.ACTION:
+        return start, end + 1, row
+    start += _prefix_length(text[start:end], hole, symbol)
+    if hole.operation == ops.TEXT:
+        end = text.find(b".", start, end)
+        if end < 0:
+            raise LookupError(hole)
+    return start, end, row
+
+
+def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
+    """How much of a hole's text is literal. Raises LookupError when it begins otherwise, or names another symbol."""
     prefix = hole.prefix.encode()
     if hole.operation == ops.SYMBOL:
         prefix = content[: content.rfind(b".") + 1] if hole.argument else b""
@@ -298,7 +312,7 @@ def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span
             raise LookupError(hole)
     if not content.startswith(prefix):
         raise LookupError(hole)
-    return start + len(prefix), end, row
+    return len(prefix)
 
 
 def _program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[Row, ...] | None:

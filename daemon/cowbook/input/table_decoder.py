@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import InputError
-from cowbook.event_batch import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.event_batch import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
 from cowbook.input import run_scanner
 from cowbook.input import table_scanner as scanner
 from cowbook.input.block import Block
@@ -247,7 +247,7 @@ class TableDecoder:
         message["kind"] = DEAD_LETTER
         message["bid_count"] = message["ask_count"] = 0
         message["end_offset"] = end_offset
-        message["flags"] = REASONS.index(letter.reason)
+        message["flags"] = REASONS.index(letter.reason) | (IS_NO_DEPTH if self._table.trades else 0)
         batch.dead_letters.append(letter)
         batch.message_count += 1
 
@@ -306,8 +306,5 @@ def _too_long(longest: int, length: int) -> str:
 
 
 def _without_terminator(content: bytes) -> bytes:
-    """A line without its line feed, and the carriage return before it."""
-    if content.endswith(b"\n"):
-        content = content[:-1]
-        return content.removesuffix(b"\r")
-    return content
+    """A line without its line feed, and the carriage return before it, which the last line may end with alone."""
+    return content.removesuffix(b"\n").removesuffix(b"\r")

@@ -270,6 +270,8 @@ def scan_packed(buffer, start, end, base, limits, symbol, plan, words, kinds, pl
             elif meaning == SYMBOL:
                 if not _same_text(buffer, at, places[column + 1] - places[column], symbol):
                     row[ROW_KIND] = OTHER
+            elif (meaning == IS_BID or meaning == IS_SNAPSHOT) and kinds[column] != PACKED_INTEGER:
+                good = False
             elif meaning == SIDE:
                 if word == words[1]:
                     row[ROW_FLAGS] |= IS_ASK
@@ -285,6 +287,11 @@ def scan_packed(buffer, start, end, base, limits, symbol, plan, words, kinds, pl
                     row[ROW_FLAGS] |= OF_SNAPSHOT
                 elif word != 0:
                     good = False
+            elif meaning == TRADE_ID and kinds[column] == PACKED_TEXT:
+                value, after = digits(buffer, at)
+                good = good and after != FAILED
+                if after > at and buffer[after] == 0:
+                    row[ROW_LAST_ID] = value
             elif kinds[column] != PACKED_INTEGER:
                 good = good and meaning == TRADE_ID
             elif meaning == TS_EVENT or meaning == TS_RECV:

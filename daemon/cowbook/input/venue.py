@@ -40,8 +40,8 @@ class Venue:
     checksum: int = NO_CHECKSUM
     """Style of the checksums that depth messages carry (cowbook.schemes)."""
     shows_loss: bool = True
-    """Whether ids or checksums show, sooner or later, that a depth message is missing. Where nothing does, a record that cannot
-    be decoded ends sync: it may have been one."""
+    """Whether every depth message has an id that shows when one is missing. Where not, a record that cannot be decoded may have
+    been one that nothing shows, and ends sync, unless the depth message before it had an id or its connection counts records."""
 
 
 def refusing(decode: DecodeRecord) -> DecodeRecord:

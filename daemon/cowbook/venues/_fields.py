@@ -13,6 +13,7 @@ from cowbook.input.json_fields import Levels, Numeral, Object, fixed, integer, r
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
+_LONGEST_ID = 19
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 
 
@@ -81,6 +82,7 @@ def with_book(
     if checksum is not None:
         message.flags |= HAS_CHECKSUM
         message.checksum = checksum & 0xFFFFFFFF
+    if checksum is not None or message.kind == SNAPSHOT:
         message.price_decimals = _written(bids[0] + asks[0])
         message.size_decimals = _written(bids[1] + asks[1])
     return message
@@ -130,6 +132,13 @@ class Trades:
         message.ask_prices = [row[0] for row in self._rows] + [row[1] for row in self._rows]
         message.ask_sizes = [row[2] for row in self._rows] + [0] * len(self._rows)
         return message
+
+
+def text_id(value: object) -> int:
+    """The id of a trade, as text: NONE where there is none, or none that is a number below 2^63."""
+    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID
+    number = int(str(value)) if is_number else NONE
+    return number if number < 2**63 else NONE
 
 
 def is_sell(value: object, buy: str = "buy", sell: str = "sell") -> bool:

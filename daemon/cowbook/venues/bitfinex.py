@@ -72,8 +72,10 @@ def _on_channel(value: list[object], settings: DecoderSettings, connection: Conn
             refuse("unknown", 'single orders (prec = "R0"): subscribe to a book of levels, P0')
         else:
             decoded = _payload(channel, kind, payload, settings)
-            if isinstance(decoded, DecodedMessage) and time != NONE and decoded.ts_event == NONE:
-                decoded.ts_event = time
+            if isinstance(decoded, DecodedMessage):
+                decoded.channel = number
+                if decoded.ts_event == NONE:
+                    decoded.ts_event = time
     return Sequenced(decoded, sequence) if sequence else decoded
 
 
@@ -136,4 +138,4 @@ def _trade(trade: list[object], settings: DecoderSettings) -> DecodedMessage:
     return trades.to_message()
 
 
-VENUE = Venue(decode_on_connection=json_on_connection(_decode), has_ids=False, checksum=BITFINEX)
+VENUE = Venue(decode_on_connection=json_on_connection(_decode), has_ids=False, shows_loss=False, checksum=BITFINEX)

@@ -5,7 +5,7 @@ Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
+from cowbook.event_batch import DIFF, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import Object, fitting_id, integer, refuse
 from cowbook.input.shaped_records import shaped
@@ -13,7 +13,7 @@ from cowbook.input.shapes import (
     ANY,
     ASKS,
     BIDS,
-    COUNTER,
+    ONLY_ID,
     PRICE,
     SIZE,
     SYMBOL_BEHIND_DOT,
@@ -25,8 +25,8 @@ from cowbook.input.shapes import (
     trades_of,
 )
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import RANGE
-from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
+from cowbook.schemes import COUNTER
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, text_id, with_book
 
 _KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
 
@@ -44,34 +44,31 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if symbol != settings.name:
         return OtherSymbol(symbol)
     if channel == "orderbook":
-        return _book(found, an_object(found.get("data"), '"data"'), settings)
+        depth = rest.partition(".")[0]
+        if depth == "1" or not (depth.isascii() and depth.isdigit() and len(depth) < 9):
+            return UNUSED  # depth 1 has no changes, only the best prices again and again
+        return _book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
     trades = Trades(settings)
     data = an_array(found.get("data"), '"data"')
     for entry in data:
         trade = an_object(entry, "a trade")
         time, sold = milliseconds(trade, "T"), is_sell(trade.get("S"), "Buy", "Sell")
-        trades.add(trade.get("p"), trade.get("v"), time, _id(trade), sold=sold)
+        trades.add(trade.get("p"), trade.get("v"), time, text_id(trade.get("i")), sold=sold)
     return trades.to_message() if data else UNUSED
 
 
-def _id(trade: Object) -> int:
-    """Spot's ids are numbers, those of contracts are not."""
-    trade_id = trade.get("i")
-    is_number = isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19
-    return int(str(trade_id)) if is_number else NONE
-
-
-def _book(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+def _book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+    """Of the channel of a depth: each is a book of its own."""
     kind = found.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
     number = fitting_id("u", integer(book, "u"))
     time = milliseconds(found, "cts" if "cts" in found else "ts")
-    message = DecodedMessage(_KINDS[kind], number, rule=RANGE, ts_event=time, first_id=number)
+    message = DecodedMessage(_KINDS[kind], number, rule=COUNTER, ts_event=time, first_id=number, channel=channel)
     return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
 
 
-_BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": COUNTER}
+_BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": ONLY_ID}
 _TRADES = trades_of({"T": TIME, "S": side("Buy", "Sell"), "p": PRICE, "v": SIZE, "i": TEXT_ID})
 _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),

@@ -12,7 +12,7 @@ from cowbook.input.shaped_records import shaped
 from cowbook.input.shapes import ANY, ISO_TIME, PRICE, SEQUENCE_FROM_0, SIZE, SYMBOL, TEXT_ID, Shape, changes_of, side, trades_of
 from cowbook.input.venue import Venue, json_records
 from cowbook.schemes import UNNUMBERED
-from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
+from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, text_id, with_book
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -67,18 +67,11 @@ def _trades(events: list[Object], settings: DecoderSettings) -> Content:
             trade = an_object(entry, "a trade")
             symbols.append(text(trade, "product_id"))
             if symbols[-1] == settings.name:
-                sold = not is_sell(trade.get("side"), "BUY", "SELL")
-                trades.add(trade.get("price"), trade.get("size"), iso_time(trade.get("time")), _id(trade), sold=sold)
+                sold, number = not is_sell(trade.get("side"), "BUY", "SELL"), text_id(trade.get("trade_id"))
+                trades.add(trade.get("price"), trade.get("size"), iso_time(trade.get("time")), number, sold=sold)
     if settings.name in symbols:
         return trades.to_message()
     return OtherSymbol(symbols[0]) if symbols else UNUSED
-
-
-def _id(trade: Object) -> int:
-    trade_id = trade.get("trade_id")
-    return (
-        int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() and len(trade_id) < 19 else NONE
-    )
 
 
 _UPDATES = changes_of({"side": side("bid", "offer"), "price_level": PRICE, "new_quantity": SIZE})

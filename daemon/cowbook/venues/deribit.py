@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import Object, fitting_id, integer, refuse
+from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.shaped_records import shaped
 from cowbook.input.shapes import (
+    ACTION,
     LAST_ID,
     PREV_ID,
     PRICE,
@@ -29,6 +30,8 @@ from cowbook.schemes import CHAIN
 from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
 
 _KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
+_INTERVALS = {"raw": 1, "100ms": 2, "agg2": 3}
+"""Channels of one instrument: each is a chain of its own."""
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -48,7 +51,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             return UNUSED
         if book.get("instrument_name") != settings.name:
             return OtherSymbol(str(book.get("instrument_name")))
-        return _book(book, settings)
+        return _book(book, settings, _INTERVALS.get(rest.partition(".")[2], len(_INTERVALS) + 1))
     trades = Trades(settings)
     own = 0
     for entry in an_array(parameters.get("data"), '"data"'):
@@ -61,7 +64,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if own else OtherSymbol(instrument)
 
 
-def _book(book: Object, settings: DecoderSettings) -> DecodedMessage:
+def _book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
     kind = book["type"]
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
@@ -71,9 +74,20 @@ def _book(book: Object, settings: DecoderSettings) -> DecodedMessage:
         rule=CHAIN,
         ts_event=milliseconds(book, "timestamp"),
         prev_id=fitting_id("prev_change_id", integer(book, "prev_change_id")) if "prev_change_id" in book else NONE,
+        channel=channel,
     )
-    # Entries are [new | change | delete, price, amount]; the amount of a deleted one is 0.
-    return with_book(message, levels(book.get("bids"), '"bids"', 1, 2), levels(book.get("asks"), '"asks"', 1, 2), settings)
+    return with_book(message, _levels(book, "bids"), _levels(book, "asks"), settings)
+
+
+def _levels(book: Object, key: str) -> Levels:
+    """Entries are [new | change | delete, price, amount]; a deleted one has no size, whatever its amount."""
+    entries: list[object] = []
+    for entry in an_array(book.get(key), f'"{key}"'):
+        level = an_array(entry, "a level")
+        if len(level) < 3 or level[0] not in ("new", "change", "delete"):
+            refuse("malformed", f'"{key}" has a level that is not new, change or delete, price, amount: {shown(level)}')
+        entries.append([level[1], "0" if level[0] == "delete" else level[2]])
+    return levels(entries, f'"{key}"')
 
 
 _BOOK: Holes = {
@@ -81,8 +95,8 @@ _BOOK: Holes = {
     "params.data.instrument_name": SYMBOL,
     "params.data.timestamp": TIME,
     "params.data.change_id": LAST_ID,
-    "params.data.bids": bids_of({"1": PRICE, "2": SIZE}),
-    "params.data.asks": asks_of({"1": PRICE, "2": SIZE}),
+    "params.data.bids": bids_of({"0": ACTION, "1": PRICE, "2": SIZE}),
+    "params.data.asks": asks_of({"0": ACTION, "1": PRICE, "2": SIZE}),
 }
 _TRADES = trades_of(
     {

@@ -76,4 +76,4 @@ _SHAPES = (
     Shape({"market": SYMBOL, "data": _TRADES}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=FTX)
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=FTX)

@@ -106,7 +106,10 @@ def _decode_v1(value: list[object], settings: DecoderSettings) -> Decoded:
         return OtherSymbol(pair)
     if name == "trade":
         trades = Trades(settings)
-        for entry in an_array(value[1], "the trades"):
+        entries = an_array(value[1], "the trades")
+        if not entries:
+            return UNUSED
+        for entry in entries:
             trade = an_array(entry, "a trade")
             if len(trade) < 4:
                 refuse("malformed", f"a trade without price, size, time and side: {shown(trade)}")
@@ -133,7 +136,7 @@ def _book_v1(parts: list[object], depth: int, settings: DecoderSettings) -> Deco
     if not is_snapshot and "a" not in merged and "b" not in merged:
         refuse("unknown", f"a book without levels, with the keys {shown(', '.join(merged))}")
     kind = SNAPSHOT if is_snapshot else DIFF
-    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=latest(times), depth=depth)
+    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=latest(times), depth=depth, channel=depth)
     return with_book(message, sides[0], sides[1], settings, a_checksum(merged, "c"))
 
 
@@ -158,4 +161,4 @@ _SHAPES = (
     Shape({"data": _TRADES_V2}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=KRAKEN)
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=KRAKEN)

@@ -9,9 +9,9 @@ from cowbook.event_batch import DIFF, NONE, SNAPSHOT
 from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
 from cowbook.input.json_fields import fitting_id, integer, refuse
 from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, COUNTER, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Shape
+from cowbook.input.shapes import ANY, LAST_ID, ONLY_ID, PRICE, SIZE, SYMBOL, TIME, Shape
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import RANGE
+from cowbook.schemes import COUNTER
 from cowbook.venues._fields import Trades, an_object, is_sell, levels, milliseconds, text, with_book
 
 
@@ -32,16 +32,16 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return trades.to_message()
     time = milliseconds(found, "timestamp") if "timestamp" in found else NONE
     if feed == "book_snapshot":
-        message = DecodedMessage(SNAPSHOT, number, rule=RANGE, ts_event=time)
+        message = DecodedMessage(SNAPSHOT, number, rule=COUNTER, ts_event=time)
         bids, asks = (levels(found.get(side), f'"{side}"', "price", "qty") for side in ("bids", "asks"))
         return with_book(message, bids, asks, settings)
-    message = DecodedMessage(DIFF, number, rule=RANGE, ts_event=time, first_id=number)
+    message = DecodedMessage(DIFF, number, rule=COUNTER, ts_event=time, first_id=number)
     level, nothing = levels([found], "the record", "price", "qty"), levels([], "")
     return with_book(message, *((nothing, level) if is_sell(found.get("side")) else (level, nothing)), settings)
 
 
 _SHAPES = (
-    Shape({"product_id": SYMBOL, "seq": COUNTER, "price": PRICE, "qty": SIZE, "timestamp": TIME}),
+    Shape({"product_id": SYMBOL, "seq": ONLY_ID, "price": PRICE, "qty": SIZE, "timestamp": TIME}),
     Shape({"product_id": SYMBOL, "seq": LAST_ID, "price": PRICE, "qty": SIZE, "time": TIME}, {"uid": ANY}),
 )
 

@@ -37,10 +37,12 @@ from cowbook.venues._fields import (
     milliseconds,
     only_one,
     text,
+    text_id,
     with_book,
 )
 
-_BOOKS = ("books", "books-l2-tbt", "books50-l2-tbt")
+_BOOKS = {"books": 1, "books-l2-tbt": 2, "books50-l2-tbt": 3}
+"""Channels with changes: each is a book of its own."""
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -58,21 +60,20 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     data = an_array(found["data"], '"data"')
     if channel in _BOOKS:
-        return _book(found.get("action"), only_one(data, '"data"'), settings)
+        return _book(found.get("action"), only_one(data, '"data"'), settings, _BOOKS[channel])
     trades = Trades(settings)
     for entry in data:
         trade = an_object(entry, '"data"')
-        trade_id = trade.get("tradeId")
-        number = int(trade_id) if isinstance(trade_id, str) and trade_id.isascii() and trade_id.isdigit() else NONE
         time, sold = milliseconds(trade, "ts"), is_sell(trade.get("side"))
-        trades.add(trade.get("px"), trade.get("sz"), time, number if number < 10**18 else NONE, sold=sold)
+        trades.add(trade.get("px"), trade.get("sz"), time, text_id(trade.get("tradeId")), sold=sold)
     return trades.to_message() if data else UNUSED
 
 
-def _book(action: object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+def _book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
     if action not in ("snapshot", "update"):
         refuse("unknown", f"a book with the action {shown(action)}")
     message = DecodedMessage(SNAPSHOT if action == "snapshot" else DIFF, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+    message.channel = channel
     if "seqId" in book:
         message.rule = CHAIN
         message.last_id = _sequence(book, "seqId")
@@ -98,4 +99,4 @@ _SHAPES = (
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, checksum=OKX)
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=OKX)

@@ -1,7 +1,7 @@
 """Tardis.dev's CSV files, `incremental_book_L2` and `trades`, of any venue: no ids, so that nothing shows what is missing.
 
-Rows of one message have the same `local_timestamp`; a snapshot is the run of rows with `is_snapshot`, and discards what was
-there before. Files are read in the order in which `paths` names them. Liquidations have the columns of trades: nothing tells
+Rows of one message have the same `local_timestamp`; those with `is_snapshot` are a snapshot, and discard what was there
+before. Files are read in the order in which `paths` names them. Liquidations have the columns of trades: nothing tells
 them apart. Source: docs.tardis.dev, downloadable CSV data types.
 """
 

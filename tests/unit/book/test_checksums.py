@@ -121,7 +121,7 @@ def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals
     engine.apply(depth_message(DIFF, {}, {}))
     counts = engine.audit_statistics()["checksum"]
     assert counts == {"matched": 1, "failed": 1, "matched_unsynced": 1, "failed_unsynced": 1, "not_comparable": 1}
-    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum))
+    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=(price_decimals, size_decimals)))
     assert engine.synced
 
 

@@ -21,7 +21,7 @@ from cowbook.input.decoding import (
     Subscription,
 )
 from cowbook.input.venue import Connection
-from cowbook.schemes import CHAIN, RANGE, UNNUMBERED
+from cowbook.schemes import CHAIN, COUNTER, UNNUMBERED
 from cowbook.venues import load_venue, venue_names
 
 SETTINGS = DecoderSettings("A-B", 2, 3, 10_000)
@@ -55,7 +55,7 @@ def message_of(venue: str, record: object) -> DecodedMessage:
 def test_bybit() -> None:
     """No capture of it is at hand: these are as its documentation has them."""
     diff = message_of("bybit", BYBIT)
-    assert (diff.kind, diff.rule, diff.first_id, diff.last_id) == (DIFF, RANGE, 177400507, 177400507)
+    assert (diff.kind, diff.rule, diff.first_id, diff.last_id) == (DIFF, COUNTER, 177400507, 177400507)
     assert diff.ts_event == 1_672_304_484_976_000_000
     assert (diff.bid_prices, diff.bid_sizes, diff.ask_prices, diff.ask_sizes) == ([150], [2000], [160, 170], [0, 3125])
     snapshot = message_of("bybit", BYBIT | {"type": "snapshot"})

@@ -1,0 +1,309 @@
+"""What captures have beside the plain stream of one book: other books of the symbol, restarts, repeated numbers, odd rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cowbook.input.decoding import DecoderSettings, Rejected
+from cowbook.venues import load_venue
+from harness import Reconstruction, Run, reconstruct
+
+CRYPTOLAKE = Run("X", "AB", "cryptolake", price_decimals=2, size_decimals=2)
+LONG = b"9" * 5000
+NAMES = {"kraken": "A/B", "bitfinex": "tAB"}
+
+
+def run(tmp_path: Path, venue: str, records: Sequence[Any], **changes: Any) -> Reconstruction:
+    """Reconstruct JSON values, or lines, a second apart."""
+    lines = [
+        record if isinstance(record, bytes) else b"%d: %b" % (1_700_000_000 + second, json.dumps(record).encode())
+        for second, record in enumerate(records)
+    ]
+    changes = {"price_decimals": 2, "size_decimals": 2} | changes
+    return reconstruct(tmp_path, {"a": b"\n".join([*lines, b""])}, Run("X", NAMES.get(venue, "AB"), venue, **changes))
+
+
+def best(result: Reconstruction) -> tuple[int, int]:
+    """Best prices at the end, and nothing crossed on the way."""
+    assert result.summary.crossed == 0
+    row = result.rows("bbo")[-1]
+    return row["bid_price"], row["ask_price"]
+
+
+def bybit(number: int, bids: list[list[str]], asks: list[list[str]], depth: int = 50, kind: str = "delta") -> Any:
+    """A record of a depth's channel."""
+    data = {"s": "AB", "b": bids, "a": asks, "u": number, "seq": number}
+    return {"topic": f"orderbook.{depth}.AB", "type": kind, "ts": 1_700_000_000_000 + number, "data": data}
+
+
+BYBIT_BOOK = bybit(100, [["10", "1"], ["9", "1"]], [["11", "1"], ["12", "1"]], kind="snapshot")
+
+
+def test_other_depths_of_bybit(tmp_path: Path) -> None:
+    """Depth 1 has no changes and is no book; of two others the book is the last snapshot's."""
+    best_prices = bybit(5000, [["10", "3"]], [["11", "3"]], depth=1, kind="snapshot")
+    result = run(tmp_path / "1", "bybit", [BYBIT_BOOK, best_prices, bybit(101, [["10", "0"]], [])])
+    assert (best(result), result.summary.stale, result.summary.unused) == ((900, 1100), 0, 1)
+    deeper = bybit(7, [["8", "1"]], [["13", "1"]], depth=200, kind="snapshot")
+    changes = [bybit(101, [["10", "0"]], []), bybit(8, [["8.5", "1"]], [], depth=200)]
+    result = run(tmp_path / "200", "bybit", [BYBIT_BOOK, deeper, *changes])
+    assert (best(result), result.summary.gaps, result.summary.unused, result.summary.synced) == ((850, 1300), 0, 1, True)
+
+
+def test_two_channels_of_okx(tmp_path: Path) -> None:
+    """Each is a chain and a book of its own."""
+
+    def book(channel: str, action: str, number: int, before: int, bids: list[list[str]]) -> Any:
+        data = {"bids": bids, "asks": [["20", "1", "0", "1"]], "ts": str(1_700_000_000_000 + number), "checksum": 0}
+        argument = {"channel": channel, "instId": "AB"}
+        return {"arg": argument, "action": action, "data": [data | {"seqId": number, "prevSeqId": before}]}
+
+    records = [
+        book("books50-l2-tbt", "snapshot", 1, -1, [["9", "1", "0", "1"]]),
+        book("books", "snapshot", 5, -1, [["9", "1", "0", "1"], ["8", "1", "0", "1"]]),
+        book("books50-l2-tbt", "update", 2, 1, [["8", "0", "0", "0"]]),
+        book("books", "update", 6, 5, [["9", "0", "0", "0"]]),
+    ]
+    result = run(tmp_path, "okx", records)
+    assert (best(result), result.summary.gaps, result.summary.unused) == ((800, 2000), 0, 1)
+
+
+def test_two_precisions_of_bitfinex(tmp_path: Path) -> None:
+    """Channels of one symbol, told apart by their numbers."""
+    subscribed = [
+        {"event": "subscribed", "channel": "book", "chanId": number, "symbol": "tAB", "prec": precision}
+        for number, precision in ((3, "P3"), (4, "P0"))
+    ]
+    books = [[3, [[10, 1, 5], [12, 1, -5]]], [4, [[10.25, 1, 5], [11.5, 1, -5]]], [3, [12, 0, -1]], [4, [10.5, 1, 2]]]
+    result = run(tmp_path, "bitfinex", [*subscribed, *books])
+    assert best(result) == (1050, 1150)
+
+
+def test_a_counter_that_begins_anew(tmp_path: Path) -> None:
+    """A lower number with a later time is a gap; an old record that comes again is stale."""
+    changes = [bybit(101, [["10", "2"]], []), bybit(101, [["10", "2"]], [])]
+    later = [{**bybit(number, [[str(number), "1"]], []), "ts": 1_700_000_100_000 + number} for number in (2, 3)]
+    result = run(tmp_path, "bybit", [BYBIT_BOOK, *changes, *later])
+    assert (result.summary.stale, result.summary.gaps, result.summary.missing_updates) == (1, 1, 0)
+    assert not result.summary.synced
+    assert [(row["expected_id"], row["received_id"], row["missing"]) for row in result.rows("gaps")] == [(102, 2, None)]
+    assert [row["update_id"] for row in result.rows("depth")][-2:] == [2, 3]
+
+
+def test_a_gap_in_a_chain_has_no_size(tmp_path: Path) -> None:
+    """Between the ids of a chain there may be anything."""
+
+    def book(number: int, before: int | None, kind: str = "change") -> Any:
+        data = {"type": kind, "timestamp": 1_700_000_000_000 + number, "instrument_name": "AB", "change_id": number}
+        data |= {"bids": [["new", 10, number]], "asks": []} | ({} if before is None else {"prev_change_id": before})
+        return {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": "book.AB.raw", "data": data}}
+
+    result = run(tmp_path, "deribit", [book(5, None, "snapshot"), book(7, 5), book(9000, 8000)])
+    assert (result.summary.gaps, result.summary.missing_updates) == (1, 0)
+    assert result.rows("gaps")[0]["missing"] is None
+
+
+@pytest.mark.parametrize(("action", "amount", "size"), [("delete", 5, None), ("change", 5, 500), ("bogus", 5, 100)])
+def test_actions_of_deribit(tmp_path: Path, action: str, amount: int, size: int | None) -> None:
+    """A deleted level goes whatever its amount is; an unknown action is a dead letter."""
+    records = []
+    for number, (kind, level) in enumerate((("snapshot", ["new", 10, 1]), ("change", [action, 10, amount]))):
+        data = {"type": kind, "timestamp": 1_700_000_000_000 + number, "instrument_name": "AB", "change_id": number + 1}
+        data |= {"bids": [level, ["new", 9, 1]], "asks": [["new", 11, 1]]} | ({"prev_change_id": number} if number else {})
+        records.append({"jsonrpc": "2.0", "method": "subscription", "params": {"channel": "book.AB.raw", "data": data}})
+    result = run(tmp_path, "deribit", records)
+    row = result.rows("bbo")[-1]
+    assert (row["bid_price"], row["bid_size"]) == ((900, 100) if size is None else (1000, size))
+    assert sum(result.summary.dead_letters.values()) == (action == "bogus")
+
+
+@pytest.mark.parametrize("wrapped", ["btcusdt@depth5@100ms", "btcusdt@depth20"])
+def test_partial_books_of_binance_futures(tmp_path: Path, wrapped: str) -> None:
+    """They look like diffs, and are the best levels as they are."""
+
+    def diff(stream: str, number: int, bids: list[list[str]], asks: list[list[str]]) -> Any:
+        data = {"e": "depthUpdate", "E": 1_700_000_000_000 + number, "T": 1_700_000_000_000 + number, "s": "AB"}
+        return {"stream": stream, "data": data | {"U": number, "u": number, "pu": number - 1, "b": bids, "a": asks}}
+
+    snapshot = {"lastUpdateId": 5, "E": 1_700_000_000_000, "T": 1, "bids": [["10", "1"]], "asks": [["11", "1"]]}
+    records = [snapshot, diff("ab@depth@100ms", 6, [["9", "1"]], [])]
+    records += [diff(wrapped, 7, [["7", "1"]], [["8", "1"]]), diff("ab@depth@100ms", 7, [["9", "0"]], [])]
+    lines = [json.dumps(record, separators=(",", ":")).encode() for record in records]
+    result = run(tmp_path, "binance", lines)
+    assert (best(result), result.summary.gaps, result.summary.unused) == ((1000, 1100), 0, 1)
+
+
+def test_two_snapshots_of_tardis(tmp_path: Path) -> None:
+    """Rows with another local time are another snapshot."""
+    lines = [b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"]
+    for time, bid, ask in ((1_700_000_000_000_000, 10, 11), (1_700_000_100_000_000, 8, 9)):
+        for place, (side, price) in enumerate((("bid", bid), ("ask", ask))):
+            lines.append(b"x,AB,%d,%d,true,%b,%d,1" % (time + place, time, side.encode(), price))
+    result = run(tmp_path / "lf", "tardis", lines)
+    assert (best(result), [row["event_index"] for row in result.rows("bbo")]) == ((800, 900), [1, 3])
+    content = b"\r\n".join(lines) + b"\r"  # cut between the last two bytes
+    cut = reconstruct(tmp_path / "cr", {"a": content}, Run("X", "AB", "tardis", price_decimals=2, size_decimals=2))
+    assert cut.parts == result.parts
+
+
+def test_unknown_sides_of_tardis(tmp_path: Path) -> None:
+    """A trade that is none of ours says nothing of the book."""
+    book = [b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"]
+    book += [b"x,AB,1700000000000000,1700000000000000,true,bid,10,1", b""]
+    trades = [b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount"]
+    trades += [b"x,AB,1700000000000001,1700000000000001,1,%b,10,1" % side for side in (b"unknown", b"buy")]
+    files = {"1": b"\n".join(book), "2": b"\n".join([*trades, b""])}
+    result = reconstruct(tmp_path, files, Run("X", "AB", "tardis", price_decimals=2, size_decimals=2))
+    assert (result.summary.synced, result.summary.dead_letters["malformed"], len(result.rows("trades"))) == (True, 1, 1)
+
+
+def test_dead_letters_that_nothing_shows(tmp_path: Path) -> None:
+    """A checksum sees the best levels only; ids and numbers of a connection show every record."""
+    subscribed = {"event": "subscribed", "channel": "book", "chanId": 3, "symbol": "tAB", "prec": "P0"}
+    snapshot = [3, [[10, 1, 5], [12, 1, -5]]]
+    assert not run(tmp_path / "bitfinex", "bitfinex", [subscribed, snapshot, b"[3,[10,0"]).summary.synced
+    numbered = [subscribed, [*snapshot, 2], b"[3,[10,0"]
+    result = run(tmp_path / "numbered", "bitfinex", numbered)
+    assert result.summary.synced
+    assert not run(tmp_path / "then", "bitfinex", [*numbered, [3, [10, 2, 4], 4]]).summary.synced
+    book = [0, {"as": [["11", "1", "1700000000.5"]], "bs": [["10", "1", "1700000000.5"]]}, "book-10", "A/B"]
+    assert not run(tmp_path / "kraken", "kraken", [book, b"[0,{"]).summary.synced
+    assert run(tmp_path / "bybit", "bybit", [BYBIT_BOOK, b"{"]).summary.synced
+
+
+def test_a_connection_that_ended_after_its_first_record(tmp_path: Path) -> None:
+    """The first number again is another connection's."""
+
+    def record(number: int, kind: str, bid: str, ask: str) -> Any:
+        updates = [{"side": side, "price_level": price, "new_quantity": "1"} for side, price in (("bid", bid), ("offer", ask))]
+        event = {"type": kind, "product_id": "AB", "updates": updates}
+        time = f"2023-11-14T22:13:2{number}Z"
+        return {"channel": "l2_data", "timestamp": time, "sequence_num": number, "events": [event]}
+
+    records = [record(0, "snapshot", "10", "11"), record(0, "snapshot", "20", "21"), record(1, "update", "20.5", "22")]
+    result = run(tmp_path, "coinbase_advanced", records)
+    assert (best(result), result.summary.stale, result.summary.gaps) == ((2050, 2100), 0, 0)
+
+
+def test_a_gap_of_a_connection_and_the_grid(tmp_path: Path) -> None:
+    """The grid row says what was before the message that shows the gap, and the cut comes before the gap's row."""
+
+    def record(number: int, second: int, hour: int = 20) -> Any:
+        updates = [{"side": "bid", "price_level": "10", "new_quantity": str(number + 1)}]
+        event = {"type": "update" if number else "snapshot", "product_id": "AB", "updates": updates}
+        time = f"2023-11-14T{hour}:32:{second:02}Z"
+        return {"channel": "l2_data", "timestamp": time, "sequence_num": number, "events": [event]}
+
+    result = run(tmp_path, "coinbase_advanced", [record(0, 1), record(1, 2), record(3, 10, hour=21)])
+    assert all(row["synced"] for row in result.rows("book"))
+    (row,) = result.rows("gaps")
+    (name,) = (name for name in result.parts if name.startswith("gaps/"))
+    (book,) = (name for name in result.parts if name.startswith("depth/") and "part-0000000000000002" in name)
+    assert (row["event_index"], name.rpartition("/")[2]) == (2, book.rpartition("/")[2])
+
+
+def test_decimals_of_checksums(tmp_path: Path) -> None:
+    """More decimals than the setting has, and a snapshot that is written with fewer than what came before."""
+    from zlib import crc32
+
+    def book(bid: str, ask: str) -> Any:
+        digits = "".join(part.replace(".", "").lstrip("0") for part in (ask, "1.0", bid, "1.0"))
+        return [0, {"a": [[ask, "1.0", "1.5"]]}, {"b": [[bid, "1.0", "1.5"]], "c": str(crc32(digits.encode()))}, "book-10", "A/B"]
+
+    def snapshot(bid: str, ask: str) -> Any:
+        return [0, {"as": [[ask, "1.0", "1.5"]], "bs": [[bid, "1.0", "1.5"]]}, "book-10", "A/B"]
+
+    records = [snapshot("10.00", "11.00"), book("10.00", "11.00"), snapshot("10.0", "11.0"), book("10.0", "11.0")]
+    result = run(tmp_path, "kraken", records, price_decimals=1)
+    assert (result.summary.audits["checksum"]["matched"], result.summary.audits["checksum"]["failed"]) == (2, 0)
+
+
+def test_a_snapshot_that_waits_keeps_its_checksum(tmp_path: Path) -> None:
+    """A wrong one fails when the snapshot gets its time."""
+    data = {"symbol": "A/B", "bids": [{"price": 10, "qty": 1}], "asks": [{"price": 11, "qty": 1}], "checksum": 7}
+    trade = {"symbol": "A/B", "side": "buy", "price": 10, "qty": 1, "trade_id": 1, "timestamp": "2023-11-14T22:13:20Z"}
+    records = [
+        json.dumps({"channel": "book", "type": "snapshot", "data": [data]}).encode(),
+        json.dumps({"channel": "trade", "type": "update", "data": [trade]}).encode(),
+    ]
+    result = run(tmp_path, "kraken", records)
+    assert (result.summary.audits["checksum"]["failed"], result.summary.synced) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("venue", "record"),
+    [
+        ("kraken", b'1618678142.5: [993,[],"trade","A/B"]'),
+        ("okx", b'{"arg":{"channel":"trades","instId":"AB"},"data":[{"tradeId":"%b","px":"1","sz":"1","side":"buy","ts":"1"}]}'
+            % LONG),
+        ("binance", b'https://[x -> 1700000000.5: {"lastUpdateId":1,"bids":[],"asks":[]}'),
+    ],
+)  # fmt: skip
+def test_nothing_crashes(venue: str, record: bytes) -> None:
+    """Whatever a record says, there is an answer."""
+    decode_record = load_venue(venue).decode_record
+    assert decode_record is not None
+    assert not isinstance(decode_record(record, DecoderSettings(NAMES.get(venue, "AB"), 2, 2, 1 << 20)), Rejected)
+
+
+def test_long_trade_ids(tmp_path: Path) -> None:
+    """Bybit's have nineteen digits, Crypto Lake's may be text."""
+    trades = [
+        {"T": 1_700_000_000_000, "s": "AB", "S": "Buy", "v": "1", "p": "10", "i": number}
+        for number in ("2290000000061666327", "x7")
+    ]
+    record = {"topic": "publicTrade.AB", "type": "snapshot", "ts": 1_700_000_000_001, "data": trades}
+    assert [row["trade_id"] for row in run(tmp_path / "bybit", "bybit", [record]).rows("trades")] == [2290000000061666327, None]
+    ids = ["100", "x", "", "123456789012345678"]
+    columns = {
+        "side": ["buy"] * 4,
+        "quantity": [1.0] * 4,
+        "price": [10.25] * 4,
+        "trade_id": ids,
+        "origin_time": [1_700_000_000_000_000_000] * 4,
+    }
+    table = pa.table(columns | {"received_time": columns["origin_time"]})
+    for name, prices in (("fast", [10.25] * 4), ("slow", ["10.25"] * 4)):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(table.set_column(2, "price", pa.array(prices)), path)
+        result = reconstruct(
+            tmp_path / name, {"a": path.read_bytes()}, Run("X", "AB", "cryptolake", price_decimals=2, size_decimals=2)
+        )
+        assert [row["trade_id"] for row in result.rows("trades")] == [100, None, None, 123456789012345678]
+
+
+def parquet(tmp_path: Path, **columns: Any) -> dict[str, bytes]:
+    """A table of changes with other columns."""
+    times = pa.array([1_700_000_000_000_000_000] * 3, pa.timestamp("ns"))
+    table = pa.table(
+        {"origin_time": times, "received_time": times, "sequence_number": [1, 2, 3], "side_is_bid": [True, True, False]}
+        | {"price": [1.0, 2.0, 3.0], "size": [1.0, 1.0, 1.0]} | columns
+    )  # fmt: skip
+    path = tmp_path / "table.parquet"
+    pq.write_table(table, path)
+    return {"a": path.read_bytes()}
+
+
+def test_odd_columns_of_parquet(tmp_path: Path) -> None:
+    """Sides that are none, times that do not fit, columns without a name or of bytes that are no text."""
+    files = parquet(tmp_path, side_is_bid=pa.array(["true", None, ""]))
+    assert reconstruct(tmp_path / "text", files, CRYPTOLAKE).summary.dead_letters["malformed"] == 2
+    files = parquet(tmp_path, side_is_bid=pa.array([1.0, 0.0, 0.0]))
+    assert reconstruct(tmp_path / "float", files, CRYPTOLAKE).summary.dead_letters["malformed"] == 3
+    files = parquet(tmp_path, origin_time=pa.array([1_700_000_000, 20_000_000_000, 1_700_000_001], pa.timestamp("s")))
+    rows = reconstruct(tmp_path / "times", files, CRYPTOLAKE).rows("depth")
+    assert [row["ts_event"] // 10**9 for row in rows] == [1_700_000_000, 1_700_000_000, 1_700_000_001]
+    assert reconstruct(tmp_path / "nameless", parquet(tmp_path, **{"": [1, 2, 3]}), CRYPTOLAKE).summary.events == 3
+    offsets, content = pa.array([0, 1, 2, 3], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfe\xfd")
+    result = reconstruct(
+        tmp_path / "bytes", parquet(tmp_path, note=pa.Array.from_buffers(pa.string(), 3, [None, offsets, content])), CRYPTOLAKE
+    )
+    assert result.summary.state == "failed"
+    assert "cannot be read as Parquet" in (result.summary.error or "")
