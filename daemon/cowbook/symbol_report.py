@@ -7,7 +7,7 @@ from typing import Any
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.event_batch import DeadLetter
-from cowbook.input.decoding import DecoderSettings
+from cowbook.input.decoding import MAX_OTHER_SYMBOLS, DecoderSettings
 from cowbook.input.sniffing import formats_of
 from cowbook.pipeline_state import DecoderState, DriftTotals
 from cowbook.summary import SymbolSummary
@@ -15,7 +15,7 @@ from cowbook.summary import SymbolSummary
 _LOGGED_DEAD_LETTERS = 5
 """Dead letters that are logged one by one; all are counted and written."""
 
-_SNIFFED_DEAD_LETTERS = 20
+_SNIFFED_DEAD_LETTERS = 64
 
 
 class SymbolReport:
@@ -79,6 +79,8 @@ class SymbolReport:
         """What a person should know of a run that went through."""
         warnings = []
         others = ", ".join(decoder.other_symbols)
+        if len(decoder.other_symbols) == MAX_OTHER_SYMBOLS:
+            others += " and maybe more"
         if engine.value("messages") == 0:
             if others:
                 warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
@@ -89,6 +91,10 @@ class SymbolReport:
                 warnings.append("no usable record in the input")
         elif engine.value("snapshots") == 0 and engine.value("diffs") > 0:
             warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
+        checksums = engine.audit_statistics()["checksum"]
+        failed = checksums["failed"] + checksums["failed_unsynced"]
+        if failed and not checksums["matched"] + checksums["matched_unsynced"]:
+            warnings.append(f'none of {failed} checksums matched: is it format = "{self._format}", and are all records there?')
         if self.misfit is not None:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")

@@ -24,7 +24,8 @@ from cowbook.config import Config, load_config, output_directory_name
 from cowbook.summary import SymbolSummary
 from cowbook.telemetry.logging import configure_logging
 
-_SIDE_BY_SIDE = 4  # more symbols than this get a line each
+_SIDE_BY_SIDE = 4  # more symbols than this get a line each, with the columns that fit into 80 characters
+_IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "synced")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -133,19 +134,7 @@ class _Lines:
 
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
     """The table of a run, what went wrong, where the result is, and a query for it."""
-    rows = [_row(summary) for summary in summaries]
-    if len(rows) <= _SIDE_BY_SIDE:
-        table = Table(title="cowbook", show_header=False)
-        table.add_column(style="bold")
-        for _ in rows:
-            table.add_column(justify="right")
-        for key in rows[0]:
-            table.add_row(key, *(row[key] for row in rows))
-    else:
-        table = Table(*rows[0], title="cowbook")
-        for row in rows:
-            table.add_row(*row.values())
-    console.print(table)
+    console.print(_table(summaries))
     for summary in summaries:
         for warning in summary.warnings:
             console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
@@ -158,6 +147,26 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
     if query:
         console.print("A query for DuckDB:\n", soft_wrap=True)
         console.print(query, soft_wrap=True, highlight=False)
+
+
+def _table(summaries: Sequence[SymbolSummary]) -> Table:
+    """A few symbols side by side with all that is known, or one below the other with what matters most."""
+    rows = [_row(summary) for summary in summaries]
+    if len(rows) <= _SIDE_BY_SIDE:
+        table = Table(title="cowbook", show_header=False)
+        table.add_column(style="bold")
+        for _ in rows:
+            table.add_column(justify="right")
+        for key in rows[0]:
+            table.add_row(key, *(row[key] for row in rows))
+    else:
+        table = Table(title="cowbook")
+        for column in _IN_A_LINE:
+            table.add_column(column, justify="left" if column == "symbol" else "right", overflow="fold")
+        for summary, row in zip(summaries, rows, strict=True):
+            cells = row | {"gaps": f"{summary.gaps:,}", "refuted": f"{summary.refuted:,}"}
+            table.add_row(*(cells[column] for column in _IN_A_LINE))
+    return table
 
 
 def _row(summary: SymbolSummary) -> dict[str, str]:

@@ -15,6 +15,8 @@ FIXED_DIGITS = 18
 """A fixed-point value has at most this many decimal digits."""
 
 MAX_ID = 10**18 - 1
+MAX_OTHER_SYMBOLS = 16
+"""Names of other symbols that are kept for a person."""
 MAX_TIME_NS = 2**63 - 1
 
 Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range"]

@@ -14,6 +14,7 @@ from cowbook.input import array_scanner, record_scanner
 from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
+    MAX_OTHER_SYMBOLS,
     Content,
     Decoded,
     DecodedMessage,
@@ -289,7 +290,7 @@ class LineDecoder:
     def _note_other_symbol(self, symbol: str) -> None:
         if self._scanner is not None:
             self._scanner.note_other_symbol()
-        if symbol not in self.other_symbols and len(self.other_symbols) < 4:
+        if symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
             self.other_symbols.append(symbol)
 
     @staticmethod

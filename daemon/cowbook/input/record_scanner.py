@@ -29,6 +29,8 @@ SIZE_DECIMALS = 1
 MAX_LINE_BYTES = 2
 LIMITS = 3
 
+_SHOWN_OTHERS = 64
+
 
 class RecordScanner(ABC):
     """Decodes the common records of a venue at speed, exactly as its reference decoder would, and leaves the others to that."""
@@ -38,6 +40,7 @@ class RecordScanner(ABC):
         self.name = settings.name
         self.symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
         self.counts = np.zeros(COUNTS, np.int64)
+        self._noted = 0
 
     def scan(self, block: Block, batch: EventBatch) -> int:
         """Append records to the batch and move `block.start` behind them; why it stopped."""
@@ -49,8 +52,9 @@ class RecordScanner(ABC):
         return why
 
     def note_other_symbol(self) -> None:
-        """A person has been told of another symbol: the next records of such ones need not be shown to the reference decoder."""
-        self.counts[OTHER_SYMBOL_SEEN] = 1
+        """A person was told of another symbol; after a while, records of such ones are not shown to the reference decoder."""
+        self._noted += 1
+        self.counts[OTHER_SYMBOL_SEEN] = self._noted >= _SHOWN_OTHERS
 
     @abstractmethod
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from cowbook.event_batch import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
 from cowbook.input import run_scanner
 from cowbook.input import table_scanner as scanner
 from cowbook.input.block import Block
-from cowbook.input.decoding import DecoderSettings, Rejected, shown
+from cowbook.input.decoding import MAX_OTHER_SYMBOLS, DecoderSettings, Rejected
 from cowbook.input.line_decoder import DEAD_LETTER_BYTES, REASONS
 from cowbook.input.sniffing import looks_like_formats
 from cowbook.input.table_header import LONGEST_HEADER, Header, read_header
@@ -23,6 +23,7 @@ from cowbook.input.text_scanner import find_newline
 from cowbook.input.venue import Connection
 
 _ROWS = 1 << 14
+_SHOWN_COLUMNS = 1_000  # characters
 
 
 @dataclass(slots=True)
@@ -134,7 +135,7 @@ class TableDecoder:
                 self._header, self._table, self._plan, self._words = header, table, plan, table.words()
                 return
         known = " or ".join(table.described() for table in self._tables)
-        text = f"{block.file} is no such table: its columns are {shown(','.join(header.names))}, not {known}"
+        text = f"{block.file} is no such table: its columns are {','.join(header.names)[:_SHOWN_COLUMNS]}, not {known}"
         looks_like = " or ".join(looks_like_formats(block.buffer[block.start : block.end].tobytes(), self._settings))
         raise InputError(text + (f"; it looks like format = {looks_like}" if looks_like else ""))
 
@@ -200,7 +201,7 @@ class TableDecoder:
 
     def _note_other_symbols(self, block: Block, done: int) -> None:
         """Remember a few names, of rows that are still at hand."""
-        if len(self.other_symbols) == 4:
+        if len(self.other_symbols) == MAX_OTHER_SYMBOLS:
             return
         others = np.flatnonzero(self._rows[:done, scanner.ROW_KIND] == scanner.OTHER)
         assert self._header is not None
@@ -210,7 +211,7 @@ class TableDecoder:
             reference = packed_row if self._header.row_bytes else csv_row
             content = content if self._header.row_bytes else _without_terminator(content)
             decoded = reference(content, self._header, self._plan, self._table, self._settings)
-            if decoded.symbol not in self.other_symbols and len(self.other_symbols) < 4:
+            if decoded.symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
                 self.other_symbols.append(decoded.symbol)
 
     def _reject(self, block: Block, batch: EventBatch, first: int, last: int) -> None:

@@ -104,7 +104,8 @@ def packed_fields(row: bytes, header: Header) -> list[Field]:
 
 def shown_packed(row: bytes, header: Header) -> bytes:
     """A packed row as a dead letter has it: a JSON object."""
-    return json.dumps(dict(zip(header.names, packed_fields(row, header), strict=True)), default=str).encode()
+    fields = [None if field != field else field for field in packed_fields(row, header)]  # noqa: PLR0124 - JSON has no NaN
+    return json.dumps(dict(zip(header.names, fields, strict=True)), default=str).encode()
 
 
 def _row(
