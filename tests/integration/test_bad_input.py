@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.cli.main import main
 from cowbook.errors import InputError, StorageError
 from cowbook.input.paths import expand_paths
 from harness import Run, fixed, read_parts, reconstruct
@@ -64,7 +65,7 @@ def test_other_symbol(tmp_path: Path) -> None:
     result = reconstruct(tmp_path, {"a": diff(1, 2, symbol="ETHUSDT") * 3 + diff(3, 4, symbol="XRPUSDT")})
     assert result.summary.state == "done"
     assert result.summary.other_symbol == 4
-    assert result.summary.warnings == ["no record is of BTCUSDT: the input speaks of ETHUSDT"]
+    assert result.summary.warnings == ["no record is of BTCUSDT: the input speaks of ETHUSDT, XRPUSDT"]
     assert result.parts == {}
 
 
@@ -154,3 +155,44 @@ def test_missing_files(tmp_path: Path) -> None:
         expand_paths(["nothing.gz"], tmp_path)
     with pytest.raises(InputError, match="no file matches"):
         expand_paths(["*.gz"], tmp_path)
+
+
+def kraken(pair: str, checksum: str = "1") -> bytes:
+    """A snapshot and a change of Kraken's, with a checksum that is wrong."""
+    levels = '[["1.0","1.0","1.5"]]'
+    return (
+        f'1.5: [0,{{"as":{levels},"bs":{levels}}},"book-10","{pair}"]\n'
+        f'1.6: [0,{{"a":{levels},"c":"{checksum}"}},"book-10","{pair}"]\n'
+    ).encode()
+
+
+def test_no_checksum_matches(tmp_path: Path) -> None:
+    """One that fails may be a lost message; if all do, it may be another format."""
+    result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B")}, Run("A/B", format="kraken"))
+    assert result.summary.warnings == ['none of 2 checksums matched: is it format = "kraken", and are all records there?']
+
+
+def test_many_other_symbols(tmp_path: Path) -> None:
+    """The first ones are named, and that there may be more, though most records of them are scanned."""
+    content = b"".join(kraken(f"X{number}/Y") for number in range(100))
+    result = reconstruct(tmp_path, {"a": content}, Run("A/B", format="kraken"))
+    (warning,) = result.summary.warnings
+    assert warning == f"no record is of A/B: the input speaks of {', '.join(f'X{n}/Y' for n in range(16))} and maybe more"
+
+
+def test_another_format_behind_the_collectors_own_lines(tmp_path: Path) -> None:
+    """What a capture begins with says nothing of its format."""
+    lines = [b'wss://a.b <- 1.5: {"op":"subscribe"}\n', *(b'1.5: {"event":"subscribe","number":%d}\n' % n for n in range(20))]
+    lines.append(b'1.6: {"arg":{"channel":"trades","instId":"A"},"data":[{"px":"1","sz":"1","side":"buy","ts":"1"}]}\n')
+    result = reconstruct(tmp_path, {"a": b"".join(lines)}, Run("A", format="deribit"))
+    assert result.summary.warnings == ['no usable record in the input: it looks like format = "okx", and not "deribit"']
+
+
+@pytest.mark.parametrize("content", [b"PAR1", gzip.compress(b"x" * 100)[:-20]])
+def test_check_opens_files(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file whose beginning cannot be read is a problem before anything runs."""
+    (tmp_path / "a").write_bytes(content)
+    path = tmp_path / "c.toml"
+    path.write_text('[[symbol]]\nname = "A"\nformat = "okx"\npaths = ["a"]\n[service]\noutput_dir = "o"\nstate_dir = "s"\n')
+    assert main(["check", str(path)]) != 0
+    assert f"{tmp_path / 'a'}" in capsys.readouterr().err.replace("\n", "")
