@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cowbook.book.state import REASONS
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.reading import read_checkpoint
 from cowbook.checkpoint.store import epochs_in
@@ -121,6 +122,9 @@ def _of_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
 
 def _of_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
     days = state.order_book_state.days
+    if not len(days):  # nothing was accepted
+        values = state.order_book_state.values
+        yield DayQuality(symbol, "", dead_letters=sum(values.get(f"dead_{reason}", 0) for reason in REASONS))
     before = dict.fromkeys(_COUNTS, 0)
     for row in days:
         counts = {name: int(row[name]) for name in _COUNTS}

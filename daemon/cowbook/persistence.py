@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from cowbook.book.checkpoint_state import EngineCheckpoint
 from cowbook.book.order_book_engine import BookSnapshot
@@ -48,6 +50,8 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
     drift: DriftTotals
     timestamp: int
     end_of_input: str | None = None
+    days: npt.NDArray[np.void] | None = None
+    """At the end of the input: the days with what came behind the mark, for people; the first ones are those before it."""
 
     def to_state(
         self, settings: CheckpointSettings, book: EngineCheckpoint, provisional: tuple[int, ...], rate: float, seconds: float
@@ -56,7 +60,7 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
         return PipelineState(
             id=settings.id,
             symbol=settings.symbol,
-            order_book_state=book,
+            order_book_state=book if self.days is None else replace(book, days=self.days),
             position=self.mark.position(),
             fingerprint=dict(settings.fingerprint),
             dead_letters=tuple(self.letters[: len(book.rows.dead_events)]),

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP, TriggerSettings
 from cowbook.checkpointer import Checkpointer
@@ -278,7 +280,8 @@ class Pipeline:
         except BaseException:
             frozen.snapshot.release()
             raise
-        await self._take_last(frozen, (END_OF_INPUT,), freeze_seconds)
+        with_days = msgspec.structs.replace(frozen, days=self.engine.days())
+        await self._take_last(with_days, (END_OF_INPUT,), freeze_seconds)
 
     async def stop(self) -> None:
         """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""

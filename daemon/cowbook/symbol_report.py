@@ -82,7 +82,7 @@ class SymbolReport:
         if len(decoder.other_symbols) == MAX_OTHER_SYMBOLS:
             others += " and maybe more"
         if engine.value("messages") == 0:
-            if others:
+            if others and self.misfit is None:
                 warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
             elif self._looks_like:
                 formats = " or ".join(f'"{name}"' for name in self._looks_like)

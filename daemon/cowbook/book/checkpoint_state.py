@@ -63,7 +63,7 @@ class EngineCheckpoint:
             tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
             snapshot_prices=logs.snapshot_prices[:waiting],
             snapshot_sizes=logs.snapshot_sizes[:waiting],
-            days=_days(state, logs),
+            days=days_of(state, logs),
         )
 
     def fill_state(self, state: npt.NDArray[np.void]) -> None:
@@ -123,7 +123,7 @@ class EngineCheckpoint:
         )
 
 
-def _days(state: np.void, logs: Logs) -> npt.NDArray[np.void]:
+def days_of(state: np.void, logs: Logs) -> npt.NDArray[np.void]:
     """All days, the one that has not ended yet, too."""
     ended = logs.days[: int(state["day_count"])]
     if state["day_end"] == 0:

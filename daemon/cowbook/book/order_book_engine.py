@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cowbook.book import block_pool, ladder
 from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
 from cowbook.book.block_pool import POOL_STATE
-from cowbook.book.checkpoint_state import EngineCheckpoint
+from cowbook.book.checkpoint_state import EngineCheckpoint, days_of
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.room import make_room
 from cowbook.book.state import (
@@ -204,6 +204,10 @@ class OrderBookEngine:
     def dead_letter_statistics(self) -> dict[str, int]:
         """Dead letters by reason, since the start."""
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
+
+    def days(self) -> npt.NDArray[np.void]:
+        """What of each UTC day is known so far (cowbook.rows.DAY_ROW), the last one not ended."""
+        return days_of(self._state[0], self._logs)
 
     def pool_statistics(self) -> dict[str, int]:
         """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
