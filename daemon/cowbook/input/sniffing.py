@@ -59,15 +59,15 @@ def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) 
 
     Also of one that is no table where there should be one.
 
-    None for any other file. A file whose beginning cannot be read is a problem, too.
+    A file whose beginning is damaged is a problem, too. None for any other file, also for one that cannot be opened.
     """
     try:
         with open_decoded(path) as file:
             head = file.read(_SNIFFED_BYTES) or b""
     except InputError as error:
         return str(error)
-    except OSError as error:
-        return f"{path}: {error.strerror}"
+    except OSError:
+        return None
     if any(_means_something(format_name, record, settings) for record in _records(head)):
         return None
     names = looks_like_formats(head, settings)
