@@ -13,7 +13,6 @@ import logging
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +28,7 @@ from rich.table import Table
 from cowbook import replay
 from cowbook.config import load_config
 from cowbook.service import run_once
+from rates import measure_rates
 
 _DAY = 1_600_000_000_000_000  # µs
 _CONFIG = """
@@ -121,13 +121,7 @@ def main() -> None:
             subjects[name, "decode + apply"] = partial(decode_and_apply, path, name)
             for streams in (["depth"], ["bbo", "book"], ["depth", "trades", "bbo", "book"]):
                 subjects[name, f"to parts: {', '.join(streams)}"] = partial(reconstruct, path, name, json.dumps(streams))
-        rates: dict[tuple[str, str], list[float]] = {key: [] for key in subjects}
-        for number in range(arguments.rounds + 1):
-            for key, subject in subjects.items():
-                started = time.perf_counter()
-                count = subject()
-                if number:  # the first round warms up
-                    rates[key].append(count / (time.perf_counter() - started) / 1e6)
+        rates = measure_rates(subjects, arguments.rounds)
     table = Table(title="tables, on one core: M rows/s")
     for column in ("format", "subject", "median", "lowest", "highest", "x pyarrow"):
         table.add_column(column, justify="left" if column in ("format", "subject") else "right")

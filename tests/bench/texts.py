@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -39,6 +38,7 @@ from cowbook.input.venue import Venue
 from cowbook.kernels import warm
 from cowbook.service import run_once
 from cowbook.venues import load_venue
+from rates import measure_rates
 from venue_samples import make_events, records_of
 
 SAMPLES = {
@@ -66,47 +66,40 @@ paths = ["{path}"]
 """
 
 
-def run_orjson(records: list[bytes]) -> None:
-    """Python objects, and nothing done with them."""
+def run_orjson(records: list[bytes]) -> int:
+    """Python objects, and nothing done with them; how many records."""
     for record in records:
         orjson.loads(record)
+    return len(records)
 
 
-def run_decoder(venue: Venue, name: str, buffer: npt.NDArray[np.uint8]) -> None:
-    """Batches of messages, and nothing done with them."""
+def run_decoder(venue: Venue, name: str, buffer: npt.NDArray[np.uint8]) -> int:
+    """Batches of messages, and nothing done with them; how many messages."""
     block = Block(buffer, 0, len(buffer) - PADDING, "", 0, final=True, head=buffer[:1024].tobytes())
     decoder = LineDecoder(venue, DecoderSettings(name, 8, 8, 1 << 20))
     batch = EventBatch.allocate()
+    count = 0
     while decoder.decode(block, batch):
+        count += batch.message_count
         batch.clear()
+    return count + batch.message_count
 
 
-def apply_to_book(format_name: str, name: str, path: Path) -> None:
-    """The book at the end, audited, and no rows."""
+def apply_to_book(format_name: str, name: str, path: Path) -> int:
+    """The book at the end, audited, and no rows; how many messages."""
     *_, engine = replay(str(path), name, format=format_name, every=1 << 60)
-    assert engine.event_count
+    return engine.value("messages") + engine.value("other_symbol")
 
 
-def run_pipeline(format_name: str, name: str, path: Path) -> None:
-    """The whole of it, from the file to published parts of all streams."""
+def run_pipeline(format_name: str, name: str, path: Path) -> int:
+    """The whole of it, from the file to published parts of all streams; how many messages."""
     with tempfile.TemporaryDirectory(dir=path.parent) as directory:
         config = Path(directory) / "cowbook.toml"
         config.write_text(_CONFIG.format(name=name, format=format_name, path=path))
         (summary,) = run_once(load_config(config, {}))
     assert summary.state == "done", summary.error
     assert not any(summary.dead_letters.values())
-
-
-def measure(subjects: dict[str, tuple[int, Callable[[], None]]], rounds: int) -> dict[str, float]:
-    """M messages/s of each subject, which has so many, as the median of rounds in turn, after one that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    for number in range(rounds + 1):
-        for name, (_, subject) in subjects.items():
-            started = time.perf_counter()
-            subject()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: subjects[name][0] / statistics.median(values) / 1e6 for name, values in seconds.items()}
+    return summary.messages + summary.other_symbol
 
 
 def main() -> None:
@@ -126,19 +119,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for sample, (format_name, name) in SAMPLES.items():
             records = [record for _, record in records_of(sample, events)]
-            few, count = records[: len(records) // 10], len(records)
+            few = records[: len(records) // 10]
             content, start = (np.frombuffer(b"\n".join([*some, bytes(PADDING)]), np.uint8).copy() for some in (records, few))
             path = Path(directory) / sample
             path.write_bytes(content[:-PADDING].tobytes())
             venue = load_venue(format_name)
-            subjects: dict[str, tuple[int, Callable[[], None]]] = {
-                columns[0]: (count, partial(run_orjson, records)),
-                columns[1]: (len(few), partial(run_decoder, replace(venue, make_scanner=None), name, start)),
-                columns[2]: (count, partial(run_decoder, venue, name, content)),
-                columns[3]: (count, partial(apply_to_book, format_name, name, path)),
-                columns[4]: (count, partial(run_pipeline, format_name, name, path)),
+            subjects: dict[str, Callable[[], int]] = {
+                columns[0]: partial(run_orjson, records),
+                columns[1]: partial(run_decoder, replace(venue, make_scanner=None), name, start),
+                columns[2]: partial(run_decoder, venue, name, content),
+                columns[3]: partial(apply_to_book, format_name, name, path),
+                columns[4]: partial(run_pipeline, format_name, name, path),
             }
-            rates = measure(subjects, arguments.rounds)
+            measured = measure_rates(subjects, arguments.rounds)
+            rates = {column: statistics.median(values) for column, values in measured.items()}
             ratio = rates["decode"] / rates[columns[0]]
             table.add_row(sample, *(f"{rates[column]:.3f}" for column in columns), f"{ratio:.1f}")
     Console(width=140).print(table)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache
 from typing import Final, Literal, cast
@@ -61,6 +61,10 @@ class DecodedMessage:
     size_decimals: int = 0
     depth: int = 0
     channel: int = 0
+
+
+PLAIN_FIELDS = tuple(each.name for each in fields(DecodedMessage) if not each.name.startswith(("bid_", "ask_")))
+"""Those that `event_batch.MESSAGE` has by the same names; levels stand elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

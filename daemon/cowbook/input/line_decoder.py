@@ -15,6 +15,7 @@ from cowbook.input.block import Block
 from cowbook.input.decoding import (
     BLANK,
     MAX_OTHER_SYMBOLS,
+    PLAIN_FIELDS,
     Content,
     Decoded,
     DecodedMessage,
@@ -43,10 +44,6 @@ _ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = 10
 _LONGEST_FRAME_HEADER = 32
-_FIELDS = (
-    *("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"),
-    *("checksum", "price_decimals", "size_decimals", "depth", "channel"),
-)
 
 
 @dataclass(slots=True)
@@ -331,7 +328,7 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int)
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
     message = batch.messages[batch.message_count]
-    for name in _FIELDS:
+    for name in PLAIN_FIELDS:
         message[name] = getattr(decoded, name)
     message["bid_start"], message["bid_count"] = batch.level_count, len(decoded.bid_prices)
     message["ask_start"], message["ask_count"] = middle, len(decoded.ask_prices)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from cowbook.event_batch import OTHER_SYMBOL, EventBatch
 from cowbook.input import shape_scanner
 from cowbook.input.block import PADDING, Block
-from cowbook.input.decoding import Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced
+from cowbook.input.decoding import PLAIN_FIELDS, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced
 from cowbook.input.record_scanner import COUNTS, LEVEL_COUNT, MESSAGE_COUNT, OTHER_SYMBOL_SEEN, STRANGE, RecordScanner
 from cowbook.input.records import open_envelope
 from cowbook.input.shapes import Form, Shape, make_form, parse, to_arrays
@@ -25,11 +25,6 @@ LESSON_INTERVAL = 64
 must not cost."""
 MAX_LESSON_BYTES = 1 << 13
 """Of a record: the usual ones are shorter."""
-
-_FIELDS = (
-    *("kind", "rule", "ts_event", "ts_recv", "first_id", "last_id", "prev_id", "flags"),
-    *("checksum", "price_decimals", "size_decimals", "depth", "channel"),
-)
 
 
 def shaped(*shapes: Shape) -> Callable[[DecoderSettings], RecordScanner]:
@@ -139,7 +134,7 @@ class ShapeScanner(RecordScanner):
             return bool(message["kind"] == OTHER_SYMBOL)
         assert isinstance(content, DecodedMessage)
         assert counts[LEVEL_COUNT] <= level_capacity
-        return all(message[name] == getattr(content, name) for name in _FIELDS) and all(
+        return all(message[name] == getattr(content, name) for name in PLAIN_FIELDS) and all(
             getattr(batch, values)[message[f"{side}_start"] :][: message[f"{side}_count"]].tolist() == expected
             for side, values, expected in (
                 ("bid", "prices", content.bid_prices),
