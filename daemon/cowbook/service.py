@@ -161,7 +161,7 @@ class Service:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
         self._notifier.status("compiling the kernels")
         if not is_compiled():
-            self._log.info("compiling the kernels, once for this user and release: about half a minute")
+            self._log.info("compiling the kernels, once for this user and release: less than a minute")
         writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
         compiling = loop.run_in_executor(writers, warm)
         while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
