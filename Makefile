@@ -7,7 +7,6 @@ PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
 PREFIX ?= /usr/local
-export NUMBA_CACHE_DIR := $(CURDIR)/.cache/numba
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-all lint prometheus bench bench-checkpoints bench-symbols memory crash soak install uninstall captures clean

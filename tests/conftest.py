@@ -13,10 +13,9 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from machine import Machine
+    from support.machine import Machine
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-os.environ.setdefault("NUMBA_CACHE_DIR", str(REPOSITORY / ".cache" / "numba"))
 
 # Kernels may be compiled in the middle of a test: no deadlines. A failure prints how to repeat it.
 _COMMON: dict[str, Any] = {
@@ -46,7 +45,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make install` makes, in a directory of its own."""
-    from machine import install, interpreter
+    from support.machine import install, interpreter
 
     if interpreter() is None:
         pytest.skip("no Python of this version outside of home directories, which a service may not see")
@@ -59,7 +58,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def machine(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """A machine of its own under systemd, with cowbook installed, its user and directories."""
-    from machine import Machine, why_not
+    from support.machine import Machine, why_not
 
     reason = why_not()
     if reason is not None:

@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cowbook._replay import replay
+    from cowbook.book.freeze import BookSnapshot
     from cowbook.book.ladder_view import Ladder
-    from cowbook.book.order_book_engine import BookSnapshot, EngineSettings, OrderBookEngine
+    from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
     from cowbook.errors import CowbookError
-    from cowbook.replaying import replay
 
 __all__ = ["BookSnapshot", "CowbookError", "EngineSettings", "Ladder", "OrderBookEngine", "__version__", "replay"]
 
 _HOMES = {
-    "BookSnapshot": "cowbook.book.order_book_engine",
+    "BookSnapshot": "cowbook.book.freeze",
     "CowbookError": "cowbook.errors",
     "EngineSettings": "cowbook.book.order_book_engine",
     "Ladder": "cowbook.book.ladder_view",
     "OrderBookEngine": "cowbook.book.order_book_engine",
-    "replay": "cowbook.replaying",
+    "replay": "cowbook._replay",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import faulthandler
 import sys
 
-from cowbook import early_signals
+from cowbook.service import early_signals
 
 _EXIT_INTERRUPTED = 130
 

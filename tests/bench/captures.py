@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.summary import SymbolSummary
+from cowbook.service.service import run_once
+from cowbook.symbol.summary import SymbolSummary
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "hftbacktest"
 

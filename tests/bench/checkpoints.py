@@ -25,22 +25,26 @@ from datetime import datetime
 from pathlib import Path
 
 import prometheus_client
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import psutil
 import structlog
 import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.memory import make_capture
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.checkpoint.reading import read_checkpoint
+from cowbook.checkpoint.load import read_checkpoint
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import load_config
-from cowbook.input.decoding import DecoderSettings
-from cowbook.kernels import warm
-from cowbook.pipeline import Pipeline, WorkerSettings
-from cowbook.service import run_once
-from cowbook.symbol_worker import SymbolWorker
-from memory import make_capture
+from cowbook.input.settings import DecoderSettings
+from cowbook.service.service import run_once
+from cowbook.symbol.pipeline import Pipeline
+from cowbook.symbol.settings import WorkerSettings
+from cowbook.symbol.symbol_worker import SymbolWorker
+from cowbook.symbol.warm import warm
 
 _BLOCK_BYTES = 1 << 17
 _NEVER = TriggerSettings(every_events=10**14, every=10**18, min_pause=0)

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import uvloop
 
-from cowbook.input.follower import Follower
-from cowbook.input.following import FollowSettings
-from cowbook.input.watching import Watcher
+from cowbook.capture.follower import Follower
+from cowbook.capture.inotify import Watcher
+from cowbook.capture.rotation import FollowSettings
 
 _REST_SECONDS = 20.0
 """Idle followers look less and less often, up to this."""

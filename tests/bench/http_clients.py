@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from cowbook.simulate import write_capture
+from cowbook.simulate.capture import write_capture
 
 _CONFIG = """
 [http]

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cowbook.simulate import write_capture
+from cowbook.simulate.capture import write_capture
 
 LIMIT_BYTES = 600_000_000
 _MESSAGES = 60_000

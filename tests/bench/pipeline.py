@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.bits import kernel
 from cowbook.book import ladder
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.event_batch import DIFF, SNAPSHOT, EventBatch
-from cowbook.input.block import PADDING, Block
-from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.line_decoder import LineDecoder
+from cowbook.kernels.jit import kernel
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import DIFF, SNAPSHOT, EventBatch
 from cowbook.venues import load_venue
 
 BLOCK_BYTES = 1 << 20

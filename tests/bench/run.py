@@ -11,21 +11,24 @@ import os
 import platform
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from baselines import prepare_nautilus, run_dict_loop, run_nautilus, run_order_book
+from bench.baselines import prepare_nautilus, run_dict_loop, run_nautilus, run_order_book
+from bench.pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
 from cowbook.config import load_config
-from cowbook.kernels import warm
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
-from pipeline import LoadedCapture, depth_levels, run_ladder, run_stages
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
+from cowbook.symbol.warm import warm
 
 _CONFIG = """
 [service]

@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from cowbook.simulate import write_capture
-from daemon_process import DaemonProcess
-from harness import read_parts
+from cowbook.simulate.capture import write_capture
+from support.daemon_process import DaemonProcess
+from support.harness import read_parts
 
 _SMALL = 150  # diffs of a small capture
 _BUSY = 200_000

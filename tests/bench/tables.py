@@ -12,10 +12,13 @@ import json
 import logging
 import os
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +28,10 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from bench.rates import measure_rates
 from cowbook import replay
 from cowbook.config import load_config
-from cowbook.service import run_once
-from rates import measure_rates
+from cowbook.service.service import run_once
 
 _DAY = 1_600_000_000_000_000  # µs
 _CONFIG = """

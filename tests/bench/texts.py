@@ -28,18 +28,18 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.rates import measure_rates
 from cowbook import replay
 from cowbook.config import load_config
-from cowbook.event_batch import EventBatch
-from cowbook.input.block import PADDING, Block
-from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import LineDecoder
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.line_decoder import LineDecoder
 from cowbook.input.venue import Venue
-from cowbook.kernels import warm
-from cowbook.service import run_once
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import EventBatch
+from cowbook.service.service import run_once
+from cowbook.symbol.warm import warm
 from cowbook.venues import load_venue
-from rates import measure_rates
-from venue_samples import make_events, records_of
+from support.venue_samples import make_events, records_of
 
 SAMPLES = {
     "kraken-v1": ("kraken", "XBT/USD"),

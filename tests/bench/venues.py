@@ -16,9 +16,9 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.summary import SymbolSummary
-from venue_captures import CAPTURES, Capture
+from cowbook.service.service import run_once
+from cowbook.symbol.summary import SymbolSummary
+from support.venue_captures import CAPTURES, Capture
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -21,12 +21,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from support.venue_captures import CAPTURES
+from support.venue_samples import SAMPLE_IDS, make_sample
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "tests"))
-
-from venue_captures import CAPTURES
-from venue_samples import SAMPLE_IDS, make_sample
-
 RECORDED = REPOSITORY.parent / "shared" / "data"
 BINANCE = {
     "spot-btcusdt": ("BTCUSDT", ("spot_btcusdt_20240808.gz", "spot_btcusdt_20240809.gz")),
@@ -74,7 +74,9 @@ def cowbook(checkout: Path, *arguments: str, check: bool = True) -> int:
         [sys.executable, "-m", "cowbook", *arguments], env=environment, capture_output=True, text=True, check=False
     )
     if check and done.returncode != 0:
-        raise SystemExit(f"{checkout}: cowbook {' '.join(arguments)} has ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise SystemExit(
+            f"{checkout}: cowbook {' '.join(arguments)} has ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done.returncode
 
 
@@ -91,7 +93,9 @@ def write_inputs(folder: Path, inputs: Mapping[str, Input], share: float) -> Non
 
 def write_config(path: Path, folder: Path, inputs: Mapping[str, Input], output: str) -> Path:
     """A configuration with all inputs as its symbols."""
-    text = [f'[service]\nstate_dir = "state"\noutput_dir = "data"\n[log]\nlevel = "error"\n[http]\nlisten = ""\n[output]\n{output}\n']
+    text = [
+        f'[service]\nstate_dir = "state"\noutput_dir = "data"\n[log]\nlevel = "error"\n[http]\nlisten = ""\n[output]\n{output}\n'
+    ]
     for symbol_id, capture in inputs.items():
         paths = json.dumps([str(folder / name) for name in capture.files])
         text.append(

@@ -33,11 +33,10 @@ def main() -> int:
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
     os.environ |= _ENVIRONMENT
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(_REPOSITORY / ".cache" / "numba"))
-    sys.path[:0] = [str(_REPOSITORY / "tests"), str(_REPOSITORY / "tests" / "crash")]
-    import zygote
-    from campaigns import CAMPAIGNS, CampaignError, Options
-    from crash_states import states_campaign
+    sys.path.insert(0, str(_REPOSITORY / "tests"))
+    from support import zygote
+    from support.campaigns import CAMPAIGNS, CampaignError, Options
+    from support.crash_states import states_campaign
 
     problem = zygote.strace_problem()
     if problem is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from crash_states import crash_states, record, recover
+from support.crash_states import crash_states, record, recover
 
 _SAMPLE = 150
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.capture.paths import expand_paths
 from cowbook.cli.main import main
 from cowbook.errors import InputError, StorageError
-from cowbook.input.paths import expand_paths
-from harness import Run, fixed, read_parts, reconstruct
+from support.harness import Run, fixed, read_parts, reconstruct
 
 SNAPSHOT = b'{"lastUpdateId":10,"E":1000000000000,"bids":[["1.0","5"]],"asks":[["2.0","5"]]}\n'
 

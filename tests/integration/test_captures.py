@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import read_parts
+from support.harness import read_parts
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 

@@ -16,21 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from cowbook import checkpointer
-from cowbook.book.checkpoint_state import EngineCheckpoint
-from cowbook.book.order_book_engine import BookSnapshot, EngineSettings
+from cowbook.book.freeze import BookSnapshot
+from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
-from cowbook.checkpointer import Checkpointer
-from cowbook.durable_files import DurableFiles
 from cowbook.errors import RestartNeededError
-from cowbook.event_batch import EventBatch
-from cowbook.input.block import Block
-from cowbook.input.position import displayable
-from cowbook.pipeline import Pipeline
-from cowbook.simulate import write_capture
-from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import SymbolWorker
-from harness import Reconstruction, Run, read_parts, reconstruct, worker_settings, write_files
+from cowbook.plain.block import Block
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.messages import EventBatch
+from cowbook.plain.position import displayable
+from cowbook.simulate.capture import write_capture
+from cowbook.symbol import checkpointer
+from cowbook.symbol.checkpointer import Checkpointer
+from cowbook.symbol.pipeline import Pipeline
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_worker import SymbolWorker
+from support.harness import Reconstruction, Run, read_parts, reconstruct, worker_settings, write_files
 
 SETTINGS = EngineSettings(part_events=1500, part_interval=15_000_000_000, book_levels=4, book_interval=200_000_000)
 ALWAYS = TriggerSettings(every_events=1, every=1, min_pause=0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cowbook import OrderBookEngine, replay
-from venue_samples import SAMPLE_IDS, Event, Side, make_events, records_of
+from support.venue_samples import SAMPLE_IDS, Event, Side, make_events, records_of
 
 FORMATS = {
     "binance": ("binance", "BTCUSDT", "ids"),

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint import load as reading
 from cowbook.checkpoint import manifest as manifest_module
-from cowbook.checkpoint import reading
-from cowbook.durable_files import DurableFiles
 from cowbook.errors import RestartNeededError
-from cowbook.simulate import write_capture
-from harness import Run, read_parts, reconstruct
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.simulate.capture import write_capture
+from support.harness import Run, read_parts, reconstruct
 
 RUN = Run(engine=EngineSettings(part_events=1500, part_interval=15_000_000_000, book_levels=3), retain=3)
 

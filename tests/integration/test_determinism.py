@@ -12,8 +12,8 @@ import uvloop
 import zstandard
 
 from cowbook.book.order_book_engine import EngineSettings
-from cowbook.simulate import write_capture
-from harness import Reconstruction, Run, reconstruct
+from cowbook.simulate.capture import write_capture
+from support.harness import Reconstruction, Run, reconstruct
 
 BAD_LINES = [
     b"nonsense",

@@ -14,12 +14,12 @@ import uvloop
 
 from cowbook import OrderBookEngine, replay
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.capture.rotation import FollowSettings
 from cowbook.checkpoint.triggers import TriggerSettings
-from cowbook.input.following import FollowSettings
-from cowbook.symbol_worker import SymbolWorker
+from cowbook.symbol.symbol_worker import SymbolWorker
 from cowbook.venues import load_venue, venue_names
-from harness import Reconstruction, Run, read_parts, reconstruct, worker_settings
-from venue_samples import SAMPLE_IDS, Sample, Side, make_sample
+from support.harness import Reconstruction, Run, read_parts, reconstruct, worker_settings
+from support.venue_samples import SAMPLE_IDS, Sample, Side, make_sample
 
 
 def run_of(sample: Sample) -> Run:

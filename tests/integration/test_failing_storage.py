@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from cowbook import service, symbol_thread
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
-from cowbook.durable_files import DurableFiles
-from cowbook.simulate import write_capture
-from cowbook.summary import SymbolSummary
-from cowbook.symbol_worker import SymbolWorker
-from harness import read_parts
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.service import service
+from cowbook.simulate.capture import write_capture
+from cowbook.symbol import symbol_thread
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_worker import SymbolWorker
+from support.harness import read_parts
 
 _CONFIG = """
 [service]

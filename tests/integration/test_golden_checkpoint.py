@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from cowbook.book.order_book_engine import EngineSettings
-from cowbook.checkpoint.reading import read_checkpoint
-from harness import Run, reconstruct
+from cowbook.checkpoint.load import read_checkpoint
+from support.harness import Run, reconstruct
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 RUN = Run(engine=EngineSettings(part_events=100_000, book_levels=3, book_interval=100_000_000))

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cowbook.simulate import write_capture
-from daemon_process import DaemonProcess
-from harness import read_parts
+from cowbook.simulate.capture import write_capture
+from support.daemon_process import DaemonProcess
+from support.harness import read_parts
 
 _COUNT = 24
 _BROKEN = 7  # the place of one whose input has a gap

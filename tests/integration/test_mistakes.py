@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
-from cowbook.summary import SymbolSummary
-from harness import read_parts, reconstruct
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
+from cowbook.symbol.summary import SymbolSummary
+from support.harness import read_parts, reconstruct
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from cowbook.input.decoding import DecoderSettings, Rejected
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.verdict import Rejected
 from cowbook.venues import load_venue
-from harness import Reconstruction, Run, reconstruct
+from support.harness import Reconstruction, Run, reconstruct
 
 CRYPTOLAKE = Run("X", "AB", "cryptolake", price_decimals=2, size_decimals=2)
 LONG = b"9" * 5000

@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
-from promql import selected
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
+from support.promql import selected
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config" / "prometheus"

@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import duckdb
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
 
 RUNBOOK = (Path(__file__).resolve().parents[2] / "docs" / "runbook.md").read_text()
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cowbook.simulate import write_capture
-from daemon_process import DaemonProcess
-from harness import read_parts
+from cowbook.simulate.capture import write_capture
+from support.daemon_process import DaemonProcess
+from support.harness import read_parts
 
 _CONFIG = """
 [service]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from cowbook.config import load_config
-from cowbook.service import run_once
-from cowbook.simulate import write_capture
-from harness import read_parts
+from cowbook.service.service import run_once
+from cowbook.simulate.capture import write_capture
+from support.harness import read_parts
 
 COMMAND = (sys.executable, "-m", "cowbook")
 
@@ -29,9 +29,10 @@ PATIENT = (
     "-c",
     """
 import asyncio, os
-from cowbook import early_signals
+from cowbook.service import early_signals
 early_signals.hold_signals()
-from cowbook import entry, symbol_worker
+from cowbook import entry
+from cowbook.symbol import symbol_worker
 consume = symbol_worker.SymbolWorker._consume
 async def wait(worker, pipeline):
     await consume(worker, pipeline)

@@ -15,9 +15,9 @@ import pytest
 from cowbook import EngineSettings, OrderBookEngine, replay
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.venues import load_venue, venue_names
-from harness import Run, reconstruct
-from venue_captures import CAPTURES, Capture
-from venue_samples import make_sample
+from support.harness import Run, reconstruct
+from support.venue_captures import CAPTURES, Capture
+from support.venue_samples import make_sample
 
 QUIET = ("AMD/USD", "NVDA-0625")  # hardly an update has levels
 PROVABLE = [

@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.errors import GapHaltError
-from cowbook.event_batch import EventBatch
-from generated_captures import Capture, make_capture
-from hostile_captures import make_hostile_capture
-from oracle import OracleHalt, OracleSettings
-from oracle import run as run_oracle
-from oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
+from cowbook.plain.messages import EventBatch
+from support.generated_captures import Capture, make_capture
+from support.hostile_captures import make_hostile_capture
+from support.oracle import OracleHalt, OracleSettings
+from support.oracle import run as run_oracle
+from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
 
 
 @settings(max_examples=2000)

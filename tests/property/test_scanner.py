@@ -12,15 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cowbook.event_batch import DEAD_LETTER, OTHER_SYMBOL, TICKER, UNUSED, EventBatch
-from cowbook.input.binance_reference import decode_record
-from cowbook.input.binance_scanner import BinanceScanner
-from cowbook.input.block import PADDING, Block
-from cowbook.input.decoding import BLANK, DecodedMessage, DecoderSettings, OtherSymbol, Rejected
-from cowbook.input.line_decoder import LineDecoder
-from cowbook.input.record_scanner import END
-from cowbook.input.text_scanner import find_newline
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.line_decoder import LineDecoder
+from cowbook.input.text.scanner import END
+from cowbook.input.text.text_scanner import find_newline
+from cowbook.input.verdict import BLANK, DecodedMessage, OtherSymbol, Rejected
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, TICKER, UNUSED, EventBatch
 from cowbook.venues import load_venue
+from cowbook.venues.binance.reference import decode_record
+from cowbook.venues.binance.scanner import BinanceScanner
 
 SEEDS = [
     b'{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,"u":50093239202,'

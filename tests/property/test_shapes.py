@@ -14,18 +14,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cowbook.event_batch import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, EventBatch
-from cowbook.input import field_scanner
-from cowbook.input.block import PADDING, Block
-from cowbook.input.decoding import DecoderSettings, nanoseconds
-from cowbook.input.json_fields import RefusedError
-from cowbook.input.line_decoder import LineDecoder
-from cowbook.input.record_scanner import OTHER_SYMBOL_SEEN
-from cowbook.input.shaped_records import MAX_FORMS, ShapeScanner
+from cowbook.input.forms.form_learner import MAX_FORMS, ShapeScanner
+from cowbook.input.numerals import nanoseconds
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text import field_scanner
+from cowbook.input.text.json_fields import RefusedError
+from cowbook.input.text.line_decoder import LineDecoder
+from cowbook.input.text.scanner import OTHER_SYMBOL_SEEN
 from cowbook.input.venue import Venue
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, EventBatch
 from cowbook.venues import load_venue
-from cowbook.venues._fields import a_checksum, iso_time, seconds_time
-from venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
+from cowbook.venues.fields import a_checksum, iso_time, seconds_time
+from support.venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
 
 SAMPLES = {
     sample: (venue, name)

@@ -15,13 +15,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cowbook.event_batch import DEAD_LETTER, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, EventBatch
-from cowbook.input.block import PADDING, Block
-from cowbook.input.compression import open_decoded
-from cowbook.input.decoder import make_decoder
-from cowbook.input.decoding import DecoderSettings
-from cowbook.input.table_scanner import fixed_of_float
-from cowbook.venues import load_venue
+from cowbook.capture.compression import open_decoded
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.tables.table_scanner import fixed_of_float
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import DEAD_LETTER, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, EventBatch
+from cowbook.venues.decoders import make_decoder
 
 HEADER = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
 TRADES_HEADER = b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
@@ -45,7 +44,7 @@ class Seen:
 
 def decode(content: bytes, format_name: str, block_sizes: list[int], settings: DecoderSettings = SETTINGS) -> list[Seen]:
     """What the decoder makes of a file that is handed out in blocks."""
-    decoder = make_decoder(load_venue(format_name), settings)
+    decoder = make_decoder(format_name, settings)
     batch = EventBatch.allocate(8, 8)
     seen: list[Seen] = []
     start = end = turn = 0

@@ -16,7 +16,7 @@ from pathlib import Path
 def main() -> None:
     """Soak, and print what was seen."""
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-    from soaking import soak
+    from support.soaking import soak
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from soaking import soak
+from support.soaking import soak
 
 
 def test_half_a_minute(tmp_path: Path) -> None:

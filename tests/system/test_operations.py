@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cowbook.simulate import write_capture
-from machine import Machine, interpreter, why_not
+from cowbook.simulate.capture import write_capture
+from support.machine import Machine, interpreter, why_not
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

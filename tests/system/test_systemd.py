@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from cowbook.simulate import write_capture
-from machine import Machine
+from cowbook.simulate.capture import write_capture
+from support.machine import Machine
 
 _CONFIG = """
 [checkpoint]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from cowbook.telemetry.metrics import ServiceMetrics
-from promql import selected
+from support.promql import selected
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROMETHEUS = REPOSITORY / "config" / "prometheus"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.audits import audit_checksum, audit_waiting_tickers, take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.checksums import book_checksum
+from cowbook.book.clock import advance, enter, leave
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
-from cowbook.book.emit import advance, depth_rows, enter, finish_depth, gap_row, leave, one_of_trades, trade_row
+from cowbook.book.emit import depth_rows, finish_depth, gap_row, one_of_trades, trade_row
 from cowbook.book.ladder import (
     ASK,
     BEFORE_BID,
@@ -21,8 +21,9 @@ from cowbook.book.ladder import (
     move_side,
     set_level,
 )
-from cowbook.book.state import NOT_COMPARED, WAITING_LIMIT
-from cowbook.event_batch import (
+from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.plain.book_state import NOT_COMPARED, WAITING_LIMIT
+from cowbook.plain.messages import (
     DEAD_LETTER,
     DIFF,
     HAS_CHECKSUM,
@@ -37,7 +38,7 @@ from cowbook.event_batch import (
     TRADES,
     UNUSED,
 )
-from cowbook.schemes import CHAIN, COUNTER, NO_CHECKSUM, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, COUNTER, NO_CHECKSUM, UNNUMBERED
 
 # Why the kernel returns.
 DONE = 0  # all messages are consumed

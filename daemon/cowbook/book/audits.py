@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from cowbook.bits import inlined_kernel, kernel
 from cowbook.book.ladder import ASK, BID, best_level
-from cowbook.book.state import COMPARED, NOT_COMPARED, REFUTED, WAITING_LIMIT
-from cowbook.event_batch import NONE
-
-BOOK_TICKER = 0
-CHECKSUM = 1
+from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.plain.book_state import BOOK_TICKER, CHECKSUM, COMPARED, NOT_COMPARED, REFUTED, WAITING_LIMIT
+from cowbook.plain.messages import NONE
 
 
 @kernel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cowbook.bits import kernel
+from cowbook.kernels.jit import kernel
 
 BLOCK_BITS = 6
 ENTRIES = 1 << BLOCK_BITS

@@ -1,4 +1,4 @@
-"""Checksums of the best levels: CRC-32 over numerals, in the venues' styles (cowbook.schemes).
+"""Checksums of the best levels: CRC-32 over numerals, in the venues' styles (cowbook.plain.schemes).
 
 The book holds fixed-point numbers, and venues take checksums over text. What the text was follows from a rule for each venue: all
 decimals of the symbol, as few as possible, or as Python writes a float.
@@ -6,9 +6,9 @@ decimals of the symbol, as few as possible, or as Python writes a float.
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
 from cowbook.book.ladder import ASK, BID, copy_levels
-from cowbook.schemes import BITFINEX, BITGET, FTX, KRAKEN
+from cowbook.kernels.jit import kernel
+from cowbook.plain.schemes import BITFINEX, BITGET, FTX, KRAKEN
 
 _ZERO = 48
 _POINT = 46

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
-from cowbook.book.emit import enter, gap_row
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT, TRADE, TRADES
+from cowbook.book.clock import enter
+from cowbook.book.emit import gap_row
+from cowbook.kernels.jit import kernel
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
 # Verdicts.
 FOLLOWS = 0  # or behind a gap that is noted

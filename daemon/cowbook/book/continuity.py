@@ -1,13 +1,13 @@
 """Whether a diff continues the book: rules as data, in terms of update ids alone.
 
-Schemes: cowbook.schemes. Sources: Binance, "How to manage a local order book correctly" (spot; USD-M and COIN-M futures).
+Schemes: cowbook.plain.schemes. Sources: Binance, "How to manage a local order book correctly" (spot; USD-M and COIN-M futures).
 """
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
-from cowbook.event_batch import NONE
-from cowbook.schemes import CHAIN, COUNTER, RANGE, UNNUMBERED
+from cowbook.kernels.jit import kernel
+from cowbook.plain.messages import NONE
+from cowbook.plain.schemes import CHAIN, COUNTER, RANGE, UNNUMBERED
 
 # Verdicts.
 APPLY = 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
 from cowbook.book.ladder import BEFORE_BID, find_size, next_level
+from cowbook.kernels.jit import kernel
 
 _UNIT = 10**18
 

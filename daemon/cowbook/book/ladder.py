@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.bits import highest_bit, kernel, trailing_zeros
 from cowbook.book.block_pool import (
     BLOCK_BITS,
     BLOCK_BYTES,
@@ -40,7 +39,9 @@ from cowbook.book.block_pool import (
     private,
     take_block,
 )
-from cowbook.event_batch import NONE
+from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
+from cowbook.kernels.jit import kernel
+from cowbook.plain.messages import NONE
 
 BID = 0
 ASK = 1

@@ -4,47 +4,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import block_pool, ladder
 from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
-from cowbook.book.block_pool import POOL_STATE
-from cowbook.book.checkpoint_state import EngineCheckpoint, days_of
+from cowbook.book.freeze import (
+    EPOCH,
+    FIRST_SNAPSHOT,
+    PLACES,
+    PROTECTED,
+    SECOND_SNAPSHOT,
+    SNAPSHOT_WAITS,
+    BookSnapshot,
+    days_of,
+    fill_state,
+    open_rows_of,
+    records_of,
+    to_logs,
+    to_rows,
+)
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.room import make_room
-from cowbook.book.state import (
-    AUDIT_KINDS,
-    OPEN_ROW_COUNTS,
-    OUTCOMES,
-    REASONS,
-    SETTINGS,
-    STATE,
-    Batch,
-    Logs,
-    Rows,
-    Scratch,
-    new_state,
-)
+from cowbook.book.state import SETTINGS, Batch, Logs, Rows, Scratch, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
-from cowbook.event_batch import MESSAGE, EventBatch
-from cowbook.rows import OpenRows
+from cowbook.plain.book_state import AUDIT_KINDS, OPEN_ROW_COUNTS, OUTCOMES, REASONS
+from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.messages import MESSAGE, EventBatch
+from cowbook.plain.rows import OpenRows
 
 STREAMS = ("depth", "trades", "bbo", "book")
 """The optional streams; gaps, drift, audits and dead letters are always collected."""
-
-# Places in an engine's words: the state, the pool's state and the sides, one behind the other.
-_POOL = STATE.itemsize // 8
-_SIDES = _POOL + POOL_STATE.itemsize // 8
-_PLACES = {name: place for place, name in enumerate(STATE.names or ())}
-_SNAPSHOT_WAITS = _PLACES["snapshot_waits"]
-_POOL_PLACES = {name: _POOL + place for place, name in enumerate(POOL_STATE.names or ())}
-_EPOCH, _PROTECTED = _POOL_PLACES["epoch"], _POOL_PLACES["protected"]
-_FIRST_SNAPSHOT, _SECOND_SNAPSHOT = _POOL_PLACES["first_snapshot"], _POOL_PLACES["second_snapshot"]
-_FREE_HEAD, _FREE_COUNT = _POOL_PLACES["free_head"], _POOL_PLACES["free_count"]
-_RETIRED_HEAD, _RETIRED_TAIL = _POOL_PLACES["retired_head"], _POOL_PLACES["retired_tail"]
-_RETIRED_COUNT = _POOL_PLACES["retired_count"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +48,7 @@ class EngineSettings:
     part_events: int = 1_000_000
     part_interval: int = 3_600_000_000_000
     max_book_bytes: int = 1 << 30
-    checksum: int = 0  # its style (cowbook.schemes)
+    checksum: int = 0  # its style (cowbook.plain.schemes)
     price_decimals: int = 8
     size_decimals: int = 8
     depth: int = 0  # levels a side that the venue keeps; 0: as the capture says, or all
@@ -110,7 +100,7 @@ class OrderBookEngine:
         # All that a snapshot must copy stands in one piece, so that it is one copy.
         self._words = np.concatenate([record.view(np.int64) for record in (new_state(), allocated.pool, allocated.sides)])
         self._view = self._words.data  # the quickest way to single numbers
-        self._state, pool, sides = _records(self._words)
+        self._state, pool, sides = records_of(self._words)
         self._ladder = allocated._replace(pool=pool, sides=sides)
         # Memory that is not touched costs nothing, and growing by copies does.
         levels = min(self.settings.part_events, 1 << 20) + 4096
@@ -160,11 +150,11 @@ class OrderBookEngine:
 
     def open_rows(self) -> OpenRows:
         """The rows since the last cut, as views: appending goes on behind them and never changes them."""
-        return _open_rows(self._state[0], self._rows)
+        return open_rows_of(self._state[0], self._rows)
 
     def value(self, name: str) -> int:
         """A field of the state by its name (cowbook.book.state.STATE)."""
-        number: int = self._view[_PLACES[name]]
+        number: int = self._view[PLACES[name]]
         return number
 
     @property
@@ -206,7 +196,7 @@ class OrderBookEngine:
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
 
     def days(self) -> npt.NDArray[np.void]:
-        """What of each UTC day is known so far (cowbook.rows.DAY_ROW), the last one not ended."""
+        """What of each UTC day is known so far (cowbook.plain.rows.DAY_ROW), the last one not ended."""
         return days_of(self._state[0], self._logs)
 
     def pool_statistics(self) -> dict[str, int]:
@@ -226,16 +216,16 @@ class OrderBookEngine:
         Copies one small array and takes references; what the book changes later, it changes elsewhere.
         """
         words = self._view
-        slot = _FIRST_SNAPSHOT if words[_FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else _SECOND_SNAPSHOT
+        slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
         if words[slot] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
         logs = self._logs
-        if words[_SNAPSHOT_WAITS]:
+        if words[SNAPSHOT_WAITS]:
             # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
             logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
         frozen = BookSnapshot(self._ladder, words, self._words.copy(), self._rows, logs)
-        words[slot] = words[_PROTECTED] = words[_EPOCH]
-        words[_EPOCH] += 1
+        words[slot] = words[PROTECTED] = words[EPOCH]
+        words[EPOCH] += 1
         return frozen
 
     def get_checkpoint_state(self) -> EngineCheckpoint:
@@ -250,9 +240,9 @@ class OrderBookEngine:
     def restore(cls, settings: EngineSettings, checkpoint: EngineCheckpoint) -> OrderBookEngine:
         """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
         engine = cls(settings)
-        checkpoint.fill_state(engine._state)
-        engine._rows = checkpoint.to_rows(settings.book_levels)
-        engine._logs = checkpoint.to_logs()
+        fill_state(checkpoint, engine._state)
+        engine._rows = to_rows(checkpoint, settings.book_levels)
+        engine._logs = to_logs(checkpoint)
         sides = (
             (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),
             (ladder.ASK, checkpoint.ask_prices, checkpoint.ask_sizes),
@@ -261,80 +251,3 @@ class OrderBookEngine:
             if ladder.fill_side(*engine._ladder, side_number, prices, sizes) != ladder.OK:
                 raise BookMemoryError(f"the checkpoint's book does not fit into max_book_bytes = {settings.max_book_bytes}")
         return engine
-
-
-class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
-    """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
-
-    arrays: ladder.LadderArrays
-    live: memoryview  # the engine's words, as they are now
-    words: npt.NDArray[np.int64]  # as they were
-    rows: Rows
-    logs: Logs
-
-    @property
-    def epoch(self) -> int:
-        """The ladder's epoch that this snapshot ended."""
-        return int(self.words[_EPOCH])
-
-    @property
-    def bids(self) -> Ladder:
-        """The frozen bid side."""
-        _, pool, sides = _records(self.words)
-        return Ladder(ladder.BID, pool, sides, self.arrays.blocks)
-
-    @property
-    def asks(self) -> Ladder:
-        """The frozen ask side."""
-        _, pool, sides = _records(self.words)
-        return Ladder(ladder.ASK, pool, sides, self.arrays.blocks)
-
-    def get_checkpoint_state(self) -> EngineCheckpoint:
-        """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
-        state = _records(self.words)[0][0]
-        rows = _open_rows(state, self.rows)
-        return EngineCheckpoint.gather(state, rows, self.logs, *self.bids.levels(), *self.asks.levels())
-
-    def release(self) -> None:
-        """Give back what only this snapshot held. Reading it afterwards is a mistake.
-
-        Takes the same time at any number of blocks, unless another snapshot is held, too.
-        """
-        live = self.live
-        if block_pool.NO_SNAPSHOT not in (live[_FIRST_SNAPSHOT], live[_SECOND_SNAPSHOT]):
-            block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
-            return
-        live[_FIRST_SNAPSHOT] = live[_SECOND_SNAPSHOT] = live[_PROTECTED] = block_pool.NO_SNAPSHOT
-        head = live[_RETIRED_HEAD]
-        if head != block_pool.NO_BLOCK:  # nobody else sees them: the whole list is free
-            self.arrays.blocks[live[_RETIRED_TAIL] + block_pool.NEXT] = live[_FREE_HEAD]
-            live[_FREE_HEAD] = head
-            live[_FREE_COUNT] += live[_RETIRED_COUNT]
-            live[_RETIRED_HEAD] = block_pool.NO_BLOCK
-            live[_RETIRED_COUNT] = 0
-
-
-def _records(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], npt.NDArray[np.void]]:
-    """The state, the pool's state and the sides, as views."""
-    return words[:_POOL].view(STATE), words[_POOL:_SIDES].view(POOL_STATE), words[_SIDES:].view(ladder.SIDE_STATE)
-
-
-def _open_rows(state: np.void, rows: Rows) -> OpenRows:
-    """The valid rows."""
-    count = {name: int(state[name]) for name in OPEN_ROW_COUNTS}
-    return OpenRows(
-        first=int(state["cut_first"]),
-        last=int(state["next_event"]) - 1,
-        newest=int(state["newest"]),
-        depth_messages=rows.depth_messages[: count["depth_messages"]],
-        depth_prices=rows.depth_prices[: count["depth_levels"]],
-        depth_sizes=rows.depth_sizes[: count["depth_levels"]],
-        trades=rows.trades[: count["trade_rows"]],
-        bbo=rows.bbo[: count["bbo_rows"]],
-        book=rows.book[: count["book_rows"]],
-        book_levels=rows.book_levels[: count["book_rows"]],
-        gaps=rows.gaps[: count["gap_rows"]],
-        drift=rows.drift[: count["drift_rows"]],
-        audits=rows.audits[: count["audit_rows"]],
-        dead_events=rows.dead[: count["dead_rows"]],
-    )

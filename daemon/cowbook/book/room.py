@@ -7,12 +7,10 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.book.state import OPEN_ROW_COUNTS, Logs, Rows
+from cowbook.book.state import Logs, Rows
+from cowbook.plain.book_state import OPEN_ROW_COUNTS, WAITING_LIMIT
 
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
-
-
-_TICKERS_AT_LEAST = 16384
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
@@ -62,15 +60,15 @@ def _room_in_logs(state: np.void, levels: int, logs: Logs) -> Logs:
         diffs["level_start"][: end - start] -= level_start
         logs = logs._replace(
             diffs=diffs,
-            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, levels + 16384),
-            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, levels + 16384),
+            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, levels + WAITING_LIMIT),
+            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, levels + WAITING_LIMIT),
         )
         state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, end - start, level_end - level_start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
     if end + waiting + 1 > len(logs.tickers):
         # Every depth message that finds older tickers appends the others anew.
-        logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + _TICKERS_AT_LEAST))
+        logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
     if days + 2 > len(logs.days):

@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from cowbook.parts import Cut
+from cowbook.plain.parts import Cut
 
 FORMAT_VERSION = 2
 """Version of the checkpoint format that this release writes; it reads this one and all before it."""

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cowbook.book.checkpoint_state import EngineCheckpoint
-from cowbook.book.state import DIFF_ENTRY, STATE, TICKER_ENTRY
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
-from cowbook.event_batch import DeadLetter
-from cowbook.input.position import Position, displayable
-from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
-from cowbook.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
+from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
+from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
+from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.messages import DeadLetter
+from cowbook.plain.position import Position, displayable
+from cowbook.plain.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
 
 BOOK_FILE = "book.parquet"
 

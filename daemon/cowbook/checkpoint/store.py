@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
-from cowbook.checkpoint.reading import (
+from cowbook.checkpoint.load import (
     MANIFEST_FILE,
     PUBLISHED_FILE,
     Checkpoint,
@@ -21,7 +20,9 @@ from cowbook.checkpoint.reading import (
     read_checkpoint,
     read_manifest,
 )
-from cowbook.durable_files import (
+from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
+from cowbook.errors import RecoveryError, RestartNeededError
+from cowbook.plain.durable_files import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
     PUBLIC_DIRECTORY,
@@ -30,7 +31,6 @@ from cowbook.durable_files import (
     is_file_of,
     storage_error,
 )
-from cowbook.errors import RecoveryError, RestartNeededError
 
 _LOCK_BYTES = 64
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cowbook.capture.paths import expand_paths
+from cowbook.capture.resume import alike
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
-from cowbook.input.decoding import DecoderSettings
-from cowbook.input.finding import alike
-from cowbook.input.paths import expand_paths
-from cowbook.input.sniffing import what_it_looks_like
+from cowbook.input.settings import DecoderSettings
+from cowbook.symbol.misfit import what_it_looks_like
 
 
 def main(arguments: argparse.Namespace) -> int:

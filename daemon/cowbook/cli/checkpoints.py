@@ -12,12 +12,12 @@ from urllib.parse import unquote
 
 from rich.table import Table
 
+from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
-from cowbook.checkpoint.reading import Checkpoint, read_checkpoint
+from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
 from cowbook.cli.console import plain_console
 from cowbook.errors import RecoveryError
-from cowbook.pipeline_state import PipelineState
 
 _LEAST = 2
 """Checkpoints that always stay: the newest, and one to fall back to."""

@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from cowbook.cli.console import plain_console
-from cowbook.day_report import DayQuality, iso, read_report
+from cowbook.report.day_report import DayQuality, iso, read_report
 
 _COLUMNS = (
     *("symbol", "day", "events", "verified", "refuted", "uncheckable", "synced", "gaps", "missing", "crossed", "drift"),

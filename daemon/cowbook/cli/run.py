@@ -21,8 +21,8 @@ from rich.table import Table
 
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
-from cowbook.summary import SymbolSummary
-from cowbook.telemetry.logging import configure_logging
+from cowbook.log import configure_logging
+from cowbook.symbol.summary import SymbolSummary
 
 _SIDE_BY_SIDE = 4  # more symbols than this get a line each, with the columns that fit into 80 characters
 _IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "synced")
@@ -34,7 +34,7 @@ def main(arguments: argparse.Namespace) -> int:
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
         return _serve(arguments, config)
-    from cowbook.service import run_once
+    from cowbook.service.service import run_once
 
     # Progress is for people: it goes where the logs go, and standard output stays clean.
     with _reporter(plain_console(stderr=True)) as reporter:
@@ -47,8 +47,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
-    from cowbook.service import Service
-    from cowbook.symbol_thread import LOOPS
+    from cowbook.service.service import Service
+    from cowbook.symbol.symbol_thread import LOOPS
 
     service = Service(lambda: load_config(arguments.config, os.environ), os.environ, allow_fresh=arguments.allow_fresh)
     with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:

@@ -8,7 +8,7 @@ import sys
 
 def main(arguments: argparse.Namespace) -> int:
     """Write a capture, and say what is in it."""
-    from cowbook.simulate import write_capture
+    from cowbook.simulate.capture import write_capture
 
     if not arguments.out.absolute().parent.is_dir():
         print(f"cowbook simulate: {arguments.out}: there is no directory {arguments.out.parent}; make it first", file=sys.stderr)

@@ -7,8 +7,8 @@ import argparse
 
 def main(_arguments: argparse.Namespace) -> int:
     """Compile the kernels, or find them compiled."""
-    from cowbook.kernels import cache_directory, warm
+    from cowbook.symbol.warm import cache_folder, warm
 
     seconds = warm()
-    print(f"kernels are ready after {seconds:.1f} s; cache: {cache_directory()}")
+    print(f"kernels are ready after {seconds:.1f} s; cache: {cache_folder()}")
     return 0

@@ -1,1 +1,1 @@
-"""Input: which file, which offset, and what its records say."""
+"""Input: what the bytes of a block say, as messages. Knows nothing of files or books."""

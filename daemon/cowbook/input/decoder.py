@@ -1,15 +1,12 @@
-"""The decoder of a venue's files."""
+"""What every decoder offers."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from cowbook.event_batch import EventBatch
-from cowbook.input.block import Block
-from cowbook.input.decoding import DecoderSettings
-from cowbook.input.line_decoder import LineDecoder
-from cowbook.input.table_decoder import TableDecoder
-from cowbook.input.venue import Connection, Venue
+from cowbook.input.venue import Connection
+from cowbook.plain.block import Block
+from cowbook.plain.messages import EventBatch
 
 
 class Decoder(Protocol):
@@ -30,8 +27,3 @@ class Decoder(Protocol):
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's records to the batch and move `block.start` behind them; whether the batch is full."""
-
-
-def make_decoder(venue: Venue, settings: DecoderSettings) -> Decoder:
-    """For the venue's records, or for its tables."""
-    return TableDecoder(venue.tables, settings) if venue.tables else LineDecoder(venue, settings)

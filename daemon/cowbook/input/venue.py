@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from cowbook.event_batch import NONE, SNAPSHOT
-from cowbook.input.decoding import BLANK, UNUSED, Decoded, DecodedMessage, DecoderSettings, Rejected, Sequenced
-from cowbook.input.json_fields import RefusedError, load_with_numerals, refuse
-from cowbook.input.record_scanner import RecordScanner
-from cowbook.input.records import Envelope, open_envelope
-from cowbook.input.tables import Table
-from cowbook.schemes import NO_CHECKSUM
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.tables.table import Table
+from cowbook.input.text.envelope import Envelope, open_envelope
+from cowbook.input.text.json_fields import RefusedError, load_with_numerals, refuse
+from cowbook.input.text.scanner import RecordScanner
+from cowbook.input.verdict import BLANK, UNUSED, Decoded, DecodedMessage, Rejected, Sequenced
+from cowbook.plain.messages import NONE, SNAPSHOT
+from cowbook.plain.schemes import NO_CHECKSUM
 
 DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
 """Says what one record is: a pure function that raises nothing which depends on the record."""
@@ -38,7 +39,7 @@ class Venue:
     has_ids: bool = True
     """Whether every depth message and every trade has an id."""
     checksum: int = NO_CHECKSUM
-    """Style of the checksums that depth messages carry (cowbook.schemes)."""
+    """Style of the checksums that depth messages carry (cowbook.plain.schemes)."""
     shows_loss: bool = True
     """Whether every depth message has an id that shows when one is missing. Where not, a record that cannot be decoded may have
     been one that nothing shows, and ends sync, unless the depth message before it had an id or its connection counts records."""

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cowbook.event_batch import NONE
+from cowbook.plain.messages import NONE
 
 TIME = pa.timestamp("ns", tz="UTC")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.bits import kernel
+from cowbook.kernels.jit import kernel
 
 
 @kernel

@@ -10,11 +10,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
 from cowbook.errors import OutputError, RestartNeededError
-from cowbook.event_batch import NONE, DeadLetter
-from cowbook.parts import Cut, Part
-from cowbook.rows import OpenRows
+from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
+from cowbook.plain.messages import NONE, DeadLetter
+from cowbook.plain.parts import Cut, Part
+from cowbook.plain.rows import OpenRows
 from cowbook.sink.encoding import encode
 from cowbook.sink.publication import Publication
 from cowbook.sink.schemas import STREAMS, StreamTables

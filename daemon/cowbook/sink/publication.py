@@ -8,9 +8,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, DurableFiles
 from cowbook.errors import OutputError
-from cowbook.parts import Cut, Part
+from cowbook.plain.durable_files import PUBLIC_DIRECTORY, DurableFiles
+from cowbook.plain.parts import Cut, Part
 from cowbook.sink.schemas import STREAMS
 
 _PART_NAME = re.compile(r"part-(\d+)-(-?\d+)\.parquet")

@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cowbook.book.audits import CHECKSUM
-from cowbook.book.state import AUDIT_KINDS
-from cowbook.event_batch import DeadLetter
-from cowbook.rows import OpenRows
+from cowbook.plain.book_state import AUDIT_KINDS, CHECKSUM
+from cowbook.plain.messages import DeadLetter
+from cowbook.plain.rows import OpenRows
 from cowbook.sink.columns import TIME, boolean, choice, fixed_point_text, optional, required
 from cowbook.sink.depth_kernel import spread
 

@@ -23,7 +23,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import exposition
 
 from cowbook.errors import ServiceError
-from cowbook.telemetry.logging import get_logger
+from cowbook.log import get_logger
 
 _MOST_CONNECTIONS = 64
 _MOST_WAITING = 32  # of them, for checkpoints

@@ -15,13 +15,13 @@ import uvloop
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, disable_created_metrics
 
 from cowbook import __version__
-from cowbook.book.state import AUDIT_KINDS, OUTCOMES, REASONS
-from cowbook.event_batch import NONE
+from cowbook.plain.book_state import AUDIT_KINDS, OUTCOMES, REASONS
+from cowbook.plain.messages import NONE
 
 if TYPE_CHECKING:
-    from cowbook.checkpointer import Attempt
-    from cowbook.pipeline import Pipeline
-    from cowbook.symbol_thread import SymbolThread
+    from cowbook.symbol.checkpointer import Attempt
+    from cowbook.symbol.pipeline import Pipeline
+    from cowbook.symbol.symbol_thread import SymbolThread
 
 PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
 """Of persisting a checkpoint."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cowbook.event_batch import NONE
+from cowbook.plain.messages import NONE
 
 if TYPE_CHECKING:
-    from cowbook.symbol_thread import SymbolThread
+    from cowbook.symbol.symbol_thread import SymbolThread
 
 _FIELDS = (
     *(

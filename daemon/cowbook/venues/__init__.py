@@ -11,10 +11,13 @@ from functools import cache
 
 from cowbook.input.venue import Venue
 
+_NO_VENUES = ("decoders", "fields", "recognise")
+"""Modules of this room that are none."""
+
 
 def venue_names() -> tuple[str, ...]:
     """All names, without loading anything."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_VENUES))
 
 
 @cache

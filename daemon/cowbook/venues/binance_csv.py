@@ -6,9 +6,9 @@ one file the newest counts, and updates before it are stale. Source: the files' 
 
 from __future__ import annotations
 
-from cowbook.input.tables import Table
+from cowbook.input.tables.table import Table
 from cowbook.input.venue import Venue
-from cowbook.schemes import RANGE_WITH_PREVIOUS
+from cowbook.plain.schemes import RANGE_WITH_PREVIOUS
 
 _BOOK = Table(
     {

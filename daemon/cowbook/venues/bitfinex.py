@@ -8,12 +8,13 @@ capture's receive time, or with the flag for timestamps (32768) their own. Sourc
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, HAS_CHECKSUM, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Content, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced, shown
-from cowbook.input.json_fields import Levels, Object, fitting_id, refuse
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Levels, Object, fitting_id, refuse
 from cowbook.input.venue import Connection, Venue, json_on_connection
-from cowbook.schemes import BITFINEX, UNNUMBERED
-from cowbook.venues._fields import Trades, an_array, an_object, levels, milliseconds, numeral, text, with_book
+from cowbook.input.verdict import UNUSED, Content, Decoded, DecodedMessage, OtherSymbol, Sequenced, shown
+from cowbook.plain.messages import DIFF, HAS_CHECKSUM, NONE, SNAPSHOT
+from cowbook.plain.schemes import BITFINEX, UNNUMBERED
+from cowbook.venues.fields import Trades, an_array, an_object, levels, milliseconds, numeral, text, with_book
 
 _LATEST_SEQUENCE = 10**12  # behind it, numbers are times in ms
 _PAYLOADS = {"hb": 0, "cs": 1, "te": 1, "tu": 1, "fte": 1, "ftu": 1}

@@ -5,14 +5,15 @@ Source: Bitget's API documentation, "Depth channel".
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import Object, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ASKS, BIDS, CHECKSUM, PRICE, SIZE, SYMBOL, TIME, Shape, side, trades_of
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import ANY, ASKS, BIDS, CHECKSUM, PRICE, SIZE, SYMBOL, TIME, Shape, side, trades_of
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import BITGET, UNNUMBERED
-from cowbook.venues._fields import (
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import BITGET, UNNUMBERED
+from cowbook.venues.fields import (
     Trades,
     a_checksum,
     an_array,

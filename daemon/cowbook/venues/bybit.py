@@ -5,11 +5,8 @@ Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import Object, fitting_id, integer, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import (
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import (
     ANY,
     ASKS,
     BIDS,
@@ -24,9 +21,13 @@ from cowbook.input.shapes import (
     side,
     trades_of,
 )
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import COUNTER
-from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, text_id, with_book
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
+from cowbook.plain.messages import DIFF, SNAPSHOT
+from cowbook.plain.schemes import COUNTER
+from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, text_id, with_book
 
 _KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
 

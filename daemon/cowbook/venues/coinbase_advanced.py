@@ -5,14 +5,27 @@ Source: docs.cdp.coinbase.com, Advanced Trade, "WebSocket channels"; the side of
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Content, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Sequenced, shown
-from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, ISO_TIME, PRICE, SEQUENCE_FROM_0, SIZE, SYMBOL, TEXT_ID, Shape, changes_of, side, trades_of
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import (
+    ANY,
+    ISO_TIME,
+    PRICE,
+    SEQUENCE_FROM_0,
+    SIZE,
+    SYMBOL,
+    TEXT_ID,
+    Shape,
+    changes_of,
+    side,
+    trades_of,
+)
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import UNNUMBERED
-from cowbook.venues._fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, text_id, with_book
+from cowbook.input.verdict import UNUSED, Content, Decoded, DecodedMessage, OtherSymbol, Sequenced, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import UNNUMBERED
+from cowbook.venues.fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, text_id, with_book
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:

@@ -7,7 +7,7 @@ the vendor's library lakeapi.
 
 from __future__ import annotations
 
-from cowbook.input.tables import Table
+from cowbook.input.tables.table import Table
 from cowbook.input.venue import Venue
 
 _TIMES = {

@@ -5,11 +5,8 @@ Source: docs.deribit.com, "book.(instrument_name).(interval)".
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import Levels, Object, fitting_id, integer, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import (
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import (
     ACTION,
     LAST_ID,
     PREV_ID,
@@ -25,9 +22,13 @@ from cowbook.input.shapes import (
     text_behind,
     trades_of,
 )
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import CHAIN
-from cowbook.venues._fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import CHAIN
+from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
 
 _KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
 _INTERVALS = {"raw": 1, "100ms": 2, "agg2": 3}

@@ -6,11 +6,8 @@ subscription. Source: docs.kraken.com, book-checksum-v1 and -v2.
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, Subscription, shown
-from cowbook.input.json_fields import Levels, Object, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import (
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import (
     ANY,
     CHECKSUM,
     ISO_TIME,
@@ -25,9 +22,13 @@ from cowbook.input.shapes import (
     side,
     trades_of,
 )
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Levels, Object, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import KRAKEN, UNNUMBERED
-from cowbook.venues._fields import (
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, Subscription, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import KRAKEN, UNNUMBERED
+from cowbook.venues.fields import (
     Trades,
     a_checksum,
     an_array,

@@ -5,14 +5,15 @@ Source: docs.kraken.com, futures websocket, "Book".
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import fitting_id, integer, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import ANY, LAST_ID, ONLY_ID, PRICE, SIZE, SYMBOL, TIME, Shape
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import ANY, LAST_ID, ONLY_ID, PRICE, SIZE, SYMBOL, TIME, Shape
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import COUNTER
-from cowbook.venues._fields import Trades, an_object, is_sell, levels, milliseconds, text, with_book
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import COUNTER
+from cowbook.venues.fields import Trades, an_object, is_sell, levels, milliseconds, text, with_book
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:

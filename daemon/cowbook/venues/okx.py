@@ -5,11 +5,8 @@ A checksum of 0 says that there is none. Source: OKX's API documentation, "WebSo
 
 from __future__ import annotations
 
-from cowbook.event_batch import DIFF, NONE, SNAPSHOT
-from cowbook.input.decoding import MAX_ID, UNUSED, Decoded, DecodedMessage, DecoderSettings, OtherSymbol, shown
-from cowbook.input.json_fields import Object, refuse
-from cowbook.input.shaped_records import shaped
-from cowbook.input.shapes import (
+from cowbook.input.forms.form_learner import shaped
+from cowbook.input.forms.shapes import (
     ASKS,
     BIDS,
     CHECKSUM_UNLESS_0,
@@ -25,9 +22,14 @@ from cowbook.input.shapes import (
     side,
     trades_of,
 )
+from cowbook.input.numerals import MAX_ID
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
-from cowbook.schemes import CHAIN, OKX, UNNUMBERED
-from cowbook.venues._fields import (
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
+from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.schemes import CHAIN, OKX, UNNUMBERED
+from cowbook.venues.fields import (
     Trades,
     a_checksum,
     an_array,

@@ -7,7 +7,7 @@ them apart. Source: docs.tardis.dev, downloadable CSV data types.
 
 from __future__ import annotations
 
-from cowbook.input.tables import Table
+from cowbook.input.tables.table import Table
 from cowbook.input.venue import Venue
 
 _TIMES = {"symbol": ("symbol",), "ts_event": ("timestamp",), "ts_recv": ("local_timestamp",)}

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.event_batch import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SNAPSHOT, SUBSCRIPTION, EventBatch
-from cowbook.schemes import BITFINEX, BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
+from cowbook.plain.messages import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SNAPSHOT, SUBSCRIPTION, EventBatch
+from cowbook.plain.schemes import BITFINEX, BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
 
 DECIMALS = 8
 

@@ -8,8 +8,8 @@ import pytest
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.errors import GapHaltError
-from cowbook.event_batch import DIFF, IS_RESET, NONE, OTHER_SYMBOL, SNAPSHOT, TRADE, UNUSED, EventBatch
-from cowbook.schemes import UNNUMBERED
+from cowbook.plain.messages import DIFF, IS_RESET, NONE, OTHER_SYMBOL, SNAPSHOT, TRADE, UNUSED, EventBatch
+from cowbook.plain.schemes import UNNUMBERED
 
 
 def batch_of(records: list[tuple[int, int]]) -> EventBatch:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
-from cowbook.event_batch import NONE
-from cowbook.schemes import RANGE, RANGE_WITH_PREVIOUS
+from cowbook.plain.messages import NONE
+from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 SPOT = [
     # last, U, u, verdict, expected id, received id

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cowbook.book import block_pool, ladder
 from cowbook.book.ladder_view import Ladder
-from cowbook.event_batch import NONE
+from cowbook.plain.messages import NONE
 
 Book = tuple[dict[int, int], dict[int, int]]
 

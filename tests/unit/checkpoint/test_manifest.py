@@ -20,7 +20,7 @@ from cowbook.checkpoint.manifest import (
     decode_manifest,
     encode_manifest,
 )
-from cowbook.parts import Cut, Part
+from cowbook.plain.parts import Cut, Part
 
 PART = Part("depth", 0, 9, 10, 99, "ab" * 32, "3/depth-part", "depth/symbol=A/date=2024-01-01/part")
 MANIFEST = Manifest(

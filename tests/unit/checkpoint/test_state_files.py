@@ -19,14 +19,14 @@ from hypothesis import given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
+from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.state_files import BOOK_FILE, decode_state, encode_state
-from cowbook.event_batch import EventBatch
-from cowbook.input.position import FileIdentity, Position
-from cowbook.pipeline_state import DecoderState, DriftTotals, PipelineState
-from generated_captures import Capture, make_capture
-from hostile_captures import make_hostile_capture
-from oracle import OracleSettings
-from oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
+from cowbook.plain.messages import EventBatch
+from cowbook.plain.position import FileIdentity, Position
+from support.generated_captures import Capture, make_capture
+from support.hostile_captures import make_hostile_capture
+from support.oracle import OracleSettings
+from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
 
 POSITION = Position(FileIdentity.of("file\udc80", 1, 2, 3, b"abc", b"abc"), (FileIdentity.of("b", 1, 2, 0, b"", b""),))
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from cowbook.checkpoint.load import read_manifest
 from cowbook.checkpoint.manifest import FORMAT_VERSION, FileEntry, Manifest
-from cowbook.checkpoint.reading import read_manifest
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.durable_files import DurableFiles
 from cowbook.errors import RecoveryError, RestartNeededError, StorageError
+from cowbook.plain.durable_files import DurableFiles
 
 
 def commit(store: CheckpointStore, content: bytes = b"content") -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.cli.main import main
-from cowbook.simulate import write_capture
-from harness import Reconstruction, Run, reconstruct
+from cowbook.simulate.capture import write_capture
+from support.harness import Reconstruction, Run, reconstruct
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cowbook import __version__
-from cowbook.simulate import write_capture
+from cowbook.simulate.capture import write_capture
 
 
 def cowbook(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

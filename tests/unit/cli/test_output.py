@@ -16,8 +16,8 @@ import structlog
 from rich.console import Console
 
 from cowbook.cli.main import main
-from cowbook.simulate import write_capture
-from cowbook.telemetry.logging import configure_logging, get_logger
+from cowbook.log import configure_logging, get_logger
+from cowbook.simulate.capture import write_capture
 
 ODD = """[service]
 output_dir = "[/x]/o'ut"

@@ -12,9 +12,9 @@ import pytest
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.cli.main import main
-from cowbook.day_report import DayQuality, read_report
-from generated_captures import make_lines
-from harness import Run, reconstruct
+from cowbook.report.day_report import DayQuality, read_report
+from support.generated_captures import make_lines
+from support.harness import Run, reconstruct
 
 
 def lines_of_days() -> bytes:

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cowbook.book.state import Rows
-from cowbook.durable_files import DurableFiles
 from cowbook.errors import OutputError, RestartNeededError
-from cowbook.event_batch import NONE, DeadLetter
-from cowbook.rows import OpenRows
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.messages import NONE, DeadLetter
+from cowbook.plain.rows import OpenRows
 from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink, part_date
 from cowbook.sink.schemas import StreamTables

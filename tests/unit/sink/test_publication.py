@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from cowbook.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles
 from cowbook.errors import OutputError
-from cowbook.parts import Cut, Part
+from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles
+from cowbook.plain.parts import Cut, Part
 from cowbook.sink.publication import Publication
-from recording_files import Disk, RecordingFiles
+from support.recording_files import Disk, RecordingFiles
 
 ID = "A%2FB"
 DAY, NEXT_DAY = "2024-08-08", "2024-08-09"

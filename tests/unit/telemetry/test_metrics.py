@@ -18,13 +18,13 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cowbook import __version__
-from cowbook import symbol_thread as module
 from cowbook.config import load_config
 from cowbook.errors import RestartNeededError
-from cowbook.service import worker_settings
-from cowbook.simulate import write_capture
-from cowbook.symbol_thread import SymbolThread, ThreadContext
-from cowbook.symbol_worker import SymbolWorker
+from cowbook.simulate.capture import write_capture
+from cowbook.symbol import symbol_thread as module
+from cowbook.symbol.settings import worker_settings
+from cowbook.symbol.symbol_thread import SymbolThread, ThreadContext
+from cowbook.symbol.symbol_worker import SymbolWorker
 from cowbook.telemetry.metrics import STATES, ServiceMetrics
 
 AUDITS = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cowbook.event_batch import NONE
+from cowbook.plain.messages import NONE
 from cowbook.telemetry.metrics import STATES
 from cowbook.telemetry.status import is_ready, status_line, symbol_status
 

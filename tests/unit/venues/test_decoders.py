@@ -9,19 +9,11 @@ from typing import Any
 
 import pytest
 
-from cowbook.event_batch import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
-from cowbook.input.decoding import (
-    UNUSED,
-    Decoded,
-    DecodedMessage,
-    DecoderSettings,
-    OtherSymbol,
-    Rejected,
-    Sequenced,
-    Subscription,
-)
+from cowbook.input.settings import DecoderSettings
 from cowbook.input.venue import Connection
-from cowbook.schemes import CHAIN, COUNTER, UNNUMBERED
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, Rejected, Sequenced, Subscription
+from cowbook.plain.messages import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
+from cowbook.plain.schemes import CHAIN, COUNTER, UNNUMBERED
 from cowbook.venues import load_venue, venue_names
 
 SETTINGS = DecoderSettings("A-B", 2, 3, 10_000)

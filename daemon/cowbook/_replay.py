@@ -1,0 +1,91 @@
+"""Going through a capture in a loop of one's own, with the book between messages at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
+from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
+from cowbook.capture.parquet_rows import ParquetRows
+from cowbook.capture.paths import expand_paths
+from cowbook.input.settings import DecoderSettings
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import EventBatch
+from cowbook.plain.position import IDENTITY_BYTES
+from cowbook.venues import load_venue
+from cowbook.venues.decoders import make_decoder
+
+
+def replay(
+    paths: str | Sequence[str],
+    symbol: str,
+    *,
+    every: int = 1,
+    format: str = "binance",  # noqa: A002 - the name of the setting
+    price_decimals: int = 8,
+    size_decimals: int = 8,
+    settings: EngineSettings | None = None,
+    block_bytes: int = 1 << 20,
+) -> Iterator[OrderBookEngine]:
+    """Yield the engine after every `every` records of the input (1: after each), and at its end.
+
+    It is the same engine each time: look at `engine.bids`, `engine.asks`, `engine.synced`, …, or keep `engine.snapshot()`.
+    Prices and sizes are int64 fixed-point with the given decimals. No rows are collected, but for those of `settings`.
+    Raises InputError for files that are missing or damaged.
+    """
+    venue = load_venue(format)
+    decoder = make_decoder(format, DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
+    settings = settings or EngineSettings(streams=())
+    settings = replace(
+        settings,
+        checksum=venue.checksum,
+        dead_letter_ends_sync=not venue.shows_loss,
+        price_decimals=price_decimals,
+        size_decimals=size_decimals,
+    )
+    engine = OrderBookEngine(settings)
+    batch = EventBatch.allocate()
+    wait = every
+    names = [paths] if isinstance(paths, str) else list(paths)
+    for path in expand_paths(names, Path()).paths:
+        with open_decoded(path) as file:
+            for block in _blocks(file, str(path), block_bytes):
+                full = True
+                while full:
+                    full = decoder.decode(block, batch)
+                    place = 0
+                    while place < batch.message_count:
+                        applied = engine.apply(batch, place, min(place + wait, batch.message_count))
+                        wait -= applied.consumed - place
+                        place = applied.consumed
+                        if applied.cut:
+                            engine.take_open_rows()
+                        if wait == 0:
+                            wait = every
+                            yield engine
+                    batch.clear()
+    if wait != every:
+        yield engine
+
+
+def _blocks(file: PlainFile | DecodedFile | ParquetRows, name: str, block_bytes: int) -> Iterator[Block]:
+    """A file's blocks; what the consumer leaves of one is at the front of the next."""
+    offset = 0
+    left = np.empty(0, np.uint8)
+    head = b""
+    while True:
+        buffer = np.zeros(len(left) + block_bytes + PADDING, np.uint8)
+        buffer[: len(left)] = left
+        count = file.readinto(buffer.data[len(left) : len(left) + block_bytes])
+        end = len(left) + (count or 0)
+        head += buffer[len(left) : end].tobytes()[: IDENTITY_BYTES - len(head)]
+        block = Block(buffer, 0, end, name, offset - len(left), not count, head)
+        yield block
+        if block.final:
+            return
+        offset += count or 0
+        left = buffer[block.start : end]

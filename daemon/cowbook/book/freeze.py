@@ -1,0 +1,210 @@
+"""A freeze of an engine between two messages, what of it goes into a checkpoint, and the way back."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.book import block_pool, ladder
+from cowbook.book.block_pool import POOL_STATE
+from cowbook.book.clock import fill_day
+from cowbook.book.ladder_view import Ladder
+from cowbook.book.state import Logs, Rows
+from cowbook.plain.book_state import OPEN_ROW_COUNTS, STATE
+from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.rows import DAY_ROW, OpenRows
+
+# Places in an engine's words: the state, the pool's state and the sides, one behind the other.
+POOL = STATE.itemsize // 8
+SIDES = POOL + POOL_STATE.itemsize // 8
+PLACES = {name: place for place, name in enumerate(STATE.names or ())}
+SNAPSHOT_WAITS = PLACES["snapshot_waits"]
+POOL_PLACES = {name: POOL + place for place, name in enumerate(POOL_STATE.names or ())}
+EPOCH, PROTECTED = POOL_PLACES["epoch"], POOL_PLACES["protected"]
+FIRST_SNAPSHOT, SECOND_SNAPSHOT = POOL_PLACES["first_snapshot"], POOL_PLACES["second_snapshot"]
+FREE_HEAD, FREE_COUNT = POOL_PLACES["free_head"], POOL_PLACES["free_count"]
+RETIRED_HEAD, RETIRED_TAIL = POOL_PLACES["retired_head"], POOL_PLACES["retired_tail"]
+RETIRED_COUNT = POOL_PLACES["retired_count"]
+_LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "ticker_end")
+
+
+class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
+    """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
+
+    arrays: ladder.LadderArrays
+    live: memoryview  # the engine's words, as they are now
+    words: npt.NDArray[np.int64]  # as they were
+    rows: Rows
+    logs: Logs
+
+    @property
+    def epoch(self) -> int:
+        """The ladder's epoch that this snapshot ended."""
+        return int(self.words[EPOCH])
+
+    @property
+    def bids(self) -> Ladder:
+        """The frozen bid side."""
+        _, pool, sides = records_of(self.words)
+        return Ladder(ladder.BID, pool, sides, self.arrays.blocks)
+
+    @property
+    def asks(self) -> Ladder:
+        """The frozen ask side."""
+        _, pool, sides = records_of(self.words)
+        return Ladder(ladder.ASK, pool, sides, self.arrays.blocks)
+
+    def get_checkpoint_state(self) -> EngineCheckpoint:
+        """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
+        state = records_of(self.words)[0][0]
+        rows = open_rows_of(state, self.rows)
+        return gather(state, rows, self.logs, *self.bids.levels(), *self.asks.levels())
+
+    def release(self) -> None:
+        """Give back what only this snapshot held. Reading it afterwards is a mistake.
+
+        Takes the same time at any number of blocks, unless another snapshot is held, too.
+        """
+        live = self.live
+        if block_pool.NO_SNAPSHOT not in (live[FIRST_SNAPSHOT], live[SECOND_SNAPSHOT]):
+            block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+            return
+        live[FIRST_SNAPSHOT] = live[SECOND_SNAPSHOT] = live[PROTECTED] = block_pool.NO_SNAPSHOT
+        head = live[RETIRED_HEAD]
+        if head != block_pool.NO_BLOCK:  # nobody else sees them: the whole list is free
+            self.arrays.blocks[live[RETIRED_TAIL] + block_pool.NEXT] = live[FREE_HEAD]
+            live[FREE_HEAD] = head
+            live[FREE_COUNT] += live[RETIRED_COUNT]
+            live[RETIRED_HEAD] = block_pool.NO_BLOCK
+            live[RETIRED_COUNT] = 0
+
+
+def records_of(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """The state, the pool's state and the sides, as views."""
+    return words[:POOL].view(STATE), words[POOL:SIDES].view(POOL_STATE), words[SIDES:].view(ladder.SIDE_STATE)
+
+
+def open_rows_of(state: np.void, rows: Rows) -> OpenRows:
+    """The valid rows."""
+    count = {name: int(state[name]) for name in OPEN_ROW_COUNTS}
+    return OpenRows(
+        first=int(state["cut_first"]),
+        last=int(state["next_event"]) - 1,
+        newest=int(state["newest"]),
+        depth_messages=rows.depth_messages[: count["depth_messages"]],
+        depth_prices=rows.depth_prices[: count["depth_levels"]],
+        depth_sizes=rows.depth_sizes[: count["depth_levels"]],
+        trades=rows.trades[: count["trade_rows"]],
+        bbo=rows.bbo[: count["bbo_rows"]],
+        book=rows.book[: count["book_rows"]],
+        book_levels=rows.book_levels[: count["book_rows"]],
+        gaps=rows.gaps[: count["gap_rows"]],
+        drift=rows.drift[: count["drift_rows"]],
+        audits=rows.audits[: count["audit_rows"]],
+        dead_events=rows.dead[: count["dead_rows"]],
+    )
+
+
+def gather(
+    state: np.void,
+    rows: OpenRows,
+    logs: Logs,
+    bid_prices: npt.NDArray[np.int64],
+    bid_sizes: npt.NDArray[np.int64],
+    ask_prices: npt.NDArray[np.int64],
+    ask_sizes: npt.NDArray[np.int64],
+) -> EngineCheckpoint:
+    """Trim the logs to what is valid; levels are best first."""
+    values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_ROW_COUNTS)}
+    diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])].copy()
+    level_end = int(state["diff_level_end"])
+    level_start = int(diffs["level_start"][0]) if len(diffs) else level_end
+    diffs["level_start"] -= level_start
+    waiting = int(state["waiting_bid_count"] + state["waiting_ask_count"])
+    return EngineCheckpoint(
+        values=values,
+        bid_prices=bid_prices,
+        bid_sizes=bid_sizes,
+        ask_prices=ask_prices,
+        ask_sizes=ask_sizes,
+        rows=rows,
+        diffs=diffs,
+        diff_prices=logs.diff_prices[level_start:level_end],
+        diff_sizes=logs.diff_sizes[level_start:level_end],
+        tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
+        snapshot_prices=logs.snapshot_prices[:waiting],
+        snapshot_sizes=logs.snapshot_sizes[:waiting],
+        days=days_of(state, logs),
+    )
+
+
+def fill_state(checkpoint: EngineCheckpoint, state: npt.NDArray[np.void]) -> None:
+    """Write the values into a STATE array of shape (1,)."""
+    for name, value in checkpoint.values.items():
+        state[name] = value
+    counts = [len(array) for array in _row_arrays(checkpoint)]
+    for name, count in zip(OPEN_ROW_COUNTS, counts, strict=True):
+        state[name] = count
+    state["diff_end"] = len(checkpoint.diffs)
+    state["diff_level_end"] = len(checkpoint.diff_prices)
+    state["ticker_end"] = len(checkpoint.tickers)
+
+
+def to_rows(checkpoint: EngineCheckpoint, book_levels: int) -> Rows:
+    """Open rows to append to, with the checkpoint's at the front."""
+    rows = checkpoint.rows
+    assert rows.book_levels.shape[1] == 4 * book_levels
+    return Rows(
+        rows.depth_messages.copy(),
+        rows.depth_prices.copy(),
+        rows.depth_sizes.copy(),
+        rows.trades.copy(),
+        rows.bbo.copy(),
+        rows.book.copy(),
+        rows.book_levels.copy(),
+        rows.gaps.copy(),
+        rows.drift.copy(),
+        rows.audits.copy(),
+        rows.dead_events.copy(),
+    )
+
+
+def to_logs(checkpoint: EngineCheckpoint) -> Logs:
+    """Logs to append to, with the checkpoint's contents at the front."""
+    return Logs(
+        checkpoint.diffs.copy(),
+        checkpoint.diff_prices.copy(),
+        checkpoint.diff_sizes.copy(),
+        checkpoint.tickers.copy(),
+        checkpoint.snapshot_prices.copy(),
+        checkpoint.snapshot_sizes.copy(),
+        checkpoint.days[: checkpoint.values.get("day_count", 0)].copy(),
+    )
+
+
+def _row_arrays(checkpoint: EngineCheckpoint) -> tuple[npt.NDArray[np.void] | npt.NDArray[np.int64], ...]:
+    """One array for each of OPEN_ROW_COUNTS."""
+    rows = checkpoint.rows
+    return (
+        rows.depth_messages,
+        rows.depth_prices,
+        rows.trades,
+        rows.bbo,
+        rows.book,
+        rows.gaps,
+        rows.drift,
+        rows.audits,
+        rows.dead_events,
+    )
+
+
+def days_of(state: np.void, logs: Logs) -> npt.NDArray[np.void]:
+    """All days, the one that has not ended yet, too."""
+    ended = logs.days[: int(state["day_count"])]
+    if state["day_end"] == 0:
+        return ended
+    days = np.zeros(len(ended) + 1, DAY_ROW)
+    days[:-1] = ended
+    fill_day(days[-1], state)
+    return days

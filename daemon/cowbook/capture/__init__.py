@@ -1,0 +1,1 @@
+"""Capture: which file comes next, and its decoded bytes as blocks. Knows nothing of what the bytes say."""

@@ -1,0 +1,220 @@
+"""Parquet files as streams of decoded bytes: a first line that names the columns, then rows of fixed length.
+
+Whatever is done with bytes of captures - blocks, offsets, identities - is done with these, too: a row's number is its offset
+without the first line, by the length of a row. Columns are packed as integers (times in ns), doubles, or short texts; nulls as
+NONE, NaN and empty. Nested columns are left out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from cowbook.errors import InputError
+from cowbook.plain.messages import NONE
+from cowbook.plain.table_header import LONGEST_HEADER, PACKED_TEXT_BYTES, Header, packed_header, read_header
+
+PARQUET_MAGIC = b"PAR1"
+_BATCH_ROWS = 1 << 16
+
+
+class ParquetRows(io.RawIOBase):
+    """A Parquet file's rows as bytes. Raises InputError where it is damaged, or is no table."""
+
+    def __init__(self, path: Path, file: io.FileIO) -> None:
+        super().__init__()
+        self._path = path
+        self._file = file
+        self._done = 0  # rows that were decoded
+        try:
+            self._parquet = pq.ParquetFile(file)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path} begins as Parquet does, and is no whole such file: {_one_line(error)}") from error
+        schema = self._parquet.schema_arrow
+        self._columns = [(field.name, kind) for field in schema if field.name and (kind := _kind(field.type)) is not None]
+        line = packed_header(self._columns)
+        if len(line) > LONGEST_HEADER:
+            raise InputError(f"{path} has {len(schema)} columns, which is more than a table of levels or trades has")
+        header = read_header(line)
+        assert header is not None
+        self._header = header
+        self.row_count = self._parquet.metadata.num_rows
+        self._batches: Iterator[pa.RecordBatch] = self._read_from(0)
+        self._pending = memoryview(line)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Fill `buffer`, less only at the end; 0 there. Raises InputError at damage."""
+        filled = 0
+        while filled < len(buffer):
+            if not self._pending and not self._decode():
+                break
+            count = min(len(buffer) - filled, len(self._pending))
+            buffer[filled : filled + count] = self._pending[:count]
+            self._pending = self._pending[count:]
+            filled += count
+        return filled
+
+    def go_to(self, offset: int, head: bytes) -> bytes:
+        """Go on to a decoded offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        start, width = len(self._header.line), self._header.row_bytes
+        first = max(0, offset - len(head) - start) // width if width else 0  # the row that the bytes before the offset begin in
+        if first > self.row_count:
+            return b""
+        if first > 0:
+            self._batches, self._done = self._read_from(first), first
+            self._pending = memoryview(b"")
+            skipped = offset - start - first * width
+        else:
+            self._batches, self._done = self._read_from(0), 0
+            self._pending = memoryview(self._header.line)
+            skipped = offset
+        content = self.read(skipped) or b""
+        while len(content) < skipped and (more := self.read(skipped - len(content))):
+            content += more
+        return content[len(content) - len(head) :] if len(content) == skipped else b""
+
+    def tell_compressed(self) -> int:
+        """Bytes on disk that were read so far, about; all of them at the end."""
+        size = self._size()
+        return size if self.is_drained else size * self._done // max(self.row_count, 1)
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether everything was handed out."""
+        return not self._pending and self._done >= self.row_count
+
+    def fileno(self) -> int:
+        """Descriptor of the file."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
+    def _read_from(self, first: int) -> Iterator[pa.RecordBatch]:
+        """Batches from a row on; row groups before it are not read."""
+        metadata = self._parquet.metadata
+        group = 0
+        while group < metadata.num_row_groups and first >= metadata.row_group(group).num_rows:
+            first -= metadata.row_group(group).num_rows
+            group += 1
+        texts = [name for name, kind in self._columns if kind == "t"]
+        groups = list(range(group, metadata.num_row_groups))
+        if not groups:
+            return
+        reader = pq.ParquetFile(self._file, read_dictionary=texts) if texts else self._parquet
+        for batch in reader.iter_batches(_BATCH_ROWS, groups, [name for name, _ in self._columns], use_threads=False):
+            if first >= batch.num_rows:
+                first -= batch.num_rows
+                continue
+            yield batch.slice(first)
+            first = 0
+
+    def _decode(self) -> bool:
+        """Have the next rows ready; whether there are any."""
+        if not self._header.row_bytes:
+            return False
+        try:
+            batch = next(self._batches, None)
+            packed = pack(batch, self._header).data if batch is not None else None
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+        if batch is None or packed is None:
+            return False
+        self._done += batch.num_rows
+        self._pending = packed
+        return True
+
+    def _damaged(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self._path} cannot be read as Parquet from row {self._done} on: {_one_line(error)}; "
+            "what stands before is processed: restore the file to go on"
+        )
+
+
+_NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+
+
+def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
+    """The rows of a batch, whose columns are those of the header, as bytes."""
+    assert header.places is not None
+    rows = np.zeros((batch.num_rows, header.row_bytes), np.uint8)
+    for column, place, end in zip(batch.columns, header.places[:-1], header.places[1:], strict=True):
+        target = rows[:, place:end]
+        kind = _kind(column.type)
+        if kind == "t":
+            _put_texts(target, column)
+        else:
+            values = _doubles(column) if kind == "f" else _integers(column)
+            target.view(np.float64 if kind == "f" else np.int64)[:, 0] = values
+    return rows.reshape(-1)
+
+
+def _kind(column: pa.DataType) -> str | None:
+    """How a column is packed; None for one that is left out."""
+    if pa.types.is_dictionary(column):
+        column = column.value_type
+    if pa.types.is_floating(column):
+        return "f"
+    if pa.types.is_integer(column) or pa.types.is_boolean(column) or pa.types.is_timestamp(column):
+        return "i"
+    return "t" if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_decimal(column) else None
+
+
+def _doubles(column: pa.Array) -> npt.NDArray[np.float64]:
+    """Doubles; of shorter floats those of the numbers that these are written as. Nulls are NaN."""
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _integers(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Integers, truth values and times (in ns); nulls are NONE, and so are times that do not fit."""
+    if pa.types.is_timestamp(column.type):
+        factor = _NANOSECONDS[column.type.unit]
+        column = column.cast(pa.int64())
+        fits = pc.less_equal(pc.abs(column), (2**63 - 1) // factor)
+        column = pc.multiply(pc.if_else(fits, column, None), factor)
+    elif pa.types.is_uint64(column.type):
+        column = pc.if_else(pc.less(column, pa.scalar(2**63, pa.uint64())), column, None)
+    column = column.cast(pa.int64())
+    if column.null_count:
+        column = column.fill_null(NONE)
+    values: npt.NDArray[np.int64] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _put_texts(target: npt.NDArray[np.uint8], column: pa.Array) -> None:
+    """Texts as UTF-8 with zeros behind them; a longer one is cut and ends with 0xFF."""
+    if pa.types.is_decimal(column.type):
+        column = column.cast(pa.string())
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    texts = [(text or "").encode() for text in column.dictionary.to_pylist()]
+    texts = [text if len(text) < PACKED_TEXT_BYTES else text[: PACKED_TEXT_BYTES - 1] + b"\xff" for text in texts]
+    known = np.zeros((len(texts) + 1, PACKED_TEXT_BYTES), np.uint8)  # the last one for null
+    for place, text in enumerate(texts):
+        known[place, : len(text)] = np.frombuffer(text, np.uint8)
+    indices = column.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    target[:] = known[indices]

@@ -1,0 +1,123 @@
+"""Reading a checkpoint back, and telling damage from what merely cannot be read."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cowbook.checkpoint.manifest import DamagedError, Manifest, NewerVersionError, decode_manifest
+from cowbook.checkpoint.pipeline_state import PipelineState
+from cowbook.checkpoint.state_files import decode_state
+from cowbook.errors import RecoveryError
+
+MANIFEST_FILE = "manifest.json"
+PUBLISHED_FILE = "published"
+_FOREIGN_BITS = 0o077
+
+# A name that is not there, or that is something else than a file, is not what was written. Any other error may pass.
+_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint whose every digest holds."""
+
+    directory: Path
+    manifest: Manifest
+    published: bool
+    state: PipelineState
+
+
+def check_private(path: Path, status: os.stat_result, owner: int) -> None:
+    """Raises RecoveryError when others than `owner` may read or change what is recovered from."""
+    if stat.S_ISLNK(status.st_mode):
+        raise RecoveryError(f"{path} is a symbolic link: put the real thing in its place, or name that directory as state_dir")
+    if status.st_uid != owner:
+        raise RecoveryError(
+            f"{path} belongs to user {status.st_uid}, not to {owner}: run as that user, or `chown -R {owner}` the directory"
+        )
+    if status.st_mode & _FOREIGN_BITS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise RecoveryError(f"{path} has mode {mode:04o}: others may have changed it; look at it, then `chmod go-rwx` it")
+
+
+def read_private(path: Path, owner: int) -> bytes:
+    """A file's content. Raises DamagedError when it is not there or no file, RecoveryError when it cannot be read now."""
+    try:
+        # O_NONBLOCK: opening a pipe must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _judged(path, error) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedError(f"{path.name} is not a file")
+        check_private(path, status, owner)
+        with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
+            return file.readall()
+    except OSError as error:
+        raise _judged(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _judged(path: Path, error: OSError) -> Exception:
+    reason = error.strerror or str(error)
+    if error.errno in _DAMAGE:
+        return DamagedError(f"{path.name}: {reason}")
+    return RecoveryError(f"{path} cannot be read: {reason}; whether it is damaged cannot be told: correct that and restart")
+
+
+def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
+    """The manifest of a committed checkpoint. Raises DamagedError or RecoveryError."""
+    try:
+        status = directory.lstat()
+    except OSError as error:
+        raise _judged(directory, error) from error
+    if not stat.S_ISDIR(status.st_mode):
+        raise DamagedError("is not a directory")
+    check_private(directory, status, owner)
+    try:
+        manifest = decode_manifest(read_private(directory / MANIFEST_FILE, owner))
+    except NewerVersionError as error:
+        raise RecoveryError(f"{directory} {error}: use that release, or a later one") from error
+    if manifest.id != symbol_id:
+        raise DamagedError(f"is of symbol {manifest.id}, not of {symbol_id}")
+    if str(manifest.epoch) != directory.name:
+        raise DamagedError(f"is of epoch {manifest.epoch}")
+    return manifest
+
+
+def read_checkpoint(directory: Path, symbol_id: str, owner: int) -> Checkpoint:
+    """A committed checkpoint, verified and decoded. Raises DamagedError or RecoveryError."""
+    manifest = read_manifest(directory, symbol_id, owner)
+    files = {}
+    for entry in manifest.files:
+        if Path(entry.name).name != entry.name:
+            raise DamagedError(f"manifest.json names a file outside: {entry.name}")
+        content = read_private(directory / entry.name, owner)
+        if len(content) != entry.size_bytes:
+            raise DamagedError(f"{entry.name} has {len(content)} bytes, not {entry.size_bytes}")
+        if hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise DamagedError(f"{entry.name} does not match its digest")
+        files[entry.name] = content
+    state = decode_state(files)
+    facts = (manifest.id, manifest.symbol, manifest.events_processed, manifest.last_update_id, manifest.file_offset)
+    if facts != (state.id, state.symbol, state.events_processed, state.last_update_id, state.file_offset):
+        raise DamagedError("manifest.json and book.parquet do not belong together")
+    return Checkpoint(directory, manifest, is_published(directory), state)
+
+
+def is_published(directory: Path) -> bool:
+    """Whether the parts that a checkpoint lists are known to be in their places. Raises RecoveryError."""
+    try:
+        (directory / PUBLISHED_FILE).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _judged(directory / PUBLISHED_FILE, error) from error
+    return True

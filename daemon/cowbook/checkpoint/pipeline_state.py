@@ -1,0 +1,119 @@
+"""PipelineState: everything that a symbol's worker knows between two messages, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.messages import NONE, DeadLetter
+from cowbook.plain.position import Position
+
+
+@dataclass(slots=True)
+class DriftTotals:
+    """Sums over the drift measurements whose rows have left the open cut; `size_error` in units of 10^-size_decimals."""
+
+    measurements: int = 0
+    levels_missing: int = 0
+    levels_extra: int = 0
+    levels_differing: int = 0
+    size_error: int = 0
+
+    @property
+    def levels(self) -> int:
+        """Levels that were missing, extra or differing."""
+        return self.levels_missing + self.levels_extra + self.levels_differing
+
+    def plus(self, rows: Any) -> DriftTotals:
+        """With the measurements of more rows (dtype rows.DRIFT_ROW)."""
+        return DriftTotals(
+            self.measurements + len(rows),
+            self.levels_missing + int(rows["levels_missing"].sum()),
+            self.levels_extra + int(rows["levels_extra"].sum()),
+            self.levels_differing + int(rows["levels_differing"].sum()),
+            self.size_error + int(rows["size_error_high"].sum()) * 10**18 + int(rows["size_error_low"].sum()),
+        )
+
+
+class DecoderState(NamedTuple):
+    """What a decoder remembers between records, beside what stands in the records themselves."""
+
+    other_symbols: tuple[str, ...] = ()  # the first ones that records named, for a person
+    misfit: tuple[int, str] | None = None  # offset of the first value that did not fit, and what is wrong with it
+    input_bytes: int = 0  # decoded, consumed since the start of the input
+    connection: Mapping[str, str] = MappingProxyType({})  # what the venue's connection has agreed on
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """State of a pipeline after the last consumed record, whatever its fate.
+
+    A worker that is given this state and the same input writes exactly the rows that the first one would have written.
+    """
+
+    id: str
+    symbol: str
+    order_book_state: EngineCheckpoint
+    position: Position
+    fingerprint: dict[str, Any]
+    """The settings that change rows or files, by name."""
+    dead_letters: tuple[DeadLetter, ...] = ()
+    """Those of the open rows, in order."""
+    decoder: DecoderState = field(default_factory=DecoderState)
+    drift: DriftTotals = field(default_factory=DriftTotals)
+    provisional: tuple[int, ...] = ()
+    """First events of cuts that an earlier end of the input published, and that the regular ones are still to replace."""
+    end_of_input: str | None = None
+    """Set when the input ended here: SHA-256 of the unfinished record behind the position."""
+    processing_rate: float = 0.0
+    """Events per second since the checkpoint before, or since the start."""
+    checkpoint_timestamp: int = 0
+    """Wall clock in ns since 1970 at the freeze."""
+    snapshot_duration_ms: float = 0.0
+    """How long processing stood still for this checkpoint."""
+
+    @property
+    def last_update_id(self) -> int | None:
+        """Update id of the last applied depth message; None before the first."""
+        last_id = self.order_book_state.values["last_id"]
+        return None if last_id == NONE else last_id
+
+    @property
+    def current_file(self) -> str:
+        """The file that the position is in."""
+        return self.position.current.path
+
+    @property
+    def file_offset(self) -> int:
+        """Decoded bytes of it that are consumed."""
+        return self.position.current.offset
+
+    @property
+    def events_processed(self) -> int:
+        """Events so far; the index that the next one gets."""
+        return self.order_book_state.values["next_event"]
+
+    @property
+    def gap_statistics(self) -> dict[str, int]:
+        """Gaps, missing update ids, and messages that were not applied, since the start of the input."""
+        return {name: self.order_book_state.values[name] for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
+
+    @property
+    def drift_metrics(self) -> dict[str, int]:
+        """Sums over all drift measurements since the start of the input."""
+        totals = self.drift.plus(self.order_book_state.rows.drift)
+        return {
+            "measurements": totals.measurements,
+            "levels_missing": totals.levels_missing,
+            "levels_extra": totals.levels_extra,
+            "levels_differing": totals.levels_differing,
+            "size_error": totals.size_error,
+        }
+
+    @property
+    def levels(self) -> int:
+        """Price levels of both sides."""
+        return len(self.order_book_state.bid_prices) + len(self.order_book_state.ask_prices)

@@ -1,0 +1,146 @@
+"""The scanner of venues that describe their common records by shapes: it learns their forms from what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.input.forms import form_scanner as shape_scanner
+from cowbook.input.forms.shapes import Form, Shape, make_form, parse, to_arrays
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.envelope import open_envelope
+from cowbook.input.text.scanner import COUNTS, LEVEL_COUNT, MESSAGE_COUNT, OTHER_SYMBOL_SEEN, STRANGE, RecordScanner
+from cowbook.input.verdict import PLAIN_FIELDS, Decoded, DecodedMessage, OtherSymbol, Sequenced
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import OTHER_SYMBOL, EventBatch
+
+MAX_FORMS = 32
+"""A venue writes a few; each more is tried on records that have none of the others."""
+MAX_OTHER_FORMS = 8
+"""Of them, from other symbols' records."""
+FREE_LESSONS = 128
+LESSON_INTERVAL = 64
+"""Of records that may teach a form, each of the first ones is looked at, then one of so many: where shapes do not help, looking
+must not cost."""
+MAX_LESSON_BYTES = 1 << 13
+"""Of a record: the usual ones are shorter."""
+
+
+def shaped(*shapes: Shape) -> Callable[[DecoderSettings], RecordScanner]:
+    """For `Venue.make_scanner`."""
+    return lambda settings: ShapeScanner(settings, shapes)
+
+
+class ShapeScanner(RecordScanner):
+    """Decodes records of the forms that it has learned. Which these are changes nothing but how long it takes."""
+
+    def __init__(self, settings: DecoderSettings, shapes: tuple[Shape, ...]) -> None:
+        super().__init__(settings)
+        self._shapes = shapes
+        self._values = np.zeros(shape_scanner.VALUES, np.int64)
+        self._strange_count = 0
+        self._set_forms([])
+
+    @property
+    def form_count(self) -> int:
+        """Forms that are known by now."""
+        return len(self._forms)
+
+    def _set_forms(self, forms: list[Form]) -> None:
+        self._forms = forms
+        self._arrays = to_arrays(forms)
+
+    def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
+        """One call of `shape_scanner.scan`, once a form is known."""
+        if not self._forms:
+            return STRANGE, block.start
+        return self._scan(block, batch, self._arrays, self.counts)
+
+    def _scan(
+        self,
+        block: Block,
+        batch: EventBatch,
+        arrays: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        counts: npt.NDArray[np.int64],
+    ) -> tuple[int, int]:
+        why, position = shape_scanner.scan(
+            block.buffer,
+            block.start,
+            block.end,
+            block.offset_of(0),
+            self.limits,
+            self.symbol,
+            *arrays,
+            batch.messages,
+            batch.prices,
+            batch.sizes,
+            counts,
+            self._values,
+        )
+        return int(why), int(position)
+
+    def learn(self, record: bytes, decoded: Decoded) -> None:
+        """Know the record's form from now on, if a shape describes it."""
+        content = decoded.decoded if isinstance(decoded, Sequenced) else decoded
+        if not isinstance(content, DecodedMessage | OtherSymbol):
+            return
+        if len(self._forms) == MAX_FORMS or len(record) > MAX_LESSON_BYTES:
+            return
+        others = sum(form.head[shape_scanner.IS_OTHER] for form in self._forms)
+        if isinstance(content, OtherSymbol) and others == MAX_OTHER_FORMS:
+            return
+        self._strange_count += 1
+        if self._strange_count > FREE_LESSONS and self._strange_count % LESSON_INTERVAL:
+            return
+        envelope = open_envelope(record)
+        tree = parse(envelope.message) if envelope is not None else None
+        if envelope is None or tree is None:
+            return
+        for shape in self._shapes:
+            own = content if isinstance(content, DecodedMessage) else None
+            symbol = self.name if isinstance(content, DecodedMessage) else content.symbol
+            form = make_form(envelope.message, tree, shape, symbol, own)
+            if form is not None and self._reads_the_same(form, record, decoded):
+                self._add(form)
+                return
+
+    def _add(self, form: Form) -> None:
+        for place, known in enumerate(self._forms):
+            if (merged := known.merged(form)) is not None:
+                self._set_forms([*self._forms[:place], merged, *self._forms[place + 1 :]])
+                return
+        self._set_forms([*self._forms, form])
+
+    def _reads_the_same(self, form: Form, record: bytes, decoded: Decoded) -> bool:
+        """Whether the scanner, by this form, says of the record what the reference decoder does.
+
+        If not, the shape is wrong for it: a value is there, but in a place or of a type where it means something else.
+        """
+        content, sequence = (decoded.decoded, decoded.sequence) if isinstance(decoded, Sequenced) else (decoded, 0)
+        buffer = np.zeros(len(record) + 1 + PADDING, np.uint8)
+        buffer[: len(record) + 1] = np.frombuffer(record + b"\n", np.uint8)
+        level_capacity = 2 * record.count(b",") + 2
+        batch = EventBatch.allocate(1, level_capacity)
+        counts = np.zeros(COUNTS, np.int64)
+        counts[OTHER_SYMBOL_SEEN] = 1
+        self._scan(Block(buffer, 0, len(record) + 1, "", 0, final=True), batch, to_arrays([form]), counts)
+        if counts[MESSAGE_COUNT] != 1:
+            return False
+        message = batch.messages[0]
+        if message["sequence"] != sequence:
+            return False
+        if isinstance(content, OtherSymbol):
+            return bool(message["kind"] == OTHER_SYMBOL)
+        assert isinstance(content, DecodedMessage)
+        assert counts[LEVEL_COUNT] <= level_capacity
+        return all(message[name] == getattr(content, name) for name in PLAIN_FIELDS) and all(
+            getattr(batch, values)[message[f"{side}_start"] :][: message[f"{side}_count"]].tolist() == expected
+            for side, values, expected in (
+                ("bid", "prices", content.bid_prices),
+                ("bid", "sizes", content.bid_sizes),
+                ("ask", "prices", content.ask_prices),
+                ("ask", "sizes", content.ask_sizes),
+            )
+        )

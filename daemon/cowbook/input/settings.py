@@ -1,0 +1,15 @@
+"""The settings of a decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderSettings:
+    """The settings of a symbol that decide what its records mean."""
+
+    name: str  # what records of this symbol say
+    price_decimals: int  # 0 to 18
+    size_decimals: int  # 0 to 18
+    max_line_bytes: int

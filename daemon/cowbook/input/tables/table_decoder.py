@@ -1,0 +1,316 @@
+"""Decoding tables: rows become messages, run by run; what a run is, is a function of the file's bytes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.errors import InputError
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.tables import runs as run_scanner
+from cowbook.input.tables import table_scanner as scanner
+from cowbook.input.tables.table import Table
+from cowbook.input.tables.table_reference import csv_row, packed_row, shown_packed
+from cowbook.input.text.line_decoder import DEAD_LETTER_BYTES
+from cowbook.input.text.text_scanner import find_newline
+from cowbook.input.venue import Connection
+from cowbook.input.verdict import MAX_OTHER_SYMBOLS, Rejected
+from cowbook.plain.block import Block
+from cowbook.plain.book_state import REASONS
+from cowbook.plain.messages import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
+from cowbook.plain.table_header import LONGEST_HEADER, Header, read_header
+
+_ROWS = 1 << 14
+_SHOWN_COLUMNS = 1_000  # characters
+
+
+@dataclass(slots=True)
+class _Overlong:
+    """A message that is too long to be held, while its end is looked for."""
+
+    offset: int
+    key: npt.NDArray[np.int64] | None
+    """Its first row; None when that is no good one, and then it ends with its line."""
+    length: int = 0
+    content: bytes = b""
+    last: bytes = b""  # the last two bytes, which may end a line
+    in_line: bool = False
+
+    def absorb(self, block: Block, end: int) -> None:
+        """Take `buffer[block.start:end]` as more of it."""
+        missing = DEAD_LETTER_BYTES - len(self.content)
+        self.content += block.buffer[block.start : min(end, block.start + missing)].tobytes()
+        self.last = (self.last + block.buffer[max(block.start, end - 2) : end].tobytes())[-2:]
+        self.length += end - block.start
+        block.start = end
+
+
+class TableDecoder:
+    """Turns blocks of a table into batches of messages.
+
+    A row that cannot be decoded rejects all of its message, or where it does not even say which that is, the one in which it
+    stands: half a message would be a wrong book.
+    """
+
+    def __init__(
+        self, tables: Sequence[Table], settings: DecoderSettings, formats_of_records: Callable[[bytes], list[str]]
+    ) -> None:
+        """`formats_of_records` names the formats in which the first records of a file mean something."""
+        self._formats_of_records = formats_of_records
+        self._tables = tables
+        self._settings = settings
+        self._limits = np.array([settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64)
+        self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
+        self._counts = np.zeros(2, np.int64)
+        self._rows = np.zeros((_ROWS, scanner.ROW_WORDS), np.int64)
+        self._bad: dict[int, Rejected] = {}  # by offset of the row
+        self._header: Header | None = None
+        self._table = tables[0]
+        self._plan = np.zeros(0, np.int64)
+        self._words = tables[0].words()
+        self._overlong: _Overlong | None = None
+        self.other_symbols: list[str] = []
+        """The first other symbols that rows named, at most a few, for a person."""
+
+    @property
+    def record_offset(self) -> int | None:
+        """Where an overlong message begins of which parts were dropped from the blocks already; None outside of such a one."""
+        return self._overlong.offset if self._overlong is not None else None
+
+    def connection_after(self, _consumed: int) -> Connection:
+        """Nothing: tables know of none."""
+        return {}
+
+    def restore_connection(self, connection: Connection) -> None:
+        """Nothing."""
+
+    def decode(self, block: Block, batch: EventBatch) -> bool:
+        """Append the block's messages to the batch and move `block.start` behind them; whether the batch is full.
+
+        At the end, `block.start` is at a message whose end may not be in the block, or at the block's end; if full, clear the
+        batch and call again. Raises InputError for a file that is no such table.
+        """
+        if not self._take_header(block):
+            return False
+        if self._overlong is not None and not self._skip_overlong(block, batch):
+            return False
+        count = 0
+        position = block.start
+        while True:
+            why, position, count = self._scan(block, position, count)
+            ends = why == scanner.END and block.final
+            full, done = self._group(block, batch, count, ends=ends)
+            block.start = int(self._rows[done, scanner.ROW_START]) - block.offset_of(0) if done < count else position
+            if full:
+                return True
+            if why == scanner.END:
+                break
+            if done == 0:  # one message with more rows than there is room for
+                self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+            else:
+                self._rows[: count - done] = self._rows[done:count]
+                count -= done
+        if not block.final and block.end - block.start > self._settings.max_line_bytes + 1:
+            self._begin_overlong(block, position, self._rows[done].copy() if done < count else None)
+        return False
+
+    def _take_header(self, block: Block) -> bool:
+        """Know the file's first line, and step over it; whether it is there."""
+        if self._header is None or not block.head.startswith(self._header.line):
+            header = read_header(block.head)
+            if header is None:
+                if not block.head or (not block.final and len(block.head) < LONGEST_HEADER):
+                    return False
+                header = read_header(block.head + b"\n")
+                assert header is not None
+            self._use(header, block)
+        assert self._header is not None
+        behind = len(self._header.line)
+        if block.offset_of(block.start) < behind:
+            block.start = min(block.end, behind - block.offset_of(0))
+        return True
+
+    def _use(self, header: Header, block: Block) -> None:
+        for table in self._tables:
+            plan = table.plan(header.names)
+            if plan is not None:
+                self._header, self._table, self._plan, self._words = header, table, plan, table.words()
+                return
+        known = " or ".join(table.described() for table in self._tables)
+        text = f"{block.file} is no such table: its columns are {','.join(header.names)[:_SHOWN_COLUMNS]}, not {known}"
+        looks_like = " or ".join(self._formats_of_records(block.buffer[block.start : block.end].tobytes()))
+        raise InputError(text + (f"; it looks like format = {looks_like}" if looks_like else ""))
+
+    def _scan(self, block: Block, position: int, count: int) -> tuple[int, int, int]:
+        """Read rows from `position` on, until the block or the room for them ends: (END or FULL, where, rows now)."""
+        header, base = self._header, block.offset_of(0)
+        assert header is not None
+        while True:
+            common = (block.buffer, position, block.end, base, self._limits, self._symbol, self._plan, self._words)
+            if header.row_bytes:
+                why, position, count = scanner.scan_packed(
+                    *common, header.kinds, header.places, header.row_bytes, self._rows, count
+                )
+            else:
+                why, position, count = scanner.scan_csv(*common, self._rows, count)
+            if why == scanner.FULL:
+                return scanner.FULL, position, count
+            following = position
+            if why == scanner.STRANGE:
+                following = position + (header.row_bytes or find_newline(block.buffer, position, block.end) + 1 - position)
+            elif block.final and position < block.end:
+                following = block.end  # the last line, without a line feed
+            if following == position:
+                return scanner.END, position, count
+            self._refer(block, position, following, self._rows[count])
+            position, count = following, count + 1
+
+    def _refer(self, block: Block, start: int, end: int, row: npt.NDArray[np.int64]) -> None:
+        """Decode one row slowly."""
+        assert self._header is not None
+        content = block.buffer[start:end].tobytes()
+        arguments = (self._header, self._plan, self._table, self._settings)
+        row[scanner.ROW_START], row[scanner.ROW_END] = block.offset_of(start), block.offset_of(end)
+        is_packed = self._header.row_bytes > 0
+        decoded = packed_row(content, *arguments) if is_packed else csv_row(_without_terminator(content), *arguments)
+        row[: scanner.ROW_START] = (
+            *(decoded.kind, decoded.flags, decoded.ts_event, decoded.ts_recv, decoded.price, decoded.size),
+            *(decoded.first_id, decoded.last_id, decoded.prev_id),
+        )
+        if decoded.rejected is not None:
+            self._bad[block.offset_of(start)] = decoded.rejected
+
+    def _group(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
+        """Make messages of the rows: whether the batch is full, and how many rows are consumed."""
+        done = 0
+        while True:
+            self._counts[:] = batch.message_count, batch.level_count
+            why, done, last = run_scanner.group(
+                *(self._rows, done, count, ends, self._table.trades, self._table.rule, self._table.resets),
+                *(self._settings.max_line_bytes, batch.messages, batch.prices, batch.sizes, self._counts),
+            )
+            batch.message_count, batch.level_count = int(self._counts[0]), int(self._counts[1])
+            if why == scanner.REJECTED:
+                self._reject(block, batch, done, last)
+                done = last
+            elif why == scanner.FULL and batch.message_count:
+                return True, done
+            elif why == scanner.FULL:
+                batch.grow_levels(max(last - done, 2 * len(batch.prices)))
+            else:
+                self._note_other_symbols(block, done)
+                return False, done
+
+    def _note_other_symbols(self, block: Block, done: int) -> None:
+        """Remember a few names, of rows that are still at hand."""
+        if len(self.other_symbols) == MAX_OTHER_SYMBOLS:
+            return
+        others = np.flatnonzero(self._rows[:done, scanner.ROW_KIND] == scanner.OTHER)
+        assert self._header is not None
+        for place in others[:: max(1, len(others) // 8)]:
+            start, end = self._rows[place, [scanner.ROW_START, scanner.ROW_END]] - block.offset_of(0)
+            content = block.buffer[start:end].tobytes()
+            reference = packed_row if self._header.row_bytes else csv_row
+            content = content if self._header.row_bytes else _without_terminator(content)
+            decoded = reference(content, self._header, self._plan, self._table, self._settings)
+            if decoded.symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
+                self.other_symbols.append(decoded.symbol)
+
+    def _reject(self, block: Block, batch: EventBatch, first: int, last: int) -> None:
+        """Make a dead letter of a run of rows."""
+        rows = self._rows[first:last]
+        start = int(rows[0, scanner.ROW_START])
+        is_bad = np.isin(rows[:, scanner.ROW_KIND], (scanner.BAD, scanner.BAD_OF_MESSAGE))
+        bad = [self._bad.pop(int(offset)) for offset in rows[is_bad, scanner.ROW_START]]
+        end = int(rows[-1, scanner.ROW_END])
+        base = block.offset_of(0)
+        content = block.buffer[start - base : end - base].tobytes()
+        text = self._is_text
+        length = len(_without_terminator(content) if text else content)
+        longest = self._settings.max_line_bytes
+        rejected = Rejected("overlong", _too_long(longest, length)) if length > longest else bad[0]
+        self._append(batch, block, start, length, content[: min(length, DEAD_LETTER_BYTES)], rejected, end)
+
+    @property
+    def _is_text(self) -> bool:
+        return self._header is None or not self._header.row_bytes
+
+    def _append(
+        self, batch: EventBatch, block: Block, offset: int, length: int, content: bytes, rejected: Rejected, end_offset: int
+    ) -> None:
+        header = self._header
+        if header is not None and header.row_bytes:  # rows are counted, and shown, as people know them
+            content = b"\n".join(
+                shown_packed(content[place : place + header.row_bytes], header)
+                for place in range(0, len(content) - header.row_bytes + 1, header.row_bytes)
+            )[:DEAD_LETTER_BYTES]
+            offset, length = (offset - len(header.line)) // header.row_bytes, length // header.row_bytes
+        letter = DeadLetter(block.file, offset, length, rejected.reason, content, rejected.detail)
+        message = batch.messages[batch.message_count]
+        message["kind"] = DEAD_LETTER
+        message["bid_count"] = message["ask_count"] = 0
+        message["end_offset"] = end_offset
+        message["flags"] = REASONS.index(letter.reason) | (IS_NO_DEPTH if self._table.trades else 0)
+        batch.dead_letters.append(letter)
+        batch.message_count += 1
+
+    def _begin_overlong(self, block: Block, position: int, key: npt.NDArray[np.int64] | None) -> None:
+        """Drop what is there of a message that is too long; `position` is behind its last whole row."""
+        self._overlong = _Overlong(block.offset_of(block.start), key)
+        self._overlong.absorb(block, position)
+        self._absorb_long_line(block)
+
+    def _absorb_long_line(self, block: Block) -> None:
+        """Drop what is there of a line that is too long on its own, too."""
+        assert self._overlong is not None
+        if block.end - block.start > self._settings.max_line_bytes + 1:
+            self._overlong.absorb(block, block.end)
+            self._overlong.in_line = True
+
+    def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
+        """Drop more of an overlong message; whether it ended."""
+        overlong = self._overlong
+        assert overlong is not None
+        if overlong.in_line:
+            newline = find_newline(block.buffer, block.start, block.end)
+            overlong.absorb(block, block.end if newline < 0 else newline + 1)
+            overlong.in_line = newline < 0
+            if overlong.in_line and not block.final:
+                return False
+            if overlong.key is None:
+                return self._end_overlong(block, batch, overlong)
+        if overlong.key is None:
+            raise AssertionError("what has no key ends with its line")
+        while True:
+            why, position, count = self._scan(block, block.start, 0)
+            end = run_scanner.run_end(self._rows, overlong.key, 0, count)
+            if end < count:
+                overlong.absorb(block, int(self._rows[end, scanner.ROW_START]) - block.offset_of(0))
+                return self._end_overlong(block, batch, overlong)
+            overlong.absorb(block, position)
+            if why == scanner.END:
+                if block.final:
+                    return self._end_overlong(block, batch, overlong)
+                self._absorb_long_line(block)
+                return False
+
+    def _end_overlong(self, block: Block, batch: EventBatch, overlong: _Overlong) -> bool:
+        self._overlong = None
+        self._bad.clear()
+        length = overlong.length - (len(overlong.last) - len(_without_terminator(overlong.last)) if self._is_text else 0)
+        rejected = Rejected("overlong", _too_long(self._settings.max_line_bytes, length))
+        # The batch has room: every block begins with an empty one.
+        self._append(batch, block, overlong.offset, length, overlong.content[:length], rejected, block.offset_of(block.start))
+        return True
+
+
+def _too_long(longest: int, length: int) -> str:
+    return f"a message of more than max_line_bytes = {longest} bytes of rows: max_line_bytes = {length} would fit"
+
+
+def _without_terminator(content: bytes) -> bytes:
+    """A line without its line feed, and the carriage return before it, which the last line may end with alone."""
+    return content.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,0 +1,210 @@
+"""Reference for rows of tables: says what a row is that the scanners do not recognise, and why it is rejected."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import struct
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.input.numerals import MAX_ID, MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.tables import table_scanner as scanner
+from cowbook.input.tables.table import MEANINGS, Table
+from cowbook.input.text.json_fields import RefusedError, refuse
+from cowbook.input.verdict import Reason, Rejected, shown
+from cowbook.plain.messages import NONE
+from cowbook.plain.table_header import PACKED_FLOAT, PACKED_TEXT, PACKED_TEXT_BYTES, Header
+
+Field = str | int | float | None
+_NAMES = {number: name for name, number in MEANINGS.items()}
+_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
+_KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
+"""What says of which message a row is."""
+
+_BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
+
+
+@dataclass(slots=True)
+class Row:
+    """A row; the fields but the last two are those of the scanners' rows."""
+
+    kind: int = scanner.GOOD
+    flags: int = 0
+    ts_event: int = NONE
+    ts_recv: int = NONE
+    price: int = 0
+    size: int = 0
+    first_id: int = NONE
+    last_id: int = NONE
+    prev_id: int = NONE
+    symbol: str = ""
+    rejected: Rejected | None = None
+
+
+def csv_row(line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
+    """A line without its terminator."""
+    if len(line) > settings.max_line_bytes:
+        return _bad("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        return _bad("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+    if not text.strip(" \t"):
+        return Row(scanner.BLANK)
+    try:
+        fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
+    except csv.Error as error:
+        return _bad("malformed", f"not CSV: {error}")
+    if len(fields) != len(header.names):
+        return _bad("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
+    return _row(fields, header, plan, table, settings)
+
+
+def packed_row(row: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
+    """A packed row of a Parquet file."""
+    return _row(packed_fields(row, header), header, plan, table, settings)
+
+
+def _bad(reason: Reason, detail: str) -> Row:
+    return Row(scanner.BAD, rejected=Rejected(reason, detail))
+
+
+def packed_fields(row: bytes, header: Header) -> list[Field]:
+    """The values of a packed row; None for null, and for a text that was too long for it."""
+    assert header.kinds is not None
+    assert header.places is not None
+    fields: list[Field] = []
+    for kind, place in zip(header.kinds, header.places[:-1], strict=True):
+        if kind == PACKED_TEXT:
+            text = row[place : place + PACKED_TEXT_BYTES]
+            fields.append(None if text[-1] == 0xFF else text.rstrip(b"\0").decode())
+        elif kind == PACKED_FLOAT:
+            fields.append(struct.unpack_from("<d", row, place)[0])
+        else:
+            value = struct.unpack_from("<q", row, place)[0]
+            fields.append(None if value == NONE else value)
+    return fields
+
+
+def shown_packed(row: bytes, header: Header) -> bytes:
+    """A packed row as a dead letter has it: a JSON object."""
+    fields = [None if field != field else field for field in packed_fields(row, header)]  # noqa: PLR0124 - JSON has no NaN
+    return json.dumps(dict(zip(header.names, fields, strict=True)), default=str).encode()
+
+
+def _row(
+    fields: list[str] | list[Field], header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
+) -> Row:
+    found: dict[str, tuple[str, Field]] = {
+        _NAMES[meaning]: (name, field)
+        for name, field, meaning in zip(header.names, fields, plan.tolist(), strict=True)
+        if meaning != scanner.SKIPPED
+    }
+    row = Row()
+    if "symbol" in found:
+        row.symbol = str(found["symbol"][1])
+        if found.pop("symbol")[1] != settings.name:
+            row.kind = scanner.OTHER
+            return row
+    kind = scanner.BAD
+    try:
+        for meaning in sorted(found, key=lambda meaning: meaning not in _KEY):
+            if meaning not in _KEY and kind == scanner.BAD:
+                _complete_key(row)
+                kind = scanner.BAD_OF_MESSAGE
+            _take(row, meaning, *found[meaning], table, settings)
+    except RefusedError as refusal:
+        row.kind, row.rejected = kind, Rejected(*refusal.args)
+    return row
+
+
+def _complete_key(row: Row) -> None:
+    if row.ts_event == NONE:
+        row.ts_event = row.ts_recv
+    if row.ts_event == NONE:
+        refuse("malformed", "no time")
+
+
+def _take(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
+    """Put one field into the row, or refuse it."""
+    if meaning == "price":
+        row.price = _fixed(field, "price", settings.price_decimals)
+    elif meaning == "size":
+        row.size = _fixed(field, "size", settings.size_decimals)
+    elif meaning in ("ts_event", "ts_recv"):
+        setattr(row, meaning, _time(name, field))
+    elif meaning in ("first_id", "last_id", "prev_id"):
+        setattr(row, meaning, _id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
+    elif meaning == "trade_id":
+        text = str(field)
+        row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
+    else:
+        names = table.sides if meaning == "side" else table.snapshot
+        value = (
+            _choice(name, field, names)
+            if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
+            else _bool(name, field)
+        )
+        if meaning == "is_bid":
+            value = not value
+        row.flags |= (scanner.OF_SNAPSHOT if meaning == "is_snapshot" else scanner.IS_ASK) if value else 0
+
+
+def _choice(name: str, field: Field, names: tuple[str, str]) -> bool:
+    if field not in names:
+        refuse("malformed", f"{name} is {shown(field)}, not {' or '.join(names)}")
+    return field == names[1]
+
+
+def _bool(name: str, field: Field) -> bool:
+    if isinstance(field, float) or field not in _BOOLS:
+        refuse("malformed", f"{name} is {shown(field)}, not true or false")
+    return _BOOLS[field]
+
+
+def _time(name: str, field: Field) -> int:
+    if field is None:
+        return NONE
+    if isinstance(field, str) and field.isascii() and field.isdigit():
+        field = int(field[:40])
+    if not isinstance(field, int) or field < 0:
+        refuse("malformed", f"{name} is {shown(field)}, not a time in s, ms, µs or ns")
+    time = nanoseconds(field)
+    if time is None:
+        refuse("out_of_range", f"the time {name} is not below 2^63 ns: {field}")
+    return time
+
+
+def _id(name: str, field: Field, *, may_miss: bool) -> int:
+    if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= MAX_ID)):
+        return NONE
+    if isinstance(field, str) and field.isascii() and field.isdigit():
+        field = int(field[:40])
+    if not isinstance(field, int):
+        refuse("malformed", f"{name} is {shown(field)}, not an integer without sign")
+    if field > MAX_ID:
+        refuse("out_of_range", f"{name} is not below 10^18: {field}")
+    return field
+
+
+def _fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
+    if isinstance(field, float | int):
+        if not 0 <= field < float("inf"):
+            refuse("malformed", f"the {what} is {field}, not a number that is not negative")
+        field = format(Decimal(repr(abs(field))), "f").removesuffix(".0")
+    elif isinstance(field, str) and _EXPONENT.fullmatch(field):  # as JavaScript writes small numbers
+        field = format(Decimal(field), "f")
+    if find_non_numeral([field]) >= 0:
+        refuse("malformed", f"{shown(field)} in place of a {what}")
+    assert isinstance(field, str)
+    try:
+        return fixed_points([field], decimals)[0]
+    except MisfitError as error:
+        refuse("out_of_range", explain_misfit(what, error.args[0], decimals))

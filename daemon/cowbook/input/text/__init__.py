@@ -1,0 +1,1 @@
+"""Records of text: lines, JSON arrays, and what stands around a message."""

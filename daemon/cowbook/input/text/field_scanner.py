@@ -1,0 +1,192 @@
+"""What scanners of JSON are made of beyond `text_scanner`: values that are skipped, times and checksums as venues write them.
+
+What they do not take may still be right; the reference decoder decides then.
+"""
+
+from __future__ import annotations
+
+from cowbook.input.text.text_scanner import (
+    COLON,
+    DOT,
+    FAILED,
+    NINE,
+    POWERS,
+    QUOTE,
+    WORD_4,
+    WORD_5,
+    WORD_6,
+    ZERO,
+    digits,
+    nanoseconds,
+    nineteen_digits,
+    string_end,
+    word,
+)
+from cowbook.kernels.intrinsics import load64
+from cowbook.kernels.jit import kernel
+from cowbook.plain.messages import NONE
+
+_TRUE, _FALSE, _NULL = word(b"true"), word(b"false"), word(b"null")
+_MINUS = ord("-")
+_DATE_END = ord("T")
+_SPACE = ord(" ")
+_ZULU = ord("Z")
+_UTC = word(b"+00:00")
+_NEVER = 9 * 10**9
+"""Seconds since 1970 that do not fit into 63 bits of ns, or nearly."""
+
+
+@kernel
+def _is_digit(byte):
+    return ZERO <= byte <= NINE
+
+
+@kernel
+def digits_end(buffer, position, end):
+    """Position after the digits at `position`."""
+    while position < end and _is_digit(buffer[position]):
+        position += 1
+    return position
+
+
+@kernel
+def plain_number_end(buffer, position, end):
+    r"""Position after `(0|[1-9][0-9]*)(\.[0-9]+)?`, FAILED for anything else."""
+    after = digits_end(buffer, position, end)
+    if after == position or (buffer[position] == ZERO and after > position + 1):
+        return FAILED
+    if buffer[after] != DOT:
+        return after
+    position = after + 1
+    after = digits_end(buffer, position, end)
+    return after if after > position else FAILED
+
+
+@kernel
+def any_end(buffer, position, end):
+    """Position after a value that is neither array nor object; FAILED for odd ones: escapes, exponents, very long numbers."""
+    byte = buffer[position]
+    if byte == QUOTE:
+        after = string_end(buffer, position + 1, end)
+        return after + 1 if after != FAILED else FAILED
+    text = load64(buffer, position)
+    if text & WORD_4 == _TRUE or text & WORD_4 == _NULL:
+        return position + 4
+    if text & WORD_5 == _FALSE:
+        return position + 5
+    start = position + (byte == _MINUS)
+    after = plain_number_end(buffer, start, end)
+    is_short = digits_end(buffer, start, end) - start <= 18 and after - start <= 40
+    return after if is_short else FAILED
+
+
+@kernel
+def unsigned(buffer, position):
+    """(value, position after it) of an integer of at most 18 digits without zeros before it."""
+    value, after = digits(buffer, position)
+    if after <= position or (buffer[position] == ZERO and after > position + 1):
+        return 0, FAILED
+    return value, after
+
+
+@kernel
+def text_id(buffer, position, end):
+    """(value, position after it) of the rest of a string: NONE for no number, FAILED for one of 2^63 or more."""
+    after = string_end(buffer, position, end)
+    digits_after = digits_end(buffer, position, end)
+    if after == FAILED or digits_after != after or after == position:
+        return NONE, after
+    if after - position == 19:
+        return nineteen_digits(buffer, position)
+    value, _ = digits(buffer, position)
+    return value, after if after - position <= 18 else FAILED
+
+
+@kernel
+def magnitude_time(buffer, position):
+    """(ns since 1970, position after it) of an integer of s, ms, µs or ns, told apart by magnitude."""
+    value, after = unsigned(buffer, position)
+    if after == FAILED:
+        value, after = nineteen_digits(buffer, position)
+        if after == FAILED or buffer[position] == ZERO:
+            return 0, FAILED
+    time = nanoseconds(value)
+    return time, after if time != FAILED else FAILED
+
+
+@kernel
+def seconds_time(buffer, position):
+    """(ns since 1970, position after it) of seconds with or without a fraction."""
+    whole, after = unsigned(buffer, position)
+    if after == FAILED or whole >= _NEVER:
+        return 0, FAILED
+    if buffer[after] != DOT:
+        return whole * 10**9, after
+    fraction, fraction_after = digits(buffer, after + 1)
+    count = fraction_after - after - 1
+    if count <= 0:
+        return 0, FAILED
+    fraction = fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9]
+    return whole * 10**9 + fraction, fraction_after
+
+
+@kernel
+def _two_digits(buffer, position):
+    if not (_is_digit(buffer[position]) and _is_digit(buffer[position + 1])):
+        return FAILED
+    return 10 * (buffer[position] - ZERO) + (buffer[position + 1] - ZERO)
+
+
+@kernel
+def _days_since_1970(year, month, day):
+    """Of the Gregorian calendar; counts years from March on, so that a leap day comes last."""
+    year -= month <= 2
+    month_from_march = month - 3 if month > 2 else month + 9
+    day_of_year = (153 * month_from_march + 2) // 5 + day - 1
+    return 365 * year + year // 4 - year // 100 + year // 400 + day_of_year - 719_468
+
+
+@kernel
+def iso_time(buffer, position):
+    """(ns since 1970, position after it) of `2026-08-02T03:36:03.328024Z`, with 0 to 9 decimals, or `+00:00` at its end."""
+    century, year = _two_digits(buffer, position), _two_digits(buffer, position + 2)
+    month, day = _two_digits(buffer, position + 5), _two_digits(buffer, position + 8)
+    hour, minute, second = (
+        _two_digits(buffer, position + 11),
+        _two_digits(buffer, position + 14),
+        _two_digits(buffer, position + 17),
+    )
+    year = 100 * century + year
+    is_dated = century >= 0 and 1970 <= year < 2262 and 1 <= month <= 12 and 1 <= day <= 31
+    is_timed = 0 <= hour < 24 and 0 <= minute < 60 and 0 <= second < 60
+    dashes = buffer[position + 4] == _MINUS and buffer[position + 7] == _MINUS
+    colons = buffer[position + 13] == COLON and buffer[position + 16] == COLON
+    between = buffer[position + 10]
+    if not (is_dated and is_timed and dashes and colons and (between == _DATE_END or between == _SPACE)):
+        return 0, FAILED
+    days = _days_since_1970(year, month, day)
+    # A day that a month does not have is one of the next.
+    if day > 28 and _days_since_1970(year + (month == 12), month % 12 + 1, 1) <= days:
+        return 0, FAILED
+    time = (days * 86_400 + hour * 3_600 + minute * 60 + second) * 10**9
+    position += 19
+    if buffer[position] == DOT:
+        fraction, after = digits(buffer, position + 1)
+        count = after - position - 1
+        if not 0 < count <= 9:
+            return 0, FAILED
+        time += fraction * POWERS[9 - count]
+        position = after
+    if buffer[position] == _ZULU:
+        return time, position + 1
+    return time, position + 6 if load64(buffer, position) & WORD_6 == _UTC else FAILED
+
+
+@kernel
+def checksum_32(buffer, position):
+    """(value, position after it) of an integer of 32 bits with or without sign."""
+    is_negative = buffer[position] == _MINUS
+    value, after = unsigned(buffer, position + is_negative)
+    if after == FAILED or value >= 2**32 or (is_negative and (value > 2**31 or value == 0)):
+        return 0, FAILED
+    return -value if is_negative else value, after

@@ -1,0 +1,340 @@
+"""Decoding a format of lines: a fast scanner, and a reference decoder for the lines that it does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.errors import InputError
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text import array_scanner
+from cowbook.input.text import scanner as record_scanner
+from cowbook.input.text.envelope import FRAME_HEADER
+from cowbook.input.text.text_scanner import find_newline
+from cowbook.input.venue import Connection, Venue
+from cowbook.input.verdict import (
+    BLANK,
+    MAX_OTHER_SYMBOLS,
+    PLAIN_FIELDS,
+    Content,
+    Decoded,
+    DecodedMessage,
+    Nothing,
+    OtherSymbol,
+    Rejected,
+    Sequenced,
+    Subscription,
+)
+from cowbook.plain.block import Block
+from cowbook.plain.book_state import REASONS
+from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
+from cowbook.plain.position import IDENTITY_BYTES
+from cowbook.plain.table_header import PACKED_MAGIC
+
+DEAD_LETTER_BYTES = 4_096
+"""Bytes of a rejected record that its dead letter keeps."""
+
+_MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
+_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_LINE_FEED = 10
+_LONGEST_FRAME_HEADER = 32
+
+
+@dataclass(slots=True)
+class _Overlong:
+    """A record that is too long to be held, while its end is looked for."""
+
+    offset: int
+    length: int = 0
+    content: bytes = b""
+    value: npt.NDArray[np.int64] | None = None
+    """In an array: how far its value has come."""
+
+    def absorb(self, block: Block, end: int) -> None:
+        """Take `buffer[block.start:end]` as more of the record."""
+        missing = DEAD_LETTER_BYTES - len(self.content)
+        self.content += block.buffer[block.start : min(end, block.start + missing)].tobytes()
+        self.length += end - block.start
+        block.start = end
+
+
+class LineDecoder:
+    """Turns blocks into batches of messages; what a record is, is a function of its bytes alone."""
+
+    def __init__(
+        self, venue: Venue, settings: DecoderSettings, formats_of_table: Callable[[bytes], list[str]] = lambda _: []
+    ) -> None:
+        """`formats_of_table` names the formats that have a table with this first line, for the error of a table."""
+        self._formats_of_table = formats_of_table
+        self._venue = venue
+        self._settings = settings
+        self._scanner = venue.make_scanner(settings) if venue.make_scanner is not None else None
+        self._overlong: _Overlong | None = None
+        self._first_line: bytes | None = None  # of the file in hand
+        self._connections: list[tuple[int, Connection]] = [(0, {})]  # from which message of the batch on
+        self.other_symbols: list[str] = []
+        """The first other symbols that records named, at most a few, for a person."""
+
+    @property
+    def record_offset(self) -> int | None:
+        """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+        return self._overlong.offset if self._overlong is not None else None
+
+    def connection_after(self, consumed: int) -> Connection:
+        """What the connection had agreed on after so many messages of the batch."""
+        return next(connection for first, connection in reversed(self._connections) if first <= consumed)
+
+    def restore_connection(self, connection: Connection) -> None:
+        """Go on where a connection had agreed on this."""
+        self._connections = [(0, connection)]
+
+    def decode(self, block: Block, batch: EventBatch) -> bool:
+        """Append the block's records to the batch, which is empty, and move `block.start` behind them; whether the batch is full.
+
+        At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
+        Raises InputError for a file that is a table.
+        """
+        self._connections = [(0, self._connections[-1][1])]
+        self._refuse_table(block)
+        opening = array_opening(block.head)
+        if opening is None and not block.final:
+            return False  # too little to tell
+        if self._overlong is not None and not self._skip_overlong(block, batch):
+            return False
+        if opening:
+            return self._decode_array(block, batch, opening)
+        return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
+
+    def _refuse_table(self, block: Block) -> None:
+        """Raises InputError for a file that is a table: each of its rows would be a dead letter."""
+        first_line, has_end, _ = block.head.partition(b"\n")
+        if first_line == self._first_line or not has_end:
+            return
+        formats = self._formats_of_table(first_line) if b"," in first_line else []
+        if formats or first_line.startswith(PACKED_MAGIC):
+            text = f"; it looks like format = {' or '.join(formats)}" if formats else " of no known format"
+            raise InputError(f"{block.file} is a table, and this format has records{text}")
+        self._first_line = first_line
+
+    def _decode_by_scanner(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, with a scanner for the common records."""
+        scanner = self._scanner
+        assert scanner is not None
+        while True:
+            why = scanner.scan(block, batch)
+            if why == record_scanner.END:
+                return self._finish_block(block, batch)
+            if why == record_scanner.STRANGE:
+                end = self._end_of_record(block)
+                if end < 0:
+                    return self._finish_block(block, batch)
+                if not self._decode_slowly(block, end, end + 1, batch):
+                    return True
+            elif batch.message_count:
+                return True
+            else:  # one message with more levels than a whole batch has room for
+                batch.grow_levels(2 * len(batch.prices))
+
+    def _decode_one_by_one(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, without a scanner."""
+        while (end := self._end_of_record(block)) >= 0:
+            if not self._decode_slowly(block, end, end + 1, batch):
+                return True
+        return self._finish_block(block, batch)
+
+    def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
+        """As `decode`, of a file whose records are the values of one JSON array, or of several."""
+        state = np.zeros(array_scanner.STATE_WORDS, np.int64)
+        while True:
+            first = len(opening) - 1  # offset of the first value
+            if block.offset_of(block.start) < first:
+                block.start = min(block.end, first - block.offset_of(0))
+            start = array_scanner.value_start(block.buffer, block.start, block.end, opening.endswith(b"{"))
+            if start == block.end:
+                block.start = start
+                return False
+            state[:] = 0
+            end = array_scanner.value_end(block.buffer, start, block.end, state)
+            if end < 0 and not block.final:
+                block.start = start
+                if block.end - start > self._settings.max_line_bytes:
+                    self._overlong = _Overlong(block.offset_of(start), value=state)
+                    self._overlong.absorb(block, block.end)
+                return False
+            before, block.start = block.start, start
+            end = block.end if end < 0 else end
+            if not self._decode_slowly(block, end, end, batch):
+                block.start = before
+                return True
+
+    def _end_of_record(self, block: Block) -> int:
+        """Where the line feed behind the record at `block.start` stands, -1 if it is not in the block.
+
+        A frame is a record of two lines, of which the first says how long the second is.
+        """
+        newline: int = find_newline(block.buffer, block.start, block.end)
+        if newline < 0 or newline - block.start > _LONGEST_FRAME_HEADER or not 48 <= block.buffer[block.start] <= 57:
+            return newline
+        header = FRAME_HEADER.fullmatch(block.buffer[block.start : newline].tobytes())
+        if header is None:
+            return newline
+        end = newline + 1 + int(header[1])
+        if end < block.end and block.buffer[end] == _LINE_FEED:
+            return end
+        if end == block.end and block.final:
+            return -1  # the last record of the file, without a line feed
+        # Where no line feed stands behind the frame, its first line is no header: lines are all there is to go by.
+        return newline if end < block.end or block.final or int(header[1]) > self._settings.max_line_bytes else -1
+
+    def _finish_block(self, block: Block, batch: EventBatch) -> bool:
+        """What to do with an unfinished line; whether the batch is full."""
+        if block.start == block.end:
+            return False
+        if block.final:
+            return not self._decode_slowly(block, block.end, block.end, batch)
+        if block.end - block.start > self._settings.max_line_bytes + 1:
+            self._overlong = _Overlong(block.offset_of(block.start))
+            self._overlong.absorb(block, _without_return(block, block.end))
+        return False
+
+    def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
+        """Drop more of an overlong record; whether it ended."""
+        overlong = self._overlong
+        assert overlong is not None
+        if overlong.value is not None:
+            newline = array_scanner.value_end(block.buffer, block.start, block.end, overlong.value)
+        else:
+            newline = find_newline(block.buffer, block.start, block.end)
+        end = block.end if newline < 0 else newline
+        # A carriage return may belong to the terminator: while that is not known, it stays in the block.
+        overlong.absorb(block, _without_return(block, end) if overlong.value is None else end)
+        if newline < 0 and not block.final:
+            return False
+        block.start = end if newline < 0 or overlong.value is not None else newline + 1
+        self._overlong = None
+        letter = DeadLetter(
+            block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._too_long(overlong.length)
+        )
+        # The batch has room: every block begins with an empty one.
+        self._append(batch, DEAD_LETTER, block.offset_of(block.start), letter)
+        return True
+
+    def _too_long(self, length: int) -> str:
+        limit = self._settings.max_line_bytes
+        return f"longer than max_line_bytes = {limit}: max_line_bytes = {length} would fit"
+
+    def _decode_slowly(self, block: Block, end: int, following: int, batch: EventBatch) -> bool:
+        """Decode the record `buffer[block.start:end]`; False when the batch has no room for it."""
+        if batch.message_count == len(batch.messages):
+            return False
+        before = batch.message_count
+        start = block.start
+        end = _without_return(block, end)
+        length = end - start
+        offset = block.offset_of(start)
+        record = block.buffer[start : min(end, start + max(self._settings.max_line_bytes, DEAD_LETTER_BYTES))].tobytes()
+        if length > self._settings.max_line_bytes:
+            found: Decoded = Rejected("overlong", self._too_long(length))
+            connection = None
+        else:
+            found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
+        decoded, sequence = (found.decoded, found.sequence) if isinstance(found, Sequenced) else (found, 0)
+        if isinstance(decoded, DecodedMessage):
+            levels = len(decoded.bid_prices) + len(decoded.ask_prices)
+            if batch.level_count + levels > len(batch.prices):
+                if batch.message_count:
+                    return False
+                batch.grow_levels(max(levels, 2 * len(batch.prices)))
+        block.start = following
+        end_offset = block.offset_of(following)
+        if isinstance(decoded, DecodedMessage):
+            _append_message(batch, decoded, end_offset)
+        elif isinstance(decoded, Rejected):
+            letter = DeadLetter(block.file, offset, length, decoded.reason, record[:DEAD_LETTER_BYTES], decoded.detail)
+            self._append(batch, DEAD_LETTER, end_offset, letter)
+        else:
+            self._append_other(batch, decoded, end_offset)
+        if batch.message_count > before:
+            batch.messages[before]["sequence"] = sequence
+        if connection is not None and connection is not self._connections[-1][1]:
+            self._connections.append((batch.message_count, connection))
+        return True
+
+    def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
+        """What a record is, and what its connection has agreed on after it; None for venues without that."""
+        venue = self._venue
+        if venue.decode_on_connection is not None:
+            return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
+        assert venue.decode_record is not None
+        decoded = venue.decode_record(record, self._settings)
+        if self._scanner is not None:
+            self._scanner.learn(record, decoded)
+        return decoded, None
+
+    def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int) -> None:
+        """What is neither a message nor rejected."""
+        if isinstance(decoded, Subscription):
+            self._append(batch, SUBSCRIPTION, end_offset)
+            batch.messages[batch.message_count - 1]["depth"] = decoded.depth
+        elif isinstance(decoded, OtherSymbol):
+            self._note_other_symbol(decoded.symbol)
+            self._append(batch, OTHER_SYMBOL, end_offset)
+        elif decoded is not BLANK:
+            self._append(batch, UNUSED, end_offset)
+
+    def _note_other_symbol(self, symbol: str) -> None:
+        if self._scanner is not None:
+            self._scanner.note_other_symbol()
+        if symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
+            self.other_symbols.append(symbol)
+
+    @staticmethod
+    def _append(batch: EventBatch, kind: int, end_offset: int, letter: DeadLetter | None = None) -> None:
+        message = batch.messages[batch.message_count]
+        message["kind"] = kind
+        message["bid_count"] = message["ask_count"] = 0
+        message["end_offset"] = end_offset
+        if letter is not None:
+            message["flags"] = REASONS.index(letter.reason)
+            batch.dead_letters.append(letter)
+        batch.message_count += 1
+
+
+def array_opening(head: bytes) -> bytes | None:
+    """What a file that is an array begins with, the first byte of its first value, if that is an object or an array, included.
+
+    Empty for files of lines; None while that cannot be told. No record of a line begins with two brackets, or with an object in
+    an array.
+    """
+    text = head.removeprefix(_BYTE_ORDER_MARK)
+    if not _MAY_BE_ARRAY.fullmatch(text):
+        match = _ARRAY.match(text)
+        return head[: len(head) - len(text) + match.end()] if match else b""
+    return None if len(head) < IDENTITY_BYTES else b""
+
+
+def _without_return(block: Block, end: int) -> int:
+    """`end`, or one less where a carriage return stands before it."""
+    return end - 1 if end > block.start and block.buffer[end - 1] == ord("\r") else end
+
+
+def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int) -> None:
+    middle = batch.level_count + len(decoded.bid_prices)
+    end = middle + len(decoded.ask_prices)
+    batch.prices[batch.level_count : middle] = decoded.bid_prices
+    batch.sizes[batch.level_count : middle] = decoded.bid_sizes
+    batch.prices[middle:end] = decoded.ask_prices
+    batch.sizes[middle:end] = decoded.ask_sizes
+    message = batch.messages[batch.message_count]
+    for name in PLAIN_FIELDS:
+        message[name] = getattr(decoded, name)
+    message["bid_start"], message["bid_count"] = batch.level_count, len(decoded.bid_prices)
+    message["ask_start"], message["ask_count"] = middle, len(decoded.ask_prices)
+    message["end_offset"] = end_offset
+    batch.level_count = end
+    batch.message_count += 1

@@ -1,0 +1,227 @@
+"""What scanners of text are made of: numerals, integers, strings and times, eight bytes at a time.
+
+Nothing here tests a position against the end of the block but `string_end` and `find_newline`; the others read less than PADDING
+bytes behind where they start.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cowbook.kernels.intrinsics import load64, trailing_zeros
+from cowbook.kernels.jit import kernel
+
+FAILED = -1
+"""What functions return for what is not there, or does not fit."""
+
+QUOTE = ord('"')
+COMMA = ord(",")
+COLON = ord(":")
+DOT = ord(".")
+SPACE = ord(" ")
+OPEN = ord("{")
+CLOSE = ord("}")
+BRACKET = ord("[")
+BRACKET_END = ord("]")
+NEWLINE = ord("\n")
+RETURN = ord("\r")
+ZERO = ord("0")
+NINE = ord("9")
+
+# The first characters of a word.
+WORD_2 = (1 << 16) - 1
+WORD_3 = (1 << 24) - 1
+WORD_4 = (1 << 32) - 1
+WORD_5 = (1 << 40) - 1
+WORD_6 = (1 << 48) - 1
+WORD_7 = (1 << 56) - 1
+
+POWERS = 10 ** np.arange(19, dtype=np.int64)
+_MAX_FIXED = 10**18 - 1
+_ZEROS = 0x3030303030303030
+_TO_HIGH_BIT = 0x7676767676767676  # lifts bytes above 9 over 0x7F
+_ONES = 0x0101010101010101
+_NEWLINES = 0x0A0A0A0A0A0A0A0A
+_QUOTES = 0x2222222222222222
+_BACKSLASHES = 0x5C5C5C5C5C5C5C5C
+_SPACES = 0x2020202020202020
+_HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
+
+
+def word(text: bytes) -> int:
+    """Up to 8 characters as `load64` reads them; constants to compare with."""
+    return int.from_bytes(text.ljust(8, b"\0"), "little", signed=True)
+
+
+@kernel
+def _other_bytes(word):
+    """Bits that mark the bytes that are no digits, of a word with `_ZEROS` taken off; only the lowest is exact."""
+    return ((word + _TO_HIGH_BIT) | word) & _HIGH_BITS
+
+
+@kernel
+def _value(word, count):
+    """Value of the first `count` digits, 1 to 8, of a word with `_ZEROS` taken off."""
+    word <<= 64 - 8 * count
+    word = (word * 2561) >> 8
+    word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
+    return ((word & 0x0000FFFF0000FFFF) * 42949672960001) >> 32
+
+
+@kernel
+def digits(buffer, position):
+    """(value, position after them) of the up to 18 decimal digits at `position`; more are FAILED, none is no progress."""
+    value = 0
+    start = position
+    while True:
+        word = load64(buffer, position) ^ _ZEROS
+        other = _other_bytes(word)
+        count = 8 if other == 0 else trailing_zeros(other) >> 3
+        if position + count - start > 18:
+            return 0, FAILED
+        if count == 0:
+            return value, position
+        value = value * POWERS[count] + _value(word, count)
+        position += count
+        if count < 8:
+            return value, position
+
+
+@kernel
+def nineteen_digits(buffer, position):
+    """(value, position after them) of 19 digits, as today's nanoseconds have; FAILED for fewer, more, or 2^63 and above."""
+    first = load64(buffer, position) ^ _ZEROS
+    second = load64(buffer, position + 8) ^ _ZEROS
+    third = load64(buffer, position + 16) ^ _ZEROS
+    others = _other_bytes(third)
+    if _other_bytes(first) | _other_bytes(second) != 0 or others == 0 or trailing_zeros(others) >> 3 != 3:
+        return 0, FAILED
+    high = _value(first, 8) * 10**8 + _value(second, 8)
+    if high >= 2**63 // 1000:
+        return 0, FAILED
+    return high * 1000 + _value(third, 3), position + 19
+
+
+@kernel
+def numeral(buffer, position, decimals):
+    r"""(fixed-point value, position after it) of `[0-9]+(\.[0-9]+)?`; FAILED when it is none or does not fit."""
+    # Nearly always: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals these fit.
+    word = load64(buffer, position) ^ _ZEROS
+    other = _other_bytes(word)
+    if other != 0 and decimals <= 10:
+        count = trailing_zeros(other) >> 3
+        point = position + count
+        if count > 0 and buffer[point] == DOT:
+            fraction = load64(buffer, point + 1) ^ _ZEROS
+            other = _other_bytes(fraction)
+            decimal_count = 8 if other == 0 else trailing_zeros(other) >> 3
+            after = point + 1 + decimal_count
+            ends = other != 0 or buffer[after] < ZERO or buffer[after] > NINE
+            if 0 < decimal_count <= decimals and ends:
+                value = _value(word, count) * POWERS[decimals]
+                return value + _value(fraction, decimal_count) * POWERS[decimals - decimal_count], after
+    return _any_numeral(buffer, position, decimals)
+
+
+@kernel
+def _any_numeral(buffer, position, decimals):
+    whole, after = digits(buffer, position)
+    if after <= position or whole > _MAX_FIXED // POWERS[decimals]:
+        return 0, FAILED
+    value = whole * POWERS[decimals]
+    if buffer[after] != DOT:
+        return value, after
+    position = after + 1
+    fraction, after = digits(buffer, position)
+    if after <= position:
+        return 0, FAILED
+    surplus = after - position - decimals
+    if surplus <= 0:
+        return value + fraction * POWERS[-surplus], after
+    if fraction % POWERS[surplus] != 0:
+        return 0, FAILED
+    return value + fraction // POWERS[surplus], after
+
+
+@kernel
+def integer(buffer, position):
+    """(value, position after it) of a JSON integer without sign of at most 18 digits, followed by `,` or `}`."""
+    value, after = digits(buffer, position)
+    if after <= position:
+        return 0, FAILED
+    if buffer[position] == ZERO and after > position + 1:
+        return 0, FAILED
+    if buffer[after] != COMMA and buffer[after] != CLOSE:
+        return 0, FAILED
+    return value, after
+
+
+@kernel
+def string_end(buffer, position, end):
+    """Position of the quote that ends the string whose first character is at `position`; FAILED unless plain ASCII."""
+    while position < end:
+        word = load64(buffer, position)
+        # In each term the lowest mark is exact: where a byte is a quote, a backslash, below a space, or above 127.
+        quotes = word ^ _QUOTES
+        backslashes = word ^ _BACKSLASHES
+        marks = (quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes | (word - _SPACES) & ~word | word
+        marks &= _HIGH_BITS
+        if marks != 0:
+            position += trailing_zeros(marks) >> 3
+            return position if buffer[position] == QUOTE and position < end else FAILED
+        position += 8
+    return FAILED
+
+
+@kernel
+def nanoseconds(value):
+    """A time of s, ms, µs or ns, told apart by magnitude, in ns; FAILED when that does not fit."""
+    if value < 10**11:
+        factor = 10**9
+    elif value < 10**14:
+        factor = 10**6
+    elif value < 10**17:
+        factor = 10**3
+    else:
+        factor = 1
+    return value * factor if value <= (2**63 - 1) // factor else FAILED
+
+
+@kernel
+def find_newline(buffer, start, end):
+    """Index of the first newline in `buffer[start:end]`, FAILED without one."""
+    position = start
+    while position < end:
+        word = load64(buffer, position) ^ _NEWLINES
+        # A byte is zero where it was a newline; only the lowest flag is exact, and only that is used.
+        zero = (word - _ONES) & ~word & _HIGH_BITS
+        if zero != 0:
+            position += trailing_zeros(zero) >> 3
+            return position if position < end else FAILED
+        position += 8
+    return FAILED
+
+
+@kernel
+def receive_time(buffer, position):
+    """(ns, position behind it) of a receive time in front of a record, `<integer>[.<fraction>][:] `; FAILED for anything else."""
+    whole, after = digits(buffer, position)
+    if after == FAILED:
+        whole, after = nineteen_digits(buffer, position)
+        if after == FAILED:
+            return 0, FAILED
+    if after == position:
+        return 0, FAILED
+    time = nanoseconds(whole)
+    if buffer[after] == DOT:
+        fraction, fraction_after = digits(buffer, after + 1)
+        count = fraction_after - after - 1
+        if whole >= 9 * 10**9 or fraction_after == FAILED or count == 0:
+            return 0, FAILED
+        time = whole * 10**9 + (fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9])
+        after = fraction_after
+    if buffer[after] == COLON:
+        after += 1
+    if time == FAILED or buffer[after] != SPACE:
+        return 0, FAILED
+    return time, after + 1

@@ -1,0 +1,91 @@
+"""Machine instructions that Python has no word for, as intrinsics for the kernels.
+
+All of them work on int64: numba computes in floats where int64 meets uint64. Each has a body in Python too, for kernels that run
+uncompiled.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from cowbook.kernels.jit import IS_COMPILED
+
+_WORD = (1 << 64) - 1
+
+
+def _instruction(python: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """The intrinsic that is decorated, or `python` where kernels run uncompiled."""
+    return lambda definition: intrinsic(definition) if IS_COMPILED else python
+
+
+def _trailing_zeros(value: int) -> int:
+    word = int(value) & _WORD
+    return (word & -word).bit_length() - 1
+
+
+@_instruction(_trailing_zeros)
+def trailing_zeros(typing_context: Any, value: Any) -> Any:
+    """Number of zero bits below the lowest set bit; `value` must not be 0."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+def _highest_bit(value: int) -> int:
+    return (int(value) & _WORD).bit_length() - 1
+
+
+@_instruction(_highest_bit)
+def highest_bit(typing_context: Any, value: Any) -> Any:
+    """Position of the highest set bit, 0 to 63; `value` must not be 0."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
+        return builder.sub(ir.Constant(ir.IntType(64), 63), zeros)
+
+    return types.int64(types.int64), codegen
+
+
+def _load64(buffer: Any, index: int) -> int:
+    return int.from_bytes(buffer[index : index + 8].tobytes(), "little", signed=True)
+
+
+@_instruction(_load64)
+def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
+    """The 8 bytes of a uint8 array from `index` on as a little-endian int64, at any alignment.
+
+    Not checked: the array must hold `index + 8` bytes.
+    """
+    signature = types.int64(buffer, types.int64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.gep(array.data, [args[1]])
+        word = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
+        word.align = 1
+        return word
+
+    return signature, codegen
+
+
+def _as_float(value: int) -> float:
+    number: float = struct.unpack("<d", struct.pack("<q", int(value)))[0]
+    return number
+
+
+@_instruction(_as_float)
+def as_float(typing_context: Any, value: Any) -> Any:
+    """The double that has these 64 bits."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen

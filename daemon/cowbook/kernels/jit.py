@@ -1,0 +1,72 @@
+"""The decorator of compiled functions, and how they run uncompiled under a debugger.
+
+A kernel gets arrays and numbers, allocates nothing, touches no Python object, and holds no lock. With `NUMBA_DISABLE_JIT=1` in
+the environment every kernel is the plain Python function that it looks like: breakpoints and coverage work, and everything
+takes a thousand times as long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import config, types
+from numba.core.registry import CPUDispatcher
+
+from cowbook.kernels.cache import KernelCache
+
+IS_COMPILED = not config.DISABLE_JIT
+"""Whether kernels are machine code in this process."""
+
+_OPTIONS = {
+    "nopython": True,
+    "nogil": True,
+    "error_model": "numpy",  # dividing as C does
+    # No counting of references: kernels allocate nothing, and counting would make the ladder three times as slow (ADR 1).
+    "_nrt": False,
+    "boundscheck": None,
+}
+
+KERNELS: dict[str, Kernel] = {}
+"""All kernels that are loaded, by module and name."""
+
+
+class Kernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
+    """A compiled function, which the cache on disk knows by everything that is frozen in it."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(py_func=function, locals={}, targetoptions=options)
+        self._cache = KernelCache(self)
+
+    def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:
+        """How another kernel calls this one; a constant argument does not make a version of its own (150 to 117 versions)."""
+        plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+        return super().get_call_template([types.unliteral(kind) for kind in args], plain)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function when it is first called with arguments of such types, or load it from the cache."""
+    return _compiled(function, _OPTIONS)
+
+
+def inlined_kernel(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for functions that are called at one place: they become part of their caller before it is compiled.
+
+    Compiling each with all that it calls takes long.
+    """
+    return _compiled(function, _OPTIONS | {"inline": "always"})
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    if not IS_COMPILED:
+        return function
+    compiled = Kernel(function, options)
+    KERNELS[f"{function.__module__}.{function.__qualname__}"] = compiled
+    return compiled
+
+
+def records(array: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """A structured array whose records have their fields as attributes, in kernels that run uncompiled, too."""
+    return array if IS_COMPILED else array.view(np.recarray)

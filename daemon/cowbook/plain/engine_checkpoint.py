@@ -1,0 +1,29 @@
+"""What of an engine goes into a checkpoint, as plain numbers and arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.plain.rows import OpenRows
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCheckpoint:
+    """State of an OrderBookEngine between two messages; the fields of `values` are those of book_state.STATE."""
+
+    values: dict[str, int]
+    bid_prices: npt.NDArray[np.int64]
+    bid_sizes: npt.NDArray[np.int64]
+    ask_prices: npt.NDArray[np.int64]
+    ask_sizes: npt.NDArray[np.int64]
+    rows: OpenRows
+    diffs: npt.NDArray[np.void]  # level_start counts from 0
+    diff_prices: npt.NDArray[np.int64]
+    diff_sizes: npt.NDArray[np.int64]
+    tickers: npt.NDArray[np.void]
+    snapshot_prices: npt.NDArray[np.int64]
+    snapshot_sizes: npt.NDArray[np.int64]
+    days: npt.NDArray[np.void]  # those that have ended, and behind them the one that has not

@@ -1,0 +1,1 @@
+"""What can be trusted of a symbol's output, by day."""

@@ -1,0 +1,1 @@
+"""The process: all symbols, their restarts, signals and reloads."""

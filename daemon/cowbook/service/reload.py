@@ -1,0 +1,71 @@
+"""What a changed configuration asks of a running service; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from cowbook.config import Config
+from cowbook.symbol.settings import fingerprint
+
+_INTERVALS = ("book_interval", "part_interval")  # in ns
+
+
+def _shown(value: object, name: str = "") -> str:
+    """As a person would write it in the file."""
+    if name in _INTERVALS and isinstance(value, int):
+        return f"{value / 1e9:g} s"
+    return repr(str(value)) if isinstance(value, Path) else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPlan:
+    """Ids of symbols, in the order of the configurations."""
+
+    removed: tuple[str, ...]
+    added: tuple[str, ...]
+    restarted: tuple[str, ...]
+    """Those whose input or limits have changed, and those that had failed."""
+
+
+def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[ReloadPlan, list[str]]:
+    """What is to be done to come from one configuration to the other, and what speaks against it, one line each.
+
+    `failed` are the ids of symbols that have failed: nothing of them runs, so that everything about them may change.
+    """
+    problems = []
+    for section in ("service", "http"):
+        before, after = getattr(old, section), getattr(new, section)
+        problems += [
+            f"[{section}] {key} was {_shown(getattr(before, key))} and is {_shown(getattr(after, key))}: this needs a restart"
+            for key in type(before).model_fields
+            if getattr(before, key) != getattr(after, key) and key != "token"
+        ]
+        if section == "http" and before.token != after.token:
+            problems.append("[http] token has changed: this needs a restart")
+    if old.log.format != new.log.format:
+        problems.append(f"[log] format was {old.log.format!r} and is {new.log.format!r}: this needs a restart")
+    then = {symbol.id: symbol for symbol in old.symbol}
+    now = {symbol.id: symbol for symbol in new.symbol}
+    restarted = []
+    for symbol_id, symbol in now.items():
+        if symbol_id not in then:
+            continue
+        if symbol_id in failed:
+            restarted.append(symbol_id)
+            continue
+        was, is_now = fingerprint(old, then[symbol_id]), fingerprint(new, symbol)
+        changed = [name for name in {**was, **is_now} if was.get(name) != is_now.get(name)]
+        problems += [
+            f'[[symbol]] "{symbol_id}" is under way, and {name} was {_shown(was.get(name), name)} and is '
+            f"{_shown(is_now.get(name), name)}: this changes rows or files; "
+            "set it back, or remove the symbol and add one with another id"
+            for name in changed
+        ]
+        moved = old.base_dir != new.base_dir and not all(Path(path).is_absolute() for path in symbol.paths)
+        if (then[symbol_id] != symbol or moved) and not changed:
+            restarted.append(symbol_id)
+    removed = tuple(symbol_id for symbol_id in then if symbol_id not in now)
+    added = tuple(symbol_id for symbol_id in now if symbol_id not in then)
+    return ReloadPlan(removed, added, tuple(restarted)), problems

@@ -1,0 +1,339 @@
+"""The process: a thread with an event loop for each symbol, and a main loop for signals, HTTP, systemd and supervision."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from prometheus_client import generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from cowbook import __version__
+from cowbook.capture.inotify import Watcher
+from cowbook.config import Config, SymbolConfig
+from cowbook.errors import ConfigError, CowbookError
+from cowbook.log import get_logger, set_level
+from cowbook.service import early_signals
+from cowbook.service.reload import plan_reload
+from cowbook.service.supervision import Supervision
+from cowbook.symbol.settings import trigger_settings, worker_settings
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
+from cowbook.symbol.symbol_worker import ProgressCallback
+from cowbook.symbol.warm import is_compiled, warm
+from cowbook.telemetry.http import HttpServer
+from cowbook.telemetry.metrics import ServiceMetrics
+from cowbook.telemetry.status import is_ready, symbol_status
+from cowbook.telemetry.systemd import Notifier
+
+_READERS = 4
+_WRITERS = 2
+_ENOUGH_DESCRIPTORS = 65_536
+
+
+def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
+    """Take every symbol through its input to the end, side by side; the summaries in the order of the configuration.
+
+    A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended, and
+    KeyboardInterrupt when a signal has ended it before.
+    """
+    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress)
+    with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
+        runner.run(service.run())
+    for thread in service.threads.values():
+        if thread.failure is not None:
+            raise thread.failure
+    if service.was_stopped:
+        raise KeyboardInterrupt
+    return [thread.summary for thread in service.threads.values() if thread.summary is not None]
+
+
+class Service:
+    """Everything between the configuration and the symbols' threads. `run` is called once, in the main thread."""
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        environ: MutableMapping[str, str],
+        *,
+        once: bool = False,
+        allow_fresh: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
+
+        With `once` nothing is followed or served, and the end of all input is the end.
+        """
+        self._load = load
+        self._config = load()
+        self._once = once
+        self._log = get_logger()
+        self._notifier = Notifier(environ)
+        self._metrics = ServiceMetrics()
+        self._http: HttpServer | None = None
+        self._allow_fresh = allow_fresh
+        self._progress = progress
+        self._resources = ExitStack()
+        self._supervising: asyncio.Task[None] | None = None
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._reload_asked = self._checkpoint_asked = False
+        self._supervision = Supervision(self._notifier, self._metrics, self._log)
+        self.threads: dict[str, SymbolThread] = {}
+        """By id, in the order of the configuration."""
+        self.was_stopped = False
+        """Whether a signal has asked for the end."""
+
+    async def run(self) -> int:
+        """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
+        loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        previous = self._take_signals(loop)
+        try:
+            await self._start(loop)
+            await self._serve()
+            return await self._shut_down()
+        finally:
+            await self._release(previous)
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
+        self._notifier.status("compiling the kernels")
+        if not is_compiled():
+            self._log.info("compiling the kernels, once for this user and release: less than a minute")
+        writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
+        compiling = loop.run_in_executor(writers, warm)
+        while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
+            self._notifier.extend(30.0)
+        await compiling
+        # What is there now stays: a later collection need not look at it, and is short.
+        gc.collect()
+        gc.freeze()
+        _raise_descriptor_limit()
+        watcher = None if self._once else Watcher.open(loop)
+        if watcher is not None:
+            self._resources.callback(watcher.close)
+        self._context = ThreadContext(
+            self._config.service.loop,
+            readers=self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read")),
+            writers=writers,
+            watcher=watcher,
+            progress=self._progress,
+            allow_fresh=self._allow_fresh,
+            retries_errors=not self._once,
+            on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
+            on_end=lambda: _call_if_open(loop, self._wake.set),
+        )
+        http = self._config.http
+        if http.listen and not self._once:
+            self._http = HttpServer(self, http.listen, http.token)
+            await self._http.start()
+        self._metrics.set_interval(self._config.checkpoint.every / 1e9)
+        if self.was_stopped:
+            return
+        for symbol in self._config.symbol:
+            self._add(symbol)
+        self._supervising = asyncio.create_task(self._supervision.run(lambda: list(self.threads.values())))
+        self._supervising.add_done_callback(lambda _: self._wake.set())
+
+    async def _serve(self) -> None:
+        """Do what signals ask for, until the end."""
+        while not self.was_stopped:
+            self._wake.clear()
+            if self._supervising is not None and self._supervising.done():
+                self._supervising.result()  # it ends by an error only
+            if self._reload_asked:
+                self._reload_asked = False
+                await self._reload()
+            elif self._checkpoint_asked:
+                self._checkpoint_asked = False
+                self._log.info("checkpoint asked for")
+                for thread in self.threads.values():
+                    thread.checkpoint().add_done_callback(self._log_refusal(thread.id))
+            elif self._once and all(thread.ended.is_set() for thread in self.threads.values()):
+                return
+            else:
+                await self._wake.wait()
+
+    async def _shut_down(self) -> int:
+        """Stop every symbol, with a final checkpoint."""
+        if self._once and not self.was_stopped:
+            return int(any(thread.state == "failed" for thread in self.threads.values()))
+        self._notifier.stopping()
+        running = [thread for thread in self.threads.values() if not thread.ended.is_set()]
+        self._log.info("stopping", symbols=len(running))
+        for thread in running:
+            thread.stop()
+        await self._ended(running)
+        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
+        self._log.info("stopped", failed=failed)
+        # One that had failed before is no news: stopping has ended well.
+        return int(any(thread.id in failed for thread in running))
+
+    async def _release(self, previous: dict[int, Any]) -> None:
+        """Give everything back, whatever has happened."""
+        for thread in self.threads.values():
+            thread.stop()
+        await self._ended(list(self.threads.values()))
+        for thread in self.threads.values():
+            thread.join()
+        if self._supervising is not None:
+            self._supervising.cancel()
+            await asyncio.gather(self._supervising, return_exceptions=True)  # an error was raised already
+        if self._http is not None:
+            await self._http.close()
+        self._resources.close()
+        self._notifier.close()
+        if threading.current_thread() is threading.main_thread():
+            early_signals.deliver_to(None if previous else lambda _: None)  # what comes now comes too late
+            for number, handler in previous.items():
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    async def _ended(self, threads: list[SymbolThread]) -> None:
+        """Wait for their ends, while systemd is asked for patience."""
+        while not all(thread.ended.is_set() for thread in threads):
+            self._wake.clear()
+            if all(thread.ended.is_set() for thread in threads):
+                return
+            self._notifier.extend(30.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 5.0)
+
+    def _add(self, symbol: SymbolConfig) -> None:
+        thread = SymbolThread(
+            symbol.id,
+            lambda: worker_settings(self._config, symbol, once=self._once),
+            self._context,
+            self._metrics.symbol(symbol.id),
+        )
+        self.threads[symbol.id] = thread
+        thread.start()
+
+    # Signals. What was asked for is only noted: `_serve` does it.
+
+    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> dict[int, Any]:
+        """Receive them from here on; the handlers that were there before, if they are not cowbook's own already."""
+        if threading.current_thread() is not threading.main_thread():
+            return {}  # they are the business of whoever has the main thread
+
+        def receive(number: int) -> None:
+            self._note(number)
+            _call_if_open(loop, self._wake.set)
+
+        previous = {} if early_signals.are_held() else early_signals.hold_signals()
+        early_signals.deliver_to(receive)
+        return previous
+
+    def _note(self, number: int) -> None:
+        if number == signal.SIGUSR1:
+            self._checkpoint_asked = True
+        elif number == signal.SIGHUP and not self._once:
+            self._reload_asked = True
+        elif self.was_stopped:
+            # The second one: whoever sends it will not wait. What is not in a checkpoint is made again.
+            os._exit(128 + number)
+        else:
+            self.was_stopped = True
+
+    def _log_refusal(self, symbol_id: str) -> Callable[[Any], None]:
+        def log(future: Any) -> None:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                self._log.warning("no checkpoint", symbol=symbol_id, error=str(error))
+
+        return log
+
+    async def _reload(self) -> None:
+        self._notifier.reloading()
+        try:
+            await self._change(self._load())
+        except ConfigError as error:
+            self._log.error("reload refused: everything goes on as before", problems=error.problems)
+        finally:
+            self._notifier.ready()
+
+    async def _change(self, config: Config) -> None:
+        """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
+        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
+        plan, problems = plan_reload(self._config, config, failed)
+        if problems:
+            raise ConfigError("the configuration", problems)
+        ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
+        for thread in ending:
+            thread.stop()
+        await self._ended(ending)
+        self._config = config
+        set_level(config.log.level)
+        self._metrics.set_interval(config.checkpoint.every / 1e9)
+        symbols = {symbol.id: symbol for symbol in config.symbol}
+        for symbol_id in plan.removed:
+            del self.threads[symbol_id]
+            self._metrics.forget(symbol_id)
+        for symbol_id in (*plan.restarted, *plan.added):
+            self._add(symbols[symbol_id])
+        self.threads = {symbol_id: self.threads[symbol_id] for symbol_id in symbols}
+        checkpoint = config.checkpoint
+        for thread in self.threads.values():
+            thread.configure(trigger_settings(config), checkpoint.retain, checkpoint.compression)
+        self._log.info("reloaded", added=plan.added, removed=plan.removed, restarted=plan.restarted)
+
+    # What the HTTP endpoint shows.
+
+    def render_metrics(self, *, openmetrics: bool) -> bytes:
+        """All metrics, as they are now."""
+        self._metrics.refresh(self.threads.values())
+        render: Callable[[Any], bytes] = generate_openmetrics if openmetrics else generate_latest
+        return render(self._metrics.registry)
+
+    def status(self) -> dict[str, Any]:
+        """What /status says."""
+        threads = list(self.threads.values())
+        return {
+            "version": __version__,
+            "started": self._started,
+            "ready": self._supervision.is_ready and is_ready(threads),
+            "symbols": [symbol_status(thread) for thread in threads],
+        }
+
+    def ailing(self) -> list[str]:
+        """Ids of the symbols whose event loop does not answer."""
+        return self._supervision.ailing(list(self.threads.values()))
+
+    async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
+        """Take checkpoints: for each id, the epoch or the error. Raises KeyError for an unknown symbol."""
+        threads = list(self.threads.values()) if symbol_id is None else [self.threads[symbol_id]]
+        futures = [thread.checkpoint() for thread in threads]
+        if not waits:
+            for thread, future in zip(threads, futures, strict=True):
+                future.add_done_callback(self._log_refusal(thread.id))
+            statuses = [symbol_status(thread) for thread in threads]
+            return [{"id": status["id"], "epoch": status["epoch"], "error": None} for status in statuses]
+        results = await asyncio.gather(*map(asyncio.wrap_future, futures), return_exceptions=True)
+        answers = []
+        for thread, result in zip(threads, results, strict=True):
+            if isinstance(result, BaseException) and not isinstance(result, CowbookError):
+                raise result
+            error = str(result) if isinstance(result, BaseException) else None
+            answers.append({"id": thread.id, "epoch": result if error is None else None, "error": error})
+        return answers
+
+
+def _call_if_open(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
+    """From another thread; where the loop has ended, nobody waits."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(function)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each symbol has a dozen descriptors: take as many as the system lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _ENOUGH_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

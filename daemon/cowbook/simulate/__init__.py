@@ -1,0 +1,1 @@
+"""Made-up captures in Binance's format, from a made-up market."""

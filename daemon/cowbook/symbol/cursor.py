@@ -1,0 +1,55 @@
+"""Where in the input the last consumed record ends, while batches of records are decoded and consumed one after the other."""
+
+from __future__ import annotations
+
+from cowbook.capture.follower import Follower
+from cowbook.input.decoder import Decoder
+from cowbook.plain.block import Block
+from cowbook.plain.messages import EventBatch
+from cowbook.plain.position import Mark
+
+
+class Cursor:
+    """Follows decoding, and says the position after each message of the batch in hand.
+
+    While the decoder drops an overlong record whose end is not in sight, the position stays before it.
+    """
+
+    def __init__(self, follower: Follower, batch: EventBatch, offset: int) -> None:
+        """`offset` is where in its current file the follower stands."""
+        self._follower = follower
+        self._batch = batch
+        self._files = follower.files_consumed
+        self._place: int | Mark = offset  # an offset in the current file, or a place that is kept
+        self._before: int | Mark = 0  # as it was before the batch
+        self.consumed = 0
+        """Messages of the batch that are consumed; to be set by the consumer."""
+
+    def decode(self, decoder: Decoder, block: Block) -> bool:
+        """Decode the next batch of the block; whether there is more in it."""
+        self._batch.clear()
+        self.consumed = 0
+        start = block.offset_of(block.start)
+        self._files = self._follower.files_consumed
+        self._before = self._place = self._place if decoder.record_offset is not None else start
+        full = decoder.decode(block, self._batch)
+        record = decoder.record_offset
+        if record is None:
+            self._place = block.offset_of(block.start)
+        elif not (isinstance(self._before, Mark) and self._before.offset == record):
+            self._place = self._follower.mark_at(record)  # the block that has its start is in hand now only
+        return full
+
+    def mark(self) -> Mark:
+        """The position after the last consumed record."""
+        place = self._now()
+        return place if isinstance(place, Mark) else self._follower.mark_at(place)
+
+    def _now(self) -> int | Mark:
+        if self._files != self._follower.files_consumed:
+            return 0  # the next file was begun, and nothing of it decoded yet
+        if self.consumed == self._batch.message_count:
+            return self._place
+        if self.consumed == 0:
+            return self._before
+        return int(self._batch.messages["end_offset"][self.consumed - 1])

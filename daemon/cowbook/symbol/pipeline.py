@@ -1,0 +1,306 @@
+"""A symbol's parts at work: input -> book -> sink, with cuts and checkpoints between messages."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import time
+from concurrent.futures import Executor
+from typing import Any
+
+import msgspec
+
+from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
+from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
+from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
+from cowbook.errors import BadRecordHaltError, GapHaltError, RestartNeededError
+from cowbook.plain.block import Block
+from cowbook.plain.messages import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.plain.parts import Cut
+from cowbook.plain.position import Mark
+from cowbook.plain.rows import OpenRows
+from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.symbol.checkpointer import Checkpointer
+from cowbook.symbol.cursor import Cursor
+from cowbook.symbol.persistence import Frozen
+from cowbook.symbol.pipeline_integration import ContinuityReport, Start
+from cowbook.symbol.report import SymbolReport
+from cowbook.symbol.settings import WorkerSettings
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.throughput import Throughput
+from cowbook.venues.decoders import make_decoder
+
+_HALTED = "halted"
+"""What a checkpoint has as its end of input when an error ended the symbol there."""
+
+
+class Pipeline:
+    """Everything of a symbol between reading and publishing. Its methods run on the loop of the symbol's worker."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        start: Start,
+        checkpointer: Checkpointer,
+        sink: ParquetSink,
+        writers: Executor,
+        report: SymbolReport,
+        log: Any,
+    ) -> None:
+        self.follower = start.follower
+        self.checkpointer = checkpointer
+        self._size_decimals = settings.decoder.size_decimals
+        self._halts_on_bad_record = settings.on_bad_record == "halt"
+        self._sink = sink
+        self._writers = writers
+        self._report = report
+        self._log = log
+        self._batch = EventBatch.allocate()
+        offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
+        self._cursor = Cursor(start.follower, self._batch, offset)
+        self._decoder = make_decoder(settings.format, settings.decoder)
+        self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
+        self.input_bytes = 0
+        """Decoded bytes consumed since the start of the input."""
+        self._drift = DriftTotals()  # of the rows that have left the open cut
+        self._nothing_new = False  # the last checkpoint knows this end of the input already
+        self._tail: list[asyncio.Future[Cut]] | None = None  # what the end of the input makes, once that is reached
+        self._staging: asyncio.Future[Cut] | None = None
+        self._continuity: ContinuityReport | None = None
+        self.gaps_after_recovery = 0
+        """Gaps between the recovered state and the first depth message after it."""
+        self.throughput = Throughput()
+        self.place: tuple[str, int] | None = None
+        """File and decoded offset behind the last block that was processed, for people."""
+        if start.checkpoint is None:
+            self.engine = OrderBookEngine(settings.engine)
+        else:
+            self._restore(settings.engine, start.checkpoint.state)
+
+    def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
+        self.engine = OrderBookEngine.restore(settings, state.order_book_state)
+        self._letters.extend(state.dead_letters)
+        self._decoder.other_symbols.extend(state.decoder.other_symbols)
+        self._report.misfit = state.decoder.misfit
+        self.input_bytes = state.decoder.input_bytes
+        self._decoder.restore_connection(state.decoder.connection)
+        self._drift = state.drift
+        self._continuity = ContinuityReport(self.engine)
+        self.place = state.current_file, state.file_offset
+        self._log.info(
+            "recovered",
+            epoch=self.checkpointer.figures.last_epoch,
+            events=state.events_processed,
+            file=state.current_file,
+            offset=state.file_offset,
+            levels=state.levels,
+        )
+
+    async def process(self, block: Block) -> None:
+        """Decode and apply all records of a block that end in it."""
+        full = True
+        while full:
+            before = block.start
+            started = time.perf_counter()
+            full = self._cursor.decode(self._decoder, block)
+            self.throughput.add(0, time.perf_counter() - started, persisting=self.checkpointer.is_persisting)
+            self.input_bytes += block.start - before
+            await self._apply(block, before)
+        self.place = block.file, block.offset_of(block.start)
+
+    async def _apply(self, block: Block, first_index: int) -> None:
+        """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
+        batch = self._batch
+        self._report.note_dead_letters(batch.dead_letters)
+        self._letters.extend(batch.dead_letters)
+        end = batch.message_count
+        halts = self._halts_on_bad_record and bool(batch.dead_letters)
+        if halts:
+            end = int((batch.messages["kind"][:end] == DEAD_LETTER).argmax())
+        while True:
+            try:
+                cut = await self._apply_some(end)
+            except GapHaltError as error:
+                self._cursor.consumed = error.message
+                offset = _record_offset(block, first_index, int(batch.messages["end_offset"][error.message]))
+                raise GapHaltError(
+                    f'{block.file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
+                ) from error
+            if cut:
+                rows = self.engine.take_open_rows()
+                self._drift = self._drift.plus(rows.drift)
+                await self._stage(rows)
+            if self._tail is None:
+                self.checkpoint_if_due()
+            if not cut and self._cursor.consumed == end:
+                break
+        if halts:
+            letter = batch.dead_letters[0]
+            raise BadRecordHaltError(
+                f"{letter.file} at offset {letter.offset}: {letter.reason}: {letter.detail}; "
+                'on_bad_record = "skip" would write it to dead_letter and go on'
+            )
+
+    async def _apply_some(self, end: int) -> bool:
+        """Apply messages up to `end`, or up to the next cut; whether a cut is due."""
+        cursor = self._cursor
+        before = cursor.consumed
+        stop = end if self._continuity is None else min(end, before + 1)
+        persisting, events = self.checkpointer.is_persisting, self.engine.event_count
+        started = time.perf_counter()
+        try:
+            applied = self.engine.apply(self._batch, before, stop)
+        except PoolScarceError as error:
+            # The policy for a pool that runs out: processing waits until the persister has read its snapshot.
+            cursor.consumed = error.consumed
+            await self.checkpointer.snapshot_released()
+            return False
+        self.throughput.add(self.engine.event_count - events, time.perf_counter() - started, persisting=persisting)
+        cursor.consumed = applied.consumed
+        if self._continuity is not None and applied.consumed > before:
+            self._continuity.observe(self.engine, self._log)
+            if not self._continuity.is_open:
+                self.gaps_after_recovery = self._continuity.gaps
+                self._continuity = None
+        return applied.cut
+
+    async def _stage(self, rows: OpenRows) -> None:
+        """Have the rows of a cut staged, while processing goes on; one cut at a time."""
+        if self._staging is not None:
+            await self._staging
+        count = len(rows.dead_events)
+        letters, self._letters = self._letters[:count], self._letters[count:]
+        if self._nothing_new:
+            return
+        ends = self._tail is not None
+        loop = asyncio.get_running_loop()
+        self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, provisional=ends))
+        if self._tail is not None:
+            self._tail.append(self._staging)
+        else:
+            await self.checkpointer.add_cut(self._staging)
+
+    def checkpoint_if_due(self) -> None:
+        """Look at the triggers, and begin a checkpoint when one is due."""
+        self.checkpointer.raise_failure()
+        triggers = self.checkpointer.due(self.engine.event_count)
+        if not triggers:
+            return
+        if not self.follower.has_position:  # nothing was ever consumed
+            self.checkpointer.nothing_new()
+            return
+        started = time.perf_counter()
+        collects = gc.isenabled()
+        gc.disable()  # a collection now would stop processing for as long as it likes
+        try:
+            mark = self._cursor.mark()
+            if self.checkpointer.is_known(mark):
+                self.checkpointer.nothing_new()
+            else:
+                self.checkpointer.begin(self._freeze(mark), triggers, started)
+        finally:
+            if collects:
+                gc.enable()
+
+    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
+        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
+        snapshot = self.engine.snapshot()
+        symbols, misfit = self._decoder.other_symbols, self._report.misfit
+        connection = self._decoder.connection_after(self._cursor.consumed)
+        read = self.input_bytes
+        return Frozen(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
+
+    async def end(self, block: Block) -> None:
+        """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
+        unfinished = block.buffer[block.start : block.end].tobytes()
+        end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
+        started = time.perf_counter()
+        mark = self._cursor.mark()
+        self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
+        frozen = self._freeze(mark, end_of_input)
+        seconds = time.perf_counter() - started
+        self._tail = []
+        try:
+            await self.process(block)
+        except BaseException:
+            frozen.snapshot.release()
+            self._tail, self._nothing_new = None, False
+            raise
+        if self._nothing_new:
+            frozen.snapshot.release()
+        else:
+            await self._finish(frozen, seconds)
+
+    async def halt(self) -> None:
+        """An error ends the input: what stands before it is right, and stays."""
+        if not self.follower.has_position:
+            return
+        mark = self._cursor.mark()
+        if not self.checkpointer.is_known(mark, _HALTED):
+            self._tail = []
+            await self._finish(self._freeze(mark, _HALTED), 0.0)
+
+    async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
+        """The last checkpoint, which publishes the rows behind the last cut, too."""
+        rows = self.engine.open_rows()
+        try:
+            if not rows.is_empty:
+                await self._stage(rows)
+            await self.checkpointer.finish()
+        except BaseException:
+            frozen.snapshot.release()
+            raise
+        with_days = msgspec.structs.replace(frozen, days=self.engine.days())
+        await self._take_last(with_days, (END_OF_INPUT,), freeze_seconds)
+
+    async def stop(self) -> None:
+        """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
+        if not self.follower.has_position:
+            return
+        await self.checkpointer.finish()
+        mark = self._cursor.mark()
+        if self.checkpointer.is_known(mark):
+            self.checkpointer.nothing_new()
+        else:
+            await self._take_last(self._freeze(mark), (STOP,), 0.0)
+
+    async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
+        self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
+        await self.checkpointer.finish()
+        if self.checkpointer.failures:
+            raise RestartNeededError("the last checkpoint could not be written")
+
+    @property
+    def drift(self) -> DriftTotals:
+        """Sums over all drift measurements since the start of the input."""
+        return self._drift.plus(self.engine.open_rows().drift)
+
+    @property
+    def drift_size_error(self) -> float:
+        """Sum of absolute size differences over all drift measurements, in units of size."""
+        return float(self.drift.size_error / 10**self._size_decimals)
+
+    async def close(self) -> None:
+        """Wait for everything that is under way."""
+        try:
+            await self.checkpointer.close()
+        finally:
+            await asyncio.gather(*(self._tail or ()), return_exceptions=True)
+            await self.follower.close()
+
+    def fill(self, summary: SymbolSummary) -> None:
+        """Write what came of the run into the summary."""
+        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self.input_bytes)
+        self._report.fill(summary, self.engine, decoder, self.drift)
+        figures = self.checkpointer.figures
+        summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
+        summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
+        summary.gaps_after_recovery = self.gaps_after_recovery
+
+
+def _record_offset(block: Block, first_index: int, end_offset: int) -> int:
+    """Decoded offset of the record that ends at `end_offset`; no record of the batch begins before `first_index`."""
+    end = end_offset - block.offset_of(0)
+    newline = block.buffer[first_index : end - 1].tobytes().rfind(b"\n")
+    return block.offset_of(first_index + newline + 1)

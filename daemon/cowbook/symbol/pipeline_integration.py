@@ -1,0 +1,182 @@
+"""Starting a symbol's pipeline: recovery, the input's position, and whether the first messages join on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cowbook.book.order_book_engine import OrderBookEngine
+from cowbook.capture.follower import Follower
+from cowbook.checkpoint.load import Checkpoint
+from cowbook.checkpoint.store import CheckpointStore, Found
+from cowbook.errors import InputError, OutputError, RecoveryError
+from cowbook.plain.position import Position
+from cowbook.sink.parquet_sink import ParquetSink
+
+_MOST_MESSAGES = 10_000
+"""Messages after which continuity is no longer waited for: a capture of trades has none."""
+
+
+_MAY_HALT = ("on_gap", "on_bad_record")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a pipeline begins: the checkpoint that was recovered, if any, and the input at its position."""
+
+    checkpoint: Checkpoint | None
+    follower: Follower
+    warnings: tuple[str, ...] = ()
+    """What a person should know of the files and parts that were found."""
+    provisional: tuple[int, ...] = ()
+    """First events of published cuts that may never be made again, and then are to go."""
+
+
+async def start_pipeline(
+    store: CheckpointStore,
+    sink: ParquetSink,
+    make_follower: Callable[[Position | None], Follower],
+    fingerprint: Mapping[str, Any],
+    executor: Executor,
+    log: Any,
+    *,
+    allow_fresh: bool,
+) -> Start:
+    """Take the locks, find the newest checkpoint that holds, check everything, and only then change anything.
+
+    Raises RecoveryError, OutputError or InputError when it must not go on; with `allow_fresh` it starts from the beginning where
+    what is there does not fit, but never where it merely cannot be read. The caller gives the locks back in any case.
+    """
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(executor, store.lock)
+    await loop.run_in_executor(executor, sink.lock, store.incarnation)
+    found = await loop.run_in_executor(executor, store.find)
+    part_count = await loop.run_in_executor(executor, sink.scan)
+    try:
+        _check(found, part_count, store, fingerprint)
+        checkpoint = found.checkpoint
+        if checkpoint is not None and not checkpoint.published:
+            await loop.run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
+        follower = make_follower(checkpoint.state.position if checkpoint is not None else None)
+        await follower.seek()
+    except (RecoveryError, OutputError, InputError) as error:
+        if not allow_fresh:
+            raise
+        await make_follower(None).check_readable()  # what cannot be read now is no reason to move anything
+        log.warning("starting from the beginning, what was there is moved away", reason=str(error))
+        await loop.run_in_executor(executor, _start_afresh, store, sink)
+        return Start(None, make_follower(None))
+    try:
+        await loop.run_in_executor(executor, _settle, store, sink, found)
+        warnings = follower.warnings
+        if checkpoint is not None and checkpoint.published:
+            missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
+            if missing:
+                count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
+                warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
+    except BaseException:
+        await follower.close()
+        raise
+    for damaged in found.damaged:
+        log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
+    for warning in warnings:
+        log.warning(warning)
+    provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
+    if found.damaged:
+        # Which of the parts behind this checkpoint were provisional, only a damaged one knew: all of them may be.
+        provisional = sink.standing()
+    return Start(checkpoint, follower, warnings, provisional)
+
+
+def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
+    return (
+        f"{len(missing)} of the {count} parts that checkpoint {epoch} has published are not where they were, the first: "
+        f"{missing[0]}; if they were moved away on purpose all is well: they are not made again. To make everything anew, "
+        "remove the symbol's state and output, or use another state_dir and output_dir"
+    )
+
+
+def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: Mapping[str, Any]) -> None:
+    """Raises RecoveryError when what was found must not be gone on from."""
+    if found.checkpoint is None:
+        if found.damaged:
+            newest = found.damaged[0]
+            raise RecoveryError(
+                f"{store.checkpoints} has {len(found.damaged)} checkpoints and none is valid "
+                f"(newest: {newest.epoch}: {newest.reason}): restore one, or use --allow-fresh to move them to quarantine and "
+                "the parts to .superseded, and start from the beginning"
+            )
+        if part_count:
+            raise RecoveryError(
+                f"{part_count} parts of an earlier run exist, and {store.checkpoints} has no checkpoint to go on from: "
+                "restore the checkpoints, use --allow-fresh to move the parts to .superseded and start from the beginning, "
+                "or use another output_dir"
+            )
+        return
+    then = found.checkpoint.state.fingerprint
+    changed = [
+        f"{name} was {then.get(name)!r} and is {fingerprint.get(name)!r}"
+        for name in sorted({*then, *fingerprint})
+        # What was halted at so far has changed no row: going on is what the error has advised.
+        if then.get(name) != fingerprint.get(name) and not (name in _MAY_HALT and then.get(name) == "halt")
+    ]
+    if changed:
+        raise RecoveryError(
+            f"checkpoint {found.checkpoint.directory} was made with other settings: {'; '.join(changed)}: set them back, "
+            "use other directories, or use --allow-fresh to start from the beginning"
+        )
+
+
+def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
+    """Bring the disk to the state that the checkpoint speaks of."""
+    store.quarantine([damaged.epoch for damaged in found.damaged])
+    first = 0
+    if found.checkpoint is not None:
+        manifest = found.checkpoint.manifest
+        if not found.checkpoint.published:
+            sink.publish_again(manifest.cuts, manifest.withdrawn)
+            store.mark_published(found.checkpoint.directory)
+        first = found.checkpoint.state.order_book_state.rows.first
+    store.sweep()
+    sink.begin(first)
+
+
+def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
+    # In this order: parts without a checkpoint are refused again, a checkpoint without its parts would not be.
+    store.quarantine(store.epochs())
+    sink.supersede_all()
+    store.sweep()
+    sink.begin(0)
+
+
+class ContinuityReport:
+    """Watches the first messages after a recovery: whether the first depth message joins on."""
+
+    def __init__(self, engine: OrderBookEngine) -> None:
+        self._gaps = engine.value("gaps")
+        self._judged = _judged(engine)
+        self._messages = 0
+        self.is_open = True
+        """While it is, apply messages one by one."""
+        self.gaps = 0
+
+    def observe(self, engine: OrderBookEngine, log: Any) -> None:
+        """Look after each message."""
+        self._messages += 1
+        if _judged(engine) == self._judged and self._messages < _MOST_MESSAGES:
+            return
+        self.is_open = False
+        self.gaps = engine.value("gaps") - self._gaps
+        if self.gaps:
+            log.warning("the first depth message after recovery does not join on: update ids are missing in the input")
+        else:
+            log.info("the first messages after recovery join on")
+
+
+def _judged(engine: OrderBookEngine) -> int:
+    """Depth messages that were judged so far."""
+    return sum(engine.value(name) for name in ("diffs", "snapshots", "stale", "stale_snapshots"))

@@ -1,0 +1,104 @@
+"""What a worker tells people of its input: dead letters as they come, and the summary at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cowbook.book.order_book_engine import OrderBookEngine
+from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.verdict import MAX_OTHER_SYMBOLS
+from cowbook.plain.messages import DeadLetter
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.venues.recognise import formats_of
+
+_LOGGED_DEAD_LETTERS = 5
+"""Dead letters that are logged one by one; all are counted and written."""
+
+_SNIFFED_DEAD_LETTERS = 64
+
+
+class SymbolReport:
+    """Remembers what a person should know of one symbol's input."""
+
+    def __init__(self, decoder: DecoderSettings, format_name: str, log: Any) -> None:
+        self._symbol = decoder.name
+        self._settings = decoder
+        self._format = format_name
+        self._looks_like: list[str] = []  # other formats, of the first rejected record that has any
+        self._sniffed = 0
+        self._log = log
+        self._logged = 0
+        self.misfit: tuple[int, str] | None = None
+        """Offset of the first value that did not fit, and what is wrong with it."""
+
+    def note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Log the first ones, and say once that more follow."""
+        for letter in letters:
+            if letter.reason == "out_of_range" and self.misfit is None:
+                self.misfit = letter.offset, letter.detail
+            self._sniff(letter)
+            if self._logged == _LOGGED_DEAD_LETTERS:
+                self._log.warning("more dead letters follow: they are only counted and written")
+            if self._logged <= _LOGGED_DEAD_LETTERS:
+                self._logged += 1
+            if self._logged <= _LOGGED_DEAD_LETTERS:
+                self._log.warning(
+                    "dead letter",
+                    file=letter.file,
+                    offset=letter.offset,
+                    length=letter.length,
+                    reason=letter.reason,
+                    detail=letter.detail,
+                )
+
+    def _sniff(self, letter: DeadLetter) -> None:
+        """See whether it is a record of another format; a few of those that are there in full."""
+        if not self._looks_like and self._sniffed < _SNIFFED_DEAD_LETTERS and len(letter.content) == letter.length:
+            self._sniffed += 1
+            self._looks_like = [name for name in formats_of(letter.content, self._settings) if name != self._format]
+
+    def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
+        """Write what was counted since the start of the input into the summary; `drift` are the sums over all of it."""
+        summary.events = engine.event_count
+        for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
+            setattr(summary, name, engine.value(name))
+        for name, value in engine.gap_statistics().items():
+            setattr(summary, name, value)
+        summary.drift_rows = engine.value("drifts")
+        summary.drift_levels = drift.levels
+        summary.dead_letters = engine.dead_letter_statistics()
+        summary.audits = engine.audit_statistics()
+        summary.depth_messages = engine.value("diffs") + engine.value("snapshots")
+        summary.compared, summary.refuted = engine.value("compared"), engine.value("refuted")
+        summary.synced = engine.synced
+        summary.input_bytes = decoder.input_bytes
+        summary.warnings += self._warnings(engine, decoder)
+
+    def _warnings(self, engine: OrderBookEngine, decoder: DecoderState) -> list[str]:
+        """What a person should know of a run that went through."""
+        warnings = []
+        others = ", ".join(decoder.other_symbols)
+        if len(decoder.other_symbols) == MAX_OTHER_SYMBOLS:
+            others += " and maybe more"
+        if engine.value("messages") == 0:
+            if others and self.misfit is None:
+                warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
+            elif self._looks_like:
+                formats = " or ".join(f'"{name}"' for name in self._looks_like)
+                warnings.append(f'no usable record in the input: it looks like format = {formats}, and not "{self._format}"')
+            else:
+                warnings.append("no usable record in the input")
+        elif engine.value("snapshots") == 0 and engine.value("diffs") > 0:
+            warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
+        checksums = engine.audit_statistics()["checksum"]
+        failed = checksums["failed"] + checksums["failed_unsynced"]
+        if failed and not checksums["matched"] + checksums["matched_unsynced"]:
+            warnings.append(f'none of {failed} checksums matched: is it format = "{self._format}", and are all records there?')
+        if self.misfit is not None:
+            count = engine.value("dead_out_of_range")
+            warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
+        if engine.value("snapshot_waits"):
+            warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
+        return warnings

@@ -1,0 +1,99 @@
+"""What a symbol's worker is told, and the fingerprint of what decides its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cowbook.book.order_book_engine import EngineSettings
+from cowbook.capture.paths import expand_paths
+from cowbook.capture.resume import alike
+from cowbook.capture.rotation import FollowSettings
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.config import Config, SymbolConfig, output_directory_name
+from cowbook.input.settings import DecoderSettings
+from cowbook.venues import load_venue
+
+FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
+FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """All that a symbol's worker needs to know."""
+
+    id: str
+    directory_name: str
+    format: str
+    paths: tuple[Path, ...]
+    state_dir: Path
+    output_dir: Path
+    on_bad_record: str
+    decoder: DecoderSettings
+    engine: EngineSettings
+    compression: str
+    fingerprint: Mapping[str, Any]
+    """The settings that change rows or files, by name; a checkpoint made with others is refused."""
+    triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    retain: int = 3
+    checkpoint_compression: str = "snappy"
+    notes: tuple[str, ...] = ()  # what a person should know of the paths
+    block_bytes: int = 1 << 21
+    follow: FollowSettings | None = None
+
+
+def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False) -> WorkerSettings:
+    """What one symbol's worker is told. Raises InputError when its files are not there, unless they are followed."""
+    output = config.output
+    venue = load_venue(symbol.format)
+    follows = symbol.follow and not once
+    expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
+    return WorkerSettings(
+        id=symbol.id,
+        directory_name=output_directory_name(symbol.id),
+        format=symbol.format,
+        paths=expanded.paths if expanded is not None else (),
+        notes=(*expanded.warnings, *alike(expanded.paths)) if expanded is not None else (),
+        follow=FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9) if follows else None,
+        state_dir=config.service.state_dir,
+        output_dir=config.service.output_dir,
+        on_bad_record=symbol.on_bad_record,
+        decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
+        engine=EngineSettings(
+            on_gap=symbol.on_gap,
+            streams=output.streams,
+            book_levels=output.book_levels,
+            book_interval=output.book_interval,
+            part_events=output.part_events,
+            part_interval=output.part_interval,
+            max_book_bytes=symbol.max_book_bytes,
+            checksum=venue.checksum,
+            dead_letter_ends_sync=not venue.shows_loss,
+            price_decimals=symbol.price_decimals,
+            size_decimals=symbol.size_decimals,
+            depth=symbol.depth,
+        ),
+        compression=output.compression,
+        fingerprint=fingerprint(config, symbol),
+        triggers=trigger_settings(config),
+        retain=config.checkpoint.retain,
+        checkpoint_compression=config.checkpoint.compression,
+    )
+
+
+def trigger_settings(config: Config) -> TriggerSettings:
+    """When checkpoints are taken."""
+    checkpoint = config.checkpoint
+    return TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
+
+
+def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
+    """The settings that change rows or files, by name; intervals in ns. A checkpoint is only for the same ones."""
+    return {
+        **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
+        **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
+        "streams": sorted(config.output.streams),
+        **({"depth": symbol.depth} if symbol.depth else {}),
+    }

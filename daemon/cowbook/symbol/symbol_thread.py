@@ -1,0 +1,297 @@
+"""One symbol's thread: a worker on an event loop of its own, started again where that helps."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.errors import StorageError, SymbolError
+from cowbook.log import get_logger
+from cowbook.symbol.settings import WorkerSettings
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_worker import ProgressCallback, SymbolWorker, WorkerObserver
+
+_FIRST_BACKOFF_SECONDS = 0.5
+_LONGEST_BACKOFF_SECONDS = 30.0
+_MOST_ERRORS = 10
+"""Restarts after errors that nobody has foreseen; storage is waited for without end."""
+_ERROR_WINDOW_SECONDS = 600.0
+
+_FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV)
+"""What does not pass by itself: something stands in the way, and someone has to set it right."""
+
+_MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
+"""What does not pass by itself when the symbol has never worked since the process has started."""
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+"""What makes an event loop, by the name in the configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadContext:
+    """What the symbols of a process share."""
+
+    loop: str
+    readers: Executor
+    writers: Executor
+    watcher: Watcher | None = None
+    progress: ProgressCallback | None = None
+    allow_fresh: bool = False
+    retries_errors: bool = True
+    """Whether an unforeseen error makes the worker start again; else it ends the symbol."""
+    on_restart: Callable[[str, str], None] = lambda _id, _reason: None
+    """Told the symbol's id, and why its worker is started again: storage, error."""
+    on_end: Callable[[], None] = lambda: None
+    """Called in the symbol's thread when it has ended."""
+
+
+class SymbolThread(threading.Thread):
+    """Runs one symbol's worker to its end; other threads ask it for its state, a stop, a checkpoint."""
+
+    def __init__(
+        self,
+        symbol_id: str,
+        make_settings: Callable[[], WorkerSettings],
+        context: ThreadContext,
+        observer: WorkerObserver | None = None,
+    ) -> None:
+        """`make_settings` is called for each start of the worker; it may raise InputError."""
+        super().__init__(name=f"symbol-{symbol_id}")
+        self.id = symbol_id
+        # Waited for instead of `join`: one that an interrupt ends takes the thread for ended, too, before Python 3.13.
+        self.ended = threading.Event()
+        self.summary: SymbolSummary | None = None
+        """What came of it, once it has ended."""
+        self.failure: BaseException | None = None
+        """The unforeseen error that has ended it."""
+        self.restarts = 0
+        self.last_error: str | None = None
+        """Why the worker was started again last, or why the symbol has failed."""
+        self.answered_at = time.monotonic()
+        """When its event loop has answered last; it need not while it has none."""
+        self._make_settings = make_settings
+        self._context = context
+        self._observer = observer
+        self._log = get_logger().bind(symbol=symbol_id)
+        self._stop_asked = threading.Event()
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: SymbolWorker | None = None
+        self._configured: tuple[TriggerSettings, int, str] | None = None
+        self._asked_at: float | None = None
+        self._failures = 0
+        self._errors: deque[float] = deque()
+        self._has_worked = False
+        self._requests: set[Future[int]] = set()  # checkpoints that were asked for and not answered yet
+
+    @property
+    def worker(self) -> SymbolWorker | None:
+        """The worker, as long as one runs, and the last one afterwards."""
+        return self._worker
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it was asked to end."""
+        return self._stop_asked.is_set()
+
+    @property
+    def state(self) -> str:
+        """One of cowbook.telemetry.metrics.STATES."""
+        if self.ended.is_set():
+            return "done" if self.summary is not None and self.summary.state == "done" else "failed"
+        if self._stop_asked.is_set():
+            return "stopping"
+        worker = self._worker
+        if self._loop is None:
+            return "restarting" if self.restarts else "starting"
+        if worker is not None and worker.follower is not None and worker.follower.waiting_for is not None:
+            return "waiting"
+        if worker is None or worker.pipeline is None:
+            return "starting"
+        return "running"
+
+    def run(self) -> None:
+        """Run workers until one comes to its end."""
+        try:
+            while (pause := self._attempt()) is not None:
+                self.restarts += 1
+                self._stop_asked.wait(pause)
+        except BaseException as error:  # noqa: BLE001 - kept for the main thread, which raises it
+            self.failure = error
+            self.last_error = repr(error)
+        finally:
+            self.ended.set()
+            self._context.on_end()
+
+    def stop(self) -> None:
+        """Ask for the end, with a final checkpoint. From any thread."""
+        self._stop_asked.set()
+        self._call(lambda worker: worker.stop())
+
+    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
+        """Other settings of checkpoints from now on. From any thread."""
+        self._configured = triggers, retain, compression
+        self._call(lambda worker: worker.configure(triggers, retain, compression))
+
+    def checkpoint(self) -> Future[int]:
+        """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError. From any thread."""
+        answer: Future[int] = Future()
+        answer.set_running_or_notify_cancel()  # it is always answered, also when nobody waits any more
+        with self._lock:
+            if self._loop is not None and self._worker is not None:
+                self._requests.add(answer)
+                answer.add_done_callback(self._requests.discard)
+                self._loop.call_soon_threadsafe(_request, self._worker, answer)
+                return answer
+        pipeline = self._worker.pipeline if self._worker is not None else None
+        if self.state == "done" and pipeline is not None:
+            answer.set_result(pipeline.checkpointer.figures.last_epoch)  # everything is in it
+        else:
+            why = self.last_error or "there is nothing to take a checkpoint of"
+            answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
+        return answer
+
+    def ask(self, answer: Callable[[float], None]) -> None:
+        """Have the event loop say that it is alive; `answer` gets the seconds that it took, in the symbol's thread."""
+        asked_at = time.monotonic()
+        with self._lock:
+            if self._loop is None:
+                self.answered_at = asked_at
+                return
+            if self._asked_at is not None:
+                return  # it has not answered the last time yet
+            self._asked_at = asked_at
+
+            def reply() -> None:
+                self._asked_at = None
+                self.answered_at = time.monotonic()
+                answer(self.answered_at - asked_at)
+
+            self._loop.call_soon_threadsafe(reply)
+
+    def _call(self, what: Callable[[SymbolWorker], None]) -> None:
+        """Do something with the worker on its loop, if there is one."""
+        with self._lock:
+            if self._loop is not None and self._worker is not None:
+                self._loop.call_soon_threadsafe(what, self._worker)
+
+    def _attempt(self) -> float | None:
+        """Run one worker: the seconds until the next one, None when there is to be none."""
+        try:
+            self.summary = self._run_worker()
+        except SymbolError as error:
+            self._fail(error)
+            return None
+        except StorageError as error:
+            return self._judge(error)
+        except Exception as error:
+            if not self._context.retries_errors:
+                raise
+            return self._count(error)
+        self.summary.restarts = self.restarts
+        if self.summary.state == "failed":
+            self.last_error = self.summary.error
+        return None
+
+    def _run_worker(self) -> SymbolSummary:
+        """On a new loop; whoever has asked for a checkpoint that there was no time for is told."""
+        try:
+            with asyncio.Runner(loop_factory=LOOPS[self._context.loop]) as runner:
+                try:
+                    return runner.run(self._work(runner.get_loop()))
+                finally:
+                    with self._lock:
+                        self._loop = self._asked_at = None
+        finally:
+            for answer in list(self._requests):
+                answer.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
+        context = self._context
+        worker = SymbolWorker(
+            self._make_settings(),
+            context.readers,
+            context.writers,
+            allow_fresh=context.allow_fresh,
+            progress=context.progress,
+            observer=self._observer,
+            watcher=context.watcher,
+        )
+        if self._configured is not None:
+            worker.configure(*self._configured)
+        with self._lock:
+            self._worker, self._loop = worker, loop
+            if self._stop_asked.is_set():
+                worker.stop()
+        return worker.run()
+
+    def _fail(self, error: Exception) -> None:
+        """The symbol's end."""
+        self.last_error = str(error)
+        self.summary = SymbolSummary(self.id, state="failed", error=str(error), restarts=self.restarts)
+        self._log.error("symbol failed", error=str(error))
+
+    def _judge(self, error: StorageError) -> float | None:
+        """What follows when storage has failed: the seconds until the next attempt; without end, as long as it may pass."""
+        self._has_worked |= self._worker is not None and self._worker.recovery_seconds is not None
+        is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not self._has_worked)
+        if is_final or self._stop_asked.is_set():
+            self._fail(error)
+            return None
+        return self._pause(error, "storage", "storage failed, going on from the last checkpoint")
+
+    def _count(self, error: Exception) -> float | None:
+        """What follows an error that nobody has foreseen: another attempt, as long as there were not too many."""
+        now = time.monotonic()
+        self._errors.append(now)
+        while self._errors[0] < now - _ERROR_WINDOW_SECONDS:
+            self._errors.popleft()
+        self._log.error("worker ended with an error", exc_info=error)
+        if len(self._errors) > _MOST_ERRORS or self._stop_asked.is_set():
+            text = f"{len(self._errors)} errors in {_ERROR_WINDOW_SECONDS / 60:.0f} minutes, the last: {error!r}"
+            self._fail(SymbolError(f"{text}; this is a bug: please report it with the log"))
+            return None
+        return self._pause(error, "error", "going on from the last checkpoint")
+
+    def _pause(self, error: Exception, reason: str, event: str) -> float:
+        has_committed = self._worker is not None and self._worker.has_committed
+        self._failures = 1 if has_committed else self._failures + 1
+        delay: float = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
+        self.last_error = str(error) or repr(error)
+        self._log.warning(event, error=self.last_error, seconds_until_then=delay)
+        self._context.on_restart(self.id, reason)
+        return delay
+
+
+def _request(worker: SymbolWorker, answer: Future[int]) -> None:
+    """On the worker's loop."""
+    try:
+        request = worker.request_checkpoint()
+    except StorageError as error:
+        answer.set_exception(error)
+        return
+
+    def pass_on(request: asyncio.Future[int]) -> None:
+        if request.cancelled():
+            return  # the loop ends, and who waits is told then
+        error = request.exception()
+        if error is None:
+            answer.set_result(request.result())
+        else:
+            answer.set_exception(error)
+
+    request.add_done_callback(pass_on)

@@ -1,0 +1,299 @@
+"""One symbol's worker: starts its pipeline from the last checkpoint, feeds it, and ends it well."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any, Protocol
+
+from cowbook.capture.follower import Follower
+from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.store import CheckpointStore
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
+from cowbook.log import get_logger
+from cowbook.plain.block import Block
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.position import Position
+from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.sink.schemas import StreamTables
+from cowbook.symbol.checkpointer import Attempt, Checkpointer
+from cowbook.symbol.persistence import CheckpointSettings
+from cowbook.symbol.pipeline import Pipeline
+from cowbook.symbol.pipeline_integration import start_pipeline
+from cowbook.symbol.report import SymbolReport
+from cowbook.symbol.settings import WorkerSettings
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.venues import load_venue
+
+_STOP_POLL_SECONDS = 0.05
+_REPORT_SECONDS = 0.05
+"""Blocks are reported together for this long: at thousands a second each one would cost a tenth of its time."""
+
+ProgressCallback = Callable[[str, int, int, int], None]
+"""Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
+
+
+class WorkerObserver(Protocol):
+    """Told of what a worker does, on the worker's thread: each call should be quick."""
+
+    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
+        """The input stands at its place, `seconds` after the start."""
+
+    def processed(self, pipeline: Pipeline) -> None:
+        """Some blocks were processed."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """A checkpoint was committed, or failed."""
+
+
+class SymbolWorker:
+    """Takes one symbol's input from where the last checkpoint stands to its end. `run` is called once."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        readers: Executor,
+        writers: Executor,
+        *,
+        allow_fresh: bool = False,
+        progress: ProgressCallback | None = None,
+        observer: WorkerObserver | None = None,
+        watcher: Watcher | None = None,
+        files: DurableFiles | None = None,
+    ) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._watcher = watcher
+        self._readers = readers
+        self._writers = writers
+        self._allow_fresh = allow_fresh
+        self._progress = progress
+        self._log = get_logger().bind(symbol=settings.id)
+        decoder, has_ids = settings.decoder, load_venue(settings.format).has_ids
+        tables = StreamTables(decoder.price_decimals, decoder.size_decimals, settings.engine.book_levels, has_ids=has_ids)
+        self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
+        self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
+        self._report = SymbolReport(settings.decoder, settings.format, self._log)
+        self._pipeline: Pipeline | None = None
+        self._follower: Follower | None = None
+        self._start_warnings: tuple[str, ...] = ()
+        self._warned = 0  # how many of the follower's warnings are among them
+        self._stopping = False
+        self._reporting: asyncio.TimerHandle | None = None
+        self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
+        self.recovery_seconds: float | None = None
+        """How long it took until the input stood at its place; None before that."""
+
+    @property
+    def pipeline(self) -> Pipeline | None:
+        """What it works with; None until that has recovered."""
+        return self._pipeline
+
+    @property
+    def follower(self) -> Follower | None:
+        """Its input, as soon as that is looked for."""
+        return self._follower
+
+    @property
+    def new_warnings(self) -> tuple[str, ...]:
+        """What a person should know of the files that has shown since the start."""
+        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
+
+    @property
+    def has_committed(self) -> bool:
+        """Whether it has written a checkpoint."""
+        return self._pipeline is not None and self._pipeline.checkpointer.figures.last is not None
+
+    # The following are called on the worker's loop.
+
+    def stop(self) -> None:
+        """Stop at the next block, with a final checkpoint."""
+        self._stopping = True
+        self._look()
+
+    def request_checkpoint(self) -> asyncio.Future[int]:
+        """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError."""
+        if self._pipeline is None:
+            raise StorageError("the worker has not begun yet")
+        request = self._pipeline.checkpointer.request()
+        self._look()
+        return request
+
+    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
+        """Other settings of checkpoints from now on."""
+        self._settings = replace(self._settings, triggers=triggers, retain=retain, checkpoint_compression=compression)
+        if self._pipeline is not None:
+            self._pipeline.checkpointer.configure(triggers, retain, compression, self._pipeline.engine.event_count)
+        self._look()
+
+    def _look(self) -> None:
+        """Something has changed that is not to wait for the next block."""
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+    async def _wait(self, other: asyncio.Future[Any], seconds: float | None) -> None:
+        """Until the other one is done, something is to be looked at, or the time has passed."""
+        if self._wake is None or self._wake.done():
+            self._wake = asyncio.get_running_loop().create_future()
+        await asyncio.wait({other, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+
+    async def run(self) -> SymbolSummary:
+        """Go through the input; a SymbolError ends up in the summary.
+
+        Raises StorageError when only another worker can go on, from the last checkpoint.
+        """
+        started = time.monotonic()
+        summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir), warnings=list(self._settings.notes))
+        try:
+            try:
+                self._pipeline = pipeline = await self._start()
+                if pipeline is None:
+                    return summary
+                summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
+                summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
+                summary.recovered_events = pipeline.engine.event_count
+                if self._observer is not None:
+                    self._observer.recovered(pipeline, self.recovery_seconds)
+                await self._consume(pipeline)
+            finally:
+                await self._close()
+        except SymbolError as error:
+            summary.state = "failed"
+            summary.error = str(error)
+            self._log.error("symbol failed", error=str(error))
+        summary.warnings += [*self._start_warnings, *self.new_warnings]
+        if self._pipeline is not None:
+            self._pipeline.fill(summary)
+        summary.seconds = time.monotonic() - started
+        return summary
+
+    async def _start(self) -> Pipeline | None:
+        """The pipeline; None when it was asked to stop while the input was waited for."""
+        starting = asyncio.ensure_future(self._recover())
+        try:
+            while not starting.done():
+                # A stop waits for all but for input that may never come.
+                await self._wait(starting, _STOP_POLL_SECONDS if self._stopping else None)
+                if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
+                    starting.cancel()
+                    await asyncio.wait({starting})
+                    if starting.cancelled():
+                        return None
+            return starting.result()
+        finally:
+            if not starting.done():
+                starting.cancel()
+                await asyncio.wait({starting})
+
+    async def _recover(self) -> Pipeline:
+        settings = self._settings
+        start = await start_pipeline(
+            self._store,
+            self._sink,
+            self._make_follower,
+            settings.fingerprint,
+            self._writers,
+            self._log,
+            allow_fresh=self._allow_fresh,
+        )
+        checkpointer = Checkpointer(
+            CheckpointSettings(
+                settings.id,
+                settings.decoder.name,
+                settings.fingerprint,
+                settings.triggers,
+                settings.retain,
+                settings.checkpoint_compression,
+            ),
+            self._store,
+            self._sink,
+            self._writers,
+            self._log,
+            recovered=start.checkpoint,
+            provisional=start.provisional,
+            on_attempt=self._observer.attempted if self._observer is not None else lambda _: None,
+            on_change=self._look,
+        )
+        self._start_warnings = start.warnings
+        self._warned = len(start.follower.warnings)
+        return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+
+    def _make_follower(self, position: Position | None) -> Follower:
+        settings = self._settings
+        self._follower = Follower(
+            settings.paths,
+            executor=self._readers,
+            block_bytes=settings.block_bytes,
+            max_line_bytes=settings.decoder.max_line_bytes,
+            position=position,
+            follow=settings.follow,
+            watcher=self._watcher,
+        )
+        return self._follower
+
+    async def _close(self) -> None:
+        """Wait for all that is under way, and give the locks back."""
+        loop = asyncio.get_running_loop()
+        try:
+            if self._pipeline is not None:
+                await self._pipeline.close()
+            elif self._follower is not None:
+                await self._follower.close()
+        finally:
+            await loop.run_in_executor(self._writers, self._sink.close)
+            await loop.run_in_executor(self._writers, self._store.unlock)
+
+    async def _consume(self, pipeline: Pipeline) -> None:
+        follower = pipeline.follower
+        self._report_progress(pipeline)
+        try:
+            while (block := await self._next_block(pipeline)) is not None:
+                if block.final and follower.is_last:
+                    await pipeline.end(block)
+                    return
+                is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
+                await pipeline.process(block)
+                if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
+                    pipeline.checkpointer.publish_cuts()
+                if self._reporting is None:
+                    later = asyncio.get_running_loop().call_later
+                    self._reporting = later(_REPORT_SECONDS, self._report_progress, pipeline)
+        except (InputError, GapHaltError, BadRecordHaltError):
+            await pipeline.halt()  # what was consumed before is right, and stays
+            raise
+        finally:
+            self._report_progress(pipeline)  # the last block, too, whatever has come of it
+        if self._stopping:
+            await pipeline.stop()
+
+    def _report_progress(self, pipeline: Pipeline) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
+            self._reporting = None
+        if self._observer is not None:
+            self._observer.processed(pipeline)
+        if self._progress is not None:
+            follower = pipeline.follower
+            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
+            self._progress(self._settings.id, done, total, pipeline.engine.event_count)
+
+    async def _next_block(self, pipeline: Pipeline) -> Block | None:
+        """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""
+        reading = asyncio.ensure_future(pipeline.follower.next_block())
+        try:
+            while not self._stopping:
+                if reading.done():
+                    return reading.result()
+                pipeline.checkpoint_if_due()
+                await self._wait(reading, pipeline.checkpointer.seconds_until_due())
+            return None
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait({reading})
+            elif not reading.cancelled():
+                reading.exception()  # when it is time to stop, the next start will meet it again

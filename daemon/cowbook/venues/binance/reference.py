@@ -1,0 +1,182 @@
+"""The reference decoder for Binance's records: what docs/rules.md, section 1, says, and nothing faster.
+
+It takes the records that the fast scanner does not recognise, and alone decides what is wrong with a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.envelope import Envelope, open_envelope
+from cowbook.input.text.json_fields import (
+    Object,
+    RefusedError,
+    event_time,
+    fitting_id,
+    integer,
+    levels,
+    load,
+    numerals,
+    refuse,
+    shown_field,
+    times,
+    with_levels,
+)
+from cowbook.input.verdict import BLANK, UNUSED, Decoded, DecodedMessage, OtherSymbol, Rejected, shown
+from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
+from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+
+_TICKER_KEYS = {"u", "b", "B", "a", "A"}
+_PARTIAL_BOOKS = ("@depth5", "@depth10", "@depth20")
+_ABSENT = object()
+
+
+def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
+    """What one record says: a line's content without its terminator, and without the file's byte order mark.
+
+    Raises nothing that depends on the record: a bad one is `Rejected`.
+    """
+    if len(record) > settings.max_line_bytes:
+        return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
+    if not record.strip(b" \t"):
+        return BLANK
+    try:
+        if not record.isascii():
+            record.decode()
+        return _decode(record, settings)
+    except UnicodeDecodeError as error:
+        return Rejected("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+    except RefusedError as refusal:
+        return Rejected(*refusal.args)
+
+
+def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
+    envelope = open_envelope(record)
+    if envelope is None:
+        return UNUSED
+    value = load(envelope.message)
+    if envelope.url:
+        return _answer(value, envelope, settings)
+    if not isinstance(value, dict):
+        refuse("unknown", f"{shown(value)} is not an object")
+    stream = value.get("stream")
+    if isinstance(stream, str) and "data" in value:
+        value = value["data"]
+        if not isinstance(value, dict):
+            refuse("unknown", f"the wrapper's data is not an object: {shown(value)}")
+    else:
+        stream = ""
+    build = _kind(value, stream)
+    if build is None:
+        return UNUSED
+    symbol = _symbol(value, "symbol" if build is _snapshot else "s", stream)
+    if symbol is not None and symbol != settings.name:
+        return OtherSymbol(symbol)
+    message = build(value, settings)
+    message.ts_recv = envelope.ts_recv()
+    return message
+
+
+def _answer(value: object, envelope: Envelope, settings: DecoderSettings) -> Decoded:
+    """A REST answer: a depth snapshot, whose symbol only the address says, or nothing for the book."""
+    try:
+        address = urlsplit(envelope.url)
+    except ValueError:  # brackets that are no address
+        return UNUSED
+    if not isinstance(value, dict) or "lastUpdateId" not in value or not address.path.endswith("/depth"):
+        return UNUSED
+    symbol = parse_qs(address.query).get("symbol", [""])[0]
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    message = _snapshot(value, settings)
+    message.ts_recv = envelope.ts_recv()
+    return message
+
+
+def _kind(value: Object, stream: str) -> Callable[[Object, DecoderSettings], DecodedMessage] | None:  # noqa: RET503 - it refuses
+    """The function for this kind of record; None for a known kind that is not used."""
+    event = value.get("e", _ABSENT)
+    if event is not _ABSENT:
+        if not isinstance(event, str):
+            refuse("malformed", f'"e" is not a string: {shown(event)}')
+        is_partial = event == "depthUpdate" and any(partial in stream for partial in _PARTIAL_BOOKS)
+        return None if is_partial else _EVENTS.get(event)  # of futures, and no changes: the best levels as they are
+    if value.keys() >= _TICKER_KEYS:
+        return _ticker
+    if "lastUpdateId" in value:
+        return None if any(partial in stream for partial in _PARTIAL_BOOKS) else _snapshot
+    if "result" in value or "error" in value:
+        return None
+    refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(value))}")
+
+
+def _symbol(value: Object, key: str, stream: str) -> str | None:
+    """The symbol that a record names; None when it names none."""
+    symbol = value.get(key, _ABSENT)
+    if symbol is _ABSENT:
+        name, at, _ = stream.partition("@")
+        return name.upper() if at else None
+    if not isinstance(symbol, str):
+        refuse("malformed", f'"{key}" is not a string: {shown(symbol)}')
+    return symbol
+
+
+# --- The kinds. Each looks at all its fields' grammar before it looks at any range.
+
+
+def _diff(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    first, last = integer(value, "U"), integer(value, "u")
+    previous = integer(value, "pu") if "pu" in value else None
+    at = times(value, required=True)
+    bids, asks = levels(value, "b"), levels(value, "a")
+    message = DecodedMessage(
+        DIFF,
+        fitting_id("u", last),
+        rule=RANGE if previous is None else RANGE_WITH_PREVIOUS,
+        ts_event=event_time(at),
+        first_id=fitting_id("U", first),
+        prev_id=NONE if previous is None else fitting_id("pu", previous),
+    )
+    return with_levels(message, bids, asks, settings)
+
+
+def _snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    last = integer(value, "lastUpdateId")
+    at = times(value, required=False)
+    bids, asks = levels(value, "bids"), levels(value, "asks")
+    message = DecodedMessage(SNAPSHOT, fitting_id("lastUpdateId", last), ts_event=event_time(at))
+    return with_levels(message, bids, asks, settings)
+
+
+def _trade(value: Object, settings: DecoderSettings, id_key: str = "t", flags: int = 0) -> DecodedMessage:
+    trade_id = integer(value, id_key)
+    at = times(value, required=True)
+    price, size = numerals(value, "p", "q")
+    maker = value.get("m")
+    if not isinstance(maker, bool):
+        refuse("malformed", f'"m" is not true or false: {shown_field(value, "m")}')
+    if maker:
+        flags |= SELL_AGGRESSOR
+    message = DecodedMessage(TRADE, fitting_id(id_key, trade_id), ts_event=event_time(at), flags=flags)
+    return with_levels(message, ([price], [size]), ([], []), settings)
+
+
+def _aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    return _trade(value, settings, id_key="a", flags=IS_AGGREGATE)
+
+
+def _ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    last = integer(value, "u")
+    bid, bid_size, ask, ask_size = numerals(value, "b", "B", "a", "A")
+    message = DecodedMessage(TICKER, fitting_id("u", last))
+    return with_levels(message, ([bid], [bid_size]), ([ask], [ask_size]), settings)
+
+
+_EVENTS: dict[str, Callable[[Object, DecoderSettings], DecodedMessage]] = {
+    "depthUpdate": _diff,
+    "trade": _trade,
+    "aggTrade": _aggregate_trade,
+    "bookTicker": _ticker,
+}

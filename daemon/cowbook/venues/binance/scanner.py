@@ -1,0 +1,518 @@
+"""The fast scanner for Binance's records: exactly the grammar that it can prove, at about a nanosecond a byte.
+
+What it does not recognise, it leaves to the reference decoder, which alone decides what is wrong with a record. A record
+that it does recognise yields the same message as there (docs/rules.md, section 1); property tests hold the two equal.
+
+Bounds: every loop tests its position against `end`, and what is read between two tests is less than `PADDING` bytes. Bytes
+behind `end` may be stale: a record only counts when its newline stands before `end`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.scanner import (
+    END,
+    LEVEL_COUNT,
+    LEVELS_FULL,
+    MAX_LINE_BYTES,
+    MESSAGE_COUNT,
+    MESSAGES_FULL,
+    OTHER_SYMBOL_SEEN,
+    PRICE_DECIMALS,
+    SIZE_DECIMALS,
+    STRANGE,
+    RecordScanner,
+)
+from cowbook.input.text.text_scanner import (
+    BRACKET,
+    BRACKET_END,
+    CLOSE,
+    COMMA,
+    FAILED,
+    NEWLINE,
+    NINE,
+    OPEN,
+    QUOTE,
+    RETURN,
+    WORD_2,
+    WORD_3,
+    WORD_4,
+    WORD_5,
+    WORD_6,
+    WORD_7,
+    ZERO,
+    find_newline,
+    integer,
+    nanoseconds,
+    numeral,
+    receive_time,
+    string_end,
+    word,
+)
+from cowbook.input.verdict import Decoded
+from cowbook.kernels.intrinsics import load64
+from cowbook.kernels.jit import kernel
+from cowbook.plain.block import Block
+from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, EventBatch
+from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+
+_SCRATCH_WORDS = 64
+
+_T = ord("t")
+_F = ord("f")
+_STREAM_1, _STREAM_2 = word(b'{"stream'), word(b'":"')
+_DATA = word(b',"data":')
+_LEVEL_START = word(b'["')
+_LEVEL_MIDDLE = word(b'","')
+_LEVEL_END = word(b'"]')
+_TRUE, _FALSE = word(b"true"), word(b"alse")
+_KIND_DEPTH_1, _KIND_DEPTH_2 = word(b"depthUpd"), word(b'ate"')
+_KIND_TRADE = word(b'trade"')
+_KIND_AGG_1, _KIND_AGG_2 = word(b"aggTrade"), word(b'"')
+_KIND_TICKER_1, _KIND_TICKER_2 = word(b"bookTick"), word(b'er"')
+_TICKER_1, _TICKER_2, _TICKER_3 = word(b'{"e":"bo'), word(b"okTicker"), word(b'",')
+_TICKER_ID = word(b'"u":')
+_TICKER_SYMBOL = word(b',"s":"')
+_TICKER_KEYS = tuple(word(f'","{key}":"'.encode()) for key in "bBaA")
+_TICKER_TIME_1, _TICKER_TIME_2 = word(b'","T":'), word(b',"E":')
+_AT_DEPTH = word(b"@depth")
+_KEY_PU, _KEY_PS = word(b'"pu":'), word(b'"ps":')
+_KEY_BIDS, _KEY_ASKS = word(b'"bids":'), word(b'"asks":')
+_KEY_ID_1, _KEY_ID_2 = word(b'"lastUpd'), word(b'ateId":')
+
+
+def _bit(key: str) -> int:
+    return 1 << (ord(key) - 64)
+
+
+# Keys are letters: key `c` has bit and place `ord(c) - 64`. Longer keys take places that no letter has.
+_PLACE_PU = 60
+_PLACE_ID = 61
+_PLACE_PS = 62
+_PLACE_BIDS = 27
+_PLACE_ASKS = 28
+_BIT_PU, _BIT_ID = 1 << _PLACE_PU, 1 << _PLACE_ID
+_E_LOWER, _E, _T_UPPER, _S = ord("e") - 64, ord("E") - 64, ord("T") - 64, ord("s") - 64
+_U_UPPER, _U, _B_UPPER, _B, _A_UPPER, _A = (ord(c) - 64 for c in "UuBbAa")
+_TRADE_ID, _P, _Q, _M = (ord(c) - 64 for c in "tpqm")
+_BIT_E_LOWER, _BIT_E, _BIT_T, _BIT_S = _bit("e"), _bit("E"), _bit("T"), _bit("s")
+_DIFF_INTS = _bit("U") | _bit("u") | _bit("E")
+_DIFF_ARRAYS = _bit("b") | _bit("a")
+_SNAPSHOT_ARRAYS = 1 << _PLACE_BIDS | 1 << _PLACE_ASKS
+_TICKER_STRINGS = _bit("b") | _bit("B") | _bit("a") | _bit("A")
+_TRADE_STRINGS = _bit("p") | _bit("q")
+
+
+@kernel
+def _levels(buffer, position, end, limits, prices, sizes, first):
+    """Read `[["price","size"],...]`: (position after it, number of levels).
+
+    The position is FAILED when it is something else; the number is -1 when the arrays are full.
+    """
+    price_decimals = limits[PRICE_DECIMALS]
+    size_decimals = limits[SIZE_DECIMALS]
+    count = first
+    position += 1
+    if buffer[position] == BRACKET_END:
+        return position + 1, 0
+    while position < end:
+        if load64(buffer, position) & WORD_2 != _LEVEL_START:
+            return FAILED, 0
+        price, position = numeral(buffer, position + 2, price_decimals)
+        if position == FAILED or load64(buffer, position) & WORD_3 != _LEVEL_MIDDLE:
+            return FAILED, 0
+        size, position = numeral(buffer, position + 3, size_decimals)
+        if position == FAILED or load64(buffer, position) & WORD_2 != _LEVEL_END:
+            return FAILED, 0
+        if count == prices.size:
+            return FAILED, -1
+        prices[count] = price
+        sizes[count] = size
+        count += 1
+        position += 3
+        byte = buffer[position - 1]
+        if byte == BRACKET_END:
+            return position, count - first
+        if byte != COMMA:
+            return FAILED, 0
+    return FAILED, 0
+
+
+@kernel
+def _key(buffer, position):
+    """(place, position of the value) of the key at `position`; FAILED for keys that Binance's records do not have."""
+    word = load64(buffer, position)
+    if word & 0xFFFF00FF == 0x3A220022:  # "?":
+        place = ((word >> 8) & 0xFF) - 64
+        if 0 < place < 27 or 32 < place < 59:
+            return place, position + 4
+        return FAILED, position
+    if word & WORD_5 == _KEY_PU:
+        return _PLACE_PU, position + 5
+    if word & WORD_5 == _KEY_PS:
+        return _PLACE_PS, position + 5
+    if word & WORD_7 == _KEY_BIDS:
+        return _PLACE_BIDS, position + 7
+    if word & WORD_7 == _KEY_ASKS:
+        return _PLACE_ASKS, position + 7
+    if word == _KEY_ID_1 and load64(buffer, position + 8) & WORD_7 == _KEY_ID_2:
+        return _PLACE_ID, position + 15
+    return FAILED, position
+
+
+@kernel
+def _object(buffer, position, end, limits, message, prices, sizes, first_level, values):
+    """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
+
+    `values[place]` is the integer, the position of the string's first character, or the boolean. Levels go behind
+    `first_level`, their places into `message`. The position is FAILED when the object is not of the known grammar, the number
+    of levels is -1 when the arrays are full.
+    """
+    integers = 0
+    strings = 0
+    booleans = 0
+    arrays = 0
+    level_count = 0
+    while position < end:
+        place, value_at = _key(buffer, position + 1)
+        if place == FAILED:
+            break
+        bit = 1 << place
+        if (integers | strings | booleans | arrays) & bit != 0:
+            break  # twice the same key
+        byte = buffer[value_at]
+        if byte == QUOTE:
+            strings |= bit
+            values[place] = value_at + 1
+            position = string_end(buffer, value_at + 1, end) + 1
+            if position == FAILED + 1:
+                break
+        elif byte == BRACKET:
+            is_bids = place == _B or place == _PLACE_BIDS
+            if not is_bids and place != _A and place != _PLACE_ASKS:
+                break
+            if arrays & (_DIFF_ARRAYS if bit & _SNAPSHOT_ARRAYS else _SNAPSHOT_ARRAYS) != 0:
+                break  # levels under both spellings
+            arrays |= bit
+            start = first_level + level_count
+            position, count = _levels(buffer, value_at, end, limits, prices, sizes, start)
+            if position == FAILED:
+                return FAILED, 0, 0, 0, 0, min(count, 0)
+            if is_bids:
+                message.bid_start = start
+                message.bid_count = count
+            else:
+                message.ask_start = start
+                message.ask_count = count
+            level_count += count
+        elif byte == _T and load64(buffer, value_at) & WORD_4 == _TRUE:
+            booleans |= bit
+            values[place] = 1
+            position = value_at + 4
+        elif byte == _F and load64(buffer, value_at + 1) & WORD_4 == _FALSE:
+            booleans |= bit
+            values[place] = 0
+            position = value_at + 5
+        else:
+            integers |= bit
+            values[place], position = integer(buffer, value_at)
+            if position == FAILED:
+                break
+        if buffer[position] == CLOSE:
+            return position + 1, integers, strings, booleans, arrays, level_count
+        if buffer[position] != COMMA:
+            break
+    return FAILED, 0, 0, 0, 0, 0
+
+
+@kernel
+def _is_symbol(buffer, position, symbol):
+    """Whether the string at `position` is the symbol."""
+    for offset in range(symbol.size):
+        if buffer[position + offset] != symbol[offset]:
+            return False
+    return buffer[position + symbol.size] == QUOTE
+
+
+@kernel
+def _quote_level(buffer, limits, values, price_place, size_place, prices, sizes, level):
+    """Store price and size that stand in two strings as a level; whether they are numerals that fit."""
+    price, price_end = numeral(buffer, values[price_place], limits[PRICE_DECIMALS])
+    size, size_end = numeral(buffer, values[size_place], limits[SIZE_DECIMALS])
+    if price_end == FAILED or size_end == FAILED or buffer[price_end] != QUOTE or buffer[size_end] != QUOTE:
+        return False
+    prices[level] = price
+    sizes[level] = size
+    return True
+
+
+@kernel
+def _event_time(message, integers, strings, booleans, arrays, values):
+    """Set the event time, T before E; whether both are times where they are there."""
+    message.ts_event = NONE
+    if integers & _BIT_E != 0:
+        message.ts_event = nanoseconds(values[_E])
+        if message.ts_event == FAILED:
+            return False
+    if integers & _BIT_T != 0:
+        message.ts_event = nanoseconds(values[_T_UPPER])
+    return message.ts_event != FAILED and (strings | booleans | arrays) & (_BIT_E | _BIT_T) == 0
+
+
+@kernel
+def _event_kind(buffer, position):
+    """Kind and flags of a record by its `"e"`: (kind, is_aggregate), (FAILED, 0) for others."""
+    word = load64(buffer, position)
+    if word == _KIND_DEPTH_1 and load64(buffer, position + 8) & WORD_4 == _KIND_DEPTH_2:
+        return DIFF, 0
+    if word & WORD_6 == _KIND_TRADE:
+        return TRADE, 0
+    if word == _KIND_AGG_1 and buffer[position + 8] == QUOTE:
+        return TRADE, IS_AGGREGATE
+    if word == _KIND_TICKER_1 and load64(buffer, position + 8) & WORD_3 == _KIND_TICKER_2:
+        return TICKER, 0
+    return FAILED, 0
+
+
+@kernel
+def _fill_diff(message, integers, strings, booleans, arrays, values):
+    if integers & _DIFF_INTS != _DIFF_INTS or arrays & _DIFF_ARRAYS != _DIFF_ARRAYS:
+        return False
+    if (strings | booleans) & _BIT_PU != 0:
+        return False
+    message.first_id = values[_U_UPPER]
+    message.last_id = values[_U]
+    message.rule = RANGE_WITH_PREVIOUS if integers & _BIT_PU else RANGE
+    message.prev_id = values[_PLACE_PU] if integers & _BIT_PU else NONE
+    return True
+
+
+@kernel
+def _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, level, aggregate):
+    id_place = _A if aggregate else _TRADE_ID
+    if integers & (1 << id_place) == 0 or integers & _BIT_E == 0:
+        return False
+    if strings & _TRADE_STRINGS != _TRADE_STRINGS or booleans & (1 << _M) == 0:
+        return False
+    message.last_id = values[id_place]
+    message.flags = aggregate | (SELL_AGGRESSOR if values[_M] else 0)
+    message.bid_start = level
+    message.bid_count = 1
+    message.ask_count = 0  # a trade may carry levels under a key that does not belong to it
+    return _quote_level(buffer, limits, values, _P, _Q, prices, sizes, level)
+
+
+@kernel
+def _place_quote(message, level):
+    """A ticker's bid and ask are the levels from `level` on."""
+    message.bid_start = level
+    message.bid_count = 1
+    message.ask_start = level + 1
+    message.ask_count = 1
+
+
+@kernel
+def _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, level):
+    if integers & (1 << _U) == 0 or strings & _TICKER_STRINGS != _TICKER_STRINGS:
+        return False
+    message.last_id = values[_U]
+    _place_quote(message, level)
+    return _quote_level(buffer, limits, values, _B, _B_UPPER, prices, sizes, level) and _quote_level(
+        buffer, limits, values, _A, _A_UPPER, prices, sizes, level + 1
+    )
+
+
+@kernel
+def _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, level):
+    """Position behind a bookTicker of this symbol with its keys in the order in which Binance writes them; else FAILED.
+
+    Most records of a capture are this one: it takes half the time of `_object`, which takes them all.
+    """
+    if load64(buffer, position) == _TICKER_1:
+        if load64(buffer, position + 8) != _TICKER_2 or load64(buffer, position + 16) & WORD_2 != _TICKER_3:
+            return FAILED
+        position += 18
+    else:
+        position += 1
+    if load64(buffer, position) & WORD_4 != _TICKER_ID:
+        return FAILED
+    message.last_id, position = integer(buffer, position + 4)
+    if position == FAILED or load64(buffer, position) & WORD_6 != _TICKER_SYMBOL:
+        return FAILED
+    if not _is_symbol(buffer, position + 6, symbol):
+        return FAILED
+    position += 6 + symbol.size
+    for place in range(2):
+        if load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place]:
+            return FAILED
+        prices[level + place], position = numeral(buffer, position + 7, limits[PRICE_DECIMALS])
+        if position == FAILED or load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place + 1]:
+            return FAILED
+        sizes[level + place], position = numeral(buffer, position + 7, limits[SIZE_DECIMALS])
+        if position == FAILED:
+            return FAILED
+    if load64(buffer, position) & WORD_6 == _TICKER_TIME_1:
+        _, position = integer(buffer, position + 6)
+        if position == FAILED or load64(buffer, position) & WORD_5 != _TICKER_TIME_2:
+            return FAILED
+        _, position = integer(buffer, position + 5)
+        return position + 1 if position != FAILED and buffer[position] == CLOSE else FAILED
+    return position + 2 if buffer[position] == QUOTE and buffer[position + 1] == CLOSE else FAILED
+
+
+@kernel
+def _is_partial_book(buffer, position):
+    """Whether there is `@depth` and a number in a stream's name: the best levels as they are, again and again."""
+    while buffer[position] != QUOTE:
+        if load64(buffer, position) & WORD_6 == _AT_DEPTH and ZERO <= buffer[position + 6] <= NINE:
+            return True
+        position += 1
+    return False
+
+
+@kernel
+def _record(buffer, position, end, limits, symbol, message, prices, sizes, first_level, values):
+    """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
+
+    The position is FAILED for what the scanner does not know; levels used is -1 when the arrays may be too small.
+    """
+    ts_recv = NONE
+    if buffer[position] != OPEN:
+        ts_recv, position = receive_time(buffer, position)
+        if position == FAILED or buffer[position] != OPEN:
+            return FAILED, 0, False
+    stream = position
+    wrapped = load64(buffer, position) == _STREAM_1
+    if wrapped:
+        if load64(buffer, position + 8) & WORD_3 != _STREAM_2:
+            return FAILED, 0, False
+        stream = position + 11
+        position = string_end(buffer, stream, end)
+        if position == FAILED or load64(buffer, position + 1) != _DATA:
+            return FAILED, 0, False
+        position += 9
+    if buffer[position] != OPEN:
+        return FAILED, 0, False
+    message.ts_recv = ts_recv
+    message.flags = 0
+    if first_level + 2 > prices.size:
+        return FAILED, -1, False
+    after = _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, first_level)
+    if after != FAILED and (not wrapped or buffer[after] == CLOSE):
+        message.kind = TICKER
+        message.ts_event = NONE
+        _place_quote(message, first_level)
+        return after + wrapped, 2, True
+    message.bid_count = 0
+    message.ask_count = 0
+    position, integers, strings, booleans, arrays, level_count = _object(
+        buffer, position, end, limits, message, prices, sizes, first_level, values
+    )
+    if position == FAILED:
+        return FAILED, level_count, False
+    if wrapped:
+        if buffer[position] != CLOSE:
+            return FAILED, 0, False
+        position += 1
+    if strings & _BIT_E_LOWER != 0:
+        kind, aggregate = _event_kind(buffer, values[_E_LOWER])
+    elif integers & _BIT_ID != 0 and not wrapped and strings == 0:
+        kind, aggregate = SNAPSHOT, 0
+    else:
+        kind, aggregate = TICKER, 0
+    if (integers | booleans | arrays) & _BIT_E_LOWER != 0:
+        return FAILED, 0, False
+    if wrapped and kind == DIFF and _is_partial_book(buffer, stream):
+        return FAILED, 0, False
+    if kind != SNAPSHOT:
+        if strings & _BIT_S == 0:
+            return FAILED, 0, False
+        if kind != FAILED and not _is_symbol(buffer, values[_S], symbol):
+            # An object that only looks like a ticker may be of no known kind.
+            message.kind = OTHER_SYMBOL
+            is_known = strings & _BIT_E_LOWER != 0 or _fill_ticker(
+                buffer, limits, message, integers, strings, values, prices, sizes, first_level
+            )
+            return position if is_known else FAILED, 0, False
+    message.kind = kind
+    known = False
+    if kind == TICKER:
+        message.ts_event = NONE
+        known = _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, first_level)
+        return position if known else FAILED, 2, True
+    if not _event_time(message, integers, strings, booleans, arrays, values):
+        return FAILED, 0, False
+    if kind == DIFF:
+        known = _fill_diff(message, integers, strings, booleans, arrays, values)
+    elif kind == TRADE:
+        level_count = 1
+        known = _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate)
+    elif kind == SNAPSHOT:
+        message.last_id = values[_PLACE_ID]
+        message.rule = RANGE
+        known = arrays == _SNAPSHOT_ARRAYS and integers & ~(_BIT_ID | _BIT_E | _BIT_T) == 0
+    return position if known else FAILED, level_count, True
+
+
+@kernel
+def scan(buffer, start, end, file_offset, limits, symbol, messages, prices, sizes, counts, values):
+    """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+
+    `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
+    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS (`record_scanner`) and 64 places. The first record of another
+    symbol is left to the reference decoder, so that a person can be told its name.
+    """
+    position = start
+    while position < end:
+        if buffer[position] == NEWLINE:
+            position += 1
+            continue
+        if counts[MESSAGE_COUNT] == messages.size:
+            return MESSAGES_FULL, position
+        message = messages[counts[MESSAGE_COUNT]]
+        after, level_count, is_own = _record(
+            buffer, position, end, limits, symbol, message, prices, sizes, counts[LEVEL_COUNT], values
+        )
+        if level_count < 0:
+            return LEVELS_FULL, position
+        newline = after + 1 if after != FAILED and buffer[after] == RETURN else after
+        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > limits[MAX_LINE_BYTES]
+        if is_strange or (not is_own and counts[OTHER_SYMBOL_SEEN] == 0):
+            return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
+        if newline >= end:
+            return END, position
+        position = newline + 1
+        message.end_offset = file_offset + position
+        counts[MESSAGE_COUNT] += 1
+        counts[LEVEL_COUNT] += level_count
+    return END, position
+
+
+class BinanceScanner(RecordScanner):
+    """Binance's records, by `scan`."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        super().__init__(settings)
+        self._values = np.zeros(_SCRATCH_WORDS, np.int64)
+
+    def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
+        """One call of `scan`."""
+        why, position = scan(
+            block.buffer,
+            block.start,
+            block.end,
+            block.offset_of(0),
+            self.limits,
+            self.symbol,
+            batch.messages,
+            batch.prices,
+            batch.sizes,
+            self.counts,
+            self._values,
+        )
+        return int(why), int(position)
+
+    def learn(self, record: bytes, decoded: Decoded) -> None:
+        """Nothing: it knows what there is."""

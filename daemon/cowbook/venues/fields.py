@@ -1,0 +1,192 @@
+"""What the venues' modules share: levels, trades and times in the shapes that venues write them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.json_fields import Levels, Numeral, Object, fixed, integer, refuse, shown_field, with_levels
+from cowbook.input.verdict import DecodedMessage, shown
+from cowbook.plain.messages import HAS_CHECKSUM, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
+
+_ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
+_SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
+_LONGEST_ID = 19
+_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
+
+
+def an_object(value: object, what: str) -> Object:
+    """A JSON object, or a refusal."""
+    if not isinstance(value, dict):
+        refuse("malformed", f"{what} is not an object: {shown(value)}")
+    return value
+
+
+def an_array(value: object, what: str) -> list[object]:
+    """A JSON array, or a refusal."""
+    if not isinstance(value, list):
+        refuse("malformed", f"{what} is not an array: {shown(value)}")
+    return value
+
+
+def text(value: Object, key: str) -> str:
+    """A field that is a string."""
+    found = value.get(key)
+    if not isinstance(found, str) or isinstance(found, Numeral):
+        refuse("malformed", f'"{key}" is not a string: {shown_field(value, key)}')
+    return found
+
+
+def only_one(values: list[object], what: str) -> Object:
+    """The only element of an array."""
+    if len(values) != 1:
+        refuse("malformed", f"{what} has {len(values)} elements, not one")
+    return an_object(values[0], what)
+
+
+def numeral(value: object) -> object:
+    """A decimal number as text, from a string or a number; anything else as it is, to be refused by what takes it."""
+    if isinstance(value, Numeral):
+        return format(Decimal(value), "f") if _EXPONENT.fullmatch(value) else str(value)
+    return str(value) if type(value) is int else value
+
+
+def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) -> Levels:
+    """Prices and sizes of an array of levels, each an array or an object; `price` and `size` say where they stand in it."""
+    columns: tuple[list[object], list[object]] = [], []
+    for level in an_array(found, what):
+        for column, place in zip(columns, (price, size), strict=True):
+            try:
+                column.append(numeral(level[place]))  # type: ignore[index]
+            except (TypeError, KeyError, IndexError):
+                refuse("malformed", f"{what} has a level without price and size: {shown(level)}")
+    return _checked(columns[0], what), _checked(columns[1], what)
+
+
+def _checked(texts: Sequence[object], what: str) -> list[str]:
+    bad = find_non_numeral(texts)
+    if bad >= 0:
+        refuse("malformed", f"level {bad} of {what} has {shown(texts[bad])} in place of a decimal number")
+    return list(texts)  # type: ignore[arg-type]
+
+
+def with_book(
+    message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
+) -> DecodedMessage:
+    """A depth message with these levels, and the checksum of the book after it; a snapshot replaces whatever came before."""
+    with_levels(message, bids, asks, settings)
+    if message.kind == SNAPSHOT:
+        message.flags |= IS_RESET
+    if checksum is not None:
+        message.flags |= HAS_CHECKSUM
+        message.checksum = checksum & 0xFFFFFFFF
+    if checksum is not None or message.kind == SNAPSHOT:
+        message.price_decimals = _written(bids[0] + asks[0])
+        message.size_decimals = _written(bids[1] + asks[1])
+    return message
+
+
+def _written(texts: list[str]) -> int:
+    """The most decimals of some numerals."""
+    return max((len(text) - text.find(".") - 1 if "." in text else 0 for text in texts), default=0)
+
+
+def a_checksum(value: Object, key: str) -> int | None:
+    """An integer, as a number or text, of 32 bits with or without sign; None when there is none."""
+    found = value.get(key)
+    if isinstance(found, str) and re.fullmatch(r"-?[0-9]{1,10}", found):
+        found = int(found)
+    if found is None:
+        return None
+    if type(found) is not int or not -(2**31) <= found < 2**32:
+        refuse("malformed", f'"{key}" is not a checksum of 32 bits: {shown(found)}')
+    return found
+
+
+class Trades:
+    """The trades of one record, in order."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        self._settings = settings
+        self._prices: list[object] = []
+        self._sizes: list[object] = []
+        self._rows: list[tuple[int, int, int]] = []
+
+    def add(self, price: object, size: object, ts_event: int, trade_id: int, *, sold: bool) -> None:
+        """One trade; `sold` says that the aggressor sold."""
+        self._prices.append(numeral(price))
+        self._sizes.append(numeral(size))
+        self._rows.append((ts_event, trade_id, SELL_AGGRESSOR if sold else 0))
+
+    def to_message(self) -> DecodedMessage:
+        """One message. With several trades the ask levels hold their times and flags, then their ids."""
+        prices = fixed(_checked(self._prices, "the trades"), "price", self._settings.price_decimals)
+        sizes = fixed(_checked(self._sizes, "the trades"), "size", self._settings.size_decimals)
+        newest = max(row[0] for row in self._rows)
+        if len(self._rows) == 1:
+            _, trade_id, flags = self._rows[0]
+            return DecodedMessage(TRADE, trade_id, ts_event=newest, flags=flags, bid_prices=prices, bid_sizes=sizes)
+        message = DecodedMessage(TRADES, self._rows[-1][1], ts_event=newest, bid_prices=prices, bid_sizes=sizes)
+        message.ask_prices = [row[0] for row in self._rows] + [row[1] for row in self._rows]
+        message.ask_sizes = [row[2] for row in self._rows] + [0] * len(self._rows)
+        return message
+
+
+def text_id(value: object) -> int:
+    """The id of a trade, as text: NONE where there is none, or none that is a number below 2^63."""
+    is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID
+    number = int(str(value)) if is_number else NONE
+    return number if number < 2**63 else NONE
+
+
+def is_sell(value: object, buy: str = "buy", sell: str = "sell") -> bool:
+    """A side by its name."""
+    if value not in (buy, sell):
+        refuse("malformed", f"{shown(value)} is not {buy} or {sell}")
+    return value == sell
+
+
+def milliseconds(value: Object, key: str) -> int:
+    """A time of s, ms, µs or ns since 1970 by its magnitude, as an integer or text, in ns."""
+    found = value.get(key)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        value = {key: int(found[:40])}
+    time = nanoseconds(integer(value, key))
+    if time is None:
+        refuse("out_of_range", f'the time "{key}" is not below 2^63 ns: {shown(found)}')
+    return time
+
+
+def iso_time(value: object) -> int:
+    """`2026-08-02T03:36:03.328024Z` in ns since 1970."""
+    match = _ISO.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        refuse("malformed", f"{shown(value)} is not a time in UTC")
+    try:
+        seconds = int(datetime.fromisoformat(match[1]).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        refuse("malformed", f"{shown(value)} is not a time")
+    time = seconds * 10**9 + int((match[2] or "0").ljust(9, "0"))
+    if not 0 <= time <= MAX_TIME_NS:
+        refuse("out_of_range", f"{shown(value)} is not between 1970 and 2262")
+    return time
+
+
+def seconds_time(value: object) -> int:
+    """Seconds since 1970 with a fraction, as a number or text, in ns."""
+    match = _SECONDS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if match is None:
+        refuse("malformed", f"{shown(value)} is not a time in seconds")
+    time = int(match[1]) * 10**9 + int((match[2] or "0").ljust(9, "0"))
+    if time > MAX_TIME_NS:
+        refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
+    return time
+
+
+def latest(times: Iterable[int]) -> int:
+    """The latest time, NONE without any."""
+    return max(times, default=NONE)

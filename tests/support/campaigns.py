@@ -1,0 +1,583 @@
+"""Crash campaigns: real processes are killed, or their storage fails, at every call that reaches the disk, and at any moment.
+
+Whatever happens, the run that goes on afterwards ends with the parts of an undisturbed one, byte for byte, and leaves no litter.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import random
+import re
+import shutil
+import stat
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cowbook.simulate.capture import write_capture
+from support import zygote
+from support.harness import read_parts
+from support.venue_samples import SAMPLE_IDS, make_sample
+from support.zygote import DONE, FAILED, KILLED, Ending, Fault, TimeLimitError
+
+CHANGING_CALLS = (
+    *("write", "pwrite64", "openat", "fsync", "fdatasync", "ftruncate"),
+    *("?rename", "?renameat", "renameat2", "?unlink", "unlinkat", "?rmdir", "?mkdir", "mkdirat"),
+)
+READING_CALLS = ("read", "pread64", "getdents64", "flock", "?stat", "?lstat", "?newfstatat", "fstat")
+_ERRORS = ("EIO", "ENOSPC")
+_RETAIN = 2
+_MOST_FAILURES = 10
+_SAMPLED_VENUES = 7
+_SYMBOLS = ("BTCUSDT", "ETHUSDT")
+
+_SMALL = """
+[service]
+loop = "asyncio"
+[checkpoint]
+every_events = 2200
+min_pause = "0s"
+retain = 2
+[output]
+book_levels = 3
+part_events = 1800
+part_interval = "1min"
+[[symbol]]
+name = "BTCUSDT"
+format = "binance"
+paths = ["input/*.jsonl*"]
+"""
+
+_VENUE = """
+[service]
+loop = "asyncio"
+[checkpoint]
+every_events = 40
+min_pause = "0s"
+retain = 2
+[output]
+book_levels = 3
+part_events = 40
+part_interval = "1min"
+[[symbol]]
+id = "SYMBOL"
+name = "{name}"
+format = "{format}"
+paths = ["input/*"]
+price_decimals = 1
+size_decimals = 2
+"""
+
+_LARGE = """
+[checkpoint]
+every_events = 4000
+every = "50ms"
+min_pause = "0s"
+retain = 2
+[output]
+book_levels = 5
+part_events = 20000
+part_interval = "15min"
+"""
+
+_LARGE_SYMBOL = """
+[[symbol]]
+name = "{symbol}"
+format = "binance"
+paths = ["{symbol}/*.jsonl*"]
+"""
+
+
+class CampaignError(Exception):
+    """What a run has left is not what it should be; or the campaign itself does not work."""
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a campaign."""
+
+    name: str
+    tried: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    notes: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is to be tried: all points, every n-th, some of each system call, or one by its name."""
+
+    seed: int
+    every: int = 1
+    sample: int | None = None
+    point: str | None = None
+    kills: int = 60
+
+    def choose(self, points: list[Point]) -> list[Point]:
+        """The points to try."""
+        rng = random.Random(self.seed)
+        if self.sample is None:
+            return points[rng.randrange(self.every) :: self.every]
+        by_syscall = defaultdict(list)
+        for point in points:
+            by_syscall[point.syscall].append(point)
+        return [point for group in by_syscall.values() for point in rng.sample(group, min(self.sample, len(group)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A call of a phase's undisturbed run: the `occurrence`-th of this system call that names the path."""
+
+    phase: int
+    syscall: str
+    path: Path
+    occurrence: int
+
+    def name(self, directory: Path) -> str:
+        """For a person, and to repeat it."""
+        return f"{self.phase}:{self.syscall}:{self.path.relative_to(directory)}:{self.occurrence}"
+
+    def fault(self, action: str) -> Fault:
+        """A fault at this point."""
+        return Fault(self.syscall, action, self.occurrence, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A run that begins where another one ended, after its input has grown: its input, what it leaves, and its calls."""
+
+    files: dict[str, bytes]
+    parts: dict[str, bytes]
+    saved: Path | None
+    """State and output before it; None if there are none."""
+    points: list[Point]
+
+
+class Scenario:
+    """A small capture that grows once, its last line unfinished: two runs, with several checkpoints each, in one directory."""
+
+    def __init__(self, root: Path, config: str, inputs: Iterable[dict[str, bytes]], *, commits: int = 3) -> None:
+        """`inputs`: the files of the one run, and of the other; each is to make so many checkpoints at least."""
+        self._least_commits = commits
+        self.root = root
+        self.directory = root / "work"
+        self.directory.mkdir(parents=True)
+        (self.directory / "cowbook.toml").write_text(config)
+        self.phases: list[Phase] = []
+        for files in inputs:
+            self._add(files)
+        self.provisional = set(self.phases[0].parts.items()) - set(self.phases[1].parts.items())
+
+    def _add(self, files: dict[str, bytes]) -> None:
+        """Make the next phase: an undisturbed run from the beginning, and a traced one from where the phase before ended."""
+        number = len(self.phases)
+        saved = self._save(f"before-{number}") if number else None
+        self.put(files)
+        _clear(self.directory)
+        ending = zygote.run(self.directory, zygote.repeatable)
+        parts = self._parts(ending)
+        self._restore(saved)
+        traced = zygote.run(self.directory, zygote.repeatable, trace=(*CHANGING_CALLS, *READING_CALLS))
+        if self._parts(traced) != parts:
+            raise CampaignError("a run in two parts has other parts than a whole one")
+        points = list(read_points(self.directory / "trace", self.directory, number))
+        commits = [point for point in points if "rename" in point.syscall and "/checkpoints/.tmp" in str(point.path)]
+        if len(commits) < self._least_commits:
+            raise CampaignError(f"there are too few checkpoints: {len(commits)}")
+        self.phases.append(Phase(files, parts, saved, points))
+
+    def _parts(self, ending: Ending) -> dict[str, bytes]:
+        """Parts of a run that was not disturbed."""
+        if ending.code != DONE:
+            raise CampaignError(f"an undisturbed run ended with {ending.code}:\n{ending.text}")
+        check_rest(self.directory)
+        return read_parts(self.directory / "data")
+
+    def _save(self, name: str) -> Path:
+        """Keep state and output."""
+        saved = self.root / name
+        for part in ("state", "data"):
+            shutil.copytree(self.directory / part, saved / part)
+        return saved
+
+    def _restore(self, saved: Path | None) -> None:
+        """Bring state and output back."""
+        _clear(self.directory)
+        if saved is not None:
+            shutil.copytree(saved, self.directory, dirs_exist_ok=True)
+
+    def put(self, files: dict[str, bytes]) -> None:
+        """Make these the input."""
+        for name, content in files.items():
+            _write(self.directory / "input" / name, content)
+        for path in (self.directory / "input").iterdir():
+            if path.name not in files:
+                path.unlink()
+
+    def begin(self, number: int) -> Phase:
+        """Everything as before a phase, with its input."""
+        phase = self.phases[number]
+        self._restore(phase.saved)
+        self.put(phase.files)
+        return phase
+
+    def run(self, *faults: Fault) -> Ending:
+        """Run on what is there. Raises CampaignError for an exception that nothing has foreseen."""
+        ending = zygote.run(self.directory, zygote.repeatable, faults=faults)
+        if ending.code not in (DONE, FAILED, KILLED) or "Traceback" in ending.text:
+            raise CampaignError(f"it ended with {ending.code}:\n{ending.text}")
+        if ending.code == FAILED and not re.search(r"^failed: \w+: .", ending.text, re.MULTILINE):
+            raise CampaignError(f"it failed without a message:\n{ending.text}")
+        return ending
+
+    def check_published(self, number: int) -> None:
+        """Whenever a run of a phase is stopped, what is published is whole and right, up to then."""
+        right = {part for phase in self.phases[: number + 1] for part in phase.parts.items()}
+        check_published(self.directory, right)
+
+    def finish(self, number: int) -> None:
+        """Run undisturbed to the end of a phase and check what it leaves."""
+        ending = self.run()
+        if ending.code != DONE:
+            raise CampaignError(f"the run after it ended with {ending.code}:\n{ending.text}")
+        self.check_output(number)
+        check_rest(self.directory)
+
+    def check_output(self, number: int) -> None:
+        """Raises CampaignError when a finished phase left other parts than it should, or superseded any that were right."""
+        check_parts(self.directory, self.phases[number].parts)
+        superseded = self.directory / "data" / ".superseded"
+        allowed = {content for _, content in self.provisional} if number else set()
+        for path in superseded.rglob("*.parquet"):
+            if path.read_bytes() not in allowed:
+                raise CampaignError(f"{path} was superseded, and was right")
+
+
+def kill(root: Path, options: Options) -> Result:
+    """SIGKILL at every call that changes state or output, and sometimes again while the next run recovers."""
+    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
+    if not scenario.provisional:
+        raise CampaignError("no part of the first run is replaced in the second")
+    return _kill("kill", scenario, options)
+
+
+_TRIES = 3
+"""Runs until a fault must be met: threads make calls, and which one is the n-th of a place may differ."""
+
+
+def venues(root: Path, options: Options) -> Result:
+    """As `kill`, of every venue in every container; with a sample of points, of some of them."""
+    total = Result("venues")
+    sampled = random.Random(options.seed).sample(SAMPLE_IDS, _SAMPLED_VENUES)
+    for sample_id in SAMPLE_IDS if options.sample is None else sampled:
+        sample = make_sample(sample_id, options.seed % 1000, 320)
+        config = _VENUE.format(name=sample.name, format=sample.format)
+        result = _kill(f"venues {sample_id}", Scenario(root / sample_id, config, sample.phases, commits=1), options)
+        total.tried += result.tried
+        total.failures += result.failures
+        total.seconds += result.seconds
+        total.notes[sample_id] = result.tried
+    return total
+
+
+def _kill(name: str, scenario: Scenario, options: Options) -> Result:
+    changing = {name.removeprefix("?") for name in CHANGING_CALLS}
+    points = [point for phase in scenario.phases for point in phase.points if point.syscall in changing]
+    trials = [(point, "signal=KILL") for point in options.choose(points)]
+    syscalls = sorted({point.syscall for point in points})
+
+    def attempt(point: Point, action: str, rng: random.Random, notes: Counter[str]) -> None:
+        goal = point.phase
+        for _ in range(_TRIES):
+            scenario.begin(goal)
+            if scenario.run(point.fault(action)).code == KILLED:
+                break
+        else:
+            raise CampaignError("the fault was not met")
+        notes[point.syscall] += 1
+        scenario.check_published(goal)
+        if goal == 0 and rng.random() < 0.3:
+            goal = 1
+            scenario.put(scenario.phases[goal].files)
+            notes["grown meanwhile"] += 1
+        while rng.random() < 0.4:
+            syscall = rng.choice(syscalls)
+            if scenario.run(Fault(syscall, "signal=KILL", rng.randint(1, 30 if syscall == "write" else 12))).code == KILLED:
+                notes["killed in recovery"] += 1
+            scenario.check_published(goal)
+        scenario.finish(goal)
+        if goal == 0 and rng.random() < 0.3:
+            scenario.put(scenario.phases[1].files)
+            scenario.finish(1)
+
+    return _campaign(name, scenario, trials, options, attempt)
+
+
+def errors(root: Path, options: Options) -> Result:
+    """One call fails with EIO or ENOSPC, then storage works again: the process goes on by itself, or says why it does not."""
+    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
+    changing = {name.removeprefix("?") for name in CHANGING_CALLS}
+    chosen = options.choose([point for phase in scenario.phases for point in phase.points])
+    names = [(point, f"error={name}") for point in chosen for name in _ERRORS if name == "EIO" or point.syscall in changing]
+    if options.sample is not None:
+        names = [
+            random.Random(f"{options.seed} {point}").choice([name for name in names if name[0] is point]) for point in chosen
+        ]
+
+    def attempt(point: Point, action: str, rng: random.Random, notes: Counter[str]) -> None:
+        goal = point.phase
+        scenario.begin(goal)
+        ending = scenario.run(point.fault(action))
+        if "(INJECTED)" not in (scenario.directory / "trace").read_text():
+            raise CampaignError("the fault was not met")
+        scenario.check_published(goal)
+        if ending.code == DONE:
+            scenario.check_output(goal)  # what could not be removed, the next start removes
+        else:
+            notes[f"{point.syscall} {action}: ended with a message"] += 1
+        if goal == 0 and rng.random() < 0.3:
+            goal = 1
+            scenario.put(scenario.phases[goal].files)
+        scenario.finish(goal)
+
+    return _campaign("errors", scenario, names, options, attempt)
+
+
+def _campaign(
+    name: str,
+    scenario: Scenario,
+    trials: list[tuple[Point, str]],
+    options: Options,
+    attempt: Callable[[Point, str, random.Random, Counter[str]], None],
+) -> Result:
+    """Try all, count, and keep the directories of failures."""
+    result = Result(name)
+    started = time.monotonic()
+    for number, (point, action) in enumerate(trials):
+        if sys.stderr.isatty():
+            print(f"\r{name} {number}/{len(trials)}", end=" ", file=sys.stderr, flush=True)
+        label = f"{point.name(scenario.directory)}:{action}"
+        if options.point is not None and options.point != label:
+            continue
+        result.tried += 1
+        try:
+            attempt(point, action, random.Random(f"{options.seed} {label}"), result.notes)
+        except (CampaignError, TimeLimitError) as error:
+            result.failures += 1
+            kept = scenario.root / f"failure-{result.failures}"
+            shutil.copytree(scenario.directory, kept)
+            _report(name, options, f"--point '{label}'", kept, error)
+            if result.failures == _MOST_FAILURES:
+                print("That is enough.")
+                break
+    if not result.tried:
+        raise CampaignError(f"there is no such point in the campaign {name} with seed {options.seed}: {options.point}")
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def randomly(root: Path, options: Options) -> Result:
+    """SIGKILL at any moment, over and over, of two symbols under load; in every other round their input grows meanwhile."""
+    result = Result("random")
+    started = time.monotonic()
+    rng = random.Random(options.seed)
+    directory = root / "work"
+    inputs = _large_inputs(root, options.seed, min(20_000, 400 * options.kills))
+    directory.mkdir(parents=True, exist_ok=True)
+    symbols = "".join(_LARGE_SYMBOL.format(symbol=symbol) for symbol in _SYMBOLS)
+    (directory / "cowbook.toml").write_text(_LARGE + symbols)
+    for name, content in inputs.items():
+        _write(directory / name, content)
+    begun = time.monotonic()
+    undisturbed = zygote.run(directory, zygote.soon_again)
+    pace = 0.03 + 2 * (time.monotonic() - begun) / options.kills
+    if undisturbed.code != DONE:
+        raise CampaignError(f"an undisturbed run ended with {undisturbed.code}:\n{undisturbed.text}")
+    parts = read_parts(directory / "data")
+    result.notes["parts"] = len(parts)
+    try:
+        while result.tried < options.kills or result.notes["rounds"] < 2:
+            result.notes["rounds"] += 1
+            kills = _round(directory, inputs, parts, rng, pace, grows=result.notes["rounds"] % 2 == 0)
+            result.tried += kills
+            pace *= 0.7 if 2 * kills < options.kills else 1.0
+    except (CampaignError, TimeLimitError) as error:
+        result.failures += 1
+        kept = root / "failure-1"
+        shutil.copytree(directory, kept)
+        _report("random", options, f"--kills {options.kills}", kept, error)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _round(
+    directory: Path, inputs: dict[str, bytes], parts: dict[str, bytes], rng: random.Random, pace: float, *, grows: bool
+) -> int:
+    """From nothing to the end, with kills at random moments; how many."""
+    _clear(directory)
+    shares = dict.fromkeys(inputs, 1.0)
+    if grows:
+        shares = {name: 0.05 if name.endswith("2.jsonl") else 1.0 for name in inputs}
+    kills = idle = 0
+    progress: list[int] = []
+    while True:
+        for name, share in shares.items():
+            _write(directory / name, inputs[name][: int(len(inputs[name]) * share)])
+        child = zygote.Child(directory, zygote.soon_again)
+        child.open_gate()
+        if not child.ended(rng.uniform(0.0, 2.0 * pace) * 1.3**idle):
+            child.kill()
+            kills += 1
+        ending = child.wait(60.0)
+        if ending.code not in (DONE, KILLED):
+            raise CampaignError(f"after {kills} kills it ended with {ending.code}:\n{ending.text}")
+        if not grows:
+            check_published(directory, set(parts.items()))
+        if ending.code == DONE and min(shares.values()) == 1.0:
+            check_parts(directory, parts)
+            check_rest(directory)
+            return kills
+        before, progress = progress, _newest_epochs(directory)
+        idle = idle + 1 if progress == before else 0
+        shares = {name: min(1.0, share + rng.choice([0.0, 0.05, 0.15])) for name, share in shares.items()}
+
+
+def _newest_epochs(directory: Path) -> list[int]:
+    """Of each symbol, 0 if there is none."""
+    checkpoints = [directory / "state" / symbol / "checkpoints" for symbol in _SYMBOLS]
+    return [max((int(path.name) for path in folder.glob("[0-9]*")), default=0) for folder in checkpoints]
+
+
+def check_published(directory: Path, right: set[tuple[str, bytes]]) -> None:
+    """Raises CampaignError when a part stands in its place and is not one of these."""
+    wrong = sorted(name for name, content in read_parts(directory / "data").items() if (name, content) not in right)
+    if wrong:
+        raise CampaignError(f"published, and wrong: {wrong}")
+
+
+def check_parts(directory: Path, right: dict[str, bytes]) -> None:
+    """Raises CampaignError when these are not the parts, byte for byte."""
+    parts = read_parts(directory / "data")
+    if parts != right:
+        missing, surplus = sorted(right.keys() - parts.keys()), sorted(parts.keys() - right.keys())
+        other = sorted(name for name in right.keys() & parts.keys() if right[name] != parts[name])
+        raise CampaignError(f"parts: missing {missing}, not expected {surplus}, with other bytes {other}")
+
+
+def check_rest(directory: Path) -> None:
+    """Raises CampaignError when anything is left of what was begun, or when others may read the state."""
+    problems = [f"left in staging: {path}" for path in (directory / "data").glob(".staging/*/*") if path.name != "LOCK"]
+    problems += [
+        f"not expected: {path}" for path in (directory / "data").glob("*/symbol=*/date=*/*") if path.suffix != ".parquet"
+    ]
+    for path in (directory / "state").rglob("*"):
+        status = path.lstat()
+        if stat.S_IMODE(status.st_mode) != (0o700 if stat.S_ISDIR(status.st_mode) else 0o600):
+            problems.append(f"mode {stat.S_IMODE(status.st_mode):04o}: {path}")
+    for symbol in (directory / "state").iterdir():
+        problems += [
+            f"not expected: {path}" for path in symbol.iterdir() if path.name not in ("LOCK", "checkpoints", "index.json")
+        ]
+        epochs = sorted((symbol / "checkpoints").iterdir())
+        problems += [f"left behind: {path}" for path in epochs if not path.name.isdigit()]
+        if not epochs:
+            problems.append(f"no checkpoint in {symbol}")
+        elif not (max(epochs, key=lambda path: int(path.name) if path.name.isdigit() else -1) / "published").exists():
+            problems.append(f"the newest checkpoint in {symbol} is not published")
+    if problems:
+        raise CampaignError("\n".join(problems))
+
+
+def read_points(trace: Path, directory: Path, phase: int) -> Iterator[Point]:
+    """The calls in a log of strace that name something below the state or the output."""
+    below = (f"{directory}/state", f"{directory}/data")
+    seen: Counter[tuple[str, str]] = Counter()
+    for line in trace.read_text(errors="replace").splitlines():
+        call = re.match(r"\d+ +(\w+)\((.*)", line)
+        if call is None:
+            continue
+        # What a call gives back is not known when it begins.
+        arguments = call[2].rpartition(" = ")[0] or call[2]
+        paths = [path for pair in re.findall(r'"(/[^"]*)"|\d<(/[^>]*)>', arguments) for path in pair if path.startswith(below)]
+        if call[1] == "rename":  # strace looks at the first path only
+            del paths[1:]
+        seen.update((call[1], path) for path in set(paths))
+        if paths:
+            yield Point(phase, call[1], Path(paths[0]), seen[call[1], paths[0]])
+
+
+def _report(campaign: str, options: Options, what: str, kept: Path, error: Exception) -> None:
+    """Say what failed, where it can be looked at, and how to see it again."""
+    print(f"\nFAILED: {campaign}: {error}\n  kept: {kept}")
+    print(f"  again: python tests/crash/crash.py --only {campaign} --seed {options.seed} {what}\n", flush=True)
+
+
+def _clear(directory: Path) -> None:
+    """Remove state and output."""
+    for name in ("state", "data"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file in place, and only what has changed: a capture that grows stays the same file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o644), "r+b") as file:
+        if file.read() != content:
+            file.seek(0)
+            file.write(content)
+            file.truncate()
+
+
+def _capture(root: Path, symbol: str, messages: int, gaps: int, seed: int) -> list[bytes]:
+    """Lines of a simulated capture."""
+    path = root / "capture.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_capture(path, symbol=symbol, messages=messages, seed=seed, gaps=gaps)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.unlink()
+    return lines
+
+
+def _spoil(lines: list[bytes], places: Iterable[int]) -> None:
+    """Put lines between that mean nothing, or that are of another symbol."""
+    other = b'{"e":"trade","E":1,"s":"XRPUSDT","t":1,"p":"1","q":"1","T":1,"m":true}\n'
+    for number, place in enumerate(sorted(places)):
+        lines.insert(place, (b"nonsense\n", other, b'{"e":"depthUpdate","E":"?"}\n')[number % 3])
+
+
+def _small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
+    """Compressed and plain files with gaps and dead letters, the last line unfinished; then grown, and once more unfinished."""
+    lines = _capture(root, "BTCUSDT", 240, 4, seed % 1000)
+    _spoil(lines, range(7, len(lines), len(lines) // 9))
+    third = len(lines) // 3
+    first, second, last = (b"".join(part) for part in (lines[:third], lines[third : 2 * third], lines[2 * third :]))
+    packed = gzip.compress(first, mtime=0)
+    cut = second.index(b"\n", len(second) // 3) + 31
+    return [
+        {"1.jsonl.gz": packed, "2.jsonl": second[:cut]},
+        {"1.jsonl.gz": packed, "2.jsonl": second, "3.jsonl": last[:-11]},
+    ]
+
+
+def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
+    """A compressed file and a longer plain one of each symbol."""
+    files = {}
+    for number, symbol in enumerate(_SYMBOLS):
+        lines = _capture(root, symbol, messages, 12, seed % 1000 + number)
+        _spoil(lines, range(100, len(lines), len(lines) // 25))
+        third = len(lines) // 3
+        files[f"{symbol}/1.jsonl.gz"] = gzip.compress(b"".join(lines[:third]), compresslevel=1, mtime=0)
+        files[f"{symbol}/2.jsonl"] = b"".join(lines[third:])
+    return files
+
+
+CAMPAIGNS: dict[str, Callable[[Path, Options], Result]] = {
+    "kill": kill,
+    "venues": venues,
+    "errors": errors,
+    "random": randomly,
+}

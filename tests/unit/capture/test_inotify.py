@@ -1,0 +1,184 @@
+"""inotify: the right ones are woken, in whatever thread they are, and the lack of watches is told."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shutil
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncinotify
+import pytest
+import uvloop
+
+from cowbook.capture.inotify import Bell, Watcher
+from support.followed import Tail
+
+
+@pytest.fixture
+async def watcher() -> AsyncIterator[Watcher]:
+    """On the test's loop."""
+    watcher = Watcher.open(asyncio.get_running_loop())
+    assert watcher is not None
+    yield watcher
+    watcher.close()
+
+
+async def test_file_rings_once(tmp_path: Path, watcher: Watcher) -> None:
+    """Everyone who watches it, and not again before it is watched again."""
+    path = tmp_path / "x"
+    bells = [Bell(), Bell()]
+    with path.open("ab", buffering=0) as file:
+        for _ in range(3):
+            for bell in bells:
+                bell.clear()
+                assert watcher.watch_file(file.fileno(), bell)
+                assert bell.is_armed
+            file.write(b"x")
+            for bell in bells:
+                assert await bell.wait(5)
+                assert not bell.is_armed
+                assert not bell.listing_changed
+                bell.clear()
+        file.write(b"x")
+        assert not await bells[0].wait(0.05)
+        assert not bells[1]._rung
+
+
+async def test_renamed_file(tmp_path: Path, watcher: Watcher) -> None:
+    """It is the open file that is watched, whatever has its name."""
+    bell = Bell()
+    with (tmp_path / "x").open("ab", buffering=0) as file:
+        (tmp_path / "x").rename(tmp_path / "y")
+        (tmp_path / "x").write_bytes(b"")
+        assert watcher.watch_file(file.fileno(), bell)
+        (tmp_path / "x").write_bytes(b"other")
+        assert not await bell.wait(0.05)
+        file.write(b"x")
+        assert await bell.wait(5)
+
+
+async def test_names_in_directories(tmp_path: Path, watcher: Watcher) -> None:
+    """Only names that match ring; creating, moving and deleting does."""
+    bell, other = Bell(), Bell()
+    assert watcher.watch_directories({str(tmp_path): {"x-*"}}, bell) == (True, True)
+    assert watcher.watch_directories({str(tmp_path): {"x-*"}}, bell) == (True, False)
+    assert watcher.watch_directories({str(tmp_path): {"y-*"}}, other) == (True, True)
+    (tmp_path / "y-1").write_bytes(b"")
+    assert await other.wait(5)
+    assert not await bell.wait(0.05)
+    (tmp_path / "y-1").rename(tmp_path / "x-1")
+    assert await bell.wait(5)
+    assert bell.listing_changed
+    await asyncio.sleep(0.05)
+    bell.clear()
+    bell.listing_changed = False
+    (tmp_path / "x-1").unlink()
+    assert await bell.wait(5)
+    watcher.forget(bell)
+    await asyncio.sleep(0.05)
+    bell.clear()
+    (tmp_path / "x-2").write_bytes(b"")
+    assert not await bell.wait(0.05)
+
+
+async def test_directory_is_made_again(tmp_path: Path, watcher: Watcher) -> None:
+    """Its end rings; the new one has to be watched anew."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    bell = Bell()
+    assert watcher.watch_directories({str(folder): {"*"}, str(tmp_path / "none"): {"*"}}, bell) == (False, True)
+    shutil.rmtree(folder)
+    assert await bell.wait(5)
+    folder.mkdir()
+    await asyncio.sleep(0.05)
+    bell.clear()
+    assert watcher.watch_directories({str(folder): {"*"}}, bell) == (True, True)
+    (folder / "x").write_bytes(b"")
+    assert await bell.wait(5)
+
+
+async def test_events_are_lost(tmp_path: Path, watcher: Watcher) -> None:
+    """When the kernel's queue was full everyone has to look."""
+    bell, other = Bell(), Bell()
+    watcher.watch_directories({str(tmp_path): {"x"}}, bell)
+    with (tmp_path / "y").open("ab") as file:
+        watcher.watch_file(file.fileno(), other)
+        bells: dict[Bell, bool] = {}
+        watcher._sort(asyncinotify.Event(None, asyncinotify.Mask.Q_OVERFLOW, 0, None), bells)
+    assert bells == {bell: True, other: True}
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+async def test_other_thread(tmp_path: Path, watcher: Watcher, factory: Any) -> None:
+    """A follower on its own loop in its own thread: each line at once, though it would look once a second only."""
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    waits = threading.Semaphore(0)
+
+    async def follow(readers: ThreadPoolExecutor) -> int:
+        tail = Tail(("x",), tmp_path, readers, watcher, slice_seconds=5)
+        for number in range(20):
+            waits.release()
+            await tail.until(lambda number=number: tail.consumed.count(b"\n") > number)  # type: ignore[misc]
+        await tail.close()
+        return tail.consumed.count(b"\n")
+
+    def run() -> int:
+        with asyncio.Runner(loop_factory=factory) as runner, ThreadPoolExecutor(1) as readers:
+            return runner.run(follow(readers))
+
+    started = asyncio.get_running_loop().time()
+    worker = asyncio.get_running_loop().run_in_executor(None, run)
+    for _ in range(20):
+        await asyncio.to_thread(waits.acquire)
+        with path.open("ab") as file:
+            file.write(b"line\n")
+    assert await worker == 20
+    assert asyncio.get_running_loop().time() - started < 10
+
+
+async def test_closed(tmp_path: Path) -> None:
+    """Who waits is woken, and polls from then on."""
+    watcher = Watcher.open(asyncio.get_running_loop())
+    assert watcher is not None
+    bell = Bell()
+    watcher.watch_directories({str(tmp_path): {"x"}}, bell)
+    watcher.close()
+    watcher.close()
+    assert await bell.wait(5)
+    with (tmp_path / "y").open("ab") as file:
+        assert not watcher.watch_file(file.fileno(), bell)
+    assert watcher.watch_directories({str(tmp_path): {"x"}}, bell) == (False, False)
+    watcher.forget(bell)
+
+
+async def test_no_watches_left(tmp_path: Path, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the system's limits files are polled."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(asyncinotify.Inotify, "add_watch", refuse)
+    bell = Bell()
+    assert watcher.watch_directories({str(tmp_path): {"x"}}, bell) == (False, False)
+    with ThreadPoolExecutor(1) as readers:
+        tail = Tail(("x-*",), tmp_path, readers, watcher)
+        await tail.until(lambda: tail.follower.waiting_for is not None)
+        (tmp_path / "x-1").write_bytes(b"line\n")
+        await tail.expect(b"line\n")
+        await tail.close()
+
+
+async def test_no_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is given where there is none to be had."""
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncinotify, "Inotify", refuse)
+    assert Watcher.open(asyncio.get_running_loop()) is None

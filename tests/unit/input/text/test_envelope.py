@@ -1,0 +1,82 @@
+"""Containers: what stands around a message is taken off, whatever the venue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.envelope import open_envelope
+from cowbook.input.text.json_fields import RefusedError
+from cowbook.input.text.line_decoder import LineDecoder
+from cowbook.plain.block import PADDING, Block
+from cowbook.plain.messages import NONE, EventBatch
+from cowbook.venues import load_venue
+
+
+@pytest.mark.parametrize(
+    ("record", "message", "ts_recv", "url"),
+    [
+        (b'{"a":1}', b'{"a":1}', NONE, ""),
+        (b'1618678134 {"a":1}', b'{"a":1}', 1_618_678_134_000_000_000, ""),
+        (b"1618678134.237761: [1]", b"[1]", 1_618_678_134_237_761_000, ""),
+        (b"201603688723400 139\n{}", b"{}", 201_603_688_723_400_000, ""),
+        (b"1785641762878662700 2\r\n{}", b"{}", 1_785_641_762_878_662_700, ""),
+        (b"https://a.b/c?d=e -> 1.5: {}", b"{}", 1_500_000_000, "https://a.b/c?d=e"),
+        (b"https://a.b/c?d=e -> x: {}", b"https://a.b/c?d=e -> x: {}", NONE, ""),
+        (b"wss://a <- x: {}", b"wss://a <- x: {}", NONE, ""),
+    ],
+)
+def test_messages(record: bytes, message: bytes, ts_recv: int, url: str) -> None:
+    """The message, its receive time in ns, and the address of an answer."""
+    envelope = open_envelope(record)
+    assert envelope is not None
+    assert (envelope.message, envelope.ts_recv(), envelope.url) == (message, ts_recv, url)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [b"wss://ws.kraken.com <-> 1618678132.3", b"wss://a:1/b <- 1618678132.8: {}", b"CBCAP1 kraken BTC/USD 1785552832693693000"],
+)
+def test_nothing_for_us(record: bytes) -> None:
+    """What was sent, a connection, a file's header."""
+    assert open_envelope(record) is None
+
+
+def test_time_out_of_range() -> None:
+    """Is told when it is asked for: other mistakes come first."""
+    envelope = open_envelope(b"99999999999 {}")
+    assert envelope is not None
+    with pytest.raises(RefusedError):
+        envelope.ts_recv()
+
+
+def kinds(content: bytes, size: int) -> list[int]:
+    """Kinds of the messages of a content that comes in blocks of this size."""
+    decoder = LineDecoder(load_venue("kraken"), DecoderSettings("A/B", 8, 8, 1000))
+    found: list[int] = []
+    batch = EventBatch.allocate()
+    start = end = 0
+    while True:
+        end = min(end + size, len(content))
+        buffer = np.zeros(end - start + PADDING, np.uint8)
+        buffer[: end - start] = np.frombuffer(content[start:end], np.uint8)
+        block = Block(buffer, 0, end - start, "x", start, final=end == len(content))
+        batch.clear()
+        assert not decoder.decode(block, batch)
+        found += batch.messages["kind"][: batch.message_count].tolist()
+        start += block.start
+        if block.final:
+            return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 30, 1000])
+def test_frames_in_blocks(size: int) -> None:
+    """A frame is one record, also when its message has a line feed; what only looks like one is two lines."""
+    update = b'{"channel":"book","type":"update","data":[{"symbol":"A/B",\n"bids":[],"asks":[]}]}'
+    frame = b"5 %d\n%s\n" % (len(update), update)
+    assert kinds(frame + b"CBCAP1 x\n" + frame, size) == [0, 6, 0]
+    wrong = b'5 3\n{"channel":"heartbeat"}\n'
+    assert kinds(wrong + frame, size) == [4, 6, 0]
+    assert kinds(frame + frame[:-1], size) == [0, 0]
+    assert 4 in kinds(frame[:30], size)  # an unfinished one at the end

@@ -1,0 +1,205 @@
+"""What a changed configuration asks of a running service, for each key that there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from pydantic import BaseModel
+
+from cowbook.config import (
+    CheckpointConfig,
+    Config,
+    HttpConfig,
+    LogConfig,
+    OutputConfig,
+    ServiceConfig,
+    SymbolConfig,
+    load_config,
+)
+from cowbook.service.reload import ReloadPlan, plan_reload
+from cowbook.symbol.settings import FINGERPRINT_OF_OUTPUT, FINGERPRINT_OF_SYMBOL, fingerprint
+
+SECTIONS: dict[str, type[BaseModel]] = {
+    "service": ServiceConfig,
+    "http": HttpConfig,
+    "checkpoint": CheckpointConfig,
+    "output": OutputConfig,
+    "log": LogConfig,
+    "symbol": SymbolConfig,
+}
+
+REFUSED, RESTARTED, SILENT = "refused", "restarted", "silent"
+
+CONSEQUENCES = {
+    **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "loop")},
+    **{f"http.{key}": REFUSED for key in ("listen", "token")},
+    **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
+    **{
+        f"output.{key}": REFUSED
+        for key in ("streams", "book_levels", "book_interval", "part_events", "part_interval", "compression")
+    },
+    "log.level": SILENT,
+    "log.format": REFUSED,
+    **{
+        f"symbol.{key}": REFUSED
+        for key in ("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "depth", "max_line_bytes", "format")
+    },
+    **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait")},
+}
+ELSEWHERE = {"symbol.id"}
+"""Another id is another symbol: it has a test of its own."""
+
+SYMBOL = {"id": "A", "name": "A", "format": "binance", "paths": ["a"]}
+
+
+def keys() -> list[str]:
+    """Every key of every section, from the models."""
+    return [f"{section}.{key}" for section, model in SECTIONS.items() for key in model.model_fields]
+
+
+def other_value(section: str, key: str, value: Any) -> Any:
+    """A valid value of a key that is not the given one."""
+    annotation = SECTIONS[section].model_fields[key].annotation
+    special = {
+        "listen": "127.0.0.1:1",
+        "streams": ("depth",),
+        "paths": ("b",),
+        "part_interval": 60 * 10**9,
+        "format": "okx" if section == "symbol" else "json",
+    }
+    if key in special:
+        return special[key]
+    if get_origin(annotation) is Literal:
+        return next(one for one in get_args(annotation) if one != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    return type(value)(f"{value}x")
+
+
+def make(*symbols: dict[str, Any], **sections: Any) -> Config:
+    """A configuration."""
+    return Config.model_validate({"symbol": symbols or (SYMBOL,), **sections})
+
+
+def change(config: Config, section: str, key: str) -> Config:
+    """With another value of one key; of the first symbol."""
+    old = config.symbol[0] if section == "symbol" else getattr(config, section)
+    new = old.model_copy(update={key: other_value(section, key, getattr(old, key))})
+    assert new != old
+    return config.model_copy(update={section: (new, *config.symbol[1:]) if section == "symbol" else new})
+
+
+def test_every_key_is_listed() -> None:
+    """A new key has to say what a reload makes of it."""
+    assert sorted(keys()) == sorted(CONSEQUENCES.keys() | ELSEWHERE)
+
+
+def test_every_section_is_listed() -> None:
+    """A new section, too."""
+    assert set(Config.model_fields) == {*SECTIONS, "base_dir"}
+
+
+@pytest.mark.parametrize("name", CONSEQUENCES)
+def test_each_key(name: str) -> None:
+    """Refused with its name, or the symbol that it is of starts again, or nothing but the new value."""
+    section, key = name.split(".")
+    old = make(SYMBOL, SYMBOL | {"id": "B"})
+    new = change(old, section, key)
+    plan, problems = plan_reload(old, new, [])
+    if CONSEQUENCES[name] == REFUSED:
+        assert problems
+        assert all(key in problem for problem in problems)
+        where = '[[symbol]] "A"' if section == "symbol" else '[[symbol]] "' if section == "output" else f"[{section}] {key}"
+        assert all(problem.startswith(where) for problem in problems)
+        assert len(problems) == (2 if section == "output" else 1)
+        assert plan.restarted == ()
+    else:
+        assert problems == []
+        assert plan == ReloadPlan((), (), ("A",) if CONSEQUENCES[name] == RESTARTED else ())
+
+
+@pytest.mark.parametrize("name", CONSEQUENCES)
+def test_each_key_of_a_failed_symbol(name: str) -> None:
+    """It is tried again, and may change as it likes; what belongs to the process may not."""
+    section, key = name.split(".")
+    old = make()
+    plan, problems = plan_reload(old, change(old, section, key), ["A"])
+    assert plan == ReloadPlan((), (), ("A",))
+    assert bool(problems) == (CONSEQUENCES[name] == REFUSED and section not in ("output", "symbol"))
+
+
+def test_token_is_not_shown() -> None:
+    """A problem ends up in the log."""
+    old, new = make(http={"token": "secret1"}), make(http={"token": "secret2"})
+    _, problems = plan_reload(old, new, [])
+    assert problems == ["[http] token has changed: this needs a restart"]
+
+
+def test_same() -> None:
+    """Nothing changed, nothing to do; the order of the streams and of the symbols is no change."""
+    old = make(SYMBOL, SYMBOL | {"id": "B"}, output={"streams": ["depth", "trades"]})
+    new = make(SYMBOL | {"id": "B"}, SYMBOL, output={"streams": ["trades", "depth"]})
+    assert plan_reload(old, old, []) == (ReloadPlan((), (), ()), [])
+    assert plan_reload(old, new, []) == (ReloadPlan((), (), ()), [])
+
+
+def test_added_and_removed() -> None:
+    """In the order of the configurations; another id is another symbol."""
+    old = make(*(SYMBOL | {"id": one} for one in "ABCD"))
+    new = make(*(SYMBOL | {"id": one} for one in "XCYA"))
+    assert plan_reload(old, new, ["B", "C"]) == (ReloadPlan(("B", "D"), ("X", "Y"), ("C",)), [])
+
+
+def test_all_problems_at_once() -> None:
+    """Each a line."""
+    old = make()
+    new = make(SYMBOL | {"price_decimals": 3, "on_gap": "halt"}, service={"loop": "asyncio"}, http={"listen": ""})
+    _, problems = plan_reload(old, new, [])
+    assert [problem.split(" was ")[0] for problem in problems] == [
+        "[service] loop",
+        "[http] listen",
+        '[[symbol]] "A" is under way, and on_gap',
+        '[[symbol]] "A" is under way, and price_decimals',
+    ]
+
+
+def test_values_as_in_the_file() -> None:
+    """Not as Python has them."""
+    old = make(service={"state_dir": "/a"}, output={"part_interval": "1h"})
+    new = make(service={"state_dir": "/b"}, output={"part_interval": "30min"})
+    _, problems = plan_reload(old, new, [])
+    assert problems[0].startswith("[service] state_dir was '/a' and is '/b'")
+    assert "part_interval was 3600 s and is 1800 s" in problems[1]
+
+
+def test_another_directory(tmp_path: Path) -> None:
+    """The file may be a link that now leads elsewhere: relative paths mean other files then."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.toml").write_text(
+            f'[service]\nstate_dir = "{tmp_path}/s"\noutput_dir = "{tmp_path}/d"\n'
+            '[[symbol]]\nname = "A"\nformat = "binance"\npaths = ["a"]\n'
+            '[[symbol]]\nname = "B"\nformat = "binance"\npaths = ["/b"]\n'
+        )
+    old, new = (load_config(tmp_path / name / "config.toml", {}) for name in ("one", "two"))
+    assert plan_reload(old, new, []) == (ReloadPlan((), (), ("A",)), [])
+
+
+@pytest.mark.parametrize("section", ["output", "symbol"])
+def test_fingerprint(section: str) -> None:
+    """Has each key that a running symbol may not change, and no other: a checkpoint is refused for the same reasons."""
+    config = make()
+    before = fingerprint(config, config.symbol[0])
+    changing = set()
+    for key in SECTIONS[section].model_fields:
+        if f"{section}.{key}" not in ELSEWHERE:
+            new = change(config, section, key)
+            if fingerprint(new, new.symbol[0]) != before:
+                changing.add(f"{section}.{key}")
+    assert changing == {name for name, what in CONSEQUENCES.items() if what == REFUSED and name.startswith(section)}
+    assert {"id", "format"} <= before.keys()
+    assert before.keys() == {*FINGERPRINT_OF_SYMBOL, *FINGERPRINT_OF_OUTPUT, "streams"}

@@ -1,0 +1,273 @@
+"""What systemd and the log are told of the symbols' threads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from cowbook.log import get_logger
+from cowbook.service import supervision as module
+from cowbook.service.supervision import Supervision
+from cowbook.symbol import symbol_thread
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_thread import SymbolThread, ThreadContext
+from cowbook.telemetry.metrics import ServiceMetrics
+from cowbook.telemetry.systemd import Notifier
+
+
+class PatientWorker:
+    """Stands at its place when it is let, and runs until it is stopped."""
+
+    def __init__(self, settings: dict[str, Any], *_: object, **__: object) -> None:
+        self.settings = settings
+        self.pipeline: Any = None
+        self.follower = SimpleNamespace(waiting_for=None, unread_bytes=0)
+        self.recovery_seconds: float | None = None
+        self.has_committed = False
+        self.new_warnings: list[str] = []
+        self.stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """As SymbolWorker."""
+        self.stopped.set()
+
+    async def run(self) -> SymbolSummary:
+        """As SymbolWorker."""
+        while not self.settings["may_begin"].is_set() and not self.stopped.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        self.pipeline = SimpleNamespace(
+            engine=SimpleNamespace(event_count=1000),
+            checkpointer=SimpleNamespace(figures=SimpleNamespace(last_timestamp=1_767_225_600_000_000_000, last_error=None)),
+        )
+        await self.stopped.wait()
+        return SymbolSummary("A")
+
+
+class Bench:
+    """Threads, a supervision, and a socket that listens in systemd's place."""
+
+    def __init__(self, directory: Path, executor: ThreadPoolExecutor, watchdog: float | None) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(str(directory / "notify"))
+        self.socket.setblocking(False)
+        environ = {"NOTIFY_SOCKET": str(directory / "notify")}
+        if watchdog is not None:
+            environ["WATCHDOG_USEC"] = str(int(watchdog * 1e6))
+        self.notifier = Notifier(environ)
+        self.metrics = ServiceMetrics()
+        self.supervision = Supervision(self.notifier, self.metrics, get_logger())
+        self.gates = {name: threading.Event() for name in "AB"}
+        context = ThreadContext("asyncio", executor, executor)
+        self.threads = [
+            SymbolThread(name, lambda gate=gate: {"may_begin": gate}, context)  # type: ignore[misc,arg-type]
+            for name, gate in self.gates.items()
+        ]
+        self.messages: list[str] = []
+
+    def read(self) -> list[str]:
+        """All messages so far."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.messages.append(self.socket.recv(5000).decode())
+        return self.messages
+
+    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        """Wait until something holds."""
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - not everything tells when it changes
+                await asyncio.sleep(0.005)
+
+    def hang(self, thread: SymbolThread) -> threading.Event:
+        """Its loop stands still until the event is set."""
+        gate = threading.Event()
+        assert thread._loop is not None
+        thread._loop.call_soon_threadsafe(gate.wait)
+        return gate
+
+    def close(self) -> None:
+        """End everything."""
+        for thread in self.threads:
+            thread.stop()
+        for thread in self.threads:
+            if thread.ident is not None:
+                assert thread.ended.wait(10)
+                thread.join()
+        self.notifier.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
+    """Makes one; with a short period."""
+    monkeypatch.setattr(symbol_thread, "SymbolWorker", PatientWorker)
+    monkeypatch.setattr(module, "_PERIOD_SECONDS", 0.05)
+    benches = []
+    with ThreadPoolExecutor(2) as executor:
+
+        def make(watchdog: float | None = None) -> Bench:
+            benches.append(Bench(tmp_path, executor, watchdog))
+            return benches[0]
+
+        yield make
+        for bench in benches:
+            bench.close()
+
+
+@contextlib.asynccontextmanager
+async def supervising(bench: Bench) -> AsyncIterator[None]:
+    """Supervision runs meanwhile."""
+    task = asyncio.create_task(bench.supervision.run(lambda: bench.threads))
+    try:
+        yield
+    finally:
+        ended = task.done()
+        task.cancel()
+        await asyncio.wait({task})
+        assert not ended, task.exception()
+
+
+STARTING = "STATUS=2 starting; 0 events"
+HALF = "STATUS=1 running, 1 starting; 1,000 events; newest checkpoint 2026-01-01T00:00:00Z"
+RUNNING = "STATUS=2 running; 2,000 events; newest checkpoint 2026-01-01T00:00:00Z"
+EXTEND = "EXTEND_TIMEOUT_USEC=30000000"
+
+
+async def test_order_of_messages(make_bench: Callable[..., Bench]) -> None:
+    """Patience is asked for until every symbol stands at its place; READY comes then, and once."""
+    bench = make_bench()
+    for thread in bench.threads:
+        thread.start()
+    async with supervising(bench):
+        await bench.until(lambda: bench.read().count(EXTEND) >= 3)
+        bench.gates["A"].set()
+        await bench.until(lambda: HALF in bench.read())
+        before = len(bench.messages)
+        await bench.until(lambda: EXTEND in bench.read()[before:])
+        assert "READY=1" not in bench.read()
+        assert not bench.supervision.is_ready
+        bench.gates["B"].set()
+        await bench.until(lambda: RUNNING in bench.read())
+        assert bench.supervision.is_ready
+        await bench.until(lambda: len(bench.read()) > bench.messages.index(RUNNING) + 3)
+    messages = bench.read()
+    assert messages[:3] == ["WATCHDOG=1", EXTEND, STARTING]
+    ready = messages.index("READY=1")
+    assert messages[ready - 1] == "WATCHDOG=1"
+    assert messages.count("READY=1") == 1
+    assert set(messages[3:ready]) == {"WATCHDOG=1", EXTEND, HALF}
+    assert messages[3:ready].count(HALF) == 1
+    assert set(messages[ready + 1 :]) == {"WATCHDOG=1", RUNNING}
+    assert messages.count(RUNNING) == 1
+
+
+@pytest.mark.parametrize("watchdog", [None, 0.4])
+async def test_a_loop_that_hangs(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, watchdog: float | None
+) -> None:
+    """No sign of life while one symbol's loop hangs, and again when it answers."""
+    monkeypatch.setattr(module, "_UNHEALTHY_SECONDS", 0.2)
+    bench = make_bench(watchdog)
+    for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):
+        gate.set()
+        thread.start()
+    with structlog.testing.capture_logs() as logs:
+        bench.supervision._log = get_logger()
+        async with supervising(bench):
+            await bench.until(lambda: "READY=1" in bench.read())
+            gate = bench.hang(bench.threads[1])
+            await bench.until(lambda: bench.supervision.ailing(bench.threads) == ["B"])
+            await bench.until(lambda: any(log["event"] == "event loop does not answer" for log in logs))
+            bench.read()
+            before = len(bench.messages)
+            deadline = time.monotonic() + 0.3
+            await bench.until(lambda: time.monotonic() > deadline)
+            assert "WATCHDOG=1" not in bench.read()[before:]
+            gate.set()
+            await bench.until(lambda: "WATCHDOG=1" in bench.read()[before:])
+            assert bench.supervision.ailing(bench.threads) == []
+    changes = [(log["event"], log["symbol"]) for log in logs if "event loop" in log["event"]]
+    assert changes == [("event loop does not answer", "B"), ("event loop answers again", "B")]
+
+
+async def test_signs_of_life_are_often_enough(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than twice in the watchdog's time, however short that is."""
+    monkeypatch.setattr(module, "_PERIOD_SECONDS", 1.0)
+    bench = make_bench(0.2)
+    for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):
+        gate.set()
+        thread.start()
+    async with supervising(bench):
+        await bench.until(lambda: "READY=1" in bench.read())
+        before = bench.read().count("WATCHDOG=1")
+        started = time.monotonic()
+        await bench.until(lambda: bench.read().count("WATCHDOG=1") >= before + 8)
+        assert time.monotonic() - started < 0.8
+
+
+async def test_who_need_not_answer(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A symbol that has ended is not ailing, however long ago that was; nor one that pauses before its next worker."""
+    monkeypatch.setattr(module, "_UNHEALTHY_SECONDS", 0.1)
+    bench = make_bench()
+    bench.gates["A"].set()
+    bench.threads[0].start()
+    async with supervising(bench):
+        await bench.until(lambda: bench.threads[0].state == "running")
+        bench.threads[0].stop()
+        await bench.until(bench.threads[0].ended.is_set)
+        deadline = time.monotonic() + 0.4
+        await bench.until(lambda: time.monotonic() > deadline)
+        assert bench.supervision.ailing(bench.threads) == []
+
+
+async def test_waiting_is_logged(make_bench: Callable[..., Bench]) -> None:
+    """What a symbol waits for, when that changes, and that it is over; being stopped is no input."""
+    bench = make_bench()
+    thread = bench.threads[0]
+    del bench.threads[1]
+    bench.gates["A"].set()
+    thread.start()
+    with structlog.testing.capture_logs() as logs:
+        bench.supervision._log = get_logger()
+
+        def seen() -> list[tuple[str, Any]]:
+            return [(log["event"], log.get("reason")) for log in logs if "input" in log["event"]]
+
+        async with supervising(bench):
+            await bench.until(lambda: "READY=1" in bench.read())
+            worker: Any = thread.worker
+            expected: list[tuple[str, Any]] = []
+            for reason in ("a", "b", None, "c"):
+                worker.follower.waiting_for = reason
+                expected.append(("waiting for input", reason) if reason else ("input is there", None))
+                await bench.until(lambda: len(seen()) == len(expected))
+            thread.stop()
+            await bench.until(lambda: bench.supervision._states["A"][0] == "done")
+        assert seen() == expected
+    del bench.threads[:]
+    assert thread.ended.wait(5)
+    thread.join()
+
+
+async def test_lag_is_measured(make_bench: Callable[..., Bench]) -> None:
+    """Every answer of every loop is observed."""
+    bench = make_bench()
+    for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):
+        gate.set()
+        thread.start()
+
+    def count(name: str) -> float:
+        return bench.metrics.registry.get_sample_value("cowbook_event_loop_lag_seconds_count", {"symbol": name}) or 0
+
+    async with supervising(bench):
+        await bench.until(lambda: count("A") >= 3 and count("B") >= 3)

@@ -1,0 +1,461 @@
+"""The attempts of a worker: what belongs to each, what they answer, and what becomes of failures."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cowbook.book.order_book_engine import OrderBookEngine
+from cowbook.checkpoint.load import read_manifest
+from cowbook.checkpoint.pipeline_state import DriftTotals
+from cowbook.checkpoint.store import CheckpointStore
+from cowbook.checkpoint.triggers import BACKLOG, CUT, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
+from cowbook.errors import RestartNeededError, StorageError
+from cowbook.log import get_logger
+from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.parts import Cut
+from cowbook.plain.position import Mark
+from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.sink.schemas import StreamTables
+from cowbook.symbol import checkpointer as module
+from cowbook.symbol.checkpointer import Checkpointer
+from cowbook.symbol.persistence import CheckpointSettings, Frozen, Persisted, persist
+
+FINGERPRINT = {"price_decimals": 8, "size_decimals": 8}
+
+
+class SometimesFull(DurableFiles):
+    """Creating files below checkpoints fails while it is told to, or the commit's rename does."""
+
+    full = False
+    rename_fails = False
+
+    def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
+        """Fail or create."""
+        if self.full and "checkpoints" in path.parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().create(path, content, mode)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Fail or rename."""
+        if self.rename_fails and "checkpoints" in target.parts:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().rename(source, target)
+
+
+class Impatient(Triggers):
+    """Without pauses after failures."""
+
+    def failed(self, triggers: tuple[str, ...], *, now: int) -> None:
+        """As if it were long ago."""
+        super().failed(triggers, now=now - 10**12)
+
+
+class Bench:
+    """A checkpointer with all that it needs, and an engine to freeze."""
+
+    def __init__(self, directory: Path, executor: Executor, *, backoff: bool = True) -> None:
+        self.files = SometimesFull()
+        self.store = CheckpointStore(directory / "state", "A", "A", self.files)
+        self.store.lock()
+        self.store.find()
+        self.sink = ParquetSink(directory / "data", "A", StreamTables(8, 8, 2), "zstd", self.files)
+        self.sink.lock(self.store.incarnation)
+        self.sink.begin(0)
+        settings = CheckpointSettings("A", "A", FINGERPRINT, TriggerSettings(1000, 10**18, 0))
+        self.checkpointer = Checkpointer(settings, self.store, self.sink, executor, get_logger(), recovered=None)
+        if not backoff:
+            self.checkpointer._triggers = Impatient(settings.triggers, now=0, events=0)
+        self.engine = OrderBookEngine()
+        self.offset = 0
+
+    def freeze(self, end_of_input: str | None = None) -> Frozen:
+        """The state after one more record."""
+        self.offset += 1
+        mark = Mark("a", 1, 2, self.offset, b"x" * 1024, b"x" * 1024, ())
+        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, {}, DriftTotals(), 1, end_of_input)
+
+    def begin(self, triggers: tuple[str, ...] = (MANUAL,)) -> None:
+        """An attempt begins."""
+        self.checkpointer.begin(self.freeze(), triggers, 0.0)
+
+    def cut(self, first: int, *, provisional: bool = False) -> asyncio.Future[Cut]:
+        """A cut without parts that is staged already."""
+        future: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+        future.set_result(Cut(first, first, (), provisional))
+        return future
+
+    def listed(self, epoch: int) -> list[int]:
+        """First events of the cuts that a checkpoint publishes."""
+        manifest = read_manifest(self.store.checkpoints / str(epoch), "A", os.getuid())
+        return [cut.first for cut in manifest.cuts]
+
+
+@pytest.fixture
+def executor() -> Iterator[Executor]:
+    """A thread."""
+    with ThreadPoolExecutor(1) as executor:
+        yield executor
+
+
+async def test_request(tmp_path: Path, executor: Executor) -> None:
+    """A request is answered with the epoch that has it; without anything new, with the one that is there."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    request = checkpointer.request()
+    assert checkpointer.due(0) == (MANUAL,)
+    bench.begin()
+    await checkpointer.finish()
+    assert request.result() == 1
+    again = checkpointer.request()
+    assert checkpointer.due(0) == (MANUAL,)
+    assert checkpointer.is_known(Mark("a", 1, 2, 1, b"", b"", ()))
+    checkpointer.nothing_new()
+    assert again.result() == 1
+    assert checkpointer.due(0) == ()
+
+
+async def test_what_comes_after_the_freeze(tmp_path: Path, executor: Executor) -> None:
+    """Cuts and requests that come before the task has run for the first time belong to the next attempt."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    await checkpointer.add_cut(bench.cut(1))
+    first = checkpointer.request()
+    bench.begin()
+    await checkpointer.add_cut(bench.cut(2))
+    second = checkpointer.request()
+    await checkpointer.finish()
+    assert first.result() == 1
+    assert not second.done()
+    assert bench.listed(1) == [1]
+    assert checkpointer.due(0) == (MANUAL,)
+    bench.begin()
+    await checkpointer.finish()
+    assert second.result() == 2
+    assert bench.listed(2) == [2]
+
+
+async def test_dropped_attempt(tmp_path: Path, executor: Executor) -> None:
+    """A failed attempt is dropped, its request is told, and its cuts come with the next one."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    await checkpointer.add_cut(bench.cut(1))
+    bench.files.full = True
+    request = checkpointer.request()
+    bench.begin()
+    await checkpointer.finish()
+    assert isinstance(request.exception(), StorageError)
+    assert checkpointer.failures == 1
+    assert checkpointer.figures.attempts == {(MANUAL, "failed"): 1}
+    assert bench.store.epochs() == []
+    bench.files.full = False
+    bench.begin()
+    await checkpointer.finish()
+    assert checkpointer.failures == 0
+    assert checkpointer.figures.count("committed") == 1
+    assert bench.listed(2) == [1]
+
+
+async def test_unknown_commit(tmp_path: Path, executor: Executor) -> None:
+    """A commit that may count or not ends the worker."""
+    bench = Bench(tmp_path, executor)
+    bench.files.rename_fails = True
+    bench.begin()
+    with pytest.raises(RestartNeededError, match="cannot commit"):
+        await bench.checkpointer.finish()
+
+
+async def test_lost_part(tmp_path: Path, executor: Executor) -> None:
+    """A cut that could not be staged ends the worker, and nothing is committed."""
+    bench = Bench(tmp_path, executor)
+    lost: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+    lost.set_exception(RestartNeededError("no space"))
+    await bench.checkpointer.add_cut(lost)
+    bench.begin()
+    with pytest.raises(RestartNeededError, match="no space"):
+        await bench.checkpointer.finish()
+    assert bench.store.epochs() == []
+
+
+async def test_close_answers_everyone(tmp_path: Path, executor: Executor) -> None:
+    """Whoever still waits for a checkpoint is told that there will be none."""
+    bench = Bench(tmp_path, executor)
+    bench.begin()
+    request = bench.checkpointer.request()
+    assert await bench.checkpointer.close() is None
+    assert isinstance(request.exception(), StorageError)
+    assert bench.store.epochs() == [1]
+
+
+async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) -> None:
+    """Once it was read, not once it was written: whoever waits for its blocks goes on."""
+    bench = Bench(tmp_path, executor)
+    await bench.checkpointer.add_cut(asyncio.get_running_loop().create_future())  # never staged: the attempt cannot end
+    bench.begin()
+    await bench.checkpointer.snapshot_released()
+    snapshots = [bench.engine.snapshot() for _ in range(2)]  # as many as there may be
+    for snapshot in snapshots:
+        snapshot.release()
+    assert not bench.store.epochs()
+    bench.checkpointer._cuts[0].set_result(Cut(0, 0, ()))
+    await bench.checkpointer.finish()
+    assert bench.store.epochs() == [1]
+
+
+async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor) -> None:
+    """Its triggers are due again, once; a request that was answered with the failure is not answered twice."""
+    bench = Bench(tmp_path, executor, backoff=False)
+    checkpointer = bench.checkpointer
+    bench.files.full = True
+    for number in (1, 2, 3):
+        request = checkpointer.request()
+        assert checkpointer.due(0) == (MANUAL,)
+        bench.begin()
+        assert checkpointer.due(10**6) == ()  # one at a time
+        await checkpointer.finish()
+        assert "No space left on device" in str(request.exception())
+        assert checkpointer.failures == number
+    bench.files.full = False
+    assert checkpointer.due(10**6) == (MANUAL,)  # that multiple went by meanwhile
+    assert checkpointer.due(2 * 10**6) == (MANUAL, EVENTS)
+    bench.begin((MANUAL, EVENTS))
+    await checkpointer.finish()
+    assert checkpointer.due(2 * 10**6) == ()
+    assert checkpointer.figures.attempts == {(MANUAL, "failed"): 3, ("manual+events", "committed"): 1}
+    assert checkpointer.figures.last_epoch == 4  # each attempt has a number of its own
+    assert bench.store.epochs() == [4]
+
+
+async def test_one_waits_behind_another(tmp_path: Path, executor: Executor) -> None:
+    """While one is under way, requests wait together for the next one; none is lost, and no third attempt comes of them."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    bench.begin()
+    requests = [checkpointer.request() for _ in range(3)]
+    assert checkpointer.merged == 2
+    assert checkpointer.due(0) == ()
+    await checkpointer.finish()
+    assert not any(request.done() for request in requests)
+    assert checkpointer.due(0) == (MANUAL,)
+    bench.begin()
+    await checkpointer.finish()
+    assert [request.result() for request in requests] == [2, 2, 2]
+    assert checkpointer.due(0) == ()
+    assert bench.store.epochs() == [2, 1]
+
+
+async def test_cancelled_request(tmp_path: Path, executor: Executor) -> None:
+    """Whoever no longer wants the answer changes nothing for the others, whatever the answer is."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for full in (False, True):
+        bench.files.full = full
+        gone, stays = checkpointer.request(), checkpointer.request()
+        gone.cancel()
+        bench.begin()
+        await checkpointer.finish()
+        assert (stays.exception() is None) is not full
+    gone, stays = checkpointer.request(), checkpointer.request()
+    gone.cancel()
+    checkpointer.nothing_new()
+    assert stays.result() == 1
+    checkpointer.request().cancel()
+    assert await checkpointer.close() is None
+
+
+async def test_backlog(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many cuts wait, a checkpoint is due, and processing waits for the one under way."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for first in (1, 2):
+        await checkpointer.add_cut(bench.cut(first))
+    assert checkpointer.due(0) == ()
+    bench.begin((EVENTS,))
+    assert not bench.store.epochs()
+    await checkpointer.add_cut(bench.cut(3))
+    assert bench.listed(1) == [1, 2]  # it has waited
+    await checkpointer.add_cut(bench.cut(4))
+    await checkpointer.add_cut(bench.cut(5))
+    assert checkpointer.due(0) == (BACKLOG,)
+    bench.begin((BACKLOG,))
+    await checkpointer.finish()
+    assert bench.listed(2) == [3, 4, 5]
+
+
+async def test_backlog_that_only_grows(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When attempts fail and too many cuts wait, the worker starts again: memory has a bound."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
+    bench = Bench(tmp_path, executor)
+    bench.files.full = True
+    for first in (1, 2):
+        await bench.checkpointer.add_cut(bench.cut(first))
+    bench.begin()
+    with pytest.raises(RestartNeededError, match="3 cuts wait for a checkpoint, and attempts fail"):
+        await bench.checkpointer.add_cut(bench.cut(3))
+    assert bench.store.epochs() == []
+
+
+@pytest.mark.parametrize("where", ["finish", "raise_failure", "add_cut", "close"])
+async def test_restart_surfaces(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """What only a restart mends comes out wherever the checkpointer is asked next, once, and requests are told."""
+    monkeypatch.setattr(module, "MOST_UNPUBLISHED", 1)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    bench.files.rename_fails = True
+    request = checkpointer.request()
+    bench.begin()
+    if where == "close":
+        assert isinstance(await checkpointer.close(), RestartNeededError)
+    elif where == "raise_failure":
+        checkpointer.raise_failure()  # not yet
+        await asyncio.wait([request])
+        await asyncio.sleep(0)
+        with pytest.raises(RestartNeededError, match="cannot commit"):
+            checkpointer.raise_failure()
+    else:
+        with pytest.raises(RestartNeededError, match="cannot commit"):
+            await (checkpointer.finish() if where == "finish" else checkpointer.add_cut(bench.cut(1)))
+    checkpointer.raise_failure()
+    assert "cannot commit" in str(request.exception())
+    assert bench.store.epochs() == []
+
+
+async def test_error_that_is_none_of_storage(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake in the program is not taken for a full disk: it comes out as it is, and the snapshot is given back."""
+    bench = Bench(tmp_path, executor)
+
+    def mistaken(*_: object) -> None:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(module, "persist", mistaken)
+    request = bench.checkpointer.request()
+    bench.begin()
+    with pytest.raises(ZeroDivisionError, match="a mistake"):
+        await bench.checkpointer.finish()
+    assert isinstance(request.exception(), StorageError)
+    for snapshot in [bench.engine.snapshot() for _ in range(2)]:  # as many as there may be
+        snapshot.release()
+
+
+async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
+    """A provisional cut is published once; it is withdrawn with the next end unless another one has its first event."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for firsts in ([5, 6], [6], []):
+        frozen = bench.freeze(f"end {len(firsts)}")
+        checkpointer.begin(frozen, (END_OF_INPUT,), 0.0, [bench.cut(first, provisional=True) for first in firsts])
+        await checkpointer.finish()
+    manifests = [read_manifest(bench.store.checkpoints / str(epoch), "A", os.getuid()) for epoch in (1, 2, 3)]
+    assert [[cut.first for cut in manifest.cuts] for manifest in manifests] == [[5, 6], [6], []]
+    assert [manifest.withdrawn for manifest in manifests] == [(), (5,), (6,)]
+    assert checkpointer.is_known(frozen.mark, "end 0")
+    assert not checkpointer.is_known(frozen.mark, "end 1")
+
+
+async def test_publish_cuts(tmp_path: Path, executor: Executor) -> None:
+    """Cuts that wait for a checkpoint ask for one; those that the attempt under way has taken do not."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    checkpointer.publish_cuts()
+    assert checkpointer.due(0) == ()
+    await checkpointer.add_cut(bench.cut(1))
+    checkpointer.publish_cuts()
+    checkpointer.publish_cuts()
+    assert checkpointer.due(0) == (CUT,)
+    assert checkpointer.merged == 0
+    bench.begin((CUT,))
+    checkpointer.publish_cuts()
+    await checkpointer.finish()
+    assert checkpointer.due(0) == ()
+    bench.begin((MANUAL,))
+    await checkpointer.add_cut(bench.cut(2))
+    checkpointer.publish_cuts()
+    await checkpointer.finish()
+    assert checkpointer.due(0) == (CUT,)
+    bench.begin((CUT,))
+    await checkpointer.finish()
+    assert [bench.listed(epoch) for epoch in (1, 2, 3)] == [[1], [], [2]]
+
+
+async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> None:
+    """How each ended, once; and then, when the next one may begin, that it may."""
+    bench = Bench(tmp_path, executor, backoff=False)
+    checkpointer = bench.checkpointer
+    told: list[tuple[str, ...]] = []
+    persisted = []
+
+    def on_attempt(attempt: module.Attempt) -> None:
+        told.append((attempt.triggers, attempt.outcome))
+        persisted.append(attempt.persisted)
+        assert attempt.frozen_seconds > 0
+        assert checkpointer.is_persisting
+
+    def on_change() -> None:
+        told.append(("change",))
+        checkpointer.request()
+        assert MANUAL in checkpointer.due(0)
+
+    checkpointer._on_attempt, checkpointer._on_change = on_attempt, on_change
+    for fails in (False, True, False):
+        bench.files.full = fails
+        bench.begin((EVENTS, MANUAL))
+        await checkpointer.finish()
+        await asyncio.sleep(0)
+    assert told == [
+        *((EVENTS + "+" + MANUAL, "committed"), ("change",)),
+        *((EVENTS + "+" + MANUAL, "failed"), ("change",)),
+        *((EVENTS + "+" + MANUAL, "committed"), ("change",)),
+    ]
+    epochs = [one.epoch if one is not None else None for one in persisted]
+    assert epochs[0] == 1
+    assert epochs[1] is None
+    assert epochs[2] == bench.store.epochs()[0] == checkpointer.figures.last_epoch
+    await checkpointer.close()
+
+
+async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other settings hold from the next attempt on: when it comes, what it keeps, how it compresses."""
+    seen = []
+
+    def noting(store: CheckpointStore, sink: ParquetSink, settings: CheckpointSettings, *arguments: Any) -> Persisted:
+        seen.append((settings.retain, settings.compression))
+        return persist(store, sink, settings, *arguments)
+
+    monkeypatch.setattr(module, "persist", noting)
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for _ in range(3):
+        bench.begin()
+        await checkpointer.finish()
+    assert bench.store.epochs() == [3, 2, 1]
+    assert checkpointer.due(99) == ()
+    checkpointer.configure(TriggerSettings(100, 10**18, 0), 2, "zstd", 99)
+    assert checkpointer.due(100) == (EVENTS,)
+    bench.begin((EVENTS,))
+    await checkpointer.finish()
+    assert bench.store.epochs() == [4, 3]
+    assert seen == [(3, "snappy")] * 3 + [(2, "zstd")]
+
+
+async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
+    """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    assert checkpointer.seconds_until_due() == pytest.approx(1e9, rel=1e-3)
+    checkpointer.configure(TriggerSettings(1000, 5 * 10**9, 0), 3, "snappy", 0)
+    assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
+    bench.begin()
+    assert checkpointer.seconds_until_due() is None
+    await checkpointer.finish()
+    assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
+    checkpointer.request()
+    assert checkpointer.seconds_until_due() == 0
+    await checkpointer.close()

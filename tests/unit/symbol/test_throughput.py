@@ -1,0 +1,79 @@
+"""What persisting costs, measured."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from cowbook.symbol.throughput import Throughput
+
+
+def test_unknown() -> None:
+    """NaN until both phases are known; time in which nothing passed says nothing."""
+    throughput = Throughput()
+    throughput.add(5, 0.0, persisting=False)
+    assert math.isnan(throughput.rate(persisting=False))
+    throughput.add(100, 2.0, persisting=False)
+    assert throughput.rate(persisting=False) == 50
+    assert math.isnan(throughput.rate(persisting=True))
+    assert math.isnan(throughput.impact_ratio)
+    throughput.add(30, 1.0, persisting=True)
+    assert throughput.impact_ratio == pytest.approx(0.4)
+
+
+def test_nothing_processed() -> None:
+    """Busy without an event: a rate of 0, and no ratio to it."""
+    throughput = Throughput()
+    throughput.add(0, 1.0, persisting=False)
+    throughput.add(10, 1.0, persisting=True)
+    assert throughput.rate(persisting=False) == 0
+    assert math.isnan(throughput.impact_ratio)
+
+
+def test_negative_impact() -> None:
+    """Chance may make persisting look faster: this is shown as it is."""
+    throughput = Throughput()
+    throughput.add(10, 1.0, persisting=False)
+    throughput.add(20, 1.0, persisting=True)
+    assert throughput.impact_ratio == -1
+
+
+def test_old_times_count_for_less() -> None:
+    """What was measured a minute of busy time ago counts for half; the phases age by their own time."""
+    throughput = Throughput()
+    for _ in range(6000):
+        throughput.add(10, 0.01, persisting=False)
+    throughput.add(1, 1.0, persisting=True)
+    before = throughput._seconds[False]
+    for _ in range(6000):
+        throughput.add(30, 0.01, persisting=False)
+    assert throughput._seconds[False] == pytest.approx(before * 1.5, rel=1e-3)
+    assert throughput.rate(persisting=False) == pytest.approx((1000 * 0.5 + 3000) / 1.5, rel=1e-2)
+    assert throughput.rate(persisting=True) == 1
+    for _ in range(60_000):
+        throughput.add(5, 0.01, persisting=False)
+    assert throughput.rate(persisting=False) == pytest.approx(500, rel=1e-2)
+
+
+def test_steady_rate() -> None:
+    """A steady rate is that rate, however the time is cut up."""
+    rng = random.Random(1)
+    throughput = Throughput()
+    for _ in range(1000):
+        seconds = rng.random() ** 8 * 100
+        throughput.add(round(seconds * 1e6), seconds, persisting=rng.random() < 0.3)
+    for persisting in (False, True):
+        assert throughput.rate(persisting=persisting) == pytest.approx(1e6, rel=1e-6)
+    assert throughput.impact_ratio == pytest.approx(0, abs=1e-6)
+
+
+def test_too_short_to_tell() -> None:
+    """A few small blocks in one phase say nothing."""
+    throughput = Throughput()
+    throughput.add(1_000_000, 1.0, persisting=False)
+    throughput.add(10, 0.09, persisting=True)
+    assert math.isnan(throughput.impact_ratio)
+    throughput.add(10, 0.02, persisting=True)
+    assert throughput.impact_ratio > 0.99
