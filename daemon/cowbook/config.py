@@ -11,12 +11,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cowbook.errors import ConfigError
+from cowbook.plain.streams import CHOSEN_STREAMS
 from cowbook.venues import venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
@@ -95,13 +96,16 @@ class CheckpointConfig(_Section):
     compression: Literal["snappy", "zstd", "lz4", "none"] = "snappy"
 
 
-StreamName = Literal["depth", "trades", "bbo", "book"]
+if TYPE_CHECKING:
+    StreamName = str
+else:
+    StreamName = Literal[CHOSEN_STREAMS]
 
 
 class OutputConfig(_Section):
     """The optional streams, and where parts are cut."""
 
-    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = get_args(StreamName)
+    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = CHOSEN_STREAMS
     book_levels: Annotated[int, Field(ge=1, le=1000)] = 20
     book_interval: PositiveDuration = "1s"  # type: ignore[assignment]
     part_events: Annotated[int, Field(gt=0, lt=10**15)] = 1_000_000

@@ -271,7 +271,7 @@ def report_recovery(directory: Path, console: Console) -> None:
         checkpoint = read_checkpoint(newest, "BTCUSDT", os.getuid())
         OrderBookEngine.restore(EngineSettings(), checkpoint.state.order_book_state)
         times.append((time.perf_counter() - started) * 1e3)
-    rows = len(checkpoint.state.order_book_state.rows.depth_prices)
+    rows = len(checkpoint.state.order_book_state.rows["depth_prices"])
     levels = checkpoint.state.levels
     console.print(
         f"recovery of {levels:,} levels and {rows:,} open rows: load, verify and restore in {statistics.median(times):.0f} ms "

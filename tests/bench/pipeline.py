@@ -91,16 +91,16 @@ def depth_levels(capture: LoadedCapture, most: int) -> list[list[tuple[int, int,
 
 
 @kernel
-def _set_all(pool, sides, blocks, side_numbers, prices, sizes):
+def _set_all(book, side_numbers, prices, sizes):
     for level in range(prices.size):
-        ladder.set_level(pool, sides, blocks, side_numbers[level], prices[level], sizes[level])
+        ladder.set_level(book, side_numbers[level], prices[level], sizes[level])
 
 
 def run_ladder(levels: npt.NDArray[np.int64]) -> tuple[int, float]:
     """The ladder alone: `levels` has rows (side, price, size); (levels, seconds)."""
     columns = [np.ascontiguousarray(levels[:, column]) for column in range(3)]
-    _set_all(*ladder.allocate(1 << 26), *(column[:1] for column in columns))  # compiled
+    _set_all(ladder.allocate(1 << 26), *(column[:1] for column in columns))  # compiled
     arrays = ladder.allocate(1 << 28)
     started = time.perf_counter()
-    _set_all(*arrays, *columns)
+    _set_all(arrays, *columns)
     return len(levels), time.perf_counter() - started

@@ -55,7 +55,7 @@ class Pipeline:
 
     def take(self, rows: OpenRows) -> None:
         """The rows of a cut, as the oracle has them."""
-        letters, self.letters = self.letters[: len(rows.dead_events)], self.letters[len(rows.dead_events) :]
+        letters, self.letters = self.letters[: len(rows["dead_letter"])], self.letters[len(rows["dead_letter"]) :]
         content: dict[str, list[dict[str, object]]] = {stream: [] for stream in STREAMS}
         for stream, table in self.tables.make(rows, letters).items():
             content[stream] = table_rows(table)
@@ -147,5 +147,6 @@ def plain(state: object) -> dict[str, object]:
     """A checkpoint's state, comparable."""
     rows = state.rows  # type: ignore[attr-defined]
     values = {name: getattr(state, name) for name in state.__slots__ if name != "rows"}  # type: ignore[attr-defined]
-    values |= {f"rows.{name}": getattr(rows, name) for name in rows.__slots__}
+    values |= {f"rows.{name}": getattr(rows, name) for name in ("first", "last", "newest")}
+    values |= {f"rows[{name}]": array for name, array in rows.arrays.items()}
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}

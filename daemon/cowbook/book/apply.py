@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cowbook.book.audits import audit_checksum, audit_waiting_tickers, take_ticker
+from cowbook.book.audits import audit_checksum, audit_waiting_tickers, count_audit, take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.checksums import book_checksum
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
-from cowbook.book.emit import depth_rows, finish_depth, gap_row, one_of_trades, trade_row
+from cowbook.book.emit import depth_rows, finish_depth, gap_row, trade_row, trade_rows
 from cowbook.book.ladder import (
     ASK,
     BEFORE_BID,
@@ -21,8 +21,10 @@ from cowbook.book.ladder import (
     move_side,
     set_level,
 )
-from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.plain.book_state import NOT_COMPARED, WAITING_LIMIT
+from cowbook.book.room import has_room
+from cowbook.book.state import Levels
+from cowbook.kernels.jit import kernel
+from cowbook.plain.book_state import NOT_COMPARED, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import (
     DEAD_LETTER,
     DIFF,
@@ -39,6 +41,7 @@ from cowbook.plain.messages import (
     UNUSED,
 )
 from cowbook.plain.schemes import CHAIN, COUNTER, NO_CHECKSUM, UNNUMBERED
+from cowbook.plain.vocabulary import CHECKSUM, NOT_COMPARABLE, REASONS
 
 # Why the kernel returns.
 DONE = 0  # all messages are consumed
@@ -55,24 +58,26 @@ _CUT_AFTER = 2
 _EXHAUSTED = 3
 _HALTED = 4
 
+_FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # the others follow in their order
+
 
 @kernel
-def _set_levels(pool, sides, blocks, side_number, prices, sizes, start, count):
+def _set_levels(book, side_number, levels, start, count):
     for level in range(start, start + count):
-        if set_level(pool, sides, blocks, side_number, prices[level], sizes[level]) != OK:
+        if set_level(book, side_number, levels.prices[level], levels.sizes[level]) != OK:
             return _EXHAUSTED
     return OK
 
 
 @kernel
-def _apply_levels(pool, sides, blocks, message, prices, sizes):
-    if _set_levels(pool, sides, blocks, BID, prices, sizes, message.bid_start, message.bid_count) != OK:
+def _apply_levels(book, message, levels):
+    if _set_levels(book, BID, levels, message.bid_start, message.bid_count) != OK:
         return _EXHAUSTED
-    return _set_levels(pool, sides, blocks, ASK, prices, sizes, message.ask_start, message.ask_count)
+    return _set_levels(book, ASK, levels, message.ask_start, message.ask_count)
 
 
 @kernel
-def _cut_sides(state, settings, pool, sides, blocks, message):
+def _cut_sides(state, settings, book, message):
     """Remove what has fallen out of the depth that the venue keeps: it says nothing of these levels any more."""
     if message.depth > 0:
         state.depth = message.depth
@@ -80,29 +85,39 @@ def _cut_sides(state, settings, pool, sides, blocks, message):
     if depth == 0:
         return OK
     for side_number in range(2):
-        if cut_side(pool, sides, blocks, side_number, depth) != OK:
+        if cut_side(book, side_number, depth) != OK:
             return _EXHAUSTED
     return OK
 
 
 @kernel
-def _check(state, settings, pool, sides, blocks, message, rows, scratch):
+def _check(engine, message):
     """Hold a depth message's checksum against the book after it."""
+    state, settings = engine.state[0], engine.settings[0]
     if settings.checksum == NO_CHECKSUM:
         return
     if message.kind == SNAPSHOT:
         state.price_decimals = message.price_decimals
         state.size_decimals = message.size_decimals
     if message.flags & HAS_CHECKSUM == 0:
-        state.checksum_not_comparable += 1
+        count_audit(engine.words, CHECKSUM, NOT_COMPARABLE)
         return
     state.price_decimals = max(state.price_decimals, message.price_decimals)
     state.size_decimals = max(state.size_decimals, message.size_decimals)
-    audit_checksum(state, message.checksum, book_checksum(state, settings, pool, sides, blocks, scratch), rows)
+    audit_checksum(engine, message.checksum, book_checksum(engine))
 
 
-@inlined_kernel
-def _buffer_diff(state, logs, message, prices, sizes):
+@kernel
+def _copy_side(prices, sizes, place, levels, start, count):
+    """Copy a message's levels of one side; the place behind them."""
+    for level in range(count):
+        prices[place + level] = levels.prices[start + level]
+        sizes[place + level] = levels.sizes[start + level]
+    return place + count
+
+
+@kernel
+def _buffer_diff(state, logs, message, levels):
     """Keep a diff for the case that a snapshot comes that is older than it."""
     entry = logs.diffs[state.diff_end]
     state.diff_end += 1
@@ -113,20 +128,16 @@ def _buffer_diff(state, logs, message, prices, sizes):
     entry.level_start = state.diff_level_end
     entry.bid_count = message.bid_count
     entry.ask_count = message.ask_count
-    for level in range(message.bid_count):
-        logs.diff_prices[state.diff_level_end + level] = prices[message.bid_start + level]
-        logs.diff_sizes[state.diff_level_end + level] = sizes[message.bid_start + level]
-    state.diff_level_end += message.bid_count
-    for level in range(message.ask_count):
-        logs.diff_prices[state.diff_level_end + level] = prices[message.ask_start + level]
-        logs.diff_sizes[state.diff_level_end + level] = sizes[message.ask_start + level]
-    state.diff_level_end += message.ask_count
+    place = _copy_side(logs.diff_prices, logs.diff_sizes, state.diff_level_end, levels, message.bid_start, message.bid_count)
+    state.diff_level_end = _copy_side(logs.diff_prices, logs.diff_sizes, place, levels, message.ask_start, message.ask_count)
     if state.diff_end - state.diff_start > WAITING_LIMIT:
         state.diff_start += 1
 
 
-@inlined_kernel
-def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
+@kernel
+def _diff(engine, message, levels):
+    """Apply a diff, if it is of use."""
+    state, settings = engine.state[0], engine.settings[0]
     if message.channel != state.channel:
         if state.channel != 0:
             state.unused += 1  # of another book of this symbol than the last snapshot
@@ -146,18 +157,18 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
         state.gap_received = received
         return _HALTED
     ts = message.ts_event
-    if enter(state, settings, pool, sides, blocks, rows, logs, ts):
+    if enter(engine, ts):
         return _CUT_BEFORE
     if verdict == GAP:
-        gap_row(state, rows, ts, expected, received, message.rule != CHAIN)
+        gap_row(state, engine.rows, ts, expected, received, message.rule != CHAIN)
         state.synced = 0
     events_before = state.next_event
     events = message.bid_count + message.ask_count
-    if _apply_levels(pool, sides, blocks, message, prices, sizes) != OK:
+    if _apply_levels(engine.book, message, levels) != OK:
         return _EXHAUSTED
-    if _cut_sides(state, settings, pool, sides, blocks, message) != OK:
+    if _cut_sides(state, settings, engine.book, message) != OK:
         return _EXHAUSTED
-    depth_rows(state, settings, rows, message, ts, message.ts_recv, 0, prices, sizes)
+    depth_rows(state, settings, engine.rows, message, levels, ts, message.ts_recv, 0)
     advance(state, ts, events)
     state.last_id = message.last_id
     state.is_first = 0
@@ -165,22 +176,22 @@ def _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, lo
     state.last_depth_time = ts
     state.diffs += 1
     state.verdict = NOT_COMPARED
-    audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
-    _check(state, settings, pool, sides, blocks, message, rows, scratch)
+    audit_waiting_tickers(engine)
+    _check(engine, message)
     if not state.synced and message.rule != UNNUMBERED:
-        _buffer_diff(state, logs, message, prices, sizes)
-    finish_depth(state, settings, pool, sides, blocks, rows, ts, message.ts_recv, events)
+        _buffer_diff(state, engine.logs, message, levels)
+    finish_depth(state, settings, engine.book, engine.rows, ts, message.ts_recv, events)
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 
 
 @kernel
-def _first_joining_diff(state, logs, snapshot_id):
+def _first_joining_diff(state, diffs, snapshot_id):
     """Place of the first buffered diff newer than the snapshot, if these join it and each other; else -1."""
     last = snapshot_id
     is_first = 1
     first_place = -1
     for place in range(state.diff_start, state.diff_end):
-        entry = logs.diffs[place]
+        entry = diffs[place]
         if entry.last_id <= snapshot_id:
             continue
         if first_place < 0:
@@ -194,15 +205,16 @@ def _first_joining_diff(state, logs, snapshot_id):
 
 
 @kernel
-def _replay(state, pool, sides, blocks, logs, first_place, snapshot_id):
+def _replay(state, book, logs, first_place, snapshot_id):
     """Apply the buffered diffs newer than the snapshot again."""
+    levels = Levels(logs.diff_prices, logs.diff_sizes)
     for place in range(first_place, state.diff_end):
         entry = logs.diffs[place]
         if entry.last_id <= snapshot_id:
             continue
         middle = entry.level_start + entry.bid_count
-        bids = _set_levels(pool, sides, blocks, BID, logs.diff_prices, logs.diff_sizes, entry.level_start, entry.bid_count)
-        asks = _set_levels(pool, sides, blocks, ASK, logs.diff_prices, logs.diff_sizes, middle, entry.ask_count)
+        bids = _set_levels(book, BID, levels, entry.level_start, entry.bid_count)
+        asks = _set_levels(book, ASK, levels, middle, entry.ask_count)
         if bids != OK or asks != OK:
             return _EXHAUSTED
         state.last_id = entry.last_id
@@ -211,7 +223,9 @@ def _replay(state, pool, sides, blocks, logs, first_place, snapshot_id):
 
 
 @kernel
-def _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_synced):
+def _measure_drift(state, book, rows, message, levels, ts, was_synced):
+    """Write a row of how the book before a snapshot differed from the one after it, in the snapshot's range of prices."""
+    prices = levels.prices
     lowest = 10**18
     highest = -1
     for level in range(message.bid_start, message.bid_start + message.bid_count):
@@ -220,10 +234,10 @@ def _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_sy
     for level in range(message.ask_start, message.ask_start + message.ask_count):
         lowest = min(lowest, prices[level])
         highest = max(highest, prices[level])
-    row = rows.drift[state.drift_rows]
-    state.drift_rows += 1
+    row = rows.drift[state.open_drift]
+    state.open_drift += 1
     state.drifts += 1
-    measure(pool, sides, blocks, lowest, highest, row)
+    measure(book, lowest, highest, row)
     row.event_index = state.next_event
     row.ts_event = ts
     row.update_id = message.last_id
@@ -231,48 +245,49 @@ def _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_sy
 
 
 @kernel
-def _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs, scratch):
+def _snapshot(engine, message, levels, ts):
     """Apply a depth snapshot of time `ts`, if it is of use."""
+    state, settings, book = engine.state[0], engine.settings[0], engine.book
     snapshot_id = message.last_id
     last_before = state.last_id
     first_place = -1
     if last_before != NONE and snapshot_id < last_before and message.flags & IS_RESET == 0:
         if not state.synced:
-            first_place = _first_joining_diff(state, logs, snapshot_id)
+            first_place = _first_joining_diff(state, engine.logs.diffs, snapshot_id)
         if first_place < 0:
             state.stale_snapshots += 1
             return _CONSUMED
-    if enter(state, settings, pool, sides, blocks, rows, logs, ts):
+    if enter(engine, ts):
         return _CUT_BEFORE
     events_before = state.next_event
     events = message.bid_count + message.ask_count
     was_synced = state.synced
     for side_number in range(2):
-        move_side(sides, blocks, side_number, BEFORE_BID + side_number)
-    if _apply_levels(pool, sides, blocks, message, prices, sizes) != OK:
+        move_side(book, side_number, BEFORE_BID + side_number)
+    if _apply_levels(book, message, levels) != OK:
         return _EXHAUSTED
-    if _cut_sides(state, settings, pool, sides, blocks, message) != OK:
+    if _cut_sides(state, settings, book, message) != OK:
         return _EXHAUSTED
     state.last_id = snapshot_id
     state.is_first = 1
     state.is_numbered = message.rule != UNNUMBERED
     state.channel = message.channel
-    if first_place >= 0 and _replay(state, pool, sides, blocks, logs, first_place, snapshot_id) != OK:
+    if first_place >= 0 and _replay(state, book, engine.logs, first_place, snapshot_id) != OK:
         return _EXHAUSTED
     state.synced = 1
     state.diff_start = state.diff_end
-    depth_rows(state, settings, rows, message, ts, message.ts_recv, 1, prices, sizes)
+    depth_rows(state, settings, engine.rows, message, levels, ts, message.ts_recv, 1)
     advance(state, ts, events)
     state.last_depth_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
-    audit_waiting_tickers(state, pool, sides, blocks, rows, logs)
-    _check(state, settings, pool, sides, blocks, message, rows, scratch)
+    audit_waiting_tickers(engine)
+    _check(engine, message)
     if state.last_id == last_before and last_before != NONE:
-        _measure_drift(state, pool, sides, blocks, message, prices, rows, ts, was_synced)
+        _measure_drift(state, book, engine.rows, message, levels, ts, was_synced)
     for side_number in range(2):
-        clear_side(pool, sides, blocks, BEFORE_BID + side_number)
-    finish_depth(state, settings, pool, sides, blocks, rows, ts, message.ts_recv, events)
+        clear_side(book, BEFORE_BID + side_number)
+    finish_depth(state, settings, book, engine.rows, ts, message.ts_recv, events)
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 
 
@@ -287,7 +302,7 @@ def _snapshot_time(state, message):
 
 
 @kernel
-def _let_wait(state, message, prices, sizes, logs):
+def _let_wait(state, logs, message, levels):
     """Keep an untimed snapshot, or the newer of two."""
     if state.snapshot_waits:
         state.stale_snapshots += 1
@@ -304,12 +319,8 @@ def _let_wait(state, message, prices, sizes, logs):
     state.waiting_depth = message.depth
     state.waiting_rule = message.rule
     state.waiting_channel = message.channel
-    for level in range(message.bid_count):
-        logs.snapshot_prices[level] = prices[message.bid_start + level]
-        logs.snapshot_sizes[level] = sizes[message.bid_start + level]
-    for level in range(message.ask_count):
-        logs.snapshot_prices[message.bid_count + level] = prices[message.ask_start + level]
-        logs.snapshot_sizes[message.bid_count + level] = sizes[message.ask_start + level]
+    place = _copy_side(logs.snapshot_prices, logs.snapshot_sizes, 0, levels, message.bid_start, message.bid_count)
+    _copy_side(logs.snapshot_prices, logs.snapshot_sizes, place, levels, message.ask_start, message.ask_count)
 
 
 @kernel
@@ -326,8 +337,9 @@ def _would_follow(state, settings, message):
 
 
 @kernel
-def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, rows, logs, scratch):
-    """Apply the snapshot that waits, with the time of `message`. `waiting` is a MESSAGE to put it into."""
+def _end_waiting(state, waiting):
+    """The snapshot that waits is taken: `waiting` becomes its message."""
+    state.snapshot_waits = 0
     waiting.kind = SNAPSHOT
     waiting.flags = state.waiting_flags
     waiting.checksum = state.waiting_checksum
@@ -342,110 +354,107 @@ def _waiting_snapshot(state, settings, pool, sides, blocks, message, waiting, ro
     waiting.bid_count = state.waiting_bid_count
     waiting.ask_start = state.waiting_bid_count
     waiting.ask_count = state.waiting_ask_count
-    state.snapshot_waits = 0
-    ts = message.ts_event if message.kind != SNAPSHOT else _snapshot_time(state, message)
-    prices, sizes = logs.snapshot_prices, logs.snapshot_sizes
-    outcome = _snapshot(state, settings, pool, sides, blocks, waiting, ts, prices, sizes, rows, logs, scratch)
-    state.waiting_bid_count = 0
-    state.waiting_ask_count = 0
-    return outcome
 
 
-@inlined_kernel
-def _one(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch):
-    """Apply one message of a kind that can be accepted."""
+@kernel
+def _trade(engine, message, levels):
+    """Take a trade, or several of one record."""
+    state, settings = engine.state[0], engine.settings[0]
+    if enter(engine, message.ts_event):
+        return _CUT_BEFORE
+    events_before = state.next_event
     if message.kind == TRADE:
-        if enter(state, settings, pool, sides, blocks, rows, logs, message.ts_event):
-            return _CUT_BEFORE
-        trade_row(state, settings, rows, message, prices, sizes)
-        advance(state, message.ts_event, 1)
-        state.trades += 1
-        return _CUT_AFTER if leave(state, settings, state.next_event - 1) else _CONSUMED
-    if message.kind == TRADES:
-        if enter(state, settings, pool, sides, blocks, rows, logs, message.ts_event):
-            return _CUT_BEFORE
-        count = message.bid_count
-        for number in range(count):
-            one_of_trades(state, settings, rows, message, number, prices, sizes)
-        events_before = state.next_event
-        advance(state, message.ts_event, count)
-        state.trades += count
-        return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
-    if message.kind == DIFF:
-        if state.snapshot_waits:  # and this diff is not accepted after it
-            verdict, expected, received = judge(
-                message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id
-            )
-            if verdict == STALE:
-                state.stale += 1
-                return _CONSUMED
-            state.gap_expected = expected
-            state.gap_received = received
-            return _HALTED
-        return _diff(state, settings, pool, sides, blocks, message, prices, sizes, rows, logs, scratch)
-    ts = _snapshot_time(state, message)
-    if ts == NONE:
-        _let_wait(state, message, prices, sizes, logs)
-        return _CONSUMED
-    if state.snapshot_waits:  # and this snapshot is older
-        state.stale_snapshots += 1
-        return _CONSUMED
-    return _snapshot(state, settings, pool, sides, blocks, message, ts, prices, sizes, rows, logs, scratch)
-
-
-@inlined_kernel
-def has_room(state, message, rows, logs):
-    """Whether every array takes what `message`, and a snapshot that waits for it, may append."""
-    levels = message.bid_count + message.ask_count
-    rows_levels = levels + state.waiting_bid_count + state.waiting_ask_count
-    tickers = state.ticker_end - state.ticker_start
-    return (
-        state.depth_messages + 2 <= rows.depth_messages.size
-        and state.depth_levels + rows_levels <= rows.depth_prices.size
-        and state.trade_rows + (levels if message.kind == TRADES else 1) <= rows.trades.size
-        and state.bbo_rows + 2 <= rows.bbo.size
-        and state.book_rows + 2 <= rows.book.size
-        and state.gap_rows + 2 <= rows.gaps.size
-        and state.drift_rows + 2 <= rows.drift.size
-        and state.audit_rows + 4 <= rows.audits.size
-        and state.dead_rows < rows.dead.size
-        and state.diff_end < logs.diffs.size
-        and state.diff_level_end + levels <= logs.diff_prices.size
-        and state.ticker_end + tickers + 1 <= logs.tickers.size
-        and levels <= logs.snapshot_prices.size
-        and state.day_count + 2 <= logs.days.size
-    )
-
-
-@kernel
-def _count_reason(state, reason):
-    if reason == 0:
-        state.dead_overlong += 1
-    elif reason == 1:
-        state.dead_not_utf8 += 1
-    elif reason == 2:
-        state.dead_malformed += 1
-    elif reason == 3:
-        state.dead_unknown += 1
+        count = 1
+        trade_row(state, settings, engine.rows, message, levels)
     else:
-        state.dead_out_of_range += 1
+        count = message.bid_count
+        trade_rows(state, settings, engine.rows, message, levels)
+    advance(state, message.ts_event, count)
+    state.trades += count
+    return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 
 
 @kernel
-def apply_messages(states, settings, pool, sides, blocks, batch, start, end, waiting, rows, logs, scratch):
-    """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed).
+def _diff_before_snapshot(state, message):
+    """What becomes of a diff that is not accepted after the snapshot that waits; APPLY where that is yet to be seen."""
+    verdict, expected, received = judge(message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id)
+    if verdict == STALE:
+        state.stale += 1
+        return _CONSUMED
+    state.gap_expected = expected
+    state.gap_received = received
+    return _HALTED
 
-    `states` and `settings` have one record each, `waiting` is one MESSAGE of scratch space.
+
+@kernel
+def _one(engine, message, levels):
+    """Apply one message of a kind that can be accepted, and before it the snapshot that has waited for it.
+
+    Returns (what became of it, whether that is the snapshot that has waited: then the message itself is not consumed).
     """
-    state = states[0]
+    state = engine.state[0]
+    while True:
+        is_waiting = state.snapshot_waits and _would_follow(state, engine.settings[0], message)
+        if not is_waiting and message.kind == DIFF:
+            if state.snapshot_waits:
+                return _diff_before_snapshot(state, message), False
+            return _diff(engine, message, levels), False
+        if not is_waiting and message.kind != SNAPSHOT:
+            return _trade(engine, message, levels), False
+        ts = message.ts_event if message.kind != SNAPSHOT else _snapshot_time(state, message)
+        current = message
+        current_levels = levels
+        if is_waiting:
+            current = engine.waiting[0]
+            current_levels = Levels(engine.logs.snapshot_prices, engine.logs.snapshot_sizes)
+            _end_waiting(state, current)
+        elif ts == NONE:
+            _let_wait(state, engine.logs, message, levels)
+            return _CONSUMED, False
+        elif state.snapshot_waits:  # and this snapshot is older
+            state.stale_snapshots += 1
+            return _CONSUMED, False
+        outcome = _snapshot(engine, current, current_levels, ts)
+        if not is_waiting:
+            return outcome, False
+        state.waiting_bid_count = 0
+        state.waiting_ask_count = 0
+        if outcome != _CONSUMED:
+            return outcome, True
+
+
+@kernel
+def _count(engine, message):
+    """Note a message that is not one of the book's."""
+    state = engine.state[0]
+    if message.kind == DEAD_LETTER:
+        engine.rows.dead_letter[state.open_dead_letter].event_index = state.next_event
+        state.open_dead_letter += 1
+        engine.words[_FIRST_REASON + (message.flags & ~IS_NO_DEPTH)] += 1
+        is_shown = state.is_numbered or state.last_sequence != 0
+        if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
+            state.synced = 0
+    elif message.kind == OTHER_SYMBOL:
+        state.other_symbol += 1
+    else:
+        state.unused += 1
+        if message.kind == SUBSCRIPTION:
+            state.depth = message.depth
+
+
+@kernel
+def apply_messages(engine, batch, start, end):
+    """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed)."""
+    state = engine.state[0]
+    book, levels = engine.book, batch.levels
     for place in range(start, end):
         if place > start:
             state.sequence_checked = 0  # the message before is consumed
         message = batch.messages[place]
-        if not has_room(state, message, rows, logs):
+        if not has_room(engine.room, state, engine.logs, message):
             return ROOM, place
         if message.sequence != 0 and state.sequence_checked == 0:
-            verdict = follow_connection(state, settings[0], pool, sides, blocks, message, rows, logs)
+            verdict = follow_connection(engine, message)
             if verdict == HALTS:
                 return HALTED_AT_GAP, place
             if verdict == CUTS:
@@ -455,38 +464,17 @@ def apply_messages(states, settings, pool, sides, blocks, batch, start, end, wai
                 continue
         kind = message.kind
         if kind == TICKER:
-            take_ticker(state, pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs)
+            take_ticker(engine, message, levels)
             continue
-        if kind == DEAD_LETTER:
-            rows.dead[state.dead_rows] = state.next_event
-            state.dead_rows += 1
-            _count_reason(state, message.flags & ~IS_NO_DEPTH)
-            is_shown = state.is_numbered or state.last_sequence != 0
-            if settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
-                state.synced = 0
-            continue
-        if kind == OTHER_SYMBOL:
-            state.other_symbol += 1
-            continue
-        if kind == UNUSED:
-            state.unused += 1
-            continue
-        if kind == SUBSCRIPTION:
-            state.unused += 1
-            state.depth = message.depth
+        if kind == DEAD_LETTER or kind == OTHER_SYMBOL or kind == UNUSED or kind == SUBSCRIPTION:
+            _count(engine, message)
             continue
         # At worst every level takes a new block at each height, and copies the one that a snapshot holds.
-        levels = message.bid_count + message.ask_count + state.waiting_bid_count + state.waiting_ask_count
-        if pool[0].protected >= 0 and blocks_available(pool, blocks) < 2 * MAX_HEIGHT * (levels + 1):
+        level_count = message.bid_count + message.ask_count + state.waiting_bid_count + state.waiting_ask_count
+        if book.pool[0].protected >= 0 and blocks_available(book.pool, book.blocks) < 2 * MAX_HEIGHT * (level_count + 1):
             return SCARCE, place
-        outcome = _CONSUMED
-        if state.snapshot_waits and _would_follow(state, settings[0], message):
-            outcome = _waiting_snapshot(state, settings[0], pool, sides, blocks, message, waiting[0], rows, logs, scratch)
-            if outcome == _CUT_AFTER:
-                return CUT, place
-        if outcome == _CONSUMED:
-            outcome = _one(state, settings[0], pool, sides, blocks, message, batch.prices, batch.sizes, rows, logs, scratch)
-        if outcome == _CUT_BEFORE:
+        outcome, of_waiting = _one(engine, message, levels)
+        if outcome == _CUT_BEFORE or (outcome == _CUT_AFTER and of_waiting):
             return CUT, place
         if outcome == _CUT_AFTER:
             state.sequence_checked = 0

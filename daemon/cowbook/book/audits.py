@@ -3,63 +3,96 @@
 from __future__ import annotations
 
 from cowbook.book.ladder import ASK, BID, best_level
-from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.plain.book_state import BOOK_TICKER, CHECKSUM, COMPARED, NOT_COMPARED, REFUTED, WAITING_LIMIT
+from cowbook.kernels.jit import kernel
+from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, REFUTED, WAITING_LIMIT
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import (
+    AUDIT_FIELDS,
+    BOOK_TICKER,
+    CHECKSUM,
+    FAILED,
+    FAILED_UNSYNCED,
+    MATCHED,
+    MATCHED_UNSYNCED,
+    NOT_COMPARABLE,
+    OUTCOMES,
+)
+
+_COUNTERS = tuple(PLACES[f"{field}_{OUTCOMES[0]}"] for field in AUDIT_FIELDS.values())
+"""By kind: the place among the state's words of the first outcome's counter; the others follow in their order."""
 
 
 @kernel
-def best_or_zero(tick, side, blocks):
+def best_or_zero(book, side_number):
     """(price, size) of a side's best level, zeros of an empty one."""
-    price, size = best_level(tick, side, blocks)
+    price, size = best_level(book, side_number)
     if price == NONE:
         return 0, 0
     return price, size
 
 
 @kernel
-def _note(state, is_same):
-    """Count the last depth message as compared, and as refuted, once each."""
+def count_audit(words, kind, outcome):
+    """Count what came of an audit."""
+    words[_COUNTERS[kind] + outcome] += 1
+
+
+@kernel
+def _judge(words, state, kind, is_same):
+    """Count an audit of the last depth message; whether it has failed while synced, which ends sync."""
     if state.verdict == NOT_COMPARED:
         state.compared += 1
         state.verdict = COMPARED
     if not is_same and state.verdict != REFUTED:
         state.refuted += 1
         state.verdict = REFUTED
+    if is_same:
+        count_audit(words, kind, MATCHED if state.synced else MATCHED_UNSYNCED)
+        return False
+    count_audit(words, kind, FAILED if state.synced else FAILED_UNSYNCED)
+    if not state.synced:
+        return False
+    state.synced = 0
+    return True
 
 
 @kernel
-def _compare(state, pool, sides, blocks, ticker, rows):
-    """Hold a ticker against the book: counted, a row and the end of sync when it fails while synced."""
-    tick = pool[0].tick
-    bid_price, bid_size = best_or_zero(tick, sides[BID], blocks)
-    ask_price, ask_size = best_or_zero(tick, sides[ASK], blocks)
+def _new_row(state, rows, kind):
+    """The row of an audit of the last depth message that has failed; what was expected and found is still to be written."""
+    row = rows.audits[state.open_audits]
+    state.open_audits += 1
+    row.event_index = state.next_event
+    row.ts_event = state.last_depth_time
+    row.update_id = state.last_id
+    row.kind = kind
+    row.expected_bid_price = 0
+    row.expected_bid_size = 0
+    row.expected_ask_price = 0
+    row.expected_ask_size = 0
+    row.found_bid_price = 0
+    row.found_bid_size = 0
+    row.found_ask_price = 0
+    row.found_ask_size = 0
+    return row
+
+
+@kernel
+def _compare(engine, ticker):
+    """Hold a ticker against the book."""
+    bid_price, bid_size = best_or_zero(engine.book, BID)
+    ask_price, ask_size = best_or_zero(engine.book, ASK)
     ticker_bid_price = ticker.bid_price if ticker.bid_size != 0 else 0
     ticker_ask_price = ticker.ask_price if ticker.ask_size != 0 else 0
-    same = (
+    is_same = (
         bid_price == ticker_bid_price
         and bid_size == ticker.bid_size
         and ask_price == ticker_ask_price
         and ask_size == ticker.ask_size
     )
-    _note(state, same)
-    if same:
-        if state.synced:
-            state.audit_matched += 1
-        else:
-            state.audit_matched_unsynced += 1
+    state = engine.state[0]
+    if not _judge(engine.words, state, BOOK_TICKER, is_same):
         return
-    if not state.synced:
-        state.audit_failed_unsynced += 1
-        return
-    state.audit_failed += 1
-    state.synced = 0
-    row = rows.audits[state.audit_rows]
-    state.audit_rows += 1
-    row.event_index = state.next_event
-    row.ts_event = state.last_depth_time
-    row.update_id = state.last_id
-    row.kind = BOOK_TICKER
+    row = _new_row(state, engine.rows, BOOK_TICKER)
     row.expected_bid_price = ticker_bid_price
     row.expected_bid_size = ticker.bid_size
     row.expected_ask_price = ticker_ask_price
@@ -70,45 +103,47 @@ def _compare(state, pool, sides, blocks, ticker, rows):
     row.found_ask_size = ask_size
 
 
-@inlined_kernel
-def take_ticker(state, pool, sides, blocks, message, prices, sizes, rows, logs):
+@kernel
+def take_ticker(engine, message, levels):
     """A ticker arrives: it is compared, waits, or comes too late. The log must have a free place behind its end."""
+    state = engine.state[0]
     if state.last_id != NONE and message.last_id < state.last_id:
-        state.audit_not_comparable += 1
+        count_audit(engine.words, BOOK_TICKER, NOT_COMPARABLE)
         return
-    entry = logs.tickers[state.ticker_end]
+    entry = engine.logs.tickers[state.ticker_end]
     entry.id = message.last_id
-    entry.bid_price = prices[message.bid_start]
-    entry.bid_size = sizes[message.bid_start]
-    entry.ask_price = prices[message.ask_start]
-    entry.ask_size = sizes[message.ask_start]
+    entry.bid_price = levels.prices[message.bid_start]
+    entry.bid_size = levels.sizes[message.bid_start]
+    entry.ask_price = levels.prices[message.ask_start]
+    entry.ask_size = levels.sizes[message.ask_start]
     if message.last_id == state.last_id:
-        _compare(state, pool, sides, blocks, entry, rows)
+        _compare(engine, entry)
         return
     state.ticker_end += 1
     if state.ticker_end - state.ticker_start > WAITING_LIMIT:
         state.ticker_start += 1
-        state.audit_not_comparable += 1
+        count_audit(engine.words, BOOK_TICKER, NOT_COMPARABLE)
 
 
-@inlined_kernel
-def audit_waiting_tickers(state, pool, sides, blocks, rows, logs):
+@kernel
+def audit_waiting_tickers(engine):
     """After a depth message: compare the tickers of its id, forget older ones, keep the newer.
 
     What is kept is appended anew, behind the end: nothing that a snapshot refers to is written. The log must have room for
     as many tickers as wait.
     """
+    state, tickers = engine.state[0], engine.logs.tickers
     first = state.ticker_start
     end = state.ticker_end
-    while first < end and logs.tickers[first].id > state.last_id:
+    while first < end and tickers[first].id > state.last_id:
         first += 1
     if first == end:
         return
     kept_end = end
     for position in range(state.ticker_start, end):
-        ticker = logs.tickers[position]
+        ticker = tickers[position]
         if ticker.id > state.last_id:
-            kept = logs.tickers[kept_end]
+            kept = tickers[kept_end]
             kept.id = ticker.id
             kept.bid_price = ticker.bid_price
             kept.bid_size = ticker.bid_size
@@ -116,39 +151,18 @@ def audit_waiting_tickers(state, pool, sides, blocks, rows, logs):
             kept.ask_size = ticker.ask_size
             kept_end += 1
         elif ticker.id == state.last_id:
-            _compare(state, pool, sides, blocks, ticker, rows)
+            _compare(engine, ticker)
         else:
-            state.audit_not_comparable += 1
+            count_audit(engine.words, BOOK_TICKER, NOT_COMPARABLE)
     state.ticker_start = end
     state.ticker_end = kept_end
 
 
 @kernel
-def audit_checksum(state, expected, found, rows):
-    """Hold a checksum of the venue against the book's: counted, a row and the end of sync when it fails while synced."""
-    _note(state, expected == found)
-    if expected == found:
-        if state.synced:
-            state.checksum_matched += 1
-        else:
-            state.checksum_matched_unsynced += 1
-        return
-    if not state.synced:
-        state.checksum_failed_unsynced += 1
-        return
-    state.checksum_failed += 1
-    state.synced = 0
-    row = rows.audits[state.audit_rows]
-    state.audit_rows += 1
-    row.event_index = state.next_event
-    row.ts_event = state.last_depth_time
-    row.update_id = state.last_id
-    row.kind = CHECKSUM
-    row.expected_bid_price = expected
-    row.found_bid_price = found
-    row.expected_bid_size = 0
-    row.expected_ask_price = 0
-    row.expected_ask_size = 0
-    row.found_bid_size = 0
-    row.found_ask_price = 0
-    row.found_ask_size = 0
+def audit_checksum(engine, expected, found):
+    """Hold a checksum of the venue against the book's."""
+    state = engine.state[0]
+    if _judge(engine.words, state, CHECKSUM, expected == found):
+        row = _new_row(state, engine.rows, CHECKSUM)
+        row.expected_bid_price = expected
+        row.found_bid_price = found

@@ -140,14 +140,14 @@ def _level(text, place, style, state, settings, levels, position, is_ask):
 
 
 @kernel
-def book_checksum(state, settings, pool, sides, blocks, scratch):
-    """CRC-32 (0 to 2^32 - 1) of the book in the style of `settings.checksum`."""
+def book_checksum(engine):
+    """CRC-32 (0 to 2^32 - 1) of the book in the style of the settings."""
+    state, settings, scratch = engine.state[0], engine.settings[0], engine.scratch
     style = settings.checksum
     count = _KRAKEN_LEVELS if style == KRAKEN else _FTX_LEVELS if style == FTX else _OKX_LEVELS
-    tick = pool[0].tick
     bids, asks = scratch.levels[BID], scratch.levels[ASK]
-    bid_count = copy_levels(tick, sides[BID], blocks, True, count, bids[0], bids[1], 0, 1)
-    ask_count = copy_levels(tick, sides[ASK], blocks, False, count, asks[0], asks[1], 0, 1)
+    bid_count = copy_levels(engine.book, BID, count, bids[0], bids[1], 0, 1)
+    ask_count = copy_levels(engine.book, ASK, count, asks[0], asks[1], 0, 1)
     text = scratch.text
     end = 0
     if style == KRAKEN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.emit import grid_row
-from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import NONE
 
 _MAX_TIME = 2**63 - 1
@@ -32,30 +32,31 @@ def fill_day(row, state):
 
 
 @kernel
-def _begin_day(state, ts, logs):
+def _begin_day(state, ts, days):
     """The first message of a day comes; the day before it, if there is one, has ended."""
     if state.day_end != 0:
-        fill_day(logs.days[state.day_count], state)
+        fill_day(days[state.day_count], state)
         state.day_count += 1
     state.day_end = (ts // _DAY + 1) * _DAY
     state.day_first_time = ts
 
 
-@inlined_kernel
-def enter(state, settings, pool, sides, blocks, rows, logs, ts):
+@kernel
+def enter(engine, ts):
     """An accepted message of time `ts` comes: write the grid row that it makes due; whether a time cut comes first.
 
     May be called again for the same message after the cut.
     """
+    state, settings = engine.state[0], engine.settings[0]
     if ts >= state.day_end:
-        _begin_day(state, ts, logs)
+        _begin_day(state, ts, engine.logs.days)
     if state.newest == NONE or ts <= state.newest:
         return False
     if settings.with_book and state.grid_due and state.next_event > 0:
         behind = state.newest % settings.book_interval
         ahead = settings.book_interval - behind if behind != 0 else 0
         if state.newest <= _MAX_TIME - ahead and ts > state.newest + ahead:
-            grid_row(state, settings, pool, sides, blocks, rows, state.newest + ahead)
+            grid_row(engine, state.newest + ahead)
     if state.next_event == state.cut_first:
         return False
     return ts // settings.part_interval > state.newest // settings.part_interval

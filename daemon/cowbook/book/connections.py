@@ -15,26 +15,27 @@ CUTS = 3  # a cut comes before the gap: take it, and look again
 
 
 @kernel
-def follow_connection(state, settings, pool, sides, blocks, message, rows, logs):
+def follow_connection(engine, message):
     """Hold the number that a record has on its connection against the one before it.
 
     What is missing may have been a change of this book: that ends sync. The first record of a connection follows anything.
     """
+    state = engine.state[0]
     last = state.last_sequence
     sequence = message.sequence
     if sequence == last and sequence != 1:
         return REPEATED
     if last != 0 and sequence != 1 and sequence != last + 1 and state.last_time != NONE:
-        if settings.halt_on_gap:
+        if engine.settings[0].halt_on_gap:
             state.gap_expected = last + 1
             state.gap_received = sequence
             return HALTS
         ts = state.last_time
         if _has_time(message):
             ts = message.ts_event
-            if enter(state, settings, pool, sides, blocks, rows, logs, ts):
+            if enter(engine, ts):
                 return CUTS
-        gap_row(state, rows, ts, last + 1, sequence, True)
+        gap_row(state, engine.rows, ts, last + 1, sequence, True)
         state.synced = 0
     state.last_sequence = sequence
     state.sequence_checked = 1

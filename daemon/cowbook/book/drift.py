@@ -18,7 +18,7 @@ def _add_error(row, error):
 
 
 @kernel
-def measure(pool, sides, blocks, lowest, highest, row):
+def measure(book, lowest, highest, row):
     """Fill the counts of a DRIFT_ROW: live trees against the BEFORE trees, prices from `lowest` to `highest`.
 
     With lowest > highest nothing is compared.
@@ -31,32 +31,33 @@ def measure(pool, sides, blocks, lowest, highest, row):
     row.size_error_low = 0
     if lowest > highest:
         return
-    tick = max(1, pool[0].tick)  # it is 0 while the only price is 0
+    tick = max(1, book.pool[0].tick)  # it is 0 while the only price is 0
     last = highest // tick
     for side_number in range(2):
-        before = sides[BEFORE_BID + side_number]
-        after = sides[side_number]
+        before_number = BEFORE_BID + side_number
+        before = book.sides[before_number]
+        after = book.sides[side_number]
         start = (lowest + tick - 1) // tick
-        old = next_level(blocks, before, start, False)
-        new = next_level(blocks, after, start, False)
+        old = next_level(book.blocks, before, start, False)
+        new = next_level(book.blocks, after, start, False)
         while True:
             has_old = 0 <= old <= last
             has_new = 0 <= new <= last
             if not has_old and not has_new:
                 break
             if has_new and (not has_old or new <= old):
-                size = find_size(tick, after, blocks, new * tick)
+                size = find_size(book, side_number, new * tick)
                 row.levels_compared += 1
                 if has_old and new == old:
-                    difference = abs(size - find_size(tick, before, blocks, old * tick))
+                    difference = abs(size - find_size(book, before_number, old * tick))
                     row.levels_differing += difference != 0
                     _add_error(row, difference)
-                    old = next_level(blocks, before, old + 1, False)
+                    old = next_level(book.blocks, before, old + 1, False)
                 else:
                     row.levels_missing += 1
                     _add_error(row, size)
-                new = next_level(blocks, after, new + 1, False)
+                new = next_level(book.blocks, after, new + 1, False)
             else:
                 row.levels_extra += 1
-                _add_error(row, find_size(tick, before, blocks, old * tick))
-                old = next_level(blocks, before, old + 1, False)
+                _add_error(row, find_size(book, before_number, old * tick))
+                old = next_level(book.blocks, before, old + 1, False)

@@ -1,46 +1,37 @@
-"""Rows of accepted messages, in the order of docs/rules.md, section 3."""
+"""Rows of accepted messages, in the order of docs/rules.md, section 3: one function for each stream."""
 
 from __future__ import annotations
 
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
-from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 
 @kernel
-def grid_row(state, settings, pool, sides, blocks, rows, ts):
+def grid_row(engine, ts):
     """Write the row of grid point `ts`: the book as it stands."""
+    state = engine.state[0]
     state.grid_due = 0
-    row = rows.book[state.book_rows]
-    levels = rows.book_levels[state.book_rows]
-    state.book_rows += 1
+    row = engine.rows.book[state.open_book]
+    levels = engine.rows.book_levels[state.open_book]
+    state.open_book += 1
     row.event_index = state.next_event - 1
     row.ts = ts
     row.update_id = state.last_id
     row.synced = state.synced
     for place in range(levels.size):
         levels[place] = NONE
-    tick = pool[0].tick
     for side_number in range(2):
         # bid price, bid size, ask price, ask size of each level
-        copy_levels(
-            tick,
-            sides[side_number],
-            blocks,
-            side_number == BID,
-            settings.book_levels,
-            levels,
-            levels[1:],
-            2 * side_number,
-            4,
-        )
+        count = engine.settings[0].book_levels
+        copy_levels(engine.book, side_number, count, levels, levels[1:], 2 * side_number, 4)
 
 
-@inlined_kernel
+@kernel
 def gap_row(state, rows, ts, expected, received, is_dense):
     """Count a gap and write its row; `is_dense` says that the numbers between two are of messages."""
-    row = rows.gaps[state.gap_rows]
-    state.gap_rows += 1
+    row = rows.gaps[state.open_gaps]
+    state.open_gaps += 1
     row.event_index = state.next_event
     row.ts_event = ts
     row.expected_id = expected
@@ -51,54 +42,61 @@ def gap_row(state, rows, ts, expected, received, is_dense):
         state.missing_updates += row.missing
 
 
-@inlined_kernel
-def trade_row(state, settings, rows, message, prices, sizes):
+@kernel
+def _trade_row(state, rows, ts_recv, price, size):
+    """A new row of a trade, with the event's own number and time still to be written."""
+    row = rows.trades[state.open_trades]
+    state.open_trades += 1
+    row.ts_recv = ts_recv
+    row.price = price
+    row.size = size
+    return row
+
+
+@kernel
+def trade_row(state, settings, rows, message, levels):
     """Write a trade's row."""
     if not settings.with_trades:
         return
-    row = rows.trades[state.trade_rows]
-    state.trade_rows += 1
+    row = _trade_row(state, rows, message.ts_recv, levels.prices[message.bid_start], levels.sizes[message.bid_start])
     row.event_index = state.next_event
     row.ts_event = message.ts_event
-    row.ts_recv = message.ts_recv
     row.trade_id = message.last_id
-    row.price = prices[message.bid_start]
-    row.size = sizes[message.bid_start]
     row.is_sell = message.flags & SELL_AGGRESSOR != 0
     row.is_aggregate = message.flags & IS_AGGREGATE != 0
 
 
-@inlined_kernel
-def one_of_trades(state, settings, rows, message, number, prices, sizes):
-    """Write the row of one trade of a record with several (event_batch.MESSAGE says where what stands)."""
-    if settings.with_trades:
-        row = rows.trades[state.trade_rows]
-        state.trade_rows += 1
+@kernel
+def trade_rows(state, settings, rows, message, levels):
+    """Write the rows of a record with several trades (messages.MESSAGE says where what stands)."""
+    if not settings.with_trades:
+        return
+    prices, sizes = levels.prices, levels.sizes
+    for number in range(message.bid_count):
+        first, second = message.bid_start + number, message.ask_start + number
+        row = _trade_row(state, rows, message.ts_recv, prices[first], sizes[first])
         row.event_index = state.next_event + number
-        row.ts_event = prices[message.ask_start + number]
-        row.ts_recv = message.ts_recv
-        row.trade_id = prices[message.ask_start + message.bid_count + number]
-        row.price = prices[message.bid_start + number]
-        row.size = sizes[message.bid_start + number]
-        row.is_sell = sizes[message.ask_start + number] & SELL_AGGRESSOR != 0
+        row.ts_event = prices[second]
+        row.trade_id = prices[second + message.bid_count]
+        row.is_sell = sizes[second] & SELL_AGGRESSOR != 0
         row.is_aggregate = 0
 
 
-@inlined_kernel
-def _copy_levels(rows, position, prices, sizes, start, count):
+@kernel
+def _copy_levels(rows, position, levels, start, count):
     for level in range(count):
-        rows.depth_prices[position + level] = prices[start + level]
-        rows.depth_sizes[position + level] = sizes[start + level]
+        rows.depth_prices[position + level] = levels.prices[start + level]
+        rows.depth_sizes[position + level] = levels.sizes[start + level]
 
 
-@inlined_kernel
-def depth_rows(state, settings, rows, message, ts, ts_recv, is_snapshot, prices, sizes):
-    """Write a depth message's levels, bids first. `synced` is set when it is known, by `bbo_row`."""
+@kernel
+def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot):
+    """Write a depth message's levels, bids first. `synced` is set when it is known, by `finish_depth`."""
     if not settings.with_depth or message.bid_count + message.ask_count == 0:
         return
-    row = rows.depth_messages[state.depth_messages]
-    state.depth_messages += 1
-    row.level_start = state.depth_levels
+    row = rows.depth[state.open_depth]
+    state.open_depth += 1
+    row.level_start = state.open_depth_levels
     row.bid_count = message.bid_count
     row.ask_count = message.ask_count
     row.event_index = state.next_event
@@ -106,24 +104,23 @@ def depth_rows(state, settings, rows, message, ts, ts_recv, is_snapshot, prices,
     row.ts_recv = ts_recv
     row.update_id = message.last_id
     row.is_snapshot = is_snapshot
-    _copy_levels(rows, state.depth_levels, prices, sizes, message.bid_start, message.bid_count)
-    state.depth_levels += message.bid_count
-    _copy_levels(rows, state.depth_levels, prices, sizes, message.ask_start, message.ask_count)
-    state.depth_levels += message.ask_count
+    _copy_levels(rows, state.open_depth_levels, levels, message.bid_start, message.bid_count)
+    state.open_depth_levels += message.bid_count
+    _copy_levels(rows, state.open_depth_levels, levels, message.ask_start, message.ask_count)
+    state.open_depth_levels += message.ask_count
 
 
-@inlined_kernel
-def finish_depth(state, settings, pool, sides, blocks, rows, ts, ts_recv, level_count):
+@kernel
+def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
     """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""
     state.grid_due = 1
     state.depth_events += level_count
     if state.synced:
         state.synced_events += level_count
     if settings.with_depth and level_count > 0:
-        rows.depth_messages[state.depth_messages - 1].synced = state.synced
-    tick = pool[0].tick
-    bid_price, bid_size = best_level(tick, sides[BID], blocks)
-    ask_price, ask_size = best_level(tick, sides[ASK], blocks)
+        rows.depth[state.open_depth - 1].synced = state.synced
+    bid_price, bid_size = best_level(book, BID)
+    ask_price, ask_size = best_level(book, ASK)
     if bid_price != NONE and ask_price != NONE:
         state.crossed += bid_price > ask_price
         state.locked += bid_price == ask_price
@@ -144,8 +141,8 @@ def finish_depth(state, settings, pool, sides, blocks, rows, ts, ts_recv, level_
     state.bbo_ask_price = ask_price
     state.bbo_ask_size = ask_size
     state.bbo_synced = state.synced
-    row = rows.bbo[state.bbo_rows]
-    state.bbo_rows += 1
+    row = rows.bbo[state.open_bbo]
+    state.open_bbo += 1
     row.event_index = state.next_event - 1
     row.ts_event = ts
     row.ts_recv = ts_recv

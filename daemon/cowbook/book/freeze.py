@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -10,15 +12,16 @@ from cowbook.book import block_pool, ladder
 from cowbook.book.block_pool import POOL_STATE
 from cowbook.book.clock import fill_day
 from cowbook.book.ladder_view import Ladder
-from cowbook.book.state import Logs, Rows
-from cowbook.plain.book_state import OPEN_ROW_COUNTS, STATE
+from cowbook.book.state import Logs
+from cowbook.kernels.jit import as_records
+from cowbook.plain.book_state import PLACES, STATE
 from cowbook.plain.engine_checkpoint import EngineCheckpoint
-from cowbook.plain.rows import DAY_ROW, OpenRows
+from cowbook.plain.rows import DAY_ROW, OpenRows, allocate_rows
+from cowbook.plain.streams import OPEN_COUNTS, ROW_ARRAYS
 
 # Places in an engine's words: the state, the pool's state and the sides, one behind the other.
 POOL = STATE.itemsize // 8
 SIDES = POOL + POOL_STATE.itemsize // 8
-PLACES = {name: place for place, name in enumerate(STATE.names or ())}
 SNAPSHOT_WAITS = PLACES["snapshot_waits"]
 POOL_PLACES = {name: POOL + place for place, name in enumerate(POOL_STATE.names or ())}
 EPOCH, PROTECTED = POOL_PLACES["epoch"], POOL_PLACES["protected"]
@@ -32,10 +35,10 @@ _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "tick
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
     """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
 
-    arrays: ladder.LadderArrays
+    arrays: ladder.Book
     live: memoryview  # the engine's words, as they are now
     words: npt.NDArray[np.int64]  # as they were
-    rows: Rows
+    rows: Any  # plain.rows.Rows
     logs: Logs
 
     @property
@@ -44,22 +47,25 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         return int(self.words[EPOCH])
 
     @property
+    def _book(self) -> ladder.Book:
+        _, pool, sides = records_of(self.words)
+        return ladder.Book(pool, sides, self.arrays.blocks)
+
+    @property
     def bids(self) -> Ladder:
         """The frozen bid side."""
-        _, pool, sides = records_of(self.words)
-        return Ladder(ladder.BID, pool, sides, self.arrays.blocks)
+        return Ladder(ladder.BID, self._book)
 
     @property
     def asks(self) -> Ladder:
         """The frozen ask side."""
-        _, pool, sides = records_of(self.words)
-        return Ladder(ladder.ASK, pool, sides, self.arrays.blocks)
+        return Ladder(ladder.ASK, self._book)
 
     def get_checkpoint_state(self) -> EngineCheckpoint:
         """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
-        state = records_of(self.words)[0][0]
-        rows = open_rows_of(state, self.rows)
-        return gather(state, rows, self.logs, *self.bids.levels(), *self.asks.levels())
+        states, _, _ = records_of(self.words)
+        rows = open_rows_of(states[0], self.rows)
+        return gather(states, rows, self.logs, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
         """Give back what only this snapshot held. Reading it afterwards is a mistake.
@@ -68,7 +74,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         """
         live = self.live
         if block_pool.NO_SNAPSHOT not in (live[FIRST_SNAPSHOT], live[SECOND_SNAPSHOT]):
-            block_pool.release(self.arrays.pool, self.arrays.blocks, self.epoch)
+            block_pool.release(as_records(self.arrays.pool), self.arrays.blocks, self.epoch)
             return
         live[FIRST_SNAPSHOT] = live[SECOND_SNAPSHOT] = live[PROTECTED] = block_pool.NO_SNAPSHOT
         head = live[RETIRED_HEAD]
@@ -85,29 +91,18 @@ def records_of(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.
     return words[:POOL].view(STATE), words[POOL:SIDES].view(POOL_STATE), words[SIDES:].view(ladder.SIDE_STATE)
 
 
-def open_rows_of(state: np.void, rows: Rows) -> OpenRows:
-    """The valid rows."""
-    count = {name: int(state[name]) for name in OPEN_ROW_COUNTS}
+def open_rows_of(state: np.void, rows: Any) -> OpenRows:
+    """The valid rows of `plain.rows.Rows`, as views."""
     return OpenRows(
         first=int(state["cut_first"]),
         last=int(state["next_event"]) - 1,
         newest=int(state["newest"]),
-        depth_messages=rows.depth_messages[: count["depth_messages"]],
-        depth_prices=rows.depth_prices[: count["depth_levels"]],
-        depth_sizes=rows.depth_sizes[: count["depth_levels"]],
-        trades=rows.trades[: count["trade_rows"]],
-        bbo=rows.bbo[: count["bbo_rows"]],
-        book=rows.book[: count["book_rows"]],
-        book_levels=rows.book_levels[: count["book_rows"]],
-        gaps=rows.gaps[: count["gap_rows"]],
-        drift=rows.drift[: count["drift_rows"]],
-        audits=rows.audits[: count["audit_rows"]],
-        dead_events=rows.dead[: count["dead_rows"]],
+        arrays={array.name: getattr(rows, array.name)[: int(state[f"open_{array.count}"])] for array in ROW_ARRAYS},
     )
 
 
 def gather(
-    state: np.void,
+    states: npt.NDArray[np.void],
     rows: OpenRows,
     logs: Logs,
     bid_prices: npt.NDArray[np.int64],
@@ -115,8 +110,9 @@ def gather(
     ask_prices: npt.NDArray[np.int64],
     ask_sizes: npt.NDArray[np.int64],
 ) -> EngineCheckpoint:
-    """Trim the logs to what is valid; levels are best first."""
-    values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_ROW_COUNTS)}
+    """Trim the logs to what is valid; levels are best first. `states` is a STATE array of shape (1,)."""
+    state = states[0]
+    values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_COUNTS)}
     diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])].copy()
     level_end = int(state["diff_level_end"])
     level_start = int(diffs["level_start"][0]) if len(diffs) else level_end
@@ -135,7 +131,7 @@ def gather(
         tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
         snapshot_prices=logs.snapshot_prices[:waiting],
         snapshot_sizes=logs.snapshot_sizes[:waiting],
-        days=days_of(state, logs),
+        days=days_of(states, logs),
     )
 
 
@@ -143,31 +139,20 @@ def fill_state(checkpoint: EngineCheckpoint, state: npt.NDArray[np.void]) -> Non
     """Write the values into a STATE array of shape (1,)."""
     for name, value in checkpoint.values.items():
         state[name] = value
-    counts = [len(array) for array in _row_arrays(checkpoint)]
-    for name, count in zip(OPEN_ROW_COUNTS, counts, strict=True):
-        state[name] = count
+    for array in ROW_ARRAYS:
+        state[f"open_{array.count}"] = len(checkpoint.rows[array.name])
     state["diff_end"] = len(checkpoint.diffs)
     state["diff_level_end"] = len(checkpoint.diff_prices)
     state["ticker_end"] = len(checkpoint.tickers)
 
 
-def to_rows(checkpoint: EngineCheckpoint, book_levels: int) -> Rows:
-    """Open rows to append to, with the checkpoint's at the front."""
+def to_rows(checkpoint: EngineCheckpoint, book_levels: int) -> Any:
+    """Open rows to append to, `plain.rows.Rows`, with the checkpoint's at the front."""
     rows = checkpoint.rows
-    assert rows.book_levels.shape[1] == 4 * book_levels
-    return Rows(
-        rows.depth_messages.copy(),
-        rows.depth_prices.copy(),
-        rows.depth_sizes.copy(),
-        rows.trades.copy(),
-        rows.bbo.copy(),
-        rows.book.copy(),
-        rows.book_levels.copy(),
-        rows.gaps.copy(),
-        rows.drift.copy(),
-        rows.audits.copy(),
-        rows.dead_events.copy(),
-    )
+    copies = allocate_rows({name: len(array) for name, array in rows.arrays.items()}, book_levels)
+    for name, array in rows.arrays.items():
+        getattr(copies, name)[: len(array)] = array
+    return copies
 
 
 def to_logs(checkpoint: EngineCheckpoint) -> Logs:
@@ -183,28 +168,12 @@ def to_logs(checkpoint: EngineCheckpoint) -> Logs:
     )
 
 
-def _row_arrays(checkpoint: EngineCheckpoint) -> tuple[npt.NDArray[np.void] | npt.NDArray[np.int64], ...]:
-    """One array for each of OPEN_ROW_COUNTS."""
-    rows = checkpoint.rows
-    return (
-        rows.depth_messages,
-        rows.depth_prices,
-        rows.trades,
-        rows.bbo,
-        rows.book,
-        rows.gaps,
-        rows.drift,
-        rows.audits,
-        rows.dead_events,
-    )
-
-
-def days_of(state: np.void, logs: Logs) -> npt.NDArray[np.void]:
+def days_of(state: npt.NDArray[np.void], logs: Logs) -> npt.NDArray[np.void]:
     """All days, the one that has not ended yet, too."""
-    ended = logs.days[: int(state["day_count"])]
-    if state["day_end"] == 0:
+    ended = logs.days[: int(state["day_count"][0])]
+    if state["day_end"][0] == 0:
         return ended
     days = np.zeros(len(ended) + 1, DAY_ROW)
     days[:-1] = ended
-    fill_day(days[-1], state)
+    fill_day(as_records(days)[-1], as_records(state)[0])
     return days

@@ -66,21 +66,18 @@ SIDE_STATE = np.dtype(
 )
 
 
-class LadderArrays(NamedTuple):
-    """Both sides' trees: `sides[BID]` and `sides[ASK]`, and the pool of blocks that they share.
-
-    Kernels take the three arrays one by one: numba counts references to each member of a tuple that it takes apart.
-    """
+class Book(NamedTuple):
+    """Both sides' trees: `sides[BID]` and `sides[ASK]`, and the pool of blocks that they share."""
 
     pool: npt.NDArray[np.void]  # POOL_STATE, (1,)
     sides: npt.NDArray[np.void]  # SIDE_STATE, (5,)
     blocks: npt.NDArray[np.int64]  # flat: a block is named by the index of its first word
 
 
-def allocate(max_book_bytes: int) -> LadderArrays:
+def allocate(max_book_bytes: int) -> Book:
     """Empty ladders whose blocks take at most `max_book_bytes`; the memory is reserved, not touched."""
     blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
-    arrays = LadderArrays(
+    arrays = Book(
         pool=np.zeros(1, POOL_STATE),
         sides=np.zeros(SCRATCH + 1, SIDE_STATE),
         blocks=np.empty(FIRST_BLOCK + blocks * BLOCK_WORDS, np.int64),
@@ -97,28 +94,30 @@ def allocate(max_book_bytes: int) -> LadderArrays:
 
 
 @kernel
-def _private_child(pool, blocks, block, entry):
+def _private_child(book, block, entry):
     """The child at `entry` of the private `block`, made private; NO_BLOCK when the pool is exhausted."""
+    blocks = book.blocks
     child = blocks[block + entry]
-    if blocks[child + BORN] <= pool[0].protected:
-        child = private(pool, blocks, child)
+    if blocks[child + BORN] <= book.pool[0].protected:
+        child = private(book.pool, blocks, child)
         if child != NO_BLOCK:
             blocks[block + entry] = child
     return child
 
 
 @kernel
-def _raise_root(pool, blocks, side, index):
+def _raise_root(book, side, index):
     """Make the tree high enough for tick `index`."""
+    blocks = book.blocks
     if side.root == NO_BLOCK:
         height = 1
         while index >> (BLOCK_BITS * height) != 0:
             height += 1
         side.height = height
-        side.root = take_block(pool, blocks, height)
+        side.root = take_block(book.pool, blocks, height)
         return OK if side.root != NO_BLOCK else POOL_EXHAUSTED
     while index >> (BLOCK_BITS * side.height) != 0:
-        node = take_block(pool, blocks, side.height + 1)
+        node = take_block(book.pool, blocks, side.height + 1)
         if node == NO_BLOCK:
             return POOL_EXHAUSTED
         blocks[node] = side.root
@@ -129,11 +128,12 @@ def _raise_root(pool, blocks, side, index):
 
 
 @kernel
-def _insert(pool, sides, blocks, side_number, index, size):
+def _insert(book, side_number, index, size):
     """Set the size at tick `index`, size > 0."""
+    pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
-        if _raise_root(pool, blocks, side, index) != OK:
+        if _raise_root(book, side, index) != OK:
             return POOL_EXHAUSTED
     block = side.root
     if blocks[block + BORN] <= pool[0].protected:
@@ -145,7 +145,7 @@ def _insert(pool, sides, blocks, side_number, index, size):
     while shift > 0:
         entry = (index >> shift) & ENTRY_MASK
         if blocks[block + USED] & (1 << entry):
-            child = _private_child(pool, blocks, block, entry)
+            child = _private_child(book, block, entry)
         else:
             child = take_block(pool, blocks, shift // BLOCK_BITS)
             if child != NO_BLOCK:
@@ -170,8 +170,9 @@ def _insert(pool, sides, blocks, side_number, index, size):
 
 
 @kernel
-def _remove(pool, sides, blocks, side_number, index):
+def _remove(book, side_number, index):
     """Remove the level at tick `index`, if there is one."""
+    pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
         return OK
@@ -202,7 +203,7 @@ def _remove(pool, sides, blocks, side_number, index):
             return POOL_EXHAUSTED
         side.root = block
         while shift > anchor_shift:
-            block = _private_child(pool, blocks, block, (index >> shift) & ENTRY_MASK)
+            block = _private_child(book, block, (index >> shift) & ENTRY_MASK)
             if block == NO_BLOCK:
                 return POOL_EXHAUSTED
             shift -= BLOCK_BITS
@@ -283,30 +284,32 @@ def _gcd(a, b):
 
 
 @kernel
-def _rebase(pool, sides, blocks, price):
+def _rebase(book, price):
     """Make the tick fine enough for `price`: all trees are built anew."""
+    pool, sides, blocks = book.pool, book.sides, book.blocks
     old_tick = pool[0].tick
     tick = _gcd(old_tick, price)
     for side_number in range(SCRATCH):
         if sides[side_number].root == NO_BLOCK:
             continue
-        move_side(sides, blocks, side_number, SCRATCH)
+        move_side(book, side_number, SCRATCH)
         old = sides[SCRATCH]
         index = next_level(blocks, old, 0, False)
         while index >= 0:
             size = _size_at(blocks, old, index)
-            if _insert(pool, sides, blocks, side_number, index * (old_tick // tick), size) != OK:
+            if _insert(book, side_number, index * (old_tick // tick), size) != OK:
                 return POOL_EXHAUSTED
             index = next_level(blocks, old, index + 1, False)
-        clear_side(pool, sides, blocks, SCRATCH)
+        clear_side(book, SCRATCH)
     pool[0].tick = tick
     pool[0].inverse_tick = 1.0 / tick
     return OK
 
 
 @kernel
-def move_side(sides, blocks, source, target):
+def move_side(book, source, target):
     """Give the levels of one tree to another, which must be empty."""
+    sides, blocks = book.sides, book.blocks
     if source <= ASK:
         for place in range(source * FOUND_LEAVES, (source + 1) * FOUND_LEAVES):
             blocks[place] = NOWHERE
@@ -320,11 +323,12 @@ def move_side(sides, blocks, source, target):
 
 
 @kernel
-def set_level(pool, sides, blocks, side_number, price, size):
+def set_level(book, side_number, price, size):
     """Set the absolute size at a price of a live side; 0 removes, and removing an unknown level is nothing.
 
     `price` and `size` are fixed-point, 0 <= both < 10^18. Returns OK or POOL_EXHAUSTED.
     """
+    pool, sides, blocks = book.pool, book.sides, book.blocks
     state = pool[0]
     index: Any = np.int64(price * state.inverse_tick + 0.5)
     if index * state.tick != price:
@@ -333,15 +337,15 @@ def set_level(pool, sides, blocks, side_number, price, size):
         if index * state.tick != price:
             if size == 0:
                 return OK  # no level can have this price
-            if _rebase(pool, sides, blocks, price) != OK:
+            if _rebase(book, price) != OK:
                 return POOL_EXHAUSTED
             index = price // state.tick
     leaf = index >> BLOCK_BITS
     block = blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)]
     if blocks[block + KEY] != 2 * leaf + side_number or blocks[block + BORN] <= state.protected:
         if size == 0:
-            return _remove(pool, sides, blocks, side_number, index)
-        return _insert(pool, sides, blocks, side_number, index, size)
+            return _remove(book, side_number, index)
+        return _insert(book, side_number, index, size)
     side = sides[side_number]
     used = blocks[block + USED]
     entry = index & ENTRY_MASK
@@ -357,7 +361,7 @@ def set_level(pool, sides, blocks, side_number, price, size):
     if used & bit == 0:
         return OK
     if used == bit:  # the leaf goes, and perhaps nodes above it
-        return _remove(pool, sides, blocks, side_number, index)
+        return _remove(book, side_number, index)
     blocks[block + USED] = used & ~bit
     side.level_count -= 1
     if index == side.best:
@@ -371,8 +375,9 @@ def set_level(pool, sides, blocks, side_number, price, size):
 
 
 @kernel
-def clear_side(pool, sides, blocks, side_number):
+def clear_side(book, side_number):
     """Remove all levels of a side."""
+    pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
     block = side.root
     if block == NO_BLOCK:
@@ -394,11 +399,13 @@ def clear_side(pool, sides, blocks, side_number):
 
 
 @kernel
-def copy_levels(tick, side, blocks, downwards, count, prices, sizes, first, step):
-    """Copy up to `count` levels in price order to places `first`, `first + step`, … of two arrays; returns how many.
+def copy_levels(book, side_number, count, prices, sizes, first, step):
+    """Copy up to `count` levels to places `first`, `first + step`, … of two arrays; returns how many.
 
-    `side` is a SIDE_STATE, the live one or a snapshot's. Upwards from the lowest price, or downwards from the highest.
+    From the best level on: bids downwards, everything else upwards.
     """
+    blocks, side, tick = book.blocks, book.sides[side_number], book.pool[0].tick
+    downwards = side_number == BID
     place = first
     copied = 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
@@ -438,35 +445,39 @@ def _size_at(blocks, side, index):
 
 
 @kernel
-def find_size(tick, side, blocks, price):
+def find_size(book, side_number, price):
     """Size at a price, 0 if there is no level."""
+    blocks = book.blocks
+    tick = book.pool[0].tick
     index = price // tick if tick != 0 else 0
-    return _size_at(blocks, side, index) if index * tick == price else 0
+    return _size_at(blocks, book.sides[side_number], index) if index * tick == price else 0
 
 
 @kernel
-def best_level(tick, side, blocks):
+def best_level(book, side_number):
     """(price, size) of the best level, (NONE, NONE) of an empty side."""
+    side = book.sides[side_number]
     if side.level_count == 0:
         return NONE, NONE
-    return side.best * tick, _size_at(blocks, side, side.best)
+    return side.best * book.pool[0].tick, _size_at(book.blocks, side, side.best)
 
 
 @kernel
-def cut_side(pool, sides, blocks, side_number, depth):
+def cut_side(book, side_number, depth):
     """Remove the worst levels of a live side beyond the best `depth`. Returns OK or POOL_EXHAUSTED."""
-    side = sides[side_number]
+    blocks = book.blocks
+    side = book.sides[side_number]
     while side.level_count > depth:
         worst = _extreme(blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == ASK)
-        if _remove(pool, sides, blocks, side_number, worst) != OK:
+        if _remove(book, side_number, worst) != OK:
             return POOL_EXHAUSTED
     return OK
 
 
 @kernel
-def fill_side(pool, sides, blocks, side_number, prices, sizes):
+def fill_side(book, side_number, prices, sizes):
     """Set many levels of a side. Returns OK or POOL_EXHAUSTED."""
     for level in range(prices.size):
-        if set_level(pool, sides, blocks, side_number, prices[level], sizes[level]) != OK:
+        if set_level(book, side_number, prices[level], sizes[level]) != OK:
             return POOL_EXHAUSTED
     return OK

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import ladder
+from cowbook.kernels.jit import as_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +19,11 @@ class Ladder:
     """
 
     side_number: int
-    _pool: npt.NDArray[np.void]
-    _sides: npt.NDArray[np.void]
-    _blocks: npt.NDArray[np.int64]
+    _book: ladder.Book
 
     def __len__(self) -> int:
         """Number of price levels."""
-        return int(self._sides["level_count"][self.side_number])
+        return int(self._book.sides["level_count"][self.side_number])
 
     def best(self) -> tuple[int, int] | None:
         """(price, size) of the best level, None of an empty side."""
@@ -33,22 +32,12 @@ class Ladder:
 
     def size_at(self, price: int) -> int:
         """Size at a price, 0 without a level."""
-        return int(ladder.find_size(self._tick, self._side, self._blocks, price))
+        return int(ladder.find_size(as_records(self._book), self.side_number, price))
 
     def levels(self, depth: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """(prices, sizes) of the best `depth` levels, or of all, each int64 of shape (levels,), best first."""
         count = len(self) if depth is None else min(depth, len(self))
         prices = np.empty(count, np.int64)
         sizes = np.empty(count, np.int64)
-        downwards = self.side_number == ladder.BID
-        ladder.copy_levels(self._tick, self._side, self._blocks, downwards, count, prices, sizes, 0, 1)
+        ladder.copy_levels(as_records(self._book), self.side_number, count, prices, sizes, 0, 1)
         return prices, sizes
-
-    @property
-    def _tick(self) -> int:
-        return int(self._pool["tick"][0])
-
-    @property
-    def _side(self) -> np.void:
-        side: np.void = self._sides[self.side_number]
-        return side

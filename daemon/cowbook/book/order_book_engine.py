@@ -12,7 +12,7 @@ from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_
 from cowbook.book.freeze import (
     EPOCH,
     FIRST_SNAPSHOT,
-    PLACES,
+    POOL,
     PROTECTED,
     SECOND_SNAPSHOT,
     SNAPSHOT_WAITS,
@@ -25,16 +25,16 @@ from cowbook.book.freeze import (
     to_rows,
 )
 from cowbook.book.ladder_view import Ladder
-from cowbook.book.room import make_room
-from cowbook.book.state import SETTINGS, Batch, Logs, Rows, Scratch, new_state
+from cowbook.book.room import ROOM_WORDS, make_room, measure_room
+from cowbook.book.state import SETTINGS, Batch, Engine, Levels, Logs, Scratch, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
-from cowbook.plain.book_state import AUDIT_KINDS, OPEN_ROW_COUNTS, OUTCOMES, REASONS
+from cowbook.kernels.jit import as_records
+from cowbook.plain.book_state import PLACES
 from cowbook.plain.engine_checkpoint import EngineCheckpoint
 from cowbook.plain.messages import MESSAGE, EventBatch
-from cowbook.plain.rows import OpenRows
-
-STREAMS = ("depth", "trades", "bbo", "book")
-"""The optional streams; gaps, drift, audits and dead letters are always collected."""
+from cowbook.plain.rows import OpenRows, allocate_rows
+from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class EngineSettings:
     """What decides a symbol's rows. Intervals in ns."""
 
     on_gap: str = "continue"
-    streams: tuple[str, ...] = STREAMS
+    streams: tuple[str, ...] = CHOSEN_STREAMS  # gaps, drift, audits and dead letters are always collected
     book_levels: int = 20
     book_interval: int = 1_000_000_000
     part_events: int = 1_000_000
@@ -58,7 +58,7 @@ class EngineSettings:
         """As the kernels take it, shape (1,)."""
         record = np.zeros(1, SETTINGS)
         record["halt_on_gap"] = self.on_gap == "halt"
-        for stream in STREAMS:
+        for stream in CHOSEN_STREAMS:
             record[f"with_{stream}"] = stream in self.streams
         numbers = ("book_levels", "book_interval", "part_events", "part_interval")
         for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth", "dead_letter_ends_sync"):
@@ -100,14 +100,25 @@ class OrderBookEngine:
         # All that a snapshot must copy stands in one piece, so that it is one copy.
         self._words = np.concatenate([record.view(np.int64) for record in (new_state(), allocated.pool, allocated.sides)])
         self._view = self._words.data  # the quickest way to single numbers
-        self._state, pool, sides = records_of(self._words)
-        self._ladder = allocated._replace(pool=pool, sides=sides)
+        state, pool, sides = records_of(self._words)
         # Memory that is not touched costs nothing, and growing by copies does.
         levels = min(self.settings.part_events, 1 << 20) + 4096
-        self._rows = Rows.allocate({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels)
-        self._logs = Logs.allocate()
-        self._waiting = np.zeros(1, MESSAGE)
-        self._scratch = Scratch.allocate()
+        self._arrays = Engine(
+            words=self._words[:POOL],
+            state=state,
+            settings=self.settings.to_record(),
+            book=allocated._replace(pool=pool, sides=sides),
+            rows=allocate_rows({"depth_prices": levels, "depth_sizes": levels}, self.settings.book_levels),
+            logs=Logs.allocate(),
+            room=np.zeros(ROOM_WORDS, np.int64),
+            waiting=np.zeros(1, MESSAGE),
+            scratch=Scratch.allocate(),
+        )
+        self._measure_room()
+
+    def _measure_room(self) -> None:
+        arrays = self._arrays
+        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
         """Apply messages `start` to `stop` of the batch, or up to the next cut.
@@ -116,18 +127,18 @@ class OrderBookEngine:
         gap is not applied, nor are those after it), BookMemoryError, and PoolScarceError.
         """
         end = batch.message_count if stop is None else stop
-        arrays = Batch(batch.messages, batch.prices, batch.sizes)
-        scratch = self._scratch
+        arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
+        had_room = -1  # the message that room was made for last
         while True:
-            why, start = apply_messages(
-                self._state, self._settings, *self._ladder, arrays, start, end, self._waiting, self._rows, self._logs, scratch
-            )
+            why, start = apply_messages(as_records(self._arrays), arrays, start, end)
             if why == DONE:
                 return Applied(start, cut=False)
             if why == CUT:
                 return Applied(start, cut=True)
             if why == ROOM:
-                self._rows, self._logs = make_room(self._state[0], batch.messages[start], self._rows, self._logs)
+                assert start != had_room, "make_room and has_room do not agree"
+                had_room = start
+                self._make_room(batch.messages[start])
                 continue
             if why == HALTED_AT_GAP:
                 expected, received = self.value("gap_expected"), self.value("gap_received")
@@ -139,18 +150,27 @@ class OrderBookEngine:
                 )
             raise PoolScarceError(start)
 
+    def _make_room(self, message: np.void) -> None:
+        arrays = self._arrays
+        rows, logs = make_room(arrays.state[0], message, arrays.rows, arrays.logs)
+        self._arrays = arrays._replace(rows=rows, logs=logs)
+        self._measure_room()
+
     def take_open_rows(self) -> OpenRows:
         """End the open cut: hand its rows over and begin the next one."""
         rows = self.open_rows()
-        self._rows = Rows.allocate({name: len(array) for name, array in self._rows._asdict().items()}, self.settings.book_levels)
-        for name in OPEN_ROW_COUNTS:
-            self._state[name] = 0
-        self._state["cut_first"] = self._state["next_event"]
+        arrays = self._arrays
+        capacity = {name: len(array) for name, array in arrays.rows._asdict().items()}
+        self._arrays = arrays._replace(rows=allocate_rows(capacity, self.settings.book_levels))
+        for name in OPEN_COUNTS:
+            arrays.state[name] = 0
+        arrays.state["cut_first"] = arrays.state["next_event"]
+        self._measure_room()
         return rows
 
     def open_rows(self) -> OpenRows:
         """The rows since the last cut, as views: appending goes on behind them and never changes them."""
-        return open_rows_of(self._state[0], self._rows)
+        return open_rows_of(self._arrays.state[0], self._arrays.rows)
 
     def value(self, name: str) -> int:
         """A field of the state by its name (cowbook.book.state.STATE)."""
@@ -160,12 +180,12 @@ class OrderBookEngine:
     @property
     def bids(self) -> Ladder:
         """The live bid side."""
-        return Ladder(ladder.BID, *self._ladder)
+        return Ladder(ladder.BID, self._arrays.book)
 
     @property
     def asks(self) -> Ladder:
         """The live ask side."""
-        return Ladder(ladder.ASK, *self._ladder)
+        return Ladder(ladder.ASK, self._arrays.book)
 
     @property
     def last_id(self) -> int:
@@ -188,8 +208,7 @@ class OrderBookEngine:
 
     def audit_statistics(self) -> dict[str, dict[str, int]]:
         """Audits by kind and outcome, since the start."""
-        fields = zip(AUDIT_KINDS, ("audit", "checksum"), strict=True)
-        return {kind: {outcome: self.value(f"{field}_{outcome}") for outcome in OUTCOMES} for kind, field in fields}
+        return {kind: {outcome: self.value(f"{field}_{outcome}") for outcome in OUTCOMES} for kind, field in AUDIT_FIELDS.items()}
 
     def dead_letter_statistics(self) -> dict[str, int]:
         """Dead letters by reason, since the start."""
@@ -197,14 +216,15 @@ class OrderBookEngine:
 
     def days(self) -> npt.NDArray[np.void]:
         """What of each UTC day is known so far (cowbook.plain.rows.DAY_ROW), the last one not ended."""
-        return days_of(self._state[0], self._logs)
+        return days_of(self._arrays.state, self._arrays.logs)
 
     def pool_statistics(self) -> dict[str, int]:
         """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
-        pool = self._ladder.pool[0]
-        total = (self._ladder.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+        book = self._arrays.book
+        pool = book.pool[0]
+        total = (book.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
         return {
-            "blocks_used": total - int(block_pool.blocks_available(self._ladder.pool, self._ladder.blocks)),
+            "blocks_used": total - int(block_pool.blocks_available(as_records(book.pool), book.blocks)),
             "blocks_total": total,
             "block_copies": int(pool["block_copies"]),
             "block_bytes": block_pool.BLOCK_BYTES,
@@ -219,11 +239,12 @@ class OrderBookEngine:
         slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
         if words[slot] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
-        logs = self._logs
+        arrays = self._arrays
+        logs = arrays.logs
         if words[SNAPSHOT_WAITS]:
             # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
             logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
-        frozen = BookSnapshot(self._ladder, words, self._words.copy(), self._rows, logs)
+        frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs)
         words[slot] = words[PROTECTED] = words[EPOCH]
         words[EPOCH] += 1
         return frozen
@@ -240,14 +261,15 @@ class OrderBookEngine:
     def restore(cls, settings: EngineSettings, checkpoint: EngineCheckpoint) -> OrderBookEngine:
         """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
         engine = cls(settings)
-        fill_state(checkpoint, engine._state)
-        engine._rows = to_rows(checkpoint, settings.book_levels)
-        engine._logs = to_logs(checkpoint)
+        arrays = engine._arrays
+        fill_state(checkpoint, arrays.state)
+        engine._arrays = arrays._replace(rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint))
+        engine._measure_room()
         sides = (
             (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),
             (ladder.ASK, checkpoint.ask_prices, checkpoint.ask_sizes),
         )
         for side_number, prices, sizes in sides:
-            if ladder.fill_side(*engine._ladder, side_number, prices, sizes) != ladder.OK:
+            if ladder.fill_side(as_records(arrays.book), side_number, prices, sizes) != ladder.OK:
                 raise BookMemoryError(f"the checkpoint's book does not fit into max_book_bytes = {settings.max_book_bytes}")
         return engine

@@ -1,16 +1,87 @@
-"""Making room in the append-only arrays: a larger copy takes the place of a full one, which snapshots may still read."""
+"""Room in the append-only arrays: how much a message may need, whether it is there, and making more.
+
+The kernel asks before each message, so that nothing inside of one can fail. It counts what every message may append at most,
+by the one table of arrays (plain/streams.py), and what that comes to is measured anew from the true counts when it runs out: a
+larger copy then takes the place of an array that is really full, which snapshots may still read.
+"""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.book.state import Logs, Rows
-from cowbook.plain.book_state import OPEN_ROW_COUNTS, WAITING_LIMIT
+from cowbook.book.state import Logs
+from cowbook.kernels.jit import kernel
+from cowbook.plain.book_state import WAITING_LIMIT
+from cowbook.plain.streams import ROW_ARRAYS
 
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
+
+# Places in an engine's room.
+MESSAGES_LEFT = 0  # messages for which every array has entries enough, beside those for levels
+LEVELS_LEFT = 1  # levels of messages for which the arrays of levels have entries enough
+SNAPSHOT_LEVELS = 2  # levels that a snapshot which waits may have
+ROOM_WORDS = 3
+
+_MESSAGES_AT_A_TIME = 1024
+"""Room is made for at least so many messages: asking for more costs microseconds."""
+
+_DAYS_OF_A_MESSAGE = 2
+_DAYS_AT_A_TIME = 8
+
+
+@kernel
+def has_room(room, state, logs, message):
+    """Whether every array takes what `message`, and a snapshot that waits for it, may append; it is counted as appended."""
+    levels = message.bid_count + message.ask_count
+    waiting_tickers = state.ticker_end - state.ticker_start
+    room[MESSAGES_LEFT] -= 1
+    room[LEVELS_LEFT] -= levels + state.waiting_bid_count + state.waiting_ask_count
+    return (
+        room[MESSAGES_LEFT] >= 0
+        and room[LEVELS_LEFT] >= 0
+        and levels <= room[SNAPSHOT_LEVELS]
+        # A depth message that finds older tickers appends the others anew.
+        and state.ticker_end + waiting_tickers + 1 <= logs.tickers.size
+        and state.day_count + _DAYS_OF_A_MESSAGE <= logs.days.size
+    )
+
+
+def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
+    """Fill an engine's room, int64 of shape (ROOM_WORDS,), by what is really left."""
+    messages = [len(logs.diffs) - int(state["diff_end"])]
+    levels = [len(logs.diff_prices) - int(state["diff_level_end"])]
+    for array in ROW_ARRAYS:
+        left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
+        if array.most_per_level:
+            # An array for both has half of what is left for each.
+            left = left // 2 if array.most else left
+            levels.append(left // array.most_per_level)
+        if array.most:
+            messages.append(left // array.most)
+    room[MESSAGES_LEFT] = min(messages)
+    room[LEVELS_LEFT] = min(levels)
+    room[SNAPSHOT_LEVELS] = len(logs.snapshot_prices)
+
+
+def make_room(state: np.void, message: np.void, rows: Any, logs: Logs) -> tuple[Any, Logs]:
+    """Arrays with room for what `message` may append, and for more like it; those that have it already stay.
+
+    The logs forget what is no longer needed, and `state` is told where their contents stand now.
+    """
+    levels = int(message["bid_count"] + message["ask_count"])
+    with_waiting = levels + int(state["waiting_bid_count"] + state["waiting_ask_count"])
+    larger = {}
+    for array in ROW_ARRAYS:
+        entries = getattr(rows, array.name)
+        count = int(state[f"open_{array.count}"])
+        # Levels twice, where the array has to do for rows and levels: measure_room gives each its half.
+        needed = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * with_waiting)
+        if count + needed > len(entries):
+            larger[array.name] = _enlarged(entries, 0, count, needed)
+    return rows._replace(**larger), _room_in_logs(state, levels, with_waiting, logs)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
@@ -21,58 +92,27 @@ def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     return larger
 
 
-def make_room(state: np.void, message: np.void, rows: Rows, logs: Logs) -> tuple[Rows, Logs]:
-    """Arrays with room for what `message` may append; those that have it already stay.
-
-    The logs forget what is no longer needed, and `state` is told where their contents stand now.
-    """
-    levels = int(message["bid_count"] + message["ask_count"])
-    levels_with_waiting = levels + int(state["waiting_bid_count"] + state["waiting_ask_count"])
-    counts = dict(zip(OPEN_ROW_COUNTS, (int(state[name]) for name in OPEN_ROW_COUNTS), strict=True))
-    used = {
-        "depth_messages": counts["depth_messages"],
-        "depth_prices": counts["depth_levels"],
-        "depth_sizes": counts["depth_levels"],
-        "trades": counts["trade_rows"],
-        "bbo": counts["bbo_rows"],
-        "book": counts["book_rows"],
-        "book_levels": counts["book_rows"],
-        "gaps": counts["gap_rows"],
-        "drift": counts["drift_rows"],
-        "audits": counts["audit_rows"],
-        "dead": counts["dead_rows"],
-    }
-    larger = {}
-    for name, count in used.items():
-        array = getattr(rows, name)
-        needed = max(levels_with_waiting, 4) if name in ("depth_prices", "depth_sizes", "trades") else 4
-        if count + needed > len(array):
-            larger[name] = _enlarged(array, 0, count, needed)
-    return rows._replace(**larger), _room_in_logs(state, levels, logs)
-
-
-def _room_in_logs(state: np.void, levels: int, logs: Logs) -> Logs:
+def _room_in_logs(state: np.void, levels: int, with_waiting: int, logs: Logs) -> Logs:
     start, end = int(state["diff_start"]), int(state["diff_end"])
     level_end = int(state["diff_level_end"])
-    if end == len(logs.diffs) or level_end + levels > len(logs.diff_prices):
+    if end + _MESSAGES_AT_A_TIME > len(logs.diffs) or level_end + with_waiting > len(logs.diff_prices):
         level_start = int(logs.diffs["level_start"][start]) if start < end else level_end
-        diffs = _enlarged(logs.diffs, start, end, 1024)
+        diffs = _enlarged(logs.diffs, start, end, WAITING_LIMIT)
         diffs["level_start"][: end - start] -= level_start
         logs = logs._replace(
             diffs=diffs,
-            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, levels + WAITING_LIMIT),
-            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, levels + WAITING_LIMIT),
+            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, with_waiting + WAITING_LIMIT),
+            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, with_waiting + WAITING_LIMIT),
         )
         state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, end - start, level_end - level_start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
     if end + waiting + 1 > len(logs.tickers):
-        # Every depth message that finds older tickers appends the others anew.
         logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
-    if days + 2 > len(logs.days):
-        logs = logs._replace(days=_enlarged(logs.days, 0, days, 8))
+    if days + _DAYS_OF_A_MESSAGE > len(logs.days):
+        logs = logs._replace(days=_enlarged(logs.days, 0, days, _DAYS_AT_A_TIME))
     if levels > len(logs.snapshot_prices):
         kept = int(state["waiting_bid_count"] + state["waiting_ask_count"])
         logs = logs._replace(

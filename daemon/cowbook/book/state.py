@@ -1,25 +1,24 @@
-"""An engine's settings and arrays, as its kernels take them."""
+"""An engine's settings and arrays, in the groups that its kernels take."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.book.ladder import Book
 from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
 from cowbook.plain.messages import NONE
-from cowbook.plain.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW
+from cowbook.plain.rows import DAY_ROW
+from cowbook.plain.streams import CHOSEN_STREAMS
 
 SETTINGS = np.dtype(
     [
         (name, np.int64)
         for name in (
             "halt_on_gap",
-            "with_depth",
-            "with_trades",
-            "with_bbo",
-            "with_book",
+            *(f"with_{stream}" for stream in CHOSEN_STREAMS),
             "book_levels",
             "book_interval",  # ns
             "part_events",
@@ -34,49 +33,18 @@ SETTINGS = np.dtype(
 )
 
 
-class Batch(NamedTuple):
-    """The arrays of an EventBatch."""
+class Levels(NamedTuple):
+    """Prices and sizes of levels, fixed-point; messages say which of them are theirs."""
 
-    messages: npt.NDArray[np.void]  # MESSAGE
     prices: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
 
 
-class Rows(NamedTuple):
-    """The open rows (cowbook.plain.rows); how many are valid stands in the state."""
+class Batch(NamedTuple):
+    """The arrays of an EventBatch."""
 
-    depth_messages: npt.NDArray[np.void]
-    depth_prices: npt.NDArray[np.int64]
-    depth_sizes: npt.NDArray[np.int64]
-    trades: npt.NDArray[np.void]
-    bbo: npt.NDArray[np.void]
-    book: npt.NDArray[np.void]
-    book_levels: npt.NDArray[np.int64]  # (rows, 4 * book_levels)
-    gaps: npt.NDArray[np.void]
-    drift: npt.NDArray[np.void]
-    audits: npt.NDArray[np.void]
-    dead: npt.NDArray[np.int64]  # event_index of each dead letter
-
-    @classmethod
-    def allocate(cls, capacity: dict[str, int], book_levels: int) -> Rows:
-        """Empty arrays with at least the given numbers of rows, by field name."""
-
-        def size(name: str) -> int:
-            return capacity.get(name, 64)
-
-        return cls(
-            np.empty(size("depth_messages"), DEPTH_MESSAGE),
-            np.empty(size("depth_prices"), np.int64),
-            np.empty(size("depth_sizes"), np.int64),
-            np.empty(size("trades"), TRADE_ROW),
-            np.empty(size("bbo"), BBO_ROW),
-            np.empty(size("book"), BOOK_ROW),
-            np.empty((size("book_levels"), 4 * book_levels), np.int64),
-            np.empty(size("gaps"), GAP_ROW),
-            np.empty(size("drift"), DRIFT_ROW),
-            np.empty(size("audits"), AUDIT_ROW),
-            np.empty(size("dead"), np.int64),
-        )
+    messages: npt.NDArray[np.void]  # MESSAGE
+    levels: Levels
 
 
 class Logs(NamedTuple):
@@ -118,6 +86,20 @@ class Scratch(NamedTuple):
         for _ in range(8):  # CRC-32 of ISO 3309, reflected
             table = np.where(table & 1, (table >> 1) ^ 0xEDB88320, table >> 1)
         return cls(np.zeros((2, 2, 100), np.int64), np.zeros(400 * 48, np.uint8), table)
+
+
+class Engine(NamedTuple):
+    """All that the kernels of an engine work on. `words` and `state` are the same memory."""
+
+    words: npt.NDArray[np.int64]  # the state, by book_state.PLACES
+    state: npt.NDArray[np.void]  # STATE, (1,)
+    settings: npt.NDArray[np.void]  # SETTINGS, (1,)
+    book: Book
+    rows: Any  # plain.rows.Rows
+    logs: Logs
+    room: npt.NDArray[np.int64]  # book.room
+    waiting: npt.NDArray[np.void]  # MESSAGE, (1,): the snapshot that waited, while it is applied
+    scratch: Scratch
 
 
 def new_state() -> npt.NDArray[np.void]:

@@ -28,7 +28,7 @@ class DriftTotals:
         return self.levels_missing + self.levels_extra + self.levels_differing
 
     def plus(self, rows: Any) -> DriftTotals:
-        """With the measurements of more rows (dtype rows.DRIFT_ROW)."""
+        """With the measurements of more rows (of the stream `drift`)."""
         return DriftTotals(
             self.measurements + len(rows),
             self.levels_missing + int(rows["levels_missing"].sum()),
@@ -104,7 +104,7 @@ class PipelineState:
     @property
     def drift_metrics(self) -> dict[str, int]:
         """Sums over all drift measurements since the start of the input."""
-        totals = self.drift.plus(self.order_book_state.rows.drift)
+        totals = self.drift.plus(self.order_book_state.rows["drift"])
         return {
             "measurements": totals.measurements,
             "levels_missing": totals.levels_missing,

@@ -24,7 +24,8 @@ from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
 from cowbook.plain.engine_checkpoint import EngineCheckpoint
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import Position, displayable
-from cowbook.plain.rows import AUDIT_ROW, BBO_ROW, BOOK_ROW, DAY_ROW, DEPTH_MESSAGE, DRIFT_ROW, GAP_ROW, TRADE_ROW, OpenRows
+from cowbook.plain.rows import DAY_ROW, OpenRows
+from cowbook.plain.streams import STREAMS, Kind, Stream
 
 BOOK_FILE = "book.parquet"
 
@@ -42,7 +43,6 @@ _NOT_A_STATE = (
 """What decoding something else raises."""
 
 _Ints = npt.NDArray[np.int64]
-_PLAIN_ROWS = {"trades": TRADE_ROW, "bbo": BBO_ROW, "gaps": GAP_ROW, "drift": DRIFT_ROW, "audits": AUDIT_ROW}
 _LETTER_SCHEMA = pa.schema(
     [
         ("event_index", pa.int64()),
@@ -62,10 +62,7 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
     book = state.order_book_state
     rows = book.rows
     tables = {
-        "open-depth.arrow": _message_table(rows.depth_messages, rows.depth_prices, rows.depth_sizes),
-        "open-book.arrow": _struct_table(rows.book).append_column("levels", _level_lists(rows.book_levels)),
-        **{f"open-{name}.arrow": _struct_table(getattr(rows, name)) for name in _PLAIN_ROWS},
-        "open-dead_letter.arrow": _letter_table(rows.dead_events, state.dead_letters),
+        **{_file_of(stream): _stream_table(stream, rows, state.dead_letters) for stream in STREAMS},
         "waiting-diffs.arrow": _message_table(book.diffs, book.diff_prices, book.diff_sizes),
         "waiting-tickers.arrow": _struct_table(book.tickers),
         "waiting-snapshot.arrow": pa.Table.from_arrays(
@@ -81,6 +78,23 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
                 writer.write_table(table)
             files[name] = memoryview(sink.getvalue())
     return files
+
+
+def _file_of(stream: Stream) -> str:
+    """Name of the file with a stream's open rows."""
+    return f"open-{stream.name}.arrow"
+
+
+def _stream_table(stream: Stream, rows: OpenRows, letters: tuple[DeadLetter, ...]) -> pa.Table:
+    """A stream's open rows, with what stands beside them."""
+    own = rows[stream.name]
+    if stream.has(Kind.LEVELS):
+        return _message_table(own, rows[f"{stream.name}_prices"], rows[f"{stream.name}_sizes"])
+    if stream.has(Kind.GRID):
+        return _struct_table(own).append_column("levels", _level_lists(rows[f"{stream.name}_levels"]))
+    if stream.has(Kind.RECORD):
+        return _letter_table(own, letters)
+    return _struct_table(own)
 
 
 def decode_state(files: Mapping[str, bytes]) -> PipelineState:
@@ -141,7 +155,7 @@ def _metadata(state: PipelineState) -> dict[str, str]:
         "snapshot_duration_ms": repr(state.snapshot_duration_ms),
         "order_book_state": json.dumps(state.order_book_state.values),
         "open_rows": json.dumps({"first": rows.first, "last": rows.last, "newest": rows.newest}),
-        "book_levels": str(rows.book_levels.shape[1] // 4),
+        "book_levels": str(rows["book_levels"].shape[1] // 4),
         "position": json.dumps(state.position.to_json()),
         "fingerprint": json.dumps(state.fingerprint),
         "decoder": json.dumps(state.decoder._replace(connection=dict(state.decoder.connection))._asdict()),
@@ -166,7 +180,6 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         raise DamagedError(f"{BOOK_FILE}: the levels do not match their digest")
     middle = len(prices) - int(is_ask.sum())
     tables = {name: pa.ipc.open_file(pa.BufferReader(content)).read_all() for name, content in files.items() if name != BOOK_FILE}
-    letters, dead_events = _letters(tables.get("open-dead_letter.arrow", _LETTER_SCHEMA.empty_table()))
     values = json.loads(metadata["order_book_state"])
     if not set(values) <= set(STATE.names or ()):
         raise DamagedError(f"{BOOK_FILE}: unknown fields in order_book_state")
@@ -178,7 +191,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         bid_sizes=sizes[:middle],
         ask_prices=prices[middle:],
         ask_sizes=sizes[middle:],
-        rows=_open_rows(tables, json.loads(metadata["open_rows"]), int(metadata["book_levels"]), dead_events),
+        rows=_open_rows(tables, json.loads(metadata["open_rows"]), int(metadata["book_levels"])),
         diffs=diffs,
         diff_prices=diff_prices,
         diff_sizes=diff_sizes,
@@ -195,7 +208,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         order_book_state=checkpoint,
         position=Position.from_json(json.loads(metadata["position"])),
         fingerprint=json.loads(metadata["fingerprint"]),
-        dead_letters=letters,
+        dead_letters=_letters(tables),
         decoder=DecoderState(
             tuple(decoder["other_symbols"]),
             misfit and (misfit[0], misfit[1]),
@@ -211,30 +224,18 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
     )
 
 
-def _open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int, dead_events: _Ints) -> OpenRows:
-    depth_messages, depth_prices, depth_sizes = _messages(tables.get("open-depth.arrow"), DEPTH_MESSAGE)
-    book = tables.get("open-book.arrow")
-    lists = book["levels"].combine_chunks().flatten().to_numpy() if book is not None else np.empty(0, np.int64)
-
-    def plain(name: str) -> npt.NDArray[np.void]:
-        return _structs(tables.get(f"open-{name}.arrow"), _PLAIN_ROWS[name])
-
-    return OpenRows(
-        first=scalars["first"],
-        last=scalars["last"],
-        newest=scalars["newest"],
-        depth_messages=depth_messages,
-        depth_prices=depth_prices,
-        depth_sizes=depth_sizes,
-        trades=plain("trades"),
-        bbo=plain("bbo"),
-        book=_structs(book, BOOK_ROW),
-        book_levels=lists.reshape(-1, 4 * book_levels),
-        gaps=plain("gaps"),
-        drift=plain("drift"),
-        audits=plain("audits"),
-        dead_events=dead_events,
-    )
+def _open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int) -> OpenRows:
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for stream in STREAMS:
+        name, table = stream.name, tables.get(_file_of(stream))
+        if stream.has(Kind.LEVELS):
+            arrays[name], arrays[f"{name}_prices"], arrays[f"{name}_sizes"] = _messages(table, stream.row)
+            continue
+        arrays[name] = _structs(table, stream.row)
+        if stream.has(Kind.GRID):
+            lists = table["levels"].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
+            arrays[f"{name}_levels"] = lists.reshape(-1, 4 * book_levels)
+    return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays)
 
 
 def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:
@@ -279,9 +280,9 @@ def _level_lists(levels: npt.NDArray[np.int64]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(levels.reshape(-1)), levels.shape[1])
 
 
-def _letter_table(events: _Ints, letters: tuple[DeadLetter, ...]) -> pa.Table:
-    assert len(events) == len(letters)
-    columns: list[Any] = [pa.array(events)]
+def _letter_table(rows: npt.NDArray[np.void], letters: tuple[DeadLetter, ...]) -> pa.Table:
+    assert len(rows) == len(letters)
+    columns: list[Any] = [pa.array(np.ascontiguousarray(rows["event_index"]))]
     columns += [
         pa.array([getattr(letter, name) for letter in letters], _LETTER_SCHEMA.field(name).type)
         for name in _LETTER_SCHEMA.names[1:]
@@ -289,9 +290,10 @@ def _letter_table(events: _Ints, letters: tuple[DeadLetter, ...]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=_LETTER_SCHEMA)
 
 
-def _letters(table: pa.Table) -> tuple[tuple[DeadLetter, ...], _Ints]:
-    letters = tuple(DeadLetter(**row) for row in table.drop_columns("event_index").to_pylist())
-    return letters, table["event_index"].to_numpy()
+def _letters(tables: Mapping[str, pa.Table]) -> tuple[DeadLetter, ...]:
+    (stream,) = (stream for stream in STREAMS if stream.has(Kind.RECORD))
+    table = tables.get(_file_of(stream), _LETTER_SCHEMA.empty_table())
+    return tuple(DeadLetter(**row) for row in table.drop_columns("event_index").to_pylist())
 
 
 def _decimals(values: _Ints, scale: int) -> pa.Array:

@@ -18,6 +18,8 @@ from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
 from cowbook.cli.console import plain_console
 from cowbook.errors import RecoveryError
+from cowbook.plain.rows import OpenRows
+from cowbook.plain.streams import STREAMS, Kind, Stream
 
 _LEAST = 2
 """Checkpoints that always stay: the newest, and one to fall back to."""
@@ -141,6 +143,11 @@ def _show(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     return 0 if valid and shown else 1
 
 
+def _count_rows(stream: Stream, rows: OpenRows) -> int:
+    """Rows as they would be in the stream's files."""
+    return len(rows[f"{stream.name}_prices" if stream.has(Kind.LEVELS) else stream.name])
+
+
 def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the list does not say."""
     book = state.order_book_state
@@ -152,16 +159,7 @@ def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
             "synced": bool(book.values["synced"]),
             "buffered_diffs": len(book.diffs),
             "waiting_tickers": len(book.tickers),
-            "open_rows": {
-                "depth": len(rows.depth_prices),
-                "trades": len(rows.trades),
-                "bbo": len(rows.bbo),
-                "book": len(rows.book),
-                "gaps": len(rows.gaps),
-                "drift": len(rows.drift),
-                "audits": len(rows.audits),
-                "dead_letter": len(rows.dead_events),
-            },
+            "open_rows": {stream.name: _count_rows(stream, rows) for stream in STREAMS},
         },
         "gap_statistics": state.gap_statistics,
         "drift_metrics": state.drift_metrics,

@@ -7,11 +7,10 @@ from enum import Enum
 from typing import Final, Literal
 
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import Reason
 
 MAX_OTHER_SYMBOLS = 16
 """Names of other symbols that are kept for a person."""
-
-Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range"]
 
 SHOWN = 60  # characters of an odd value that a detail quotes
 

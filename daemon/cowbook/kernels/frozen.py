@@ -96,6 +96,7 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
                     yield name
                     yield from _value(getattr(value, name), names, callers)
         case type() | BuiltinFunctionType() | FunctionType() | Type():
-            yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', value)}"  # no code of theirs is frozen
+            # No code of theirs is frozen, but the order of a named tuple's fields is.
+            yield f"{getattr(value, '__module__', '')}.{value!s} {getattr(value, '_fields', '')}"
         case _:
             raise TypeError(f"{callers[0].__module__}.{callers[0].__name__} names {value!r}, of which no digest can be made")

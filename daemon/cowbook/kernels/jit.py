@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from numba import config, types
 from numba.core.registry import CPUDispatcher
 
@@ -67,6 +66,14 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
     return compiled
 
 
-def records(array: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
-    """A structured array whose records have their fields as attributes, in kernels that run uncompiled, too."""
-    return array if IS_COMPILED else array.view(np.recarray)
+def as_records(group: Any) -> Any:
+    """Arrays as a kernel takes them: an array, or a named tuple of arrays and groups.
+
+    In kernels that run uncompiled the records of structured arrays have their fields as attributes, as in compiled ones.
+    """
+    if IS_COMPILED:
+        return group
+    if isinstance(group, tuple):
+        return type(group)(*map(as_records, group))
+    is_structured = isinstance(group, np.ndarray) and group.dtype.names is not None
+    return group.view(np.recarray) if is_structured else group

@@ -1,22 +1,17 @@
-"""Names of everything that a book counts and remembers, once and in one order: reasons, audits, the state's fields."""
+"""The state of a book, beside its levels and rows: everything that it counts and remembers, by name.
+
+One record, so that a snapshot is one small copy and a checkpoint has every field by its name.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from cowbook.plain.streams import OPEN_COUNTS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
+
 WAITING_LIMIT = 16_384
 """Diffs kept while not synced, and tickers kept until their depth message comes."""
-
-REASONS = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
-"""Reasons of dead letters; a message of kind DEAD_LETTER has the reason's place in `flags`."""
-
-AUDIT_KINDS = ("bookTicker", "checksum")
-"""Names of the audit kinds, by their number in `AUDIT_ROW.kind`."""
-
-BOOK_TICKER, CHECKSUM = range(len(AUDIT_KINDS))
-
-OUTCOMES = ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
-"""Outcomes of audits."""
 
 _COUNTERS = (
     "messages",  # accepted ones
@@ -33,8 +28,7 @@ _COUNTERS = (
     "locked",
     "drifts",
     *(f"dead_{reason}" for reason in REASONS),
-    *(f"audit_{outcome}" for outcome in OUTCOMES),  # of tickers
-    *(f"checksum_{outcome}" for outcome in OUTCOMES),
+    *(f"{field}_{outcome}" for field in AUDIT_FIELDS.values() for outcome in OUTCOMES),
     "depth_events",  # levels of applied depth messages
     "synced_events",  # those of them that were synced
     "compared",  # depth messages after which something that proves or disproves the book was held against it
@@ -43,19 +37,6 @@ _COUNTERS = (
 
 WAITING_FIELDS = ("flags", "checksum", "price_decimals", "size_decimals", "depth", "rule", "channel")
 """Of a snapshot that waits for a time, beside its id and levels."""
-
-OPEN_ROW_COUNTS = (
-    "depth_messages",
-    "depth_levels",
-    "trade_rows",
-    "bbo_rows",
-    "book_rows",
-    "gap_rows",
-    "drift_rows",
-    "audit_rows",
-    "dead_rows",
-)
-"""Fields of the state that say how many of the open rows are valid, in the order of their arrays in Rows."""
 
 STATE = np.dtype(
     [
@@ -107,10 +88,13 @@ STATE = np.dtype(
             "gap_expected",
             "gap_received",
             *_COUNTERS,
-            *OPEN_ROW_COUNTS,
+            *OPEN_COUNTS,  # valid entries of the open rows' arrays
         )
     ]
 )
+
+PLACES = {name: place for place, name in enumerate(STATE.names or ())}
+"""Place of each field among the state's int64 words."""
 
 DIFF_ENTRY = np.dtype(
     [(name, np.int64) for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")]

@@ -21,7 +21,7 @@ from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError, StorageError
-from cowbook.plain.book_state import REASONS
+from cowbook.plain.vocabulary import REASONS
 
 _EPOCH = date(1970, 1, 1)
 _COUNTS = (

@@ -1,8 +1,8 @@
 """A table as the bytes of a Parquet file: always in one call, with settings that are a function of stream and schema alone.
 
-The encodings were chosen by measurement on recorded streams, for speed first and size second. Numbers are written as deltas, but
-in `depth`, whose rows repeat their message's times and id: general compression takes these runs at a third of the cost; and
-its prices, which come back again and again, take half the size and half the time from a dictionary.
+The encodings were chosen by measurement on recorded streams, for speed first and size second (ADR 4). Numbers are written as
+differences. The exception is `depth`, whose rows repeat their message's times and id: general compression takes these runs at a
+third of the cost. Its prices come back again and again, so a dictionary takes half the size and half the time.
 """
 
 from __future__ import annotations
@@ -10,19 +10,25 @@ from __future__ import annotations
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_LEVELS = {"zstd": -3}
+from cowbook.plain.streams import BY_NAME, Encoding, Kind
+
+_FAST_LEVELS = {"zstd": -3}
 _DELTA_TYPES = (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_decimal64)
-_PLAIN = {"depth": ("ts_event", "ts_recv", "update_id")}
-_DICTIONARY = {"depth": ("side", "price"), "trades": ("side",), "audits": ("kind",)}
-_WITH_STATISTICS = ("event_index", "ts_event", "ts", "update_id", "trade_id")
+_OF_LEVELS = ("side", "price")
+"""Columns of a message's levels that are written with a dictionary."""
 
 
-def encode(stream: str, table: pa.Table, compression: str) -> pa.Buffer:
+def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
     """The file; `compression` is zstd (a fast level), lz4, snappy or none."""
-    dictionary = _DICTIONARY.get(stream, ())
+    stream = BY_NAME[stream_name]
+    columns = {column.name: column for column in stream.columns}
+    dictionary = [name for name, column in columns.items() if column.encoding is Encoding.DICTIONARY]
+    if stream.has(Kind.LEVELS):
+        dictionary += _OF_LEVELS
     encodings = {}
     for field in table.schema:
-        if field.name in _PLAIN.get(stream, ()):
+        column = columns.get(field.name)
+        if column is not None and column.encoding is Encoding.PLAIN:
             encodings[field.name] = "PLAIN"
         elif field.name not in dictionary and any(test(field.type) for test in _DELTA_TYPES):
             encodings[field.name] = "DELTA_BINARY_PACKED"
@@ -32,10 +38,10 @@ def encode(stream: str, table: pa.Table, compression: str) -> pa.Buffer:
         sink,
         row_group_size=max(table.num_rows, 1),
         compression=compression,
-        compression_level=_LEVELS.get(compression),
-        use_dictionary=list(dictionary),
+        compression_level=_FAST_LEVELS.get(compression),
+        use_dictionary=dictionary,
         column_encoding=encodings,
-        write_statistics=[name for name in table.column_names if name in _WITH_STATISTICS],
+        write_statistics=[name for name, column in columns.items() if column.statistics],
         store_schema=False,
         store_decimal_as_integer=True,
     )

@@ -15,9 +15,10 @@ from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFi
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import Cut, Part
 from cowbook.plain.rows import OpenRows
+from cowbook.plain.streams import STREAM_NAMES
 from cowbook.sink.encoding import encode
 from cowbook.sink.publication import Publication
-from cowbook.sink.schemas import STREAMS, StreamTables
+from cowbook.sink.schemas import StreamTables
 
 
 def part_date(newest: int) -> str:
@@ -90,7 +91,7 @@ class ParquetSink:
     def _check_device(self) -> None:
         """Parts are renamed from staging into the streams: both must be on one file system."""
         device = self._staging_root.stat().st_dev
-        for stream in STREAMS:
+        for stream in STREAM_NAMES:
             path = self._output_dir / stream
             if path.is_dir() and path.stat().st_dev != device:
                 raise OutputError(f"{path} is on another file system than {self._staging_root}: make it the same")

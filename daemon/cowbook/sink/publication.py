@@ -11,7 +11,7 @@ from pathlib import Path
 from cowbook.errors import OutputError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, DurableFiles
 from cowbook.plain.parts import Cut, Part
-from cowbook.sink.schemas import STREAMS
+from cowbook.plain.streams import STREAM_NAMES
 
 _PART_NAME = re.compile(r"part-(\d+)-(-?\d+)\.parquet")
 
@@ -34,7 +34,7 @@ class Publication:
         """Look which parts are there; how many."""
         self._standing.clear()
         self._count = 0
-        for stream in STREAMS:
+        for stream in STREAM_NAMES:
             for path in (self._output_dir / stream / self._symbol_directory).glob("date=*/part-*.parquet"):
                 match = _PART_NAME.fullmatch(path.name)
                 if match:
@@ -74,7 +74,7 @@ class Publication:
     def sync_all(self) -> None:
         """Make durable whatever a start that was killed has renamed or made, and not synced."""
         directories = [self._output_dir]
-        for stream in STREAMS:
+        for stream in STREAM_NAMES:
             symbol = self._output_dir / stream / self._symbol_directory
             directories += [symbol.parent, symbol, *sorted(symbol.glob("date=*"))]
         directories += [self._superseded_root.parent, self._superseded_root]
@@ -136,7 +136,7 @@ class Publication:
 
     def supersede_all(self, incarnation: int) -> None:
         """Move all parts away, to start from the beginning."""
-        sources = [self._output_dir / stream / self._symbol_directory for stream in STREAMS]
+        sources = [self._output_dir / stream / self._symbol_directory for stream in STREAM_NAMES]
         sources = [source for source in sources if source.is_dir()]
         root = self._superseded_root / str(incarnation)
         number = 1

@@ -1,22 +1,26 @@
-"""The streams: their columns, and the table of each from the rows of a cut."""
+"""Tables of the streams' rows of a cut, by the one table of streams (plain/streams.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cowbook.plain.book_state import AUDIT_KINDS, CHECKSUM
+from cowbook.kernels.jit import as_records
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.rows import OpenRows
+from cowbook.plain.streams import STREAMS, Column, Kind, Stream
+from cowbook.plain.vocabulary import CHECKSUM
 from cowbook.sink.columns import TIME, boolean, choice, fixed_point_text, optional, required
 from cowbook.sink.depth_kernel import spread
 
-STREAMS = ("depth", "trades", "bbo", "book", "gaps", "drift", "audits", "dead_letter")
-"""All streams, in the order in which their parts are written."""
+_Values = npt.NDArray[Any]
+_Made = tuple[str, pa.Array, bool]
+"""A column's name, its values, and whether it may be null."""
 
 
 class StreamTables:
@@ -25,161 +29,101 @@ class StreamTables:
     def __init__(self, price_decimals: int, size_decimals: int, book_levels: int, *, has_ids: bool = True) -> None:
         """`has_ids` says that every depth message and trade has one; otherwise these columns may be null."""
         self._has_ids = has_ids
-        self._price = pa.decimal64(18, price_decimals)
-        self._size = pa.decimal64(18, size_decimals)
-        self._price_decimals = price_decimals
-        self._size_decimals = size_decimals
+        self._price_decimals, self._size_decimals = price_decimals, size_decimals
         self._book_levels = book_levels
+        self._types = {
+            Kind.INTEGER: pa.int64(),
+            Kind.ID: pa.int64(),
+            Kind.TIME: TIME,
+            Kind.PRICE: pa.decimal64(18, price_decimals),
+            Kind.SIZE: pa.decimal64(18, size_decimals),
+        }
         # Kept between cuts: touching fresh memory costs more than filling it.
         self._times = np.empty((4, 0), np.int64)
         self._flags = np.empty((3, 0), np.int8)
 
     def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> dict[str, pa.Table]:
-        """Tables of the streams that have rows in this cut, by name; `dead_letters` are those of `rows.dead_events`.
+        """Tables of the streams that have rows in this cut, by name; `dead_letters` are those of its `dead_letter` rows.
 
         The tables are valid until the next call.
         """
-        makers: dict[str, tuple[int, Callable[[], pa.Table]]] = {
-            "depth": (len(rows.depth_messages), lambda: self._depth(rows)),
-            "trades": (len(rows.trades), lambda: self._trades(rows)),
-            "bbo": (len(rows.bbo), lambda: self._bbo(rows)),
-            "book": (len(rows.book), lambda: self._book(rows)),
-            "gaps": (len(rows.gaps), lambda: self._gaps(rows)),
-            "drift": (len(rows.drift), lambda: self._drift(rows)),
-            "audits": (len(rows.audits), lambda: self._audits(rows)),
-            "dead_letter": (len(rows.dead_events), lambda: self._dead_letter(rows, dead_letters)),
-        }
-        return {stream: makers[stream][1]() for stream in STREAMS if makers[stream][0]}
+        return {stream.name: _table(self._columns(stream, rows, dead_letters)) for stream in STREAMS if len(rows[stream.name])}
 
-    def _depth(self, rows: OpenRows) -> pa.Table:
-        count = len(rows.depth_prices)
+    def _columns(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
+        """All columns of a stream, in their order."""
+        own = rows[stream.name]
+        spreads = self._spread(own, len(rows[f"{stream.name}_prices"])) if stream.has(Kind.LEVELS) else {}
+        for column in stream.columns:
+            match column.kind:
+                case Kind.LEVELS:
+                    yield "side", choice(spreads["side"], ("bid", "ask")), False
+                    yield "price", required(rows[f"{stream.name}_prices"], self._types[Kind.PRICE]), False
+                    yield "size", required(rows[f"{stream.name}_sizes"], self._types[Kind.SIZE]), False
+                case Kind.GRID:
+                    yield from self._grid(rows[f"{stream.name}_levels"])
+                case Kind.RECORD:
+                    yield from _records(dead_letters)
+                case Kind.SIZE_SUM:
+                    yield column.name, self._size_sums(*(own[field] for field in column.fields)), False
+                case Kind.QUOTE:
+                    yield column.name, pa.array([self._quote(row, column) for row in own], pa.string()), False
+                case _:
+                    yield self._plain(column, spreads[column.name] if spreads else own[column.fields[0]])
+
+    def _plain(self, column: Column, values: _Values) -> _Made:
+        """A column with one value in each row."""
+        if column.kind is Kind.FLAG:
+            return column.name, boolean(values), False
+        if column.kind is Kind.CHOICE:
+            return column.name, choice(values, column.names), False
+        may_be_null = column.optional or (column.kind is Kind.ID and not self._has_ids)
+        return column.name, (optional if may_be_null else required)(values, self._types[column.kind]), may_be_null
+
+    def _spread(self, messages: _Values, count: int) -> dict[str, _Values]:
+        """A value for each of the `count` levels of the messages, by the column's name."""
         if self._times.shape[1] < count:
             self._times = np.empty((4, count), np.int64)
             self._flags = np.empty((3, count), np.int8)
-        times = [column[:count] for column in self._times]
-        flags = [column[:count] for column in self._flags]
-        spread(rows.depth_messages, *times, *flags)
-        event_index, ts_event, ts_recv, update_id = times
-        side, is_snapshot, synced = flags
-        return _table(
-            ("event_index", required(event_index, pa.int64()), False),
-            ("ts_event", required(ts_event, TIME), False),
-            ("ts_recv", optional(ts_recv, TIME), True),
-            self._id("update_id", update_id),
-            ("side", choice(side, ("bid", "ask")), False),
-            ("price", required(rows.depth_prices, self._price), False),
-            ("size", required(rows.depth_sizes, self._size), False),
-            ("is_snapshot", boolean(is_snapshot), False),
-            ("synced", boolean(synced), False),
-        )
+        times = ("event_index", "ts_event", "ts_recv", "update_id")
+        flags = ("side", "is_snapshot", "synced")
+        columns: dict[str, _Values] = {
+            **{name: array[:count] for name, array in zip(times, self._times, strict=True)},
+            **{name: array[:count] for name, array in zip(flags, self._flags, strict=True)},
+        }
+        spread(as_records(messages), *columns.values())
+        return columns
 
-    def _trades(self, rows: OpenRows) -> pa.Table:
-        trades = rows.trades
-        return _table(
-            ("event_index", required(trades["event_index"], pa.int64()), False),
-            ("ts_event", required(trades["ts_event"], TIME), False),
-            ("ts_recv", optional(trades["ts_recv"], TIME), True),
-            self._id("trade_id", trades["trade_id"]),
-            ("side", choice(trades["is_sell"], ("buy", "sell")), False),
-            ("price", required(trades["price"], self._price), False),
-            ("size", required(trades["size"], self._size), False),
-            ("is_aggregate", boolean(trades["is_aggregate"]), False),
-        )
+    def _grid(self, levels: _Values) -> Iterator[_Made]:
+        price, size = self._types[Kind.PRICE], self._types[Kind.SIZE]
+        for level in range(self._book_levels):
+            for place, (name, kind) in enumerate((("bid_px", price), ("bid_sz", size), ("ask_px", price), ("ask_sz", size))):
+                yield f"{name}_{level:02d}", optional(levels[:, 4 * level + place], kind), True
 
-    def _bbo(self, rows: OpenRows) -> pa.Table:
-        bbo = rows.bbo
-        return _table(
-            ("event_index", required(bbo["event_index"], pa.int64()), False),
-            ("ts_event", required(bbo["ts_event"], TIME), False),
-            ("ts_recv", optional(bbo["ts_recv"], TIME), True),
-            self._id("update_id", bbo["update_id"]),
-            ("bid_price", optional(bbo["bid_price"], self._price), True),
-            ("bid_size", optional(bbo["bid_size"], self._size), True),
-            ("ask_price", optional(bbo["ask_price"], self._price), True),
-            ("ask_size", optional(bbo["ask_size"], self._size), True),
-            ("synced", boolean(bbo["synced"]), False),
-        )
-
-    def _book(self, rows: OpenRows) -> pa.Table:
-        book = rows.book
-        levels = [
-            (f"{name}_{level:02d}", optional(rows.book_levels[:, 4 * level + place], kind), True)
-            for level in range(self._book_levels)
-            for place, (name, kind) in enumerate(
-                (("bid_px", self._price), ("bid_sz", self._size), ("ask_px", self._price), ("ask_sz", self._size))
-            )
+    def _size_sums(self, high: _Values, low: _Values) -> pa.Array:
+        sums = [
+            Decimal(int(units) * 10**18 + int(rest)).scaleb(-self._size_decimals) for units, rest in zip(high, low, strict=True)
         ]
-        return _table(
-            ("event_index", required(book["event_index"], pa.int64()), False),
-            ("ts", required(book["ts"], TIME), False),
-            self._id("update_id", book["update_id"]),
-            ("synced", boolean(book["synced"]), False),
-            *levels,
-        )
+        return pa.array(sums, pa.decimal128(38, self._size_decimals))
 
-    def _gaps(self, rows: OpenRows) -> pa.Table:
-        gaps = rows.gaps
-        return _table(
-            ("event_index", required(gaps["event_index"], pa.int64()), False),
-            ("ts_event", required(gaps["ts_event"], TIME), False),
-            ("expected_id", required(gaps["expected_id"], pa.int64()), False),
-            ("received_id", required(gaps["received_id"], pa.int64()), False),
-            ("missing", optional(gaps["missing"], pa.int64()), True),
-        )
-
-    def _drift(self, rows: OpenRows) -> pa.Table:
-        drift = rows.drift
-        counts = ("levels_compared", "levels_missing", "levels_extra", "levels_differing")
-        errors = [
-            Decimal(int(high) * 10**18 + int(low)).scaleb(-self._size_decimals)
-            for high, low in zip(drift["size_error_high"], drift["size_error_low"], strict=True)
-        ]
-        return _table(
-            ("event_index", required(drift["event_index"], pa.int64()), False),
-            ("ts_event", required(drift["ts_event"], TIME), False),
-            self._id("update_id", drift["update_id"]),
-            ("was_synced", boolean(drift["was_synced"]), False),
-            *((name, required(drift[name], pa.int64()), False) for name in counts),
-            ("size_error", pa.array(errors, pa.decimal128(38, self._size_decimals)), False),
-        )
-
-    def _audits(self, rows: OpenRows) -> pa.Table:
-        audits = rows.audits
-        return _table(
-            ("event_index", required(audits["event_index"], pa.int64()), False),
-            ("ts_event", required(audits["ts_event"], TIME), False),
-            self._id("update_id", audits["update_id"]),
-            ("kind", choice(audits["kind"], AUDIT_KINDS), False),
-            ("expected", pa.array([self._quote(row, "expected") for row in audits], pa.string()), False),
-            ("found", pa.array([self._quote(row, "found") for row in audits], pa.string()), False),
-        )
-
-    def _id(self, name: str, values: npt.NDArray[np.generic]) -> tuple[str, pa.Array, bool]:
-        return (name, required(values, pa.int64()), False) if self._has_ids else (name, optional(values, pa.int64()), True)
-
-    def _quote(self, row: np.void, which: str) -> str:
+    def _quote(self, row: np.void, column: Column) -> str:
         """Best bid and ask as text: `bid_price x bid_size / ask_price x ask_size`; of a checksum the number."""
+        bid_price, bid_size, ask_price, ask_size = (int(row[field]) for field in column.fields)
         if row["kind"] == CHECKSUM:
-            return str(row[f"{which}_bid_price"])
-        sides = []
-        for side in ("bid", "ask"):
-            price = fixed_point_text(int(row[f"{which}_{side}_price"]), self._price_decimals)
-            size = fixed_point_text(int(row[f"{which}_{side}_size"]), self._size_decimals)
-            sides.append(f"{price} x {size}")
+            return str(bid_price)
+        sides = [
+            f"{fixed_point_text(price, self._price_decimals)} x {fixed_point_text(size, self._size_decimals)}"
+            for price, size in ((bid_price, bid_size), (ask_price, ask_size))
+        ]
         return " / ".join(sides)
 
-    def _dead_letter(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> pa.Table:
-        return _table(
-            ("event_index", required(rows.dead_events, pa.int64()), False),
-            ("file", pa.array([letter.file for letter in dead_letters], pa.string()), False),
-            ("offset", pa.array([letter.offset for letter in dead_letters], pa.int64()), False),
-            ("length", pa.array([letter.length for letter in dead_letters], pa.int64()), False),
-            ("reason", pa.array([letter.reason for letter in dead_letters], pa.string()), False),
-            ("content", pa.array([letter.content for letter in dead_letters], pa.binary()), False),
-        )
+
+def _records(dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
+    kinds = {"file": pa.string(), "offset": pa.int64(), "length": pa.int64(), "reason": pa.string(), "content": pa.binary()}
+    for name, kind in kinds.items():
+        yield name, pa.array([getattr(letter, name) for letter in dead_letters], kind), False
 
 
-def _table(*columns: tuple[str, pa.Array, bool]) -> pa.Table:
-    """A table of (name, array, nullable) columns."""
-    schema = pa.schema([pa.field(name, array.type, nullable) for name, array, nullable in columns])
-    return pa.Table.from_arrays([array for _, array, _ in columns], schema=schema)
+def _table(columns: Iterator[_Made]) -> pa.Table:
+    made = list(columns)
+    schema = pa.schema([pa.field(name, array.type, may_be_null) for name, array, may_be_null in made])
+    return pa.Table.from_arrays([array for _, array, _ in made], schema=schema)

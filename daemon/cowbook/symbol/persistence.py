@@ -63,7 +63,7 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
             order_book_state=book if self.days is None else replace(book, days=self.days),
             position=self.mark.position(),
             fingerprint=dict(settings.fingerprint),
-            dead_letters=tuple(self.letters[: len(book.rows.dead_events)]),
+            dead_letters=tuple(self.letters[: len(book.rows["dead_letter"])]),
             decoder=DecoderState(tuple(self.other_symbols), self.misfit, self.input_bytes, self.connection),
             drift=self.drift,
             provisional=provisional,

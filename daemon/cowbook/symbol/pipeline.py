@@ -129,7 +129,7 @@ class Pipeline:
                 ) from error
             if cut:
                 rows = self.engine.take_open_rows()
-                self._drift = self._drift.plus(rows.drift)
+                self._drift = self._drift.plus(rows["drift"])
                 await self._stage(rows)
             if self._tail is None:
                 self.checkpoint_if_due()
@@ -169,7 +169,7 @@ class Pipeline:
         """Have the rows of a cut staged, while processing goes on; one cut at a time."""
         if self._staging is not None:
             await self._staging
-        count = len(rows.dead_events)
+        count = len(rows["dead_letter"])
         letters, self._letters = self._letters[:count], self._letters[count:]
         if self._nothing_new:
             return
@@ -274,7 +274,7 @@ class Pipeline:
     @property
     def drift(self) -> DriftTotals:
         """Sums over all drift measurements since the start of the input."""
-        return self._drift.plus(self.engine.open_rows().drift)
+        return self._drift.plus(self.engine.open_rows()["drift"])
 
     @property
     def drift_size_error(self) -> float:

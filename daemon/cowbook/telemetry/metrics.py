@@ -15,8 +15,8 @@ import uvloop
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, disable_created_metrics
 
 from cowbook import __version__
-from cowbook.plain.book_state import AUDIT_KINDS, OUTCOMES, REASONS
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import AUDIT_KINDS, OUTCOMES, REASONS
 
 if TYPE_CHECKING:
     from cowbook.symbol.checkpointer import Attempt

@@ -114,7 +114,7 @@ def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals
     engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1))
     assert engine.audit_statistics()["checksum"]["failed"] == 1
     assert not engine.synced
-    rows = engine.open_rows().audits
+    rows = engine.open_rows()["audits"]
     assert [(row["expected_bid_price"], row["found_bid_price"]) for row in rows] == [(checksum ^ 1, checksum)]
     engine.apply(depth_message(DIFF, {}, {}, checksum=checksum))
     engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1))

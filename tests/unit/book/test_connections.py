@@ -38,10 +38,10 @@ def run(records: list[tuple[int, int]], engine: OrderBookEngine) -> list[tuple[i
         applied = engine.apply(batch, place)
         if applied.cut:
             rows = engine.take_open_rows()
-            gaps += [(row["expected_id"], row["received_id"], row["event_index"]) for row in rows.gaps]
+            gaps += [(row["expected_id"], row["received_id"], row["event_index"]) for row in rows["gaps"]]
         elif applied.consumed == batch.message_count:
             rows = engine.open_rows()
-            return gaps + [(row["expected_id"], row["received_id"], row["event_index"]) for row in rows.gaps]
+            return gaps + [(row["expected_id"], row["received_id"], row["event_index"]) for row in rows["gaps"]]
         place = applied.consumed
 
 
@@ -108,7 +108,7 @@ def test_as_a_plain_loop(seed: int) -> None:
             applied = engine.apply(batch, place, end)
             place = applied.consumed
             if applied.cut:
-                found += [(row["expected_id"], row["received_id"]) for row in engine.take_open_rows().gaps]
+                found += [(row["expected_id"], row["received_id"]) for row in engine.take_open_rows()["gaps"]]
                 if rng.random() < 0.3:
                     engine = OrderBookEngine.restore(settings, engine.get_checkpoint_state())
             elif place == end:
@@ -116,5 +116,5 @@ def test_as_a_plain_loop(seed: int) -> None:
         first = end
         if rng.random() < 0.3:
             engine = OrderBookEngine.restore(settings, engine.get_checkpoint_state())
-    found += [(row["expected_id"], row["received_id"]) for row in engine.open_rows().gaps]
+    found += [(row["expected_id"], row["received_id"]) for row in engine.open_rows()["gaps"]]
     assert found == expected

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cowbook.book import block_pool, ladder
 from cowbook.book.ladder_view import Ladder
+from cowbook.kernels.jit import as_records
 from cowbook.plain.messages import NONE
 
 Book = tuple[dict[int, int], dict[int, int]]
@@ -22,9 +23,15 @@ SIZES = st.one_of(st.just(0), st.integers(1, 10**18 - 1))
 UPDATES = st.tuples(st.integers(0, 1), PRICES, SIZES)
 
 
-def levels_of(arrays: ladder.LadderArrays, side: int) -> dict[int, int]:
+def allocate(max_book_bytes: int) -> ladder.Book:
+    """An empty book, as kernels take it."""
+    book: ladder.Book = as_records(ladder.allocate(max_book_bytes))
+    return book
+
+
+def levels_of(arrays: ladder.Book, side: int) -> dict[int, int]:
     """All levels of a live side, in the order that the ladder gives them."""
-    prices, sizes = Ladder(side, *arrays).levels()
+    prices, sizes = Ladder(side, arrays).levels()
     return dict(zip(prices.tolist(), sizes.tolist(), strict=True))
 
 
@@ -33,16 +40,16 @@ def in_order(book: Book, side: int) -> dict[int, int]:
     return dict(sorted(book[side].items(), reverse=side == ladder.BID))
 
 
-def update(arrays: ladder.LadderArrays, book: Book, side: int, price: int, size: int) -> None:
+def update(arrays: ladder.Book, book: Book, side: int, price: int, size: int) -> None:
     """Set a level in both."""
-    assert ladder.set_level(*arrays, side, price, size) == ladder.OK
+    assert ladder.set_level(arrays, side, price, size) == ladder.OK
     if size:
         book[side][price] = size
     else:
         book[side].pop(price, None)
 
 
-def used_blocks(arrays: ladder.LadderArrays) -> int:
+def used_blocks(arrays: ladder.Book) -> int:
     """Blocks that are neither free nor fresh."""
     total: int = (arrays.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
     return total - int(block_pool.blocks_available(arrays.pool, arrays.blocks))
@@ -51,23 +58,23 @@ def used_blocks(arrays: ladder.LadderArrays) -> int:
 @given(st.lists(UPDATES, max_size=300))
 def test_equals_dictionary(updates: list[tuple[int, int, int]]) -> None:
     """Levels, order, best and counts are those of a dictionary, for any prices."""
-    arrays = ladder.allocate(1 << 22)
+    arrays = allocate(1 << 22)
     book: Book = ({}, {})
     for side, price, size in updates:
         update(arrays, book, side, price, size)
-        best = ladder.best_level(arrays.pool[0]["tick"], arrays.sides[side], arrays.blocks)
+        best = ladder.best_level(arrays, side)
         expected = next(iter(in_order(book, side).items()), (NONE, NONE))
         assert best == expected
-        assert Ladder(side, *arrays).size_at(price) == size
+        assert Ladder(side, arrays).size_at(price) == size
     for side in (ladder.BID, ladder.ASK):
         assert list(levels_of(arrays, side).items()) == list(in_order(book, side).items())
-        assert len(Ladder(side, *arrays)) == len(book[side])
+        assert len(Ladder(side, arrays)) == len(book[side])
 
 
 @given(st.lists(UPDATES, max_size=100))
 def test_empty_again(updates: list[tuple[int, int, int]]) -> None:
     """When all levels are removed, every block is free again."""
-    arrays = ladder.allocate(1 << 22)
+    arrays = allocate(1 << 22)
     book: Book = ({}, {})
     for side, price, size in updates:
         update(arrays, book, side, price, size)
@@ -80,21 +87,21 @@ def test_empty_again(updates: list[tuple[int, int, int]]) -> None:
 @given(st.lists(UPDATES, max_size=100))
 def test_clear(updates: list[tuple[int, int, int]]) -> None:
     """Clearing a side frees its blocks and leaves the other."""
-    arrays = ladder.allocate(1 << 22)
+    arrays = allocate(1 << 22)
     book: Book = ({}, {})
     for side, price, size in updates:
         update(arrays, book, side, price, size)
-    ladder.clear_side(*arrays, ladder.BID)
+    ladder.clear_side(arrays, ladder.BID)
     assert levels_of(arrays, ladder.BID) == {}
     assert levels_of(arrays, ladder.ASK) == book[ladder.ASK]
-    ladder.clear_side(*arrays, ladder.ASK)
+    ladder.clear_side(arrays, ladder.ASK)
     assert used_blocks(arrays) == 0
 
 
 class Frozen:
     """A snapshot of the arrays, as the engine takes it, with the dictionary of its moment."""
 
-    def __init__(self, arrays: ladder.LadderArrays, book: Book, slot: str) -> None:
+    def __init__(self, arrays: ladder.Book, book: Book, slot: str) -> None:
         self.blocks = arrays.blocks
         self.pool = arrays.pool.copy()
         self.sides = arrays.sides.copy()
@@ -106,7 +113,7 @@ class Frozen:
     def check(self) -> None:
         """The snapshot still shows the book of its moment."""
         for side in (0, 1):
-            prices, sizes = Ladder(side, self.pool, self.sides, self.blocks).levels()
+            prices, sizes = Ladder(side, ladder.Book(self.pool, self.sides, self.blocks)).levels()
             assert list(zip(prices.tolist(), sizes.tolist(), strict=True)) == list(self.book[side].items())
 
 
@@ -117,14 +124,14 @@ ACTIONS = st.lists(st.one_of(UPDATES, st.sampled_from(["freeze", "release_first"
 @given(ACTIONS)
 def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> None:
     """Whatever the live book does, up to two snapshots show their moment; released ones give back every block."""
-    arrays = ladder.allocate(1 << 22)
+    arrays = allocate(1 << 22)
     book: Book = ({}, {})
     held: dict[str, Frozen] = {}
     for action in actions:
         if isinstance(action, tuple):
             update(arrays, book, *action)
         elif action == "clear":
-            ladder.clear_side(*arrays, ladder.BID)
+            ladder.clear_side(arrays, ladder.BID)
             book[0].clear()
         elif action == "freeze":
             slot = next((slot for slot in ("first_snapshot", "second_snapshot") if slot not in held), None)
@@ -142,42 +149,42 @@ def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> No
     for frozen in held.values():
         block_pool.release(arrays.pool, arrays.blocks, frozen.epoch)
     for side in (0, 1):
-        ladder.clear_side(*arrays, side)
+        ladder.clear_side(arrays, side)
     assert used_blocks(arrays) == 0
     assert arrays.pool["retired_count"][0] == 0
 
 
 def test_tick_is_common_divisor() -> None:
     """The tick is the greatest common divisor of the prices seen; a removal of an unknown finer price changes nothing."""
-    arrays = ladder.allocate(1 << 20)
+    arrays = allocate(1 << 20)
     for price, size, tick in ((600, 5, 600), (900, 5, 300), (450, 0, 300), (450, 5, 150), (0, 1, 150), (1, 1, 1)):
-        ladder.set_level(*arrays, 0, price, size)
+        ladder.set_level(arrays, 0, price, size)
         assert arrays.pool["tick"][0] == tick
     assert levels_of(arrays, 0) == {900: 5, 600: 5, 450: 5, 1: 1, 0: 1}
 
 
 def test_price_zero_first() -> None:
     """A book may begin with price 0, before any tick is known."""
-    arrays = ladder.allocate(1 << 20)
-    ladder.set_level(*arrays, 1, 0, 7)
-    ladder.set_level(*arrays, 1, 123, 8)
+    arrays = allocate(1 << 20)
+    ladder.set_level(arrays, 1, 0, 7)
+    ladder.set_level(arrays, 1, 123, 8)
     assert levels_of(arrays, 1) == {0: 7, 123: 8}
 
 
 def test_pool_exhausted() -> None:
     """A full pool is reported; nothing is written outside it."""
-    arrays = ladder.allocate(1)
-    results = [ladder.set_level(*arrays, 0, (price << 40) + 1, 1) for price in range(1, 1000)]
+    arrays = allocate(1)
+    results = [ladder.set_level(arrays, 0, (price << 40) + 1, 1) for price in range(1, 1000)]
     assert ladder.POOL_EXHAUSTED in results
 
 
 @pytest.mark.parametrize("downwards", [True, False])
 def test_next_level(downwards: bool) -> None:
     """The nearest level at or beside any tick, at block boundaries too."""
-    arrays = ladder.allocate(1 << 20)
+    arrays = allocate(1 << 20)
     ticks = [0, 1, 63, 64, 4095, 4096, 262143, 262144, 10**15]
     for tick in ticks:
-        ladder.set_level(*arrays, 0, tick, 1)
+        ladder.set_level(arrays, 0, tick, 1)
     assert arrays.pool["tick"][0] == 1
     for tick in ticks:
         for index in (tick - 1, tick, tick + 1):
@@ -188,11 +195,11 @@ def test_next_level(downwards: bool) -> None:
 
 def test_copy_levels_stops_when_full() -> None:
     """Only as many levels are copied as fit, best first."""
-    arrays = ladder.allocate(1 << 20)
+    arrays = allocate(1 << 20)
     for price in range(10):
-        ladder.set_level(*arrays, 0, price, price + 1)
+        ladder.set_level(arrays, 0, price, price + 1)
     prices = np.zeros(3, np.int64)
     sizes = np.zeros(3, np.int64)
-    assert ladder.copy_levels(arrays.pool[0]["tick"], arrays.sides[0], arrays.blocks, True, 3, prices, sizes, 0, 1) == 3
+    assert ladder.copy_levels(arrays, 0, 3, prices, sizes, 0, 1) == 3
     assert prices.tolist() == [9, 8, 7]
     assert sizes.tolist() == [10, 9, 8]

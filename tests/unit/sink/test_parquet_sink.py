@@ -11,11 +11,10 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cowbook.book.state import Rows
 from cowbook.errors import OutputError, RestartNeededError
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.messages import NONE, DeadLetter
-from cowbook.plain.rows import OpenRows
+from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink, part_date
 from cowbook.sink.schemas import StreamTables
@@ -23,15 +22,16 @@ from cowbook.sink.schemas import StreamTables
 
 def rows_with_trades(first: int, count: int, newest: int) -> OpenRows:
     """A cut with some trades, and nothing else but a dead letter."""
-    rows = Rows.allocate({}, 2)
-    trades = np.zeros(count, rows.trades.dtype)
+    arrays = {name: array[:0] for name, array in allocate_rows({}, 2)._asdict().items()}
+    trades = arrays["trades"] = np.zeros(count, arrays["trades"].dtype)
     trades["event_index"] = np.arange(first, first + count)
     trades["ts_event"] = newest
     trades["ts_recv"] = NONE
     trades["price"] = 61_737_63000000
     trades["size"] = 1
-    empty = {name: getattr(rows, name)[:0] for name in rows._fields if name not in ("trades", "dead")}
-    return OpenRows(first=first, last=first + count - 1, newest=newest, trades=trades, dead_events=np.array([first]), **empty)
+    arrays["dead_letter"] = np.zeros(1, arrays["dead_letter"].dtype)
+    arrays["dead_letter"]["event_index"] = first
+    return OpenRows(first, first + count - 1, newest, arrays)
 
 
 LETTER = DeadLetter("a", 5, 3, "malformed", b"bad", "why")

@@ -19,9 +19,9 @@ from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.venue import Connection
 from cowbook.input.verdict import MAX_OTHER_SYMBOLS, Rejected
 from cowbook.plain.block import Block
-from cowbook.plain.book_state import REASONS
 from cowbook.plain.messages import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
 from cowbook.plain.table_header import LONGEST_HEADER, Header, read_header
+from cowbook.plain.vocabulary import REASONS
 
 _ROWS = 1 << 14
 _SHOWN_COLUMNS = 1_000  # characters

@@ -18,9 +18,10 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner as scanner
 from cowbook.input.tables.table import MEANINGS, Table
 from cowbook.input.text.json_fields import RefusedError, refuse
-from cowbook.input.verdict import Reason, Rejected, shown
+from cowbook.input.verdict import Rejected, shown
 from cowbook.plain.messages import NONE
 from cowbook.plain.table_header import PACKED_FLOAT, PACKED_TEXT, PACKED_TEXT_BYTES, Header
+from cowbook.plain.vocabulary import Reason
 
 Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}

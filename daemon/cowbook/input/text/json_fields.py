@@ -10,8 +10,9 @@ import msgspec
 
 from cowbook.input.numerals import MAX_ID, MAX_TIME_NS, MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.verdict import DecodedMessage, Reason, shown
+from cowbook.input.verdict import DecodedMessage, shown
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import Reason
 
 MAX_NESTING = 100
 """Arrays and objects within each other; more is malformed, whatever the interpreter's own limit is."""

@@ -30,10 +30,10 @@ from cowbook.input.verdict import (
     Subscription,
 )
 from cowbook.plain.block import Block
-from cowbook.plain.book_state import REASONS
 from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.plain.table_header import PACKED_MAGIC
+from cowbook.plain.vocabulary import REASONS
 
 DEAD_LETTER_BYTES = 4_096
 """Bytes of a rejected record that its dead letter keeps."""
