@@ -14,13 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cowbook.input.forms.form_learner import MAX_FORMS, ShapeScanner
+from cowbook.input.forms.form_learner import MAX_FORMS, FormScanner
 from cowbook.input.numerals import nanoseconds
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text import field_scanner
 from cowbook.input.text.json_fields import RefusedError
 from cowbook.input.text.line_decoder import LineDecoder
-from cowbook.input.text.scanner import OTHER_SYMBOL_SEEN
 from cowbook.input.venue import Venue
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, EventBatch
@@ -31,7 +30,7 @@ from support.venue_samples import LINES, Event, bare, framed, make_events, prefi
 SAMPLES = {
     sample: (venue, name)
     for sample, (venue, name, *_) in LINES.items()
-    if (make_scanner := load_venue(venue).make_scanner) and isinstance(make_scanner(DecoderSettings("", 0, 0, 0)), ShapeScanner)
+    if (make_scanner := load_venue(venue).make_scanner) and isinstance(make_scanner(DecoderSettings("", 0, 0, 0)), FormScanner)
 }
 assert len(SAMPLES) >= 11
 EVENTS = tuple(make_events(5, 120))
@@ -122,9 +121,9 @@ def test_nearly_all_are_scanned(sample: str, container: Callable[..., bytes] | N
     decoder = LineDecoder(load_venue(SAMPLES[sample][0]), settings_of(sample))
     _decode(decoder, content, b"", 1 << 10)
     scanner = decoder._scanner
-    assert isinstance(scanner, ShapeScanner)
+    assert isinstance(scanner, FormScanner)
     assert 0 < scanner.form_count < MAX_FORMS
-    scanner.counts[OTHER_SYMBOL_SEEN] = 1  # a person has seen enough of them
+    scanner.counts["other_symbol_seen"] = 1  # a person has seen enough of them
     calls = 0
     decode_record = decoder._decode_record
 

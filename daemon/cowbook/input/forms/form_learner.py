@@ -7,12 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.forms import form_scanner as shape_scanner
+from cowbook.input.forms.form_scanner import FOUND, Forms, scan_records
 from cowbook.input.forms.shapes import Form, Shape, make_form, parse, to_arrays
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import open_envelope
-from cowbook.input.text.scanner import COUNTS, LEVEL_COUNT, MESSAGE_COUNT, OTHER_SYMBOL_SEEN, STRANGE, RecordScanner
+from cowbook.input.text.scanner import COUNTS, STRANGE, RecordScanner
 from cowbook.input.verdict import PLAIN_FIELDS, Decoded, DecodedMessage, OtherSymbol, Sequenced
+from cowbook.kernels.jit import as_records
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import OTHER_SYMBOL, EventBatch
 
@@ -30,16 +31,16 @@ MAX_LESSON_BYTES = 1 << 13
 
 def shaped(*shapes: Shape) -> Callable[[DecoderSettings], RecordScanner]:
     """For `Venue.make_scanner`."""
-    return lambda settings: ShapeScanner(settings, shapes)
+    return lambda settings: FormScanner(settings, shapes)
 
 
-class ShapeScanner(RecordScanner):
+class FormScanner(RecordScanner):
     """Decodes records of the forms that it has learned. Which these are changes nothing but how long it takes."""
 
     def __init__(self, settings: DecoderSettings, shapes: tuple[Shape, ...]) -> None:
         super().__init__(settings)
         self._shapes = shapes
-        self._values = np.zeros(shape_scanner.VALUES, np.int64)
+        self._found = np.zeros(1, FOUND)
         self._strange_count = 0
         self._set_forms([])
 
@@ -50,35 +51,23 @@ class ShapeScanner(RecordScanner):
 
     def _set_forms(self, forms: list[Form]) -> None:
         self._forms = forms
-        self._arrays = to_arrays(forms)
+        self._programs = to_arrays(forms)
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
-        """One call of `shape_scanner.scan`, once a form is known."""
+        """One call of `scan_records`, once a form is known."""
         if not self._forms:
             return STRANGE, block.start
-        return self._scan(block, batch, self._arrays, self.counts)
+        return self._scan(block, batch, self._programs, self.counts)
 
     def _scan(
         self,
         block: Block,
         batch: EventBatch,
-        arrays: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
-        counts: npt.NDArray[np.int64],
+        programs: tuple[npt.NDArray[np.void], npt.NDArray[np.void]],
+        counts: npt.NDArray[np.void],
     ) -> tuple[int, int]:
-        why, position = shape_scanner.scan(
-            block.buffer,
-            block.start,
-            block.end,
-            block.offset_of(0),
-            self.limits,
-            self.symbol,
-            *arrays,
-            batch.messages,
-            batch.prices,
-            batch.sizes,
-            counts,
-            self._values,
-        )
+        forms = as_records(Forms(self.arrays(block, batch, counts), *programs, self._found))
+        why, position = scan_records(forms, block.start, block.end, block.offset_of(0))
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
@@ -88,7 +77,7 @@ class ShapeScanner(RecordScanner):
             return
         if len(self._forms) == MAX_FORMS or len(record) > MAX_LESSON_BYTES:
             return
-        others = sum(form.head[shape_scanner.IS_OTHER] for form in self._forms)
+        others = sum(form.head.is_other for form in self._forms)
         if isinstance(content, OtherSymbol) and others == MAX_OTHER_FORMS:
             return
         self._strange_count += 1
@@ -123,10 +112,10 @@ class ShapeScanner(RecordScanner):
         buffer[: len(record) + 1] = np.frombuffer(record + b"\n", np.uint8)
         level_capacity = 2 * record.count(b",") + 2
         batch = EventBatch.allocate(1, level_capacity)
-        counts = np.zeros(COUNTS, np.int64)
-        counts[OTHER_SYMBOL_SEEN] = 1
+        counts = np.zeros(1, COUNTS)
+        counts["other_symbol_seen"] = 1
         self._scan(Block(buffer, 0, len(record) + 1, "", 0, final=True), batch, to_arrays([form]), counts)
-        if counts[MESSAGE_COUNT] != 1:
+        if counts["messages"][0] != 1:
             return False
         message = batch.messages[0]
         if message["sequence"] != sequence:
@@ -134,7 +123,7 @@ class ShapeScanner(RecordScanner):
         if isinstance(content, OtherSymbol):
             return bool(message["kind"] == OTHER_SYMBOL)
         assert isinstance(content, DecodedMessage)
-        assert counts[LEVEL_COUNT] <= level_capacity
+        assert counts["levels"][0] <= level_capacity
         return all(message[name] == getattr(content, name) for name in PLAIN_FIELDS) and all(
             getattr(batch, values)[message[f"{side}_start"] :][: message[f"{side}_count"]].tolist() == expected
             for side, values, expected in (

@@ -8,6 +8,11 @@ Bounds: as for the other scanners, every piece begins before `end`, and reads le
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
 from cowbook.input.text.field_scanner import (
     any_end,
     checksum_32,
@@ -21,16 +26,10 @@ from cowbook.input.text.field_scanner import (
 )
 from cowbook.input.text.scanner import (
     END,
-    LAST_FORM,
-    LEVEL_COUNT,
     LEVELS_FULL,
-    MAX_LINE_BYTES,
-    MESSAGE_COUNT,
     MESSAGES_FULL,
-    OTHER_SYMBOL_SEEN,
-    PRICE_DECIMALS,
-    SIZE_DECIMALS,
     STRANGE,
+    Scan,
 )
 from cowbook.input.text.text_scanner import (
     BRACKET,
@@ -44,6 +43,7 @@ from cowbook.input.text.text_scanner import (
     OPEN,
     RETURN,
     SPACE,
+    WORD_2,
     WORD_4,
     WORD_7,
     ZERO,
@@ -55,89 +55,152 @@ from cowbook.input.text.text_scanner import (
     word,
 )
 from cowbook.kernels.intrinsics import load64
-from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 
-# Operations: what a piece of a record is. Columns 1 to 4 of a row are its arguments.
+# Operations: what a piece of a record is, and the fields of its row that say more.
 DONE = 0
-LITERAL = 1  # (bytes as a word, mask, how many): up to eight bytes as they are
+LITERAL = 1  # word, length, mask: up to eight bytes as they are
 ANY = 2  # a string, a number, true, false or null that says nothing
 TEXT = 3  # of a string what stands before the next point, and says nothing
-SYMBOL = 4  # (whether a dot ends it): the rest of a string
+SYMBOL = 4  # the rest of a string; argument: whether a dot ends it
 LAST_ID = 5
-PREV_ID = 6  # (whether -1 may stand for none)
+PREV_ID = 6  # argument: whether -1 may stand for none
 ONLY_ID = 7  # first and last id
-SEQUENCE = 8  # (what is added)
+SEQUENCE = 8  # argument: what is added
 TIME = 9  # an integer of s, ms, µs or ns
 ISO_TIME = 10
 SECONDS_TIME = 11  # with a fraction
-CHECKSUM = 12  # (whether 0 stands for none)
+CHECKSUM = 12  # argument: whether 0 stands for none
 PRICE = 13
 SIZE = 14
-LEVELS = 15  # (BIDS, ASKS or MIXED, first row of a level's own program or FAILED if only an empty array is known)
-SIDE = 16  # (the word for bids or buying, its length, the word for asks or selling, its length): of a level or trade
-TRADES_ROWS = 17  # (whether each names its symbol, as LEVELS)
+LEVELS = 15  # argument: BIDS, ASKS or MIXED; program
+SIDE = 16  # of a level or trade: word and length for bids or buying, other_word and other_length for asks or selling
+TRADES_ROWS = 17  # argument: whether each names its symbol; program
 TEXT_ID = 18  # of a trade: the rest of a string, a number or something that is none
 ACTION = 19  # of a level
-ROW_WORDS = 5
 
 BIDS, ASKS, MIXED = 0, 1, 2
 
-# Columns of `heads`: what all records of a form have in common.
-KIND = 0
-RULE = 1
-FLAGS = 2
-DEPTH = 3
-SINGLE_SIDE = 4  # BIDS or ASKS: where PRICE and SIZE outside of levels go
-IS_OTHER = 5  # learned from another symbol's record: says nothing of our own
-MEASURES = 6  # whether it matters how many decimals are written: where checksums are, and in snapshots
-CHANNEL = 7
-FIRST_ROW = 8
-HEAD_WORDS = 9
 
-# Places in `values`; PRICE_DECIMALS and SIZE_DECIMALS are the most that were written.
-_LATEST = 2  # time, of all in the record
-_MISFIT = 3  # whether a numeral did not fit
-_ROW_SIDE = 4  # of the last level or trade, the same two
-_ROW_TIME = 5
-_ROW_ID = 6
-_OWN_ROWS = 7  # trades that named the symbol
-_MEASURES = 8  # as in the form
-_ROW_DELETES = 9  # the last level was deleted
-VALUES = 10
+class Row(NamedTuple):
+    """One piece of a form; the fields of ROW. What an operation does not use is 0."""
+
+    operation: int
+    argument: int = 0
+    program: int = 0
+    """First row of a level's or trade's own program; FAILED if only an empty array is known."""
+    word: int = 0
+    length: int = 0
+    mask: int = 0
+    other_word: int = 0
+    other_length: int = 0
+
+
+ROW = np.dtype([(name, np.int64) for name in Row._fields])
+
+
+class Head(NamedTuple):
+    """What all records of a form have in common; the fields of HEAD."""
+
+    kind: int = 0
+    rule: int = 0
+    flags: int = 0
+    depth: int = 0
+    channel: int = 0
+    single_side: int = BIDS
+    """Where PRICE and SIZE outside of levels go."""
+    is_other: int = 0
+    """Learned from another symbol's record: it says nothing of our own."""
+    measures: int = 0
+    """Whether it matters how many decimals are written: where checksums are, and in snapshots."""
+    first_row: int = 0
+
+
+HEAD = np.dtype([(name, np.int64) for name in Head._fields])
+
+FOUND = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "price_decimals",  # the most that were written, where that matters
+            "size_decimals",
+            "measures",  # as in the form
+            "misfit",  # whether a numeral did not fit
+            "latest",  # time, of all in the record
+            "own_rows",  # trades that named the symbol
+            # Of the last level or trade.
+            "row_side",
+            "row_time",
+            "row_id",
+            "row_deletes",
+        )
+    ]
+)
+
+
+class Forms(NamedTuple):
+    """What the kernels of the form scanner work on."""
+
+    scan: Scan
+    rows: npt.NDArray[np.void]  # ROW
+    heads: npt.NDArray[np.void]  # HEAD
+    found: npt.NDArray[np.void]  # FOUND, (1,): what the record in hand has said so far
+
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
-
-
-@inlined_kernel
-def _measured_numeral(buffer, position, end, limits, place, values):
-    """As `numeral` with `limits[place]`, noting how many decimals were written, and that it does not fit where that is so."""
-    value, after = numeral(buffer, position, limits[place])
-    if after == FAILED:
-        after = plain_number_end(buffer, position, end)
-        if after == FAILED:
-            return 0, FAILED
-        values[_MISFIT] = 1
-    if buffer[position] == ZERO and ZERO <= buffer[position + 1] <= NINE:
-        return 0, FAILED
-    if values[_MEASURES]:
-        point = after - 1
-        while point > position and buffer[point] != DOT:
-            point -= 1
-        written = after - 1 - point if buffer[point] == DOT else 0
-        values[place] = max(values[place], written)
-    return value, after
+_MINUS_1 = word(b"-1")
 
 
 @kernel
-def _side(buffer, position, rows, row):
+def _measured_numeral(buffer, position, end, decimals, found):
+    """As `numeral`, with the number of decimals that were written where that matters: (value, position after it, decimals).
+
+    Notes where it does not fit.
+    """
+    value, after = numeral(buffer, position, decimals)
+    if after == FAILED:
+        after = plain_number_end(buffer, position, end)
+        if after == FAILED:
+            return 0, FAILED, 0
+        found.misfit = 1
+    if buffer[position] == ZERO and ZERO <= buffer[position + 1] <= NINE:
+        return 0, FAILED, 0
+    written = 0
+    if found.measures:
+        point = after - 1
+        while point > position and buffer[point] != DOT:
+            point -= 1
+        if buffer[point] == DOT:
+            written = after - 1 - point
+    return value, after, written
+
+
+@kernel
+def _price(scan, position, end, found, place):
+    """Read a price into `place`; the position after it."""
+    scan.prices[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].price_decimals, found)
+    found.price_decimals = max(found.price_decimals, written)
+    return after
+
+
+@kernel
+def _size(scan, position, end, found, place):
+    """Read a size into `place`; the position after it."""
+    scan.sizes[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].size_decimals, found)
+    found.size_decimals = max(found.size_decimals, written)
+    return after
+
+
+@kernel
+def _side(buffer, position, row):
     """(position after it, BIDS or ASKS) of a word for a side; FAILED for others."""
     text = load64(buffer, position)
-    for side in range(2):
-        length = rows[row, 2 + 2 * side]
-        if text & ((1 << 8 * length) - 1) == rows[row, 1 + 2 * side]:
-            return position + length, side
-    return FAILED, 0
+    if text & ((1 << 8 * row.length) - 1) == row.word:
+        return position + row.length, BIDS
+    if text & ((1 << 8 * row.other_length) - 1) == row.other_word:
+        return position + row.other_length, ASKS
+    return FAILED, BIDS
 
 
 @kernel
@@ -161,52 +224,55 @@ def _any_time(buffer, position, operation):
 
 
 @kernel
-def _action_end(buffer, position, values):
+def _action_end(buffer, position, found):
     text = load64(buffer, position)
-    values[_ROW_DELETES] = text & WORD_7 == _DELETE
-    if text & WORD_7 == _CHANGE or values[_ROW_DELETES]:
+    found.row_deletes = text & WORD_7 == _DELETE
+    if text & WORD_7 == _CHANGE or found.row_deletes:
         return position + 7
     return position + 4 if text & WORD_4 == _NEW else FAILED
 
 
-@inlined_kernel
-def _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, place, values):
-    """Position after the level or trade at `position`: price and size go to `place`, all else to `values`."""
-    values[_ROW_SIDE] = BIDS
-    values[_ROW_TIME] = NONE
-    values[_ROW_ID] = NONE
-    values[_ROW_DELETES] = 0
-    while rows[row, 0] != DONE:
-        operation = rows[row, 0]
+@kernel
+def _row(forms, position, end, first_row, place):
+    """Position after the level or trade at `position`: price and size go to `place`, all else to what was found."""
+    scan, rows, found = forms.scan, forms.rows, forms.found[0]
+    buffer = scan.buffer
+    found.row_side = BIDS
+    found.row_time = NONE
+    found.row_id = NONE
+    found.row_deletes = 0
+    row = first_row
+    while rows[row].operation != DONE:
+        piece = rows[row]
+        operation = piece.operation
         if position >= end:
             return FAILED
         if operation == LITERAL:
-            matches = load64(buffer, position) & rows[row, 2] == rows[row, 1]
-            position = position + rows[row, 3] if matches else FAILED
+            position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
         elif operation == PRICE:
-            prices[place], position = _measured_numeral(buffer, position, end, limits, PRICE_DECIMALS, values)
+            position = _price(scan, position, end, found, place)
         elif operation == SIZE:
-            sizes[place], position = _measured_numeral(buffer, position, end, limits, SIZE_DECIMALS, values)
+            position = _size(scan, position, end, found, place)
         elif operation == ANY:
             position = any_end(buffer, position, end)
         elif operation == SIDE:
-            position, values[_ROW_SIDE] = _side(buffer, position, rows, row)
+            position, found.row_side = _side(buffer, position, piece)
         elif operation == ACTION:
-            position = _action_end(buffer, position, values)
+            position = _action_end(buffer, position, found)
         elif operation == LAST_ID:
-            values[_ROW_ID], position = unsigned(buffer, position)
+            found.row_id, position = unsigned(buffer, position)
         elif operation == TEXT_ID:
-            values[_ROW_ID], position = text_id(buffer, position, end)
+            found.row_id, position = text_id(buffer, position, end)
         elif operation == SYMBOL:
             after = string_end(buffer, position, end)
-            values[_OWN_ROWS] += _is_symbol(buffer, position, after, symbol)
+            found.own_rows += _is_symbol(buffer, position, after, scan.symbol)
             position = after
         else:
-            values[_ROW_TIME], position = _any_time(buffer, position, operation)
+            found.row_time, position = _any_time(buffer, position, operation)
         if position == FAILED:
             return FAILED
         row += 1
-    values[_LATEST] = max(values[_LATEST], values[_ROW_TIME])
+    found.latest = max(found.latest, found.row_time)
     return position
 
 
@@ -217,11 +283,12 @@ def _next_row(buffer, position):
 
 
 @kernel
-def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, first, values):
+def _levels(forms, position, end, row, first):
     """Read an array of levels: (position after it, how many); how many is -1 when the arrays are full.
 
     Where a level says that it is an ask, its size is stored as `~size`.
     """
+    buffer, sizes, found = forms.scan.buffer, forms.scan.sizes, forms.found[0]
     if buffer[position] != BRACKET:
         return FAILED, 0
     if buffer[position + 1] == BRACKET_END:
@@ -230,15 +297,14 @@ def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, fir
         return FAILED, 0
     count = 0
     while position < end:
-        if first + count == prices.size:
+        if first + count == sizes.size:
             return FAILED, -1
-        position = _next_row(buffer, position)
-        position = _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, first + count, values)
+        position = _row(forms, _next_row(buffer, position), end, row, first + count)
         if position == FAILED:
             return FAILED, 0
-        if values[_ROW_SIDE] == ASKS:
+        if found.row_side == ASKS:
             sizes[first + count] = ~sizes[first + count]
-        if values[_ROW_DELETES] and sizes[first + count] != 0:
+        if found.row_deletes and sizes[first + count] != 0:
             return FAILED, 0
         count += 1
         if buffer[position] == BRACKET_END:
@@ -248,26 +314,26 @@ def _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, fir
     return FAILED, 0
 
 
-@inlined_kernel
-def _trades(buffer, position, end, rows, row, limits, symbol, message, prices, sizes, first, values):
+@kernel
+def _trades(forms, position, end, row, message, first):
     """Read an array of trades: (position after it, places used); used is -1 when the arrays are full.
 
     It is read twice: where times and ids go depends on how many trades there are.
     """
-    after, count = _levels(buffer, position, end, rows, row, limits, symbol, prices, sizes, first, values)
+    prices, sizes, found = forms.scan.prices, forms.scan.sizes, forms.found[0]
+    after, count = _levels(forms, position, end, row, first)
     if after == FAILED or count == 0:
         return FAILED, min(count, 0)
     if first + 3 * count > prices.size:
         return FAILED, -1
-    values[_OWN_ROWS] = 0
+    found.own_rows = 0
     for trade in range(first, first + count):
-        position = _next_row(buffer, position)
-        position = _row(buffer, position, end, rows, row, limits, symbol, prices, sizes, trade, values)
-        prices[trade + count] = values[_ROW_TIME]
-        sizes[trade + count] = SELL_AGGRESSOR if values[_ROW_SIDE] == ASKS else 0
-        prices[trade + 2 * count] = values[_ROW_ID]
+        position = _row(forms, _next_row(forms.scan.buffer, position), end, row, trade)
+        prices[trade + count] = found.row_time
+        sizes[trade + count] = SELL_AGGRESSOR if found.row_side == ASKS else 0
+        prices[trade + 2 * count] = found.row_id
         sizes[trade + 2 * count] = 0
-    message.last_id = values[_ROW_ID]
+    message.last_id = found.row_id
     message.bid_start, message.bid_count = first, count
     if count == 1:
         message.kind = TRADE
@@ -327,21 +393,21 @@ def _text_end(buffer, position, end):
 
 
 @kernel
-def _scalar(buffer, position, end, rows, row, message, values):
-    """Position after a hole that is neither literal, symbol, numeral nor levels; what it says goes to `message` and `values`."""
-    operation = rows[row, 0]
+def _scalar(buffer, position, end, row, message, found):
+    """Position after a hole that is neither literal, symbol, numeral nor levels; what it says goes to `message` and `found`."""
+    operation = row.operation
     if operation == ANY:
         return any_end(buffer, position, end)
     if operation == TEXT:
         return _text_end(buffer, position, end)
     if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME:
-        values[_LATEST], position = _any_time(buffer, position, operation)
+        found.latest, position = _any_time(buffer, position, operation)
     elif operation == CHECKSUM:
         checksum, position = checksum_32(buffer, position)
-        if checksum != 0 or rows[row, 1] == 0:
+        if checksum != 0 or row.argument == 0:
             message.flags |= HAS_CHECKSUM
             message.checksum = checksum & 0xFFFFFFFF
-    elif operation == PREV_ID and rows[row, 1] != 0 and load64(buffer, position) & 0xFFFF == 0x312D:
+    elif operation == PREV_ID and row.argument != 0 and load64(buffer, position) & WORD_2 == _MINUS_1:
         message.prev_id = -1
         position += 2
     else:
@@ -349,7 +415,7 @@ def _scalar(buffer, position, end, rows, row, message, values):
         if operation == PREV_ID:
             message.prev_id = number
         elif operation == SEQUENCE:
-            message.sequence = number + rows[row, 1]
+            message.sequence = number + row.argument
         else:
             message.last_id = number
             if operation == ONLY_ID:
@@ -358,12 +424,12 @@ def _scalar(buffer, position, end, rows, row, message, values):
 
 
 @kernel
-def _start_message(message, head, values):
-    message.kind = head[KIND]
-    message.rule = head[RULE]
-    message.flags = head[FLAGS]
-    message.depth = head[DEPTH]
-    message.channel = head[CHANNEL]
+def _start_message(message, head, found):
+    message.kind = head.kind
+    message.rule = head.rule
+    message.flags = head.flags
+    message.depth = head.depth
+    message.channel = head.channel
     message.first_id = NONE
     message.last_id = NONE
     message.prev_id = NONE
@@ -373,78 +439,77 @@ def _start_message(message, head, values):
     message.price_decimals = 0
     message.size_decimals = 0
     message.sequence = 0
-    values[_LATEST] = NONE
-    values[PRICE_DECIMALS] = 0
-    values[SIZE_DECIMALS] = 0
-    values[_MISFIT] = 0
-    values[_MEASURES] = head[MEASURES]
+    found.latest = NONE
+    found.price_decimals = 0
+    found.size_decimals = 0
+    found.misfit = 0
+    found.measures = head.measures
 
 
 @kernel
-def _finish_message(message, ts_recv, values):
+def _finish_message(message, ts_recv, found):
     """Set what the whole record decides; whether all that it needs is there."""
     message.ts_recv = ts_recv
-    message.ts_event = values[_LATEST]
+    message.ts_event = found.latest
     if message.ts_event == NONE and message.kind != SNAPSHOT:
         message.ts_event = ts_recv
         if ts_recv == NONE:
             return False
     if message.flags & HAS_CHECKSUM or message.kind == SNAPSHOT:
-        message.price_decimals = values[PRICE_DECIMALS]
-        message.size_decimals = values[SIZE_DECIMALS]
-    return values[_MISFIT] == 0
+        message.price_decimals = found.price_decimals
+        message.size_decimals = found.size_decimals
+    return found.misfit == 0
 
 
-@inlined_kernel
-def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, prices, sizes, first, values):
+@kernel
+def _match(forms, position, end, ts_recv, head, message):
     """Read a record of one form: (position after it, levels used, whether it is the symbol's).
 
     The position is FAILED where it has another form; levels used is -1 when the arrays may be too small.
     """
-    _start_message(message, head, values)
+    scan, rows, found = forms.scan, forms.rows, forms.found[0]
+    buffer, prices, sizes, first = scan.buffer, scan.prices, scan.sizes, scan.counts[0].levels
+    _start_message(message, head, found)
     is_own = True
     used = 0
-    row = head[FIRST_ROW]
-    while rows[row, 0] != DONE:
-        operation = rows[row, 0]
+    row = head.first_row
+    while rows[row].operation != DONE:
+        piece = rows[row]
+        operation = piece.operation
         if position >= end:
             return FAILED, 0, False
         if operation == LITERAL:
-            matches = load64(buffer, position) & rows[row, 2] == rows[row, 1]
-            position = position + rows[row, 3] if matches else FAILED
+            position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
         elif operation == LEVELS:
-            side = rows[row, 1]
-            position, count = _levels(
-                buffer, position, end, rows, rows[row, 2], limits, symbol, prices, sizes, first + used, values
-            )
-            if count < 0 or (side == MIXED and first + used + 2 * count > prices.size):
+            position, count = _levels(forms, position, end, piece.program, first + used)
+            if count < 0 or (piece.argument == MIXED and first + used + 2 * count > prices.size):
                 return FAILED, -1, False
-            if side == MIXED:
+            if piece.argument == MIXED:
                 used += _part_sides(message, prices, sizes, first + used, count)
             else:
-                _place(message, side, first + used, count)
+                _place(message, piece.argument, first + used, count)
                 used += count
         elif operation == TRADES_ROWS:
-            position, used = _trades(
-                buffer, position, end, rows, rows[row, 2], limits, symbol, message, prices, sizes, first, values
-            )
-            if rows[row, 1] and position != FAILED:
-                is_own = values[_OWN_ROWS] == message.bid_count
-                if not is_own and values[_OWN_ROWS] > 0:
+            position, used = _trades(forms, position, end, piece.program, message, first)
+            if piece.argument and position != FAILED:
+                is_own = found.own_rows == message.bid_count
+                if not is_own and found.own_rows > 0:
                     return FAILED, 0, False  # trades of several symbols
         elif operation == SYMBOL:
-            after = _symbol_end(buffer, position, end, rows[row, 1])
-            is_own = _is_symbol(buffer, position, after, symbol)
+            after = _symbol_end(buffer, position, end, piece.argument)
+            is_own = _is_symbol(buffer, position, after, scan.symbol)
             position = after
         elif operation == PRICE or operation == SIZE:
             if first == prices.size:
                 return FAILED, -1, False
             used = 1
-            _place(message, head[SINGLE_SIDE], first, 1)
-            numbers = prices if operation == PRICE else sizes
-            numbers[first], position = _measured_numeral(buffer, position, end, limits, operation - PRICE, values)
+            _place(message, head.single_side, first, 1)
+            if operation == PRICE:
+                position = _price(scan, position, end, found, first)
+            else:
+                position = _size(scan, position, end, found, first)
         else:
-            position = _scalar(buffer, position, end, rows, row, message, values)
+            position = _scalar(buffer, position, end, piece, message, found)
         if position == FAILED:
             return FAILED, min(used, 0), False
         row += 1
@@ -453,7 +518,7 @@ def _match(buffer, position, end, ts_recv, rows, head, limits, symbol, message, 
         message.bid_count = 0
         message.ask_count = 0
         return position, 0, False
-    if head[IS_OTHER] or not _finish_message(message, ts_recv, values):
+    if head.is_other or not _finish_message(message, ts_recv, found):
         return FAILED, 0, False
     return position, used, True
 
@@ -482,70 +547,55 @@ def _open_envelope(buffer, position, end):
     return time, newline + 1, newline + 1 + length
 
 
-@inlined_kernel
-def _any_form(buffer, position, end, ts_recv, rows, heads, limits, symbol, message, prices, sizes, counts, values):
+@kernel
+def _any_form(forms, position, end, ts_recv, message):
     """Read a record of any form, trying the one of the record before first; as `_match`."""
-    last = counts[LAST_FORM]
-    for attempt in range(heads.shape[0] + 1):
+    counts = forms.scan.counts[0]
+    last = counts.last_form
+    for attempt in range(forms.heads.size + 1):
         form = last if attempt == 0 else attempt - 1
         if attempt > 0 and form == last:
             continue
-        after, used, is_own = _match(
-            buffer,
-            position,
-            end,
-            ts_recv,
-            rows,
-            heads[form],
-            limits,
-            symbol,
-            message,
-            prices,
-            sizes,
-            counts[LEVEL_COUNT],
-            values,
-        )
+        after, used, is_own = _match(forms, position, end, ts_recv, forms.heads[form], message)
         if after != FAILED or used < 0:
-            counts[LAST_FORM] = form
+            counts.last_form = form
             return after, used, is_own
     return FAILED, 0, False
 
 
 @kernel
-def scan(buffer, start, end, file_offset, limits, symbol, rows, heads, messages, prices, sizes, counts, values):
+def scan_records(forms, start, end, file_offset):
     """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
 
-    `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
-    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS (cowbook.input.text.scanner) and VALUES places, `rows` and
-    `heads` the forms, at least one, as int64 arrays of ROW_WORDS and HEAD_WORDS columns. The first record of another symbol is
-    left to the reference decoder, so that a person can be told its name.
+    `file_offset` is the decoded offset of `buffer[0]` in its file; at least one form must be known. The first record of another
+    symbol is left to the reference decoder, so that a person can be told its name.
     """
+    scan = forms.scan
+    buffer, counts = scan.buffer, scan.counts[0]
     position = start
     while position < end:
         if buffer[position] == NEWLINE:
             position += 1
             continue
-        if counts[MESSAGE_COUNT] == messages.size:
+        if counts.messages == scan.messages.size:
             return MESSAGES_FULL, position
-        message = messages[counts[MESSAGE_COUNT]]
+        message = scan.messages[counts.messages]
         ts_recv, at, frame_end = _open_envelope(buffer, position, end)
         after, used, is_own = FAILED, 0, False
         if at != FAILED:
-            after, used, is_own = _any_form(
-                buffer, at, end, ts_recv, rows, heads, limits, symbol, message, prices, sizes, counts, values
-            )
+            after, used, is_own = _any_form(forms, at, end, ts_recv, message)
         if used < 0:
             return LEVELS_FULL, position
         newline = after
         if after != FAILED and frame_end == FAILED and buffer[after] == RETURN:
             newline += 1
-        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > limits[MAX_LINE_BYTES]
-        if is_strange or (frame_end != FAILED and after != frame_end) or (not is_own and counts[OTHER_SYMBOL_SEEN] == 0):
+        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > scan.limits[0].max_line_bytes
+        if is_strange or (frame_end != FAILED and after != frame_end) or (not is_own and counts.other_symbol_seen == 0):
             return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
         if newline >= end:
             return END, position
         position = newline + 1
         message.end_offset = file_offset + position
-        counts[MESSAGE_COUNT] += 1
-        counts[LEVEL_COUNT] += used
+        counts.messages += 1
+        counts.levels += used
     return END, position

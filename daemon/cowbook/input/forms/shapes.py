@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.input.forms import form_scanner as ops
+from cowbook.input.forms.form_scanner import HEAD, ROW, Head, Row
 from cowbook.input.text.text_scanner import FAILED, word
 from cowbook.input.verdict import DecodedMessage
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT, TRADE, TRADES
@@ -119,10 +120,6 @@ class Shape:
     optional: Mapping[str, Hole | Rows] = field(default_factory=dict)
 
 
-Row = tuple[int, int, int, int, int]
-"""A row of a scanner's program."""
-
-
 @dataclass(frozen=True, slots=True)
 class RowsPiece:
     """A piece of a form: an array of levels or trades, and the program of one; None while only an empty array was seen."""
@@ -137,8 +134,7 @@ class Form:
     """How records look, piece by piece, and what they have in common."""
 
     pieces: tuple[Row | RowsPiece, ...]
-    head: tuple[int, ...]
-    """Kind, rule, flags, depth, side of a single level, whether it is another symbol's, whether decimals are counted, channel."""
+    head: Head
 
     def merged(self, other: Form) -> Form | None:
         """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
@@ -157,11 +153,11 @@ class Form:
         return replace(self, pieces=tuple(pieces))
 
 
-def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Programs and heads of forms, as the scanner takes them."""
+def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
+    """Programs (ROW) and heads (HEAD) of forms, as the scanner takes them."""
     rows: list[Row] = []
-    heads: list[tuple[int, ...]] = []
-    done = (ops.DONE, 0, 0, 0, 0)
+    heads: list[Head] = []
+    done = Row(ops.DONE)
     for form in forms:
         own: list[Row] = []
         for piece in form.pieces:
@@ -170,10 +166,10 @@ def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.
                 continue
             start = FAILED if piece.program is None else len(rows)
             rows += [*piece.program, done] if piece.program is not None else []
-            own.append((piece.operation, piece.argument, start, 0, 0))
-        heads.append((*form.head, len(rows)))
+            own.append(Row(piece.operation, piece.argument, start))
+        heads.append(form.head._replace(first_row=len(rows)))
         rows += [*own, done]
-    return np.array(rows, np.int64).reshape(-1, ops.ROW_WORDS), np.array(heads, np.int64).reshape(-1, ops.HEAD_WORDS)
+    return np.array(rows, ROW), np.array(heads, HEAD)
 
 
 def parse(text: bytes) -> Value | None:
@@ -200,17 +196,23 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
     return Form(_with_literals(text, 0, len(text), holes), _head([piece for _, _, piece in holes], decoded))
 
 
-def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> tuple[int, ...]:
+def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> Head:
     """What all records of a form have in common."""
-    has_checksums = int(any(not isinstance(piece, RowsPiece) and piece[0] == ops.CHECKSUM for piece in pieces))
+    has_checksums = any(not isinstance(piece, RowsPiece) and piece.operation == ops.CHECKSUM for piece in pieces)
     if decoded is None:
-        return 0, 0, 0, 0, 0, 1, has_checksums, 0
+        return Head(is_other=1, measures=int(has_checksums))
     if decoded.kind in (TRADE, TRADES):
         has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade its own
-        return TRADE, 0, 0 if has_sides else decoded.flags, 0, ops.BIDS, 0, has_checksums, 0
-    side = ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS
-    measures = has_checksums or int(decoded.kind == SNAPSHOT)
-    return decoded.kind, decoded.rule, decoded.flags & ~HAS_CHECKSUM, decoded.depth, side, 0, measures, decoded.channel
+        return Head(TRADE, flags=0 if has_sides else decoded.flags, measures=int(has_checksums))
+    return Head(
+        decoded.kind,
+        decoded.rule,
+        decoded.flags & ~HAS_CHECKSUM,
+        decoded.depth,
+        decoded.channel,
+        single_side=ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS,
+        measures=int(has_checksums or decoded.kind == SNAPSHOT),
+    )
 
 
 # --- The text of a message as values with places.
@@ -282,7 +284,7 @@ def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span
         return value.start, value.end, RowsPiece(hole.operation, hole.argument, _program(text, value, hole, symbol))
     if value.members is not None:
         raise LookupError(hole)
-    row: Row = (hole.operation, hole.argument, 0, 0, 0)
+    row = Row(hole.operation, hole.argument)
     if hole.operation == ops.ANY:
         return value.start, value.end, row
     start, end = value.start, value.end
@@ -292,7 +294,8 @@ def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span
         raise LookupError(hole)
     if hole.operation == ops.SIDE:
         buy, sell = (f'{name}"'.encode() for name in hole.words)
-        return start, end + 1, (ops.SIDE, word(buy), len(buy), word(sell), len(sell))
+        sides = Row(ops.SIDE, word=word(buy), length=len(buy), other_word=word(sell), other_length=len(sell))
+        return start, end + 1, sides
     if hole.operation == ops.ACTION:
         return start, end + 1, row
     start += _prefix_length(text[start:end], hole, symbol)
@@ -335,7 +338,8 @@ def _with_literals(text: bytes, start: int, end: int, holes: list[_Spanned]) -> 
     for hole_start, hole_end, piece in (*sorted(holes, key=itemgetter(0)), (end, end, None)):
         for place in range(start, hole_start, 8):
             literal = text[place : min(place + 8, hole_start)]
-            pieces.append((ops.LITERAL, word(literal), word(b"\xff" * len(literal)), len(literal), 0))
+            mask = word(b"\xff" * len(literal))
+            pieces.append(Row(ops.LITERAL, word=word(literal), length=len(literal), mask=mask))
         start = hole_end
         if piece is not None:
             pieces.append(piece)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
 from cowbook.input.tables.table_scanner import (
     BAD,
     BAD_OF_MESSAGE,
@@ -13,34 +18,37 @@ from cowbook.input.tables.table_scanner import (
     OF_SNAPSHOT,
     OTHER,
     REJECTED,
-    ROW_END,
-    ROW_FIRST_ID,
-    ROW_FLAGS,
-    ROW_KIND,
-    ROW_LAST_ID,
-    ROW_PREV_ID,
-    ROW_PRICE,
-    ROW_SIZE,
-    ROW_START,
-    ROW_TS_EVENT,
-    ROW_TS_RECV,
 )
 from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import DIFF, IS_RESET, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
+
+RUN = np.dtype([(name, np.int64) for name in ("is_trades", "rule", "resets")])
+"""What the messages of a table are."""
+
+COUNTS = np.dtype([(name, np.int64) for name in ("messages", "levels")])
+
+
+class Messages(NamedTuple):
+    """The arrays of an EventBatch, and how far they are filled."""
+
+    messages: npt.NDArray[np.void]  # MESSAGE
+    prices: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.void]  # COUNTS, (1,)
 
 
 @kernel
 def _same_key(first, second):
     """Whether two good rows are of one message."""
-    if (first[ROW_FLAGS] ^ second[ROW_FLAGS]) & OF_SNAPSHOT != 0 or first[ROW_LAST_ID] != second[ROW_LAST_ID]:
+    if (first.flags ^ second.flags) & OF_SNAPSHOT != 0 or first.last_id != second.last_id:
         return False
-    if first[ROW_FLAGS] & OF_SNAPSHOT != 0:  # each level may have the time of its own last change
-        return first[ROW_TS_RECV] == second[ROW_TS_RECV]
+    if first.flags & OF_SNAPSHOT != 0:  # each level may have the time of its own last change
+        return first.ts_recv == second.ts_recv
     return (
-        first[ROW_TS_EVENT] == second[ROW_TS_EVENT]
-        and first[ROW_TS_RECV] == second[ROW_TS_RECV]
-        and first[ROW_FIRST_ID] == second[ROW_FIRST_ID]
-        and first[ROW_PREV_ID] == second[ROW_PREV_ID]
+        first.ts_event == second.ts_event
+        and first.ts_recv == second.ts_recv
+        and first.first_id == second.first_id
+        and first.prev_id == second.prev_id
     )
 
 
@@ -49,7 +57,7 @@ def run_end(rows, key, first, count):
     """The first of `rows[first:count]` that is not of the message of the row `key`; `count` if all may be."""
     last = first
     while last < count:
-        kind = rows[last][ROW_KIND]
+        kind = rows[last].kind
         if kind == OTHER or ((kind == GOOD or kind == BAD_OF_MESSAGE) and not _same_key(key, rows[last])):
             break
         last += 1
@@ -59,18 +67,18 @@ def run_end(rows, key, first, count):
 @kernel
 def _has_bad(rows, first, last):
     for place in range(first, last):
-        if rows[place][ROW_KIND] == BAD or rows[place][ROW_KIND] == BAD_OF_MESSAGE:
+        if rows[place].kind == BAD or rows[place].kind == BAD_OF_MESSAGE:
             return True
     return False
 
 
 @kernel
 def _fill(message, row):
-    message.ts_event = row[ROW_TS_EVENT]
-    message.ts_recv = row[ROW_TS_RECV]
-    message.first_id = row[ROW_FIRST_ID]
-    message.last_id = row[ROW_LAST_ID]
-    message.prev_id = row[ROW_PREV_ID]
+    message.ts_event = row.ts_event
+    message.ts_recv = row.ts_recv
+    message.first_id = row.first_id
+    message.last_id = row.last_id
+    message.prev_id = row.prev_id
     message.flags = 0
     message.depth = 0
     message.bid_count = 0
@@ -81,70 +89,73 @@ def _fill(message, row):
 def _levels(rows, first, last, side, prices, sizes, at):
     for place in range(first, last):
         row = rows[place]
-        if row[ROW_KIND] == GOOD and row[ROW_FLAGS] & IS_ASK == side:
-            prices[at] = row[ROW_PRICE]
-            sizes[at] = row[ROW_SIZE]
+        if row.kind == GOOD and row.flags & IS_ASK == side:
+            prices[at] = row.price
+            sizes[at] = row.size
             at += 1
     return at
 
 
 @kernel
-def group(rows, first, count, ends, is_trades, rule, resets, longest, messages, prices, sizes, counts):
+def group(scan, run, batch, first, count, ends):
     """Make messages of `rows[first:count]`: (why it stopped, the first row that is not consumed, end of a rejected run).
 
-    Without `ends` more rows may follow those that are here, and the last run stays. `counts`: messages and levels so far. A run
-    is rejected when a bad row stands in it, or when it has more than `longest` bytes.
+    Without `ends` more rows may follow those that are here, and the last run stays. A run is rejected when a bad row stands in
+    it, or when it has more than `max_line_bytes`.
     """
+    rows, counts, table = scan.rows, batch.counts[0], run[0]
+    prices, sizes = batch.prices, batch.sizes
+    longest = scan.limits[0].max_line_bytes
     place = first
     while place < count:
         row = rows[place]
-        kind = row[ROW_KIND]
+        kind = row.kind
         if kind == BLANK:
             place += 1
             continue
-        if counts[0] == messages.size:
+        if counts.messages == batch.messages.size:
             return FULL, place, place
-        if kind == BAD or (kind == BAD_OF_MESSAGE and is_trades):
+        if kind == BAD or (kind == BAD_OF_MESSAGE and table.is_trades):
             return REJECTED, place, place + 1
-        message = messages[counts[0]]
+        message = batch.messages[counts.messages]
         if kind == OTHER:
             _fill(message, row)
             message.kind = OTHER_SYMBOL
-            message.end_offset = row[ROW_END]
-            counts[0] += 1
+            message.end_offset = row.end
+            counts.messages += 1
             place += 1
             continue
         last = place + 1
-        if not is_trades:
+        if not table.is_trades:
             last = run_end(rows, row, last, count)
             if last == count and not ends:
                 return END, place, place
-        if _has_bad(rows, place, last) or rows[last - 1][ROW_END] - row[ROW_START] > longest:
+        if _has_bad(rows, place, last) or rows[last - 1].end - row.start > longest:
             return REJECTED, place, last
-        if counts[1] + last - place > prices.size:
+        if counts.levels + last - place > prices.size:
             return FULL, place, last
         _fill(message, row)
-        message.bid_start = counts[1]
-        if is_trades:
+        message.bid_start = counts.levels
+        if table.is_trades:
             message.kind = TRADE
-            message.flags = SELL_AGGRESSOR if row[ROW_FLAGS] & IS_ASK != 0 else 0
+            message.flags = SELL_AGGRESSOR if row.flags & IS_ASK != 0 else 0
             message.bid_count = 1
-            prices[counts[1]] = row[ROW_PRICE]
-            sizes[counts[1]] = row[ROW_SIZE]
-            counts[1] += 1
+            prices[counts.levels] = row.price
+            sizes[counts.levels] = row.size
+            counts.levels += 1
         else:
-            message.rule = rule
+            message.rule = table.rule
             message.kind = DIFF
-            if row[ROW_FLAGS] & OF_SNAPSHOT != 0:
+            if row.flags & OF_SNAPSHOT != 0:
                 message.kind = SNAPSHOT
-                message.flags = IS_RESET if resets else 0
-            middle = _levels(rows, place, last, 0, prices, sizes, counts[1])
+                message.flags = IS_RESET if table.resets else 0
+            middle = _levels(rows, place, last, 0, prices, sizes, counts.levels)
             end = _levels(rows, place, last, IS_ASK, prices, sizes, middle)
-            message.bid_count = middle - counts[1]
+            message.bid_count = middle - counts.levels
             message.ask_start = middle
             message.ask_count = end - middle
-            counts[1] = end
-        message.end_offset = rows[last - 1][ROW_END]
-        counts[0] += 1
+            counts.levels = end
+        message.end_offset = rows[last - 1].end
+        counts.messages += 1
         place = last
     return END, place, place

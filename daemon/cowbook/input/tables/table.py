@@ -15,8 +15,6 @@ from cowbook.input.tables.table_scanner import (
     FIRST_ID,
     IS_BID,
     IS_SNAPSHOT,
-    KIND_BOOK,
-    KIND_TRADES,
     LAST_ID,
     PREV_ID,
     PRICE,
@@ -27,7 +25,9 @@ from cowbook.input.tables.table_scanner import (
     TRADE_ID,
     TS_EVENT,
     TS_RECV,
+    WORDS,
 )
+from cowbook.input.text.text_scanner import word
 from cowbook.plain.schemes import UNNUMBERED
 
 MEANINGS = {
@@ -63,11 +63,6 @@ class Table:
     resets: bool = True
     """Whether a snapshot stands in the stream itself (event_batch.IS_RESET), not in a file of its own."""
 
-    @property
-    def kind(self) -> int:
-        """For the kernels."""
-        return KIND_TRADES if self.trades else KIND_BOOK
-
     def plan(self, names: Sequence[str]) -> npt.NDArray[np.int64] | None:
         """The meaning of each column, SKIPPED for those of no use; None when these are not the columns of this table."""
         plan = np.full(len(names), SKIPPED, np.int64)
@@ -78,11 +73,11 @@ class Table:
             plan[places] = MEANINGS[meaning]
         return plan
 
-    def words(self) -> npt.NDArray[np.int64]:
-        """`sides` and `snapshot` as the kernels compare them: bid, ask, diff, snapshot."""
+    def words(self) -> npt.NDArray[np.void]:
+        """`sides` and `snapshot` as the kernels compare them, WORDS of shape (1,)."""
         texts = (*self.sides, *self.snapshot)
         assert all(len(text) < 8 for text in texts)
-        return np.array([int.from_bytes(text.encode().ljust(8, b"\0"), "little") for text in texts], np.int64)
+        return np.array([tuple(word(text.encode()) for text in texts)], WORDS)
 
     def described(self) -> str:
         """The columns, for a person."""

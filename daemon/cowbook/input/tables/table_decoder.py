@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from cowbook.errors import InputError
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.tables import runs as run_scanner
+from cowbook.input.tables import runs
 from cowbook.input.tables import table_scanner as scanner
 from cowbook.input.tables.table import Table
 from cowbook.input.tables.table_reference import csv_row, packed_row, shown_packed
 from cowbook.input.text.line_decoder import DEAD_LETTER_BYTES
+from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.venue import Connection
 from cowbook.input.verdict import MAX_OTHER_SYMBOLS, Rejected
+from cowbook.kernels.jit import as_records
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
 from cowbook.plain.table_header import LONGEST_HEADER, Header, read_header
@@ -32,7 +34,7 @@ class _Overlong:
     """A message that is too long to be held, while its end is looked for."""
 
     offset: int
-    key: npt.NDArray[np.int64] | None
+    key: np.void | None
     """Its first row; None when that is no good one, and then it ends with its line."""
     length: int = 0
     content: bytes = b""
@@ -62,10 +64,10 @@ class TableDecoder:
         self._formats_of_records = formats_of_records
         self._tables = tables
         self._settings = settings
-        self._limits = np.array([settings.price_decimals, settings.size_decimals, settings.max_line_bytes], np.int64)
+        self._limits = make_limits(settings)
         self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
-        self._counts = np.zeros(2, np.int64)
-        self._rows = np.zeros((_ROWS, scanner.ROW_WORDS), np.int64)
+        self._counts = np.zeros(1, runs.COUNTS)
+        self._rows: npt.NDArray[np.void] = as_records(np.zeros(_ROWS, scanner.ROW))
         self._bad: dict[int, Rejected] = {}  # by offset of the row
         self._header: Header | None = None
         self._table = tables[0]
@@ -103,13 +105,13 @@ class TableDecoder:
             why, position, count = self._scan(block, position, count)
             ends = why == scanner.END and block.final
             full, done = self._group(block, batch, count, ends=ends)
-            block.start = int(self._rows[done, scanner.ROW_START]) - block.offset_of(0) if done < count else position
+            block.start = int(self._rows["start"][done]) - block.offset_of(0) if done < count else position
             if full:
                 return True
             if why == scanner.END:
                 break
             if done == 0:  # one message with more rows than there is room for
-                self._rows = np.concatenate([self._rows, np.zeros_like(self._rows)])
+                self._rows = as_records(np.concatenate([self._rows, np.zeros_like(self._rows)]))
             else:
                 self._rows[: count - done] = self._rows[done:count]
                 count -= done
@@ -149,13 +151,13 @@ class TableDecoder:
         header, base = self._header, block.offset_of(0)
         assert header is not None
         while True:
-            common = (block.buffer, position, block.end, base, self._limits, self._symbol, self._plan, self._words)
+            arrays = self._arrays(block)
             if header.row_bytes:
                 why, position, count = scanner.scan_packed(
-                    *common, header.kinds, header.places, header.row_bytes, self._rows, count
+                    arrays, position, block.end, base, header.kinds, header.places, header.row_bytes, count
                 )
             else:
-                why, position, count = scanner.scan_csv(*common, self._rows, count)
+                why, position, count = scanner.scan_csv(arrays, position, block.end, base, count)
             if why == scanner.FULL:
                 return scanner.FULL, position, count
             following = position
@@ -168,31 +170,36 @@ class TableDecoder:
             self._refer(block, position, following, self._rows[count])
             position, count = following, count + 1
 
-    def _refer(self, block: Block, start: int, end: int, row: npt.NDArray[np.int64]) -> None:
+    def _arrays(self, block: Block) -> scanner.TableScan:
+        """What the kernels take for a block."""
+        scan: scanner.TableScan = as_records(
+            scanner.TableScan(block.buffer, self._limits, self._symbol, self._plan, self._words, self._rows)
+        )
+        return scan
+
+    def _refer(self, block: Block, start: int, end: int, row: np.void) -> None:
         """Decode one row slowly."""
         assert self._header is not None
         content = block.buffer[start:end].tobytes()
         arguments = (self._header, self._plan, self._table, self._settings)
-        row[scanner.ROW_START], row[scanner.ROW_END] = block.offset_of(start), block.offset_of(end)
+        row["start"], row["end"] = block.offset_of(start), block.offset_of(end)
         is_packed = self._header.row_bytes > 0
         decoded = packed_row(content, *arguments) if is_packed else csv_row(_without_terminator(content), *arguments)
-        row[: scanner.ROW_START] = (
-            *(decoded.kind, decoded.flags, decoded.ts_event, decoded.ts_recv, decoded.price, decoded.size),
-            *(decoded.first_id, decoded.last_id, decoded.prev_id),
-        )
+        for name in ("kind", "flags", "ts_event", "ts_recv", "price", "size", "first_id", "last_id", "prev_id"):
+            row[name] = getattr(decoded, name)
         if decoded.rejected is not None:
             self._bad[block.offset_of(start)] = decoded.rejected
 
     def _group(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
         """Make messages of the rows: whether the batch is full, and how many rows are consumed."""
+        table = self._table
         done = 0
         while True:
-            self._counts[:] = batch.message_count, batch.level_count
-            why, done, last = run_scanner.group(
-                *(self._rows, done, count, ends, self._table.trades, self._table.rule, self._table.resets),
-                *(self._settings.max_line_bytes, batch.messages, batch.prices, batch.sizes, self._counts),
-            )
-            batch.message_count, batch.level_count = int(self._counts[0]), int(self._counts[1])
+            self._counts["messages"], self._counts["levels"] = batch.message_count, batch.level_count
+            messages = as_records(runs.Messages(batch.messages, batch.prices, batch.sizes, self._counts))
+            run = as_records(np.array([(table.trades, table.rule, table.resets)], runs.RUN))
+            why, done, last = runs.group(self._arrays(block), run, messages, done, count, ends)
+            batch.message_count, batch.level_count = int(self._counts["messages"][0]), int(self._counts["levels"][0])
             if why == scanner.REJECTED:
                 self._reject(block, batch, done, last)
                 done = last
@@ -208,10 +215,10 @@ class TableDecoder:
         """Remember a few names, of rows that are still at hand."""
         if len(self.other_symbols) == MAX_OTHER_SYMBOLS:
             return
-        others = np.flatnonzero(self._rows[:done, scanner.ROW_KIND] == scanner.OTHER)
+        others = np.flatnonzero(self._rows["kind"][:done] == scanner.OTHER)
         assert self._header is not None
         for place in others[:: max(1, len(others) // 8)]:
-            start, end = self._rows[place, [scanner.ROW_START, scanner.ROW_END]] - block.offset_of(0)
+            start, end = (int(self._rows[name][place]) - block.offset_of(0) for name in ("start", "end"))
             content = block.buffer[start:end].tobytes()
             reference = packed_row if self._header.row_bytes else csv_row
             content = content if self._header.row_bytes else _without_terminator(content)
@@ -222,10 +229,10 @@ class TableDecoder:
     def _reject(self, block: Block, batch: EventBatch, first: int, last: int) -> None:
         """Make a dead letter of a run of rows."""
         rows = self._rows[first:last]
-        start = int(rows[0, scanner.ROW_START])
-        is_bad = np.isin(rows[:, scanner.ROW_KIND], (scanner.BAD, scanner.BAD_OF_MESSAGE))
-        bad = [self._bad.pop(int(offset)) for offset in rows[is_bad, scanner.ROW_START]]
-        end = int(rows[-1, scanner.ROW_END])
+        start = int(rows["start"][0])
+        is_bad = np.isin(rows["kind"], (scanner.BAD, scanner.BAD_OF_MESSAGE))
+        bad = [self._bad.pop(int(offset)) for offset in rows["start"][is_bad]]
+        end = int(rows["end"][-1])
         base = block.offset_of(0)
         content = block.buffer[start - base : end - base].tobytes()
         text = self._is_text
@@ -257,7 +264,7 @@ class TableDecoder:
         batch.dead_letters.append(letter)
         batch.message_count += 1
 
-    def _begin_overlong(self, block: Block, position: int, key: npt.NDArray[np.int64] | None) -> None:
+    def _begin_overlong(self, block: Block, position: int, key: np.void | None) -> None:
         """Drop what is there of a message that is too long; `position` is behind its last whole row."""
         self._overlong = _Overlong(block.offset_of(block.start), key)
         self._overlong.absorb(block, position)
@@ -286,9 +293,9 @@ class TableDecoder:
             raise AssertionError("what has no key ends with its line")
         while True:
             why, position, count = self._scan(block, block.start, 0)
-            end = run_scanner.run_end(self._rows, overlong.key, 0, count)
+            end = runs.run_end(self._rows, overlong.key, 0, count)
             if end < count:
-                overlong.absorb(block, int(self._rows[end, scanner.ROW_START]) - block.offset_of(0))
+                overlong.absorb(block, int(self._rows["start"][end]) - block.offset_of(0))
                 return self._end_overlong(block, batch, overlong)
             overlong.absorb(block, position)
             if why == scanner.END:

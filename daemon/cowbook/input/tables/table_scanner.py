@@ -5,7 +5,12 @@ Rows that a scanner does not recognise are left to the reference (table_referenc
 
 from __future__ import annotations
 
-from cowbook.input.text.text_scanner import COMMA, FAILED, POWERS, RETURN, digits, find_newline, nanoseconds, numeral
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.input.text.text_scanner import COMMA, FAILED, MINUS, ONE, POWERS, RETURN, digits, find_newline, nanoseconds, numeral
 from cowbook.kernels.intrinsics import as_float, load64, trailing_zeros
 from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import NONE
@@ -26,22 +31,28 @@ LAST_ID = 10
 PREV_ID = 11
 TRADE_ID = 12
 
-KIND_BOOK = 0
-KIND_TRADES = 1
+ROW = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "kind",
+            "flags",
+            "ts_event",
+            "ts_recv",
+            "price",
+            "size",
+            "first_id",
+            "last_id",
+            "prev_id",
+            "start",  # decoded offset in its file
+            "end",
+        )
+    ]
+)
+"""A row of any table; what is absent is NONE."""
 
-# Words of a row.
-ROW_KIND = 0
-ROW_FLAGS = 1
-ROW_TS_EVENT = 2
-ROW_TS_RECV = 3
-ROW_PRICE = 4
-ROW_SIZE = 5
-ROW_FIRST_ID = 6
-ROW_LAST_ID = 7
-ROW_PREV_ID = 8
-ROW_START = 9
-ROW_END = 10
-ROW_WORDS = 11
+WORDS = np.dtype([(name, np.int64) for name in ("bid", "ask", "diff", "snapshot")])
+"""What a table's columns say of sides and snapshots, each up to 7 characters as a word."""
 
 # Kinds of rows.
 GOOD = 0
@@ -59,8 +70,6 @@ END = 0  # nothing more, or an unfinished row
 FULL = 1
 STRANGE = 2  # a row for the reference
 REJECTED = 3  # a run of rows that is to become a dead letter
-
-# Kinds of packed columns (input/parquet_rows.py).
 
 _MAX_FIXED = 10**18
 _COMMAS = 0x2C2C2C2C2C2C2C2C
@@ -108,93 +117,127 @@ def _same(buffer, start, end, symbol):
     return True
 
 
-@kernel
-def scan_csv(buffer, start, end, base, limits, symbol, plan, words, rows, count):
-    """Read lines of `buffer[start:end]` into `rows` from `count` on: (why it stopped, where, rows now).
+class TableScan(NamedTuple):
+    """What the scanners of tables read from, and write to."""
 
-    `limits`: price decimals, size decimals, longest line. `words` as of tables.Table.words. `base` is the offset of buffer[0].
+    buffer: npt.NDArray[np.uint8]
+    limits: npt.NDArray[np.void]  # text.scanner.LIMITS, (1,)
+    symbol: npt.NDArray[np.uint8]  # the name that rows must give
+    plan: npt.NDArray[np.int64]  # meaning of each column
+    words: npt.NDArray[np.void]  # WORDS, (1,)
+    rows: npt.NDArray[np.void]  # ROW
+
+
+@kernel
+def _begin_row(row, start, end):
+    row.kind = GOOD
+    row.flags = 0
+    row.ts_event = NONE
+    row.ts_recv = NONE
+    row.first_id = NONE
+    row.last_id = NONE
+    row.prev_id = NONE
+    row.start = start
+    row.end = end
+
+
+@kernel
+def _read_word(row, word, words, meaning):
+    """Note what the word of a side or a snapshot's flag says; whether it is one."""
+    if meaning == SIDE:
+        if word == words.ask:
+            row.flags |= IS_ASK
+        return word == words.ask or word == words.bid
+    if word == words.snapshot:
+        row.flags |= OF_SNAPSHOT
+    return word == words.snapshot or word == words.diff
+
+
+@kernel
+def _read_number(buffer, at, line_end, row, meaning):
+    """Position behind a time or an id; FAILED where it is none."""
+    value, after = digits(buffer, at)
+    if meaning == PREV_ID or meaning == TRADE_ID:
+        is_whole = after > at and (meaning == PREV_ID or buffer[after] == COMMA or buffer[after] == RETURN or after == line_end)
+        if is_whole and meaning == PREV_ID:
+            row.prev_id = value
+        elif is_whole:
+            row.last_id = value
+        if is_whole:
+            return after
+        after = _field_end(buffer, at, line_end)
+        is_minus_1 = after - at == 2 and buffer[at] == MINUS and buffer[at + 1] == ONE
+        return after if meaning == TRADE_ID or is_minus_1 else FAILED
+    if after <= at:
+        return FAILED
+    if meaning == FIRST_ID:
+        row.first_id = value
+    elif meaning == LAST_ID:
+        row.last_id = value
+    else:
+        value = nanoseconds(value)
+        if value < 0:
+            return FAILED
+        if meaning == TS_EVENT:
+            row.ts_event = value
+        else:
+            row.ts_recv = value
+    return after
+
+
+@kernel
+def _read_field(scan, at, line_end, row, meaning):
+    """Position behind the field at `at`; FAILED where it does not say what its column should."""
+    buffer, limits = scan.buffer, scan.limits[0]
+    if meaning == PRICE:
+        row.price, after = numeral(buffer, at, limits.price_decimals)
+        return after
+    if meaning == SIZE:
+        row.size, after = numeral(buffer, at, limits.size_decimals)
+        return after
+    if meaning == SKIPPED:
+        return _field_end(buffer, at, line_end)
+    if meaning == SYMBOL:
+        after = _field_end(buffer, at, line_end)
+        if after >= 0 and not _same(buffer, at, after, scan.symbol):
+            row.kind = OTHER
+        return after
+    if meaning == SIDE or meaning == IS_SNAPSHOT:
+        after = _field_end(buffer, at, line_end)
+        is_good = after >= 0 and _read_word(row, _short_word(buffer, at, after), scan.words[0], meaning)
+        return after if is_good else FAILED
+    if meaning == IS_BID:
+        return FAILED  # a boolean has no agreed spelling
+    return _read_number(buffer, at, line_end, row, meaning)
+
+
+@kernel
+def scan_csv(scan, start, end, base, count):
+    """Read lines of `buffer[start:end]` into rows from `count` on: (why it stopped, where, rows now).
+
+    `base` is the decoded offset of buffer[0].
     """
+    buffer, columns = scan.buffer, scan.plan.size
     position = start
-    columns = plan.size
-    while count < rows.shape[0]:
+    while count < scan.rows.size:
         line_end = find_newline(buffer, position, end)
         if line_end < 0:
             return END, position, count
-        row = rows[count]
-        row[ROW_START] = base + position
-        row[ROW_END] = base + line_end + 1
+        if line_end - position > scan.limits[0].max_line_bytes:
+            return STRANGE, position, count
+        row = scan.rows[count]
+        _begin_row(row, base + position, base + line_end + 1)
         at = position
-        row[ROW_KIND] = GOOD
-        row[ROW_FLAGS] = 0
-        row[ROW_TS_EVENT] = NONE
-        row[ROW_TS_RECV] = NONE
-        row[ROW_FIRST_ID] = NONE
-        row[ROW_LAST_ID] = NONE
-        row[ROW_PREV_ID] = NONE
-        good = line_end - position <= limits[2]
         for column in range(columns):
-            meaning = plan[column]
-            if meaning == PRICE:
-                row[ROW_PRICE], after = numeral(buffer, at, limits[0])
-            elif meaning == SIZE:
-                row[ROW_SIZE], after = numeral(buffer, at, limits[1])
-            elif meaning == TS_EVENT or meaning == TS_RECV:
-                value, after = digits(buffer, at)
-                value = nanoseconds(value)
-                if after <= at or value < 0:
-                    good = False
-                row[ROW_TS_EVENT if meaning == TS_EVENT else ROW_TS_RECV] = value
-            elif meaning == FIRST_ID or meaning == LAST_ID:
-                value, after = digits(buffer, at)
-                if after <= at:
-                    good = False
-                row[ROW_FIRST_ID if meaning == FIRST_ID else ROW_LAST_ID] = value
-            elif meaning == PREV_ID:
-                value, after = digits(buffer, at)
-                if after > at:
-                    row[ROW_PREV_ID] = value
-                else:
-                    after = _field_end(buffer, at, line_end)
-                    good = good and after - at == 2 and buffer[at] == 45 and buffer[at + 1] == 49
-            elif meaning == TRADE_ID:
-                value, after = digits(buffer, at)
-                if after > at and (buffer[after] == COMMA or buffer[after] == RETURN or after == line_end):
-                    row[ROW_LAST_ID] = value
-                else:
-                    after = _field_end(buffer, at, line_end)
-            else:
-                after = _field_end(buffer, at, line_end)
-                if after < 0:
-                    good = False
-                elif meaning == SYMBOL:
-                    if not _same(buffer, at, after, symbol):
-                        row[ROW_KIND] = OTHER
-                elif meaning == SIDE:
-                    word = _short_word(buffer, at, after)
-                    if word == words[1]:
-                        row[ROW_FLAGS] |= IS_ASK
-                    elif word != words[0]:
-                        good = False
-                elif meaning == IS_SNAPSHOT:
-                    word = _short_word(buffer, at, after)
-                    if word == words[3]:
-                        row[ROW_FLAGS] |= OF_SNAPSHOT
-                    elif word != words[2]:
-                        good = False
-                elif meaning == IS_BID:
-                    good = False
-            if not good or after < 0:
-                good = False
-                break
+            after = _read_field(scan, at, line_end, row, scan.plan[column])
+            if after < 0:
+                return STRANGE, position, count
             if column + 1 < columns:
                 if buffer[after] != COMMA:
-                    good = False
-                    break
+                    return STRANGE, position, count
                 at = after + 1
             elif after != line_end and not (after + 1 == line_end and buffer[after] == RETURN):
-                good = False
-        if not good:
-            return STRANGE, position, count
+                return STRANGE, position, count
         position = line_end + 1
         count += 1
     return FULL, position, count
@@ -234,81 +277,75 @@ def _same_text(buffer, start, width, symbol):
 
 
 @kernel
-def scan_packed(buffer, start, end, base, limits, symbol, plan, words, kinds, places, row_bytes, rows, count):
+def _read_packed(scan, at, width, row, meaning, kind):
+    """Note what a packed value says; whether it says what its column should."""
+    buffer, limits = scan.buffer, scan.limits[0]
+    word = load64(buffer, at)
+    if meaning == PRICE or meaning == SIZE:
+        decimals = limits.price_decimals if meaning == PRICE else limits.size_decimals
+        value = FAILED
+        if kind == PACKED_FLOAT:
+            value = fixed_of_float(as_float(word), decimals)
+        elif kind == PACKED_INTEGER and word >= 0 and word < _MAX_FIXED // POWERS[decimals]:
+            value = word * POWERS[decimals]
+        if meaning == PRICE:
+            row.price = value
+        else:
+            row.size = value
+        return value >= 0
+    if meaning == SYMBOL:
+        if not _same_text(buffer, at, width, scan.symbol):
+            row.kind = OTHER
+        return True
+    if meaning == SIDE:
+        return _read_word(row, word, scan.words[0], meaning)
+    if meaning == TRADE_ID and kind == PACKED_TEXT:
+        value, after = digits(buffer, at)
+        if after > at and buffer[after] == 0:
+            row.last_id = value
+        return after != FAILED
+    if kind != PACKED_INTEGER:
+        return meaning == TRADE_ID
+    if meaning == IS_BID or meaning == IS_SNAPSHOT:
+        if word == (0 if meaning == IS_BID else 1):
+            row.flags |= IS_ASK if meaning == IS_BID else OF_SNAPSHOT
+        return word == 0 or word == 1
+    if meaning == TS_EVENT or meaning == TS_RECV:
+        value = word if word == NONE else nanoseconds(word) if word >= 0 else FAILED
+        if meaning == TS_EVENT:
+            row.ts_event = value
+        else:
+            row.ts_recv = value
+        return value == NONE or value >= 0
+    value = word if word >= 0 and word < _MAX_FIXED else NONE
+    if meaning == FIRST_ID:
+        row.first_id = value
+    elif meaning == PREV_ID:
+        row.prev_id = value
+    else:
+        row.last_id = value
+    return True
+
+
+@kernel
+def scan_packed(scan, start, end, base, kinds, places, row_bytes, count):
     """As `scan_csv`, of packed rows: column c is of `kinds[c]` and stands `places[c]` bytes behind the row's start."""
     position = start
-    while count < rows.shape[0]:
+    while count < scan.rows.size:
         if position + row_bytes > end:
             return END, position, count
-        row = rows[count]
-        row[ROW_START] = base + position
-        row[ROW_END] = base + position + row_bytes
-        row[ROW_KIND] = GOOD
-        row[ROW_FLAGS] = 0
-        row[ROW_TS_EVENT] = NONE
-        row[ROW_TS_RECV] = NONE
-        row[ROW_FIRST_ID] = NONE
-        row[ROW_LAST_ID] = NONE
-        row[ROW_PREV_ID] = NONE
-        good = True
-        for column in range(plan.size):
-            meaning = plan[column]
-            if meaning == SKIPPED:
-                continue
-            at = position + places[column]
-            word = load64(buffer, at)
-            if meaning == PRICE or meaning == SIZE:
-                decimals = limits[0] if meaning == PRICE else limits[1]
-                value = FAILED
-                if kinds[column] == PACKED_FLOAT:
-                    value = fixed_of_float(as_float(word), decimals)
-                elif kinds[column] == PACKED_INTEGER and word >= 0 and word < _MAX_FIXED // POWERS[decimals]:
-                    value = word * POWERS[decimals]
-                good = good and value >= 0
-                row[ROW_PRICE if meaning == PRICE else ROW_SIZE] = value
-            elif meaning == SYMBOL:
-                if not _same_text(buffer, at, places[column + 1] - places[column], symbol):
-                    row[ROW_KIND] = OTHER
-            elif (meaning == IS_BID or meaning == IS_SNAPSHOT) and kinds[column] != PACKED_INTEGER:
-                good = False
-            elif meaning == SIDE:
-                if word == words[1]:
-                    row[ROW_FLAGS] |= IS_ASK
-                elif word != words[0]:
-                    good = False
-            elif meaning == IS_BID:
-                if word == 0:
-                    row[ROW_FLAGS] |= IS_ASK
-                elif word != 1:
-                    good = False
-            elif meaning == IS_SNAPSHOT:
-                if word == 1:
-                    row[ROW_FLAGS] |= OF_SNAPSHOT
-                elif word != 0:
-                    good = False
-            elif meaning == TRADE_ID and kinds[column] == PACKED_TEXT:
-                value, after = digits(buffer, at)
-                good = good and after != FAILED
-                if after > at and buffer[after] == 0:
-                    row[ROW_LAST_ID] = value
-            elif kinds[column] != PACKED_INTEGER:
-                good = good and meaning == TRADE_ID
-            elif meaning == TS_EVENT or meaning == TS_RECV:
-                value = word if word == NONE else nanoseconds(word) if word >= 0 else FAILED
-                good = good and (value == NONE or value >= 0)
-                row[ROW_TS_EVENT if meaning == TS_EVENT else ROW_TS_RECV] = value
-            else:
-                value = word if word >= 0 and word < _MAX_FIXED else NONE
-                if meaning == FIRST_ID:
-                    row[ROW_FIRST_ID] = value
-                elif meaning == PREV_ID:
-                    row[ROW_PREV_ID] = value
-                else:
-                    row[ROW_LAST_ID] = value
-        if row[ROW_TS_EVENT] == NONE:
-            row[ROW_TS_EVENT] = row[ROW_TS_RECV]
-            good = good and row[ROW_TS_RECV] != NONE
-        if not good:
+        row = scan.rows[count]
+        _begin_row(row, base + position, base + position + row_bytes)
+        is_good = True
+        for column in range(scan.plan.size):
+            meaning = scan.plan[column]
+            if meaning != SKIPPED:
+                at, width = position + places[column], places[column + 1] - places[column]
+                is_good = is_good and _read_packed(scan, at, width, row, meaning, kinds[column])
+        if row.ts_event == NONE:
+            row.ts_event = row.ts_recv
+            is_good = is_good and row.ts_recv != NONE
+        if not is_good:
             return STRANGE, position, count
         position += row_bytes
         count += 1

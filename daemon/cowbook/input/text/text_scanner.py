@@ -25,7 +25,9 @@ BRACKET = ord("[")
 BRACKET_END = ord("]")
 NEWLINE = ord("\n")
 RETURN = ord("\r")
+MINUS = ord("-")
 ZERO = ord("0")
+ONE = ord("1")
 NINE = ord("9")
 
 # The first characters of a word.

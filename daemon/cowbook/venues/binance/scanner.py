@@ -14,14 +14,8 @@ import numpy as np
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.scanner import (
     END,
-    LEVEL_COUNT,
     LEVELS_FULL,
-    MAX_LINE_BYTES,
-    MESSAGE_COUNT,
     MESSAGES_FULL,
-    OTHER_SYMBOL_SEEN,
-    PRICE_DECIMALS,
-    SIZE_DECIMALS,
     STRANGE,
     RecordScanner,
 )
@@ -106,13 +100,13 @@ _TRADE_STRINGS = _bit("p") | _bit("q")
 
 
 @kernel
-def _levels(buffer, position, end, limits, prices, sizes, first):
+def _levels(scan, position, end, first):
     """Read `[["price","size"],...]`: (position after it, number of levels).
 
     The position is FAILED when it is something else; the number is -1 when the arrays are full.
     """
-    price_decimals = limits[PRICE_DECIMALS]
-    size_decimals = limits[SIZE_DECIMALS]
+    buffer, prices, sizes = scan.buffer, scan.prices, scan.sizes
+    price_decimals, size_decimals = scan.limits[0].price_decimals, scan.limits[0].size_decimals
     count = first
     position += 1
     if buffer[position] == BRACKET_END:
@@ -163,13 +157,14 @@ def _key(buffer, position):
 
 
 @kernel
-def _object(buffer, position, end, limits, message, prices, sizes, first_level, values):
+def _object(scan, position, end, message, first_level, values):
     """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
 
     `values[place]` is the integer, the position of the string's first character, or the boolean. Levels go behind
     `first_level`, their places into `message`. The position is FAILED when the object is not of the known grammar, the number
     of levels is -1 when the arrays are full.
     """
+    buffer = scan.buffer
     integers = 0
     strings = 0
     booleans = 0
@@ -197,7 +192,7 @@ def _object(buffer, position, end, limits, message, prices, sizes, first_level, 
                 break  # levels under both spellings
             arrays |= bit
             start = first_level + level_count
-            position, count = _levels(buffer, value_at, end, limits, prices, sizes, start)
+            position, count = _levels(scan, value_at, end, start)
             if position == FAILED:
                 return FAILED, 0, 0, 0, 0, min(count, 0)
             if is_bids:
@@ -237,14 +232,15 @@ def _is_symbol(buffer, position, symbol):
 
 
 @kernel
-def _quote_level(buffer, limits, values, price_place, size_place, prices, sizes, level):
+def _quote_level(scan, values, price_place, size_place, level):
     """Store price and size that stand in two strings as a level; whether they are numerals that fit."""
-    price, price_end = numeral(buffer, values[price_place], limits[PRICE_DECIMALS])
-    size, size_end = numeral(buffer, values[size_place], limits[SIZE_DECIMALS])
+    buffer, limits = scan.buffer, scan.limits[0]
+    price, price_end = numeral(buffer, values[price_place], limits.price_decimals)
+    size, size_end = numeral(buffer, values[size_place], limits.size_decimals)
     if price_end == FAILED or size_end == FAILED or buffer[price_end] != QUOTE or buffer[size_end] != QUOTE:
         return False
-    prices[level] = price
-    sizes[level] = size
+    scan.prices[level] = price
+    scan.sizes[level] = size
     return True
 
 
@@ -290,7 +286,7 @@ def _fill_diff(message, integers, strings, booleans, arrays, values):
 
 
 @kernel
-def _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, level, aggregate):
+def _fill_trade(scan, message, integers, strings, booleans, values, level, aggregate):
     id_place = _A if aggregate else _TRADE_ID
     if integers & (1 << id_place) == 0 or integers & _BIT_E == 0:
         return False
@@ -301,7 +297,7 @@ def _fill_trade(buffer, limits, message, integers, strings, booleans, values, pr
     message.bid_start = level
     message.bid_count = 1
     message.ask_count = 0  # a trade may carry levels under a key that does not belong to it
-    return _quote_level(buffer, limits, values, _P, _Q, prices, sizes, level)
+    return _quote_level(scan, values, _P, _Q, level)
 
 
 @kernel
@@ -314,22 +310,21 @@ def _place_quote(message, level):
 
 
 @kernel
-def _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, level):
+def _fill_ticker(scan, message, integers, strings, values, level):
     if integers & (1 << _U) == 0 or strings & _TICKER_STRINGS != _TICKER_STRINGS:
         return False
     message.last_id = values[_U]
     _place_quote(message, level)
-    return _quote_level(buffer, limits, values, _B, _B_UPPER, prices, sizes, level) and _quote_level(
-        buffer, limits, values, _A, _A_UPPER, prices, sizes, level + 1
-    )
+    return _quote_level(scan, values, _B, _B_UPPER, level) and _quote_level(scan, values, _A, _A_UPPER, level + 1)
 
 
 @kernel
-def _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, level):
+def _usual_ticker(scan, position, message, level):
     """Position behind a bookTicker of this symbol with its keys in the order in which Binance writes them; else FAILED.
 
     Most records of a capture are this one: it takes half the time of `_object`, which takes them all.
     """
+    buffer, symbol, limits = scan.buffer, scan.symbol, scan.limits[0]
     if load64(buffer, position) == _TICKER_1:
         if load64(buffer, position + 8) != _TICKER_2 or load64(buffer, position + 16) & WORD_2 != _TICKER_3:
             return FAILED
@@ -347,10 +342,10 @@ def _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, leve
     for place in range(2):
         if load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place]:
             return FAILED
-        prices[level + place], position = numeral(buffer, position + 7, limits[PRICE_DECIMALS])
+        scan.prices[level + place], position = numeral(buffer, position + 7, limits.price_decimals)
         if position == FAILED or load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place + 1]:
             return FAILED
-        sizes[level + place], position = numeral(buffer, position + 7, limits[SIZE_DECIMALS])
+        scan.sizes[level + place], position = numeral(buffer, position + 7, limits.size_decimals)
         if position == FAILED:
             return FAILED
     if load64(buffer, position) & WORD_6 == _TICKER_TIME_1:
@@ -373,11 +368,12 @@ def _is_partial_book(buffer, position):
 
 
 @kernel
-def _record(buffer, position, end, limits, symbol, message, prices, sizes, first_level, values):
+def _record(scan, position, end, message, values):
     """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
 
     The position is FAILED for what the scanner does not know; levels used is -1 when the arrays may be too small.
     """
+    buffer, first_level = scan.buffer, scan.counts[0].levels
     ts_recv = NONE
     if buffer[position] != OPEN:
         ts_recv, position = receive_time(buffer, position)
@@ -397,9 +393,9 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         return FAILED, 0, False
     message.ts_recv = ts_recv
     message.flags = 0
-    if first_level + 2 > prices.size:
+    if first_level + 2 > scan.prices.size:
         return FAILED, -1, False
-    after = _usual_ticker(buffer, position, limits, symbol, message, prices, sizes, first_level)
+    after = _usual_ticker(scan, position, message, first_level)
     if after != FAILED and (not wrapped or buffer[after] == CLOSE):
         message.kind = TICKER
         message.ts_event = NONE
@@ -407,9 +403,7 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         return after + wrapped, 2, True
     message.bid_count = 0
     message.ask_count = 0
-    position, integers, strings, booleans, arrays, level_count = _object(
-        buffer, position, end, limits, message, prices, sizes, first_level, values
-    )
+    position, integers, strings, booleans, arrays, level_count = _object(scan, position, end, message, first_level, values)
     if position == FAILED:
         return FAILED, level_count, False
     if wrapped:
@@ -429,18 +423,16 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
     if kind != SNAPSHOT:
         if strings & _BIT_S == 0:
             return FAILED, 0, False
-        if kind != FAILED and not _is_symbol(buffer, values[_S], symbol):
+        if kind != FAILED and not _is_symbol(buffer, values[_S], scan.symbol):
             # An object that only looks like a ticker may be of no known kind.
             message.kind = OTHER_SYMBOL
-            is_known = strings & _BIT_E_LOWER != 0 or _fill_ticker(
-                buffer, limits, message, integers, strings, values, prices, sizes, first_level
-            )
+            is_known = strings & _BIT_E_LOWER != 0 or _fill_ticker(scan, message, integers, strings, values, first_level)
             return position if is_known else FAILED, 0, False
     message.kind = kind
     known = False
     if kind == TICKER:
         message.ts_event = NONE
-        known = _fill_ticker(buffer, limits, message, integers, strings, values, prices, sizes, first_level)
+        known = _fill_ticker(scan, message, integers, strings, values, first_level)
         return position if known else FAILED, 2, True
     if not _event_time(message, integers, strings, booleans, arrays, values):
         return FAILED, 0, False
@@ -448,7 +440,7 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
         known = _fill_diff(message, integers, strings, booleans, arrays, values)
     elif kind == TRADE:
         level_count = 1
-        known = _fill_trade(buffer, limits, message, integers, strings, booleans, values, prices, sizes, first_level, aggregate)
+        known = _fill_trade(scan, message, integers, strings, booleans, values, first_level, aggregate)
     elif kind == SNAPSHOT:
         message.last_id = values[_PLACE_ID]
         message.rule = RANGE
@@ -457,61 +449,48 @@ def _record(buffer, position, end, limits, symbol, message, prices, sizes, first
 
 
 @kernel
-def scan(buffer, start, end, file_offset, limits, symbol, messages, prices, sizes, counts, values):
-    """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+def scan_records(scan, start, end, file_offset, values):
+    """Append the records of `scan.buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
 
-    `file_offset` is the decoded offset of `buffer[0]` in its file, `symbol` the name that records must give as uint8,
-    `limits`, `counts` and `values` int64 arrays of LIMITS, COUNTS (`record_scanner`) and 64 places. The first record of another
-    symbol is left to the reference decoder, so that a person can be told its name.
+    `file_offset` is the decoded offset of `buffer[0]` in its file, `values` an int64 array of 64 places. The first record of
+    another symbol is left to the reference decoder, so that a person can be told its name.
     """
+    buffer, counts = scan.buffer, scan.counts[0]
     position = start
     while position < end:
         if buffer[position] == NEWLINE:
             position += 1
             continue
-        if counts[MESSAGE_COUNT] == messages.size:
+        if counts.messages == scan.messages.size:
             return MESSAGES_FULL, position
-        message = messages[counts[MESSAGE_COUNT]]
-        after, level_count, is_own = _record(
-            buffer, position, end, limits, symbol, message, prices, sizes, counts[LEVEL_COUNT], values
-        )
+        message = scan.messages[counts.messages]
+        after, level_count, is_own = _record(scan, position, end, message, values)
         if level_count < 0:
             return LEVELS_FULL, position
         newline = after + 1 if after != FAILED and buffer[after] == RETURN else after
-        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > limits[MAX_LINE_BYTES]
-        if is_strange or (not is_own and counts[OTHER_SYMBOL_SEEN] == 0):
+        is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > scan.limits[0].max_line_bytes
+        if is_strange or (not is_own and counts.other_symbol_seen == 0):
             return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
         if newline >= end:
             return END, position
         position = newline + 1
         message.end_offset = file_offset + position
-        counts[MESSAGE_COUNT] += 1
-        counts[LEVEL_COUNT] += level_count
+        counts.messages += 1
+        counts.levels += level_count
     return END, position
 
 
 class BinanceScanner(RecordScanner):
-    """Binance's records, by `scan`."""
+    """Binance's records, by `scan_records`."""
 
     def __init__(self, settings: DecoderSettings) -> None:
         super().__init__(settings)
         self._values = np.zeros(_SCRATCH_WORDS, np.int64)
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
-        """One call of `scan`."""
-        why, position = scan(
-            block.buffer,
-            block.start,
-            block.end,
-            block.offset_of(0),
-            self.limits,
-            self.symbol,
-            batch.messages,
-            batch.prices,
-            batch.sizes,
-            self.counts,
-            self._values,
-        )
+        """One call of `scan_records`."""
+        arrays = self.arrays(block, batch, self.counts)
+        why, position = scan_records(arrays, block.start, block.end, block.offset_of(0), self._values)
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
