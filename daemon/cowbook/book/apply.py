@@ -23,7 +23,7 @@ from cowbook.book.ladder import (
 )
 from cowbook.book.room import has_room
 from cowbook.book.state import Levels
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import NOT_COMPARED, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import (
     DEAD_LETTER,
@@ -90,7 +90,7 @@ def _cut_sides(state, settings, book, message):
     return OK
 
 
-@kernel
+@rare_kernel
 def _check(engine, message):
     """Hold a depth message's checksum against the book after it."""
     state, settings = engine.state[0], engine.settings[0]
@@ -134,7 +134,7 @@ def _buffer_diff(state, logs, message, levels):
         state.diff_start += 1
 
 
-@kernel
+@inlined_kernel
 def _diff(engine, message, levels):
     """Apply a diff, if it is of use."""
     state, settings = engine.state[0], engine.settings[0]
@@ -184,7 +184,7 @@ def _diff(engine, message, levels):
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 
 
-@kernel
+@rare_kernel
 def _first_joining_diff(state, diffs, snapshot_id):
     """Place of the first buffered diff newer than the snapshot, if these join it and each other; else -1."""
     last = snapshot_id
@@ -204,7 +204,7 @@ def _first_joining_diff(state, diffs, snapshot_id):
     return first_place
 
 
-@kernel
+@rare_kernel
 def _replay(state, book, logs, first_place, snapshot_id):
     """Apply the buffered diffs newer than the snapshot again."""
     levels = Levels(logs.diff_prices, logs.diff_sizes)
@@ -222,7 +222,7 @@ def _replay(state, book, logs, first_place, snapshot_id):
     return OK
 
 
-@kernel
+@rare_kernel
 def _measure_drift(state, book, rows, message, levels, ts, was_synced):
     """Write a row of how the book before a snapshot differed from the one after it, in the snapshot's range of prices."""
     prices = levels.prices
@@ -244,7 +244,7 @@ def _measure_drift(state, book, rows, message, levels, ts, was_synced):
     row.was_synced = was_synced
 
 
-@kernel
+@rare_kernel
 def _snapshot(engine, message, levels, ts):
     """Apply a depth snapshot of time `ts`, if it is of use."""
     state, settings, book = engine.state[0], engine.settings[0], engine.book
@@ -301,7 +301,7 @@ def _snapshot_time(state, message):
     return state.last_time
 
 
-@kernel
+@rare_kernel
 def _let_wait(state, logs, message, levels):
     """Keep an untimed snapshot, or the newer of two."""
     if state.snapshot_waits:
@@ -336,7 +336,7 @@ def _would_follow(state, settings, message):
     return verdict == APPLY or (verdict == GAP and not settings.halt_on_gap)
 
 
-@kernel
+@rare_kernel
 def _end_waiting(state, waiting):
     """The snapshot that waits is taken: `waiting` becomes its message."""
     state.snapshot_waits = 0
@@ -356,7 +356,7 @@ def _end_waiting(state, waiting):
     waiting.ask_count = state.waiting_ask_count
 
 
-@kernel
+@inlined_kernel
 def _trade(engine, message, levels):
     """Take a trade, or several of one record."""
     state, settings = engine.state[0], engine.settings[0]
@@ -374,7 +374,7 @@ def _trade(engine, message, levels):
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 
 
-@kernel
+@rare_kernel
 def _diff_before_snapshot(state, message):
     """What becomes of a diff that is not accepted after the snapshot that waits; APPLY where that is yet to be seen."""
     verdict, expected, received = judge(message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id)
@@ -386,7 +386,7 @@ def _diff_before_snapshot(state, message):
     return _HALTED
 
 
-@kernel
+@inlined_kernel
 def _one(engine, message, levels):
     """Apply one message of a kind that can be accepted, and before it the snapshot that has waited for it.
 
@@ -423,7 +423,7 @@ def _one(engine, message, levels):
             return outcome, True
 
 
-@kernel
+@rare_kernel
 def _count(engine, message):
     """Note a message that is not one of the book's."""
     state = engine.state[0]

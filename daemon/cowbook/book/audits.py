@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.ladder import ASK, BID, best_level
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, REFUTED, WAITING_LIMIT
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import (
@@ -22,7 +22,7 @@ _COUNTERS = tuple(PLACES[f"{field}_{OUTCOMES[0]}"] for field in AUDIT_FIELDS.val
 """By kind: the place among the state's words of the first outcome's counter; the others follow in their order."""
 
 
-@kernel
+@inlined_kernel
 def best_or_zero(book, side_number):
     """(price, size) of a side's best level, zeros of an empty one."""
     price, size = best_level(book, side_number)
@@ -31,7 +31,7 @@ def best_or_zero(book, side_number):
     return price, size
 
 
-@kernel
+@inlined_kernel
 def count_audit(words, kind, outcome):
     """Count what came of an audit."""
     words[_COUNTERS[kind] + outcome] += 1
@@ -56,7 +56,7 @@ def _judge(words, state, kind, is_same):
     return True
 
 
-@kernel
+@rare_kernel
 def _new_row(state, rows, kind):
     """The row of an audit of the last depth message that has failed; what was expected and found is still to be written."""
     row = rows.audits[state.open_audits]
@@ -103,7 +103,7 @@ def _compare(engine, ticker):
     row.found_ask_size = ask_size
 
 
-@kernel
+@inlined_kernel
 def take_ticker(engine, message, levels):
     """A ticker arrives: it is compared, waits, or comes too late. The log must have a free place behind its end."""
     state = engine.state[0]
@@ -125,7 +125,7 @@ def take_ticker(engine, message, levels):
         count_audit(engine.words, BOOK_TICKER, NOT_COMPARABLE)
 
 
-@kernel
+@inlined_kernel
 def audit_waiting_tickers(engine):
     """After a depth message: compare the tickers of its id, forget older ones, keep the newer.
 
@@ -158,7 +158,7 @@ def audit_waiting_tickers(engine):
     state.ticker_end = kept_end
 
 
-@kernel
+@rare_kernel
 def audit_checksum(engine, expected, found):
     """Hold a checksum of the venue against the book's."""
     state = engine.state[0]

@@ -7,7 +7,7 @@ decimals of the symbol, as few as possible, or as Python writes a float.
 from __future__ import annotations
 
 from cowbook.book.ladder import ASK, BID, copy_levels
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.schemes import BITFINEX, BITGET, FTX, KRAKEN
 
 _ZERO = 48
@@ -139,7 +139,7 @@ def _level(text, place, style, state, settings, levels, position, is_ask):
     return _numeral(text, place, style, levels[1][position], settings.size_decimals, state.size_decimals)
 
 
-@kernel
+@rare_kernel
 def book_checksum(engine):
     """CRC-32 (0 to 2^32 - 1) of the book in the style of the settings."""
     state, settings, scratch = engine.state[0], engine.settings[0], engine.scratch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.emit import grid_row
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 
 _MAX_TIME = 2**63 - 1
@@ -31,7 +31,7 @@ def fill_day(row, state):
     )
 
 
-@kernel
+@rare_kernel
 def _begin_day(state, ts, days):
     """The first message of a day comes; the day before it, if there is one, has ended."""
     if state.day_end != 0:
@@ -41,7 +41,7 @@ def _begin_day(state, ts, days):
     state.day_first_time = ts
 
 
-@kernel
+@inlined_kernel
 def enter(engine, ts):
     """An accepted message of time `ts` comes: write the grid row that it makes due; whether a time cut comes first.
 
@@ -62,14 +62,14 @@ def enter(engine, ts):
     return ts // settings.part_interval > state.newest // settings.part_interval
 
 
-@kernel
+@inlined_kernel
 def leave(state, settings, events_before):
     """Whether the message whose first event was `events_before` ends with a count cut."""
     state.messages += 1
     return state.next_event // settings.part_events > events_before // settings.part_events
 
 
-@kernel
+@inlined_kernel
 def advance(state, ts, events):
     """Number the events of a message and move the clock."""
     state.next_event += events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cowbook.book.clock import enter
 from cowbook.book.emit import gap_row
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
 # Verdicts.
@@ -14,7 +14,7 @@ HALTS = 2
 CUTS = 3  # a cut comes before the gap: take it, and look again
 
 
-@kernel
+@rare_kernel
 def follow_connection(engine, message):
     """Hold the number that a record has on its connection against the one before it.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 
-@kernel
+@rare_kernel
 def grid_row(engine, ts):
     """Write the row of grid point `ts`: the book as it stands."""
     state = engine.state[0]
@@ -27,7 +27,7 @@ def grid_row(engine, ts):
         copy_levels(engine.book, side_number, count, levels, levels[1:], 2 * side_number, 4)
 
 
-@kernel
+@rare_kernel
 def gap_row(state, rows, ts, expected, received, is_dense):
     """Count a gap and write its row; `is_dense` says that the numbers between two are of messages."""
     row = rows.gaps[state.open_gaps]
@@ -53,7 +53,7 @@ def _trade_row(state, rows, ts_recv, price, size):
     return row
 
 
-@kernel
+@inlined_kernel
 def trade_row(state, settings, rows, message, levels):
     """Write a trade's row."""
     if not settings.with_trades:
@@ -66,7 +66,7 @@ def trade_row(state, settings, rows, message, levels):
     row.is_aggregate = message.flags & IS_AGGREGATE != 0
 
 
-@kernel
+@inlined_kernel
 def trade_rows(state, settings, rows, message, levels):
     """Write the rows of a record with several trades (messages.MESSAGE says where what stands)."""
     if not settings.with_trades:
@@ -82,14 +82,14 @@ def trade_rows(state, settings, rows, message, levels):
         row.is_aggregate = 0
 
 
-@kernel
+@inlined_kernel
 def _copy_levels(rows, position, levels, start, count):
     for level in range(count):
         rows.depth_prices[position + level] = levels.prices[start + level]
         rows.depth_sizes[position + level] = levels.sizes[start + level]
 
 
-@kernel
+@inlined_kernel
 def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot):
     """Write a depth message's levels, bids first. `synced` is set when it is known, by `finish_depth`."""
     if not settings.with_depth or message.bid_count + message.ask_count == 0:
@@ -110,7 +110,7 @@ def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot)
     state.open_depth_levels += message.ask_count
 
 
-@kernel
+@inlined_kernel
 def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
     """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""
     state.grid_due = 1

@@ -40,7 +40,7 @@ from cowbook.book.block_pool import (
     take_block,
 )
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.messages import NONE
 
 BID = 0
@@ -283,7 +283,7 @@ def _gcd(a, b):
     return a
 
 
-@kernel
+@rare_kernel
 def _rebase(book, price):
     """Make the tick fine enough for `price`: all trees are built anew."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
@@ -306,7 +306,7 @@ def _rebase(book, price):
     return OK
 
 
-@kernel
+@rare_kernel
 def move_side(book, source, target):
     """Give the levels of one tree to another, which must be empty."""
     sides, blocks = book.sides, book.blocks
@@ -374,7 +374,7 @@ def set_level(book, side_number, price, size):
     return OK
 
 
-@kernel
+@rare_kernel
 def clear_side(book, side_number):
     """Remove all levels of a side."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
@@ -462,7 +462,7 @@ def best_level(book, side_number):
     return side.best * book.pool[0].tick, _size_at(book.blocks, side, side.best)
 
 
-@kernel
+@rare_kernel
 def cut_side(book, side_number, depth):
     """Remove the worst levels of a live side beyond the best `depth`. Returns OK or POOL_EXHAUSTED."""
     blocks = book.blocks

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.state import Logs
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel
 from cowbook.plain.book_state import WAITING_LIMIT
 from cowbook.plain.streams import ROW_ARRAYS
 
@@ -32,7 +32,7 @@ _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
 
 
-@kernel
+@inlined_kernel
 def has_room(room, state, logs, message):
     """Whether every array takes what `message`, and a snapshot that waits for it, may append; it is counted as appended."""
     levels = message.bid_count + message.ask_count

@@ -15,6 +15,7 @@ from numba import config, types
 from numba.core.registry import CPUDispatcher
 
 from cowbook.kernels.cache import KernelCache
+from cowbook.kernels.compiling import Part, RootCompiler
 
 IS_COMPILED = not config.DISABLE_JIT
 """Whether kernels are machine code in this process."""
@@ -26,6 +27,8 @@ _OPTIONS = {
     # No counting of references: kernels allocate nothing, and counting would make the ladder three times as slow (ADR 1).
     "_nrt": False,
     "boundscheck": None,
+    "no_cfunc_wrapper": True,
+    "forceinline": False,  # else what an inlined kernel calls would be inlined, too
 }
 
 KERNELS: dict[str, Kernel] = {}
@@ -35,14 +38,20 @@ KERNELS: dict[str, Kernel] = {}
 class Kernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
     """A compiled function, which the cache on disk knows by everything that is frozen in it."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        super().__init__(py_func=function, locals={}, targetoptions=options)
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any], *, is_rare: bool) -> None:
+        super().__init__(py_func=function, locals={}, targetoptions=options, pipeline_class=RootCompiler)
+        self.is_rare = is_rare
         self._cache = KernelCache(self)
+        self._part = Part(function, options, is_rare=is_rare)
 
     def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:
         """How another kernel calls this one; a constant argument does not make a version of its own (150 to 117 versions)."""
         plain = {name: types.unliteral(kind) for name, kind in kws.items()}
-        return super().get_call_template([types.unliteral(kind) for kind in args], plain)
+        return self._part.get_call_template([types.unliteral(kind) for kind in args], plain)
+
+    def get_overload(self, signature: Any) -> Any:
+        """What another kernel's code finds this one by."""
+        return self._part.get_overload(signature)
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -51,17 +60,22 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def inlined_kernel(function: Callable[..., Any]) -> Any:
-    """As `kernel`, for functions that are called at one place: they become part of their caller before it is compiled.
+    """As `kernel`, for what is called at one place, or is a few instructions: it becomes part of its callers' machine code.
 
-    Compiling each with all that it calls takes long.
+    Handing over groups of arrays takes longer than what most of these do.
     """
-    return _compiled(function, _OPTIONS | {"inline": "always"})
+    return _compiled(function, _OPTIONS | {"forceinline": True})
 
 
-def _compiled(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+def rare_kernel(function: Callable[..., Any]) -> Any:
+    """As `kernel`, for what is seldom called: it stays apart from its callers, which are compiled the sooner for it."""
+    return _compiled(function, _OPTIONS, is_rare=True)
+
+
+def _compiled(function: Callable[..., Any], options: dict[str, Any], *, is_rare: bool = False) -> Any:
     if not IS_COMPILED:
         return function
-    compiled = Kernel(function, options)
+    compiled = Kernel(function, options, is_rare=is_rare)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = compiled
     return compiled
 

@@ -55,7 +55,7 @@ from cowbook.input.text.text_scanner import (
     word,
 )
 from cowbook.kernels.intrinsics import load64
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 
 # Operations: what a piece of a record is, and the fields of its row that say more.
@@ -152,7 +152,7 @@ _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
 
 
-@kernel
+@inlined_kernel
 def _measured_numeral(buffer, position, end, decimals, found):
     """As `numeral`, with the number of decimals that were written where that matters: (value, position after it, decimals).
 
@@ -176,7 +176,7 @@ def _measured_numeral(buffer, position, end, decimals, found):
     return value, after, written
 
 
-@kernel
+@inlined_kernel
 def _price(scan, position, end, found, place):
     """Read a price into `place`; the position after it."""
     scan.prices[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].price_decimals, found)
@@ -184,7 +184,7 @@ def _price(scan, position, end, found, place):
     return after
 
 
-@kernel
+@inlined_kernel
 def _size(scan, position, end, found, place):
     """Read a size into `place`; the position after it."""
     scan.sizes[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].size_decimals, found)
@@ -232,7 +232,7 @@ def _action_end(buffer, position, found):
     return position + 4 if text & WORD_4 == _NEW else FAILED
 
 
-@kernel
+@inlined_kernel
 def _row(forms, position, end, first_row, place):
     """Position after the level or trade at `position`: price and size go to `place`, all else to what was found."""
     scan, rows, found = forms.scan, forms.rows, forms.found[0]
@@ -314,7 +314,7 @@ def _levels(forms, position, end, row, first):
     return FAILED, 0
 
 
-@kernel
+@inlined_kernel
 def _trades(forms, position, end, row, message, first):
     """Read an array of trades: (position after it, places used); used is -1 when the arrays are full.
 
@@ -461,7 +461,7 @@ def _finish_message(message, ts_recv, found):
     return found.misfit == 0
 
 
-@kernel
+@inlined_kernel
 def _match(forms, position, end, ts_recv, head, message):
     """Read a record of one form: (position after it, levels used, whether it is the symbol's).
 
@@ -547,7 +547,7 @@ def _open_envelope(buffer, position, end):
     return time, newline + 1, newline + 1 + length
 
 
-@kernel
+@inlined_kernel
 def _any_form(forms, position, end, ts_recv, message):
     """Read a record of any form, trying the one of the record before first; as `_match`."""
     counts = forms.scan.counts[0]

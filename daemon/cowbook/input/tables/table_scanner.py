@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cowbook.input.text.text_scanner import COMMA, FAILED, MINUS, ONE, POWERS, RETURN, digits, find_newline, nanoseconds, numeral
 from cowbook.kernels.intrinsics import as_float, load64, trailing_zeros
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import NONE
 from cowbook.plain.table_header import PACKED_FLOAT, PACKED_INTEGER, PACKED_TEXT
 
@@ -128,7 +128,7 @@ class TableScan(NamedTuple):
     rows: npt.NDArray[np.void]  # ROW
 
 
-@kernel
+@inlined_kernel
 def _begin_row(row, start, end):
     row.kind = GOOD
     row.flags = 0
@@ -141,7 +141,7 @@ def _begin_row(row, start, end):
     row.end = end
 
 
-@kernel
+@inlined_kernel
 def _read_word(row, word, words, meaning):
     """Note what the word of a side or a snapshot's flag says; whether it is one."""
     if meaning == SIDE:
@@ -153,7 +153,7 @@ def _read_word(row, word, words, meaning):
     return word == words.snapshot or word == words.diff
 
 
-@kernel
+@inlined_kernel
 def _read_number(buffer, at, line_end, row, meaning):
     """Position behind a time or an id; FAILED where it is none."""
     value, after = digits(buffer, at)
@@ -185,7 +185,7 @@ def _read_number(buffer, at, line_end, row, meaning):
     return after
 
 
-@kernel
+@inlined_kernel
 def _read_field(scan, at, line_end, row, meaning):
     """Position behind the field at `at`; FAILED where it does not say what its column should."""
     buffer, limits = scan.buffer, scan.limits[0]
@@ -276,7 +276,7 @@ def _same_text(buffer, start, width, symbol):
     return True
 
 
-@kernel
+@inlined_kernel
 def _read_packed(scan, at, width, row, meaning, kind):
     """Note what a packed value says; whether it says what its column should."""
     buffer, limits = scan.buffer, scan.limits[0]

@@ -47,7 +47,7 @@ from cowbook.input.text.text_scanner import (
 )
 from cowbook.input.verdict import Decoded
 from cowbook.kernels.intrinsics import load64
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, EventBatch
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
@@ -99,7 +99,7 @@ _TICKER_STRINGS = _bit("b") | _bit("B") | _bit("a") | _bit("A")
 _TRADE_STRINGS = _bit("p") | _bit("q")
 
 
-@kernel
+@inlined_kernel
 def _levels(scan, position, end, first):
     """Read `[["price","size"],...]`: (position after it, number of levels).
 
@@ -156,7 +156,7 @@ def _key(buffer, position):
     return FAILED, position
 
 
-@kernel
+@inlined_kernel
 def _object(scan, position, end, message, first_level, values):
     """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
 
@@ -318,7 +318,7 @@ def _fill_ticker(scan, message, integers, strings, values, level):
     return _quote_level(scan, values, _B, _B_UPPER, level) and _quote_level(scan, values, _A, _A_UPPER, level + 1)
 
 
-@kernel
+@inlined_kernel
 def _usual_ticker(scan, position, message, level):
     """Position behind a bookTicker of this symbol with its keys in the order in which Binance writes them; else FAILED.
 
@@ -367,7 +367,7 @@ def _is_partial_book(buffer, position):
     return False
 
 
-@kernel
+@inlined_kernel
 def _record(scan, position, end, message, values):
     """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
 
