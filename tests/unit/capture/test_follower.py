@@ -241,7 +241,7 @@ def test_alike(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     paths = [tmp_path / name for name in (*files, "missing")]
     begins = f"{tmp_path}/b.gz begins as {tmp_path}/a does"
-    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records are read twice",)
+    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records count twice",)
 
 
 def test_natural_key() -> None:

@@ -109,7 +109,7 @@ async def test_events_are_lost(tmp_path: Path, watcher: Watcher) -> None:
     with (tmp_path / "y").open("ab") as file:
         watcher.watch_file(file.fileno(), other)
         bells: dict[Bell, bool] = {}
-        watcher._sort(asyncinotify.Event(None, asyncinotify.Mask.Q_OVERFLOW, 0, None), bells)
+        watcher._collect_bells(asyncinotify.Event(None, asyncinotify.Mask.Q_OVERFLOW, 0, None), bells)
     assert bells == {bell: True, other: True}
 
 

@@ -259,7 +259,7 @@ async def test_damage_before_and_behind_the_offset(paths: list[Path], executor: 
         await run.go(paths, executor, position)
     assert run.consumed.startswith(lines("b")[position.current.offset :][:1000])
     paths[1].write_bytes(compressed[:100])
-    with pytest.raises(InputError, match=r"is not there: .*cannot be decoded up to there"):
+    with pytest.raises(InputError, match=r"was not found: .*cannot be decoded up to there"):
         await Run().go(paths, executor, position)
     paths[1].write_bytes(compressed)
     paths[0].write_bytes(compressed[:100])
@@ -278,7 +278,7 @@ async def test_many_files_in_the_error(tmp_path: Path, executor: Executor) -> No
         path.write_bytes(b"replaced %d " % number + lines(str(number)))
     with pytest.raises(InputError) as raised:
         await Run().go(files, executor, position)
-    assert f"is not there: {files[150]} has another content: it was replaced" in str(raised.value)
+    assert f"was not found: {files[150]} has different content: it was replaced" in str(raised.value)
     assert "and 197 more" in str(raised.value)
 
 

@@ -15,7 +15,7 @@ import zstandard
 
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.paths import Entry
-from cowbook.capture.rotation import Look, at_end
+from cowbook.capture.rotation import Observation, at_end
 from cowbook.errors import InputError
 from support.followed import Tail
 
@@ -474,7 +474,7 @@ async def test_wrong_kind(tmp_path: Path, executor: Executor, watcher: Watcher |
     os.mkfifo(tmp_path / "pipe")
     for pattern in ("pipe", "."):
         tail = Tail((pattern,), tmp_path, executor, watcher)
-        with pytest.raises(InputError, match=r"is no regular file|is a directory"):
+        with pytest.raises(InputError, match=r"is not a regular file|is a directory"):
             await tail.until(lambda: False)
         await tail.close()
 
@@ -482,11 +482,11 @@ async def test_wrong_kind(tmp_path: Path, executor: Executor, watcher: Watcher |
 def test_at_end() -> None:
     """The decision at the end of a file, case by case."""
     entry = Entry(Path("/x"), (0, []), Path("/").stat())
-    assert at_end(Look(grown=True, next=entry, known_seconds=9), 9, 5) == ("read", 0)
-    assert at_end(Look(), 9, 5)[0] == "wait"
-    assert at_end(Look(next=entry, known_seconds=9), 9, 5)[0] == "leave"
-    assert at_end(Look(gone=True, known_seconds=9), 9, 5)[0] == "leave"
-    assert at_end(Look(next=entry, known_seconds=9), 3, 5) == ("wait", 2)
-    assert at_end(Look(next=entry, known_seconds=1), 9, 5) == ("wait", 4)
-    assert at_end(Look(next=entry, known_seconds=9, rest_seconds=9), 0, 5)[0] == "leave"
-    assert at_end(Look(next=entry, known_seconds=9, fresh=False), 9, 5)[0] == "wait"
+    assert at_end(Observation(grown=True, next=entry, known_seconds=9), 9, 5) == ("read", 0)
+    assert at_end(Observation(), 9, 5)[0] == "wait"
+    assert at_end(Observation(next=entry, known_seconds=9), 9, 5)[0] == "leave"
+    assert at_end(Observation(gone=True, known_seconds=9), 9, 5)[0] == "leave"
+    assert at_end(Observation(next=entry, known_seconds=9), 3, 5) == ("wait", 2)
+    assert at_end(Observation(next=entry, known_seconds=1), 9, 5) == ("wait", 4)
+    assert at_end(Observation(next=entry, known_seconds=9, rest_seconds=9), 0, 5)[0] == "leave"
+    assert at_end(Observation(next=entry, known_seconds=9, fresh=False), 9, 5)[0] == "wait"
