@@ -1,4 +1,4 @@
-"""Reference for rows of tables: says what a row is that the scanners do not recognise, and why it is rejected."""
+"""The reference decoder for rows of tables. It decodes the rows that the scanners do not recognise, and alone rejects them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
-"""What says of which message a row is."""
+"""The fields that tell which message a row belongs to."""
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
 
 
 @dataclass(slots=True)
 class Row:
-    """A row; the fields but the last two are those of the scanners' rows."""
+    """A decoded row. All fields but the last two are those of the scanners' rows."""
 
     kind: int = scanner.GOOD
     flags: int = 0
@@ -50,35 +50,35 @@ class Row:
 
 
 def csv_row(line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
-    """A line without its terminator."""
+    """Decode a CSV line without its terminator."""
     if len(line) > settings.max_line_bytes:
-        return _bad("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
+        return _rejected_row("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return _bad("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+        return _rejected_row("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
     if not text.strip(" \t"):
         return Row(scanner.BLANK)
     try:
         fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
     except csv.Error as error:
-        return _bad("malformed", f"not CSV: {error}")
+        return _rejected_row("malformed", f"not CSV: {error}")
     if len(fields) != len(header.names):
-        return _bad("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
-    return _row(fields, header, plan, table, settings)
+        return _rejected_row("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
+    return _decode_fields(fields, header, plan, table, settings)
 
 
 def packed_row(row: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
-    """A packed row of a Parquet file."""
-    return _row(packed_fields(row, header), header, plan, table, settings)
+    """Decode a packed row of a Parquet file."""
+    return _decode_fields(packed_fields(row, header), header, plan, table, settings)
 
 
-def _bad(reason: Reason, detail: str) -> Row:
+def _rejected_row(reason: Reason, detail: str) -> Row:
     return Row(scanner.BAD, rejected=Rejected(reason, detail))
 
 
 def packed_fields(row: bytes, header: Header) -> list[Field]:
-    """The values of a packed row; None for null, and for a text that was too long for it."""
+    """The values of a packed row; None for null and for a text that was cut."""
     assert header.kinds is not None
     assert header.places is not None
     fields: list[Field] = []
@@ -95,12 +95,12 @@ def packed_fields(row: bytes, header: Header) -> list[Field]:
 
 
 def shown_packed(row: bytes, header: Header) -> bytes:
-    """A packed row as a dead letter has it: a JSON object."""
+    """A packed row as a dead letter shows it: a JSON object."""
     fields = [None if field != field else field for field in packed_fields(row, header)]  # noqa: PLR0124 - JSON has no NaN
     return json.dumps(dict(zip(header.names, fields, strict=True)), default=str).encode()
 
 
-def _row(
+def _decode_fields(
     fields: list[str] | list[Field], header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
 ) -> Row:
     found: dict[str, tuple[str, Field]] = {
@@ -120,7 +120,7 @@ def _row(
             if meaning not in _KEY and kind == scanner.BAD:
                 _complete_key(row)
                 kind = scanner.BAD_OF_MESSAGE
-            _take(row, meaning, *found[meaning], table, settings)
+            _put_field(row, meaning, *found[meaning], table, settings)
     except RefusedError as refusal:
         row.kind, row.rejected = kind, Rejected(*refusal.args)
     return row
@@ -133,8 +133,8 @@ def _complete_key(row: Row) -> None:
         refuse("malformed", "no time")
 
 
-def _take(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
-    """Put one field into the row, or refuse it."""
+def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
+    """Convert one field and store it in the row. Raises RefusedError."""
     if meaning == "price":
         row.price = _fixed(field, "price", settings.price_decimals)
     elif meaning == "size":
@@ -149,7 +149,7 @@ def _take(row: Row, meaning: str, name: str, field: Field, table: Table, setting
     else:
         names = table.sides if meaning == "side" else table.snapshot
         value = (
-            _choice(name, field, names)
+            _one_of_two(name, field, names)
             if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
             else _bool(name, field)
         )
@@ -158,7 +158,7 @@ def _take(row: Row, meaning: str, name: str, field: Field, table: Table, setting
         row.flags |= (scanner.OF_SNAPSHOT if meaning == "is_snapshot" else scanner.IS_ASK) if value else 0
 
 
-def _choice(name: str, field: Field, names: tuple[str, str]) -> bool:
+def _one_of_two(name: str, field: Field, names: tuple[str, str]) -> bool:
     if field not in names:
         refuse("malformed", f"{name} is {shown(field)}, not {' or '.join(names)}")
     return field == names[1]
