@@ -242,7 +242,7 @@ def test_not_even_http(answer: bytes, capsys: pytest.CaptureFixture[str]) -> Non
 def test_no_url(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and no traceback."""
     assert main(["status", url]) == 1
-    assert capsys.readouterr().err == f"cowbook: {url} is no URL: give one such as http://127.0.0.1:9464\n"
+    assert capsys.readouterr().err == f"cowbook: {url} is not a URL: give one such as http://127.0.0.1:9464\n"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/a b", "http://a..b", "http://127.0.0.1:1/\x7f"])

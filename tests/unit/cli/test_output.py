@@ -156,7 +156,7 @@ def test_progress_without_a_terminal_says_what_is_left(
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with run._reporter(Console(file=io.StringIO())) as reporter:
+    with run._make_reporter(Console(file=io.StringIO())) as reporter:
         now[0] = 101.0
         reporter.update("A", 1_000_000, 4_000_000, 1_000_000)
         assert capsys.readouterr().err == ""
