@@ -122,7 +122,7 @@ def test_answers_without_the_compiler(command: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_logged_exceptions(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_log_formats_show_exceptions(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both formats say what happened and where, without a warning of their own."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
