@@ -38,16 +38,16 @@ class _Decompressor(Protocol):
 _Maker = Callable[[], _Decompressor]
 
 
-def _zstd() -> _Decompressor:
+def _make_zstd() -> _Decompressor:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
-def _gzip() -> _Decompressor:
+def _make_gzip() -> _Decompressor:
     decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
 
 
-def _gzip_by_bytes() -> _Decompressor:
+def _make_bytewise_gzip() -> _Decompressor:
     decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
 
@@ -97,7 +97,7 @@ class DecodedFile(io.RawIOBase):
         self._file = file
         self._kind = kind
         self._chunk_bytes = _CHUNK_BYTES[kind]
-        self._members = _Members(_gzip if kind == "gzip" else _zstd, zero_padding=kind == "gzip")
+        self._members = _Members(_make_gzip if kind == "gzip" else _make_zstd, zero_padding=kind == "gzip")
         self._pending = memoryview(b"")
         self._growing = growing
         self._fed = 0  # compressed bytes decoded without an error
@@ -175,19 +175,19 @@ class DecodedFile(io.RawIOBase):
                 raise EOFError("it ends in the middle")
         except _ERRORS as error:
             self._failure = str(error)
-            decoded = self._salvage(len(chunk))
+            decoded = self._decode_up_to_damage(len(chunk))
         self._fed += len(chunk)
         self._at_end = not chunk
         self._decoded += len(decoded)
         self._pending = memoryview(decoded)
 
-    def _salvage(self, chunk_bytes: int) -> bytes:
+    def _decode_up_to_damage(self, chunk_bytes: int) -> bytes:
         """Decode again up to the damage, the last chunk byte by byte. Returns what was not delivered yet.
 
         Byte by byte, everything that can be decoded is, so the damage's offset does not depend on how the file was read.
         `chunk_bytes` is the length of the chunk in which the damage showed.
         """
-        members = _Members(_gzip_by_bytes if self._kind == "gzip" else _zstd, zero_padding=self._kind == "gzip")
+        members = _Members(_make_bytewise_gzip if self._kind == "gzip" else _make_zstd, zero_padding=self._kind == "gzip")
         self._file.seek(0)
         count = 0
         tail = b""

@@ -161,7 +161,7 @@ def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
         if kind == "t":
             _pack_texts(target, column)
         else:
-            values = _doubles(column) if kind == "f" else _integers(column)
+            values = _to_doubles(column) if kind == "f" else _to_integers(column)
             target.view(np.float64 if kind == "f" else np.int64)[:, 0] = values
     return rows.reshape(-1)
 
@@ -177,7 +177,7 @@ def _packing_of(column: pa.DataType) -> str | None:
     return "t" if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_decimal(column) else None
 
 
-def _doubles(column: pa.Array) -> npt.NDArray[np.float64]:
+def _to_doubles(column: pa.Array) -> npt.NDArray[np.float64]:
     """A float column as float64, nulls as NaN. A shorter float becomes the double nearest to its shortest decimal form."""
     if not pa.types.is_float64(column.type):
         column = column.cast(pa.string()).cast(pa.float64())
@@ -189,7 +189,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _integers(column: pa.Array) -> npt.NDArray[np.int64]:
+def _to_integers(column: pa.Array) -> npt.NDArray[np.int64]:
     """A column of integers, booleans or times as int64, times in ns. Nulls and values that do not fit become NONE."""
     if pa.types.is_timestamp(column.type):
         factor = _NANOSECONDS[column.type.unit]

@@ -59,8 +59,8 @@ def _make_parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")
     simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst compress it")
-    simulate.add_argument("--symbol", type=_symbol, default="BTCUSDT", help="its name in the records (default: BTCUSDT)")
-    simulate.add_argument("--messages", type=_positive, default=60_000, help="number of depth diffs (default: 60000)")
+    simulate.add_argument("--symbol", type=_parse_symbol, default="BTCUSDT", help="its name in the records (default: BTCUSDT)")
+    simulate.add_argument("--messages", type=_parse_positive, default=60_000, help="number of depth diffs (default: 60000)")
     simulate.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes (default: 1)")
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
     simulate.add_argument("--futures", action="store_true", help="USD-M futures instead of spot")
@@ -100,27 +100,27 @@ def _add_checkpoints(commands: Any) -> None:
         action = actions.add_parser(name, help=text)
         action.add_argument("state_dir", type=Path, metavar="STATE_DIR")
         action.add_argument("--symbol", metavar="ID", help="only this symbol")
-        action.add_argument("--epoch", type=_positive, metavar="N", help="only this checkpoint")
+        action.add_argument("--epoch", type=_parse_positive, metavar="N", help="only this checkpoint")
         action.add_argument("--json", action="store_true", help="JSON on standard output")
         if name == "prune":
             action.add_argument(
-                "--retain", type=_retain, default=3, metavar="N", help="how many to keep (default: 3, at least 2)"
+                "--retain", type=_parse_retain, default=3, metavar="N", help="how many to keep (default: 3, at least 2)"
             )
 
 
-def _retain(text: str) -> int:
+def _parse_retain(text: str) -> int:
     if not text.isdecimal() or int(text) < 2:
         raise argparse.ArgumentTypeError("must be a number, at least 2")
     return int(text)
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a positive number")
     return int(text)
 
 
-def _symbol(text: str) -> str:
+def _parse_symbol(text: str) -> str:
     from cowbook.config import symbol_name
 
     try:

@@ -91,10 +91,10 @@ _HINTS = {
     errno.EACCES: "give this user permission to write there",
     errno.EPERM: "give this user permission to write there",
     errno.EROFS: "make it writable, or name another directory",
-    errno.EEXIST: "something else stands there: move it away",
-    errno.ENOTDIR: "something that is not a directory stands there: move it away",
-    errno.EISDIR: "a directory stands there: move it away",
-    errno.ELOOP: "a symbolic link stands there: put the real thing in its place",
+    errno.EEXIST: "something else is there: move it away",
+    errno.ENOTDIR: "something there is not a directory: move it away",
+    errno.EISDIR: "a directory is there: move it away",
+    errno.ELOOP: "a symbolic link is there: put the real directory or file in its place",
     errno.EXDEV: "it is on another file system: state, and output with its .staging, must each be on one",
 }
 

@@ -335,7 +335,7 @@ def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"precious")
     (store.root / "LOCK").unlink()
     (store.root / "LOCK").symlink_to(tmp_path / "other")
-    with pytest.raises(StorageError, match="a symbolic link stands there"):
+    with pytest.raises(StorageError, match="a symbolic link is there"):
         store_in(tmp_path).lock()
     assert (tmp_path / "other").read_bytes() == b"precious"
 

@@ -136,13 +136,13 @@ def _complete_key(row: Row) -> None:
 def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
     """Convert one field and store it in the row. Raises RefusedError."""
     if meaning == "price":
-        row.price = _fixed(field, "price", settings.price_decimals)
+        row.price = _to_fixed(field, "price", settings.price_decimals)
     elif meaning == "size":
-        row.size = _fixed(field, "size", settings.size_decimals)
+        row.size = _to_fixed(field, "size", settings.size_decimals)
     elif meaning in ("ts_event", "ts_recv"):
-        setattr(row, meaning, _time(name, field))
+        setattr(row, meaning, _to_time(name, field))
     elif meaning in ("first_id", "last_id", "prev_id"):
-        setattr(row, meaning, _id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
+        setattr(row, meaning, _to_id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
     elif meaning == "trade_id":
         text = str(field)
         row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
@@ -151,7 +151,7 @@ def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, se
         value = (
             _one_of_two(name, field, names)
             if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
-            else _bool(name, field)
+            else _to_bool(name, field)
         )
         if meaning == "is_bid":
             value = not value
@@ -164,13 +164,13 @@ def _one_of_two(name: str, field: Field, names: tuple[str, str]) -> bool:
     return field == names[1]
 
 
-def _bool(name: str, field: Field) -> bool:
+def _to_bool(name: str, field: Field) -> bool:
     if isinstance(field, float) or field not in _BOOLS:
         refuse("malformed", f"{name} is {shown(field)}, not true or false")
     return _BOOLS[field]
 
 
-def _time(name: str, field: Field) -> int:
+def _to_time(name: str, field: Field) -> int:
     if field is None:
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
@@ -183,7 +183,7 @@ def _time(name: str, field: Field) -> int:
     return time
 
 
-def _id(name: str, field: Field, *, may_miss: bool) -> int:
+def _to_id(name: str, field: Field, *, may_miss: bool) -> int:
     if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= MAX_ID)):
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
@@ -195,7 +195,7 @@ def _id(name: str, field: Field, *, may_miss: bool) -> int:
     return field
 
 
-def _fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
+def _to_fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
     if isinstance(field, float | int):
         if not 0 <= field < float("inf"):
             refuse("malformed", f"the {what} is {field}, not a number that is not negative")
