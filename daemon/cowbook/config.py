@@ -22,28 +22,28 @@ from cowbook.venues import venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
-_DAY = 86_400_000_000_000
-_UNITS = {
+_DAY_NS = 86_400_000_000_000
+_UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "min": 60_000_000_000,
     "h": 3_600_000_000_000,
-    "d": _DAY,
+    "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
-_LONGEST = 366 * _DAY  # more makes no sense, and sums of times in ns stay far below 2^63
-_LONGEST_DIRECTORY_NAME = 200  # file systems allow 255 bytes, prefixes included
+_LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
+_LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
 def parse_duration(value: object) -> int:
     """Parse a duration such as "5min" or "250ms" to ns. Raises ValueError for anything else, and for more than 366 days."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS)})')
-    duration = int(match[1]) * _UNITS[match[2]]
-    if duration > _LONGEST:
+    if match is None or match[2] not in _UNITS_NS:
+        raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS_NS)})')
+    duration = int(match[1]) * _UNITS_NS[match[2]]
+    if duration > _LONGEST_NS:
         raise ValueError("must be at most 366d")
     return duration
 
@@ -122,7 +122,7 @@ class OutputConfig(_Section):
     @field_validator("part_interval")
     @classmethod
     def _divides_the_day(cls, value: int) -> int:
-        if _DAY % value:
+        if _DAY_NS % value:
             raise ValueError('must divide the UTC day: "1min", "15min", "1h", "1d", …')
         return value
 
@@ -168,8 +168,8 @@ class SymbolConfig(_Section):
     @field_validator("id")
     @classmethod
     def _fits_a_file_name(cls, value: str) -> str:
-        if len(output_directory_name(value)) > _LONGEST_DIRECTORY_NAME:
-            raise ValueError(f"is too long: percent-encoded it may have {_LONGEST_DIRECTORY_NAME} bytes")
+        if len(output_directory_name(value)) > _LONGEST_DIRECTORY_NAME_BYTES:
+            raise ValueError(f"is too long: percent-encoded it may have {_LONGEST_DIRECTORY_NAME_BYTES} bytes")
         return value
 
     @field_validator("name")

@@ -46,7 +46,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in milliseconds."""
     monkeypatch.setattr(symbol_thread, "_FIRST_BACKOFF_SECONDS", 0.005)
     monkeypatch.setattr(symbol_thread, "_LONGEST_BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr(triggers, "_FIRST_BACKOFF", 5_000_000)
+    monkeypatch.setattr(triggers, "_FIRST_BACKOFF_NS", 5_000_000)
 
 
 @pytest.fixture(scope="module")

@@ -94,7 +94,7 @@ class Observation:
     """Whether inotify will ring the bell at the next change."""
 
 
-def at_end(seen: Observation, rest_seconds: float, rotate_wait: float) -> tuple[Literal["read", "leave", "wait"], float]:
+def at_end(seen: Observation, rest_seconds: float, rotate_wait_seconds: float) -> tuple[Literal["read", "leave", "wait"], float]:
     """Decide what to do at the end of the current file.
 
     `rest_seconds` is how long the follower has seen no growth. Returns the step and, for "wait", the seconds after which to
@@ -104,7 +104,7 @@ def at_end(seen: Observation, rest_seconds: float, rotate_wait: float) -> tuple[
         return "read", 0.0
     if seen.next is None and not seen.gone:
         return "wait", math.inf
-    left = rotate_wait - min(max(rest_seconds, seen.rest_seconds), seen.known_seconds)
+    left = rotate_wait_seconds - min(max(rest_seconds, seen.rest_seconds), seen.known_seconds)
     if left > 0:
         return "wait", left
     return ("leave", 0.0) if seen.fresh else ("wait", _FRESH_SECONDS)

@@ -12,8 +12,8 @@ BACKLOG = "backlog"
 CUT = "cut"
 END_OF_INPUT = "end_of_input"
 
-_FIRST_BACKOFF = 1_000_000_000
-_LONGEST_BACKOFF = 60_000_000_000
+_FIRST_BACKOFF_NS = 1_000_000_000
+_LONGEST_BACKOFF_NS = 60_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class Triggers:
     def __init__(self, settings: TriggerSettings, *, now: int, events: int) -> None:
         self._settings = settings
         self._multiple = events // settings.every_events
-        self._timer_due = now + settings.every
-        self._not_before = now
+        self._timer_due_ns = now + settings.every
+        self._not_before_ns = now
         self._pending: list[str] = []
         self._running = False
         self._failures = 0
@@ -61,10 +61,10 @@ class Triggers:
 
     def due(self, *, now: int, events: int) -> tuple[str, ...]:
         """The triggers for which an attempt is to begin now; empty if none is. `events` is the number of events so far."""
-        if now >= self._timer_due:
-            self._timer_due = now + self._settings.every
+        if now >= self._timer_due_ns:
+            self._timer_due_ns = now + self._settings.every
             self.request(TIMER)
-        is_ready = not self._running and now >= self._not_before
+        is_ready = not self._running and now >= self._not_before_ns
         multiple = events // self._settings.every_events
         if multiple > self._multiple:
             self._multiple = multiple
@@ -78,14 +78,14 @@ class Triggers:
         """Ns until `due` may change by time alone; None while an attempt runs."""
         if self._running:
             return None
-        return max(self._not_before if self._pending else max(self._timer_due, self._not_before), now) - now
+        return max(self._not_before_ns if self._pending else max(self._timer_due_ns, self._not_before_ns), now) - now
 
     def configure(self, settings: TriggerSettings, *, events: int) -> None:
         """Change the settings."""
         if settings.every_events != self._settings.every_events:
             self._multiple = events // settings.every_events
         # The timer keeps its start, so that repeated calls with the same settings do not put it off.
-        self._timer_due += settings.every - self._settings.every
+        self._timer_due_ns += settings.every - self._settings.every
         self._settings = settings
 
     def begun(self, *, now: int) -> None:
@@ -93,7 +93,7 @@ class Triggers:
         assert not self._running
         self._running = True
         self._pending = []
-        self._timer_due = now + self._settings.every
+        self._timer_due_ns = now + self._settings.every
 
     def nothing_new(self) -> None:
         """Drop the pending triggers, which the existing checkpoint answers."""
@@ -103,12 +103,12 @@ class Triggers:
         """Record that the attempt succeeded."""
         self._running = False
         self._failures = 0
-        self._not_before = now + self._settings.min_pause
+        self._not_before_ns = now + self._settings.min_pause
 
     def failed(self, triggers: tuple[str, ...], *, now: int) -> None:
         """Record that the attempt failed. Its triggers are pending again, after a pause that doubles with each failure."""
         self._running = False
-        backoff = min(_FIRST_BACKOFF << min(self._failures, 16), _LONGEST_BACKOFF)
+        backoff = min(_FIRST_BACKOFF_NS << min(self._failures, 16), _LONGEST_BACKOFF_NS)
         self._failures += 1
-        self._not_before = now + max(self._settings.min_pause, backoff)
+        self._not_before_ns = now + max(self._settings.min_pause, backoff)
         self._pending = [*triggers, *(trigger for trigger in self._pending if trigger not in triggers)]

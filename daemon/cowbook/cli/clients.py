@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from cowbook.errors import ServiceError
 
-_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60.0
 
 
-def ask(url: str, path: str, *, method: str = "GET", token: str = "", seconds: float = _SECONDS) -> tuple[int, Any]:
+def ask(url: str, path: str, *, method: str = "GET", token: str = "", seconds: float = _TIMEOUT_SECONDS) -> tuple[int, Any]:
     """Send a request. Returns the status code and the JSON answer. Raises ServiceError for no answer, or none of cowbook's."""
     base = url if "://" in url else f"http://{url}"
     if not _is_url(base):
