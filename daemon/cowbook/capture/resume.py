@@ -70,6 +70,7 @@ def _find_after_left(paths: Sequence[Path], statuses: Statuses, position: Positi
 
 
 def _judge_others(paths: Sequence[Path], statuses: Statuses, found: Found, order: int) -> Found:
+    """Add to `found` the warnings and sizes of the files whose index is below `order`."""
     before = [other for other in statuses if other < order and other not in found.consumed]
     warnings = tuple(skipped(paths[other], paths[found.index]) for other in before)
     done = {other for other in statuses if other < order} | found.consumed
