@@ -1,6 +1,6 @@
-"""The configuration: TOML and environment into validated, frozen models.
+"""Loads the configuration from TOML and the environment into validated, frozen models.
 
-All problems are reported at once, each with its key; an unknown key with the nearest known one.
+All problems are reported at once, each with its key, and an unknown key with the nearest known one.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from cowbook.venues import venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
-_DAY = 86_400_000_000_000
-_UNITS = {
+_DAY_NS = 86_400_000_000_000
+_UNITS_NS = {
     "ns": 1,
     "us": 1_000,
     "ms": 1_000_000,
     "s": 1_000_000_000,
     "min": 60_000_000_000,
     "h": 3_600_000_000_000,
-    "d": _DAY,
+    "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
-_LONGEST = 366 * _DAY  # nobody waits longer, and times in ns stay far from the end of 64 bits
-_LONGEST_DIRECTORY_NAME = 200  # file systems take 255 bytes, with what is put before it
+_LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
+_LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
 def parse_duration(value: object) -> int:
-    """`"5min"`, `"250ms"`, … in ns. Raises ValueError for anything else, and for more than 366 days."""
+    """Parse a duration such as "5min" or "250ms" to ns. Raises ValueError for anything else, and for more than 366 days."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] not in _UNITS:
-        raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS)})')
-    duration = int(match[1]) * _UNITS[match[2]]
-    if duration > _LONGEST:
+    if match is None or match[2] not in _UNITS_NS:
+        raise ValueError(f'must be a duration such as "5min" (units: {", ".join(_UNITS_NS)})')
+    duration = int(match[1]) * _UNITS_NS[match[2]]
+    if duration > _LONGEST_NS:
         raise ValueError("must be at most 366d")
     return duration
 
@@ -64,7 +64,7 @@ class _Section(BaseModel):
 
 
 class ServiceConfig(_Section):
-    """Where state and output lie, and the kind of event loop."""
+    """The directories of state and output, and the kind of event loop."""
 
     state_dir: Directory = Path("state")
     output_dir: Directory = Path("data")
@@ -72,7 +72,7 @@ class ServiceConfig(_Section):
 
 
 class HttpConfig(_Section):
-    """The HTTP endpoint; an empty `listen` turns it off."""
+    """The HTTP endpoint. An empty `listen` turns it off."""
 
     listen: str = "127.0.0.1:9464"
     token: Annotated[str, Field(repr=False)] = ""
@@ -103,7 +103,7 @@ else:
 
 
 class OutputConfig(_Section):
-    """The optional streams, and where parts are cut."""
+    """The optional streams, and where parts are cut. `gaps`, `drift`, `audits` and `dead_letter` are always written."""
 
     streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = CHOSEN_STREAMS
     book_levels: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -122,27 +122,27 @@ class OutputConfig(_Section):
     @field_validator("part_interval")
     @classmethod
     def _divides_the_day(cls, value: int) -> int:
-        if _DAY % value:
+        if _DAY_NS % value:
             raise ValueError('must divide the UTC day: "1min", "15min", "1h", "1d", …')
         return value
 
 
 class LogConfig(_Section):
-    """Logging."""
+    """The level and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
 
 
 def symbol_name(value: str) -> str:
-    """What records may call a symbol, unchanged. Raises ValueError for anything else: the scanner compares plain bytes."""
+    """Return a symbol's name unchanged. Raises ValueError for a name that the scanners cannot compare as plain bytes."""
     if not re.fullmatch(r"[!#-\[\]-~]{1,64}", value):
         raise ValueError("must be 1 to 64 printable ASCII characters without spaces, quotes and backslashes")
     return value
 
 
 class SymbolConfig(_Section):
-    """One symbol: its input, and what its records mean."""
+    """One symbol: its input, and how its records are read."""
 
     id: Annotated[str, Field(min_length=1)] = ""
     name: str
@@ -168,8 +168,8 @@ class SymbolConfig(_Section):
     @field_validator("id")
     @classmethod
     def _fits_a_file_name(cls, value: str) -> str:
-        if len(output_directory_name(value)) > _LONGEST_DIRECTORY_NAME:
-            raise ValueError(f"is too long: percent-encoded it may have {_LONGEST_DIRECTORY_NAME} bytes")
+        if len(output_directory_name(value)) > _LONGEST_DIRECTORY_NAME_BYTES:
+            raise ValueError(f"is too long: percent-encoded it may have {_LONGEST_DIRECTORY_NAME_BYTES} bytes")
         return value
 
     @field_validator("name")
@@ -182,7 +182,7 @@ class SymbolConfig(_Section):
     def _is_known(cls, value: str) -> str:
         names = venue_names()
         if value not in names:
-            raise ValueError(f"must be one of {', '.join(names)}{_nearest(value, list(names)).partition('; known')[0]}")
+            raise ValueError(f"must be one of {', '.join(names)}{_suggest(value, list(names)).partition('; known')[0]}")
         return value
 
     @field_validator("paths")
@@ -194,7 +194,7 @@ class SymbolConfig(_Section):
 
 
 class Config(_Section):
-    """The whole configuration; `base_dir` is what relative input paths are relative to."""
+    """The whole configuration. Input paths are relative to `base_dir`."""
 
     service: ServiceConfig = ServiceConfig()
     http: HttpConfig = HttpConfig()
@@ -222,19 +222,19 @@ _MESSAGES = {
     "too_short": "must not be empty",
     "tuple_type": "must be a list",
 }
-"""What is said instead of pydantic's words, which speak of Python."""
+"""Messages in place of pydantic's, which are in terms of Python."""
 
 
 def output_directory_name(symbol_id: str) -> str:
-    """A symbol's id as a file name: percent-encoded, so that no id leaves its place."""
+    """A symbol's id as a directory name, percent-encoded, so that no id can lead to another directory."""
     encoded = quote(symbol_id, safe="")
     return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Config:
-    """Read and validate a configuration file, with the overrides `COWBOOK_SECTION__KEY` of `environ`.
+    """Read and validate a configuration file. Variables `COWBOOK_SECTION__KEY` of `environ` override its keys.
 
-    Relative paths are made absolute: `state_dir` and `output_dir` to `$STATE_DIRECTORY` where that is set, everything else to the
+    Relative paths are resolved: `state_dir` and `output_dir` against `$STATE_DIRECTORY` if that is set, all others against the
     file's directory. Raises ConfigError with every problem.
     """
     try:
@@ -243,8 +243,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
-    problems, variables = _override(values, environ)
-    problems += _duplicates(values)
+    problems, variables = _apply_environment(values, environ)
+    problems += _find_duplicates(values)
     config = _validate(values, variables, problems)
     if config is not None and os.path.normpath(config.service.state_dir) == os.path.normpath(config.service.output_dir):
         problems.append("[service] state_dir and output_dir are the same: give each its own")
@@ -261,8 +261,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     return config.model_copy(update={"service": service, "base_dir": directory})
 
 
-def _override(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[str], dict[tuple[str, str], str]]:
-    """Put the environment's values into the file's; what is wrong with them, and the variable of each section and key."""
+def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[str], dict[tuple[str, str], str]]:
+    """Override the file's values by the environment's. Returns the problems, and the variable of each (section, key)."""
     problems = []
     variables = {}
     for name in sorted(environ):
@@ -280,11 +280,11 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[
             problems.append(f"{name}: symbols are set in the file only")
             continue
         if section not in _SECTIONS:
-            problems.append(f"{name}: there is no section [{section}]{_nearest(section, _SECTIONS)}")
+            problems.append(f"{name}: there is no section [{section}]{_suggest(section, _SECTIONS)}")
             continue
         fields = _SECTIONS[section].model_fields
         if key not in fields:
-            problems.append(f"{name}: [{section}] has no key {key}{_nearest(key, fields)}")
+            problems.append(f"{name}: [{section}] has no key {key}{_suggest(key, fields)}")
             continue
         table = values.setdefault(section, {})
         if isinstance(table, dict):
@@ -294,7 +294,7 @@ def _override(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[
 
 
 def _environment_value(text: str, annotation: Any) -> object:
-    """A variable's text as the type of its key; what does not fit is left for the validation to refuse."""
+    """A variable's text converted to its key's type. Text that does not fit is returned unchanged; validation refuses it."""
     if annotation is int and re.fullmatch(r"\d[\d_]*", text):
         return int(text)
     if annotation is bool and text.lower() in ("true", "false"):
@@ -305,21 +305,21 @@ def _environment_value(text: str, annotation: Any) -> object:
 
 
 def _validate(values: dict[str, Any], variables: Mapping[tuple[str, str], str], problems: list[str]) -> Config | None:
-    """The configuration, or None with what is wrong added to `problems`."""
-    if values.pop("base_dir", None) is not None:  # a field of the model, but no key of the file
-        problems.append(f"unknown key base_dir{_nearest('base_dir', _KEYS)}")
+    """Validate the values. Returns None, after adding to `problems`, if something is wrong."""
+    if values.pop("base_dir", None) is not None:  # the model's field, which the file must not set
+        problems.append(f"unknown key base_dir{_suggest('base_dir', _KEYS)}")
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         for problem in error.errors():
-            if not _follows(problem, values):
+            if not _is_consequence(problem, values):
                 variable = variables.get(problem["loc"][:2])  # type: ignore[arg-type]
                 problems.append(_explain(problem, values) + (f", from {variable}" if variable else ""))
         return None
 
 
-def _follows(problem: Any, values: dict[str, Any]) -> bool:
-    """Whether a problem only follows from another one: symbols that do not count, the id of a symbol without a name."""
+def _is_consequence(problem: Any, values: dict[str, Any]) -> bool:
+    """Whether a problem is only a consequence of another: symbols that are invalid, the id of a symbol without a name."""
     location = problem["loc"]
     if location == ("symbol",):
         return problem["type"] == "too_short" and bool(values.get("symbol"))
@@ -330,7 +330,7 @@ def _follows(problem: Any, values: dict[str, Any]) -> bool:
 
 
 def _explain(problem: Any, values: dict[str, Any]) -> str:
-    """One line for one problem of pydantic's."""
+    """One line of text for one of pydantic's problems."""
     location = list(problem["loc"])
     model: type[_Section] = Config
     where = []
@@ -339,16 +339,16 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         model = _SECTIONS[section]
         where.append(f"[{section}]")
     elif len(location) > 1 and location[0] == "symbol":
-        place = location[1]
+        index = location[1]
         del location[:2]
         model = SymbolConfig
-        table = values["symbol"][place]
+        table = values["symbol"][index]
         name = table.get("id", table.get("name")) if isinstance(table, dict) else None
-        where.append(f"[[symbol]] #{place + 1}" + (f' "{name}"' if name else ""))
+        where.append(f"[[symbol]] #{index + 1}" + (f' "{name}"' if name else ""))
     if problem["type"] == "extra_forbidden":
         key = str(location[-1])
         known = _KEYS if model is Config else list(model.model_fields)
-        return " ".join([*where, f"unknown key {key}{_nearest(key, known)}"])
+        return " ".join([*where, f"unknown key {key}{_suggest(key, known)}"])
     where += [str(part) if isinstance(part, str) else f"#{part + 1}" for part in location]
     message = _MESSAGES.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     given = problem.get("input")
@@ -356,24 +356,24 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
     return f"{' '.join(where)}: {message}{shown}"
 
 
-def _nearest(key: str, known: Mapping[str, Any] | list[str]) -> str:
-    """A hint at the known key that is most like a wrong one."""
+def _suggest(key: str, known: Mapping[str, Any] | list[str]) -> str:
+    """A hint to the known key that is most like a wrong one, or to all of them."""
     match = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]}?" if match else f"; known: {', '.join(known)}"
 
 
-def _duplicates(values: Mapping[str, Any]) -> list[str]:
-    """Symbols whose output would meet; from what the file says, so that other problems do not hide these."""
+def _find_duplicates(values: Mapping[str, Any]) -> list[str]:
+    """Symbols with the same id, found in the file's raw values, so that other problems do not hide them."""
     problems = []
     seen: dict[str, int] = {}
     tables = values.get("symbol")
-    for place, table in enumerate(tables if isinstance(tables, list) else [], start=1):
+    for index, table in enumerate(tables if isinstance(tables, list) else [], start=1):
         symbol_id = table.get("id", table.get("name")) if isinstance(table, dict) else None
         if not isinstance(symbol_id, str):
             continue
-        # Some file systems do not tell cases apart.
+        # Some file systems ignore case.
         directory = output_directory_name(symbol_id).lower()
         if directory in seen:
-            problems.append(f'[[symbol]] #{place} "{symbol_id}": id is that of #{seen[directory]} already: give each its own id')
-        seen.setdefault(directory, place)
+            problems.append(f'[[symbol]] #{index} "{symbol_id}": id is that of #{seen[directory]} already: give each its own id')
+        seen.setdefault(directory, index)
     return problems

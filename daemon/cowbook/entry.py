@@ -1,4 +1,4 @@
-"""Where the command begins: signals first, then what takes time to import."""
+"""The entry point of the command. Installs signal handlers before the imports that take time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _EXIT_INTERRUPTED = 130
 
 
 def main() -> int:
-    """Run the command of the command line; its exit code."""
+    """Run the command of `sys.argv`. Returns its exit code."""
     runs = sys.argv[1:2] == ["run"]
     if runs:
-        # Before anything has begun, a service that is told to stop has stopped; a run to the end of the input was interrupted.
+        # A signal before anything has begun: a service has stopped as told, but a run to the end of the input was interrupted.
         early_signals.hold_signals(_EXIT_INTERRUPTED if "--once" in sys.argv else 0)
-        faulthandler.enable()  # systemd's watchdog ends a process by SIGABRT: where it hung is worth a look
-    from cowbook.cli.main import main as run_command  # noqa: PLC0415 - it takes time, in which signals may come
+        faulthandler.enable()  # systemd's watchdog ends a hung process by SIGABRT: show where it hung
+    from cowbook.cli.main import main as run_command  # noqa: PLC0415 - takes time, in which signals may come
 
     try:
         return run_command()

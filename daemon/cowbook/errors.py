@@ -1,17 +1,14 @@
-"""The errors that cowbook raises, one small tree.
-
-Each says what is wrong, where (file, offset, symbol, key) and what to do.
-"""
+"""The errors that cowbook raises. Each says what is wrong, where (file, offset, symbol, key) and what to do."""
 
 from __future__ import annotations
 
 
 class CowbookError(Exception):
-    """Root of all errors that cowbook raises on purpose."""
+    """Base of all errors that cowbook raises on purpose."""
 
 
 class ConfigError(CowbookError):
-    """The configuration is wrong; `problems` lists everything that is, one line each."""
+    """The configuration is wrong. `problems` lists everything that is, one line each."""
 
     def __init__(self, source: str, problems: list[str]) -> None:
         self.source = source
@@ -20,21 +17,21 @@ class ConfigError(CowbookError):
 
 
 class ServiceError(CowbookError):
-    """The process cannot do its work, or a running one cannot be asked; says what stands in the way."""
+    """The process cannot do its work, or a running one does not answer. Says why."""
 
 
 class SymbolError(CowbookError):
-    """A symbol cannot go on. Terminal: it is shown as failed and not retried, the others run on."""
+    """A symbol cannot go on. Terminal: the symbol is shown as failed and is not retried; the others run on."""
 
 
 class InputError(SymbolError):
-    """An input file is missing, unreadable, damaged, truncated or replaced; names file and decoded offset."""
+    """An input file is missing, unreadable, damaged, truncated or replaced. Names the file and the decoded offset."""
 
 
 class GapHaltError(SymbolError):
-    """`on_gap = "halt"` met a gap; names file, offset and the update ids.
+    """`on_gap = "halt"` met a gap. Names file, offset and update ids.
 
-    As the engine raises it, it knows of messages only: `message` is the place in the batch of the one at the gap.
+    When the engine raises it, it knows only the message: `message` is its index in the batch.
     """
 
     def __init__(self, text: str, message: int = -1) -> None:
@@ -43,7 +40,7 @@ class GapHaltError(SymbolError):
 
 
 class BadRecordHaltError(SymbolError):
-    """`on_bad_record = "halt"` met a record that is not usable; names file, offset and reason."""
+    """`on_bad_record = "halt"` met a bad record. Names file, offset and reason."""
 
 
 class BookMemoryError(SymbolError):
@@ -51,17 +48,17 @@ class BookMemoryError(SymbolError):
 
 
 class OutputError(SymbolError):
-    """The output directory cannot be used, or holds what this run must not touch."""
+    """The output directory cannot be used, or holds parts that this run must not touch."""
 
 
 class RecoveryError(SymbolError):
-    """The checkpoints, the configuration and the input do not fit together; nothing was changed."""
+    """Checkpoints, configuration and input do not fit together. Nothing was changed."""
 
 
 class StorageError(CowbookError):
-    """A file operation failed for a reason that may pass: what was attempted is dropped, and tried again later.
+    """A file operation failed for a reason that may pass. The attempt is dropped and made again later.
 
-    `code` is the errno, 0 without one.
+    `code` is the errno, 0 if there is none.
     """
 
     def __init__(self, text: str, code: int = 0) -> None:
@@ -70,4 +67,4 @@ class StorageError(CowbookError):
 
 
 class RestartNeededError(StorageError):
-    """A staged part is lost, or a commit or a publication is in an unknown state: only a restart from disk tells."""
+    """A staged part is lost, or the outcome of a commit or publication is unknown: only a restart from disk can tell."""

@@ -1,4 +1,4 @@
-"""Logs: structlog, as JSON lines for machines and coloured text for people, on standard error."""
+"""Logs to standard error through structlog: JSON lines for machines, coloured text for terminals."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import structlog
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-"""Of syslog(3)."""
+"""Priorities of syslog(3)."""
 
-_threshold = logging.INFO  # looked at for each line, so that it can change while loggers are in use
+_threshold = logging.INFO  # checked for each line, so that it can change while loggers are in use
 
 
 def set_level(level: str) -> None:
-    """What is below this level is not logged from now on, by nobody."""
-    global _threshold  # noqa: PLW0603 - there is one log
+    """Set the level below which no logger writes anything."""
+    global _threshold  # noqa: PLW0603 - the process has one log
     _threshold = LEVELS[level]
 
 
@@ -29,7 +29,7 @@ def configure_logging(level: str, log_format: str) -> None:
     """Set up structlog. `log_format` is json, console, or auto: console on a terminal, JSON elsewhere."""
     set_level(level)
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    # The console renders exceptions by itself; colours are for terminals only.
+    # ConsoleRenderer renders exceptions itself. Colours are for terminals only.
     renderers: list[Any] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if as_json
@@ -37,7 +37,7 @@ def configure_logging(level: str, log_format: str) -> None:
     )
     if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
         renderers.append(_prefix_priority)
-    stream: Any = _Lasting(sys.stderr)  # all of a stream that printing needs
+    stream: Any = _UnbreakableStream(sys.stderr)  # has only the methods that PrintLogger needs
     structlog.configure(
         processors=[
             _drop_below_threshold,
@@ -52,26 +52,26 @@ def configure_logging(level: str, log_format: str) -> None:
     )
 
 
-class _Lasting:
-    """A stream for logs whose reader may go away: what nobody can read any more is no reason to stop working."""
+class _UnbreakableStream:
+    """A stream that ignores errors, so that work goes on when the log's reader is gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """As of a stream."""
+        """As `TextIO.write`, without errors."""
         with suppress(OSError, ValueError):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """As of a stream."""
+        """As `TextIO.flush`, without errors."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
 
 def is_journal(fileno: Callable[[], int], journal_stream: str) -> bool:
-    """Whether what is written to a descriptor goes to the journal, by $JOURNAL_STREAM, "device:inode" of its socket."""
+    """Whether a descriptor leads to the journal. `journal_stream` is $JOURNAL_STREAM: "device:inode" of the journal's socket."""
     try:
         status = os.fstat(fileno())
     except (OSError, ValueError):  # a stream without a descriptor, as in tests
@@ -86,10 +86,10 @@ def _drop_below_threshold(_logger: object, method: str, event: Any) -> Any:
 
 
 def _prefix_priority(_logger: object, method: str, line: str) -> str:
-    """The journal reads a line's priority from its front (sd-daemon(3))."""
+    """Put the priority in front of a line, where the journal reads it (sd-daemon(3))."""
     return f"<{_PRIORITIES.get(method, 6)}>{line}"
 
 
 def get_logger() -> Any:
-    """A logger; bind `symbol` and what else applies."""
+    """A logger, to which the caller binds `symbol` and other fields."""
     return structlog.get_logger()

@@ -286,7 +286,7 @@ def test_part_that_is_nowhere(directory: Path, content: bytes) -> None:
     before = listing(directory)
     result = reconstruct(directory, {"a.jsonl": content}, RUN)
     assert result.summary.state == "failed"
-    assert f"{part} was to be published, and is neither there nor staged" in str(result.summary.error)
+    assert f"{part} was to be published, but is neither there nor staged" in str(result.summary.error)
     assert listing(directory) == before
 
 
@@ -359,7 +359,7 @@ def test_unpublished_part_is_lost(unpublished: Path, content: bytes, reference: 
         os.truncate(victim, victim.stat().st_size - 1)
     else:
         flip(victim, random.Random(1))
-    reconstruct_fails(unpublished, content, ["was to be published, and is neither there nor staged", "--allow-fresh"])
+    reconstruct_fails(unpublished, content, ["was to be published, but is neither there nor staged", "--allow-fresh"])
     if how != "all removed":
         reconstruct_fails(unpublished, content, [str(victim)])
     fresh = reconstruct(unpublished, {"a.jsonl": content}, RUN, allow_fresh=True)

@@ -46,7 +46,7 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in milliseconds."""
     monkeypatch.setattr(symbol_thread, "_FIRST_BACKOFF_SECONDS", 0.005)
     monkeypatch.setattr(symbol_thread, "_LONGEST_BACKOFF_SECONDS", 0.05)
-    monkeypatch.setattr(triggers, "_FIRST_BACKOFF", 5_000_000)
+    monkeypatch.setattr(triggers, "_FIRST_BACKOFF_NS", 5_000_000)
 
 
 @pytest.fixture(scope="module")
@@ -268,4 +268,4 @@ def test_not_allowed(pieces: list[bytes], tmp_path: Path, monkeypatch: pytest.Mo
     """A start that never worked and lacks the right to write is no storage that fails: it ends with one clear error."""
     summary = run_failing(config_in(tmp_path, pieces), lambda *_: errno.EACCES, monkeypatch)
     assert summary.state == "failed"
-    assert "give this user the right to write there" in str(summary.error)
+    assert "give this user permission to write there" in str(summary.error)

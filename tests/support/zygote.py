@@ -207,7 +207,7 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
 def soon_again() -> None:
     """Try again quickly after failures."""
     mock.patch.object(symbol_thread, "_FIRST_BACKOFF_SECONDS", 0.01).start()
-    mock.patch.object(triggers, "_FIRST_BACKOFF", 10_000_000).start()
+    mock.patch.object(triggers, "_FIRST_BACKOFF_NS", 10_000_000).start()
 
 
 def repeatable() -> None:

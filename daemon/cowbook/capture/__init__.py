@@ -1,1 +1,1 @@
-"""Capture: which file comes next, and its decoded bytes as blocks. Knows nothing of what the bytes say."""
+"""Capture: chooses the next file and hands out its decoded bytes as blocks. It does not know what the bytes mean."""

@@ -1,4 +1,4 @@
-"""Plain, gzip, zstd and Parquet files as streams of decoded bytes; which it is, the content tells."""
+"""Opens plain, gzip, zstd and Parquet files as streams of decoded bytes. The content tells which it is, never the name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.errors import InputError
 
 PARQUET = "parquet"
-"""What `kind_of` calls a file that is not compressed as a whole, but a table."""
+"""The kind of a Parquet file, which is a table rather than a compressed stream."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # behind a byte 0x50 to 0x5f; pzstd puts such a frame in front
-# Compressed bytes that are decoded at once; they bound what a hostile file makes of one chunk, 16 and 64 MiB.
+_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f; pzstd files begin with such a frame
+# Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB.
 _CHUNK_BYTES = {"gzip": 1 << 14, "zstd": 1 << 11}
-_GZIP_FORMAT = 31  # zlib's number for gzip with the largest window
+_GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
 
 
 class _Decompressor(Protocol):
@@ -38,16 +38,16 @@ class _Decompressor(Protocol):
 _Maker = Callable[[], _Decompressor]
 
 
-def _zstd() -> _Decompressor:
+def _make_zstd() -> _Decompressor:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
-def _gzip() -> _Decompressor:
+def _make_gzip() -> _Decompressor:
     decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
 
 
-def _gzip_by_bytes() -> _Decompressor:
+def _make_bytewise_gzip() -> _Decompressor:
     decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
 
@@ -57,7 +57,7 @@ _ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, EOFError)
 
 
 class _Members:
-    """The members of a compressed file, one behind the other, fed in any pieces."""
+    """Decodes the members of a compressed file one after the other, fed in pieces of any size."""
 
     def __init__(self, make: _Maker, *, zero_padding: bool) -> None:
         self._make = make
@@ -65,7 +65,7 @@ class _Members:
         self._current: _Decompressor | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """What these bytes add. Raises one of _ERRORS for damage; what the call had decoded before it is lost then."""
+        """Return the decoded bytes of `data`. Raises one of _ERRORS at damage; what this call had decoded is then lost."""
         decoded = []
         while data:
             if self._current is None:
@@ -83,34 +83,34 @@ class _Members:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the bytes so far end with a member."""
+        """Whether the bytes so far end with a whole member."""
         return self._current is None
 
 
 class DecodedFile(io.RawIOBase):
-    """A compressed file's decoded bytes. Every byte before damage is delivered, then InputError names its offset."""
+    """A compressed file's decoded bytes. Every byte before damage is delivered; then InputError names the damage's offset."""
 
     def __init__(self, path: Path, file: io.FileIO, kind: str, *, growing: bool = False) -> None:
-        """`file` stands at its start. While it is `growing`, an end in the middle of a member is no damage."""
+        """`file` stands at its start. While `growing`, an end in the middle of a member is not damage."""
         super().__init__()
         self._path = path
         self._file = file
         self._kind = kind
         self._chunk_bytes = _CHUNK_BYTES[kind]
-        self._members = _Members(_gzip if kind == "gzip" else _zstd, zero_padding=kind == "gzip")
+        self._members = _Members(_make_gzip if kind == "gzip" else _make_zstd, zero_padding=kind == "gzip")
         self._pending = memoryview(b"")
         self._growing = growing
-        self._fed = 0  # compressed bytes that were decoded without an error
-        self._decoded = 0
+        self._fed = 0  # compressed bytes decoded without an error
+        self._decoded = 0  # decoded bytes
         self._failure: str | None = None
         self._at_end = False
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer`, less only at the end or before damage; 0 at the end. Raises InputError at damage."""
+        """Fill `buffer`; fewer bytes only at the end or before damage, 0 at the end. Raises InputError at damage."""
         filled = 0
         while filled < len(buffer):
             if self._pending:
@@ -121,19 +121,19 @@ class DecodedFile(io.RawIOBase):
             elif self._failure is None and not self._at_end:
                 self._decode_chunk()
                 if self._growing and self._at_end:
-                    self._at_end = False  # more may come until it is asked for the next time
+                    self._at_end = False  # the file may have grown by the next call
                     break
             elif self._failure is not None and not filled:
                 raise InputError(
                     f"{self._path} is damaged at decoded offset {self._decoded}: {self._failure}; "
-                    "what stands before is processed: restore the file to go on"
+                    "what precedes it is processed; restore the file to go on"
                 )
             else:
                 break
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
-        """Go on to a decoded offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        """As `PlainFile.go_to`; empty if the file is shorter."""
         scratch = memoryview(bytearray(1 << 20))
         tail = head
         left = offset - len(head)
@@ -159,12 +159,12 @@ class DecodedFile(io.RawIOBase):
         super().close()
 
     def finish(self) -> None:
-        """It grows no more: from now on an end in the middle of a member is damage."""
+        """Declare the file complete. From now on an end in the middle of a member is damage."""
         self._growing = False
 
     @property
     def is_drained(self) -> bool:
-        """Whether nothing that was decoded, and no damage, is still to be handed out."""
+        """Whether all decoded bytes were handed out, and no damage is still to be raised."""
         return not self._pending and self._failure is None
 
     def _decode_chunk(self) -> None:
@@ -175,19 +175,19 @@ class DecodedFile(io.RawIOBase):
                 raise EOFError("it ends in the middle")
         except _ERRORS as error:
             self._failure = str(error)
-            decoded = self._salvage(len(chunk))
+            decoded = self._decode_up_to_damage(len(chunk))
         self._fed += len(chunk)
         self._at_end = not chunk
         self._decoded += len(decoded)
         self._pending = memoryview(decoded)
 
-    def _salvage(self, chunk_bytes: int) -> bytes:
-        """Decode again up to the damage, at the end byte by byte: all that is behind what was delivered already.
+    def _decode_up_to_damage(self, chunk_bytes: int) -> bytes:
+        """Decode again up to the damage, the last chunk byte by byte. Returns what was not delivered yet.
 
-        By single bytes nothing is lost that can be decoded at all, so that the offset of the damage does not depend on
-        how the file was read. `chunk_bytes` is the length of the chunk that has shown the damage.
+        Byte by byte, everything that can be decoded is, so the damage's offset does not depend on how the file was read.
+        `chunk_bytes` is the length of the chunk in which the damage showed.
         """
-        members = _Members(_gzip_by_bytes if self._kind == "gzip" else _zstd, zero_padding=self._kind == "gzip")
+        members = _Members(_make_bytewise_gzip if self._kind == "gzip" else _make_zstd, zero_padding=self._kind == "gzip")
         self._file.seek(0)
         count = 0
         tail = b""
@@ -197,26 +197,29 @@ class DecodedFile(io.RawIOBase):
             while left:
                 chunk = self._file.read(min(left, self._chunk_bytes))
                 if not chunk:
-                    break  # truncated since
+                    break  # truncated meanwhile
                 left -= len(chunk)
                 piece = members.feed(chunk)
                 count += len(piece)
                 tail = (tail + piece)[-(1 << 16) :]
             for byte in self._file.read(chunk_bytes):
-                pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - what came before an error stays
+                pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - pieces before an error are kept
         except _ERRORS as error:
             self._failure = str(error)
-        # The two decoders may give out a few bytes more or less of the same chunks.
+        # isal and zlib may differ by a few bytes in what they return for the same chunks.
         decoded = b"".join(pieces)
         ahead = self._decoded - count
         return decoded[ahead:] if ahead >= 0 else tail[ahead:] + decoded
 
 
 class PlainFile(io.FileIO):
-    """A plain file, with the same questions as a compressed one."""
+    """A plain file, with the interface of a compressed one."""
 
     def go_to(self, offset: int, head: bytes) -> bytes:
-        """Go on to an offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        """Go to a decoded offset, once the file's first bytes, `head`, were read.
+
+        Returns the bytes before the offset, as many as `head` has; fewer if the file is shorter.
+        """
         self.seek(offset - len(head))
         return self.read(len(head)) or b""
 
@@ -226,7 +229,7 @@ class PlainFile(io.FileIO):
 
 
 def open_decoded(path: Path) -> PlainFile | DecodedFile | ParquetRows:
-    """A file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
+    """Open a file's decoded bytes, unbuffered. Raises OSError when it cannot be opened, InputError for damaged Parquet."""
     file = PlainFile(path, "rb")
     try:
         magic = file.read(4)
@@ -241,7 +244,7 @@ def open_decoded(path: Path) -> PlainFile | DecodedFile | ParquetRows:
 
 
 def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
-    """A Parquet file's rows; the file is closed when it is none. Raises InputError."""
+    """Open a Parquet file's rows. Raises InputError, and closes the file, when it is not Parquet."""
     try:
         return ParquetRows(path, file)
     except BaseException:
@@ -250,7 +253,7 @@ def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
 
 
 def kind_of(magic: bytes) -> str | None:
-    """How a file with these first four bytes (fewer in a shorter file) is encoded, None for a plain one."""
+    """The encoding of a file with these first four bytes (fewer if it is shorter): "gzip", "zstd", "parquet", None for plain."""
     if magic == PARQUET_MAGIC:
         return PARQUET
     if magic.startswith(_GZIP_MAGIC):
@@ -261,7 +264,7 @@ def kind_of(magic: bytes) -> str | None:
 
 
 def may_become_compressed(magic: bytes) -> bool:
-    """Whether a plain file with so few first bytes may turn out compressed when it grows."""
+    """Whether a file that has only these first bytes yet may turn out compressed as it grows."""
     skippable = len(magic) < 4 and (not magic or (magic[0] & 0xF0 == 0x50 and _SKIPPABLE_MAGIC.startswith(magic[1:])))
     skippable |= len(magic) < 4 and PARQUET_MAGIC.startswith(magic)
     return skippable or (len(magic) < 2 and _GZIP_MAGIC.startswith(magic)) or (len(magic) < 4 and _ZSTD_MAGIC.startswith(magic))

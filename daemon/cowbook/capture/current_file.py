@@ -1,4 +1,4 @@
-"""Reading one file block by block, with the next block under way, and the position in it."""
+"""Reads one file block by block, one block ahead of the consumer, and knows the position in it."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from cowbook.errors import InputError
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Mark, displayable
 
-_HEADROOM = 1 << 16  # room in front of what is read, for the unfinished line of the block before
+_HEADROOM = 1 << 16  # bytes kept free before what is read, for the unfinished line of the previous block
 
 
 class CurrentFile:
-    """The file that is being read, or was read last."""
+    """The file being read, or read last."""
 
     def __init__(self, path: Path, raw: InputFile | None, executor: Executor, left: FileIdentity | None = None) -> None:
-        """`left` is a file that was read to its end before and is not open."""
+        """`raw` stands at the offset to read from. `left` is the identity of a file already read to its end and closed."""
         self.path = path
         self.name = str(path)
         self.left = left
         self.device, self.inode = (left.device, left.inode) if left is not None else (0, 0)
-        self.head = b""  # the first IDENTITY_BYTES decoded bytes, as far as they were read
+        self.head = b""  # the first IDENTITY_BYTES decoded bytes, or fewer while fewer were read
         self.offset = 0  # decoded bytes read
         self._executor = executor
         self.raw: InputFile | None = None
         self.reader: Any = None
         if raw is not None:
-            self.take(raw)
+            self.attach(raw)
 
-    def take(self, raw: InputFile) -> None:
-        """Read from this, which stands at the offset."""
+    def attach(self, raw: InputFile) -> None:
+        """Read from `raw`, which stands at the current offset."""
         self.raw = raw
-        # A hop to a thread for each block: whole blocks are read at once, without a buffer between.
+        # Each read costs a thread hop, so it fills a whole block, with no buffer between.
         stream: Any = raw
         self.reader = AsyncFileIO(stream, None, self._executor)
-        status = os.fstat(raw.fileno())  # of what was opened, whatever stands under the name by now
+        status = os.fstat(raw.fileno())  # of the descriptor: the name may show another file by now
         self.device, self.inode = status.st_dev, status.st_ino
 
     def release(self) -> int:
-        """Close it while nothing is read: how many bytes of it on disk were read."""
+        """Close the file, which no thread may be reading. Returns how many of its bytes on disk were read."""
         if self.raw is None:
             return 0
         size = self.raw.tell_compressed()
@@ -57,7 +57,7 @@ class CurrentFile:
 
 
 class Reader:
-    """The current file and the block in hand."""
+    """The current file and the current block."""
 
     def __init__(self, executor: Executor, block_bytes: int, max_line_bytes: int) -> None:
         self.file: CurrentFile | None = None
@@ -67,27 +67,27 @@ class Reader:
         size = _HEADROOM + block_bytes + PADDING
         self._spare = np.zeros(size, np.uint8)
         self.block = Block(np.zeros(size, np.uint8), 0, 0, "", 0, final=False)
-        self._handed_out = 0  # index in the block's buffer of its first byte when it was handed out
+        self._handed_out_at = 0  # where the block began in its buffer when it was handed out
         self._tail = b""  # the last IDENTITY_BYTES decoded bytes before that
         self._reading: asyncio.Task[int] | None = None
 
     @property
     def is_reading(self) -> bool:
-        """Whether a read is under way."""
+        """Whether a read has been started and not collected by `read`."""
         return self._reading is not None
 
     def begin(self, file: CurrentFile, offset: int, head: bytes, tail: bytes) -> None:
-        """Start at an offset of a file that was just opened; `tail` are the bytes before it."""
+        """Start in a newly opened file at a decoded offset. `tail` holds the bytes before the offset."""
         self.file = file
         file.offset, file.head = offset, head
         self._tail = tail
         self.block = Block(
             self.block.buffer, _HEADROOM, _HEADROOM, displayable(file.path), offset - _HEADROOM, final=False, head=head
         )
-        self._handed_out = _HEADROOM
+        self._handed_out_at = _HEADROOM
 
     def start_reading(self) -> None:
-        """Have the next block read."""
+        """Start reading the next block in a thread."""
         assert self.file is not None
         if len(self._spare) > _HEADROOM + self._block_bytes + PADDING:
             self._spare = np.zeros(_HEADROOM + self._block_bytes + PADDING, np.uint8)
@@ -95,10 +95,10 @@ class Reader:
         self._reading = asyncio.ensure_future(self.file.reader.readinto(view))
 
     async def read(self) -> int:
-        """Wait for the read that is under way: how many bytes came. Raises OSError, and InputError at damage."""
+        """Wait for the started read. Returns the number of bytes. Raises OSError, and InputError at damage."""
         assert self._reading is not None
         try:
-            # Not cancelled with the caller: the thread would go on writing into the buffer; `close` waits for it.
+            # Shielded: cancelling would not stop the thread, which still writes into the buffer. `close` waits for it.
             count = await asyncio.shield(self._reading)
         except OSError:
             self._reading = None
@@ -107,10 +107,10 @@ class Reader:
         return count
 
     def advance(self, count: int, *, final: bool) -> Block:
-        """Put what the consumer left in front of what was read, and make that the block."""
+        """Make the next block: what the consumer left of the last one, then the `count` bytes just read."""
         assert self.file is not None
         old = self.block
-        self._tail = (self._tail + old.buffer[max(self._handed_out, old.start - IDENTITY_BYTES) : old.start].tobytes())[
+        self._tail = (self._tail + old.buffer[max(self._handed_out_at, old.start - IDENTITY_BYTES) : old.start].tobytes())[
             -IDENTITY_BYTES:
         ]
         left = old.end - old.start
@@ -118,7 +118,7 @@ class Reader:
         first = _HEADROOM
         if left > _HEADROOM:
             if left + count > self._largest:
-                raise AssertionError("the consumer keeps more than the longest line")
+                raise AssertionError("the consumer left more than the longest line")
             first = left
             buffer = np.zeros(left + self._block_bytes + PADDING, np.uint8)
             buffer[first : first + count] = self._spare[_HEADROOM : _HEADROOM + count]
@@ -130,33 +130,33 @@ class Reader:
         self.file.offset += count
         self._spare = old.buffer
         self.block = Block(buffer, first - left, first + count, displayable(self.file.path), base, final, self.file.head)
-        self._handed_out = first - left
+        self._handed_out_at = first - left
         return self.block
 
     def mark_at(self, offset: int, consumed: tuple[FileIdentity, ...]) -> Mark:
-        """The position at a decoded offset of the file, between the block's first byte when handed out and its end."""
+        """As `Follower.mark_at`."""
         file, block = self.file, self.block
         assert file is not None
         index = offset - block.base
-        assert self._handed_out <= index <= block.end
-        first = max(self._handed_out, index - IDENTITY_BYTES)
+        assert self._handed_out_at <= index <= block.end
+        first = max(self._handed_out_at, index - IDENTITY_BYTES)
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
         left = file.left if offset == file.offset else None
         return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, left)
 
     def identity_at_end(self, disk_bytes: int) -> FileIdentity:
-        """Of the file, all of which was read."""
+        """The identity of the file, which was read to its end. `disk_bytes` is its size on disk."""
         assert self.file is not None
         if self.file.left is not None:
             return self.file.left
         return replace(self.mark_at(self.file.offset, ()).position().current, disk_bytes=disk_bytes)
 
     async def close(self) -> None:
-        """Close the file; a read that is under way is waited for."""
+        """Close the file, after waiting for a started read."""
         if self._reading is not None:
             await asyncio.wait([self._reading])
             if not self._reading.cancelled():
-                self._reading.exception()  # it is of no interest any more
+                self._reading.exception()  # fetched only so that asyncio does not report it
             self._reading = None
         if self.file is not None and self.file.reader is not None:
             await self.file.reader.close()
@@ -164,5 +164,5 @@ class Reader:
 
 
 def cannot_be_read(file: CurrentFile, error: OSError) -> InputError:
-    """What is said of a read that failed."""
+    """The error for a failed read."""
     return InputError(f"{file.path} cannot be read at offset {file.offset}: {error.strerror or error}")

@@ -1,4 +1,18 @@
-"""Going through a symbol's files one after the other: a list of them to its end, or whatever patterns show, for ever."""
+"""The follower reads a symbol's files in order and hands out their decoded bytes as blocks.
+
+It works in one of two modes. Without `follow` it reads a fixed list of files to its end. With `follow` it reads what the
+patterns match, waits for more, and never ends.
+
+The loop is the same in both. One file is open. While the consumer works on a block, a thread reads the next one into a
+spare buffer. `next_block` puts what the consumer left of the old block in front of the new bytes, so a record that spans
+two blocks is whole in the second. A read that gives nothing means the end of the file. Without `follow` the next file of
+the list is opened. With `follow` the question goes to `rotation.at_end`, which knows three answers: read on, since the
+file has grown; leave it for a later file; or wait. The wait ends with a bell that inotify rings or, where it is silent,
+with a timer. Nothing here decides by a file's name what it contains, and no position moves before the consumer has moved it:
+a call that is cancelled or fails can be made again.
+
+Why one-shot inotify watches with a slow poll beside them, and why neither polling alone nor `watchfiles`: docs/adr/0009.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +32,15 @@ from cowbook.capture.rotation import (
     LONGEST_SAFETY_POLL_SECONDS,
     POLL_SECONDS,
     SAFETY_POLL_SECONDS,
-    Following,
+    FollowedFiles,
     FollowSettings,
-    Look,
+    Observation,
     at_end,
 )
 from cowbook.plain.block import Block
 from cowbook.plain.position import Mark, Position
 
-_BURST_SECONDS = 0.005  # lines that are written one by one are read together
+_BURST_SECONDS = 0.005  # waited after a wake-up, so that lines written one by one are read together
 
 T = TypeVar("T")
 
@@ -34,13 +48,13 @@ T = TypeVar("T")
 class Follower:
     """Hands out blocks of the files in order; each file ends with a block that is `final`.
 
-    The consumer moves `block.start` to the first byte that it has not consumed, and asks for the next block; with a final block
-    it consumes everything. Methods raise InputError when a file cannot be read, is damaged, or is not the one that a position
-    names.
+    The consumer moves `block.start` to the first byte that it has not consumed, then asks for the next block. It must
+    consume a final block to its end. Methods raise InputError when a file cannot be read, is damaged, or is not the one
+    that a position names.
 
-    With `follow`, `paths` say nothing: its patterns are expanded again and again, `next_block` waits for what is written, and
-    a file is final only once it is left for a next one, or was deleted. What is missing or cannot be read is waited for. Any
-    call but `close` may be cancelled and made again.
+    With `follow`, `paths` is ignored. The patterns are expanded repeatedly, and `next_block` waits for new bytes. A file
+    becomes final only when it is left for a later one or was deleted. A file that is missing or unreadable is waited for.
+    Any call except `close` may be cancelled and made again.
     """
 
     def __init__(
@@ -61,26 +75,26 @@ class Follower:
         self._resume = position
         self._next_path = 0
         self._consumed = position.consumed if position else ()
-        self._skipped: frozenset[int] = frozenset()  # places of files that were consumed before the position
+        self._skipped: frozenset[int] = frozenset()  # indices in `paths` of files that were consumed before the position
         self._warnings: tuple[str, ...] = ()
         self._read_before = 0
         self._total_bytes: int | None = None
-        self._working: asyncio.Future[Any] | None = None  # what runs in a thread, beside reading
+        self._background_call: asyncio.Future[Any] | None = None  # a call in a thread, other than a read
         self._settings, self._watcher = follow, watcher
-        self._following: Following | None = None  # made with the first call that needs it, on its loop
-        self._leaving = False  # the current file is read to its end for the last time
+        self._followed: FollowedFiles | None = None  # made on the loop by the first call that needs it
+        self._leaving = False  # the current file is being read to its end for the last time
         self._grown_at = 0.0
-        self._failures, self._retry_at = 0, 0.0  # of reading the current file, in a row
+        self._failures, self._retry_at = 0, 0.0  # consecutive failures to read the current file
         self.waiting_for: str | None = None
-        """What is missing or cannot be read, and is waited for."""
+        """The missing or unreadable file that it waits for, as a message; None when it waits for none."""
         self.at_end = False
-        """Whether everything there was handed out, so that more has to be written."""
+        """Whether all bytes written so far were handed out."""
         self.rotations = 0
-        """Files that were left for a next one while following."""
+        """Number of files left for a later one while following."""
 
     @property
     def files_total_bytes(self) -> int:
-        """Size on disk of all files that are there, as it was when it was asked for first, or, following, as of the last look."""
+        """Bytes on disk of all existing files: as of the first call or, when following, as of the last check."""
         if self._settings is not None:
             return self.bytes_read_on_disk + self.unread_bytes
         if self._total_bytes is None:
@@ -89,39 +103,36 @@ class Follower:
 
     @property
     def bytes_read_on_disk(self) -> int:
-        """How much of `files_total_bytes` was read."""
+        """Bytes of `files_total_bytes` that were read."""
         file = self._reader.file
         raw = file.raw if file is not None else None
         return self._read_before + (raw.tell_compressed() if raw is not None and not raw.closed else 0)
 
     @property
     def unread_bytes(self) -> int:
-        """Following: bytes on disk that were not read, as of the last look."""
+        """Bytes on disk not yet read, as of the last check; only when following."""
         file = self._reader.file
         raw = file.raw if file is not None else None
         unread = raw.unread_bytes if isinstance(raw, GrowingFile) else 0
-        return unread + (self._following.ahead_bytes if self._following is not None else 0)
+        return unread + (self._followed.ahead_bytes if self._followed is not None else 0)
 
     @property
     def skipped_files(self) -> int:
-        """Following: files that will never be read."""
-        return self._following.skipped_files if self._following is not None else 0
+        """Number of files that will never be read; only when following."""
+        return self._followed.skipped_files if self._followed is not None else 0
 
     @property
     def current_path(self) -> Path | None:
-        """The file that is being read, or was read last; None before the first and after `close`."""
+        """The file being read, or read last. None before the first file and after `close`."""
         return self._reader.file.path if self._reader.file is not None else None
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the files, once a position was resumed from: those that will never be read.
-
-        Following, it grows.
-        """
-        return self._warnings + (tuple(self._following.warnings) if self._following is not None else ())
+        """Warnings for the user, such as files that will never be read. Complete after `seek`; grows when following."""
+        return self._warnings + (tuple(self._followed.warnings) if self._followed is not None else ())
 
     async def next_block(self) -> Block | None:
-        """The next block, None behind the last one."""
+        """Return the next block, or None after the last one."""
         await self.seek()
         reader = self._reader
         is_done = reader.file is None or reader.block.final
@@ -129,10 +140,10 @@ class Follower:
             assert reader.block.start == reader.block.end, "a final block is consumed to its end"
         if self._settings is not None:
             if is_done:
-                await self._go_on()
+                await self._open_next_followed()
             return await self._read_followed()
         if is_done and not await self._open_next():
-            return None  # the last file stays, so that there is a position in it
+            return None  # the last file stays current, so that a position in it can be asked for
         assert reader.file is not None
         count = 0
         if reader.file.raw is not None:
@@ -146,7 +157,7 @@ class Follower:
         return block
 
     async def seek(self) -> None:
-        """Find the file of the position that was given and stand at its offset; nothing to do the second time."""
+        """Find the file of the given position and go to its offset. Does nothing when called again."""
         if self._resume is None:
             return
         position = self._resume
@@ -155,8 +166,8 @@ class Follower:
             path = Path(position.current.path)
         else:
             found = await self._in_thread(find, self._paths, position)
-            path = self._paths[found.place] if found.raw is not None else Path(position.current.path)
-            self._next_path = found.place + 1
+            path = self._paths[found.index] if found.raw is not None else Path(position.current.path)
+            self._next_path = found.index + 1
             self._skipped, self._warnings = found.consumed, found.warnings
         self._read_before = found.read_before
         left = position.current if found.raw is None else None
@@ -170,60 +181,63 @@ class Follower:
         self._resume = None
 
     async def check_readable(self) -> None:
-        """Open every file, and read the first bytes; raises InputError for what cannot be read."""
+        """Open every file and read its first byte. Raises InputError for a file that cannot be read."""
         if self._settings is not None:
-            await self._in_thread(self._follow().check_readable)
+            await self._in_thread(self._followed_files().check_readable)
         else:
             await self._in_thread(check_readable, self._paths)
 
     @property
     def is_last(self) -> bool:
         """Whether no file follows the current one."""
-        return self._settings is None and self._place_behind() is None
+        return self._settings is None and self._next_index() is None
 
     @property
     def has_position(self) -> bool:
-        """Whether a file was opened, so that there is a position."""
+        """Whether a file was opened, so that a position exists."""
         return self._reader.file is not None
 
     @property
     def files_consumed(self) -> int:
-        """Number of files that were left behind."""
+        """Number of files read to their end and left."""
         return len(self._consumed)
 
     def mark_at(self, offset: int) -> Mark:
-        """The position at a decoded offset of the current file, between the block's first byte when handed out and its end."""
+        """Return the position at a decoded offset of the current file.
+
+        The offset must lie between the block's first byte, as it was handed out, and the block's end.
+        """
         return self._reader.mark_at(offset, self._consumed)
 
     def position_at(self, offset: int) -> Position:
-        """As `mark_at`, with its hashes."""
+        """As `mark_at`, with the hashes computed."""
         return self.mark_at(offset).position()
 
     async def close(self) -> None:
-        """Close the file; what is under way is waited for."""
-        await self._settle()
+        """Close the file, after waiting for any call in a thread to end."""
+        await self._end_background_call()
         await self._reader.close()
-        if self._following is not None:
-            self._following.close()
+        if self._followed is not None:
+            self._followed.close()
 
-    def _place_behind(self) -> int | None:
-        """Place of the next file of the list; None behind the last."""
-        places = range(self._next_path, len(self._paths))
-        return next((place for place in places if place not in self._skipped), None)
+    def _next_index(self) -> int | None:
+        """Index of the list's next file; None after the last."""
+        indices = range(self._next_path, len(self._paths))
+        return next((index for index in indices if index not in self._skipped), None)
 
     async def _open_next(self) -> bool:
-        """Leave the file for the next one of the list; False behind the last."""
-        place = self._place_behind()
-        if place is None:
+        """Leave the file for the list's next one. Returns False after the last."""
+        index = self._next_index()
+        if index is None:
             return False
-        raw = await self._in_thread(open_input, self._paths[place])
-        # Only now: a call that failed or was cancelled is not to skip a file, and leaves the position where it is.
-        self._switch(self._paths[place], raw)
-        self._next_path = place + 1
+        raw = await self._in_thread(open_input, self._paths[index])
+        # Switch only after the open succeeded: a failed or cancelled call must neither skip a file nor move the position.
+        self._switch_to(self._paths[index], raw)
+        self._next_path = index + 1
         return True
 
-    def _switch(self, path: Path, raw: InputFile) -> None:
-        """The current file is consumed, and this one the current one."""
+    def _switch_to(self, path: Path, raw: InputFile) -> None:
+        """Record the current file as consumed, and make this one current."""
         file = self._reader.file
         if file is not None:
             disk_bytes = file.raw.tell_compressed() if file.raw is not None else 0
@@ -233,49 +247,49 @@ class Follower:
         self._reader.start_reading()
         self._grown_at = time.monotonic()
 
-    def _follow(self) -> Following:
-        if self._following is None:
+    def _followed_files(self) -> FollowedFiles:
+        if self._followed is None:
             assert self._settings is not None
-            self._following = Following(self._settings, self._watcher, Bell())
-        return self._following
+            self._followed = FollowedFiles(self._settings, self._watcher, Bell())
+        return self._followed
 
     async def _find_followed(self, position: Position) -> Found:
-        """Wait until the file of a position is there."""
-        following = self._follow()
+        """Wait until a position's file exists, and open it there."""
+        files = self._followed_files()
         backoff = POLL_SECONDS
         while True:
-            following.bell.clear()
-            found = await self._in_thread(following.find, position)
+            files.bell.clear()
+            found = await self._in_thread(files.find, position)
             if isinstance(found, Found):
                 self.waiting_for = None
                 return found
             self.waiting_for = found
-            backoff = POLL_SECONDS if await self._pause(backoff) else min(2 * backoff, LONGEST_BACKOFF_SECONDS)
+            backoff = POLL_SECONDS if await self._wait_for_bell(backoff) else min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
-    async def _go_on(self) -> None:
-        """Wait for a file that comes next, and open it."""
-        following = self._follow()
+    async def _open_next_followed(self) -> None:
+        """Wait for the next file, and open it."""
+        files = self._followed_files()
         backoff = POLL_SECONDS
         while True:
-            look = await self._look()
-            reason = look.missing
-            if look.next is not None:
-                opened = await self._in_thread(following.open, look.next)
+            seen = await self._observe()
+            reason = seen.missing
+            if seen.next is not None:
+                opened = await self._in_thread(files.open, seen.next)
                 if isinstance(opened, GrowingFile):
                     self.rotations += self._reader.file is not None
-                    self._switch(look.next.path, opened)
-                    following.opened(look.next)
+                    self._switch_to(seen.next.path, opened)
+                    files.mark_opened(seen.next)
                     self.waiting_for, self.at_end = None, False
                     return
                 reason = opened
-            self.waiting_for, self.at_end = reason, look.next is None and reason is None
+            self.waiting_for, self.at_end = reason, seen.next is None and reason is None
             if reason is None:
-                await self._pause(self._poll_seconds(look))
+                await self._wait_for_bell(self._poll_seconds(seen))
             else:
-                backoff = POLL_SECONDS if await self._pause(backoff) else min(2 * backoff, LONGEST_BACKOFF_SECONDS)
+                backoff = POLL_SECONDS if await self._wait_for_bell(backoff) else min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
     async def _read_followed(self) -> Block:
-        """The next block of the current file, when there is more of it, or the final one, once it is to be left."""
+        """Wait for more of the current file and return it, or return the final block once the file is to be left."""
         reader = self._reader
         while True:
             file = reader.file
@@ -289,14 +303,14 @@ class Follower:
                     reader.start_reading()
                 count = await reader.read()
             except OSError as error:
-                self._lose(file, error)
+                self._release_unreadable(file, error)
                 continue
             assert isinstance(file.raw, GrowingFile)
             if count:
                 self._grown_at = time.monotonic()
                 self.waiting_for, self._failures = None, 0
                 block = reader.advance(count, final=False)
-                # Less than was asked for is the end of a plain file, for now: only a look may say that there is more.
+                # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
                 if count == self._block_bytes or file.raw.is_compressed:
                     reader.start_reading()
                 return block
@@ -304,22 +318,22 @@ class Follower:
                 self._leaving = False
                 block = reader.advance(0, final=True)
                 file.left = reader.identity_at_end(max(1, file.raw.tell_compressed()))
-                self._follow().left(file.raw, file.left)
+                self._followed_files().mark_left(file.raw, file.left)
                 self._read_before += file.release()
                 return block
 
     async def _wait_at_end(self, file: CurrentFile) -> None:
-        """Come back when there is more to read of the current file, or when it is to be left. Raises OSError."""
+        """Return when the current file has more to read, or is to be left. Raises OSError."""
         assert self._settings is not None
         while True:
-            look = await self._look()
+            seen = await self._observe()
             self._failures = 0
             rest = time.monotonic() - self._grown_at
-            step, seconds = at_end(look, rest, self._settings.rotate_wait_seconds)
+            step, seconds = at_end(seen, rest, self._settings.rotate_wait_seconds)
             if step == "wait":
-                self.waiting_for, self.at_end = look.missing, True
-                rung = await self._pause(min(seconds, self._poll_seconds(look)))
-                if not rung or self._follow().bell.listing_changed:
+                self.waiting_for, self.at_end = seen.missing, True
+                rung = await self._wait_for_bell(min(seconds, self._poll_seconds(seen)))
+                if not rung or self._followed_files().bell.listing_changed:
                     continue
             self.waiting_for, self.at_end = None, False
             if step == "leave":
@@ -328,8 +342,8 @@ class Follower:
                 self._leaving = True
             return
 
-    def _lose(self, file: CurrentFile, error: OSError) -> None:
-        """The current file cannot be read: to be opened again, and found where it was left."""
+    def _release_unreadable(self, file: CurrentFile, error: OSError) -> None:
+        """Release a file that could not be read, to be found and opened again at the same offset."""
         self.waiting_for = f"{cannot_be_read(file, error)}"
         self._retry_at = time.monotonic() + min(POLL_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
         self._failures = min(self._failures + 1, 16)
@@ -341,54 +355,54 @@ class Follower:
         await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
         found = await self._find_followed(self.position_at(file.offset))
         assert found.raw is not None
-        file.take(found.raw)
-        self.waiting_for = reason  # until it can be read
+        file.attach(found.raw)
+        self.waiting_for = reason  # opened is not yet readable: the next successful read clears it
 
-    async def _look(self) -> Look:
-        following = self._follow()
+    async def _observe(self) -> Observation:
+        files = self._followed_files()
         file = self._reader.file
-        following.bell.clear()
+        files.bell.clear()
         if file is None:
-            return await self._in_thread(following.look, None, None, self._consumed)
+            return await self._in_thread(files.observe, None, None, self._consumed)
         consumed = self._consumed if file.left is None else (*self._consumed, file.left)
-        return await self._in_thread(following.look, file.raw, self.mark_at(file.offset), consumed)
+        return await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
 
-    def _poll_seconds(self, look: Look) -> float:
-        """What has rested for long is looked at less often: many idle symbols are not to keep a core busy."""
+    def _poll_seconds(self, seen: Observation) -> float:
+        """Seconds until the next check. A file idle for long is checked less often, so that many of them do not load a core."""
         rest = time.monotonic() - self._grown_at
-        if look.watched:
+        if seen.watched:
             return min(LONGEST_SAFETY_POLL_SECONDS, max(SAFETY_POLL_SECONDS, rest / 4))
         return min(SAFETY_POLL_SECONDS, max(POLL_SECONDS, rest / 10))
 
-    async def _pause(self, seconds: float) -> bool:
-        """Wait until something happens; whether it has within the time."""
-        if not await self._follow().bell.wait(seconds):
+    async def _wait_for_bell(self, seconds: float) -> bool:
+        """Wait until the bell rings. Returns False if it did not within `seconds`."""
+        if not await self._followed_files().bell.wait(seconds):
             return False
         await asyncio.sleep(_BURST_SECONDS)
         return True
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call something that may block; what a cancelled call has left behind is ended first."""
-        await self._settle()
-        self._working = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        """Run a blocking function in a thread, after the call that a cancelled caller left behind has ended."""
+        await self._end_background_call()
+        self._background_call = asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
         try:
-            result = await asyncio.shield(self._working)
+            result = await asyncio.shield(self._background_call)
         except asyncio.CancelledError:
-            raise  # it goes on, and is for `_settle` to end
+            raise  # the thread goes on; `_end_background_call` waits for it
         except BaseException:
-            self._working = None
+            self._background_call = None
             raise
-        self._working = None
+        self._background_call = None
         return result  # type: ignore[no-any-return]
 
-    async def _settle(self) -> None:
-        """Wait for what a cancelled call has begun, and close what it has opened."""
-        if self._working is None:
+    async def _end_background_call(self) -> None:
+        """Wait for the call that a cancelled caller left behind, and close the file that it opened."""
+        if self._background_call is None:
             return
-        await asyncio.wait([self._working])
-        if self._working.exception() is None:
-            result = self._working.result()
+        await asyncio.wait([self._background_call])
+        if self._background_call.exception() is None:
+            result = self._background_call.result()
             raw = result.raw if isinstance(result, Found) else result
             if isinstance(raw, InputFile):
                 raw.close()
-        self._working = None
+        self._background_call = None

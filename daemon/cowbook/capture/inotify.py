@@ -1,4 +1,4 @@
-"""inotify for all followers of a process: what changes in files and directories wakes those that wait for it."""
+"""One inotify instance for all followers of the process: it wakes a follower when its file or directories change."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ if TYPE_CHECKING:
     from asyncinotify import Event, Inotify, Watch
 
 _MOST_EVENTS = 4_096
-"""Events that are taken at once before others have their turn on the loop."""
+"""Events handled in one turn of the loop, so that other callbacks are not held up."""
 _RETRY_SECONDS = 0.001
 
 
 class Bell:
-    """Wakes its follower from any thread. Made on the follower's loop."""
+    """Wakes one follower, from any thread. Must be made on the follower's loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bool] | None = None
         self._rung = False
         self.listing_changed = False
-        """Whether something has happened in a directory; for the follower to take back."""
+        """Whether a directory has changed. The follower resets it."""
         self.is_armed = False
-        """Whether the next change of the file that is watched will ring it."""
+        """Whether the next change of the watched file will ring the bell."""
 
     def clear(self) -> None:
-        """Forget what has been rung for; to be followed by a look at everything that may have been the cause."""
+        """Forget earlier rings. The caller must then check everything that may have rung."""
         self._rung = False
 
     def ring(self, *, listing: bool = False) -> None:
-        """Wake whoever waits, or the next one; from any thread."""
+        """Wake the waiter, or make the next wait return at once. May be called from any thread."""
         if listing:
             self.listing_changed = True
         if not self._rung:
             self._rung = True
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._wake, True)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._finish_wait, True)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until it rings; whether it has, within the time."""
+        """Wait until the bell rings. Returns False if it did not within `seconds`."""
         if self._rung:
             return True
         self._waiter = self._loop.create_future()
-        timer = self._loop.call_later(seconds, self._wake, False)
+        timer = self._loop.call_later(seconds, self._finish_wait, False)
         try:
             return await self._waiter
         finally:
             timer.cancel()
             self._waiter = None
 
-    def _wake(self, rung: bool) -> None:
+    def _finish_wait(self, rung: bool) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(rung)
 
 
 class _Directory:
-    """A watched directory: who wants to know of which names in it."""
+    """A watched directory, with the names that each bell is to be rung for."""
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
@@ -71,9 +71,9 @@ class _Directory:
 
 
 class Watcher:
-    """One inotify instance. Opened and closed on one loop; the other methods may be called in any thread.
+    """One inotify instance. Opened and closed on one loop; the other methods may be called from any thread.
 
-    Where a watch cannot be had, methods say so, and the caller has to poll.
+    Methods tell the caller when no watch is available, so that it polls instead.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, inotify: Inotify) -> None:
@@ -87,18 +87,18 @@ class Watcher:
 
     @classmethod
     def open(cls, loop: asyncio.AbstractEventLoop) -> Watcher | None:
-        """Begin to listen on a loop, in its thread; None, with a warning in the log, where there is no inotify."""
+        """Start listening on a loop, in its thread. Returns None, with a warning in the log, where inotify is unavailable."""
         try:
             from asyncinotify import Inotify  # noqa: PLC0415 - its import fails where there is no inotify
 
             inotify = Inotify(sync_timeout=0)
         except (ImportError, AttributeError, RuntimeError, UserWarning, OSError) as error:
-            get_logger().warning("inotify is not to be had: followed files are looked at ten times a second", reason=str(error))
+            get_logger().warning("inotify is not available: followed files are polled ten times a second", reason=str(error))
             return None
         return cls(loop, inotify)
 
     def close(self) -> None:
-        """Stop listening, on the loop that it was opened on. Followers that still wait poll from now on."""
+        """Stop listening; to be called on the loop of `open`. Followers that still wait will poll."""
         with self._lock:
             if not self._is_open:
                 return
@@ -114,14 +114,14 @@ class Watcher:
             bell.ring(listing=True)
 
     def watch_file(self, descriptor: int, bell: Bell) -> bool:
-        """Ring at the next change of an open file's content, once; whether that is to be had."""
+        """Ring once, at the next change of an open file's content. Returns False where no watch is available."""
         from asyncinotify import Mask  # noqa: PLC0415 - as above
 
         with self._lock:
             if not self._is_open:
                 return False
             try:
-                # By the descriptor: the name may show another file by now.
+                # Watched through the descriptor: the name may show another file by now.
                 watch = self._inotify.add_watch(f"/proc/self/fd/{descriptor}", Mask.MODIFY | Mask.ONESHOT)
             except OSError:
                 return False
@@ -130,9 +130,10 @@ class Watcher:
             return True
 
     def watch_directories(self, directories: Mapping[str, set[str]], bell: Bell) -> tuple[bool, bool]:
-        """Ring from now on when names that match appear, vanish or move in these directories, and in no others.
+        """Ring whenever a matching name appears, vanishes or moves in these directories, and no longer for any others.
 
-        Gives whether all can be watched, and whether any is watched since this call only, so that it must be looked at again.
+        `directories` maps a path to glob patterns of names. Returns whether all are watched, and whether any watch is new: the
+        caller must list the directories again, since a change before the watch did not ring.
         """
         from asyncinotify import Mask  # noqa: PLC0415 - as above
 
@@ -156,11 +157,11 @@ class Watcher:
                     expression = f"{before.pattern}|{expression}"
                 directory.names[bell] = re.compile(expression)
                 kept.add(watch.wd)
-            self._leave_directories(bell, kept)
+            self._unwatch_directories(bell, kept)
             return complete, is_new
 
-    def leave_file(self, bell: Bell) -> None:
-        """Do not ring for the file any more."""
+    def unwatch_file(self, bell: Bell) -> None:
+        """Stop ringing for the file."""
         with self._lock:
             bell.is_armed = False
             if not self._is_open:
@@ -172,24 +173,24 @@ class Watcher:
                     self._remove(watch)
 
     def forget(self, bell: Bell) -> None:
-        """Never ring it again."""
-        self.leave_file(bell)
+        """Drop all watches of this bell."""
+        self.unwatch_file(bell)
         with self._lock:
             if self._is_open:
-                self._leave_directories(bell, set())
+                self._unwatch_directories(bell, set())
 
     def _bells(self) -> set[Bell]:
         of_files = {bell for _, waiting in self._files.values() for bell in waiting}
         return of_files | {bell for directory in self._directories.values() for bell in directory.names}
 
-    def _leave_directories(self, bell: Bell, kept: set[int]) -> None:
+    def _unwatch_directories(self, bell: Bell, kept: set[int]) -> None:
         for descriptor, directory in list(self._directories.items()):
             if descriptor not in kept and directory.names.pop(bell, None) is not None and not directory.names:
                 del self._directories[descriptor]
                 self._remove(directory.watch)
 
     def _remove(self, watch: Watch) -> None:
-        with suppress(OSError):  # it has gone with its file
+        with suppress(OSError):  # the kernel dropped it with the file
             self._inotify.rm_watch(watch)
 
     def _listen(self) -> None:
@@ -197,12 +198,12 @@ class Watcher:
             self._loop.add_reader(self._inotify.fd, self._drain)
 
     def _drain(self) -> None:
-        # Never wait here for the lock: whoever has it may wait for a file system that has gone away.
+        # Never block the loop on the lock: its holder may be stuck on a file system that has gone away.
         if not self._lock.acquire(blocking=False):
             self._loop.remove_reader(self._inotify.fd)
             self._loop.call_later(_RETRY_SECONDS, self._listen)
             return
-        bells: dict[Bell, bool] = {}  # and whether for a directory
+        bells: dict[Bell, bool] = {}  # to whether a directory has changed
         try:
             if not self._is_open:
                 return
@@ -210,16 +211,17 @@ class Watcher:
                 event = self._inotify.sync_get()
                 if event is None:
                     break
-                self._sort(event, bells)
+                self._collect_bells(event, bells)
             else:
-                self._loop.call_soon(self._drain)  # the rest may be in the library's list already
+                # The library may hold the rest in its own queue already, so the descriptor need not become readable again.
+                self._loop.call_soon(self._drain)
         finally:
             self._lock.release()
         for bell, listing in bells.items():
             bell.ring(listing=listing)
 
-    def _sort(self, event: Event, bells: dict[Bell, bool]) -> None:
-        """Add those whom an event concerns."""
+    def _collect_bells(self, event: Event, bells: dict[Bell, bool]) -> None:
+        """Add the bells that an event concerns."""
         from asyncinotify import Mask  # noqa: PLC0415 - as above
 
         if event.mask & Mask.Q_OVERFLOW:
@@ -227,7 +229,7 @@ class Watcher:
             return
         watch = event.watch
         if watch is None:
-            return  # a watch for one event says farewell
+            return  # IGNORED of a one-shot watch that has fired
         if watch.wd in self._files:
             for bell in self._files.pop(watch.wd)[1]:
                 bell.is_armed = False

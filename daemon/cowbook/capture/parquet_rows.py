@@ -1,8 +1,8 @@
-"""Parquet files as streams of decoded bytes: a first line that names the columns, then rows of fixed length.
+"""Turns a Parquet file into a stream of bytes: one line that names the columns, then rows of fixed length.
 
-Whatever is done with bytes of captures - blocks, offsets, identities - is done with these, too: a row's number is its offset
-without the first line, by the length of a row. Columns are packed as integers (times in ns), doubles, or short texts; nulls as
-NONE, NaN and empty. Nested columns are left out.
+So blocks, offsets and identities work as they do for text. A row's number is its offset, less the first line, divided by the
+row's length. Columns are packed as int64 (times in ns), float64, or text of fixed width; nulls as NONE, NaN and empty text.
+Nested columns are left out.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _BATCH_ROWS = 1 << 16
 
 
 class ParquetRows(io.RawIOBase):
-    """A Parquet file's rows as bytes. Raises InputError where it is damaged, or is no table."""
+    """A Parquet file's rows as bytes. Raises InputError where the file is damaged or has too many columns."""
 
     def __init__(self, path: Path, file: io.FileIO) -> None:
         super().__init__()
         self._path = path
         self._file = file
-        self._done = 0  # rows that were decoded
+        self._decoded_rows = 0  # rows decoded so far
         try:
             self._parquet = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path} begins as Parquet does, and is no whole such file: {_one_line(error)}") from error
+            raise InputError(f"{path} begins like Parquet but is not a whole Parquet file: {_one_line(error)}") from error
         schema = self._parquet.schema_arrow
-        self._columns = [(field.name, kind) for field in schema if field.name and (kind := _kind(field.type)) is not None]
+        self._columns = [(field.name, kind) for field in schema if field.name and (kind := _packing_of(field.type)) is not None]
         line = packed_header(self._columns)
         if len(line) > LONGEST_HEADER:
             raise InputError(f"{path} has {len(schema)} columns, which is more than a table of levels or trades has")
@@ -51,11 +51,11 @@ class ParquetRows(io.RawIOBase):
         self._pending = memoryview(line)
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer`, less only at the end; 0 there. Raises InputError at damage."""
+        """Fill `buffer`; fewer bytes only at the end, 0 there. Raises InputError at damage."""
         filled = 0
         while filled < len(buffer):
             if not self._pending and not self._decode():
@@ -67,17 +67,17 @@ class ParquetRows(io.RawIOBase):
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
-        """Go on to a decoded offset, after the file's `head` was read: as many bytes before it, fewer in a shorter file."""
+        """As `PlainFile.go_to`; empty if the file is shorter."""
         start, width = len(self._header.line), self._header.row_bytes
-        first = max(0, offset - len(head) - start) // width if width else 0  # the row that the bytes before the offset begin in
+        first = max(0, offset - len(head) - start) // width if width else 0  # the row in which the tail begins
         if first > self.row_count:
             return b""
         if first > 0:
-            self._batches, self._done = self._read_from(first), first
+            self._batches, self._decoded_rows = self._read_from(first), first
             self._pending = memoryview(b"")
             skipped = offset - start - first * width
         else:
-            self._batches, self._done = self._read_from(0), 0
+            self._batches, self._decoded_rows = self._read_from(0), 0
             self._pending = memoryview(self._header.line)
             skipped = offset
         content = self.read(skipped) or b""
@@ -86,17 +86,17 @@ class ParquetRows(io.RawIOBase):
         return content[len(content) - len(head) :] if len(content) == skipped else b""
 
     def tell_compressed(self) -> int:
-        """Bytes on disk that were read so far, about; all of them at the end."""
+        """Estimate of the bytes on disk read so far; exact at the end."""
         size = self._size()
-        return size if self.is_drained else size * self._done // max(self.row_count, 1)
+        return size if self.is_drained else size * self._decoded_rows // max(self.row_count, 1)
 
     @property
     def is_drained(self) -> bool:
-        """Whether everything was handed out."""
-        return not self._pending and self._done >= self.row_count
+        """Whether all rows were handed out."""
+        return not self._pending and self._decoded_rows >= self.row_count
 
     def fileno(self) -> int:
-        """Descriptor of the file."""
+        """The file's descriptor."""
         return self._file.fileno()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class ParquetRows(io.RawIOBase):
         return os.fstat(self._file.fileno()).st_size
 
     def _read_from(self, first: int) -> Iterator[pa.RecordBatch]:
-        """Batches from a row on; row groups before it are not read."""
+        """Record batches from row `first` on. Earlier row groups are not read."""
         metadata = self._parquet.metadata
         group = 0
         while group < metadata.num_row_groups and first >= metadata.row_group(group).num_rows:
@@ -127,24 +127,24 @@ class ParquetRows(io.RawIOBase):
             first = 0
 
     def _decode(self) -> bool:
-        """Have the next rows ready; whether there are any."""
+        """Decode the next batch of rows. Returns False after the last."""
         if not self._header.row_bytes:
             return False
         try:
             batch = next(self._batches, None)
             packed = pack(batch, self._header).data if batch is not None else None
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise self._damaged(error) from error
+            raise self._damaged_error(error) from error
         if batch is None or packed is None:
             return False
-        self._done += batch.num_rows
+        self._decoded_rows += batch.num_rows
         self._pending = packed
         return True
 
-    def _damaged(self, error: Exception) -> InputError:
+    def _damaged_error(self, error: Exception) -> InputError:
         return InputError(
-            f"{self._path} cannot be read as Parquet from row {self._done} on: {_one_line(error)}; "
-            "what stands before is processed: restore the file to go on"
+            f"{self._path} cannot be read as Parquet from row {self._decoded_rows} on: {_one_line(error)}; "
+            "what precedes it is processed; restore the file to go on"
         )
 
 
@@ -152,22 +152,22 @@ _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
 def pack(batch: pa.RecordBatch, header: Header) -> npt.NDArray[np.uint8]:
-    """The rows of a batch, whose columns are those of the header, as bytes."""
+    """Pack a batch, whose columns are those of the header, into rows of `header.row_bytes` bytes; returns them flat, uint8."""
     assert header.places is not None
     rows = np.zeros((batch.num_rows, header.row_bytes), np.uint8)
     for column, place, end in zip(batch.columns, header.places[:-1], header.places[1:], strict=True):
         target = rows[:, place:end]
-        kind = _kind(column.type)
+        kind = _packing_of(column.type)
         if kind == "t":
-            _put_texts(target, column)
+            _pack_texts(target, column)
         else:
-            values = _doubles(column) if kind == "f" else _integers(column)
+            values = _to_doubles(column) if kind == "f" else _to_integers(column)
             target.view(np.float64 if kind == "f" else np.int64)[:, 0] = values
     return rows.reshape(-1)
 
 
-def _kind(column: pa.DataType) -> str | None:
-    """How a column is packed; None for one that is left out."""
+def _packing_of(column: pa.DataType) -> str | None:
+    """How a column is packed: "i" int64, "f" float64, "t" text; None if it is left out."""
     if pa.types.is_dictionary(column):
         column = column.value_type
     if pa.types.is_floating(column):
@@ -177,8 +177,8 @@ def _kind(column: pa.DataType) -> str | None:
     return "t" if pa.types.is_string(column) or pa.types.is_large_string(column) or pa.types.is_decimal(column) else None
 
 
-def _doubles(column: pa.Array) -> npt.NDArray[np.float64]:
-    """Doubles; of shorter floats those of the numbers that these are written as. Nulls are NaN."""
+def _to_doubles(column: pa.Array) -> npt.NDArray[np.float64]:
+    """A float column as float64, nulls as NaN. A shorter float becomes the double nearest to its shortest decimal form."""
     if not pa.types.is_float64(column.type):
         column = column.cast(pa.string()).cast(pa.float64())
     values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
@@ -189,8 +189,8 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _integers(column: pa.Array) -> npt.NDArray[np.int64]:
-    """Integers, truth values and times (in ns); nulls are NONE, and so are times that do not fit."""
+def _to_integers(column: pa.Array) -> npt.NDArray[np.int64]:
+    """A column of integers, booleans or times as int64, times in ns. Nulls and values that do not fit become NONE."""
     if pa.types.is_timestamp(column.type):
         factor = _NANOSECONDS[column.type.unit]
         column = column.cast(pa.int64())
@@ -205,8 +205,8 @@ def _integers(column: pa.Array) -> npt.NDArray[np.int64]:
     return values
 
 
-def _put_texts(target: npt.NDArray[np.uint8], column: pa.Array) -> None:
-    """Texts as UTF-8 with zeros behind them; a longer one is cut and ends with 0xFF."""
+def _pack_texts(target: npt.NDArray[np.uint8], column: pa.Array) -> None:
+    """Write texts as UTF-8, padded with zero bytes. A text that does not fit is cut and ends with 0xFF."""
     if pa.types.is_decimal(column.type):
         column = column.cast(pa.string())
     if not pa.types.is_dictionary(column.type):
@@ -214,7 +214,7 @@ def _put_texts(target: npt.NDArray[np.uint8], column: pa.Array) -> None:
     texts = [(text or "").encode() for text in column.dictionary.to_pylist()]
     texts = [text if len(text) < PACKED_TEXT_BYTES else text[: PACKED_TEXT_BYTES - 1] + b"\xff" for text in texts]
     known = np.zeros((len(texts) + 1, PACKED_TEXT_BYTES), np.uint8)  # the last one for null
-    for place, text in enumerate(texts):
-        known[place, : len(text)] = np.frombuffer(text, np.uint8)
+    for index, text in enumerate(texts):
+        known[index, : len(text)] = np.frombuffer(text, np.uint8)
     indices = column.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
     target[:] = known[indices]

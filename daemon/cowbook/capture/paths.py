@@ -1,4 +1,4 @@
-"""From paths and globs to the files that they name, in the order in which these are read."""
+"""Expands paths and globs to files, in reading order."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _DIGITS = re.compile(r"(\d+)")
 
 
 Key = tuple[int, list[tuple[int, int, str]]]
-"""Where a file stands in the order of reading: the place of its pattern in the list, and its name in natural order."""
+"""A file's place in reading order: the index of its pattern in the list, then the natural key of its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of a listing."""
+    """A file in a listing."""
 
     path: Path
     """Resolved."""
@@ -37,22 +37,22 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A path or a glob that shows no file now."""
+    """A path that does not exist, or a glob without a match."""
 
     pattern: str
     """Absolute."""
     key: Key
     text: str
-    """What is missing, and why."""
+    """A message that says what is missing, and why."""
 
     def stands_for(self, path: str) -> bool:
-        """Whether a file of that path was one that it showed."""
+        """Whether this path or glob would match a file of that path."""
         return matches(self.pattern, path)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a list of paths and globs shows: the files in the order in which they are read, and what it does not show."""
+    """What a list of paths and globs matches, in reading order, and which of them match nothing."""
 
     entries: tuple[Entry, ...]
     missing: tuple[Missing, ...]
@@ -61,28 +61,28 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ExpandedPaths:
-    """The files to read, resolved and in order, and what a person should know of the list."""
+    """The files to read, resolved and in order, with warnings for the user."""
 
     paths: tuple[Path, ...]
     warnings: tuple[str, ...]
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Sort key under which numbers inside names count as numbers: file2 before file10."""
+    """Sort key for natural order, in which numbers inside names compare as numbers: file2 before file10."""
     parts = _DIGITS.split(name)
-    return [(0, int(part), part) if place % 2 else (1, 0, part) for place, part in enumerate(parts)]
+    return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
 
 
 def list_files(patterns: Sequence[str], base: Path) -> Listing:
-    """The files of a list of paths and globs, relative to `base`: the order of the list, a glob's matches in natural order.
+    """List the files of paths and globs relative to `base`, in the order of the list; a glob's matches in natural order.
 
-    Symlinks are resolved, and a file that is named twice, by hard links too, is listed once, at its first place. Raises
-    InputError for a path that is no regular file.
+    Symlinks are resolved. A file named twice, even by hard links, is listed once, where it comes first. Raises InputError
+    for a path that is not a regular file.
     """
     found: dict[object, tuple[Entry, str]] = {}
     missing = []
     warnings = []
-    for place, pattern in enumerate(patterns):
+    for index, pattern in enumerate(patterns):
         full = str(base / pattern)
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
@@ -90,11 +90,11 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
             matched, names = names, [name for name in names if not Path(name).is_dir()]
             if not names:
                 what = "only directories match" if matched else "no file matches"
-                missing.append(Missing(full, (place, []), f"{full}: {what}"))
+                missing.append(Missing(full, (index, []), f"{full}: {what}"))
         else:
             names = [full]
         for name in names:
-            key = (place, natural_key(name))
+            key = (index, natural_key(name))
             try:
                 resolved = Path(name).resolve(strict=True)
                 status = resolved.stat()
@@ -103,9 +103,9 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
                 missing.append(Missing(name, key, f"{name}: {reason}"))
                 continue
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-                what = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
                 raise InputError(f"{name} is {what}; name the capture files in it, or a glob such as *.jsonl")
-            # Where there are no hard links the path says it; some network file systems number their files alike.
+            # Inodes identify a file only where it has hard links: some network file systems give several files the same number.
             identity: object = (status.st_dev, status.st_ino) if status.st_nlink > 1 else resolved
             if identity in found:
                 warnings.append(f"{name} names the same file as {found[identity][1]}: it is read once")
@@ -115,10 +115,7 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
 
 
 def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
-    """The files of a list of paths and globs as `list_files` gives them.
-
-    Raises InputError, too, for a path that does not exist, and for a glob without a match.
-    """
+    """As `list_files`, but a path that does not exist and a glob without a match raise InputError, too."""
     listing = list_files(patterns, base)
     if listing.missing:
         first = listing.missing[0]
@@ -128,17 +125,17 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
 
 
 def key_of(path: str, patterns: Sequence[str], base: Path) -> Key | None:
-    """Where a file that is not there any more stood in the order; None if no pattern would show a file of that path."""
-    for place, pattern in enumerate(patterns):
+    """The key of a file that no longer exists; None if no pattern matches its path."""
+    for index, pattern in enumerate(patterns):
         if matches(str(base / pattern), path):
-            return place, natural_key(path)
+            return index, natural_key(path)
     return None
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether an absolute path or glob would show a file of that resolved path; links below its first star are not seen."""
+    """Whether an absolute path or glob matches a resolved path. Symlinks after the first wildcard are not resolved."""
     parts = Path(pattern).parts
-    literal = next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    literal = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     resolved = os.path.realpath(Path(*parts[:literal]))
     if literal == len(parts):
         return path in (pattern, resolved)
@@ -148,26 +145,26 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def directories_of(patterns: Sequence[str], base: Path, entries: Sequence[Entry]) -> dict[str, set[str]]:
-    """Directories whose changes may change the listing, each with patterns of the names in it that matter."""
+    """The directories to watch for changes of the listing, each with glob patterns of the names that matter in it."""
     found: dict[str, set[str]] = {}
     for pattern in patterns:
         _add_directories(base / pattern, found)
-    for entry in entries:  # behind links they may be elsewhere
+    for entry in entries:  # symlinks may lead to other directories
         found.setdefault(str(entry.path.parent), set()).add(glob.escape(entry.path.name))
     return found
 
 
 def _add_directories(full: Path, found: dict[str, set[str]]) -> None:
     parts = full.parts
-    literal = next((place for place, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
-    # Up to the first star: whether the way there exists, or leads elsewhere one day.
-    for place in range(1, literal + 1):
-        directory, name = Path(*parts[:place]), parts[place]
+    literal = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    # Above the first wildcard: a part of the path may appear later, or a symlink in it may change.
+    for index in range(1, literal + 1):
+        directory, name = Path(*parts[:index]), parts[index]
         child = directory / name
-        if place == literal or child.is_symlink() or (directory.is_dir() and not child.exists()):
+        if index == literal or child.is_symlink() or (directory.is_dir() and not child.exists()):
             found.setdefault(str(directory), set()).add(name)
-    for place in range(literal + 1, len(parts)):
-        recursive = "**" in parts[literal:place]
-        for name in glob.glob(str(Path(*parts[:place])), recursive=True):  # noqa: PTH207 - it takes absolute patterns
+    for index in range(literal + 1, len(parts)):
+        recursive = "**" in parts[literal:index]
+        for name in glob.glob(str(Path(*parts[:index])), recursive=True):  # noqa: PTH207 - it takes absolute patterns
             if Path(name).is_dir():
-                found.setdefault(name.rstrip("/") or "/", set()).add("*" if recursive else parts[place])
+                found.setdefault(name.rstrip("/") or "/", set()).add("*" if recursive else parts[index])

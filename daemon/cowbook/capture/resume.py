@@ -1,4 +1,4 @@
-"""Starting point: where a position's file is by now, and which files were consumed before it, by their content."""
+"""Finds a position's file again by content, whatever its name is now, and the files that were consumed before it."""
 
 from __future__ import annotations
 
@@ -18,77 +18,78 @@ from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Position
 
 InputFile = PlainFile | DecodedFile | ParquetRows | GrowingFile
 Statuses = Mapping[int, os.stat_result]
-"""By place in a list of paths, of the files that are there."""
+"""Status of each existing file, by its index in a list of paths."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where to go on: the open file, standing at the offset, and what its list says of the other files."""
+    """Where to resume: the open file, standing at the offset, and what is known of the other files."""
 
-    place: int  # in the list of paths
-    raw: InputFile | None  # None when the file was left and is not to be read any more
+    index: int  # in the list of paths
+    raw: InputFile | None  # None if the file was read to its end and left
     head: bytes = b""
     tail: bytes = b""
-    consumed: frozenset[int] = frozenset()  # places of other files that were consumed before it
-    read_before: int = 0  # size on disk of the files that will not be read any more
+    consumed: frozenset[int] = frozenset()  # indices of the files consumed before it
+    read_before: int = 0  # bytes on disk of the files that will not be read again
     warnings: tuple[str, ...] = ()
 
 
 def find(paths: Sequence[Path], position: Position) -> Found:
-    """Look for a position's file, and for those that were consumed before it, wherever renaming has put them.
+    """Find a position's file and the files consumed before it, wherever they were renamed to.
 
-    Raises InputError when no file is the position's, or when one has grown since it was left.
+    Raises InputError when no file is the position's, or when a consumed file has grown since.
     """
     statuses = stat_all(paths)
     if position.current.disk_bytes:
-        return _find_behind(paths, statuses, position)
+        return _find_after_left(paths, statuses, position)
     found = find_current(paths, statuses, position)
     if isinstance(found, Unfound):
         raise InputError(found.text)
     try:
-        consumed = frozenset(find_consumed(paths, without(statuses, found.place), position.consumed, found.place))
+        consumed = frozenset(find_consumed(paths, without(statuses, found.index), position.consumed, found.index))
     except BaseException:
         if found.raw is not None:
             found.raw.close()
         raise
-    return _with_others(paths, statuses, replace(found, consumed=consumed), found.place)
+    return _judge_others(paths, statuses, replace(found, consumed=consumed), found.index)
 
 
-def _find_behind(paths: Sequence[Path], statuses: Statuses, position: Position) -> Found:
-    """As `find`, of a position whose file was left: what sorts behind it is next."""
+def _find_after_left(paths: Sequence[Path], statuses: Statuses, position: Position) -> Found:
+    """As `find`, for a position whose file was read to its end and left. The next file is the one that sorts after it."""
     left = position.current
     key = natural_key(left.path)
     order = sum(natural_key(str(path)) < key for path in paths)
     claimed = find_consumed(paths, statuses, (*position.consumed, left), order, following=True)
-    place = next((place for place, identity in claimed.items() if identity is left), None)
-    if place is None and order < len(paths) and str(paths[order]) == left.path:
-        order -= 1  # another file has its name: that one is next
-    elif place is None:
+    index = next((index for index, identity in claimed.items() if identity is left), None)
+    if index is None and order < len(paths) and str(paths[order]) == left.path:
+        order -= 1  # another file has taken its name: that one is next
+    elif index is None:
         order -= 1
-    last = order if place is None else place
-    return _with_others(paths, statuses, Found(last, None, consumed=frozenset(claimed)), last + 1)
+    last = order if index is None else index
+    return _judge_others(paths, statuses, Found(last, None, consumed=frozenset(claimed)), last + 1)
 
 
-def _with_others(paths: Sequence[Path], statuses: Statuses, found: Found, order: int) -> Found:
+def _judge_others(paths: Sequence[Path], statuses: Statuses, found: Found, order: int) -> Found:
+    """Add to `found` the warnings and sizes of the files whose index is below `order`."""
     before = [other for other in statuses if other < order and other not in found.consumed]
-    warnings = tuple(skipped(paths[other], paths[found.place]) for other in before)
+    warnings = tuple(skipped(paths[other], paths[found.index]) for other in before)
     done = {other for other in statuses if other < order} | found.consumed
     return replace(found, read_before=sum(statuses[other].st_size for other in done), warnings=warnings)
 
 
 def skipped(path: Path, current: Path | str) -> str:
-    """The warning of a file that will not be read."""
-    return f"{path} sorts before {current} and is not known to have been consumed: it is not read"
+    """The warning about a file that will not be read."""
+    return f"{path} sorts before {current} and was not consumed, as far as is known: it is not read"
 
 
-def without(statuses: Statuses, place: int) -> Statuses:
-    """All but one."""
-    return {other: status for other, status in statuses.items() if other != place}
+def without(statuses: Statuses, index: int) -> Statuses:
+    """The statuses of all files but one."""
+    return {other: status for other, status in statuses.items() if other != index}
 
 
 @dataclass(frozen=True, slots=True)
 class Unfound:
-    """No file is a position's: `text` says why; `may_come` if one that is missing or cannot be read may be it."""
+    """No file is the position's. `text` says why. `may_come` is True if a missing or unreadable file may be the one."""
 
     text: str
     may_come: bool
@@ -102,23 +103,23 @@ def find_current(
     order: Callable[[int], int] | None = None,
     open_file: Callable[[Path], InputFile] | None = None,
 ) -> Found | Unfound:
-    """Open the file of a position; a file that was consumed before it and looks alike so far is not it.
+    """Open a position's file at its offset. A file that matches but was consumed before the position is passed over.
 
-    `order` says which places are to be tried first, by default as FileIdentity.strangeness does; 0 of it spares asking whether it
-    is a consumed one.
+    `order` ranks the indices, lowest tried first; the default is `FileIdentity.strangeness`. A file of rank 0 is not compared
+    with the consumed ones.
     """
     current = position.current
     reasons: dict[int, str] = {}
     unreadable = False
     orders = {
-        place: order(place) if order else current.strangeness(str(paths[place]), status.st_dev, status.st_ino)
-        for place, status in statuses.items()
+        index: order(index) if order else current.strangeness(str(paths[index]), status.st_dev, status.st_ino)
+        for index, status in statuses.items()
     }
-    for place in sorted(orders, key=lambda place: (orders[place], place)):
+    for index in sorted(orders, key=lambda index: (orders[index], index)):
         try:
-            raw = open_input(paths[place], open_file)
+            raw = open_input(paths[index], open_file)
         except InputError as error:
-            reasons[place] = f"cannot be read: {error}"
+            reasons[index] = f"cannot be read: {error}"
             unreadable |= isinstance(error.__cause__, OSError)
             continue
         try:
@@ -127,12 +128,12 @@ def find_current(
             reached = f"cannot be read: {error.strerror or error}"
             unreadable = True
         if isinstance(reached, str):
-            reasons[place] = reached
-        elif orders[place] == 0 or all(compare(paths[place], old) != "equal" for old in position.consumed):
-            return Found(place, raw, *reached)
+            reasons[index] = reached
+        elif orders[index] == 0 or all(compare(paths[index], old) != "equal" for old in position.consumed):
+            return Found(index, raw, *reached)
         raw.close()
-    is_there = any(str(paths[place]) == current.path for place in statuses)
-    return Unfound(_not_found(paths, current, reasons), unreadable or not is_there)
+    is_there = any(str(paths[index]) == current.path for index in statuses)
+    return Unfound(_explain_not_found(paths, current, reasons), unreadable or not is_there)
 
 
 def find_consumed(
@@ -143,39 +144,39 @@ def find_consumed(
     *,
     following: bool = False,
 ) -> dict[int, FileIdentity]:
-    """Places of the files that were consumed. Each identity stands for one file, so that a copy that lies beside it is read.
+    """Map the indices of consumed files to their identities. Each identity claims one file, so a copy of it is read as new.
 
-    Of a compressed file before the current one the head must do, unless it changed in its place: it is not read in either
-    case, and the rest would cost decoding all of it. `free` are the files that may be consumed ones. While `following`, names are
-    given again and again: few bytes say nothing of a file on another inode, and none nothing of growth. Raises InputError when
-    one has grown since it was left.
+    `free` are the candidates; `current` is the index of the current file. A compressed file that sorts before the current one
+    is matched by its head only, unless it changed in place: comparing the rest would mean decoding all of it, and it is not
+    read in either case. While `following`, names are reused, so a file on another inode that matches only a few bytes is a
+    new file. Raises InputError when a consumed file has grown since it was left.
     """
-    by_path = {str(paths[place]): place for place in free}
-    by_inode = {(status.st_dev, status.st_ino): place for place, status in free.items()}
+    by_path = {str(paths[index]): index for index in free}
+    by_inode = {(status.st_dev, status.st_ino): index for index, status in free.items()}
 
-    def is_consumed(place: int, identity: FileIdentity, *, head_is_enough: bool) -> bool:
-        return _is_consumed(paths[place], free[place], identity, head_is_enough=head_is_enough, following=following)
+    def is_consumed(index: int, identity: FileIdentity, *, head_is_enough: bool) -> bool:
+        return _is_consumed(paths[index], free[index], identity, head_is_enough=head_is_enough, following=following)
 
     claimed: dict[int, FileIdentity] = {}
     vanished = []
     for identity in consumed:
         same_inode = by_inode.get((identity.device, identity.inode))
         same_path = by_path.get(identity.path) if identity.offset or not following else None
-        for place in (same_inode, same_path):
-            if place is None or place in claimed:
+        for index in (same_inode, same_path):
+            if index is None or index in claimed:
                 continue
-            is_same = place == same_inode and free[place].st_size == identity.disk_bytes
-            if is_consumed(place, identity, head_is_enough=is_same):
-                claimed[place] = identity
+            is_same = index == same_inode and free[index].st_size == identity.disk_bytes
+            if is_consumed(index, identity, head_is_enough=is_same):
+                claimed[index] = identity
                 break
         else:
             if not following or identity.offset:
                 vanished.append(identity)
-    unclaimed = {place: status for place, status in free.items() if place not in claimed}
-    heads = {place: _head(paths[place]) for place in unclaimed} if vanished else {}
+    unclaimed = {index: status for index, status in free.items() if index not in claimed}
+    heads = {index: _read_head(paths[index]) for index in unclaimed} if vanished else {}
     for identity in vanished:
-        alike = (place for place, head in heads.items() if identity.matches_head(head))
-        found = next((place for place in alike if is_consumed(place, identity, head_is_enough=place < current)), None)
+        alike = (index for index, head in heads.items() if identity.matches_head(head))
+        found = next((index for index in alike if is_consumed(index, identity, head_is_enough=index < current)), None)
         if found is not None:
             claimed[found] = identity
             del heads[found]
@@ -183,33 +184,33 @@ def find_consumed(
 
 
 def _is_consumed(path: Path, status: os.stat_result, identity: FileIdentity, *, head_is_enough: bool, following: bool) -> bool:
-    """Whether a file is a consumed one. Raises InputError if it is, and has grown."""
+    """Whether a file is the consumed one. Raises InputError if it is but has grown."""
     judgement = compare(path, identity, head_is_enough=head_is_enough)
     if judgement != "grown":
         return judgement == "equal"
     is_it = str(path) == identity.path
     if following:
         if not identity.offset:
-            return False  # nothing of it was consumed: as a new file it is read, or warned about
+            return False  # nothing of it was consumed, so it counts as a new file: it is read, or warned about
         is_it &= (status.st_dev, status.st_ino) == (identity.device, identity.inode)
-    # Few bytes say little: another file may well begin with the same header, even on a reused inode.
+    # A few equal bytes prove little: another file may begin with the same header, even on a reused inode.
     if is_it or identity.offset >= IDENTITY_BYTES:
-        what = f"{path} has grown behind offset {identity.offset}, after it was consumed to there and a later file begun"
-        raise InputError(f"{what}; put what is new into a file that sorts last, or start from the beginning with --allow-fresh")
+        what = f"{path} has grown behind offset {identity.offset}, after a later file was begun: the new bytes would be lost"
+        raise InputError(f"{what}; move them into a file that sorts last, or start from the beginning with --allow-fresh")
     return False
 
 
 def stat_all(paths: Sequence[Path]) -> dict[int, os.stat_result]:
-    """By place, of the files that are there."""
+    """The status of each existing file, by index."""
     statuses = {}
-    for place, path in enumerate(paths):
+    for index, path in enumerate(paths):
         with suppress(OSError):
-            statuses[place] = path.stat()
+            statuses[index] = path.stat()
     return statuses
 
 
 def check_readable(paths: Sequence[Path]) -> None:
-    """Raises InputError for what cannot be read."""
+    """Open each file and read its first byte. Raises InputError for one that cannot be read."""
     for path in paths:
         with open_input(path) as raw:
             try:
@@ -219,29 +220,29 @@ def check_readable(paths: Sequence[Path]) -> None:
 
 
 def alike(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Warnings of files of a list whose first KiB is that of an earlier one: each is read, and a copy is read twice."""
+    """Warnings about files whose first KiB equals that of an earlier file: both are read, so a copy would count twice."""
     seen: dict[bytes, Path] = {}
     warnings = []
     for path in paths:
-        head = _head(path)
+        head = _read_head(path)
         first = seen.setdefault(head, path)
         if first is not path and len(head) == IDENTITY_BYTES:
-            warnings.append(f"{path} begins as {first} does: if one is a copy of the other, its records are read twice")
+            warnings.append(f"{path} begins as {first} does: if one is a copy of the other, its records count twice")
     return tuple(warnings)
 
 
-def _head(path: Path) -> bytes:
+def _read_head(path: Path) -> bytes:
     try:
         with open_input(path) as raw:
             return raw.read(IDENTITY_BYTES) or b""
     except (OSError, InputError):
-        return b""  # when its turn comes, reading says what is wrong with it
+        return b""  # the error is raised when the file is read
 
 
 def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False) -> Literal["equal", "grown", "other"]:
-    """Whether a file is one that was consumed: as it was, with more behind it, or another (or one that cannot be read).
+    """Compare a file with a consumed one: "equal", "grown" (the same with more after it), or "other" (or unreadable).
 
-    `head_is_enough` spares decoding a compressed file.
+    With `head_is_enough` a compressed file is compared by its head only, which saves decoding it.
     """
     try:
         with open_input(path) as raw:
@@ -251,24 +252,24 @@ def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False)
                 return "other"
             return "grown" if raw.read(1) else "equal"
     except (OSError, InputError):
-        return "other"  # when its turn comes, reading says what is wrong with it
+        return "other"  # the error is raised when the file is read
 
 
 def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
-    """Whether a file holds only what one of the originals begins with, so far, or is a compressed nothing; None while it is open.
+    """Whether a file's content so far is the beginning of one of the originals, or nothing at all; None if it cannot be told yet.
 
-    Copying and compressing take a while, with both files there until it is done. A new file that begins like an old one, with
-    the same header say, is taken for a copy until it differs.
+    Copying and compressing take a while, and both files exist meanwhile. A new file that begins like an old one, for instance
+    with the same header, counts as a copy until it differs.
     """
     try:
         with GrowingFile(path) as copy:
             if not copy.is_compressed and not os.fstat(copy.fileno()).st_size:
-                # An empty file of such a name is one that a compressor has just begun.
+                # An empty file with such a name is one that a compressor has just created.
                 return None if path.suffix in (".gz", ".zst") else False
             if copy.is_compressed and not copy.read(1):
                 return True if _is_complete(copy) else None
     except (OSError, InputError):
-        return False  # when its turn comes, reading says what is wrong with it
+        return False  # the error is raised when the file is read
     for original in originals:
         with suppress(OSError, InputError), GrowingFile(path) as copy, open_decoded(original) as other:
             if _begins_with(other, copy):
@@ -277,7 +278,7 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
 
 
 def _is_complete(file: GrowingFile) -> bool:
-    """Whether a compressed file, read to its end, ends there with a member."""
+    """Whether a compressed file, read to its end, ends there with a whole member."""
     file.finish()
     try:
         return not file.read(1)
@@ -286,7 +287,7 @@ def _is_complete(file: GrowingFile) -> bool:
 
 
 def _begins_with(other: InputFile, copy: GrowingFile) -> bool:
-    size = IDENTITY_BYTES  # others differ there already
+    size = IDENTITY_BYTES  # small at first: most files differ there already
     while piece := copy.read(size):
         wanted = other.read(len(piece)) or b""
         while len(wanted) < len(piece) and (more := other.read(len(piece) - len(wanted))):
@@ -298,35 +299,35 @@ def _begins_with(other: InputFile, copy: GrowingFile) -> bool:
 
 
 def reach(raw: InputFile, wanted: FileIdentity) -> tuple[bytes, bytes] | str:
-    """Stand at the offset of an identity: the stretches that it hashes, or, if this is not the file, what speaks against it.
+    """Go to an identity's offset. Returns the head and the tail that it hashes or, if this is not the file, why not.
 
-    Raises OSError when it cannot be read.
+    Raises OSError when the file cannot be read.
     """
     length = wanted.length
     try:
         head = raw.read(length) or b""
-        if len(head) < length and not raw.read(1):  # it ends there; damage there is raised
+        if len(head) < length and not raw.read(1):  # tells an end from damage, which raises
             return "is shorter: it was truncated"
         if not wanted.matches_head(head):
-            return "has another content: it was replaced"
+            return "has different content: it was replaced"
         tail = raw.go_to(wanted.offset, head)
     except InputError as error:
         return f"cannot be decoded up to there: {error}"
     if len(tail) < length:
         return "is shorter: it was truncated"
-    return (head, tail) if wanted.matches_tail(tail) else "has another content: it was replaced"
+    return (head, tail) if wanted.matches_tail(tail) else "has different content: it was replaced"
 
 
-def _not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, str]) -> str:
-    """The error text; the file of that name is the first of `reasons`."""
-    texts = [f"{paths[place]} {reason}" for place, reason in reasons.items()]
+def _explain_not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, str]) -> str:
+    """The error text. `reasons` come in the order in which the files were tried."""
+    texts = [f"{paths[index]} {reason}" for index, reason in reasons.items()]
     shown = "; ".join(texts[:3]) + (f"; and {len(texts) - 3} more" if len(texts) > 3 else "")
-    what = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, is not there"
+    what = f"the input of the checkpoint, {wanted.path} up to offset {wanted.offset}, was not found"
     return f"{what}: {shown or 'no file exists'}. Restore it, or begin again with --allow-fresh"
 
 
 def open_input(path: Path, open_file: Callable[[Path], InputFile] | None = None) -> InputFile:
-    """Open a file; raises InputError when that fails, caused by the OSError."""
+    """Open a file's decoded bytes. Raises InputError, caused by the OSError, when that fails."""
     try:
         return (open_file or open_decoded)(path)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Checkpoints: when they are taken, what is in their files, how they are committed, found and verified."""
+"""Checkpoints: when they are taken, what their files hold, and how they are committed, found and verified."""

@@ -1,4 +1,4 @@
-"""Reading a checkpoint back, and telling damage from what merely cannot be read."""
+"""Reads a checkpoint back and verifies it. Tells proven damage from what merely cannot be read now."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MANIFEST_FILE = "manifest.json"
 PUBLISHED_FILE = "published"
 _FOREIGN_BITS = 0o077
 
-# A name that is not there, or that is something else than a file, is not what was written. Any other error may pass.
+# These errors prove damage: the name is missing or is not a file. Any other error may be temporary.
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A checkpoint whose every digest holds."""
+    """A checkpoint of which every digest was verified."""
 
     directory: Path
     manifest: Manifest
@@ -33,7 +33,7 @@ class Checkpoint:
 
 
 def check_private(path: Path, status: os.stat_result, owner: int) -> None:
-    """Raises RecoveryError when others than `owner` may read or change what is recovered from."""
+    """Raises RecoveryError if anyone but `owner` can read or change a path that is recovered from."""
     if stat.S_ISLNK(status.st_mode):
         raise RecoveryError(f"{path} is a symbolic link: put the real thing in its place, or name that directory as state_dir")
     if status.st_uid != owner:
@@ -46,12 +46,12 @@ def check_private(path: Path, status: os.stat_result, owner: int) -> None:
 
 
 def read_private(path: Path, owner: int) -> bytes:
-    """A file's content. Raises DamagedError when it is not there or no file, RecoveryError when it cannot be read now."""
+    """Read a file. Raises DamagedError if it is missing or not a file, RecoveryError if it cannot be read now."""
     try:
         # O_NONBLOCK: opening a pipe must not wait for a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise _judged(path, error) from error
+        raise _judge_read_error(path, error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -60,24 +60,24 @@ def read_private(path: Path, owner: int) -> bytes:
         with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
             return file.readall()
     except OSError as error:
-        raise _judged(path, error) from error
+        raise _judge_read_error(path, error) from error
     finally:
         os.close(descriptor)
 
 
-def _judged(path: Path, error: OSError) -> Exception:
+def _judge_read_error(path: Path, error: OSError) -> Exception:
     reason = error.strerror or str(error)
     if error.errno in _DAMAGE:
         return DamagedError(f"{path.name}: {reason}")
-    return RecoveryError(f"{path} cannot be read: {reason}; whether it is damaged cannot be told: correct that and restart")
+    return RecoveryError(f"{path} cannot be read: {reason}; it may or may not be damaged: correct that and restart")
 
 
 def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
-    """The manifest of a committed checkpoint. Raises DamagedError or RecoveryError."""
+    """Read a committed checkpoint's manifest. Raises DamagedError or RecoveryError."""
     try:
         status = directory.lstat()
     except OSError as error:
-        raise _judged(directory, error) from error
+        raise _judge_read_error(directory, error) from error
     if not stat.S_ISDIR(status.st_mode):
         raise DamagedError("is not a directory")
     check_private(directory, status, owner)
@@ -93,12 +93,12 @@ def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
 
 
 def read_checkpoint(directory: Path, symbol_id: str, owner: int) -> Checkpoint:
-    """A committed checkpoint, verified and decoded. Raises DamagedError or RecoveryError."""
+    """Read, verify and decode a committed checkpoint. Raises DamagedError or RecoveryError."""
     manifest = read_manifest(directory, symbol_id, owner)
     files = {}
     for entry in manifest.files:
         if Path(entry.name).name != entry.name:
-            raise DamagedError(f"manifest.json names a file outside: {entry.name}")
+            raise DamagedError(f"manifest.json names a file outside of its directory: {entry.name}")
         content = read_private(directory / entry.name, owner)
         if len(content) != entry.size_bytes:
             raise DamagedError(f"{entry.name} has {len(content)} bytes, not {entry.size_bytes}")
@@ -113,11 +113,11 @@ def read_checkpoint(directory: Path, symbol_id: str, owner: int) -> Checkpoint:
 
 
 def is_published(directory: Path) -> bool:
-    """Whether the parts that a checkpoint lists are known to be in their places. Raises RecoveryError."""
+    """Whether the parts that a checkpoint lists were published. Raises RecoveryError if that cannot be read."""
     try:
         (directory / PUBLISHED_FILE).lstat()
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise _judged(directory / PUBLISHED_FILE, error) from error
+        raise _judge_read_error(directory / PUBLISHED_FILE, error) from error
     return True

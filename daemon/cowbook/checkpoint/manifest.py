@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: what belongs to it, with digests, and its own digest around it."""
+"""A checkpoint's manifest: lists its files with their digests, and carries a digest of itself."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 from cowbook.plain.parts import Cut
 
 FORMAT_VERSION = 2
-"""Version of the checkpoint format that this release writes; it reads this one and all before it."""
+"""Version of the checkpoint format that this release writes. It reads this version and all earlier ones."""
 
 
 class DamagedError(Exception):
-    """A checkpoint is not what was written: proven damage. The text says what is wrong and where."""
+    """A checkpoint provably differs from what was written. The text says what is wrong and where."""
 
 
 class NewerVersionError(Exception):
@@ -29,12 +29,12 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @classmethod
     def of(cls, name: str, content: bytes | memoryview) -> FileEntry:
-        """Of a file with this content."""
+        """The entry of a file with this content."""
         return cls(name, len(content), hashlib.sha256(content).hexdigest())
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a checkpoint consists of, what it publishes, and the figures by which a person knows it."""
+    """A checkpoint's files, the parts that it publishes, and figures for the user."""
 
     version: int
     id: str
@@ -50,15 +50,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     levels: int
     snapshot_duration_ms: float
     processing_rate: float
-    persist_seconds: dict[str, float]  # by phase, those before the commit
+    persist_seconds: dict[str, float]  # seconds by phase, up to the commit
     end_of_input: bool
     files: tuple[FileEntry, ...]
     cuts: tuple[Cut, ...]  # to publish
-    withdrawn: tuple[int, ...]  # first events of provisional cuts that nothing takes the place of
+    withdrawn: tuple[int, ...]  # first events of provisional cuts to remove without a replacement
 
     @property
     def size_bytes(self) -> int:
-        """Of all files but the manifest itself."""
+        """Size of all files except the manifest."""
         return sum(entry.size_bytes for entry in self.files)
 
 
@@ -72,7 +72,7 @@ class _Version(msgspec.Struct, frozen=True):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The file's content: JSON, the manifest and the SHA-256 of its bytes as they stand there."""
+    """The manifest file's content: JSON of the manifest, and the SHA-256 of exactly these bytes."""
     return _wrap(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
 
 
@@ -81,7 +81,7 @@ def _wrap(inner: bytes) -> bytes:
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """Raises DamagedError for what `encode_manifest` did not write, and NewerVersionError."""
+    """Decode what `encode_manifest` made. Raises DamagedError for anything else, and NewerVersionError."""
     try:
         inner = bytes(msgspec.json.decode(content, type=_Envelope).manifest)
         if _wrap(inner) != content:

@@ -14,7 +14,7 @@ from cowbook.plain.position import Position
 
 @dataclass(slots=True)
 class DriftTotals:
-    """Sums over the drift measurements whose rows have left the open cut; `size_error` in units of 10^-size_decimals."""
+    """Sums over the drift measurements whose rows are in closed cuts. `size_error` is in units of 10^-size_decimals."""
 
     measurements: int = 0
     levels_missing: int = 0
@@ -24,11 +24,11 @@ class DriftTotals:
 
     @property
     def levels(self) -> int:
-        """Levels that were missing, extra or differing."""
+        """Number of levels that were missing, extra or differing."""
         return self.levels_missing + self.levels_extra + self.levels_differing
 
     def plus(self, rows: Any) -> DriftTotals:
-        """With the measurements of more rows (of the stream `drift`)."""
+        """Return the totals with more rows (of the stream `drift`) added."""
         return DriftTotals(
             self.measurements + len(rows),
             self.levels_missing + int(rows["levels_missing"].sum()),
@@ -39,19 +39,19 @@ class DriftTotals:
 
 
 class DecoderState(NamedTuple):
-    """What a decoder remembers between records, beside what stands in the records themselves."""
+    """What a decoder remembers between records."""
 
-    other_symbols: tuple[str, ...] = ()  # the first ones that records named, for a person
-    misfit: tuple[int, str] | None = None  # offset of the first value that did not fit, and what is wrong with it
+    other_symbols: tuple[str, ...] = ()  # the first ones that records named, for messages
+    misfit: tuple[int, str] | None = None  # offset of the first value out of range, and what is wrong with it
     input_bytes: int = 0  # decoded, consumed since the start of the input
-    connection: Mapping[str, str] = MappingProxyType({})  # what the venue's connection has agreed on
+    connection: Mapping[str, str] = MappingProxyType({})  # state of the venue's connection
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineState:
-    """State of a pipeline after the last consumed record, whatever its fate.
+    """State of a pipeline after the last consumed record, whatever became of that record.
 
-    A worker that is given this state and the same input writes exactly the rows that the first one would have written.
+    A worker that starts from this state with the same input writes exactly the rows that the first one would have written.
     """
 
     id: str
@@ -61,19 +61,19 @@ class PipelineState:
     fingerprint: dict[str, Any]
     """The settings that change rows or files, by name."""
     dead_letters: tuple[DeadLetter, ...] = ()
-    """Those of the open rows, in order."""
+    """The dead letters of the open rows, in order."""
     decoder: DecoderState = field(default_factory=DecoderState)
     drift: DriftTotals = field(default_factory=DriftTotals)
     provisional: tuple[int, ...] = ()
-    """First events of cuts that an earlier end of the input published, and that the regular ones are still to replace."""
+    """First events of provisional cuts that were published at an earlier end of input and are not replaced yet."""
     end_of_input: str | None = None
-    """Set when the input ended here: SHA-256 of the unfinished record behind the position."""
+    """Set if the input ended here: a digest of the unfinished record after the position, or "halted"."""
     processing_rate: float = 0.0
     """Events per second since the checkpoint before, or since the start."""
     checkpoint_timestamp: int = 0
     """Wall clock in ns since 1970 at the freeze."""
     snapshot_duration_ms: float = 0.0
-    """How long processing stood still for this checkpoint."""
+    """How long the freeze of this checkpoint held up processing."""
 
     @property
     def last_update_id(self) -> int | None:
@@ -83,17 +83,17 @@ class PipelineState:
 
     @property
     def current_file(self) -> str:
-        """The file that the position is in."""
+        """Path of the file that the position is in."""
         return self.position.current.path
 
     @property
     def file_offset(self) -> int:
-        """Decoded bytes of it that are consumed."""
+        """Consumed bytes of that file, decoded."""
         return self.position.current.offset
 
     @property
     def events_processed(self) -> int:
-        """Events so far; the index that the next one gets."""
+        """Number of events so far, which is the index of the next one."""
         return self.order_book_state.values["next_event"]
 
     @property
@@ -115,5 +115,5 @@ class PipelineState:
 
     @property
     def levels(self) -> int:
-        """Price levels of both sides."""
+        """Number of price levels on both sides."""
         return len(self.order_book_state.bid_prices) + len(self.order_book_state.ask_prices)

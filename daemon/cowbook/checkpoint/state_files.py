@@ -1,7 +1,6 @@
-"""A PipelineState as the contents of a checkpoint's files, and back. docs/checkpoint-format.md describes them.
+"""Converts a PipelineState to the contents of a checkpoint's files, and back. docs/checkpoint-format.md describes the files.
 
-Everything can be read without cowbook: Parquet and Arrow files with named columns, scalars as text in the Parquet file's
-metadata.
+All of it can be read without cowbook: Parquet and Arrow files with named columns; scalars as text in the Parquet file's metadata.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _NOT_A_STATE = (
     AssertionError,
     RecursionError,
 )
-"""What decoding something else raises."""
+"""The exceptions that decoding may raise if the files hold something else."""
 
 _Ints = npt.NDArray[np.int64]
 _LETTER_SCHEMA = pa.schema(
@@ -58,7 +57,7 @@ _PRICES_SIZES = pa.schema([("price", pa.int64()), ("size", pa.int64())])
 
 
 def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview]:
-    """The content of each file by its name; those without rows are left out."""
+    """The content of each file, by name. Files without rows are left out."""
     book = state.order_book_state
     rows = book.rows
     tables = {
@@ -98,7 +97,7 @@ def _stream_table(stream: Stream, rows: OpenRows, letters: tuple[DeadLetter, ...
 
 
 def decode_state(files: Mapping[str, bytes]) -> PipelineState:
-    """From what `encode_state` gave. Raises DamagedError when it cannot be that."""
+    """Decode what `encode_state` made. Raises DamagedError for anything else."""
     try:
         return _decode_state(files)
     except _NOT_A_STATE as error:
@@ -115,11 +114,11 @@ def _encode_book(state: PipelineState, compression: str) -> memoryview:
     table = pa.table(
         {
             "side": pa.DictionaryArray.from_arrays(pa.array(is_ask), pa.array(["bid", "ask"], pa.string())),
-            "price": _decimals(prices, int(decimals["price_decimals"])),
-            "size": _decimals(sizes, int(decimals["size_decimals"])),
+            "price": _encode_decimals(prices, int(decimals["price_decimals"])),
+            "size": _encode_decimals(sizes, int(decimals["size_decimals"])),
         }
     )
-    metadata = _metadata(state) | {"row_count": str(len(prices)), "columns_sha256": _digest(is_ask, prices, sizes)}
+    metadata = _encode_metadata(state) | {"row_count": str(len(prices)), "columns_sha256": _digest(is_ask, prices, sizes)}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
@@ -136,8 +135,8 @@ def _encode_book(state: PipelineState, compression: str) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def _metadata(state: PipelineState) -> dict[str, str]:
-    """Scalars as text, everything else as JSON."""
+def _encode_metadata(state: PipelineState) -> dict[str, str]:
+    """The book file's metadata: numbers, names and times as text, everything else as JSON."""
     rows = state.order_book_state.rows
     return {
         "format_version": str(FORMAT_VERSION),
@@ -166,7 +165,7 @@ def _metadata(state: PipelineState) -> dict[str, str]:
 
 
 def iso_time(nanoseconds: int) -> str:
-    """UTC, to the microsecond."""
+    """A time in ns since 1970 as ISO 8601 in UTC, to the microsecond."""
     return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC).isoformat()
 
 
@@ -174,8 +173,8 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
     file = pq.ParquetFile(pa.BufferReader(files[BOOK_FILE]), page_checksum_verification=True, read_dictionary=["side"])
     metadata = {key.decode().removeprefix("cowbook."): value.decode() for key, value in file.metadata.metadata.items()}
     table = file.read()
-    prices, sizes = _fixed_point(table["price"]), _fixed_point(table["size"])
-    is_ask = _is_ask(table["side"])
+    prices, sizes = _decode_fixed_point(table["price"]), _decode_fixed_point(table["size"])
+    is_ask = _decode_sides(table["side"])
     if len(prices) != int(metadata["row_count"]) or _digest(is_ask, prices, sizes) != metadata["columns_sha256"]:
         raise DamagedError(f"{BOOK_FILE}: the levels do not match their digest")
     middle = len(prices) - int(is_ask.sum())
@@ -183,7 +182,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
     values = json.loads(metadata["order_book_state"])
     if not set(values) <= set(STATE.names or ()):
         raise DamagedError(f"{BOOK_FILE}: unknown fields in order_book_state")
-    diffs, diff_prices, diff_sizes = _messages(tables.get("waiting-diffs.arrow"), DIFF_ENTRY)
+    diffs, diff_prices, diff_sizes = _decode_messages(tables.get("waiting-diffs.arrow"), DIFF_ENTRY)
     waiting = tables.get("waiting-snapshot.arrow", _PRICES_SIZES.empty_table())
     checkpoint = EngineCheckpoint(
         values=values,
@@ -191,14 +190,14 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         bid_sizes=sizes[:middle],
         ask_prices=prices[middle:],
         ask_sizes=sizes[middle:],
-        rows=_open_rows(tables, json.loads(metadata["open_rows"]), int(metadata["book_levels"])),
+        rows=_decode_open_rows(tables, json.loads(metadata["open_rows"]), int(metadata["book_levels"])),
         diffs=diffs,
         diff_prices=diff_prices,
         diff_sizes=diff_sizes,
-        tickers=_structs(tables.get("waiting-tickers.arrow"), TICKER_ENTRY),
+        tickers=_decode_structs(tables.get("waiting-tickers.arrow"), TICKER_ENTRY),
         snapshot_prices=waiting["price"].to_numpy(),
         snapshot_sizes=waiting["size"].to_numpy(),
-        days=_structs(tables.get("days.arrow"), DAY_ROW),
+        days=_decode_structs(tables.get("days.arrow"), DAY_ROW),
     )
     decoder = json.loads(metadata["decoder"])
     misfit = decoder["misfit"]
@@ -208,7 +207,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         order_book_state=checkpoint,
         position=Position.from_json(json.loads(metadata["position"])),
         fingerprint=json.loads(metadata["fingerprint"]),
-        dead_letters=_letters(tables),
+        dead_letters=_decode_letters(tables),
         decoder=DecoderState(
             tuple(decoder["other_symbols"]),
             misfit and (misfit[0], misfit[1]),
@@ -224,14 +223,14 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
     )
 
 
-def _open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int) -> OpenRows:
+def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int) -> OpenRows:
     arrays: dict[str, npt.NDArray[Any]] = {}
     for stream in STREAMS:
         name, table = stream.name, tables.get(_file_of(stream))
         if stream.has(Kind.LEVELS):
-            arrays[name], arrays[f"{name}_prices"], arrays[f"{name}_sizes"] = _messages(table, stream.row)
+            arrays[name], arrays[f"{name}_prices"], arrays[f"{name}_sizes"] = _decode_messages(table, stream.row)
             continue
-        arrays[name] = _structs(table, stream.row)
+        arrays[name] = _decode_structs(table, stream.row)
         if stream.has(Kind.GRID):
             lists = table["levels"].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
             arrays[f"{name}_levels"] = lists.reshape(-1, 4 * book_levels)
@@ -243,7 +242,7 @@ def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:
     return pa.table({name: pa.array(np.ascontiguousarray(array[name])) for name in array.dtype.names or ()})
 
 
-def _structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+def _decode_structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
     array = np.empty(0 if table is None else table.num_rows, dtype)
     if table is not None:
         for name in dtype.names or ():
@@ -253,7 +252,7 @@ def _structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDArray[np
 
 
 def _message_table(messages: npt.NDArray[np.void], prices: _Ints, sizes: _Ints) -> pa.Table:
-    """A row per message, with lists of the prices and sizes of its levels: bids first, then asks."""
+    """One row per message, with lists of its levels' prices and sizes: bids, then asks."""
     offsets = np.zeros(len(messages) + 1, np.int64)
     np.cumsum(messages["bid_count"] + messages["ask_count"], out=offsets[1:])
     assert (messages["level_start"] == offsets[:-1]).all()
@@ -264,15 +263,15 @@ def _message_table(messages: npt.NDArray[np.void], prices: _Ints, sizes: _Ints) 
     return table
 
 
-def _messages(table: pa.Table | None, dtype: np.dtype[np.void]) -> tuple[npt.NDArray[np.void], _Ints, _Ints]:
-    messages = _structs(table, dtype)
+def _decode_messages(table: pa.Table | None, dtype: np.dtype[np.void]) -> tuple[npt.NDArray[np.void], _Ints, _Ints]:
+    messages = _decode_structs(table, dtype)
     if table is None:
         return messages, np.empty(0, np.int64), np.empty(0, np.int64)
     ends = np.cumsum(messages["bid_count"] + messages["ask_count"])
     messages["level_start"] = ends - messages["bid_count"] - messages["ask_count"]
     prices, sizes = (table[name].combine_chunks().flatten().to_numpy() for name in ("prices", "sizes"))
     if not ends[-1] == len(prices) == len(sizes):
-        raise DamagedError("the levels of messages are not as many as they say")
+        raise DamagedError("the messages' counts do not match the number of levels")
     return messages, prices, sizes
 
 
@@ -290,18 +289,18 @@ def _letter_table(rows: npt.NDArray[np.void], letters: tuple[DeadLetter, ...]) -
     return pa.Table.from_arrays(columns, schema=_LETTER_SCHEMA)
 
 
-def _letters(tables: Mapping[str, pa.Table]) -> tuple[DeadLetter, ...]:
+def _decode_letters(tables: Mapping[str, pa.Table]) -> tuple[DeadLetter, ...]:
     (stream,) = (stream for stream in STREAMS if stream.has(Kind.RECORD))
     table = tables.get(_file_of(stream), _LETTER_SCHEMA.empty_table())
     return tuple(DeadLetter(**row) for row in table.drop_columns("event_index").to_pylist())
 
 
-def _decimals(values: _Ints, scale: int) -> pa.Array:
+def _encode_decimals(values: _Ints, scale: int) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal64(18, scale), len(values), [None, pa.py_buffer(values)], null_count=0)
 
 
-def _fixed_point(column: pa.ChunkedArray) -> _Ints:
-    """The integers of a decimal column; readers widen decimals as they like."""
+def _decode_fixed_point(column: pa.ChunkedArray) -> _Ints:
+    """The int64 values of a decimal column, which a reader may have widened to 128 bits."""
     if not len(column):
         return np.empty(0, np.int64)
     array = column.combine_chunks()
@@ -312,8 +311,8 @@ def _fixed_point(column: pa.ChunkedArray) -> _Ints:
     return values[array.offset : array.offset + len(array)].copy()
 
 
-def _is_ask(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-    """1 for asks; they all stand behind the bids."""
+def _decode_sides(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    """The column of sides as int8, 1 for asks. Raises DamagedError unless all bids precede all asks."""
     if not len(column):
         return np.empty(0, np.int8)
     array = column.unify_dictionaries().combine_chunks()

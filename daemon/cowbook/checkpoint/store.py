@@ -1,4 +1,22 @@
-"""The directory of a symbol's checkpoints: its lock, the commit, retention and quarantine."""
+"""A symbol's directory of checkpoints: the lock, the commit, pruning and quarantine.
+
+A commit, in order:
+
+1. The caller has made the staged parts durable (`ParquetSink.sync_staged`), since the manifest is going to list them.
+2. Check that the lock file is still ours.
+3. Make `.tmp-<epoch>-<incarnation>/` and write the checkpoint's files into it. Each is fsynced through the descriptor that
+   wrote it, because after a failed fsync another descriptor may report success.
+4. Write the manifest last. It has the digest of every file and of itself, so a directory without a whole manifest is damaged.
+5. Fsync the temporary directory, so that the files' names are durable.
+6. Rename it to `<epoch>/` and fsync `checkpoints/`. **The rename is the commit.** Success is reported only after the fsync. If
+   either call fails, the outcome is unknown, and RestartNeededError makes the worker recover from what is on disk.
+7. The caller publishes the parts, and `mark_published` then writes the empty file `published`. Until it exists, each start
+   publishes them again, which is harmless.
+8. `prune` removes the oldest checkpoints: it renames each to `.del-<epoch>`, fsyncs, and unlinks. A crash between these steps
+   leaves names that `sweep` removes at the next start.
+
+A failure before step 6 commits nothing and leaves only a temporary directory. An epoch is never used twice.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +55,7 @@ _LOCK_BYTES = 64
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
-    """A committed checkpoint that is not what was written."""
+    """A committed checkpoint that is damaged."""
 
     epoch: int
     directory: Path
@@ -46,23 +64,23 @@ class Damaged:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The newest checkpoint that holds, if any, and the damaged ones that were passed on the way."""
+    """The newest valid checkpoint, if any, and the damaged ones that are newer."""
 
     checkpoint: Checkpoint | None
     damaged: tuple[Damaged, ...]
 
 
 class CheckpointStore:
-    """Checkpoints of one symbol below `<state_dir>/<directory_name>`. All methods block: call them from an executor.
+    """One symbol's checkpoints, below `<state_dir>/<directory_name>`. All methods block: call them from an executor.
 
-    Methods that change something raise StorageError when a file operation fails.
+    Methods raise StorageError if a file operation fails, RestartNeededError if its outcome is unknown.
     """
 
     def __init__(self, state_dir: Path, directory_name: str, symbol_id: str, files: DurableFiles | None = None) -> None:
         self.root = state_dir / directory_name
         self.checkpoints = self.root / "checkpoints"
         self.incarnation = 0
-        """Number of this start; set by `lock`."""
+        """The number of this start of the worker; set by `lock`."""
         self._quarantine = self.root / "quarantine"
         self._id = symbol_id
         self._files = files or DurableFiles()
@@ -70,15 +88,15 @@ class CheckpointStore:
         self._last_epoch = 0
 
     def lock(self, *, counts: bool = True) -> None:
-        """Make the directories, take the lock, and count the start, if it is one.
+        """Make the directories and take the lock. With `counts`, this is a start of a worker and gets its own incarnation.
 
-        Raises RecoveryError when another process holds the lock, or when the directory is not this user's own.
+        Raises RecoveryError if another process holds the lock, or if the directory is not private to this user.
         """
         try:
             self._files.make_directories(self.root.parent.parent, PUBLIC_DIRECTORY)
             self._files.make_directories(self.root, PRIVATE_DIRECTORY)
             check_private(self.root, self.root.lstat(), os.geteuid())
-            # A start that was killed may have made these, and not made their names durable.
+            # An earlier start may have been killed between making these and syncing their names.
             self._files.sync_directory(self.root.parent)
             self._files.sync_directory(self.root)
             path = self.root / "LOCK"
@@ -93,7 +111,7 @@ class CheckpointStore:
                     f"{path} is locked: another cowbook{process} runs this symbol; stop that one first"
                 ) from error
             content = _lock_content(lock)
-            # After a power cut the number may be an older one, or garbage: what is on disk counts, too.
+            # After a power cut the number may be old or garbage, so the names on disk are considered, too.
             seen = [int(content[0]) if content and content[0].isdigit() else 0, *self._incarnations()]
             self.incarnation = max(seen) + counts
             os.pwrite(lock, f"{self.incarnation} {os.getpid()}\n".encode().ljust(_LOCK_BYTES), 0)
@@ -106,27 +124,27 @@ class CheckpointStore:
             raise
 
     def check(self, epoch: int = 0) -> None:
-        """See that the lock's file is still in its place, and a committed checkpoint, if one is named.
+        """Check that the lock file is still there, and so is the committed checkpoint `epoch`, if not 0.
 
-        Raises RestartNeededError when someone has removed or replaced them: another process might hold the lock by now.
+        Raises RestartNeededError if they were removed or replaced: another process could hold the lock by now.
         """
         path = self.root / "LOCK"
         if self._lock is None or not is_file_of(path, self._lock):
             raise RestartNeededError(
-                f"{path} was removed or replaced while this symbol runs: never remove state of a running one"
+                f"{path} was removed or replaced while this symbol runs: never remove state of a running symbol"
             )
         manifest = self.checkpoints / str(epoch) / MANIFEST_FILE
         if epoch and not manifest.exists():
-            raise RestartNeededError(f"{manifest} was removed while this symbol runs: never remove state of a running one")
+            raise RestartNeededError(f"{manifest} was removed while this symbol runs: never remove state of a running symbol")
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _incarnations(self) -> list[int]:
-        """Of checkpoints that were begun and never committed."""
+        """Incarnations of checkpoints that were begun and never committed."""
         names = (path.name.rpartition("-")[2] for path in _entries(self.checkpoints) if path.name.startswith(".tmp-"))
         return [int(name) for name in names if name.isascii() and name.isdigit()]
 
@@ -136,16 +154,16 @@ class CheckpointStore:
             return epochs_in(self.checkpoints)
 
     def find(self) -> Found:
-        """Walk from the newest to the oldest until one holds. Changes nothing.
+        """Read checkpoints from the newest to the oldest until one is valid. Changes nothing.
 
-        Raises RecoveryError when one can neither be read nor be called damaged.
+        Raises RecoveryError if one cannot be read and is not provably damaged.
         """
         with as_storage_error("read", self.checkpoints):
             if self.checkpoints.exists() or self.checkpoints.is_symlink():
                 if not self.checkpoints.is_dir():
-                    raise RecoveryError(f"{self.checkpoints} is no directory: move it away")
+                    raise RecoveryError(f"{self.checkpoints} is not a directory: move it away")
                 check_private(self.checkpoints, self.checkpoints.lstat(), os.geteuid())
-                self._files.sync_directory(self.checkpoints)  # a rename that was not synced must not vanish later
+                self._files.sync_directory(self.checkpoints)  # an unsynced rename must not vanish after it was relied on
             epochs = self.epochs()
             self._last_epoch = max([0, *epochs, *_numbers(self.checkpoints), *_numbers(self._quarantine)])
         damaged: list[Damaged] = []
@@ -158,17 +176,17 @@ class CheckpointStore:
         return Found(None, tuple(damaged))
 
     def next_epoch(self) -> int:
-        """One more than any that was ever seen; each attempt takes one."""
+        """Return a new epoch: one more than any ever seen. Each attempt takes one."""
         self._last_epoch += 1
         return self._last_epoch
 
     def commit(
         self, epoch: int, contents: Mapping[str, bytes | memoryview], describe: Callable[[tuple[FileEntry, ...]], Manifest]
     ) -> Path:
-        """Write a checkpoint's files, manifest last, and rename their directory: that is the commit.
+        """Commit a checkpoint, as the head of this module says. Returns its directory.
 
-        `describe` makes the manifest once the files are written. Raises StorageError when nothing was committed,
-        RestartNeededError when that cannot be told.
+        `contents` are the files by name. `describe` makes the manifest from their entries, once they are written. Raises
+        StorageError if nothing was committed, RestartNeededError if that is unknown.
         """
         self.check()
         temporary = self.checkpoints / f".tmp-{epoch}-{self.incarnation}"
@@ -182,7 +200,7 @@ class CheckpointStore:
             self._files.create(temporary / MANIFEST_FILE, encode_manifest(manifest), PRIVATE_FILE)
             self._files.sync_directory(temporary)
         except OSError as error:
-            with suppress(OSError):  # the next start removes it, too
+            with suppress(OSError):  # the next start sweeps it anyway
                 self._files.remove_tree(temporary)
             raise storage_error("write", temporary, error) from error
         with as_storage_error("commit", target, RestartNeededError):
@@ -191,7 +209,7 @@ class CheckpointStore:
         return target
 
     def mark_published(self, directory: Path) -> None:
-        """Note that the parts which a checkpoint lists are in their places."""
+        """Record that the parts that a checkpoint lists are published."""
         marker = directory / PUBLISHED_FILE
         with as_storage_error("write", marker, RestartNeededError):
             if not marker.exists():
@@ -199,13 +217,13 @@ class CheckpointStore:
                 self._files.sync_directory(directory)
 
     def prune(self, retain: int) -> list[int]:
-        """Remove the oldest checkpoints beyond the newest `retain`, and write the index anew; the epochs that went."""
+        """Remove all but the newest `retain` checkpoints, and rewrite the index. Returns the removed epochs."""
         removed = self.epochs()[retain:]
         self.remove(removed)
         return removed
 
     def remove(self, epochs: list[int]) -> None:
-        """Remove checkpoints, oldest first, and write the index anew."""
+        """Remove checkpoints, oldest first, and rewrite the index."""
         removed = sorted(epochs)
         with as_storage_error("prune", self.checkpoints):
             for epoch in removed:
@@ -213,12 +231,12 @@ class CheckpointStore:
             if removed:
                 self._files.sync_directory(self.checkpoints)
             for path in _entries(self.checkpoints):
-                if path.name.startswith(".del-"):  # also those whose removal has failed before
+                if path.name.startswith(".del-"):  # includes those whose removal failed before
                     self._remove(path)
             self._write_index()
 
     def quarantine(self, epochs: list[int]) -> None:
-        """Move checkpoints out of the way, never to be loaded again."""
+        """Move checkpoints to `quarantine/`, from where they are never loaded."""
         if not epochs:
             return
         with as_storage_error("quarantine", self.checkpoints):
@@ -234,7 +252,7 @@ class CheckpointStore:
             self._files.sync_directory(self.checkpoints)
 
     def sweep(self) -> None:
-        """Remove what was begun and never committed, and what was half removed."""
+        """Remove checkpoints that were begun and never committed, or half removed."""
         with as_storage_error("clean", self.checkpoints):
             for path in _entries(self.checkpoints):
                 if path.name.startswith((".tmp-", ".del-")):
@@ -244,14 +262,14 @@ class CheckpointStore:
                     self._files.unlink(path)
 
     def _remove(self, path: Path) -> None:
-        """A directory with all that is in it, or whatever else has got such a name."""
+        """Remove a directory with its content, or whatever else has the name."""
         if path.is_dir() and not path.is_symlink():
             self._files.remove_tree(path)
         else:
             self._files.unlink(path)
 
     def _write_index(self) -> None:
-        """Derived from the manifests, for a glance: nothing depends on it, so it is not synced."""
+        """Write `index.json`, an overview made from the manifests. Nothing depends on it, so it is not synced."""
         temporary = self.root / f".index-{self.incarnation}.json"
         descriptor = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -260,9 +278,9 @@ class CheckpointStore:
 
 
 def overview(root: Path, symbol_id: str) -> list[dict[str, Any]]:
-    """Figures of each committed checkpoint below a symbol's state directory, newest first, by its manifest.
+    """Figures of each committed checkpoint below a symbol's state directory, newest first, from its manifest.
 
-    One whose manifest cannot be used has its `problem` instead.
+    A checkpoint whose manifest cannot be used has a `problem` instead.
     """
     owner = root.lstat().st_uid
     return [_overview_row(root / "checkpoints" / str(epoch), symbol_id, owner) for epoch in epochs_in(root / "checkpoints")]
@@ -276,7 +294,7 @@ def _overview_row(directory: Path, symbol_id: str, owner: int) -> dict[str, Any]
 
 
 def figures(manifest: Manifest, published: bool) -> dict[str, Any]:
-    """What a person wants to know of a checkpoint that holds, as JSON values."""
+    """A valid checkpoint's figures for the user, as JSON values."""
     return {
         "epoch": manifest.epoch,
         "time": manifest.checkpoint_timestamp,
@@ -304,7 +322,7 @@ def epochs_in(checkpoints: Path) -> list[int]:
 
 
 def _lock_content(lock: int) -> list[str]:
-    """The last start's number and process, as text."""
+    """The last start's incarnation and process id, as text."""
     return os.pread(lock, _LOCK_BYTES, 0).decode("ascii", "replace").split()
 
 
@@ -318,6 +336,6 @@ def _entries(directory: Path) -> list[Path]:
 
 
 def _numbers(directory: Path) -> list[int]:
-    """Epochs that names speak of: committed, begun, half removed or in quarantine."""
+    """Epochs in the names of checkpoints: committed, begun, half removed or in quarantine."""
     parts = (path.name.removeprefix(".tmp-").removeprefix(".del-").partition("-")[0] for path in _entries(directory))
     return [int(part) for part in parts if part.isascii() and part.isdigit()]

@@ -18,7 +18,7 @@ from cowbook.symbol.misfit import what_it_looks_like
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Validate, and show what would be read and written. Raises ConfigError."""
+    """Validate a configuration, and show what would be read and written. Raises ConfigError with every problem."""
     config = load_config(arguments.config, os.environ)
     problems = unwritable_directories(config)
     table = Table(title="would be read")
@@ -47,7 +47,7 @@ def main(arguments: argparse.Namespace) -> int:
             table.add_row(
                 symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name
             )
-        if symbol.follow:  # what is followed may come later
+        if symbol.follow:  # files may come later
             warnings += [f'"{symbol.id}" will wait for its input: {problem}' for problem in found]
         else:
             problems += [f'[[symbol]] "{symbol.id}" paths: {problem}' for problem in found]
@@ -64,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def unwritable_directories(config: Config) -> list[str]:
-    """Problems with the directories that a run writes to; nothing is made."""
+    """Problems with the directories that a run would write to. Creates nothing."""
     problems = []
     for key in ("state_dir", "output_dir"):
         path: Path = getattr(config.service, key)

@@ -13,7 +13,7 @@ from cowbook.errors import ServiceError
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Ask for a checkpoint and print the epochs; 1 when one failed. Raises ServiceError when there is no answer."""
+    """Ask for checkpoints and print the epochs. Returns 1 if one failed. Raises ServiceError if there is no answer."""
     token = arguments.token or os.environ.get("COWBOOK_HTTP__TOKEN", "")
     query = [f"symbol={quote(arguments.symbol, safe='')}"] if arguments.symbol is not None else []
     query += [] if arguments.wait else ["wait=no"]

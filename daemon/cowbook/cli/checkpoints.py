@@ -1,4 +1,4 @@
-"""`cowbook checkpoints`: what lies in a state directory, whether it holds, and removing what is old."""
+"""`cowbook checkpoints`: lists, shows, verifies and removes the checkpoints of a state directory."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from cowbook.errors import RecoveryError
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Kind, Stream
 
-_LEAST = 2
-"""Checkpoints that always stay: the newest, and one to fall back to."""
+_KEPT = 2
+"""How many checkpoints always stay: the newest, and one to fall back to."""
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run a subcommand; 1 when something is damaged, or when there is nothing."""
-    symbols = dict(_symbols(arguments.state_dir, arguments.symbol))
+    """Run a subcommand. Returns 1 if a checkpoint is damaged. Raises RecoveryError if there are none."""
+    symbols = dict(_find_symbols(arguments.state_dir, arguments.symbol))
     if not symbols:
         what = f"of symbol {arguments.symbol}" if arguments.symbol else "of any symbol"
         raise RecoveryError(f"{arguments.state_dir} has no checkpoints {what}")
@@ -35,16 +35,16 @@ def main(arguments: argparse.Namespace) -> int:
     if epoch is not None and not any(epoch in epochs_in(root / "checkpoints") for root in symbols.values()):
         raise RecoveryError(f"{arguments.state_dir} has no checkpoint {epoch}")
     commands: dict[str, Callable[[argparse.Namespace, dict[str, Path]], int]] = {
-        "list": _list,
-        "verify": _list,
-        "show": _show,
-        "prune": _prune,
+        "list": _print_list,
+        "verify": _print_list,
+        "show": _print_newest,
+        "prune": _remove_old,
     }
     return commands[arguments.action](arguments, symbols)
 
 
-def _symbols(state_dir: Path, wanted: str | None) -> Iterator[tuple[str, Path]]:
-    """Id and directory of each symbol that has checkpoints."""
+def _find_symbols(state_dir: Path, wanted: str | None) -> Iterator[tuple[str, Path]]:
+    """The id and directory of each symbol that has checkpoints."""
     try:
         for path in sorted(state_dir.iterdir()):
             symbol_id = unquote(path.name)
@@ -54,8 +54,8 @@ def _symbols(state_dir: Path, wanted: str | None) -> Iterator[tuple[str, Path]]:
         raise RecoveryError(f"{state_dir} cannot be read: {error.strerror}") from error
 
 
-def _read(root: Path, symbol_id: str, epoch: int) -> tuple[dict[str, Any], Checkpoint | None]:
-    """Figures of a checkpoint with every digest looked at, and the checkpoint itself if it holds."""
+def _verify(root: Path, symbol_id: str, epoch: int) -> tuple[dict[str, Any], Checkpoint | None]:
+    """Verify a checkpoint. Returns its figures, and the checkpoint itself if it is valid."""
     directory = root / "checkpoints" / str(epoch)
     try:
         checkpoint = read_checkpoint(directory, symbol_id, root.stat().st_uid)
@@ -64,9 +64,9 @@ def _read(root: Path, symbol_id: str, epoch: int) -> tuple[dict[str, Any], Check
     return {"symbol": symbol_id, **figures(checkpoint.manifest, checkpoint.published)}, checkpoint
 
 
-def _list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     rows = [
-        _read(root, symbol_id, epoch)[0]
+        _verify(root, symbol_id, epoch)[0]
         for symbol_id, root in symbols.items()
         for epoch in epochs_in(root / "checkpoints")
         if arguments.epoch in (None, epoch)
@@ -123,15 +123,15 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     plain_console(at_least=200).print(table)
 
 
-def _show(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     shown = []
     valid = True
     for symbol_id, root in symbols.items():
         epochs = [epoch for epoch in epochs_in(root / "checkpoints") if arguments.epoch in (None, epoch)]
         for epoch in epochs[:1]:
-            row, checkpoint = _read(root, symbol_id, epoch)
+            row, checkpoint = _verify(root, symbol_id, epoch)
             valid = valid and checkpoint is not None
-            shown.append(row if checkpoint is None else row | _details(checkpoint.state, checkpoint))
+            shown.append(row if checkpoint is None else row | _describe_state(checkpoint.state, checkpoint))
     if arguments.json:
         print(json.dumps(shown, indent=2))
     else:
@@ -144,12 +144,12 @@ def _show(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
 
 
 def _count_rows(stream: Stream, rows: OpenRows) -> int:
-    """Rows as they would be in the stream's files."""
+    """Number of the stream's rows as its files would have them."""
     return len(rows[f"{stream.name}_prices" if stream.has(Kind.LEVELS) else stream.name])
 
 
-def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the list does not say."""
+def _describe_state(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What `show` prints beyond the columns of `list`."""
     book = state.order_book_state
     rows = book.rows
     return {
@@ -171,21 +171,21 @@ def _details(state: PipelineState, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _prune(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
+def _remove_old(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     removed = []
     damaged = 0
     for symbol_id, root in symbols.items():
         store = CheckpointStore(root.parent, root.name, symbol_id)
-        store.lock(counts=False)  # never beside a running worker
+        store.lock(counts=False)  # fails while a worker runs
         try:
-            valid = [epoch for epoch in store.epochs() if _read(root, symbol_id, epoch)[1] is not None]
+            valid = [epoch for epoch in store.epochs() if _verify(root, symbol_id, epoch)[1] is not None]
             damaged += len(store.epochs()) - len(valid)
             if arguments.epoch is None:
                 old = valid[arguments.retain :]
             else:
-                old = [epoch for epoch in valid[_LEAST:] if epoch == arguments.epoch]
-                if arguments.epoch in valid[:_LEAST]:
-                    raise RecoveryError(f"{symbol_id}: epoch {arguments.epoch} is one of the newest {_LEAST}: they stay")
+                old = [epoch for epoch in valid[_KEPT:] if epoch == arguments.epoch]
+                if arguments.epoch in valid[:_KEPT]:
+                    raise RecoveryError(f"{symbol_id}: epoch {arguments.epoch} is one of the newest {_KEPT}: they stay")
             store.remove(old)
         finally:
             store.unlock()
@@ -197,5 +197,5 @@ def _prune(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
             print(f"removed {row['symbol']} {row['epoch']}")
         print(f"{len(removed)} checkpoints removed")
     if damaged:
-        print(f"{damaged} are not valid and stay: cowbook checkpoints verify says why", file=sys.stderr)
+        print(f"{damaged} are not valid and were kept: `cowbook checkpoints verify` says why", file=sys.stderr)
     return 1 if damaged else 0

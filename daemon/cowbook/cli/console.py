@@ -1,4 +1,4 @@
-"""The console that commands print tables and text on."""
+"""The console on which commands print tables and text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from rich.console import Console
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """The reader of the output went away: for the command to know. rich would end the process with a failure."""
+        """Raise where rich would end the process with a failure: `main` treats a reader that is gone as success."""
         raise BrokenPipeError
 
 
 def plain_console(*, stderr: bool = False, at_least: int = 0) -> Console:
-    """A console that shows brackets and colons as they are: ids and paths may have them, and are not markup.
+    """A console without markup, since ids and paths may have brackets and colons.
 
-    With `at_least` columns, a wide table is left to the terminal to wrap instead of being squeezed.
+    `at_least` is the least width in columns. A wider table is then wrapped by the terminal instead of being squeezed.
     """
     console = _Console(stderr=stderr, markup=False, emoji=False)
     if console.width < at_least:

@@ -1,4 +1,4 @@
-"""`cowbook`: arguments, exit codes, and errors as one line each."""
+"""`cowbook`: parses the arguments, runs the command, and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXIT_INTERRUPTED = 130
 _URL = "http://127.0.0.1:9464"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cowbook",
         description="Exact limit order books from recorded exchange captures, as Parquet.",
@@ -30,23 +30,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"cowbook {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="reconstruct every symbol of a configuration, and go on until stopped")
+    run = commands.add_parser("run", help="reconstruct every symbol of a configuration, until stopped")
     run.add_argument("config", type=Path, metavar="CONFIG")
-    run.add_argument("--once", action="store_true", help="to the end of the input, then a summary; nothing is followed or served")
+    run.add_argument(
+        "--once", action="store_true", help="stop at the end of the input and print a summary; follow and serve nothing"
+    )
     run.add_argument("--json", action="store_true", help="with --once: the summary as JSON on standard output")
     run.add_argument(
         "--allow-fresh",
         action="store_true",
-        help="where what is there does not fit, move it away and start from the beginning",
+        help="if existing state or output does not fit, move it away and start from the beginning",
     )
 
-    check = commands.add_parser("check", help="validate a configuration, and say what would be read and written")
+    check = commands.add_parser("check", help="validate a configuration, and show what would be read and written")
     check.add_argument("config", type=Path, metavar="CONFIG")
 
     _add_clients(commands)
     _add_checkpoints(commands)
 
-    report = commands.add_parser("report", help="per symbol and day: what can be trusted")
+    report = commands.add_parser("report", help="show what can be trusted, per symbol and day")
     report.add_argument("directory", type=Path, metavar="STATE_DIR|OUTPUT_DIR")
     report.add_argument("--symbol", metavar="ID", help="only this symbol")
     forms = report.add_mutually_exclusive_group()
@@ -56,64 +58,69 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("warm", help="compile the kernels into the cache")
 
     simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")
-    simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst are compressed")
-    simulate.add_argument("--symbol", type=_symbol, default="BTCUSDT", help="what the records call it (default: BTCUSDT)")
-    simulate.add_argument("--messages", type=_positive, default=60_000, help="number of depth diffs (default: 60000)")
-    simulate.add_argument("--seed", type=int, default=1, help="another seed, another capture (default: 1)")
+    simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst compress it")
+    simulate.add_argument("--symbol", type=_parse_symbol, default="BTCUSDT", help="its name in the records (default: BTCUSDT)")
+    simulate.add_argument("--messages", type=_parse_positive, default=60_000, help="number of depth diffs (default: 60000)")
+    simulate.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes (default: 1)")
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
-    simulate.add_argument("--futures", action="store_true", help="as on USD-M futures")
+    simulate.add_argument("--futures", action="store_true", help="USD-M futures instead of spot")
     return parser
 
 
 def _add_clients(commands: Any) -> None:
     helps = {
-        "status": "what a running cowbook does, as a table",
+        "status": "show what a running cowbook does",
         "checkpoint": "ask a running cowbook for a checkpoint of every symbol, and print the epochs",
     }
     for name, text in helps.items():
         command = commands.add_parser(name, help=text)
-        command.add_argument("url", nargs="?", default=_URL, metavar="URL", help=f"of its HTTP endpoint (default: {_URL})")
+        command.add_argument("url", nargs="?", default=_URL, metavar="URL", help=f"its HTTP endpoint (default: {_URL})")
         command.add_argument("--json", action="store_true", help="JSON on standard output")
         if name == "checkpoint":
-            command.add_argument("--symbol", metavar="ID", help="only of this symbol")
-            command.add_argument("--token", metavar="TOKEN", help="what its [http] token says (default: $COWBOOK_HTTP__TOKEN)")
+            command.add_argument("--symbol", metavar="ID", help="only this symbol")
+            command.add_argument("--token", metavar="TOKEN", help="its [http] token (default: $COWBOOK_HTTP__TOKEN)")
             command.add_argument(
-                "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until it is durable (default)"
+                "--wait",
+                action=argparse.BooleanOptionalAction,
+                default=True,
+                help="wait until the checkpoints are durable (default)",
             )
 
 
 def _add_checkpoints(commands: Any) -> None:
-    checkpoints = commands.add_parser("checkpoints", help="look at the checkpoints of a state directory")
+    checkpoints = commands.add_parser("checkpoints", help="list, verify or remove the checkpoints of a state directory")
     actions = checkpoints.add_subparsers(dest="action", required=True, metavar="ACTION")
     helps = {
-        "list": "a table of all checkpoints, each verified",
-        "show": "everything that the newest one, or that of --epoch, says",
-        "verify": "check every digest; exit code 1 when one does not hold",
-        "prune": "remove old ones; never the newest two, and never beside a running cowbook",
+        "list": "list all checkpoints, each verified",
+        "show": "show all that the newest checkpoint holds, or that of --epoch",
+        "verify": "check every digest; exit code 1 if one is wrong",
+        "prune": "remove old checkpoints; never the newest two, and never beside a running cowbook",
     }
     for name, text in helps.items():
         action = actions.add_parser(name, help=text)
         action.add_argument("state_dir", type=Path, metavar="STATE_DIR")
         action.add_argument("--symbol", metavar="ID", help="only this symbol")
-        action.add_argument("--epoch", type=_positive, metavar="N", help="only this checkpoint")
+        action.add_argument("--epoch", type=_parse_positive, metavar="N", help="only this checkpoint")
         action.add_argument("--json", action="store_true", help="JSON on standard output")
         if name == "prune":
-            action.add_argument("--retain", type=_retain, default=3, metavar="N", help="how many stay (default: 3, at least 2)")
+            action.add_argument(
+                "--retain", type=_parse_retain, default=3, metavar="N", help="how many to keep (default: 3, at least 2)"
+            )
 
 
-def _retain(text: str) -> int:
+def _parse_retain(text: str) -> int:
     if not text.isdecimal() or int(text) < 2:
         raise argparse.ArgumentTypeError("must be a number, at least 2")
     return int(text)
 
 
-def _positive(text: str) -> int:
+def _parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a positive number")
     return int(text)
 
 
-def _symbol(text: str) -> str:
+def _parse_symbol(text: str) -> str:
     from cowbook.config import symbol_name
 
     try:
@@ -123,11 +130,11 @@ def _symbol(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code."""
-    parser = _parser()
+    """Run a command. Returns its exit code."""
+    parser = _make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "run" and arguments.json and not arguments.once:
-        parser.error("--json goes with --once: a running service says what it does at /status")
+        parser.error("--json needs --once; ask a running service at /status instead")
     try:
         command = importlib.import_module(f"cowbook.cli.{arguments.command}")
         code: int = command.main(arguments)
@@ -142,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away: nothing is wrong, and nothing more can be said.
+        # The reader of the output is gone. That is no failure, and nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     return code

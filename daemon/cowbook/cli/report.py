@@ -1,4 +1,4 @@
-"""`cowbook report`: per symbol and day, what can be trusted."""
+"""`cowbook report`: shows what can be trusted, per symbol and day."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _count(value: int | None) -> str:
 
 
 def _percent(value: float | None) -> str:
-    """Never rounded up to all of it."""
+    """Rounded down, so that 100 % means all."""
     return "?" if value is None else f"{int(value * 100) / 100:.2f} %"
 
 

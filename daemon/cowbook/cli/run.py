@@ -1,4 +1,4 @@
-"""`cowbook run`: progress while it runs, a table at its end."""
+"""`cowbook run`: shows progress while it runs, and a table at its end."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
 from cowbook.symbol.summary import SymbolSummary
 
-_SIDE_BY_SIDE = 4  # more symbols than this get a line each, with the columns that fit into 80 characters
+_SIDE_BY_SIDE = 4  # up to so many symbols get a column each; more get a line each, of at most 80 characters
 _IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "synced")
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Run as a service until stopped, or to the end of the input and print the summary; 1 when a symbol failed."""
+    """Run as a service until stopped or, with --once, to the end of the input. Returns 1 if a symbol failed."""
     config = load_config(arguments.config, os.environ)
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
         return _serve(arguments, config)
     from cowbook.service.service import run_once
 
-    # Progress is for people: it goes where the logs go, and standard output stays clean.
-    with _reporter(plain_console(stderr=True)) as reporter:
+    # Progress goes to standard error, as the logs do, so that standard output has the result only.
+    with _make_reporter(plain_console(stderr=True)) as reporter:
         summaries = run_once(config, allow_fresh=arguments.allow_fresh, progress=reporter.update)
     if arguments.json:
         print(json.dumps([asdict(summary) for summary in summaries], indent=2))
@@ -55,7 +55,7 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
         return runner.run(service.run())
 
 
-def _reporter(console: Console) -> _Bars | _Lines:
+def _make_reporter(console: Console) -> _Bars | _Lines:
     return _Bars(console) if console.is_terminal else _Lines()
 
 
@@ -74,7 +74,7 @@ class _Bars:
         )
         self._started = time.monotonic()
         self._tasks: dict[str, int] = {}
-        self._before: dict[str, int] = {}  # events of a checkpoint that the run went on from
+        self._before: dict[str, int] = {}  # events of the checkpoint from which the run continued
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class _Bars:
         self._progress.stop()
 
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
-        """As ProgressCallback; called from the workers' threads."""
+        """A ProgressCallback; called by the workers' threads."""
         with self._lock:
             if symbol not in self._tasks:
                 self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
@@ -98,12 +98,12 @@ class _Bars:
 
 
 class _Lines:
-    """A line every two seconds, where there is no terminal."""
+    """A line every two seconds, for output that is not a terminal."""
 
     def __init__(self) -> None:
         self._started = self._printed = time.monotonic()
         self._lock = threading.Lock()
-        self._first: dict[str, tuple[int, int]] = {}  # bytes and events that a run began with
+        self._first: dict[str, tuple[int, int]] = {}  # bytes and events of a symbol when the run began
 
     def __enter__(self) -> Self:
         return self
@@ -112,10 +112,10 @@ class _Lines:
         pass
 
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
-        """As ProgressCallback; called from the workers' threads."""
+        """A ProgressCallback; called by the workers' threads."""
         with self._lock:
             now = time.monotonic()
-            if not self._first:  # what came before was no processing
+            if not self._first:  # time before the first call was not spent processing
                 self._started = self._printed = now
             bytes_before, events_before = self._first.setdefault(symbol, (bytes_done, events))
             if now - self._printed < 2:
@@ -133,8 +133,8 @@ class _Lines:
 
 
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
-    """The table of a run, what went wrong, where the result is, and a query for it."""
-    console.print(_table(summaries))
+    """Print a run's table, its warnings and errors, where the parts are, and a query over them."""
+    console.print(_make_table(summaries))
     for summary in summaries:
         for warning in summary.warnings:
             console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
@@ -142,16 +142,16 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
             console.print(f"failed: {summary.id}: {summary.error}", soft_wrap=True, style="red")
     written = [summary for summary in summaries if summary.parts]
     if written:
-        console.print(f"The parts lie in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
-    query = _query(written, config)
+        console.print(f"The parts are in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
+    query = _make_query(written, config)
     if query:
         console.print("A query for DuckDB:\n", soft_wrap=True)
         console.print(query, soft_wrap=True, highlight=False)
 
 
-def _table(summaries: Sequence[SymbolSummary]) -> Table:
-    """A few symbols side by side with all that is known, or one below the other with what matters most."""
-    rows = [_row(summary) for summary in summaries]
+def _make_table(summaries: Sequence[SymbolSummary]) -> Table:
+    """The table of a run: few symbols side by side with all figures, many in a line each with the main ones."""
+    rows = [_make_row(summary) for summary in summaries]
     if len(rows) <= _SIDE_BY_SIDE:
         table = Table(title="cowbook", show_header=False)
         table.add_column(style="bold")
@@ -169,8 +169,8 @@ def _table(summaries: Sequence[SymbolSummary]) -> Table:
     return table
 
 
-def _row(summary: SymbolSummary) -> dict[str, str]:
-    """What the table says of a symbol."""
+def _make_row(summary: SymbolSummary) -> dict[str, str]:
+    """A symbol's figures for the table, by their label."""
     audits = summary.audits.values()
     matched = sum(outcomes["matched"] + outcomes["matched_unsynced"] for outcomes in audits)
     failed = sum(outcomes["failed"] + outcomes["failed_unsynced"] for outcomes in audits)
@@ -184,37 +184,37 @@ def _row(summary: SymbolSummary) -> dict[str, str]:
         "stale": f"{summary.stale:,}",
         "drift": f"{summary.drift_rows:,} snapshots compared, {summary.drift_levels:,} levels differ",
         "audits": f"{matched:,} matched, {failed:,} failed",
-        "books": _books(summary),
+        "books": _describe_books(summary),
         "crossed": f"{summary.crossed:,}",
         "dead letters": f"{sum(summary.dead_letters.values()):,}",
         "synced": "yes" if summary.synced else "no",
         "parts": f"{summary.parts:,} ({summary.part_bytes / 1e6:.1f} MB)",
-        "checkpoints": _checkpoints(summary),
+        "checkpoints": _describe_checkpoints(summary),
         "seconds": f"{summary.seconds:.1f} ({rate / 1e6:.1f} M events/s)",
     }
 
 
-def _books(summary: SymbolSummary) -> str:
-    """Of the books after depth messages: how many were compared with something, and how that ended."""
+def _describe_books(summary: SymbolSummary) -> str:
+    """How many books, one after each depth message, were compared with something, and the outcomes."""
     verified, uncheckable = summary.compared - summary.refuted, summary.depth_messages - summary.compared
     return f"{verified:,} verified, {summary.refuted:,} refuted, {uncheckable:,} uncheckable"
 
 
-def _checkpoints(summary: SymbolSummary) -> str:
+def _describe_checkpoints(summary: SymbolSummary) -> str:
     text = f"{summary.checkpoints:,} taken"
     if summary.checkpoints_failed:
         text += f", {summary.checkpoints_failed:,} failed"
     if summary.recovered_epoch is not None:
-        text += f", went on from {summary.recovered_epoch}"
+        text += f", continued from {summary.recovered_epoch}"
     if summary.restarts:
         text += f", {summary.restarts:,} restarts"
     return text
 
 
-def _query(written: Sequence[SymbolSummary], config: Config) -> str | None:
-    """A query over a stream that was written, to paste into DuckDB.
+def _make_query(written: Sequence[SymbolSummary], config: Config) -> str | None:
+    """A query over the first symbol's `bbo`, to paste into DuckDB; None if it was not written.
 
-    DuckDB truncates times in µs only, hence the cast; a plain UTC time is shown alike everywhere and needs no pytz in Python.
+    DuckDB truncates only times in µs, hence the cast. A plain UTC time looks the same everywhere and needs no pytz in Python.
     """
     if not written or "bbo" not in config.output.streams:
         return None

@@ -7,7 +7,7 @@ import sys
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write a capture, and say what is in it."""
+    """Write a capture, and print what is in it. Returns 2 for arguments that do not fit."""
     from cowbook.simulate.capture import write_capture
 
     if not arguments.out.absolute().parent.is_dir():

@@ -16,24 +16,24 @@ _COLUMNS = ("id", "state", "events", "synced", "gaps", "dead letters", "lag byte
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what a running cowbook does; 1 when a symbol has failed. Raises ServiceError when there is no answer."""
+    """Print what a running cowbook does. Returns 1 if a symbol has failed. Raises ServiceError if there is no answer."""
     _, status = ask(arguments.url, "/status", seconds=10.0)
     if not isinstance(status, dict) or "symbols" not in status:
-        raise ServiceError(f"{arguments.url} is not cowbook: its /status says something else")
+        raise ServiceError(f"{arguments.url} is not cowbook: its /status has no symbols")
     symbols = status["symbols"]
     if arguments.json:
         print(json.dumps(status, indent=2))
     else:
-        _show(status, symbols)
+        _print_table(status, symbols)
     return int(any(symbol["state"] == "failed" for symbol in symbols))
 
 
-def _show(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
+def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
     table = Table(title=f"cowbook {status['version']}, {'ready' if status['ready'] else 'not ready'}, since {status['started']}")
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("id", "state") else "right", overflow="fold")
     for symbol in symbols:
-        table.add_row(*(_text(symbol[column.replace(" ", "_")]) for column in _COLUMNS))
+        table.add_row(*(_cell(symbol[column.replace(" ", "_")]) for column in _COLUMNS))
     console = plain_console(at_least=150)
     console.print(table)
     for symbol in symbols:
@@ -44,7 +44,7 @@ def _show(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
             console.print(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}", soft_wrap=True)
 
 
-def _text(value: object) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, bool):

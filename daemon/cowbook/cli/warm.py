@@ -6,7 +6,7 @@ import argparse
 
 
 def main(_arguments: argparse.Namespace) -> int:
-    """Compile the kernels, or find them compiled."""
+    """Compile the kernels into the cache, unless they are there."""
     from cowbook.symbol.warm import cache_folder, warm
 
     seconds = warm()

@@ -1,4 +1,4 @@
-"""What every decoder offers."""
+"""The interface of a decoder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Decoder(Protocol):
     """Turns blocks of decoded bytes into batches of messages."""
 
     other_symbols: list[str]
-    """The first other symbols that records named, at most a few, for a person."""
+    """The first other symbols that records named, at most MAX_OTHER_SYMBOLS, to be shown to the user."""
 
     @property
     def record_offset(self) -> int | None:
-        """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+        """Offset of the overlong record of which a part was already dropped; None if there is none."""
 
     def connection_after(self, consumed: int) -> Connection:
-        """What the venue's connection had agreed on after so many messages of the batch."""
+        """The connection's state after the first `consumed` messages of the batch."""
 
     def restore_connection(self, connection: Connection) -> None:
-        """Go on where the venue's connection had agreed on this."""
+        """Continue with this state of the connection."""
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
-        """Append the block's records to the batch and move `block.start` behind them; whether the batch is full."""
+        """Append the block's records to the batch and move `block.start` past them. Returns whether the batch is full."""

@@ -1,4 +1,4 @@
-"""Numerals and times of the reference decoders: exact, or refused."""
+"""Numerals and times for the reference decoders: exact, or refused."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_TIME_NS = 2**63 - 1
 
 _NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _NUMERALS = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+,)*+")
-_FEW = 8  # numerals for which one match over all of them does not pay
+_FEW = 8  # up to so many numerals, one match over all of them is slower than one match each
 
 
 def find_non_numeral(texts: Sequence[object]) -> int:
-    r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?`; -1 when all are.
+    r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?`; -1 if all are.
 
-    The elements may be anything that a JSON decoder gives. One match over all of them makes it quick.
+    The elements may be any JSON values. They are matched all at once, which is quicker.
     """
     try:
         joined = ",".join(cast(Sequence[str], texts))
@@ -42,9 +42,9 @@ class MisfitError(ValueError):
 
 
 def fixed_points(numerals: list[str], decimals: int) -> list[int]:
-    """Each numeral times 10^decimals. Raises MisfitError when one is then not whole or not below 10^18."""
+    """Each numeral times 10^decimals. Raises MisfitError if a result is not whole or not below 10^18."""
     if len(numerals) > _FEW and decimals < FIXED_DIGITS:
-        # A venue writes all numerals of a message with the same number of decimals.
+        # Venues usually write all numerals of a message with the same number of decimals.
         written = len(numerals[0].partition(".")[2])
         joined = ",".join(numerals)
         if 0 < written <= decimals and _same_decimals(decimals, written).fullmatch(joined + ","):
@@ -56,7 +56,7 @@ def fixed_points(numerals: list[str], decimals: int) -> list[int]:
 
 @cache
 def _same_decimals(decimals: int, written: int) -> re.Pattern[str]:
-    """Numerals, each with a comma behind it, with `written` decimals and few enough digits for `decimals`."""
+    """Pattern of numerals that each end with a comma, have `written` decimals, and fit when scaled to `decimals`."""
     return re.compile(rf"(?:[0-9]{{1,{FIXED_DIGITS - decimals}}}+\.[0-9]{{{written}}},)++")
 
 
@@ -72,7 +72,7 @@ def _fixed_point(numeral: str, decimals: int) -> int:
 
 
 def explain_misfit(name: Literal["price", "size"], numeral: str, decimals: int) -> str:
-    """Why a numeral is a misfit with `decimals`, and which setting would change it."""
+    """Say why a numeral does not fit with `decimals`, and which setting would fit."""
     whole, _, fraction = numeral.partition(".")
     whole_digits = len(whole.lstrip("0"))
     needed = len(fraction.rstrip("0"))
@@ -86,7 +86,7 @@ def explain_misfit(name: Literal["price", "size"], numeral: str, decimals: int) 
 
 
 def nanoseconds(value: int) -> int | None:
-    """A time of s, ms, µs or ns since 1970, told apart by magnitude, in ns; None when that is not below 2^63."""
+    """Convert a time since 1970 in s, ms, µs or ns, told apart by magnitude, to ns. None if it is not below 2^63 ns."""
     if value < 10**11:
         value *= 10**9
     elif value < 10**14:

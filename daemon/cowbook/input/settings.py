@@ -1,4 +1,4 @@
-"""The settings of a decoder."""
+"""The settings that a decoder needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class DecoderSettings:
     """The settings of a symbol that decide what its records mean."""
 
-    name: str  # what records of this symbol say
+    name: str  # the symbol's name in the records
     price_decimals: int  # 0 to 18
     size_decimals: int  # 0 to 18
     max_line_bytes: int

@@ -1,4 +1,4 @@
-"""What a venue's module says of it; how its records become messages."""
+"""How a venue's module describes the venue, and helpers that turn its records into messages."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from cowbook.plain.messages import NONE, SNAPSHOT
 from cowbook.plain.schemes import NO_CHECKSUM
 
 DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
-"""Says what one record is: a pure function that raises nothing which depends on the record."""
+"""Decodes one record. A pure function: a bad record is returned as `Rejected`, never raised."""
 
 Connection = Mapping[str, str]
-"""What a connection has agreed on so far, as text by text; never changed, but replaced."""
+"""State of a connection, such as the meaning of channel numbers. Immutable: a change makes a new mapping."""
 
 DecodeOnConnection = Callable[[bytes, DecoderSettings, Connection], tuple[Decoded, Connection]]
-"""As DecodeRecord, for venues whose records mean what earlier ones have said: also what the connection knows after this one."""
+"""As DecodeRecord, for venues whose records depend on earlier ones. Returns the connection's state after the record, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +29,39 @@ class Venue:
     """A format: how a record is decoded, and what its messages prove."""
 
     decode_record: DecodeRecord | None = None
-    """Of lines and the like; None for tables."""
+    """Decodes one text record; None for tables and where `decode_on_connection` is given."""
     decode_on_connection: DecodeOnConnection | None = None
-    """In place of `decode_record`."""
+    """Used instead of `decode_record` where records depend on earlier ones."""
     tables: tuple[Table, ...] = ()
-    """Of CSV and Parquet files, by the names of their columns."""
+    """The known tables in CSV and Parquet files, by the names of their columns."""
     make_scanner: Callable[[DecoderSettings], RecordScanner] | None = None
-    """Of what decodes the common records at speed, and leaves the others to `decode_record`."""
+    """Makes the fast scanner of the common records, which leaves all others to `decode_record`."""
     has_ids: bool = True
     """Whether every depth message and every trade has an id."""
     checksum: int = NO_CHECKSUM
-    """Style of the checksums that depth messages carry (cowbook.plain.schemes)."""
+    """Style of the checksums in depth messages (cowbook.plain.schemes)."""
     shows_loss: bool = True
-    """Whether every depth message has an id that shows when one is missing. Where not, a record that cannot be decoded may have
-    been one that nothing shows, and ends sync, unless the depth message before it had an id or its connection counts records."""
+    """Whether the ids of depth messages show a missing one. If not, a bad record may have been a lost depth message, so it ends
+    sync, unless the depth message before it had an id or the connection numbers its records."""
 
 
 def refusing(decode: DecodeRecord) -> DecodeRecord:
-    """What is the same for all records: blank ones, overlong ones, text that is none; a RefusedError becomes a Rejected."""
+    """Add the checks common to all records: blank, overlong, not UTF-8. A RefusedError becomes a Rejected."""
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-        return _look_at(record, settings) or _catch(lambda: decode(record, settings))
+        return _reject_undecodable(record, settings) or _reject_refused(lambda: decode(record, settings))
 
     return decode_record
 
 
 def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> DecodeRecord:
-    """For venues that send JSON: `decode` gets a message's value, with numbers that are no integers as `Numeral`."""
+    """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`."""
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
         envelope = open_envelope(record)
         if envelope is None:
             return UNUSED
-        return _received(decode(load_with_numerals(envelope.message), settings), envelope)
+        return _with_receive_time(decode(load_with_numerals(envelope.message), settings), envelope)
 
     return refusing(decode_record)
 
@@ -69,7 +69,7 @@ def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> Decode
 def json_on_connection(
     decode: Callable[[object, DecoderSettings, Connection], tuple[Decoded, Connection]],
 ) -> DecodeOnConnection:
-    """As `json_records`, for venues whose channels have numbers."""
+    """As `json_records`, for venues whose records depend on earlier ones."""
 
     def decode_record(record: bytes, settings: DecoderSettings, connection: Connection) -> tuple[Decoded, Connection]:
         after = connection
@@ -80,15 +80,15 @@ def json_on_connection(
             if envelope is None:
                 return UNUSED
             decoded, after = decode(load_with_numerals(envelope.message), settings, connection)
-            return _received(decoded, envelope)
+            return _with_receive_time(decoded, envelope)
 
-        return _look_at(record, settings) or _catch(decode_it), after
+        return _reject_undecodable(record, settings) or _reject_refused(decode_it), after
 
     return decode_record
 
 
-def _look_at(record: bytes, settings: DecoderSettings) -> Decoded | None:
-    """What can be said without decoding a record; None for one that is to be decoded."""
+def _reject_undecodable(record: bytes, settings: DecoderSettings) -> Decoded | None:
+    """The verdict on a blank, overlong or non-UTF-8 record; None for one to decode."""
     if len(record) > settings.max_line_bytes:
         return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
     if not record.strip(b" \t"):
@@ -101,15 +101,15 @@ def _look_at(record: bytes, settings: DecoderSettings) -> Decoded | None:
     return None
 
 
-def _catch(decode: Callable[[], Decoded]) -> Decoded:
+def _reject_refused(decode: Callable[[], Decoded]) -> Decoded:
     try:
         return decode()
     except RefusedError as refusal:
         return Rejected(*refusal.args)
 
 
-def _received(decoded: Decoded, envelope: Envelope) -> Decoded:
-    """With the receive time, which is the event's time, too, where a venue says none of it."""
+def _with_receive_time(decoded: Decoded, envelope: Envelope) -> Decoded:
+    """Set the receive time, which also stands in for a missing event time of anything but a snapshot."""
     message = decoded.decoded if isinstance(decoded, Sequenced) else decoded
     if isinstance(message, DecodedMessage):
         message.ts_recv = envelope.ts_recv()

@@ -1,4 +1,4 @@
-"""What may come out of a record: a message, nothing, another symbol's record, or a rejection."""
+"""What a record may decode to: a message, nothing, another symbol's record, or a rejection."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import Reason
 
 MAX_OTHER_SYMBOLS = 16
-"""Names of other symbols that are kept for a person."""
+"""How many names of other symbols are kept to be shown to the user."""
 
-SHOWN = 60  # characters of an odd value that a detail quotes
+SHOWN = 60  # characters of a bad value that a detail quotes
 
 
 @dataclass(slots=True)
 class DecodedMessage:
-    """One message with its levels; the fields are those of `event_batch.MESSAGE`.
+    """One message with its levels; the fields are those of `plain.messages.MESSAGE`.
 
-    Times are ns since 1970, prices and sizes fixed-point. What is absent is NONE.
+    Times are ns since 1970, prices and sizes fixed-point. An absent value is NONE.
     """
 
     kind: int
@@ -42,12 +42,12 @@ class DecodedMessage:
 
 
 PLAIN_FIELDS = tuple(each.name for each in fields(DecodedMessage) if not each.name.startswith(("bid_", "ask_")))
-"""Those that `event_batch.MESSAGE` has by the same names; levels stand elsewhere."""
+"""The fields that `plain.messages.MESSAGE` has by the same names: all but the levels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that becomes a dead letter; `detail` is one line for a person."""
+    """A record that becomes a dead letter. `detail` is one line for the user."""
 
     reason: Reason
     detail: str
@@ -55,22 +55,22 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class OtherSymbol:
-    """A record of another symbol than the file's."""
+    """A record of a symbol other than the configured one."""
 
     symbol: str
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A record that says to how many levels a side the venue keeps the book from here on."""
+    """A record that says how many levels per side the venue keeps from here on."""
 
     depth: int
 
 
 class Nothing(Enum):
-    """Records without content for the book."""
+    """A record that says nothing about the book."""
 
-    UNUSED = "unused"  # of a known kind that says nothing about the book
+    UNUSED = "unused"  # of a known kind that is not used
     BLANK = "blank"
 
 
@@ -79,7 +79,7 @@ Content = DecodedMessage | OtherSymbol | Subscription | Literal[Nothing.UNUSED]
 
 @dataclass(frozen=True, slots=True)
 class Sequenced:
-    """A record that a connection numbers: every one of the connection has the next number, the first has 1."""
+    """A record with its number on the connection, which numbers all its records from 1."""
 
     decoded: Content
     sequence: int
@@ -92,6 +92,6 @@ Decoded = Content | Rejected | Sequenced | Literal[Nothing.BLANK]
 
 
 def shown(value: object) -> str:
-    """A value as a detail quotes it: on one line, and not too long."""
+    """A value as a detail quotes it: on one line, cut to SHOWN characters."""
     text = repr(value[: SHOWN + 1] if isinstance(value, str) else value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

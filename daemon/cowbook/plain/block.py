@@ -1,4 +1,4 @@
-"""Plain data between the follower and the decoders: a stretch of one file's decoded bytes."""
+"""The data that the follower hands to the decoders: a block of one file's decoded bytes."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import numpy as np
 import numpy.typing as npt
 
 PADDING = 256
-"""Bytes that may be read behind the end of a block; what they are says nothing."""
+"""How many bytes past a block's end may be read. Their values are arbitrary."""
 
 
 @dataclass(slots=True)
 class Block:
-    """Decoded bytes of one file: `buffer[start:end]` are still to be consumed.
+    """Decoded bytes of one file; `buffer[start:end]` are not consumed yet.
 
-    The consumer moves `start` behind what it has consumed; the rest comes again at the front of the next block.
-    `buffer` is uint8, contiguous, and has at least PADDING bytes behind `end`.
+    The consumer moves `start` past what it has consumed. The rest comes again at the front of the next block.
     """
 
     buffer: npt.NDArray[np.uint8]
+    """Contiguous, with at least PADDING bytes after `end`."""
     start: int
     end: int
     file: str
     base: int
-    """Decoded offset in the file of `buffer[0]`; negative where the buffer begins with free room."""
+    """Decoded offset in the file of `buffer[0]`. Negative if the buffer begins before the file does."""
     final: bool
-    """Nothing follows in this file: an unfinished line is all that will ever be there."""
+    """Whether nothing follows in this file, so that an unfinished last line is complete."""
     head: bytes = b""
-    """The file's first decoded bytes, 1 KiB once there are so many: what the first line of a table says."""
+    """The file's first decoded bytes, up to 1 KiB. They hold the first line of a table."""
 
     def offset_of(self, index: int) -> int:
-        """Decoded offset in the file of `buffer[index]`."""
+        """The decoded offset in the file of `buffer[index]`."""
         return self.base + index

@@ -1,6 +1,6 @@
-"""Durable file operations, the only ones through which results reach the disk; tests put a recording file system in their place.
+"""Durable file operations. All results reach the disk through them, so tests can replace them by a recording file system.
 
-What counts after a power cut is what was fsynced: a file's bytes by the descriptor that wrote them, its name by its directory.
+After a power cut only what was fsynced is there: a file's bytes by the descriptor that wrote them, its name by its directory.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PRIVATE_DIRECTORY = 0o700
 
 
 class DurableFiles:
-    """Operations of the real file system. Each raises OSError, and has no effect that counts until it is synced."""
+    """Operations of the real file system. Each raises OSError, and its effect is not durable before the sync."""
 
     def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
-        """Write and fsync a file that does not exist yet; `mode` is subject to the umask."""
+        """Write and fsync a new file. `mode` is subject to the umask. Raises FileExistsError if it exists."""
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
             view = memoryview(content)
@@ -34,7 +34,7 @@ class DurableFiles:
             os.close(descriptor)
 
     def rename(self, source: Path, target: Path) -> None:
-        """Move within a file system, replacing what has the target's name."""
+        """Move within a file system, replacing the target."""
         os.rename(source, target)
 
     def unlink(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class DurableFiles:
         os.rmdir(path)
 
     def make_directory(self, path: Path, mode: int) -> bool:
-        """Make a directory; False if it exists already."""
+        """Make a directory. Returns False if it exists."""
         try:
             os.mkdir(path, mode)
         except FileExistsError:
@@ -64,7 +64,7 @@ class DurableFiles:
             os.close(descriptor)
 
     def make_directories(self, path: Path, mode: int) -> None:
-        """Make a directory and its missing ancestors, each made durable in the one above it."""
+        """Make a directory and its missing ancestors, and sync the name of each in its parent."""
         missing = []
         while not path.is_dir():
             missing.append(path)
@@ -74,7 +74,7 @@ class DurableFiles:
                 self.sync_directory(directory.parent)
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a directory with all that is in it; nothing if it is gone."""
+        """Remove a directory with its content. Does nothing if it does not exist."""
         if not path.is_dir() or path.is_symlink():
             return
         for entry in sorted(path.iterdir()):
@@ -88,19 +88,19 @@ class DurableFiles:
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or raise the quota",
-    errno.EACCES: "give this user the right to write there",
-    errno.EPERM: "give this user the right to write there",
+    errno.EACCES: "give this user permission to write there",
+    errno.EPERM: "give this user permission to write there",
     errno.EROFS: "make it writable, or name another directory",
-    errno.EEXIST: "something else stands there: move it away",
-    errno.ENOTDIR: "something that is no directory stands there: move it away",
-    errno.EISDIR: "a directory stands there: move it away",
-    errno.ELOOP: "a symbolic link stands there: put the real thing in its place",
+    errno.EEXIST: "something else is there: move it away",
+    errno.ENOTDIR: "something there is not a directory: move it away",
+    errno.EISDIR: "a directory is there: move it away",
+    errno.ELOOP: "a symbolic link is there: put the real directory or file in its place",
     errno.EXDEV: "it is on another file system: state, and output with its .staging, must each be on one",
 }
 
 
 def is_file_of(path: Path, descriptor: int) -> bool:
-    """Whether a path still leads to the file that a descriptor has open."""
+    """Whether a path still leads to the file that is open as `descriptor`."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
@@ -109,7 +109,7 @@ def is_file_of(path: Path, descriptor: int) -> bool:
 
 @contextmanager
 def as_storage_error(action: str, path: Path, kind: type[StorageError] = StorageError) -> Iterator[None]:
-    """Raise what the file system says as StorageError."""
+    """Turn an OSError inside the block into a StorageError of this kind."""
     try:
         yield
     except OSError as error:
@@ -117,7 +117,7 @@ def as_storage_error(action: str, path: Path, kind: type[StorageError] = Storage
 
 
 def storage_error(action: str, path: Path, error: OSError, kind: type[StorageError] = StorageError) -> StorageError:
-    """What went wrong with a path, and what to do."""
+    """Make the StorageError that says what could not be done, where, why, and what to do."""
     code = error.errno or 0
     named = error.filename2 or error.filename
     where = f"{path}: {os.fsdecode(named)}" if isinstance(named, str | bytes | Path) and str(named) != str(path) else str(path)

@@ -1,6 +1,6 @@
-"""Plain data between decoders and the book: messages and their levels, columnar.
+"""The data that decoders hand to the book: messages and their levels, columnar.
 
-A decoder appends messages to an `EventBatch`, the engine consumes them. Nothing here knows of bytes, files or books.
+A decoder appends messages to an `EventBatch`, and the engine consumes them. Nothing here knows of bytes, files or books.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ TICKER = 3
 DEAD_LETTER = 4  # a rejected record; its content is in EventBatch.dead_letters, in order
 OTHER_SYMBOL = 5  # a record of another symbol
 UNUSED = 6  # a record of a known kind that says nothing about the book
-SUBSCRIPTION = 7  # nothing about the book, but how deep it is kept: `depth`
+SUBSCRIPTION = 7  # says how many levels the venue keeps: `depth`
 TRADES = 8  # several trades of one record
 
-# An absent id or time. No venue uses it, and it sorts before every real one.
+# An absent id or time. No venue uses this value, and it sorts before every real one.
 NONE = np.iinfo(np.int64).min
 
 # Bits of `MESSAGE.flags`.
 SELL_AGGRESSOR = 1  # trade: the aggressor sold
 IS_AGGREGATE = 2  # trade: several fills in one record
-IS_RESET = 4  # snapshot: in the stream itself, thus newer than whatever came before it
-IS_NO_DEPTH = 64  # dead letter, whose reason is in the bits below: it was no depth message, whatever it was
+IS_RESET = 4  # snapshot: part of the stream, and so newer than all that came before it
+IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(
@@ -45,39 +45,40 @@ MESSAGE = np.dtype(
         ("ask_start", np.int64),
         ("ask_count", np.int64),
         ("flags", np.int64),
-        ("checksum", np.int64),  # depth message with HAS_CHECKSUM, of its low 32 bits
-        ("price_decimals", np.int64),  # the same, and snapshot: most decimals that its prices are written with
-        ("size_decimals", np.int64),
-        ("depth", np.int64),  # subscription, and depth message of a venue that needs it: levels a side, 0 = not said
-        ("channel", np.int64),  # depth message of a venue that has several of one symbol: a number of it; 0 = there is only one
-        ("sequence", np.int64),  # of its connection, from 1 on, of whatever kind it is; 0 = it has none
+        ("checksum", np.int64),  # depth message with HAS_CHECKSUM: the checksum as an unsigned 32-bit number
+        ("price_decimals", np.int64),  # snapshot, and depth message with HAS_CHECKSUM: most decimals of its written prices
+        ("size_decimals", np.int64),  # the same of its sizes
+        ("depth", np.int64),  # subscription, and depth message of some venues: levels per side; 0 = not said
+        ("channel", np.int64),  # depth message of a venue with several books of one symbol: the book's number; 0 = only one
+        ("sequence", np.int64),  # number of the record on its connection, from 1 on; 0 = none
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]
 )
-"""One record. A trade has its price and size as its only bid level; a ticker has one bid and one ask level.
+"""One record. A trade has its price and size as its only bid level. A ticker has one bid and one ask level.
 
-Of several trades the bid levels have prices and sizes; the ask levels first the times and flags (SELL_AGGRESSOR), then the ids.
+Of several trades (TRADES) the bid levels hold the prices and sizes. The ask levels hold the times (as prices) and flags
+(SELL_AGGRESSOR, as sizes), and after these the ids (as prices).
 """
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record that was rejected: where it stands, why, and its first 4,096 bytes."""
+    """A rejected record: where it is, why it was rejected, and its first 4,096 bytes."""
 
     file: str
     offset: int
     length: int
     reason: str  # overlong, not_utf8, malformed, unknown, out_of_range
     content: bytes
-    detail: str  # one line for a person: what is wrong and, where a setting would help, which
+    detail: str  # one line for the user: what is wrong and, if a setting would help, which
 
 
 @dataclass(slots=True)
 class EventBatch:
     """Messages in input order, with their levels, in preallocated arrays that are reused.
 
-    `messages` has dtype `MESSAGE`; the first `message_count` are valid. `prices` and `sizes` are int64 fixed-point;
-    the first `level_count` are valid. `dead_letters` has one entry for each message of kind `DEAD_LETTER`, in order.
+    `messages` has dtype `MESSAGE`; the first `message_count` are valid. `prices` and `sizes` are int64 fixed-point; the first
+    `level_count` are valid. `dead_letters` has one entry per message of kind `DEAD_LETTER`, in order.
     """
 
     messages: npt.NDArray[np.void]
@@ -89,7 +90,7 @@ class EventBatch:
 
     @classmethod
     def allocate(cls, message_capacity: int = 1 << 14, level_capacity: int = 1 << 17) -> EventBatch:
-        """An empty batch with room for the given numbers of messages and levels."""
+        """Make an empty batch with room for this many messages and levels."""
         return cls(
             np.zeros(message_capacity, MESSAGE),
             np.zeros(level_capacity, np.int64),
@@ -97,13 +98,13 @@ class EventBatch:
         )
 
     def clear(self) -> None:
-        """Forget all messages; the arrays stay."""
+        """Drop all messages. The arrays are kept."""
         self.message_count = 0
         self.level_count = 0
         self.dead_letters.clear()
 
     def grow_levels(self, level_capacity: int) -> None:
-        """Make room for at least `level_capacity` levels, keeping those that are there."""
+        """Make room for `level_capacity` levels, keeping the valid ones."""
         for name in ("prices", "sizes"):
             old = getattr(self, name)
             new = np.zeros(level_capacity, np.int64)

@@ -1,4 +1,4 @@
-"""Plain data between the sink and the checkpoints: the cuts of a symbol's output and their parts."""
+"""The cuts of a symbol's output and their parts, which the sink makes and checkpoints list."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One finished Parquet file: what identifies it, where it waits, and where it belongs."""
+    """One finished Parquet file."""
 
     stream: str
-    first: int
-    last: int
+    first: int  # event_index of the cut's first event
+    last: int  # of its last event; first - 1 if it has none
     rows: int
     size_bytes: int
     sha256: str
@@ -19,10 +19,9 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The parts of one range of events, at most one of each stream.
+    """The parts of one range of events, at most one per stream.
 
-    A *provisional* cut was made by the end of the input: when more input arrives, another one with the same first event takes
-    its place.
+    A *provisional* cut was made at the end of the input. When more input arrives, a cut with the same first event replaces it.
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""Where in its input a symbol stands, such that it can be found again after files were renamed, copied or compressed."""
+"""A symbol's position in its input, which can be found again after files were renamed, copied or compressed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 
 IDENTITY_BYTES = 1024
-"""Length of the stretches at the front of a file and before an offset that identify it."""
+"""How many bytes at the front of a file, and before an offset, identify it."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """A file up to a decoded offset: hashes of the first and of the last min(1 KiB, offset) bytes before the offset.
+    """Identifies a file up to a decoded offset, by hashes of the first and the last min(1 KiB, offset) bytes before it.
 
-    Headers of captures look alike and inodes are reused: only both hashes say that it is the same. Path, device and inode are
-    hints for finding it.
+    Both hashes are needed, since captures begin alike. Path, device and inode are only hints for finding the file, since inodes
+    are reused.
     """
 
     path: str
@@ -28,11 +28,11 @@ class FileIdentity:
     head_sha256: str
     tail_sha256: str
     disk_bytes: int = 0
-    """Its size on disk, compressed as it may be, once it was left at its end; 0 before that. An empty one counts as 1."""
+    """Size on disk, once the file was read to its end and left; 0 before that. An empty file counts as 1."""
 
     @classmethod
     def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes, disk_bytes: int = 0) -> FileIdentity:
-        """`head` and `tail` are the first and the last bytes before the offset, at least min(1 KiB, offset) of them."""
+        """Make an identity. `head` and `tail` are the first and the last bytes before the offset, at least `length` of each."""
         length = min(IDENTITY_BYTES, offset)
         assert len(head) >= length
         assert len(tail) >= length
@@ -41,30 +41,30 @@ class FileIdentity:
 
     @property
     def length(self) -> int:
-        """Length of the two stretches that are hashed: min(1 KiB, offset)."""
+        """How many bytes each hash covers: min(1 KiB, offset)."""
         return min(IDENTITY_BYTES, self.offset)
 
     def strangeness(self, path: str, device: int, inode: int) -> int:
-        """Sort key of files: 0 for its path and inode, 1 for its path, 2 for others. An inode alone may be reused."""
+        """Rank of a file as a candidate: 0 for equal path and inode, 1 for equal path, 2 otherwise. Inodes are reused."""
         if path != self.path:
             return 2
         return 0 if (device, inode) == (self.device, self.inode) else 1
 
     def matches_head(self, head: bytes) -> bool:
-        """Whether a file's first `length` bytes are this one's; `head` may be longer, never shorter."""
+        """Whether `head` begins with this file's first `length` bytes."""
         return len(head) >= self.length and _sha256(head[: self.length]) == self.head_sha256
 
     def matches_tail(self, tail: bytes) -> bool:
-        """Whether the `length` bytes before the offset are this one's."""
+        """Whether `tail` is this file's last `length` bytes before the offset."""
         return _sha256(tail) == self.tail_sha256
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """After the last consumed record: the current file up to there, and the files that were consumed before it.
+    """The position after the last consumed record: the current file up to there, and the files consumed before it.
 
-    If `current.disk_bytes` is not 0, the current file was left, too, and no other one begun: what follows it is next, whether
-    it is still there or not.
+    If `current.disk_bytes` is not 0, the current file was read to its end and left, and no other one was begun. The file after
+    it is next, whether or not the current one still exists.
     """
 
     current: FileIdentity
@@ -72,21 +72,21 @@ class Position:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """As of a mark."""
+        """As `Mark.progress`."""
         return _progress(len(self.consumed), self.current.offset, is_left=self.current.disk_bytes > 0)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The position as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Position:
-        """From what `to_json` gave; raises KeyError or TypeError for anything else."""
+        """Make a position from what `to_json` returned. Raises KeyError or TypeError for anything else."""
         return cls(FileIdentity(**value["current"]), tuple(FileIdentity(**identity) for identity in value["consumed"]))
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """A position before its hashes are computed: cheap to take, and `position` may be asked for in any thread."""
+    """A position of which the hashes are not computed yet. Cheap to make; `position` may be called in any thread."""
 
     path: str
     device: int
@@ -96,15 +96,15 @@ class Mark(msgspec.Struct, frozen=True):
     tail: bytes
     consumed: tuple[FileIdentity, ...]
     left: FileIdentity | None = None
-    """The file itself, if it was left at this offset and no other one begun."""
+    """The current file's identity, if it was left at this offset and no other file was begun."""
 
     @property
     def progress(self) -> tuple[int, int]:
-        """Files left behind and offset in the current one: grows with every record that is consumed, and with leaving."""
+        """Number of files left, and offset in the current one. Grows with each consumed record and each file left."""
         return _progress(len(self.consumed), self.offset, is_left=self.left is not None)
 
     def position(self) -> Position:
-        """The position."""
+        """Compute the hashes, and return the position."""
         if self.left is not None:
             return Position(self.left, self.consumed)
         return Position(FileIdentity.of(self.path, self.device, self.inode, self.offset, self.head, self.tail), self.consumed)
@@ -115,7 +115,7 @@ def _progress(consumed: int, offset: int, *, is_left: bool) -> tuple[int, int]:
 
 
 def displayable(path: str | Path) -> str:
-    """A path as text that can be encoded, whatever bytes the file's name has."""
+    """A path as text that can be encoded as UTF-8, whatever bytes the file's name has."""
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 

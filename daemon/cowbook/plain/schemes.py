@@ -1,37 +1,37 @@
-"""Numbers that decoders and the book share: what the ids of a diff say of the one before it, and how checksums are taken."""
+"""Numbers that decoders and the book share: the schemes of continuity, and the styles of checksums."""
 
 from __future__ import annotations
 
 # Schemes of continuity (`MESSAGE.rule`).
 RANGE = 0
-"""first_id..last_id are dense over messages. A counter is a range of one id."""
+"""Each message covers first_id..last_id, without holes between messages."""
 
 RANGE_WITH_PREVIOUS = 1
-"""prev_id names the message before; ranges are not dense."""
+"""prev_id is the last_id of the message before. Ids between ranges may be missing."""
 
 CHAIN = 2
-"""prev_id names the message before; ids may go anywhere from there, down, too."""
+"""prev_id is the last_id of the message before. The next id may be anything, even lower."""
 
 UNNUMBERED = 3
-"""No ids: nothing but a checksum, if there is one, can show that a message is missing."""
+"""No ids. Only a checksum, if there is one, can show that a message is missing."""
 
 COUNTER = 4
-"""As RANGE with one id, of a venue that may count anew: a lower number with a later time is a gap, not an old message."""
+"""As RANGE with one id per message, of a venue that may count anew: a lower id with a later time is a gap, not stale."""
 
 # Styles of checksums (`SETTINGS.checksum`).
 NO_CHECKSUM = 0
 
 KRAKEN = 1
-"""Ten asks from the lowest, ten bids from the highest; of each price and size the digits, without point and leading zeros."""
+"""Ten asks from the lowest, then ten bids from the highest. Each price and size as digits, without point and leading zeros."""
 
 OKX = 2
-"""25 bids and asks in turn, `price:size` with colons between; numerals in their shortest form."""
+"""25 bids and asks in turn, each as `price:size`, joined by colons. Numerals in their shortest form."""
 
 BITGET = 3
-"""As OKX; numerals with as many decimals as the venue writes for the symbol."""
+"""As OKX, but numerals have as many decimals as the venue writes for the symbol."""
 
 BITFINEX = 5
-"""As OKX; the sizes of asks are negative, and numerals as JavaScript writes numbers."""
+"""As OKX, but sizes of asks are negative, and numerals are as JavaScript writes numbers."""
 
 FTX = 4
-"""As OKX, with 100 levels a side; numerals as Python's floats are written."""
+"""As OKX, but 100 levels per side, and numerals are as Python writes floats."""

@@ -1,4 +1,4 @@
-"""The first line of a table: names of columns as CSV has them, or the layout of a Parquet file's packed rows."""
+"""The first line of a table: the names of CSV columns, or the layout of a Parquet file's packed rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 PACKED_MAGIC = b"PAR1 rows "
-"""What the decoded bytes of a Parquet file begin with (input/parquet_rows.py)."""
+"""The first decoded bytes of a Parquet file (capture/parquet_rows.py)."""
 
 PACKED_TEXT_BYTES = 40
-"""Of a text in a packed row: UTF-8 with zeros behind it; a longer one is cut and ends with 0xFF, which no UTF-8 does."""
+"""Width of a text in a packed row: UTF-8, padded with zero bytes. A longer text is cut and ends with 0xFF, unlike UTF-8."""
 
 LONGEST_HEADER = 1024
-"""Bytes of a first line; the columns of the tables that are known take much less."""
+"""Most bytes of a first line. Those of the known tables are much shorter."""
 
 # Kinds of packed columns.
 PACKED_INTEGER = 0
@@ -30,24 +30,24 @@ _PACKED_COLUMN = re.compile(r"([^,:]+):([ift])")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line says."""
+    """The content of the first line."""
 
     line: bytes
-    """With its terminator: the first row begins behind it."""
+    """The line with its terminator. The first row begins after it."""
     names: tuple[str, ...]
     kinds: npt.NDArray[np.int64] | None = None
-    """Of packed rows: the kind of each column."""
+    """The kind of each column, int64; packed rows only."""
     places: npt.NDArray[np.int64] | None = None
-    """Of packed rows: where each column begins in its row, and at the end the row's length in bytes."""
+    """Where each column begins in its row, and last the row's length in bytes, int64; packed rows only."""
 
     @property
     def row_bytes(self) -> int:
-        """Length of a packed row; 0 for text."""
+        """Length of a packed row in bytes; 0 for CSV."""
         return int(self.places[-1]) if self.places is not None else 0
 
 
 def read_header(head: bytes) -> Header | None:
-    """The header in the first bytes of a file; None while the first line has no end."""
+    """Parse the header in a file's first bytes. Returns None while the first line is incomplete."""
     newline = head.find(b"\n") + 1
     if not newline:
         return None
@@ -62,6 +62,6 @@ def read_header(head: bytes) -> Header | None:
 
 
 def packed_header(columns: Sequence[tuple[str, str]]) -> bytes:
-    """The first line of packed rows with these columns, each a name and `i`, `f` or `t`; its length is a multiple of 8."""
+    """Make the first line of packed rows. `columns` are names with kinds `i`, `f` or `t`. Its length is a multiple of 8."""
     text = PACKED_MAGIC + ",".join(f"{_SEPARATORS.sub('_', name)}:{kind}" for name, kind in columns).encode()
     return text + b" " * (-(len(text) + 1) % 8) + b"\n"

@@ -1,1 +1,1 @@
-"""What can be trusted of a symbol's output, by day."""
+"""Reports what can be trusted of a symbol's output, by day."""

@@ -1,6 +1,6 @@
-"""What can be trusted, per symbol and UTC day: from the newest checkpoints of a state directory, or from published parts.
+"""Reports what can be trusted, per symbol and UTC day, from a state directory's newest checkpoints or from published parts.
 
-A checkpoint knows what was compared; parts know it where it failed only, so that of them nothing is said to be verified.
+A checkpoint counts all comparisons. Parts record only the failed ones, so a report from parts never says "verified".
 """
 
 from __future__ import annotations
@@ -32,35 +32,35 @@ _COUNTS = (
 
 @dataclass(slots=True)
 class DayQuality:
-    """One symbol's day. A day is that of the running maximum of event time; None is what the source does not know."""
+    """One symbol's figures of one day. The day is that of the running maximum of event time. None: the source does not know."""
 
     symbol: str
     day: str
     events: int = 0
     depth_events: int = 0  # levels of depth messages
-    synced_events: int = 0  # those of them that were synced
+    synced_events: int = 0  # of these, the synced ones
     depth_messages: int | None = None
-    compared: int | None = None  # of them, with something that proves or disproves the book
-    refuted: int | None = None  # of these, where that failed
+    compared: int | None = None  # depth messages after which something proved or disproved the book
+    refuted: int | None = None  # of these, the ones that disproved it
     gaps: int = 0
-    missing_updates: int = 0  # over the gaps whose size is known
-    gap_sizes: tuple[int | None, ...] | None = None  # of each gap; None for one of unknown size. Parts know them
-    crossed: int = 0  # depth messages (of parts: rows of bbo) after which the book was crossed
-    drifts: int = 0  # depth snapshots that were held against the book
+    missing_updates: int = 0  # in the gaps of known size
+    gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts
+    crossed: int = 0  # depth messages (from parts: rows of bbo) after which the book was crossed
+    drifts: int = 0  # depth snapshots that were compared with the book
     dead_letters: int = 0
     first_time: int | None = None  # event time in ns of its first event
-    last_time: int | None = None  # and the latest one
+    last_time: int | None = None  # latest event time in ns
 
     @property
     def verified_percent(self) -> float | None:
-        """Share of the depth messages after which the book was compared, and was right."""
+        """Share of the depth messages after which a comparison proved the book."""
         if self.compared is None or self.refuted is None or not self.depth_messages:
             return None
         return 100 * (self.compared - self.refuted) / self.depth_messages
 
     @property
     def uncheckable(self) -> int | None:
-        """Depth messages after which there was nothing to compare the book with."""
+        """Number of depth messages after which nothing was there to compare the book with."""
         return None if self.compared is None or self.depth_messages is None else self.depth_messages - self.compared
 
     @property
@@ -69,7 +69,7 @@ class DayQuality:
         return 100 * self.synced_events / self.depth_events if self.depth_events else None
 
     def to_json(self) -> dict[str, Any]:
-        """With the shares, and times as text."""
+        """As JSON values: all figures, the shares, and times as text."""
         return asdict(self) | {
             "verified_percent": self.verified_percent,
             "uncheckable": self.uncheckable,
@@ -80,21 +80,27 @@ class DayQuality:
 
 
 def iso(nanoseconds: int | None) -> str | None:
-    """UTC, to the microsecond."""
+    """A time in ns since 1970 as ISO 8601 in UTC, to the microsecond."""
     return None if nanoseconds is None else datetime.fromtimestamp(nanoseconds // 1000 / 1e6, UTC).isoformat()
 
 
 def read_report(directory: Path, symbol: str | None = None) -> list[DayQuality]:
-    """All days of all symbols, or of one. Raises RecoveryError for a directory that is neither of state nor of output."""
+    """Report all days of all symbols, or of one.
+
+    Raises RecoveryError if the directory holds neither state nor output, and StorageError for a part that cannot be read.
+    """
     try:
         names = sorted(path for path in directory.iterdir() if path.is_dir())
     except OSError as error:
         raise RecoveryError(f"{directory} cannot be read: {error.strerror}") from error
     if any((path / "checkpoints").is_dir() for path in names):
-        days = [day for path in names if (path / "checkpoints").is_dir() for day in _of_checkpoints(path, symbol)]
-    elif any(path.glob("symbol=*") for path in names if not path.name.startswith(".")) and _symbols(directory):
+        days = [day for path in names if (path / "checkpoints").is_dir() for day in _read_checkpoints(path, symbol)]
+    elif any(path.glob("symbol=*") for path in names if not path.name.startswith(".")) and _list_symbols(directory):
         days = [
-            day for symbol_id in _symbols(directory) if symbol in (None, symbol_id) for day in _of_parts(directory, symbol_id)
+            day
+            for symbol_id in _list_symbols(directory)
+            if symbol in (None, symbol_id)
+            for day in _read_parts(directory, symbol_id)
         ]
     else:
         raise RecoveryError(f"{directory} has neither checkpoints nor parts: name a state_dir or an output_dir")
@@ -103,7 +109,7 @@ def read_report(directory: Path, symbol: str | None = None) -> list[DayQuality]:
     return days
 
 
-def _of_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
+def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
     symbol = unquote(root.name)
     if wanted not in (None, symbol):
         return
@@ -114,15 +120,15 @@ def _of_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
         except DamagedError as error:
             problems.append(f"{epoch}: {error}")
             continue
-        yield from _of_state(symbol, state)
+        yield from _split_state(symbol, state)
         return
     if problems:
         raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
 
 
-def _of_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
+def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
     days = state.order_book_state.days
-    if not len(days):  # nothing was accepted
+    if not len(days):  # no message was accepted
         values = state.order_book_state.values
         yield DayQuality(symbol, "", dead_letters=sum(values.get(f"dead_{reason}", 0) for reason in REASONS))
     before = dict.fromkeys(_COUNTS, 0)
@@ -137,11 +143,11 @@ def _of_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
         before = counts
 
 
-def _symbols(output_dir: Path) -> list[str]:
+def _list_symbols(output_dir: Path) -> list[str]:
     return sorted({unquote(path.name.removeprefix("symbol=")) for path in output_dir.glob("[!.]*/symbol=*")})
 
 
-def _of_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
+def _read_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
     days: dict[str, DayQuality] = {}
     firsts: dict[str, int] = {}
     for directory in sorted(output_dir.glob("[!.]*/symbol=*/date=*")):
@@ -157,7 +163,7 @@ def _of_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
 
 
 def _add_part(day: DayQuality, stream: str, part: pq.ParquetFile, firsts: dict[str, int]) -> None:
-    """Add a part's rows to its day; `firsts` are the first events of the days so far."""
+    """Add a part's rows to its day. `firsts` holds each day's first event so far."""
     rows = part.metadata.num_rows
     if stream in ("depth", "trades") and rows:
         day.events += rows

@@ -1,6 +1,6 @@
-"""A realistic capture of a venue that does not exist, written to a file.
+"""Writes a realistic capture of a simulated venue.
 
-Here stands what a capture holds and lacks, and how it gets to its file; `simulated_venue` makes the messages.
+This module decides which diffs are lost and when snapshots are taken, and writes the file; `simulate.venue` makes the messages.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from isal import igzip
 
 from cowbook.simulate.venue import STYLES, SimulatedVenue, SnapshotPlan
 
-SNAPSHOT_EVERY = 6_000  # diffs: ten minutes
-DIFFS_PER_GAP = 24  # at least: a gap, the snapshot after it and some quiet need room
+SNAPSHOT_EVERY = 6_000  # diffs, which is ten minutes
+DIFFS_PER_GAP = 24  # at least, so that a gap, the snapshot after it and a quiet stretch fit
 WRITE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class SimulationSummary:
-    """What a capture holds; `events` counts the levels of diffs and snapshots, and the trades."""
+    """What a capture holds. `events` counts levels of diffs and snapshots, and trades."""
 
     path: Path
     messages: int  # depth diffs
@@ -42,11 +42,10 @@ def write_capture(
 ) -> SimulationSummary:
     """Write a capture with `messages` depth diffs, trades, tickers and snapshots to `path`, replacing what is there.
 
-    The bytes depend on the arguments alone. A `.gz` or `.zst` suffix compresses. The file appears whole or not at all.
-    `gaps` places are chosen where one to three diffs are missing; a snapshot follows each of them.
+    The bytes depend on the arguments alone. A `.gz` or `.zst` suffix compresses. The file appears whole or not at all. In each
+    of the `gaps`, one to three diffs are missing and a snapshot follows.
 
-    Raises ValueError when `messages` is below 1, or when so many gaps do not fit, and OSError when `path` cannot be
-    written.
+    Raises ValueError if `messages` is below 1 or the gaps do not fit, and OSError if `path` cannot be written.
     """
     if messages < 1:
         raise ValueError(f"messages = {messages}: a capture has at least one depth diff")
@@ -58,7 +57,7 @@ def write_capture(
     path = Path(path)
     venue = SimulatedVenue(symbol, Random(seed), futures)
     plan = _make_plan(messages, gaps, venue.random)
-    with _replacing(path) as file:
+    with _open_replacement(path) as file:
         pending: list[str] = []
         pending_bytes = 0
         for index in range(plan.diffs):
@@ -78,8 +77,8 @@ def write_capture(
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A compressing file that takes the place of `path` at the end, or leaves nothing when an error comes."""
+def _open_replacement(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file, compressed by the suffix of `path`, that replaces `path` at the end. After an error nothing is left."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as raw:
@@ -100,15 +99,15 @@ def _replacing(path: Path) -> Iterator[IO[bytes]]:
 
 @dataclass(slots=True)
 class _Plan:
-    """Which intervals lose their diff and which have a snapshot."""
+    """Which intervals lose their diff, and which have a snapshot."""
 
-    diffs: int  # lost ones included
+    diffs: int  # including lost ones
     dropped: set[int] = field(default_factory=set)
     snapshots: dict[int, SnapshotPlan] = field(default_factory=dict)
 
 
 def _make_plan(messages: int, gaps: int, random: Random) -> _Plan:
-    """Spread gaps and snapshots; a gap and its snapshot have their stretch of the capture for themselves."""
+    """Place the gaps and snapshots. Each gap, with its snapshot, has a stretch of the capture to itself."""
     first = min(2, messages - 1)
     plan = _Plan(messages, snapshots={first: SnapshotPlan("late", delay=2)})
     quiet_from = first + 4
@@ -130,6 +129,6 @@ def _make_plan(messages: int, gaps: int, random: Random) -> _Plan:
 
 
 def _add_regular_snapshots(plan: _Plan, start: int, stop: int) -> None:
-    """One exact snapshot at every multiple of `SNAPSHOT_EVERY` in a stretch without gaps."""
+    """Add an exact snapshot at each multiple of `SNAPSHOT_EVERY` in a stretch without gaps."""
     for index in range(-(-start // SNAPSHOT_EVERY) * SNAPSHOT_EVERY, stop, SNAPSHOT_EVERY):
         plan.snapshots[index] = SnapshotPlan("exact")

@@ -1,1 +1,1 @@
-"""From open rows to Parquet parts: schemas, encoding, and parts that appear under their final name only when complete."""
+"""Turns open rows into Parquet parts. A part appears under its final name only when it is complete and committed."""

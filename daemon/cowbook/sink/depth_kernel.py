@@ -1,4 +1,4 @@
-"""Spreading depth messages over their levels: columns of the `depth` stream."""
+"""Spreads depth messages over their levels, which gives the columns of the `depth` stream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from cowbook.kernels.jit import kernel
 
 @kernel
 def spread(messages, event_index, ts_event, ts_recv, update_id, side, is_snapshot, synced):
-    """Fill one value a level from DEPTH_MESSAGE records; the arrays have the number of levels of all messages."""
+    """Fill the arrays, one value per level, from records of dtype DEPTH_MESSAGE. Their length is the levels of all messages."""
     for place in range(messages.size):
         message = messages[place]
         start = message.level_start

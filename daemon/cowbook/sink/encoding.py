@@ -1,8 +1,8 @@
-"""A table as the bytes of a Parquet file: always in one call, with settings that are a function of stream and schema alone.
+"""Encodes a table as a Parquet file, in one call, with settings that depend on stream and schema alone.
 
-The encodings were chosen by measurement on recorded streams, for speed first and size second (ADR 4). Numbers are written as
-differences. The exception is `depth`, whose rows repeat their message's times and id: general compression takes these runs at a
-third of the cost. Its prices come back again and again, so a dictionary takes half the size and half the time.
+The encodings were measured on recorded streams and chosen for speed first, size second (ADR 4). Numbers are delta-encoded, except
+in `depth`. There rows repeat their message's times and id, which plain encoding with general compression handles at a third of
+the cost; and prices recur so often that a dictionary halves both size and time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OF_LEVELS = ("side", "price")
 
 
 def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
-    """The file; `compression` is zstd (a fast level), lz4, snappy or none."""
+    """Return the file's bytes. `compression` is "zstd" (at a fast level), "lz4", "snappy" or "none"."""
     stream = BY_NAME[stream_name]
     columns = {column.name: column for column in stream.columns}
     dictionary = [name for name, column in columns.items() if column.encoding is Encoding.DICTIONARY]

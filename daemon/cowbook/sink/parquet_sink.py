@@ -1,4 +1,4 @@
-"""The transactional Parquet sink of one symbol: parts are staged, and published only once a checkpoint lists them."""
+"""One symbol's transactional Parquet sink: parts are staged first, and published once a committed checkpoint lists them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from cowbook.sink.schemas import StreamTables
 
 
 def part_date(newest: int) -> str:
-    """UTC day of a running maximum of event time; 1970-01-01 before any."""
+    """The UTC day of an event time (ns) as YYYY-MM-DD; 1970-01-01 for NONE."""
     seconds = 0 if newest == NONE else newest // 1_000_000_000
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
 
 
 class ParquetSink:
-    """Writes the cuts of one symbol below `output_dir`. All methods block: call them from an executor.
+    """Writes one symbol's cuts below `output_dir`. All methods block: call them from an executor.
 
-    In this order: `lock` and `scan`, which change nothing that counts; `publish` of what an earlier run left, and `begin`; then
-    `stage` for each cut and `publish` for each checkpoint; `close`. Methods raise OutputError when the directory must not be
-    used, and StorageError when a file operation fails.
+    Call order: `lock` and `scan`, which change no parts; `publish_again` for what an earlier run left, and `begin`; then `stage`
+    for each cut and `publish` for each checkpoint; at the end `close`. Methods raise OutputError if the directory must not be
+    used, StorageError if a file operation fails, and RestartNeededError if its outcome is unknown.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class ParquetSink:
         self._lock: int | None = None
 
     def lock(self, incarnation: int) -> None:
-        """Take the lock that keeps a second writer away, and see that parts can be renamed into their places."""
+        """Take the lock against a second writer, and check that staging and streams are on one file system."""
         self._incarnation = incarnation
         path = self._staging_root / "LOCK"
         try:
@@ -75,29 +75,29 @@ class ParquetSink:
             raise
 
     def check_lock(self) -> None:
-        """See that the lock's file is still in its place. Raises RestartNeededError when someone has removed or replaced it."""
+        """Check that the lock file is still there. Raises RestartNeededError if it was removed or replaced."""
         path = self._staging_root / "LOCK"
         if self._lock is None or not is_file_of(path, self._lock):
             raise RestartNeededError(
-                f"{path} was removed or replaced while this symbol runs: never remove output of a running one"
+                f"{path} was removed or replaced while this symbol runs: never remove output of a running symbol"
             )
 
     def unlock(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def _check_device(self) -> None:
-        """Parts are renamed from staging into the streams: both must be on one file system."""
+        """Raises OutputError if staging and a stream are on different file systems, between which parts cannot be renamed."""
         device = self._staging_root.stat().st_dev
         for stream in STREAM_NAMES:
             path = self._output_dir / stream
             if path.is_dir() and path.stat().st_dev != device:
-                raise OutputError(f"{path} is on another file system than {self._staging_root}: make it the same")
+                raise OutputError(f"{path} is on another file system than {self._staging_root}: put both on one")
 
     def scan(self) -> int:
-        """Number of this symbol's parts that are published already."""
+        """Find this symbol's published parts. Returns their number."""
         with as_storage_error("read", self._output_dir):
             return self._publication.scan()
 
@@ -107,13 +107,13 @@ class ParquetSink:
             self._publication.supersede_all(self._incarnation)
 
     def begin(self, first: int) -> None:
-        """Remove what others have staged and make a staging directory; `first` is where the first cut begins."""
+        """Remove the stagings of earlier incarnations and make this one's. The first cut begins at event `first`."""
         with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
                 if directory.name.isdigit():
                     self._files.remove_tree(directory)
             self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
-            # A start that was killed may have made directories, and not made their names durable.
+            # An earlier start may have been killed between making these directories and syncing their names.
             for directory in (self._staging_root, self._staging_root.parent, self._output_dir):
                 self._files.sync_directory(directory)
         self._publication.forget_before(first)
@@ -123,7 +123,7 @@ class ParquetSink:
         return self._staging_root / str(self._incarnation)
 
     def stage(self, rows: OpenRows, dead_letters: Sequence[DeadLetter], *, provisional: bool = False) -> Cut:
-        """Encode the rows of a cut and write a part for each stream that has any. Bytes are durable then, names not yet."""
+        """Encode a cut's rows and write one part per stream that has any. The bytes are then durable, the names not yet."""
         parts = []
         date = part_date(rows.newest)
         name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
@@ -147,41 +147,41 @@ class ParquetSink:
         return Cut(rows.first, rows.last, tuple(parts), provisional)
 
     def sync_staged(self, cuts: Sequence[Cut]) -> None:
-        """Make the names of staged parts durable; all of these must be there."""
+        """Make the names of staged parts durable. Raises RestartNeededError if one is missing."""
         with as_storage_error("sync", self._staging, RestartNeededError):
             for part in (part for cut in cuts for part in cut.parts):
                 (self._staging_root / part.staged).lstat()
             self._files.sync_directory(self._staging)
 
     def check(self, cuts: Sequence[Cut]) -> None:
-        """See that all parts of cuts are staged or in their places; raises OutputError if not."""
+        """Raises OutputError if a part is neither staged nor published."""
         with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
 
     def standing(self) -> tuple[int, ...]:
-        """First events of published cuts from where `begin` has begun on."""
+        """First events of the published cuts from `begin`'s first event on."""
         return self._publication.standing()
 
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
-        """Where parts of cuts are not, or not with their size."""
+        """Final paths of parts that are missing or have another size."""
         with as_storage_error("read", self._output_dir):
             return self._publication.missing(cuts)
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
-        """Give staged parts their final names, durably; also for cuts that an earlier incarnation has staged."""
+        """Move staged parts to their final names, durably. The cuts may be an earlier incarnation's."""
         self.check_lock()
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
 
     def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[int]) -> None:
-        """Publish what an earlier incarnation may have begun to publish, and been killed at any point of it."""
+        """As `publish`, for cuts whose publication an earlier incarnation may have begun before it was killed."""
         self.publish(cuts, withdrawn)
         with as_storage_error("sync", self._output_dir, RestartNeededError):
             self._publication.sync_all()
 
     def close(self) -> None:
-        """Give the lock back. What is staged and not published stays for the next start to judge."""
+        """Release the lock. Parts that are staged but not published stay for the next start."""
         if self._lock is not None:
-            with suppress(OSError):  # not empty, or not there
+            with suppress(OSError):  # not empty, or gone
                 self._files.remove_directory(self._staging)
             self.unlock()

@@ -1,4 +1,4 @@
-"""Publishing: staged parts get their final names, once and only once, however often it is begun again."""
+"""Publishes staged parts: each gets its final name exactly once, however often publication is interrupted and begun again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PART_NAME = re.compile(r"part-(\d+)-(-?\d+)\.parquet")
 
 
 class Publication:
-    """The places of one symbol's published parts, and what stands there.
+    """One symbol's published parts.
 
     All methods block, and raise OSError.
     """
@@ -31,7 +31,7 @@ class Publication:
         self._count = 0
 
     def scan(self) -> int:
-        """Look which parts are there; how many."""
+        """Find the published parts. Returns their number."""
         self._standing.clear()
         self._count = 0
         for stream in STREAM_NAMES:
@@ -43,36 +43,37 @@ class Publication:
         return self._count
 
     def forget_before(self, first: int) -> None:
-        """Parts before this event are never published again: they need not be remembered."""
+        """Forget the parts before an event, since none of them will be published again."""
         for key in [key for key in self._standing if key < first]:
             del self._standing[key]
 
     def standing(self) -> tuple[int, ...]:
-        """First events of the cuts whose parts are there, as far as they are remembered."""
+        """First events of the cuts with published parts that were not forgotten."""
         return tuple(sorted(first for first, paths in self._standing.items() if paths))
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int], staging: Path, incarnation: int) -> None:
-        """Put the parts of cuts in their places, and move what they take the place of to `.superseded`.
+        """Publish the parts of cuts, and move the parts that they replace to `.superseded`.
 
-        A part that stands there already with an equal digest is left. Raises OutputError as `check` does.
+        A published part with an equal digest is left where it is. `withdrawn` are first events of cuts whose parts are moved
+        away without a replacement. Raises OutputError as `check` does.
         """
         moves = _Moves()
         for cut in cuts:
-            self._clear(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
+            self._supersede_others(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
         for first in withdrawn:
-            self._clear(first, {}, incarnation, moves)
-        moves.sync(self._files)  # what is superseded is safe before anything takes its place
+            self._supersede_others(first, {}, incarnation, moves)
+        moves.sync(self._files)  # superseded parts must be safe before others take their names
         for directory in sorted({(self._output_dir / part.final).parent for cut in cuts for part in cut.parts}):
             self._files.make_directories(directory, PUBLIC_DIRECTORY)
         for cut in cuts:
             for part in cut.parts:
-                self._place(part, staging / part.staged, moves)
+                self._move_part(part, staging / part.staged, moves)
             if cut.provisional:
                 self._standing[cut.first].update(self._output_dir / part.final for part in cut.parts)
         moves.sync(self._files)
 
     def sync_all(self) -> None:
-        """Make durable whatever a start that was killed has renamed or made, and not synced."""
+        """Sync every directory that an earlier start may have changed and not synced before it was killed."""
         directories = [self._output_dir]
         for stream in STREAM_NAMES:
             symbol = self._output_dir / stream / self._symbol_directory
@@ -83,11 +84,11 @@ class Publication:
             if directory.is_dir():
                 self._files.sync_directory(directory)
 
-    def _clear(self, first: int, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
-        """Move away what stands for a cut and is not what is wanted there."""
+    def _supersede_others(self, first: int, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
+        """Move away the published parts of a cut, except those that equal the wanted ones."""
         for path in sorted(self._standing.pop(first, ())):
             part = wanted.get(path)
-            if part is None or not _is(path, part):
+            if part is None or not _has_content(path, part):
                 self._supersede(path, incarnation, moves)
 
     def _supersede(self, path: Path, incarnation: int, moves: _Moves) -> None:
@@ -100,42 +101,42 @@ class Publication:
         try:
             self._files.rename(path, target)
         except FileNotFoundError:
-            return  # someone else moved it away: that is what was wanted
-        moves.note(path, target)
+            return  # someone else moved it away, which is as good
+        moves.add(path, target)
 
-    def _place(self, part: Part, staged: Path, moves: _Moves) -> None:
+    def _move_part(self, part: Part, staged: Path, moves: _Moves) -> None:
         final = self._output_dir / part.final
         if not staged.exists():
             self._check_part(part, staged)
-            moves.targets.add(final.parent)  # its name may not be durable yet
+            moves.targets.add(final.parent)  # it may have been renamed but not synced
             return
-        moves.note(staged, final)
-        if _is(final, part):
+        moves.add(staged, final)
+        if _has_content(final, part):
             self._files.unlink(staged)
         else:
             self._files.rename(staged, final)
 
     def check(self, cuts: Sequence[Cut], staging: Path) -> None:
-        """Raises OutputError when a part is neither staged nor in its place, with its content."""
+        """Raises OutputError if a part is neither staged nor published with its content."""
         for cut in cuts:
             for part in cut.parts:
                 self._check_part(part, staging / part.staged)
 
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
-        """Places of parts that are not there, or not with their size."""
+        """Final paths of parts that are missing or have another size."""
         places = [(self._output_dir / part.final, part.size_bytes) for cut in cuts for part in cut.parts]
         return [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
 
     def _check_part(self, part: Part, staged: Path) -> None:
         final = self._output_dir / part.final
-        if not _is(staged, part) and not _is(final, part):
+        if not _has_content(staged, part) and not _has_content(final, part):
             raise OutputError(
-                f"{final} was to be published, and is neither there nor staged as {staged} with its digest: restore it, "
+                f"{final} was to be published, but is neither there nor staged as {staged} with its digest: restore it, "
                 "or start from the beginning with --allow-fresh"
             )
 
     def supersede_all(self, incarnation: int) -> None:
-        """Move all parts away, to start from the beginning."""
+        """Move all parts to `.superseded`, for a start from the beginning."""
         sources = [self._output_dir / stream / self._symbol_directory for stream in STREAM_NAMES]
         sources = [source for source in sources if source.is_dir()]
         root = self._superseded_root / str(incarnation)
@@ -155,27 +156,27 @@ class Publication:
 
 
 class _Moves:
-    """Directories whose names have changed. Where files went is synced before where they came from: never are they in neither."""
+    """Directories that files were moved between. Targets are synced before sources, so that no file is lost from both."""
 
     def __init__(self) -> None:
         self.sources: set[Path] = set()
         self.targets: set[Path] = set()
 
-    def note(self, source: Path, target: Path) -> None:
-        """A file moved."""
+    def add(self, source: Path, target: Path) -> None:
+        """Record that a file was moved."""
         self.sources.add(source.parent)
         self.targets.add(target.parent)
 
     def sync(self, files: DurableFiles) -> None:
-        """Make all of them durable."""
+        """Make all moves durable."""
         for directory in (*sorted(self.targets), *sorted(self.sources - self.targets)):
             files.sync_directory(directory)
         self.sources.clear()
         self.targets.clear()
 
 
-def _is(path: Path, part: Part) -> bool:
-    """Whether a file is that part, by its content."""
+def _has_content(path: Path, part: Part) -> bool:
+    """Whether a file has a part's content."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Tables of the streams' rows of a cut, by the one table of streams (plain/streams.py)."""
+"""Makes the tables of a cut's rows, stream by stream, from the one table of streams (plain/streams.py)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _Made = tuple[str, pa.Array, bool]
 
 
 class StreamTables:
-    """Makes the tables of a symbol's streams; prices and sizes are decimal64(18, decimals)."""
+    """Makes the tables of a symbol's streams. Prices and sizes are decimal64(18, decimals)."""
 
     def __init__(self, price_decimals: int, size_decimals: int, book_levels: int, *, has_ids: bool = True) -> None:
-        """`has_ids` says that every depth message and trade has one; otherwise these columns may be null."""
+        """`has_ids`: every depth message and every trade has an id. Otherwise the columns of ids may be null."""
         self._has_ids = has_ids
         self._price_decimals, self._size_decimals = price_decimals, size_decimals
         self._book_levels = book_levels
@@ -38,12 +38,12 @@ class StreamTables:
             Kind.PRICE: pa.decimal64(18, price_decimals),
             Kind.SIZE: pa.decimal64(18, size_decimals),
         }
-        # Kept between cuts: touching fresh memory costs more than filling it.
+        # Reused between cuts: the first touch of fresh memory costs more than filling it.
         self._times = np.empty((4, 0), np.int64)
         self._flags = np.empty((3, 0), np.int8)
 
     def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> dict[str, pa.Table]:
-        """Tables of the streams that have rows in this cut, by name; `dead_letters` are those of its `dead_letter` rows.
+        """Make the tables of the streams that have rows in this cut, by name. `dead_letters` are those of its `dead_letter` rows.
 
         The tables are valid until the next call.
         """
@@ -106,7 +106,7 @@ class StreamTables:
         return pa.array(sums, pa.decimal128(38, self._size_decimals))
 
     def _quote(self, row: np.void, column: Column) -> str:
-        """Best bid and ask as text: `bid_price x bid_size / ask_price x ask_size`; of a checksum the number."""
+        """Best bid and ask as `bid_price x bid_size / ask_price x ask_size`; for a checksum, the number."""
         bid_price, bid_size, ask_price, ask_size = (int(row[field]) for field in column.fields)
         if row["kind"] == CHECKSUM:
             return str(bid_price)

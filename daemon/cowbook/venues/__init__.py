@@ -1,6 +1,7 @@
-"""The venues that cowbook knows, a module each: its name is the `format`, and its `VENUE` says everything of it.
+"""The venues that cowbook knows, one module each. The module's name is the `format` in the configuration; `VENUE` describes it.
 
-Adding one: docs/adding-a-venue.md.
+Each module's docstring shows one raw record of each kind, the rule of continuity, and what proves the book. To add a venue, see
+docs/adding-a-venue.md.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from functools import cache
 from cowbook.input.venue import Venue
 
 _NO_VENUES = ("decoders", "fields", "recognise")
-"""Modules of this room that are none."""
+"""Modules of this package that are not venues."""
 
 
 def venue_names() -> tuple[str, ...]:
-    """All names, without loading anything."""
+    """The names of all venues. Loads none of them."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_VENUES))
 
 
 @cache
 def load_venue(name: str) -> Venue:
-    """The venue of a name; raises KeyError for one that there is not."""
+    """Load a venue by its name. Raises KeyError for an unknown one."""
     if name not in venue_names():
         raise KeyError(name)
     venue = importlib.import_module(f"{__name__}.{name}").VENUE

@@ -1,7 +1,19 @@
-"""Binance's historical futures depth (`T_DEPTH`): CSV files of snapshots, and of updates, whose ids make a chain.
+"""Binance's historical futures depth (`T_DEPTH`): CSV files of snapshots and of updates.
 
-A message is a run of rows with the same ids; `pu` is -1 on snapshots. `paths` names the file of snapshots first: of several in
-one file the newest counts, and updates before it are stale. Source: the files' own columns.
+Both have the same first line. A message is a run of rows with the same ids; `pu` is -1 in snapshots.
+
+```
+symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu
+BTCUSDT,1667346579146,2098021528332,2098021528332,b,snap,20377.00,1.770,-1
+BTCUSDT,1667347199939,2098041693435,2098041696700,a,set,20472.80,0.000,2098041693400
+```
+
+* Continuity: `pu` equals `last_update_id` of the message before, as on the futures' websocket.
+* Proof of the book: none but the ids.
+* Order of files: `paths` must name the file of snapshots before the file of updates. Of several snapshots in one file the newest
+  counts, and updates older than it are stale.
+
+Source: the columns of the files.
 """
 
 from __future__ import annotations

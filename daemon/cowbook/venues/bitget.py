@@ -1,4 +1,16 @@
-"""Bitget spot v1 `books`: no ids, but a CRC-32 over the 25 best levels of each side, as the numerals were sent.
+"""Bitget spot v1: `books` and `trade`.
+
+```
+{"action":"snapshot","arg":{"instType":"sp","channel":"books","instId":"STGUSDT"},
+ "data":[{"asks":[["2.917","60.424"],...],"bids":[["2.861","10.542"],...],"checksum":-1605082578,"ts":"1649290077498"}]}
+{"action":"update","arg":{"instType":"sp","channel":"books","instId":"GOGUSDT"},
+ "data":[{"asks":[["0.5625","16.3333"],...],"bids":[...,["0.5410","15.0000"]],"checksum":871848329,"ts":"1649290078141"}]}
+{"action":"update","arg":{"instType":"sp","channel":"trade","instId":"STGUSDT"},"data":[["1649290090204","2.879","3.104","buy"]]}
+```
+
+* Continuity: records have no ids, so only a failing checksum shows a lost one.
+* Proof of the book: a CRC-32 in every book record, over the 25 best levels of each side, with numerals as they were sent.
+* Markets: spot only.
 
 Source: Bitget's API documentation, "Depth channel".
 """
@@ -47,18 +59,20 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"{channel} with the action {shown(action)}")
     is_snapshot = action == "snapshot"
     if channel == "books":
-        return _book(only_one(data, '"data"'), settings, is_snapshot=is_snapshot)
-    return UNUSED if is_snapshot or not data else _trades(data, settings)  # those of a snapshot came before the subscription
+        return _decode_book(only_one(data, '"data"'), settings, is_snapshot=is_snapshot)
+    return (
+        UNUSED if is_snapshot or not data else _decode_trades(data, settings)
+    )  # a snapshot's trades are older than the subscription
 
 
-def _book(book: Object, settings: DecoderSettings, *, is_snapshot: bool) -> DecodedMessage:
+def _decode_book(book: Object, settings: DecoderSettings, *, is_snapshot: bool) -> DecodedMessage:
     kind = SNAPSHOT if is_snapshot else DIFF
     message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
     bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
 
 
-def _trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
+def _decode_trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
     trades = Trades(settings)
     for entry in data:
         trade = an_array(entry, "a trade")

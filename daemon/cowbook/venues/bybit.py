@@ -1,4 +1,19 @@
-"""Bybit v5 `orderbook.<depth>.<symbol>`: update ids without holes; a snapshot at any time replaces the book.
+"""Bybit v5: `orderbook.<depth>.<symbol>` and `publicTrade.<symbol>`.
+
+```
+{"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1700000000000,
+ "data":{"s":"BTCUSDT","b":[["10.0","2.44"],...],"a":[["11.0","0.50"],...],"u":1,"seq":9},"cts":1700000000000}
+{"topic":"orderbook.50.BTCUSDT","type":"delta","ts":1700000000619,
+ "data":{"s":"BTCUSDT","b":[["9.9","0.00"]],"a":[["10.9","5.65"]],"u":2,"seq":18},"cts":1700000000619}
+{"topic":"publicTrade.BTCUSDT","type":"snapshot","ts":1700000001789,
+ "data":[{"T":1700000001789,"s":"BTCUSDT","S":"Buy","v":"3.89","p":"10.0","i":"1"}]}
+```
+
+* Continuity: each delta's `u` is the last one plus one. A snapshot may come at any time and replaces the book. A lower `u` with a
+  later time means that the venue counts anew.
+* Proof of the book: none but the ids.
+* Channels: each depth (50, 200, 1000) is a book of its own. Depth 1 is not used: it has no changes.
+* Markets: spot, linear, inverse and options look alike. A trade's id is text, and a number only in some of them.
 
 Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
 """
@@ -47,8 +62,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if channel == "orderbook":
         depth = rest.partition(".")[0]
         if depth == "1" or not (depth.isascii() and depth.isdigit() and len(depth) < 9):
-            return UNUSED  # depth 1 has no changes, only the best prices again and again
-        return _book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
+            return UNUSED  # depth 1 repeats the best prices and has no changes
+        return _decode_book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
     trades = Trades(settings)
     data = an_array(found.get("data"), '"data"')
     for entry in data:
@@ -58,8 +73,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if data else UNUSED
 
 
-def _book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
-    """Of the channel of a depth: each is a book of its own."""
+def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+    """Decode a book record; `channel` is its depth."""
     kind = found.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")

@@ -1,4 +1,17 @@
-"""Coinbase Exchange `level2` and `level2_batch`, and matches: no ids on changes, so that nothing can show a missing one.
+"""Coinbase Exchange: `level2`, `level2_batch` and `matches`.
+
+```
+{"type":"snapshot","product_id":"SKL-GBP","asks":[["0.5762","2865.9"],...],"bids":[["0.5742","1029.5"],...]}
+{"type":"l2update","product_id":"SKL-USD","changes":[["buy","0.7898","0.0"]],"time":"2021-04-17T16:43:41.785392Z"}
+{"type":"match","trade_id":1568286,"maker_order_id":"67f40214-...","taker_order_id":"741a1fea-...","side":"buy",
+ "size":"17","price":"0.791","product_id":"SKL-USD","sequence":201392504,"time":"2021-04-17T16:43:59.325463Z"}
+```
+
+A match's `side` is the maker's; the aggressor's is the opposite.
+
+* Continuity: changes have no ids, so nothing shows a lost one.
+* Proof of the book: none.
+* Markets: spot only.
 
 Source: Coinbase's API documentation, "WebSocket channels".
 """
@@ -27,7 +40,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if kind == "match":
         trades = Trades(settings)
         trade_id = fitting_id("trade_id", integer(found, "trade_id"))
-        # `side` is that of the order that was there.
+        # `side` is the maker's.
         trades.add(
             found.get("price"), found.get("size"), iso_time(found.get("time")), trade_id, sold=not is_sell(found.get("side"))
         )
@@ -36,12 +49,12 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if kind == "snapshot":
         message = DecodedMessage(SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=time)
         return with_book(message, levels(found.get("bids"), '"bids"'), levels(found.get("asks"), '"asks"'), settings)
-    bids, asks = _changes(an_array(found.get("changes"), '"changes"'))
+    bids, asks = _split_changes(an_array(found.get("changes"), '"changes"'))
     return with_book(DecodedMessage(DIFF, NONE, rule=UNNUMBERED, ts_event=time), bids, asks, settings)
 
 
-def _changes(changes: list[object]) -> tuple[Levels, Levels]:
-    """Bids and asks of changes `[side, price, size]`."""
+def _split_changes(changes: list[object]) -> tuple[Levels, Levels]:
+    """Split changes `[side, price, size]` into bids and asks."""
     sides: tuple[list[object], list[object]] = [], []
     for entry in changes:
         change = an_array(entry, "a change")

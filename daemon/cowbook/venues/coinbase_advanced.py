@@ -1,6 +1,22 @@
-"""Coinbase Advanced Trade `level2` and `market_trades`: one sequence over every record of the connection, of any channel.
+"""Coinbase Advanced Trade: `level2` and `market_trades`.
 
-Source: docs.cdp.coinbase.com, Advanced Trade, "WebSocket channels"; the side of a trade is that of the order that was there.
+```
+{"channel":"l2_data","client_id":"","timestamp":"2023-11-14T22:13:20.000Z","sequence_num":0,
+ "events":[{"type":"snapshot","product_id":"BTC-USD","updates":[{"side":"bid","event_time":"2023-11-14T22:13:20.000Z",
+ "price_level":"10.0","new_quantity":"2.44"},...]}]}
+{"channel":"l2_data",...,"sequence_num":1,"events":[{"type":"update","product_id":"BTC-USD","updates":[{"side":"offer",...}]}]}
+{"channel":"market_trades",...,"sequence_num":2,"events":[{"type":"update","trades":[{"trade_id":"1","product_id":"BTC-USD",
+ "price":"10.0","size":"3.89","side":"SELL","time":"2023-11-14T22:13:21.789Z"}]}]}
+{"channel":"heartbeats",...,"sequence_num":3,"events":[{"heartbeat_counter":"3"}]}
+```
+
+A trade's `side` is the maker's; the aggressor's is the opposite.
+
+* Continuity: every record of a connection, of any channel and product, has the previous `sequence_num` plus one, from 0 on.
+* Proof of the book: none but these numbers.
+* Markets: spot and futures look alike.
+
+Source: docs.cdp.coinbase.com, Advanced Trade, "WebSocket channels".
 """
 
 from __future__ import annotations
@@ -31,23 +47,23 @@ from cowbook.venues.fields import Trades, an_array, an_object, is_sell, iso_time
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
     if "channel" not in found:
-        if "type" in found:  # what was sent, and answers that something is wrong
+        if "type" in found:  # requests that were sent, and error answers
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     sequence = fitting_id("sequence_num", integer(found, "sequence_num")) + 1
-    return Sequenced(_of_channel(text(found, "channel"), found, settings), sequence)
+    return Sequenced(_decode_channel(text(found, "channel"), found, settings), sequence)
 
 
-def _of_channel(channel: str, found: Object, settings: DecoderSettings) -> Content:
+def _decode_channel(channel: str, found: Object, settings: DecoderSettings) -> Content:
     if channel not in ("l2_data", "market_trades"):
         return UNUSED
     events = [an_object(event, "an event") for event in an_array(found.get("events"), '"events"')]
     if channel == "l2_data":
-        return _book(events, iso_time(found.get("timestamp")), settings)
-    return _trades(events, settings)
+        return _decode_book(events, iso_time(found.get("timestamp")), settings)
+    return _decode_trades(events, settings)
 
 
-def _book(events: list[Object], time: int, settings: DecoderSettings) -> Content:
+def _decode_book(events: list[Object], time: int, settings: DecoderSettings) -> Content:
     symbols = [text(event, "product_id") for event in events]
     ours = [event for event, symbol in zip(events, symbols, strict=True) if symbol == settings.name]
     if not ours:
@@ -61,21 +77,21 @@ def _book(events: list[Object], time: int, settings: DecoderSettings) -> Content
             update = an_object(entry, "an update")
             side = update.get("side")
             sides[is_sell(side, "bid", "ask" if side == "ask" else "offer")].append(update)
-    bids, asks = (_levels(side) for side in sides)
+    bids, asks = (_read_levels(side) for side in sides)
     kind = SNAPSHOT if kinds == {"snapshot"} else DIFF
     return with_book(DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=time), bids, asks, settings)
 
 
-def _levels(updates: list[object]) -> Levels:
+def _read_levels(updates: list[object]) -> Levels:
     return levels(updates, '"updates"', "price_level", "new_quantity")
 
 
-def _trades(events: list[Object], settings: DecoderSettings) -> Content:
+def _decode_trades(events: list[Object], settings: DecoderSettings) -> Content:
     trades = Trades(settings)
     symbols = []
     for event in events:
         if event.get("type") == "snapshot":
-            continue  # trades before the subscription
+            continue  # its trades are older than the subscription
         for entry in an_array(event.get("trades"), '"trades"'):
             trade = an_object(entry, "a trade")
             symbols.append(text(trade, "product_id"))
@@ -95,7 +111,7 @@ _TRADES = trades_of(
         "price": PRICE,
         "size": SIZE,
         "time": ISO_TIME,
-        "side": side("SELL", "BUY"),  # of the order that was there
+        "side": side("SELL", "BUY"),  # the maker's
     }
 )
 _SHAPES = (

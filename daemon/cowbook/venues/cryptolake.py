@@ -1,8 +1,18 @@
-"""Crypto Lake's Parquet files, `book_delta_v2` and `trades`: rows with times, and a sequence number that proves nothing.
+"""Crypto Lake's Parquet files: `book_delta_v2` and `trades`, of any venue.
 
-There are no snapshots among the deltas. Columns go by the names of the files, and by those that the vendor's library gives
-them. Prices and sizes are doubles: each stands for the decimal number that it is nearest to. Source: crypto-lake.com/data and
-the vendor's library lakeapi.
+| table | columns that are used |
+|---|---|
+| `book_delta_v2` | `origin_time`, `received_time`, `sequence_number`, `side_is_bid`, `price`, `size` |
+| `trades` | `origin_time`, `received_time`, `trade_id`, `side`, `price`, `quantity` |
+
+For example 2023-11-14 22:13:20.000, 22:13:20.000250, 1, true, 10.0, 2.44 is one bid level. The names that the vendor's library
+gives to columns are known, too. Prices and sizes are doubles; each means its shortest decimal form.
+
+* Continuity: `sequence_number` proves nothing, so nothing shows a lost row.
+* Proof of the book: none. There are no snapshots among the deltas, so the book is never synced.
+* Markets: as the venue's; nothing in the rows tells them apart.
+
+Source: crypto-lake.com/data and the vendor's library lakeapi.
 """
 
 from __future__ import annotations

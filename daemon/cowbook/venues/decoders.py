@@ -1,4 +1,4 @@
-"""The decoder of a format's files, with what it needs to name another format that they look like."""
+"""Makes the decoder of a format. It is given what it needs to name the format that a file looks like instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cowbook.venues.recognise import formats_of_table, looks_like_formats
 
 
 def make_decoder(format_name: str, settings: DecoderSettings) -> Decoder:
-    """For the records of a format, or for its tables. Raises KeyError for a format that there is not."""
+    """Make the decoder for a format's text records or tables. Raises KeyError for an unknown format."""
     venue = load_venue(format_name)
     if venue.tables:
         return TableDecoder(venue.tables, settings, lambda head: looks_like_formats(head, settings))

@@ -1,4 +1,19 @@
-"""Deribit `book.<instrument>.<raw|100ms>`: each change names the one before it.
+"""Deribit: `book.<instrument>.<raw|100ms|agg2>` and `trades.<instrument>.<interval>`.
+
+```
+{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-24SEP21-8000-P.raw","data":{"type":"snapshot",
+ "timestamp":1626993723632,"instrument_name":"ETH-30JUL21-2800-C","change_id":13169025645,"bids":[["new",0.0015,4714.0],...],...}}}
+{...,"params":{"channel":"book.BTC-24SEP21-8000-P.raw","data":{"type":"change","timestamp":1626993742497,
+ "prev_change_id":33195897183,"instrument_name":"BTC-24SEP21-8000-P","change_id":33195897355,"bids":[],"asks":[["new",0.001,2.6]]}}}
+{...,"params":{"channel":"trades.BTC-PERPETUAL.raw","data":[{"trade_seq":1,"timestamp":1700000001789,
+ "instrument_name":"BTC-PERPETUAL","price":10,"amount":3.89,"direction":"buy"}]}}
+```
+
+* Continuity: each change's `prev_change_id` is the `change_id` before it.
+* Proof of the book: none but the ids.
+* Channels: each interval of an instrument is a chain and a book of its own. The grouped channels, which send whole books without
+  ids, are not used.
+* Markets: futures, options and spot look alike.
 
 Source: docs.deribit.com, "book.(instrument_name).(interval)".
 """
@@ -32,7 +47,7 @@ from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, 
 
 _KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
 _INTERVALS = {"raw": 1, "100ms": 2, "agg2": 3}
-"""Channels of one instrument: each is a chain of its own."""
+"""Numbers of an instrument's channels."""
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -48,11 +63,11 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return UNUSED
     if kind == "book":
         book = an_object(parameters.get("data"), '"data"')
-        if "type" not in book:  # the grouped channel: no changes, no chain
+        if "type" not in book:  # a grouped channel: whole books without ids
             return UNUSED
         if book.get("instrument_name") != settings.name:
             return OtherSymbol(str(book.get("instrument_name")))
-        return _book(book, settings, _INTERVALS.get(rest.partition(".")[2], len(_INTERVALS) + 1))
+        return _decode_book(book, settings, _INTERVALS.get(rest.partition(".")[2], len(_INTERVALS) + 1))
     trades = Trades(settings)
     own = 0
     for entry in an_array(parameters.get("data"), '"data"'):
@@ -65,7 +80,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if own else OtherSymbol(instrument)
 
 
-def _book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+def _decode_book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
     kind = book["type"]
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
@@ -77,11 +92,11 @@ def _book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessa
         prev_id=fitting_id("prev_change_id", integer(book, "prev_change_id")) if "prev_change_id" in book else NONE,
         channel=channel,
     )
-    return with_book(message, _levels(book, "bids"), _levels(book, "asks"), settings)
+    return with_book(message, _read_levels(book, "bids"), _read_levels(book, "asks"), settings)
 
 
-def _levels(book: Object, key: str) -> Levels:
-    """Entries are [new | change | delete, price, amount]; a deleted one has no size, whatever its amount."""
+def _read_levels(book: Object, key: str) -> Levels:
+    """Prices and sizes of entries [new | change | delete, price, amount]. A deleted entry has size 0, whatever its amount."""
     entries: list[object] = []
     for entry in an_array(book.get(key), f'"{key}"'):
         level = an_array(entry, "a level")

@@ -1,4 +1,4 @@
-"""What the venues' modules share: levels, trades and times in the shapes that venues write them in."""
+"""Helpers of the venues' modules: levels, trades and times in the forms in which venues write them. Bad values are refused."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 
 
 def an_object(value: object, what: str) -> Object:
-    """A JSON object, or a refusal."""
+    """Return a value that is a JSON object; refuse others. `what` names it in the refusal."""
     if not isinstance(value, dict):
         refuse("malformed", f"{what} is not an object: {shown(value)}")
     return value
 
 
 def an_array(value: object, what: str) -> list[object]:
-    """A JSON array, or a refusal."""
+    """Return a value that is a JSON array; refuse others. `what` names it in the refusal."""
     if not isinstance(value, list):
         refuse("malformed", f"{what} is not an array: {shown(value)}")
     return value
 
 
 def text(value: Object, key: str) -> str:
-    """A field that is a string."""
+    """Return a field that is a string."""
     found = value.get(key)
     if not isinstance(found, str) or isinstance(found, Numeral):
         refuse("malformed", f'"{key}" is not a string: {shown_field(value, key)}')
@@ -42,21 +42,21 @@ def text(value: Object, key: str) -> str:
 
 
 def only_one(values: list[object], what: str) -> Object:
-    """The only element of an array."""
+    """Return an array's only element, an object."""
     if len(values) != 1:
         refuse("malformed", f"{what} has {len(values)} elements, not one")
     return an_object(values[0], what)
 
 
 def numeral(value: object) -> object:
-    """A decimal number as text, from a string or a number; anything else as it is, to be refused by what takes it."""
+    """A decimal number as text, from a string or a number. Anything else is returned unchanged, for the caller to refuse."""
     if isinstance(value, Numeral):
         return format(Decimal(value), "f") if _EXPONENT.fullmatch(value) else str(value)
     return str(value) if type(value) is int else value
 
 
 def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) -> Levels:
-    """Prices and sizes of an array of levels, each an array or an object; `price` and `size` say where they stand in it."""
+    """Prices and sizes of an array of levels. `price` and `size` are their keys or indices in a level."""
     columns: tuple[list[object], list[object]] = [], []
     for level in an_array(found, what):
         for column, place in zip(columns, (price, size), strict=True):
@@ -64,10 +64,10 @@ def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) 
                 column.append(numeral(level[place]))  # type: ignore[index]
             except (TypeError, KeyError, IndexError):
                 refuse("malformed", f"{what} has a level without price and size: {shown(level)}")
-    return _checked(columns[0], what), _checked(columns[1], what)
+    return _require_numerals(columns[0], what), _require_numerals(columns[1], what)
 
 
-def _checked(texts: Sequence[object], what: str) -> list[str]:
+def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
     bad = find_non_numeral(texts)
     if bad >= 0:
         refuse("malformed", f"level {bad} of {what} has {shown(texts[bad])} in place of a decimal number")
@@ -77,7 +77,7 @@ def _checked(texts: Sequence[object], what: str) -> list[str]:
 def with_book(
     message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
 ) -> DecodedMessage:
-    """A depth message with these levels, and the checksum of the book after it; a snapshot replaces whatever came before."""
+    """Set a depth message's levels and the checksum of the book after it. A snapshot is marked as replacing the book."""
     with_levels(message, bids, asks, settings)
     if message.kind == SNAPSHOT:
         message.flags |= IS_RESET
@@ -85,18 +85,18 @@ def with_book(
         message.flags |= HAS_CHECKSUM
         message.checksum = checksum & 0xFFFFFFFF
     if checksum is not None or message.kind == SNAPSHOT:
-        message.price_decimals = _written(bids[0] + asks[0])
-        message.size_decimals = _written(bids[1] + asks[1])
+        message.price_decimals = _most_decimals(bids[0] + asks[0])
+        message.size_decimals = _most_decimals(bids[1] + asks[1])
     return message
 
 
-def _written(texts: list[str]) -> int:
-    """The most decimals of some numerals."""
+def _most_decimals(texts: list[str]) -> int:
+    """The largest number of decimals among numerals."""
     return max((len(text) - text.find(".") - 1 if "." in text else 0 for text in texts), default=0)
 
 
 def a_checksum(value: Object, key: str) -> int | None:
-    """An integer, as a number or text, of 32 bits with or without sign; None when there is none."""
+    """A field that is a 32-bit checksum, signed or not, as a number or text. None if it is missing."""
     found = value.get(key)
     if isinstance(found, str) and re.fullmatch(r"-?[0-9]{1,10}", found):
         found = int(found)
@@ -117,15 +117,15 @@ class Trades:
         self._rows: list[tuple[int, int, int]] = []
 
     def add(self, price: object, size: object, ts_event: int, trade_id: int, *, sold: bool) -> None:
-        """One trade; `sold` says that the aggressor sold."""
+        """Add a trade. `ts_event` is in ns; `sold` says that the aggressor sold."""
         self._prices.append(numeral(price))
         self._sizes.append(numeral(size))
         self._rows.append((ts_event, trade_id, SELL_AGGRESSOR if sold else 0))
 
     def to_message(self) -> DecodedMessage:
-        """One message. With several trades the ask levels hold their times and flags, then their ids."""
-        prices = fixed(_checked(self._prices, "the trades"), "price", self._settings.price_decimals)
-        sizes = fixed(_checked(self._sizes, "the trades"), "size", self._settings.size_decimals)
+        """Make one message. Of several trades the ask levels hold the times and flags, then the ids."""
+        prices = fixed(_require_numerals(self._prices, "the trades"), "price", self._settings.price_decimals)
+        sizes = fixed(_require_numerals(self._sizes, "the trades"), "size", self._settings.size_decimals)
         newest = max(row[0] for row in self._rows)
         if len(self._rows) == 1:
             _, trade_id, flags = self._rows[0]
@@ -137,21 +137,21 @@ class Trades:
 
 
 def text_id(value: object) -> int:
-    """The id of a trade, as text: NONE where there is none, or none that is a number below 2^63."""
+    """A trade's id that is text. NONE if it is missing or not a number below 2^63."""
     is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID
     number = int(str(value)) if is_number else NONE
     return number if number < 2**63 else NONE
 
 
 def is_sell(value: object, buy: str = "buy", sell: str = "sell") -> bool:
-    """A side by its name."""
+    """Whether a side's name is `sell`; refuses what is neither."""
     if value not in (buy, sell):
         refuse("malformed", f"{shown(value)} is not {buy} or {sell}")
     return value == sell
 
 
 def milliseconds(value: Object, key: str) -> int:
-    """A time of s, ms, µs or ns since 1970 by its magnitude, as an integer or text, in ns."""
+    """A time field since 1970 in s, ms, µs or ns, told by magnitude, as an integer or text; returned in ns."""
     found = value.get(key)
     if isinstance(found, str) and found.isascii() and found.isdigit():
         value = {key: int(found[:40])}
@@ -162,7 +162,7 @@ def milliseconds(value: Object, key: str) -> int:
 
 
 def iso_time(value: object) -> int:
-    """`2026-08-02T03:36:03.328024Z` in ns since 1970."""
+    """A time such as `2026-08-02T03:36:03.328024Z`, in ns since 1970."""
     match = _ISO.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         refuse("malformed", f"{shown(value)} is not a time in UTC")
@@ -177,7 +177,7 @@ def iso_time(value: object) -> int:
 
 
 def seconds_time(value: object) -> int:
-    """Seconds since 1970 with a fraction, as a number or text, in ns."""
+    """A time in seconds since 1970 with a fraction, as a number or text; returned in ns."""
     match = _SECONDS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if match is None:
         refuse("malformed", f"{shown(value)} is not a time in seconds")
@@ -188,5 +188,5 @@ def seconds_time(value: object) -> int:
 
 
 def latest(times: Iterable[int]) -> int:
-    """The latest time, NONE without any."""
+    """The latest of times; NONE if there are none."""
     return max(times, default=NONE)

@@ -1,4 +1,17 @@
-"""FTX's archives: no ids, but a CRC-32 over the 100 best levels of each side, of numbers as Python writes floats.
+"""FTX's archives: `orderbook` and `trades`.
+
+```
+{"channel":"orderbook","market":"THETAHEDGE/USD","type":"partial","data":{"time":1618677881.2639272,"checksum":3276145593,
+ "bids":[[24.89,145.67],...],"asks":[[25.455,182.75],...],"action":"partial"}}
+{"channel":"orderbook","market":"SXPBULL/USD","type":"update","data":{"time":1618677881.385007,"checksum":117816834,
+ "bids":[[51.05,12.35]],"asks":[],"action":"update"}}
+{"channel":"trades","market":"XRP/USD","type":"update","data":[{"id":797752957,"price":1.59075,"size":1.0,"side":"buy",
+ "liquidation":false,"time":"2021-04-17T16:45:00.310313+00:00"}]}
+```
+
+* Continuity: records have no ids, so only a failing checksum shows a lost one.
+* Proof of the book: a CRC-32 in every book record, over the 100 best levels of each side, with numbers as Python writes floats.
+* Markets: spot and futures look alike.
 
 Source: FTX's API documentation of 2022, "Orderbooks".
 """

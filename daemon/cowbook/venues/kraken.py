@@ -1,7 +1,33 @@
-"""Kraken spot, websocket v1 (arrays) and v2 (objects): no ids, but a CRC-32 over the ten best levels of each side.
+"""Kraken spot, websocket v1 (arrays) and v2 (objects): books and trades.
 
-Levels that fall out of the subscribed depth are never removed by the venue: v1's channel name says the depth, v2's answer to the
-subscription. Source: docs.kraken.com, book-checksum-v1 and -v2.
+v1:
+
+```
+[4528,{"as":[["0.000835600","304.30645202","1618678013.750147"],...],"bs":[["0.000833500",...],...]},"book-1000","GRT/ETH"]
+[1920,{"a":[["0.043210","0.00000000","1618678137.640504"]],"c":"2745838"},"book-1000","SC/EUR"]
+[1920,{"a":[["0.042990","364630.28",...]]},{"b":[["0.042990","0.00000000",...]],"c":"4105471083"},"book-1000","SC/EUR"]
+[993,[["354.11000000","0.89594024","1618678142.557535","s","l",""]],"trade","XMR/USD"]
+```
+
+v2:
+
+```
+{"method":"subscribe","result":{"channel":"book","depth":25,"snapshot":true,"symbol":"BTC/USD"},"success":true,...}
+{"channel":"book","type":"snapshot","data":[{"symbol":"BTC/USD","bids":[{"price":63388.7,"qty":0.25761908},...],"asks":[...],
+ "checksum":3726153463,"timestamp":"2026-08-02T03:35:51.302928Z"}]}
+{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[],"asks":[{"price":63005.0,"qty":2.08665551}],
+ "checksum":2532652056,"timestamp":"2026-08-01T02:53:53.646219Z"}]}
+{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"sell","price":63005.0,"qty":0.01,"trade_id":71,
+ "timestamp":"2026-08-01T02:53:54.000000Z"}]}
+```
+
+* Continuity: records have no ids, so only a failing checksum shows a lost one.
+* Proof of the book: a CRC-32 over the ten best levels of each side, in every update (v1: not in snapshots).
+* Depth: the venue does not remove levels that fall out of the subscribed depth, so the book is cut to it. v1's channel name says
+  the depth, in v2 the answer to the subscription does. In v1 each depth is a channel, and a book of its own.
+* Markets: spot only; futures have another protocol (`kraken_futures`).
+
+Source: docs.kraken.com, book-checksum-v1 and -v2.
 """
 
 from __future__ import annotations
@@ -49,8 +75,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
     channel = found.get("channel")
     if "method" in found:
-        return _subscription(found, settings)
-    if channel is None and "event" in found:  # v1: heartbeats and states
+        return _decode_subscription(found, settings)
+    if channel is None and "event" in found:  # v1: heartbeats and status
         return UNUSED
     if channel not in ("book", "trade"):
         if isinstance(channel, str):
@@ -61,22 +87,22 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if settings.name not in symbols:
         return OtherSymbol(str(symbols[0] if symbols else ""))
     if channel == "book":
-        return _book_v2(found, only_one(data, '"data"'), settings)
+        return _decode_book_v2(found, only_one(data, '"data"'), settings)
     trades = Trades(settings)
     for entry in data:
         trade = an_object(entry, '"data"')
         if trade.get("symbol") == settings.name:
             time, sold = iso_time(trade.get("timestamp")), is_sell(trade.get("side"))
-            trades.add(trade.get("price"), trade.get("qty"), time, _id(trade), sold=sold)
-    return UNUSED if found.get("type") == "snapshot" else trades.to_message()  # trades before the subscription
+            trades.add(trade.get("price"), trade.get("qty"), time, _read_trade_id(trade), sold=sold)
+    return UNUSED if found.get("type") == "snapshot" else trades.to_message()  # a snapshot's are older than the subscription
 
 
-def _id(trade: Object) -> int:
+def _read_trade_id(trade: Object) -> int:
     trade_id = trade.get("trade_id")
     return trade_id if type(trade_id) is int and 0 <= trade_id < 10**18 else NONE
 
 
-def _subscription(found: Object, settings: DecoderSettings) -> Decoded:
+def _decode_subscription(found: Object, settings: DecoderSettings) -> Decoded:
     result = found.get("result")
     if found.get("method") != "subscribe" or not isinstance(result, dict) or result.get("channel") != "book":
         return UNUSED
@@ -86,7 +112,7 @@ def _subscription(found: Object, settings: DecoderSettings) -> Decoded:
     return Subscription(depth) if type(depth) is int and 0 < depth < 10**6 else UNUSED
 
 
-def _book_v2(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+def _decode_book_v2(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
     kind = found.get("type")
     if kind not in ("snapshot", "update"):
         refuse("unknown", f"a book of the type {shown(kind)}")
@@ -118,11 +144,11 @@ def _decode_v1(value: list[object], settings: DecoderSettings) -> Decoded:
         return trades.to_message()
     if not (depth.isascii() and depth.isdigit() and 0 < int(depth) < 10**6):
         refuse("malformed", f"{shown(channel)} says no depth")
-    return _book_v1(value[1:-2], int(depth), settings)
+    return _decode_book_v1(value[1:-2], int(depth), settings)
 
 
-def _book_v1(parts: list[object], depth: int, settings: DecoderSettings) -> DecodedMessage:
-    """The sides may come as two objects, the checksum in the second."""
+def _decode_book_v1(parts: list[object], depth: int, settings: DecoderSettings) -> DecodedMessage:
+    """Decode the parts of a book record: one object, or one per side with the checksum in the second."""
     merged: Object = {}
     for part in parts:
         merged |= an_object(part, "a part of the book")
@@ -148,7 +174,7 @@ _TRADES_V2 = trades_of(
     {"symbol": SYMBOL, "side": side(), "price": PRICE, "qty": SIZE, "trade_id": LAST_ID, "timestamp": ISO_TIME}
 )
 _SHAPES = (
-    # v1: the sides of a book in one object, in two, or one of them alone.
+    # v1: both sides in one object, in two objects, or one side alone.
     Shape({"1.a": _ASKS, "1.b": _BIDS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
     Shape({"1.a": _ASKS, "2.b": _BIDS, "4": SYMBOL}, {"0": ANY, "2.c": CHECKSUM}),
     Shape({"1.a": _ASKS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),

@@ -1,4 +1,19 @@
-"""Kraken Futures `book`: one level a message, numbered without holes for each product.
+"""Kraken Futures: `book` and `trade`.
+
+```
+{"feed":"book_snapshot","product_id":"FI_BCHUSD_210730","timestamp":1626994925378,"seq":91192,"tickSize":null,
+ "bids":[{"price":439.3,"qty":20108.0},...],"asks":[...]}
+{"feed":"book","product_id":"PI_ETHUSD","side":"sell","seq":26660860,"price":2004.85,"qty":4787.0,"timestamp":1626994927744}
+{"feed":"trade","product_id":"FI_BCHUSD_210730","uid":"8b3e7e72-...","side":"buy","type":"fill","seq":1487,
+ "time":1626994887094,"qty":50.0,"price":439.2}
+```
+
+A book record has one level.
+
+* Continuity: each book record's `seq` is the product's last one plus one; trades have numbers of their own. A lower `seq` with a
+  later time means that the venue counts anew.
+* Proof of the book: none but these numbers.
+* Markets: inverse (`PI_`, `FI_`) and linear (`PF_`) products look alike.
 
 Source: docs.kraken.com, futures websocket, "Book".
 """

@@ -1,6 +1,22 @@
-"""OKX v5: `books`, `books-l2-tbt` and `books50-l2-tbt`, a chain of seqIds; older captures have checksums instead.
+"""OKX v5: `books`, `books-l2-tbt`, `books50-l2-tbt`, `trades` and `trades-all`.
 
-A checksum of 0 says that there is none. Source: OKX's API documentation, "WebSocket / Order book channel".
+```
+{"arg":{"channel":"books","instId":"UNI-USD-SWAP"},"action":"snapshot","data":[{"asks":[["5.148","60","0","1"],...],
+ "bids":[["5.14","251","0","2"],...],"ts":"1652459225363","checksum":555605283}]}
+{"arg":{"channel":"books","instId":"UNI-USD-SWAP"},"action":"update","data":[{"asks":[["5.158","129","0","2"]],
+ "bids":[["5.117","0","0","0"]],"ts":"1652459225464","checksum":1361161687}]}
+{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","tradeId":"338476356","px":"30230","sz":"0.033",
+ "side":"sell","ts":"1652459233109"}]}
+```
+
+These are of 2022. Today a book has `"seqId":1002,"prevSeqId":1001`, too (-1 in a snapshot), and a checksum of 0.
+
+* Continuity: each update's `prevSeqId` is the `seqId` before it. Without them only a failing checksum shows a lost record.
+* Proof of the book: in older captures a CRC-32 over the 25 best levels of each side. Newer ones send 0, which means none.
+* Channels: each is a chain and a book of its own.
+* Markets: spot, swaps, futures and options look alike; sizes of derivatives are in contracts.
+
+Source: OKX's API documentation, "WebSocket / Order book channel".
 """
 
 from __future__ import annotations
@@ -44,7 +60,7 @@ from cowbook.venues.fields import (
 )
 
 _BOOKS = {"books": 1, "books-l2-tbt": 2, "books50-l2-tbt": 3}
-"""Channels with changes: each is a book of its own."""
+"""Numbers of the channels that send changes."""
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -62,7 +78,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     data = an_array(found["data"], '"data"')
     if channel in _BOOKS:
-        return _book(found.get("action"), only_one(data, '"data"'), settings, _BOOKS[channel])
+        return _decode_book(found.get("action"), only_one(data, '"data"'), settings, _BOOKS[channel])
     trades = Trades(settings)
     for entry in data:
         trade = an_object(entry, '"data"')
@@ -71,21 +87,21 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if data else UNUSED
 
 
-def _book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+def _decode_book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
     if action not in ("snapshot", "update"):
         refuse("unknown", f"a book with the action {shown(action)}")
     message = DecodedMessage(SNAPSHOT if action == "snapshot" else DIFF, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
     message.channel = channel
     if "seqId" in book:
         message.rule = CHAIN
-        message.last_id = _sequence(book, "seqId")
-        message.prev_id = _sequence(book, "prevSeqId")
+        message.last_id = _read_sequence(book, "seqId")
+        message.prev_id = _read_sequence(book, "prevSeqId")
     bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
 
 
-def _sequence(book: Object, key: str) -> int:
-    """A sequence number; -1 stands before the first."""
+def _read_sequence(book: Object, key: str) -> int:
+    """A field that is a sequence number; -1 precedes the first."""
     number = book.get(key)
     if type(number) is not int or not -1 <= number <= MAX_ID:
         refuse("malformed", f'"{key}" is not a sequence number: {shown(number)}')

@@ -1,4 +1,4 @@
-"""What records and tables look like, where they are not what the configuration says."""
+"""Recognises the formats that records and tables look like, for messages when they do not fit the configured one."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 
 SNIFFED_BYTES = 1 << 20
+"""How much of a file is looked at."""
 _SNIFFED_RECORDS = 50
 
 
 def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
-    """Names of the formats in which a record means something for a book, of this symbol or of another one."""
+    """Names of the formats in which a record means something for a book, of whatever symbol."""
     return [name for name in venue_names() if _means_something(name, record, settings)]
 
 
 def formats_of_table(first_line: bytes) -> list[str]:
-    """Names of the formats that have a table with this first line."""
+    """Names of the formats that know a table with this first line."""
     return [name for name in venue_names() if _has_table(name, first_line)]
 
 
@@ -41,24 +42,23 @@ def _means_something(name: str, record: bytes, settings: DecoderSettings) -> boo
 
 
 def looks_like_formats(head: bytes, settings: DecoderSettings) -> list[str]:
-    """Names of the formats in which the first records of a file mean something."""
-    return sorted({name for record in _records(head) for name in formats_of(record, settings)})
+    """Names of the formats in which a file's first records mean something. `head` is as in `misfit_of`."""
+    return sorted({name for record in _first_records(head) for name in formats_of(record, settings)})
 
 
-def _records(head: bytes) -> list[bytes]:
-    """The first lines, without one that may be cut."""
+def _first_records(head: bytes) -> list[bytes]:
+    """The first lines, without a last one that may be cut."""
     lines = head[:SNIFFED_BYTES].split(b"\n")
     return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
 
 
 def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str | None:
-    """What a file is whose first records mean nothing in its format, for a person.
+    """Say what a file looks like if its first records mean nothing in its configured format.
 
-    None where they mean something, and where they mean nothing in any format.
-
-    `head` has the first `SNIFFED_BYTES` of what the file holds, or all of it.
+    `head` has the first `SNIFFED_BYTES` decoded bytes of the file, or all of it. Returns None if the records do mean something,
+    or mean nothing in any format.
     """
-    if any(_means_something(format_name, record, settings) for record in _records(head)):
+    if any(_means_something(format_name, record, settings) for record in _first_records(head)):
         return None
     names = looks_like_formats(head, settings)
     if not names and head and load_venue(format_name).tables:

@@ -77,26 +77,30 @@ def zstd(content: bytes, *, with_size: bool = True) -> bytes:
 @pytest.mark.parametrize(
     "compressed",
     [
-        CONTENT,
-        gzip.compress(CONTENT),
-        gzip.compress(CONTENT[:500]) + gzip.compress(b"") + gzip.compress(CONTENT[500:]),
-        gzip.compress(CONTENT) + bytes(600),
-        gzip.compress(CONTENT[:500]) + bytes(20) + gzip.compress(CONTENT[500:]),
-        zstd(CONTENT),
-        zstd(CONTENT, with_size=False),
-        zstd(CONTENT[:500]) + zstd(b"") + zstd(CONTENT[500:], with_size=False),
-        struct.pack("<II", 0x184D2A50, 4) + b"size" + zstd(CONTENT),
-        zstd(CONTENT) + struct.pack("<II", 0x184D2A5E, 10) + b"seek table",
+        pytest.param(CONTENT, id="plain"),
+        pytest.param(gzip.compress(CONTENT), id="gzip"),
+        pytest.param(gzip.compress(CONTENT[:500]) + gzip.compress(b"") + gzip.compress(CONTENT[500:]), id="gzip_members"),
+        pytest.param(gzip.compress(CONTENT) + bytes(600), id="gzip_padded"),
+        pytest.param(gzip.compress(CONTENT[:500]) + bytes(20) + gzip.compress(CONTENT[500:]), id="gzip_padded_between"),
+        pytest.param(zstd(CONTENT), id="zstd"),
+        pytest.param(zstd(CONTENT, with_size=False), id="zstd_without_size"),
+        pytest.param(zstd(CONTENT[:500]) + zstd(b"") + zstd(CONTENT[500:], with_size=False), id="zstd_frames"),
+        pytest.param(struct.pack("<II", 0x184D2A50, 4) + b"size" + zstd(CONTENT), id="zstd_after_skippable_frame"),
+        pytest.param(zstd(CONTENT) + struct.pack("<II", 0x184D2A5E, 10) + b"seek table", id="zstd_before_skippable_frame"),
     ],
 )
-def test_sound_files(tmp_path: Path, compressed: bytes, size: int) -> None:
+def test_every_sound_encoding_decodes_to_the_same_bytes(tmp_path: Path, compressed: bytes, size: int) -> None:
     """Members, frames, padding, frames to skip: the same bytes."""
     path = tmp_path / "name-says-nothing"
     path.write_bytes(compressed)
     assert read(path, size) == (CONTENT, None)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f", b"\x28\xb5\x2f", b"P*M", b"P*L\x18"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x1f", b"\x28\xb5\x2f", b"P*M", b"P*L\x18"],
+    ids=["empty", "gzip_start", "zstd_start", "skippable_start", "almost_skippable"],
+)
 def test_short_and_empty_files_are_plain(tmp_path: Path, content: bytes) -> None:
     """What no magic begins is given as it is."""
     path = tmp_path / "file.gz"
@@ -112,7 +116,9 @@ def test_short_and_empty_files_are_plain(tmp_path: Path, content: bytes) -> None
     ],
     ids=["gzip", "zstd"],
 )
-def test_damaged_everywhere(tmp_path: Path, compressed: bytes, by_bytes: Decoder, magic: int) -> None:
+def test_damage_anywhere_loses_only_what_cannot_be_decoded(
+    tmp_path: Path, compressed: bytes, by_bytes: Decoder, magic: int
+) -> None:
     """Cut or flipped at any byte: what decoding by bytes gives, whatever the size of reads, and an error with the offset."""
     path = tmp_path / "damaged"
     damages = [compressed[:place] for place in range(magic, len(compressed))]
@@ -135,7 +141,7 @@ def test_damaged_everywhere(tmp_path: Path, compressed: bytes, by_bytes: Decoder
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-def test_damaged_in_many_chunks(tmp_path: Path, kind: str) -> None:
+def test_damage_behind_the_first_chunk_loses_only_what_cannot_be_decoded(tmp_path: Path, kind: str) -> None:
     """The same far behind the first chunk that is decoded, with noise, cuts and flips."""
     rng = random.Random(3)
     content = b"".join(b"%d,%d\n" % (number, rng.getrandbits(60)) for number in range(6000))
@@ -156,7 +162,7 @@ def test_damaged_in_many_chunks(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("compressed", [gzip.compress(CONTENT), zstd(CONTENT)], ids=["gzip", "zstd"])
-def test_garbage_behind(tmp_path: Path, compressed: bytes) -> None:
+def test_garbage_after_the_last_member_is_damage(tmp_path: Path, compressed: bytes) -> None:
     """What is no member, frame or padding is damage after all that is good."""
     path = tmp_path / "file"
     for garbage in (b"x", b"garbage", b"\0\0garbage" * 10):
@@ -167,7 +173,7 @@ def test_garbage_behind(tmp_path: Path, compressed: bytes) -> None:
         assert f"decoded offset {len(CONTENT)}:" in error
 
 
-def test_one_chunk_is_bounded(tmp_path: Path) -> None:
+def test_one_read_decodes_a_bounded_chunk(tmp_path: Path) -> None:
     """A small file that decodes to very much is not decoded at once."""
     path = tmp_path / "file"
     path.write_bytes(zstandard.compress(bytes(1 << 28)))
@@ -181,7 +187,7 @@ def test_one_chunk_is_bounded(tmp_path: Path) -> None:
     assert peak < 160 << 20  # the whole would take 256 MiB, and once more while its pieces are joined
 
 
-def test_recorded_damage(shared_data: Path) -> None:
+def test_a_recorded_damage_fails_at_the_same_offset_each_time(shared_data: Path) -> None:
     """A gzip file that was damaged in its repository: its good lines, then the error, at the same place each time."""
     path = shared_data / "tardis" / "CORRUPT_binance-futures_trades.csv.gz"
     expected, is_sound = gunzip_by_bytes(path.read_bytes())

@@ -83,12 +83,14 @@ def compress(path: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 100, 4096, 1 << 20])
-async def test_all_bytes_in_order(paths: list[Path], contents: list[bytes], executor: Executor, block_bytes: int) -> None:
+async def test_all_bytes_come_in_order_at_any_block_size(
+    paths: list[Path], contents: list[bytes], executor: Executor, block_bytes: int
+) -> None:
     """Whatever the size of blocks."""
     assert (await collect(paths, executor, block_bytes))[0] == b"".join(contents)
 
 
-async def test_compressed(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
+async def test_compression_is_told_by_content(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
     """Compressed files are told by their content."""
     for number, path in enumerate(paths):
         compress(path, number)
@@ -96,7 +98,7 @@ async def test_compressed(paths: list[Path], contents: list[bytes], executor: Ex
         assert (await collect(paths, executor, block_bytes))[0] == b"".join(contents)
 
 
-async def test_resume_everywhere(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
+async def test_resumes_after_any_record(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
     """From the position after any record, with the files as they were, and then compressed."""
     whole = b"".join(contents)
     _, positions, _ = await collect(paths, executor, 1000)
@@ -112,7 +114,7 @@ async def test_resume_everywhere(paths: list[Path], contents: list[bytes], execu
                 compress(path, number)
 
 
-async def test_resume_renamed(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
+async def test_finds_a_renamed_file_by_content(paths: list[Path], contents: list[bytes], executor: Executor) -> None:
     """A file is found under another name, by its content; those consumed before it may be gone."""
     _, positions, _ = await collect(paths, executor)
     offset, position = positions[len(positions) // 2]
@@ -126,7 +128,9 @@ async def test_resume_renamed(paths: list[Path], contents: list[bytes], executor
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_truncated_or_replaced(paths: list[Path], executor: Executor, compressed: bool) -> None:
+async def test_truncated_and_replaced_files_are_errors_that_say_which(
+    paths: list[Path], executor: Executor, compressed: bool
+) -> None:
     """Both are errors that say which."""
     _, positions, _ = await collect(paths[:1], executor)
     _, position = positions[-1]
@@ -145,7 +149,7 @@ async def test_truncated_or_replaced(paths: list[Path], executor: Executor, comp
     assert "no file exists" in error
 
 
-async def test_grown_file(paths: list[Path], executor: Executor) -> None:
+async def test_the_last_file_goes_on_where_it_ended(paths: list[Path], executor: Executor) -> None:
     """The last file goes on where it ended."""
     content, positions, _ = await collect(paths[:1], executor)
     _, position = positions[-1]
@@ -167,7 +171,7 @@ def decodable(content: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def test_damaged_gzip_everywhere(tmp_path: Path, executor: Executor) -> None:
+def test_damaged_gzip_delivers_all_that_can_be_decoded(tmp_path: Path, executor: Executor) -> None:
     """Flipped or cut at any byte: exactly what can be decoded is delivered, then the error names the offset."""
     content = gzip.compress(b"".join(b"line %d %d\n" % (number, number * number) for number in range(100)))
     path = tmp_path / "damaged.gz"
@@ -199,7 +203,7 @@ async def everything(path: Path, executor: Executor) -> tuple[bytes, str | None]
     return b"".join(pieces), None
 
 
-def test_truncated_zstd(tmp_path: Path, executor: Executor) -> None:
+def test_truncated_zstd_is_an_error_after_its_content(tmp_path: Path, executor: Executor) -> None:
     """A zstd file that ends in the middle is an error, after what it holds."""
     content = b"".join(b"line %d\n" % number for number in range(100_000))
     compressed = zstandard.compress(content)
@@ -212,7 +216,7 @@ def test_truncated_zstd(tmp_path: Path, executor: Executor) -> None:
         assert f"damaged at decoded offset {len(delivered)}: it ends in the middle" in error
 
 
-async def test_unreadable(tmp_path: Path, executor: Executor) -> None:
+async def test_unreadable_paths_are_errors_that_name_them(tmp_path: Path, executor: Executor) -> None:
     """A directory and a vanished file are errors with their path."""
     for path in (tmp_path, tmp_path / "gone"):
         _, _, error = await collect([path], executor)
@@ -220,7 +224,7 @@ async def test_unreadable(tmp_path: Path, executor: Executor) -> None:
         assert str(path) in error
 
 
-def test_expand_paths(tmp_path: Path) -> None:
+def test_files_come_in_the_order_of_the_list_then_in_natural_order(tmp_path: Path) -> None:
     """The order of the list, natural order in a glob, links resolved, each file once, odd directories as they are."""
     base = tmp_path / "odd [dir]"
     base.mkdir()
@@ -233,7 +237,7 @@ def test_expand_paths(tmp_path: Path) -> None:
     assert len(expanded.warnings) == 3
 
 
-def test_alike(tmp_path: Path) -> None:
+def test_copies_in_a_list_are_warned_about(tmp_path: Path) -> None:
     """Who copies or compresses a file and leaves both is told; what is short or missing says nothing."""
     content = bytes(range(33, 100)) * 30
     files = {"a": content, "b.gz": gzip.compress(content + b"more"), "c": b"x" + content, "d": content[:500], "e": content[:500]}
@@ -241,10 +245,10 @@ def test_alike(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     paths = [tmp_path / name for name in (*files, "missing")]
     begins = f"{tmp_path}/b.gz begins as {tmp_path}/a does"
-    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records are read twice",)
+    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records count twice",)
 
 
-def test_natural_key() -> None:
+def test_numbers_in_names_sort_as_numbers() -> None:
     """Numbers inside names count as numbers."""
     names = ["f10", "f9", "f", "f9b", "f9a2", "f9a10", "10", "9"]
     assert sorted(names, key=natural_key) == ["9", "10", "f", "f9", "f9a2", "f9a10", "f9b", "f10"]

@@ -28,7 +28,7 @@ async def watcher() -> AsyncIterator[Watcher]:
     watcher.close()
 
 
-async def test_file_rings_once(tmp_path: Path, watcher: Watcher) -> None:
+async def test_a_watched_file_rings_all_its_bells_once(tmp_path: Path, watcher: Watcher) -> None:
     """Everyone who watches it, and not again before it is watched again."""
     path = tmp_path / "x"
     bells = [Bell(), Bell()]
@@ -49,7 +49,7 @@ async def test_file_rings_once(tmp_path: Path, watcher: Watcher) -> None:
         assert not bells[1]._rung
 
 
-async def test_renamed_file(tmp_path: Path, watcher: Watcher) -> None:
+async def test_the_open_file_is_watched_whatever_its_name(tmp_path: Path, watcher: Watcher) -> None:
     """It is the open file that is watched, whatever has its name."""
     bell = Bell()
     with (tmp_path / "x").open("ab", buffering=0) as file:
@@ -62,7 +62,7 @@ async def test_renamed_file(tmp_path: Path, watcher: Watcher) -> None:
         assert await bell.wait(5)
 
 
-async def test_names_in_directories(tmp_path: Path, watcher: Watcher) -> None:
+async def test_only_matching_names_in_a_directory_ring(tmp_path: Path, watcher: Watcher) -> None:
     """Only names that match ring; creating, moving and deleting does."""
     bell, other = Bell(), Bell()
     assert watcher.watch_directories({str(tmp_path): {"x-*"}}, bell) == (True, True)
@@ -86,7 +86,7 @@ async def test_names_in_directories(tmp_path: Path, watcher: Watcher) -> None:
     assert not await bell.wait(0.05)
 
 
-async def test_directory_is_made_again(tmp_path: Path, watcher: Watcher) -> None:
+async def test_a_removed_directory_rings_and_is_watched_anew(tmp_path: Path, watcher: Watcher) -> None:
     """Its end rings; the new one has to be watched anew."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -102,14 +102,14 @@ async def test_directory_is_made_again(tmp_path: Path, watcher: Watcher) -> None
     assert await bell.wait(5)
 
 
-async def test_events_are_lost(tmp_path: Path, watcher: Watcher) -> None:
+async def test_lost_events_ring_every_bell(tmp_path: Path, watcher: Watcher) -> None:
     """When the kernel's queue was full everyone has to look."""
     bell, other = Bell(), Bell()
     watcher.watch_directories({str(tmp_path): {"x"}}, bell)
     with (tmp_path / "y").open("ab") as file:
         watcher.watch_file(file.fileno(), other)
         bells: dict[Bell, bool] = {}
-        watcher._sort(asyncinotify.Event(None, asyncinotify.Mask.Q_OVERFLOW, 0, None), bells)
+        watcher._collect_bells(asyncinotify.Event(None, asyncinotify.Mask.Q_OVERFLOW, 0, None), bells)
     assert bells == {bell: True, other: True}
 
 
@@ -142,7 +142,7 @@ async def test_other_thread(tmp_path: Path, watcher: Watcher, factory: Any) -> N
     assert asyncio.get_running_loop().time() - started < 10
 
 
-async def test_closed(tmp_path: Path) -> None:
+async def test_closing_wakes_all_who_wait(tmp_path: Path) -> None:
     """Who waits is woken, and polls from then on."""
     watcher = Watcher.open(asyncio.get_running_loop())
     assert watcher is not None
@@ -157,7 +157,7 @@ async def test_closed(tmp_path: Path) -> None:
     watcher.forget(bell)
 
 
-async def test_no_watches_left(tmp_path: Path, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_files_are_polled_where_no_watch_is_left(tmp_path: Path, watcher: Watcher, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the system's limits files are polled."""
 
     def refuse(*_: object) -> None:
@@ -174,7 +174,7 @@ async def test_no_watches_left(tmp_path: Path, watcher: Watcher, monkeypatch: py
         await tail.close()
 
 
-async def test_no_inotify(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_watcher_where_inotify_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """None is given where there is none to be had."""
 
     def refuse(**_: object) -> None:

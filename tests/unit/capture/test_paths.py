@@ -12,7 +12,7 @@ from cowbook.errors import InputError
 
 
 @pytest.mark.parametrize("link", ["symbolic", "hard", "folder"])
-def test_one_file_by_two_paths(tmp_path: Path, link: str) -> None:
+def test_a_file_named_twice_is_read_once(tmp_path: Path, link: str) -> None:
     """It is read once, at its first place, and a warning names both."""
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -32,7 +32,7 @@ def test_one_file_by_two_paths(tmp_path: Path, link: str) -> None:
     assert str(second) in expanded.warnings[0]
 
 
-def test_relative_and_absolute(tmp_path: Path) -> None:
+def test_relative_paths_are_relative_to_the_base(tmp_path: Path) -> None:
     """Relative paths and globs are relative to the base; `~` is a name like others."""
     base, other = tmp_path / "base", tmp_path / "other"
     for folder in (base / "~", other):
@@ -44,7 +44,7 @@ def test_relative_and_absolute(tmp_path: Path) -> None:
     assert len(expanded.warnings) == 1
 
 
-def test_recursive_glob(tmp_path: Path) -> None:
+def test_folders_of_a_recursive_glob_sort_naturally(tmp_path: Path) -> None:
     """Folders sort with the numbers in their names as numbers too."""
     for name in ("day10/x", "day9/x", "day9/deep/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def test_recursive_glob(tmp_path: Path) -> None:
     assert [str(path.relative_to(tmp_path)) for path in paths] == ["day9/deep/x", "day9/x", "day10/x"]
 
 
-def test_glob_of_directories(tmp_path: Path) -> None:
+def test_a_glob_that_matches_only_directories_is_an_error(tmp_path: Path) -> None:
     """The error says that something matches, and what."""
     (tmp_path / "day1").mkdir()
     with pytest.raises(InputError, match="day\\*: only directories match"):

@@ -90,8 +90,8 @@ IN_SECOND = 401 + 200
 AFTER_HEADER = 401 + 1
 
 
-@pytest.mark.parametrize("stop", [IN_SECOND, AFTER_HEADER])
-async def test_rotated_names(paths: list[Path], executor: Executor, stop: int) -> None:
+@pytest.mark.parametrize("stop", [IN_SECOND, AFTER_HEADER], ids=["in_the_second_file", "after_its_header"])
+async def test_files_that_swapped_names_are_told_by_inode(paths: list[Path], executor: Executor, stop: int) -> None:
     """Every file moved to its neighbour's name: inodes tell files whose headers are alike."""
     position = await stopped_in(paths, executor, stop)
     a, b, c = paths
@@ -104,9 +104,9 @@ async def test_rotated_names(paths: list[Path], executor: Executor, stop: int) -
     assert run.warnings == ()
 
 
-@pytest.mark.parametrize("stop", [IN_SECOND, AFTER_HEADER])
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
-async def test_copied_to_other_names(paths: list[Path], executor: Executor, stop: int, compress: Compress) -> None:
+@pytest.mark.parametrize("stop", [IN_SECOND, AFTER_HEADER], ids=["in_the_second_file", "after_its_header"])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+async def test_copied_files_are_found_by_content(paths: list[Path], executor: Executor, stop: int, compress: Compress) -> None:
     """Nothing but the content is the same, and a header alone does not make a consumed file the current one."""
     position = await stopped_in(paths, executor, stop)
     copies = [path.with_name(f"copy-{path.name}") for path in paths]
@@ -118,9 +118,11 @@ async def test_copied_to_other_names(paths: list[Path], executor: Executor, stop
     assert run.warnings == ()
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("keep_inode", [False, True])
-async def test_consumed_file_sorts_last_now(paths: list[Path], executor: Executor, compress: Compress, keep_inode: bool) -> None:
+async def test_a_consumed_file_is_not_read_again_wherever_it_sorts(
+    paths: list[Path], executor: Executor, compress: Compress, keep_inode: bool
+) -> None:
     """It is not read again."""
     a, b, c = paths
     if keep_inode:
@@ -136,7 +138,7 @@ async def test_consumed_file_sorts_last_now(paths: list[Path], executor: Executo
     assert run.read == run.total
 
 
-async def test_equal_file_is_read_when_both_are_there(paths: list[Path], executor: Executor) -> None:
+async def test_a_copy_beside_a_consumed_file_is_read(paths: list[Path], executor: Executor) -> None:
     """A copy of a consumed file beside it is a file of its own, as in a run without a stop."""
     a, b, c = paths
     shutil.copy(a, c)
@@ -149,9 +151,9 @@ async def test_equal_file_is_read_when_both_are_there(paths: list[Path], executo
     assert (await Run().go([b, c], executor, position)).consumed == lines("b")[position.current.offset :]
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
 @pytest.mark.parametrize("name", ["a", "0", "z"])
-async def test_growth_after_leaving(paths: list[Path], executor: Executor, compress: Compress, name: str) -> None:
+async def test_growth_after_leaving_is_an_error(paths: list[Path], executor: Executor, compress: Compress, name: str) -> None:
     """A file that has grown after a later one was begun is an error, unless it was the last."""
     a, b, c = paths
     for path in paths:
@@ -171,8 +173,8 @@ async def test_growth_after_leaving(paths: list[Path], executor: Executor, compr
         await Run().go(listed, executor, position)
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress])
-async def test_last_file_grows(paths: list[Path], executor: Executor, compress: Compress) -> None:
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.compress], ids=["plain", "gzip", "zstd"])
+async def test_from_the_end_it_goes_on_with_what_is_new(paths: list[Path], executor: Executor, compress: Compress) -> None:
     """From the end of everything it goes on with what is new there, then with new files."""
     for path in paths:
         path.write_bytes(compress(path.read_bytes()))
@@ -187,7 +189,7 @@ async def test_last_file_grows(paths: list[Path], executor: Executor, compress: 
     assert run.consumed == b"more\n" + lines("d")
 
 
-async def test_new_file_before_the_current_one(paths: list[Path], executor: Executor) -> None:
+async def test_a_new_file_that_sorts_before_the_current_one_is_only_warned_about(paths: list[Path], executor: Executor) -> None:
     """It is warned about and not read; a consumed one is neither, and a vanished one does not matter."""
     position = await stopped_in(paths, executor, IN_SECOND)
     new = paths[0].with_name("aa")
@@ -199,7 +201,7 @@ async def test_new_file_before_the_current_one(paths: list[Path], executor: Exec
     assert str(new) in run.warnings[0]
 
 
-async def test_reused_name_of_a_consumed_file(paths: list[Path], executor: Executor) -> None:
+async def test_another_content_under_a_consumed_name_is_another_file(paths: list[Path], executor: Executor) -> None:
     """Another content under it is another file, and is read when it sorts last."""
     a, b, c = paths
     position = await stopped_in(paths, executor, IN_SECOND)
@@ -210,7 +212,7 @@ async def test_reused_name_of_a_consumed_file(paths: list[Path], executor: Execu
     )
 
 
-async def test_nothing_consumed_yet(paths: list[Path], executor: Executor) -> None:
+async def test_a_position_at_offset_0_is_found_by_name_inode_or_order(paths: list[Path], executor: Executor) -> None:
     """A position in front of a file says nothing by its content: name, inode or order tell."""
     follower = Follower(paths, executor=executor, block_bytes=1 << 16)
     position = None
@@ -231,7 +233,7 @@ async def test_nothing_consumed_yet(paths: list[Path], executor: Executor) -> No
     assert (await Run().go(copies, executor, position)).consumed == rest
 
 
-async def test_empty_files(tmp_path: Path, executor: Executor) -> None:
+async def test_empty_files_are_consumed_like_others(tmp_path: Path, executor: Executor) -> None:
     """They are consumed like others, and are not taken for one another's growth."""
     files = [tmp_path / name for name in ("0", "1", "2")]
     files[0].write_bytes(b"")
@@ -248,7 +250,7 @@ async def test_empty_files(tmp_path: Path, executor: Executor) -> None:
         await Run().go(files, executor, run.position)
 
 
-async def test_damage_before_and_behind_the_offset(paths: list[Path], executor: Executor) -> None:
+async def test_damage_counts_only_when_its_place_is_read(paths: list[Path], executor: Executor) -> None:
     """Behind: read up to it and fail there again. Before: an error that says so. In another file: no matter before its turn."""
     compressed = gzip.compress(lines("b"), mtime=0)
     paths[1].write_bytes(compressed)
@@ -259,7 +261,7 @@ async def test_damage_before_and_behind_the_offset(paths: list[Path], executor: 
         await run.go(paths, executor, position)
     assert run.consumed.startswith(lines("b")[position.current.offset :][:1000])
     paths[1].write_bytes(compressed[:100])
-    with pytest.raises(InputError, match=r"is not there: .*cannot be decoded up to there"):
+    with pytest.raises(InputError, match=r"was not found: .*cannot be decoded up to there"):
         await Run().go(paths, executor, position)
     paths[1].write_bytes(compressed)
     paths[0].write_bytes(compressed[:100])
@@ -268,7 +270,7 @@ async def test_damage_before_and_behind_the_offset(paths: list[Path], executor: 
     assert len(run.warnings) == 1
 
 
-async def test_many_files_in_the_error(tmp_path: Path, executor: Executor) -> None:
+async def test_the_error_stays_short_with_many_files(tmp_path: Path, executor: Executor) -> None:
     """The file of that name comes first, and the text stays short."""
     files = [tmp_path / f"{number:03}" for number in range(200)]
     for number, path in enumerate(files):
@@ -278,11 +280,11 @@ async def test_many_files_in_the_error(tmp_path: Path, executor: Executor) -> No
         path.write_bytes(b"replaced %d " % number + lines(str(number)))
     with pytest.raises(InputError) as raised:
         await Run().go(files, executor, position)
-    assert f"is not there: {files[150]} has another content: it was replaced" in str(raised.value)
+    assert f"was not found: {files[150]} has different content: it was replaced" in str(raised.value)
     assert "and 197 more" in str(raised.value)
 
 
-async def test_position_behind_the_last_block(paths: list[Path], executor: Executor) -> None:
+async def test_there_is_a_position_after_the_last_block(paths: list[Path], executor: Executor) -> None:
     """After None has been given there still is a position: the end of the last file."""
     follower = Follower(paths, executor=executor)
     while (block := await follower.next_block()) is not None:
@@ -352,7 +354,7 @@ async def test_failed_call_skips_nothing(paths: list[Path], executor: Executor) 
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_permission(paths: list[Path], executor: Executor) -> None:
+async def test_a_forbidden_file_is_an_error_when_its_turn_comes(paths: list[Path], executor: Executor) -> None:
     """A file that may not be read is an error with its name, when its turn comes."""
     position = await stopped_in(paths, executor, IN_SECOND)
     paths[0].chmod(0)

@@ -15,7 +15,7 @@ import zstandard
 
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.paths import Entry
-from cowbook.capture.rotation import Look, at_end
+from cowbook.capture.rotation import Observation, at_end
 from cowbook.errors import InputError
 from support.followed import Tail
 
@@ -50,7 +50,7 @@ def append(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-async def test_growth(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_lines_come_as_they_are_written(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """Lines come as they are written; an unfinished one waits for its end, however long."""
     path = tmp_path / "x.log"
     path.write_bytes(lines("a"))
@@ -71,7 +71,7 @@ async def test_growth(tmp_path: Path, executor: Executor, watcher: Watcher | Non
     await again.close()
 
 
-async def test_missing_at_the_start(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_missing_files_are_waited_for_by_name(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """Folder, file, target of a link: all are waited for, and the text says what is missing."""
     tail = Tail(("folder/x-*.log", "y.log"), tmp_path, executor, watcher)
     await tail.until(lambda: tail.follower.waiting_for is not None)
@@ -90,7 +90,9 @@ async def test_missing_at_the_start(tmp_path: Path, executor: Executor, watcher:
     await tail.close()
 
 
-async def test_rename_and_create(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_the_renamed_file_is_read_to_its_end_before_the_new_one(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None
+) -> None:
     """One path: the old file is read to its end, what is written late too, then the new one."""
     path = tmp_path / "x.log"
     path.write_bytes(lines("a"))
@@ -111,7 +113,9 @@ async def test_rename_and_create(tmp_path: Path, executor: Executor, watcher: Wa
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_renamed_sorts_after(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+async def test_renamed_files_that_the_glob_shows_are_read_once(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool
+) -> None:
     """A glob that shows the renamed files, too: none is read twice, none is skipped."""
     path = tmp_path / "x.log"
     expected = b""
@@ -136,7 +140,9 @@ async def test_renamed_sorts_after(tmp_path: Path, executor: Executor, watcher: 
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_rotated_twice_meanwhile(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+async def test_files_between_two_rotations_are_read_in_their_place(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool
+) -> None:
     """Two rotations before the first file is left, or while nobody follows: the file between is read, in its place."""
     path = tmp_path / "x-current"
     path.write_bytes(lines("a"))
@@ -158,7 +164,9 @@ async def test_rotated_twice_meanwhile(tmp_path: Path, executor: Executor, watch
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_rotated_twice_in_a_list(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+async def test_files_between_two_rotations_are_read_in_a_list_too(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool
+) -> None:
     """As above, with a glob for the rotated files and a path for the one that is written."""
     patterns = ("old-*", "current")
     path = tmp_path / "current"
@@ -211,7 +219,7 @@ async def test_plain_copies(tmp_path: Path, executor: Executor, watcher: Watcher
     await tail.close()
 
 
-async def test_same_beginning(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_a_new_file_with_an_old_header_is_new(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """A new file with the header of the old one is a new file as soon as something else stands in it."""
     first, second = tmp_path / "x-1", tmp_path / "x-2"
     first.write_bytes(b"header\n" + lines("a"))
@@ -225,7 +233,7 @@ async def test_same_beginning(tmp_path: Path, executor: Executor, watcher: Watch
     await tail.close()
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
 async def test_compressed_after_rotation(
     tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes]
 ) -> None:
@@ -266,7 +274,9 @@ async def test_compressed_after_rotation(
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-async def test_compressed_file_grows(tmp_path: Path, executor: Executor, watcher: Watcher | None, kind: str) -> None:
+async def test_a_growing_compressed_file_gives_what_can_be_decoded(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, kind: str
+) -> None:
     """Byte by byte at its start, then in flushed pieces: what can be decoded comes; in the middle of a member it waits."""
     path = tmp_path / "x.log"
     path.write_bytes(b"")
@@ -294,7 +304,9 @@ async def test_compressed_file_grows(tmp_path: Path, executor: Executor, watcher
     await tail.close()
 
 
-async def test_short_plain_file(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_a_short_file_waits_until_it_cannot_be_compressed(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None
+) -> None:
     """What may be the start of a compressed file waits, and is plain when it is left."""
     path = tmp_path / "x-1"
     path.write_bytes(b"(")
@@ -309,7 +321,9 @@ async def test_short_plain_file(tmp_path: Path, executor: Executor, watcher: Wat
 
 @pytest.mark.parametrize("how", ["truncated", "regrown", "replaced"])
 @pytest.mark.parametrize("compressed", [False, True])
-async def test_truncated(tmp_path: Path, executor: Executor, watcher: Watcher | None, how: str, compressed: bool) -> None:
+async def test_truncation_in_place_is_an_error_with_the_offset(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, how: str, compressed: bool
+) -> None:
     """An error that names file and offset, whatever stands there now."""
     path = tmp_path / "x.log"
     function = gzip.compress if compressed else bytes
@@ -326,7 +340,9 @@ async def test_truncated(tmp_path: Path, executor: Executor, watcher: Watcher | 
     await tail.close()
 
 
-async def test_older_file_appears(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_an_older_file_is_warned_about_once_and_never_read(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None
+) -> None:
     """It is warned about once, counted, and never read."""
     (tmp_path / "x-5").write_bytes(lines("a"))
     tail = Tail(("x-*",), tmp_path, executor, watcher)
@@ -342,7 +358,7 @@ async def test_older_file_appears(tmp_path: Path, executor: Executor, watcher: W
     await tail.close()
 
 
-async def test_growth_after_leaving(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_growth_after_leaving_is_an_error(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """It is an error that says where."""
     first, second = tmp_path / "x-1", tmp_path / "x-2"
     first.write_bytes(lines("a"))
@@ -356,8 +372,10 @@ async def test_growth_after_leaving(tmp_path: Path, executor: Executor, watcher:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-@pytest.mark.parametrize("unfinished", [b"", b"unfinished"])
-async def test_deleted(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool, unfinished: bytes) -> None:
+@pytest.mark.parametrize("unfinished", [b"", b"unfinished"], ids=["whole_lines", "unfinished_line"])
+async def test_a_deleted_file_is_read_to_its_end(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool, unfinished: bytes
+) -> None:
     """It is read to its end and released; a restart knows that it was, and goes on with the next one."""
     first = tmp_path / "x-1"
     first.write_bytes(lines("a"))
@@ -388,7 +406,7 @@ async def test_deleted(tmp_path: Path, executor: Executor, watcher: Watcher | No
     await tail.close()
 
 
-async def test_position_is_missing(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_a_missing_position_is_waited_for(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """Its file is waited for, by whatever name it comes back; a replaced one is an error."""
     path = tmp_path / "x-1"
     path.write_bytes(lines("a"))
@@ -412,7 +430,9 @@ async def test_position_is_missing(tmp_path: Path, executor: Executor, watcher: 
 
 
 @pytest.mark.parametrize("restart", [False, True])
-async def test_swapped_link(tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool) -> None:
+async def test_a_link_to_another_file_is_a_rotation(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, restart: bool
+) -> None:
     """A link that shows another file is a rotation; a link to a folder, too; also while nobody follows."""
     for mark in "abc":
         (tmp_path / mark).mkdir()
@@ -438,7 +458,9 @@ async def test_swapped_link(tmp_path: Path, executor: Executor, watcher: Watcher
     await tail.close()
 
 
-async def test_other_patterns(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_a_file_that_the_patterns_no_longer_show_is_read_to_its_end(
+    tmp_path: Path, executor: Executor, watcher: Watcher | None
+) -> None:
     """Patterns that do not show the file of the position any more: it is read to its end, then what they show."""
     for mark in "ab":
         (tmp_path / f"{mark}.log").write_bytes(lines(mark))
@@ -455,7 +477,7 @@ async def test_other_patterns(tmp_path: Path, executor: Executor, watcher: Watch
     await tail.close()
 
 
-async def test_two_names_of_one_file(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_two_names_of_one_file_are_one_file(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """Links, hard and symbolic, are one file, with a warning."""
     (tmp_path / "x-1").write_bytes(lines("a"))
     (tmp_path / "x-2").hardlink_to(tmp_path / "x-1")
@@ -469,24 +491,24 @@ async def test_two_names_of_one_file(tmp_path: Path, executor: Executor, watcher
     await tail.close()
 
 
-async def test_wrong_kind(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
+async def test_a_folder_or_a_pipe_is_an_error(tmp_path: Path, executor: Executor, watcher: Watcher | None) -> None:
     """A folder or a pipe is no input, and waiting would not help."""
     os.mkfifo(tmp_path / "pipe")
     for pattern in ("pipe", "."):
         tail = Tail((pattern,), tmp_path, executor, watcher)
-        with pytest.raises(InputError, match=r"is no regular file|is a directory"):
+        with pytest.raises(InputError, match=r"is not a regular file|is a directory"):
             await tail.until(lambda: False)
         await tail.close()
 
 
-def test_at_end() -> None:
+def test_a_file_is_left_only_after_resting_while_a_next_one_is_known() -> None:
     """The decision at the end of a file, case by case."""
     entry = Entry(Path("/x"), (0, []), Path("/").stat())
-    assert at_end(Look(grown=True, next=entry, known_seconds=9), 9, 5) == ("read", 0)
-    assert at_end(Look(), 9, 5)[0] == "wait"
-    assert at_end(Look(next=entry, known_seconds=9), 9, 5)[0] == "leave"
-    assert at_end(Look(gone=True, known_seconds=9), 9, 5)[0] == "leave"
-    assert at_end(Look(next=entry, known_seconds=9), 3, 5) == ("wait", 2)
-    assert at_end(Look(next=entry, known_seconds=1), 9, 5) == ("wait", 4)
-    assert at_end(Look(next=entry, known_seconds=9, rest_seconds=9), 0, 5)[0] == "leave"
-    assert at_end(Look(next=entry, known_seconds=9, fresh=False), 9, 5)[0] == "wait"
+    assert at_end(Observation(grown=True, next=entry, known_seconds=9), 9, 5) == ("read", 0)
+    assert at_end(Observation(), 9, 5)[0] == "wait"
+    assert at_end(Observation(next=entry, known_seconds=9), 9, 5)[0] == "leave"
+    assert at_end(Observation(gone=True, known_seconds=9), 9, 5)[0] == "leave"
+    assert at_end(Observation(next=entry, known_seconds=9), 3, 5) == ("wait", 2)
+    assert at_end(Observation(next=entry, known_seconds=1), 9, 5) == ("wait", 4)
+    assert at_end(Observation(next=entry, known_seconds=9, rest_seconds=9), 0, 5)[0] == "leave"
+    assert at_end(Observation(next=entry, known_seconds=9, fresh=False), 9, 5)[0] == "wait"

@@ -34,8 +34,10 @@ def lines(mark: str, count: int = 200) -> bytes:
 
 
 @pytest.mark.parametrize("method", ["readinto", "look"])
-@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE])
-async def test_read_errors(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, method: str, code: int) -> None:
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE], ids=["EIO", "ESTALE"])
+async def test_read_errors_are_retried_from_the_same_offset(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, method: str, code: int
+) -> None:
     """The file is opened again where it was left, as often as it takes; meanwhile the text says what fails."""
     path = tmp_path / "x"
     path.write_bytes(lines("a", 1000))
@@ -64,7 +66,9 @@ async def test_read_errors(tmp_path: Path, executor: Executor, monkeypatch: pyte
     await tail.close()
 
 
-async def test_replaced_while_it_failed(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_file_replaced_while_it_failed_is_an_error(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another content under the name is an error, as at the start."""
     path = tmp_path / "x"
     path.write_bytes(lines("a"))
@@ -82,7 +86,7 @@ async def test_replaced_while_it_failed(tmp_path: Path, executor: Executor, monk
     await tail.close()
 
 
-async def test_may_not_be_read(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_forbidden_file_is_waited_for(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is waited for, before the first file and between two, with path and user."""
     original = os.open
     forbidden = {str(tmp_path / "x-1")}
@@ -128,7 +132,7 @@ class SlowExecutor(ThreadPoolExecutor):
         return super().submit(late)
 
 
-async def test_given_up_everywhere(tmp_path: Path) -> None:
+async def test_cancelled_calls_lose_nothing(tmp_path: Path) -> None:
     """Calls that are given up after any time lose nothing, through rotation and restarts; descriptors are closed."""
     executor = SlowExecutor(1)
     before = open_descriptors()
@@ -155,7 +159,7 @@ async def test_given_up_everywhere(tmp_path: Path) -> None:
     assert open_descriptors() <= before
 
 
-async def test_close_while_it_waits(tmp_path: Path, executor: Executor) -> None:
+async def test_it_can_be_closed_at_any_moment(tmp_path: Path, executor: Executor) -> None:
     """At any moment, before anything is there, too."""
     tail = Tail(("x-*",), tmp_path, executor)
     await tail.step()
@@ -181,7 +185,7 @@ async def left_behind(tmp_path: Path, executor: Executor) -> Position:
 
 
 @pytest.mark.parametrize("there", [False, True])
-async def test_left_position_in_a_list(tmp_path: Path, executor: Executor, there: bool) -> None:
+async def test_a_list_goes_on_behind_the_file_that_was_left(tmp_path: Path, executor: Executor, there: bool) -> None:
     """A run over a list to its end goes on with what sorts behind the file that was left."""
     position = await left_behind(tmp_path, executor)
     paths = [tmp_path / name for name in ("x-0", "x-1", "x-2")]
@@ -204,7 +208,7 @@ async def test_left_position_in_a_list(tmp_path: Path, executor: Executor, there
     await follower.close()
 
 
-async def test_left_position_is_all_there_is(tmp_path: Path, executor: Executor) -> None:
+async def test_a_list_without_more_files_ends_at_the_same_position(tmp_path: Path, executor: Executor) -> None:
     """The list has nothing more: its end comes, with the position as it was; growth is an error."""
     position = await left_behind(tmp_path, executor)
     follower = Follower([], executor=executor, position=position)
@@ -225,7 +229,7 @@ async def test_left_position_is_all_there_is(tmp_path: Path, executor: Executor)
         await follower.close()
 
 
-def test_old_position() -> None:
+def test_positions_from_before_files_could_be_left_are_read() -> None:
     """A position that was written before files could be left."""
     identity = {"path": "/a", "device": 1, "inode": 2, "offset": 0, "head_sha256": "", "tail_sha256": ""}
     position = Position.from_json({"current": identity, "consumed": [identity]})

@@ -222,7 +222,7 @@ async def play(run: Run, actions: list[tuple[str, int]], truncate: int | None) -
     with_uvloop=st.booleans(),
     block_bytes=st.sampled_from([16, 4096]),
 )
-def test_against_the_model(
+def test_any_rotation_gives_the_bytes_that_were_written(
     scheme: str,
     actions: list[tuple[str, int]],
     truncate: int | None,

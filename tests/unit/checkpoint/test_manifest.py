@@ -46,7 +46,7 @@ MANIFEST = Manifest(
 )
 
 
-def test_round_trip() -> None:
+def test_a_manifest_round_trips_and_is_plain_json() -> None:
     """Everything comes back; others can read it as JSON."""
     content = encode_manifest(MANIFEST)
     assert decode_manifest(content) == MANIFEST
@@ -68,7 +68,7 @@ def test_any_other_byte_is_damage() -> None:
             decode_manifest(other)
 
 
-def test_newer_version() -> None:
+def test_a_newer_version_is_not_damage() -> None:
     """A manifest that holds but is of a later version is not damaged; one without a version is."""
     later = json.loads(encode_manifest(MANIFEST))["manifest"] | {"version": FORMAT_VERSION + 1, "more": [1]}
     with pytest.raises(NewerVersionError, match=f"version {FORMAT_VERSION + 1}"):
@@ -78,7 +78,7 @@ def test_newer_version() -> None:
         decode_manifest(module._wrap(json.dumps(later).encode()))
 
 
-def test_anything_behind_it_is_damage() -> None:
+def test_anything_after_the_manifest_is_damage() -> None:
     """Not even white space, nor a second one."""
     content = encode_manifest(MANIFEST)
     for byte in range(256):
@@ -89,8 +89,8 @@ def test_anything_behind_it_is_damage() -> None:
             decode_manifest(content + other)
 
 
-@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_nested_without_end(opening: bytes) -> None:
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'], ids=["arrays", "objects"])
+def test_endless_nesting_is_damage(opening: bytes) -> None:
     """Garbage is damage however deep it is nested."""
     for content in (opening * 100_000, b'{"manifest": ' + opening * 100_000, b'{"manifest": 1, "sha256": ' + opening * 100_000):
         with pytest.raises(DamagedError):
@@ -98,7 +98,7 @@ def test_nested_without_end(opening: bytes) -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 3))
-def test_garbage(garbage: bytes, where: int) -> None:
+def test_garbage_is_damage_or_a_newer_version(garbage: bytes, where: int) -> None:
     """Any bytes, alone or in the envelope, whose digest may even hold, are damage or of a newer version, and nothing else."""
     content = encode_manifest(MANIFEST)
     contents = [garbage, module._wrap(garbage), content[: len(content) // 2] + garbage, garbage + content]
@@ -109,7 +109,7 @@ def test_garbage(garbage: bytes, where: int) -> None:
 
 
 @pytest.mark.parametrize("field", Manifest.__struct_fields__)
-def test_wrong_fields(field: str) -> None:
+def test_wrong_fields_are_damage_even_with_a_right_digest(field: str) -> None:
     """A field that is missing, of another type, or unknown is damage, though the digest holds."""
     values = json.loads(encode_manifest(MANIFEST))["manifest"]
     for value in ({"x": 1}, "text", [[1]], True, 1.5):

@@ -96,12 +96,12 @@ class ThroughFiles(Pipeline):
 
 @settings(max_examples=25)
 @given(ANY_CAPTURE)
-def test_goes_on_from_files(capture: Capture) -> None:
+def test_rows_are_the_oracles_after_restoring_from_files(capture: Capture) -> None:
     """Rows are the oracle's, though every batch begins with what files gave."""
     compare(ThroughFiles(capture.settings), capture, 400)
 
 
-def test_goes_on_after_every_record() -> None:
+def test_state_restores_after_every_record() -> None:
     """After every single record of long captures; all files come to use."""
     seen: set[str] = set()
     for seed in range(4):
@@ -116,7 +116,7 @@ def test_goes_on_after_every_record() -> None:
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "lz4", "none"])
-def test_compressions(compression: str) -> None:
+def test_every_compression_is_read_and_checked(compression: str) -> None:
     """All of them are read; a page whose bytes have changed is found by its checksum."""
     capture = make_capture(1, 60)
     pipeline = Unfinished(capture.settings)
@@ -149,7 +149,7 @@ def files_of(state: PipelineState) -> dict[str, bytes]:
     return {name: bytes(content) for name, content in encode_state(state, "snappy").items()}
 
 
-def test_hostile_captures_after_every_record() -> None:
+def test_state_of_hostile_captures_restores_after_every_record() -> None:
     """After every single record of captures in which everything waits for something; an untimed snapshot waits, too."""
     seen: set[str] = set()
     for seed in (0, 1, 2, 3, 36, 43, 59, 70):  # an untimed snapshot before any time is rare
@@ -161,7 +161,7 @@ def test_hostile_captures_after_every_record() -> None:
     assert seen >= {"waiting-snapshot.arrow", "waiting-diffs.arrow", "waiting-tickers.arrow", "open-dead_letter.arrow"}
 
 
-def test_before_the_first_record() -> None:
+def test_an_empty_state_is_a_state() -> None:
     """Nothing at all is a state, too: a book without levels, no rows, no update id."""
     state = PipelineState(
         "a", "b", OrderBookEngine().get_checkpoint_state(), POSITION, {"price_decimals": 0, "size_decimals": 18}
@@ -192,7 +192,7 @@ def test_books_of_any_size(bids: int, asks: int) -> None:
         assert np.array_equal(getattr(again, name), values), name
 
 
-def test_others_can_read_it(tmp_path: Path) -> None:
+def test_duckdb_reads_the_book_file(tmp_path: Path) -> None:
     """DuckDB reads sides, prices and sizes as what they are, and the scalars from the metadata."""
     capture = make_capture(1, 60)
     pipeline = Unfinished(capture.settings)
@@ -221,7 +221,7 @@ def test_others_can_read_it(tmp_path: Path) -> None:
     assert metadata["cowbook.file_offset"] == "3"
 
 
-def test_any_byte_of_the_book() -> None:
+def test_any_changed_byte_of_the_book_is_damage_or_harmless() -> None:
     """A byte changed anywhere in the book's file is damage or does not matter: never another exception, never other levels."""
     capture = make_capture(3, 40)
     pipeline = Unfinished(capture.settings)
@@ -259,16 +259,16 @@ def shorter(table: pa.Table) -> pa.Table:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        ("open-depth.arrow", without("event_index")),
-        ("open-depth.arrow", shorter),
-        ("open-depth.arrow", lambda table: table.slice(0, 0)),
-        ("open-trades.arrow", without("price")),
-        ("open-book.arrow", without("levels")),
-        ("open-dead_letter.arrow", without("reason")),
-        ("open-dead_letter.arrow", lambda table: table.append_column("more", table["reason"])),
+        pytest.param("open-depth.arrow", without("event_index"), id="column_missing"),
+        pytest.param("open-depth.arrow", shorter, id="levels_missing"),
+        pytest.param("open-depth.arrow", lambda table: table.slice(0, 0), id="rows_missing"),
+        pytest.param("open-trades.arrow", without("price"), id="price_missing"),
+        pytest.param("open-book.arrow", without("levels"), id="grid_levels_missing"),
+        pytest.param("open-dead_letter.arrow", without("reason"), id="reason_missing"),
+        pytest.param("open-dead_letter.arrow", lambda table: table.append_column("more", table["reason"]), id="column_unknown"),
     ],
 )
-def test_files_that_do_not_fit(name: str, change: Callable[[pa.Table], pa.Table]) -> None:
+def test_whole_files_with_other_content_are_damage(name: str, change: Callable[[pa.Table], pa.Table]) -> None:
     """Whole files that say something else than the format has are damage, never another exception."""
     for seed in range(20):
         capture = make_capture(seed, 60)
@@ -285,7 +285,7 @@ def test_files_that_do_not_fit(name: str, change: Callable[[pa.Table], pa.Table]
         decode_state(files | {name: sink.getvalue().to_pybytes()})
 
 
-def test_files_that_are_missing_or_none() -> None:
+def test_missing_and_foreign_files_are_damage() -> None:
     """Without the book, or with something else in a file's place, it is damage."""
     decimals = {"price_decimals": 8, "size_decimals": 8}
     files = files_of(PipelineState("a", "b", OrderBookEngine().get_checkpoint_state(), POSITION, decimals))

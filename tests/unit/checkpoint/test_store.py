@@ -79,8 +79,10 @@ def test_second_process_is_refused(tmp_path: Path, store: CheckpointStore) -> No
     store_in(tmp_path).lock()
 
 
-@pytest.mark.parametrize("garbage", [None, b"", b"garbage", b"\xff" * 64, b"-5 1"])
-def test_starts_are_counted(tmp_path: Path, garbage: bytes | None) -> None:
+@pytest.mark.parametrize(
+    "garbage", [None, b"", b"garbage", b"\xff" * 64, b"-5 1"], ids=["number", "empty", "text", "bytes", "negative"]
+)
+def test_each_start_gets_a_higher_incarnation(tmp_path: Path, garbage: bytes | None) -> None:
     """One more each time; whatever a power cut has left of the number, what lies on disk counts."""
     for number in (1, 2, 3):
         store = store_in(tmp_path)
@@ -125,7 +127,7 @@ class Watching(DurableFiles):
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_modes(tmp_path: Path, umask: int) -> None:
+def test_state_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     """For the owner alone, from the moment that they exist, whatever the umask."""
     before = os.umask(umask)
     try:
@@ -143,7 +145,7 @@ def test_modes(tmp_path: Path, umask: int) -> None:
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
 
 
-def test_retention_and_epochs(tmp_path: Path, store: CheckpointStore) -> None:
+def test_the_oldest_are_pruned_and_epochs_never_return(tmp_path: Path, store: CheckpointStore) -> None:
     """The oldest go; numbers never come again, those in quarantine counted, too."""
     assert [commit(store) for _ in range(5)] == [1, 2, 3, 4, 5]
     assert store.prune(3) == [2, 1]
@@ -159,7 +161,7 @@ def test_retention_and_epochs(tmp_path: Path, store: CheckpointStore) -> None:
     assert [row["epoch"] for row in index["checkpoints"]] == [5, 4, 3]
 
 
-def test_sweep(store: CheckpointStore) -> None:
+def test_sweep_removes_only_unfinished_checkpoints(store: CheckpointStore) -> None:
     """What was begun, and what was half removed, goes; what nobody knows stays."""
     commit(store)
     for name in (".tmp-5-1", ".del-3", "notes"):
@@ -204,8 +206,8 @@ class Failing(DurableFiles):
         super().sync_directory(path)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_failures_of_a_commit(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["ENOSPC", "EIO", "EROFS"])
+def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: int) -> None:
     """Before the rename nothing has happened; from it on only a restart tells. The last good one is there in any case."""
     kinds = []
     for number in range(1, 20):
@@ -237,7 +239,7 @@ def test_failures_of_a_commit(tmp_path: Path, code: int) -> None:
     assert [what for what, restart in kinds if restart] == ["rename", "sync checkpoints", "create published", "sync 2"]
 
 
-def test_every_mode_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever opens or makes something below the state: it is private as soon as it is there, lock and index, too."""
     modes: dict[str, int] = {}
     really_open, really_make = os.open, os.mkdir
@@ -294,18 +296,18 @@ def link(path: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (chmod(".", 0o750), "A%2FB has mode 0750"),
-        (chmod(".", 0o702), "A%2FB has mode 0702"),
-        (chmod("LOCK", 0o640), "LOCK has mode 0640"),
-        (chmod("checkpoints", 0o701), "checkpoints has mode 0701"),
-        (chmod("checkpoints/1", 0o710), "1 has mode 0710"),
-        (chmod("checkpoints/1/manifest.json", 0o604), "manifest.json has mode 0604"),
-        (chmod("checkpoints/1/book.parquet", 0o620), "book.parquet has mode 0620"),
-        (link("."), "A%2FB is a symbolic link"),
-        (link("checkpoints"), "checkpoints is a symbolic link"),
+        pytest.param(chmod(".", 0o750), "A%2FB has mode 0750", id="group_reads_root"),
+        pytest.param(chmod(".", 0o702), "A%2FB has mode 0702", id="others_write_root"),
+        pytest.param(chmod("LOCK", 0o640), "LOCK has mode 0640", id="group_reads_lock"),
+        pytest.param(chmod("checkpoints", 0o701), "checkpoints has mode 0701", id="others_enter_checkpoints"),
+        pytest.param(chmod("checkpoints/1", 0o710), "1 has mode 0710", id="group_enters_epoch"),
+        pytest.param(chmod("checkpoints/1/manifest.json", 0o604), "manifest.json has mode 0604", id="others_read_manifest"),
+        pytest.param(chmod("checkpoints/1/book.parquet", 0o620), "book.parquet has mode 0620", id="group_writes_book"),
+        pytest.param(link("."), "A%2FB is a symbolic link", id="root_is_a_link"),
+        pytest.param(link("checkpoints"), "checkpoints is a symbolic link", id="checkpoints_is_a_link"),
     ],
 )
-def test_what_is_not_private(tmp_path: Path, change: Callable[[Path], None], words: str) -> None:
+def test_state_that_others_may_change_is_refused(tmp_path: Path, change: Callable[[Path], None], words: str) -> None:
     """What others may have changed is refused by its name, and the lock is given back."""
     store = store_in(tmp_path)
     store.lock()
@@ -325,7 +327,7 @@ def test_what_is_not_private(tmp_path: Path, change: Callable[[Path], None], wor
         again.unlock()
 
 
-def test_link_in_place_of_the_lock(tmp_path: Path) -> None:
+def test_a_link_in_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
     """It is not followed: nothing is written where it leads."""
     store = store_in(tmp_path)
     store.lock()
@@ -333,12 +335,12 @@ def test_link_in_place_of_the_lock(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"precious")
     (store.root / "LOCK").unlink()
     (store.root / "LOCK").symlink_to(tmp_path / "other")
-    with pytest.raises(StorageError, match="a symbolic link stands there"):
+    with pytest.raises(StorageError, match="a symbolic link is there"):
         store_in(tmp_path).lock()
     assert (tmp_path / "other").read_bytes() == b"precious"
 
 
-def test_looking_does_not_count(tmp_path: Path) -> None:
+def test_a_lock_for_looking_keeps_the_incarnation(tmp_path: Path) -> None:
     """A lock for another purpose than a start leaves the number."""
     for counts, number in ((True, 1), (False, 1), (False, 1), (True, 2)):
         store = store_in(tmp_path)
@@ -347,7 +349,7 @@ def test_looking_does_not_count(tmp_path: Path) -> None:
         store.unlock()
 
 
-def test_odd_names(store: CheckpointStore, tmp_path: Path) -> None:
+def test_odd_names_are_not_checkpoints(store: CheckpointStore, tmp_path: Path) -> None:
     """Names that look like numbers and are none, and files and links that have a checkpoint's name."""
     commit(store)
     names = (".tmp-1-\u00b2", ".tmp-2-\u0663", "\u0664", "07", "-3", ".tmp-", ".del-", ".tmp-x-y", "1e3", "4 ")
@@ -375,7 +377,7 @@ def test_odd_names(store: CheckpointStore, tmp_path: Path) -> None:
     again.unlock()
 
 
-def test_quarantine_keeps_all(store: CheckpointStore, tmp_path: Path) -> None:
+def test_quarantine_replaces_nothing(store: CheckpointStore, tmp_path: Path) -> None:
     """Nothing in quarantine is ever replaced, and its numbers are never given again."""
     for content in (b"first", b"second", b"third"):
         assert commit(store, content) == 1
@@ -440,7 +442,7 @@ CHORES: dict[str, tuple[Chore, set[str], list[str]]] = {
 
 
 @pytest.mark.parametrize("chore", CHORES)
-def test_failures_of_chores(tmp_path: Path, chore: str) -> None:
+def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str) -> None:
     """Whatever fails, good checkpoints are whole, and the next start does what is left."""
     do, expected, left = CHORES[chore]
     failed = set()
@@ -488,7 +490,7 @@ def names_in(directory: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
-def test_left_when_removing_fails_too(tmp_path: Path, store: CheckpointStore, number: int) -> None:
+def test_leftovers_of_a_failed_commit_are_removed_at_the_next_start(tmp_path: Path, store: CheckpointStore, number: int) -> None:
     """What a failed commit could not remove is removed by the next start, and is no checkpoint meanwhile."""
     commit(store)
 
@@ -519,8 +521,8 @@ def test_left_when_removing_fails_too(tmp_path: Path, store: CheckpointStore, nu
     again.unlock()
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
-def test_failures_of_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["ENOSPC", "EROFS", "EIO"])
+def test_a_failed_lock_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """A start whose number cannot be written is none; the lock is free again."""
     store = store_in(tmp_path)
     for name in ("open", "pwrite", "fsync"):
@@ -544,14 +546,14 @@ def test_failures_of_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
         other.unlock()
 
 
-def test_marker_twice(store: CheckpointStore) -> None:
+def test_marking_as_published_twice_is_no_failure(store: CheckpointStore) -> None:
     """Noting again that parts are published is no failure."""
     commit(store)
     store.mark_published(store.checkpoints / "1")
     assert (store.checkpoints / "1" / "published").read_bytes() == b""
 
 
-def test_failure_that_is_none_of_storage(store: CheckpointStore) -> None:
+def test_a_manifest_that_cannot_be_made_commits_nothing(store: CheckpointStore) -> None:
     """A manifest that cannot be made leaves the checkpoint before, and nothing that counts."""
     commit(store)
 
@@ -566,7 +568,7 @@ def test_failure_that_is_none_of_storage(store: CheckpointStore) -> None:
 
 
 @pytest.mark.parametrize("how", ["lock", "replaced", "directory", "checkpoint"])
-def test_removed_while_it_runs(store: CheckpointStore, how: str) -> None:
+def test_removal_of_running_state_is_noticed_before_writing(store: CheckpointStore, how: str) -> None:
     """Whoever removes state of a running symbol is noticed before anything is written, or called written."""
     commit(store)
     store.check(1)

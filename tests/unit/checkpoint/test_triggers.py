@@ -20,8 +20,16 @@ def new(events: int = 0) -> Triggers:
     return Triggers(SETTINGS, now=0, events=events)
 
 
-@pytest.mark.parametrize(("events", "due"), [(999, ()), (1000, (EVENTS,)), (1001, (EVENTS,)), (5000, (EVENTS,))])
-def test_multiples(events: int, due: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("events", "due"),
+    [
+        pytest.param(999, (), id="below"),
+        pytest.param(1000, (EVENTS,), id="reached"),
+        pytest.param(1001, (EVENTS,), id="passed"),
+        pytest.param(5000, (EVENTS,), id="several_passed"),
+    ],
+)
+def test_an_event_trigger_fires_once_per_multiple(events: int, due: tuple[str, ...]) -> None:
     """A multiple that is reached or passed, once."""
     triggers = new()
     assert triggers.due(now=1, events=events) == due
@@ -31,13 +39,13 @@ def test_multiples(events: int, due: tuple[str, ...]) -> None:
         assert triggers.due(now=2 + SECOND, events=events) == ()
 
 
-def test_first_multiple_after_recovery() -> None:
+def test_a_recovered_multiple_is_not_due_again() -> None:
     """The multiple that the recovered state stands behind is not due again."""
     assert new(1500).due(now=1, events=1999) == ()
     assert new(1500).due(now=1, events=2000) == (EVENTS,)
 
 
-def test_timer() -> None:
+def test_the_timer_counts_from_the_last_attempt() -> None:
     """So long after the beginning of the last attempt."""
     triggers = new()
     assert triggers.due(now=300 * SECOND - 1, events=0) == ()
@@ -48,7 +56,7 @@ def test_timer() -> None:
     assert triggers.due(now=610 * SECOND, events=0) == (TIMER,)
 
 
-def test_overdue_timer() -> None:
+def test_an_overdue_timer_fires_once() -> None:
     """A timer that is overdue many times over, while an attempt takes long, is due once, and starts anew from there."""
     triggers = new()
     triggers.request(MANUAL)
@@ -62,7 +70,7 @@ def test_overdue_timer() -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_pause_from_the_end(fails: bool) -> None:
+def test_requests_wait_for_attempt_and_pause(fails: bool) -> None:
     """Requests wait for the attempt and the pause after it, whatever came of it; events wait for the next multiple."""
     triggers = new()
     assert triggers.due(now=0, events=1000) == (EVENTS,)
@@ -79,7 +87,7 @@ def test_pause_from_the_end(fails: bool) -> None:
     assert triggers.due(now=11 * SECOND, events=3001) == ((EVENTS, MANUAL) if fails else (MANUAL,))
 
 
-def test_merging() -> None:
+def test_triggers_that_meet_are_one_attempt() -> None:
     """Triggers that meet are one attempt."""
     triggers = new()
     triggers.request(MANUAL)
@@ -91,7 +99,7 @@ def test_merging() -> None:
     assert triggers.due(now=402 * SECOND, events=1000) == ()
 
 
-def test_backoff() -> None:
+def test_pauses_grow_with_failures_until_a_success() -> None:
     """Longer and longer pauses after failures, up to a minute; a success ends that."""
     triggers = new()
     triggers.request(MANUAL)
@@ -113,7 +121,7 @@ def test_backoff() -> None:
     assert triggers.failures == 0
 
 
-def test_nothing_new() -> None:
+def test_nothing_new_drops_pending_triggers() -> None:
     """What is pending is forgotten."""
     triggers = new()
     triggers.request(MANUAL)
@@ -122,7 +130,7 @@ def test_nothing_new() -> None:
     assert triggers.due(now=0, events=0) == ()
 
 
-def test_random_histories() -> None:
+def test_attempts_never_overlap_and_requests_are_never_lost() -> None:
     """Never two at once, never inside a pause, no request is forgotten, and no attempt without a reason."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -219,7 +227,9 @@ STEPS = st.lists(
     min_pause=st.sampled_from([0, 1, SECOND, 20 * SECOND]),
     events=st.integers(0, 100),
 )
-def test_equals_model(steps: list[tuple[object, ...]], every_events: int, every: int, min_pause: int, events: int) -> None:
+def test_any_history_equals_the_model(
+    steps: list[tuple[object, ...]], every_events: int, every: int, min_pause: int, events: int
+) -> None:
     """The same attempts at the same times, the same merged triggers and failures, whatever happens in whatever order."""
     chosen = TriggerSettings(every_events, every, min_pause)
     triggers, model = Triggers(chosen, now=0, events=events), Model(chosen, events)
@@ -300,7 +310,7 @@ HAPPENINGS = st.lists(
 
 @settings(max_examples=200)
 @given(happenings=HAPPENINGS, every=st.integers(1, 80), min_pause=st.integers(0, 20))
-def test_next_due(happenings: list[tuple[int, str, int]], every: int, min_pause: int) -> None:
+def test_asking_only_when_due_misses_nothing(happenings: list[tuple[int, str, int]], every: int, min_pause: int) -> None:
     """Who asks only when `next_due` says so, and when something has happened, begins the same as who asks all the time."""
     quarter = SECOND // 4
     chosen = TriggerSettings(7, every * quarter, min_pause * quarter)
@@ -322,7 +332,7 @@ def test_next_due(happenings: list[tuple[int, str, int]], every: int, min_pause:
         assert seldom.begun == always.begun
 
 
-def test_next_due_values() -> None:
+def test_next_due_is_the_timer_the_pause_or_at_once() -> None:
     """The timer; at once when something waits; the pause; and never during an attempt."""
     triggers = new()
     assert triggers.next_due(now=0) == 300 * SECOND
@@ -340,7 +350,7 @@ def test_next_due_values() -> None:
     assert triggers.next_due(now=2 * SECOND) == 299 * SECOND + 10
 
 
-def test_want() -> None:
+def test_wanting_repeatedly_is_one_trigger() -> None:
     """Asked for again and again it is one trigger, and nothing is merged; a request beside it is."""
     triggers = new()
     for _ in range(5):
@@ -353,7 +363,7 @@ def test_want() -> None:
 
 
 @pytest.mark.parametrize("change", [-100, 0, 100])
-def test_configure_timer(change: int) -> None:
+def test_a_changed_timer_counts_from_the_last_attempt(change: int) -> None:
     """Another time counts from the beginning of the last attempt; the same one, said often, puts nothing off."""
     triggers = new()
     triggers.request(MANUAL)
@@ -368,7 +378,7 @@ def test_configure_timer(change: int) -> None:
     assert triggers.due(now=10 * SECOND + every, events=0) == (TIMER,)
 
 
-def test_configure_events() -> None:
+def test_a_changed_multiple_counts_from_now() -> None:
     """Another multiple counts from here on; the same one is not forgotten."""
     triggers = new()
     triggers.configure(TriggerSettings(1000, 300 * SECOND, SECOND), events=1500)
@@ -379,7 +389,7 @@ def test_configure_events() -> None:
     assert triggers.due(now=1, events=1600) == (EVENTS,)
 
 
-def test_configure_pause() -> None:
+def test_a_changed_pause_counts_from_the_next_attempt() -> None:
     """Another pause counts from the next attempt on."""
     triggers = new()
     triggers.begun(now=0)

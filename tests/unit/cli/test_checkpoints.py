@@ -36,7 +36,9 @@ def as_json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) 
     return value
 
 
-def test_list_and_show(tmp_path: Path, ran: Reconstruction, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_has_all_checkpoints_and_show_has_all_of_one(
+    tmp_path: Path, ran: Reconstruction, capsys: pytest.CaptureFixture[str]
+) -> None:
     """All figures of each, newest first; everything of one."""
     state = str(tmp_path / "state")
     capsys.readouterr()
@@ -59,7 +61,7 @@ def test_list_and_show(tmp_path: Path, ran: Reconstruction, capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("ran")
-def test_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_names_damage_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Damage is found, named, and the exit code."""
     state = tmp_path / "state"
     assert "0 of them not valid" in shown(capsys, "verify", str(state))
@@ -74,7 +76,7 @@ def test_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("ran")
-def test_prune(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prune_keeps_the_newest_two_and_refuses_beside_a_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Old ones go, the newest two stay, and nothing goes while a worker runs."""
     state = str(tmp_path / "state")
     capsys.readouterr()
@@ -96,7 +98,7 @@ def test_prune(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("action", ["list", "show", "verify", "prune"])
-def test_nothing_there(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_directory_without_checkpoints_is_one_line(tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, no traceback."""
     for directory in (tmp_path, tmp_path / "gone"):
         assert main(["checkpoints", action, str(directory)]) == 1

@@ -98,7 +98,7 @@ def _no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COWBOOK_HTTP__TOKEN", raising=False)
 
 
-def test_status_table(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_has_a_line_per_symbol_with_its_problem(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each symbol, and why one waits or has failed."""
     waiting = SYMBOL | {"id": "WAITS[red]", "state": "waiting", "waiting_for": "input/a*.gz"}
     server.says(STATUS | {"symbols": [SYMBOL, waiting]})
@@ -113,7 +113,7 @@ def test_status_table(server: Server, capsys: pytest.CaptureFixture[str]) -> Non
     assert server.asked == [("GET", "/status", None)]
 
 
-def test_status_of_a_failed_symbol(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_fails_with_a_failed_symbol(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, and the reason."""
     server.says(STATUS | {"ready": False, "symbols": [SYMBOL | {"state": "failed", "error": "a gap"}]})
     assert main(["status", server.url]) == 1
@@ -122,7 +122,7 @@ def test_status_of_a_failed_symbol(server: Server, capsys: pytest.CaptureFixture
     assert "failed: BTCUSDT: a gap" in output
 
 
-def test_status_as_json(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_as_json_is_the_endpoints_answer(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """What /status says."""
     server.says(STATUS)
     assert main(["status", server.url, "--json"]) == 0
@@ -130,21 +130,21 @@ def test_status_as_json(server: Server, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("given", ["127.0.0.1:{port}", "http://127.0.0.1:{port}/", "http://127.0.0.1:{port}"])
-def test_urls(server: Server, given: str) -> None:
+def test_urls_may_lack_scheme_and_end_with_a_slash(server: Server, given: str) -> None:
     """With and without what a URL begins and ends with."""
     server.says(STATUS)
     assert main(["status", given.format(port=server.http.server_address[1]), "--json"]) == 0
     assert server.asked[0][1] == "/status"
 
 
-def test_no_proxy(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     server.says(STATUS)
     assert main(["status", server.url]) == 0
 
 
-def test_checkpoint(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_prints_the_epochs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """The epochs; of all symbols, or one, whatever it is called."""
     done: list[dict[str, Any]] = [{"id": "A", "epoch": 7, "error": None}, {"id": "B", "epoch": None, "error": None}]
     server.says({"checkpoints": done})
@@ -155,7 +155,7 @@ def test_checkpoint(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     assert server.asked == [("POST", "/checkpoint", None), ("POST", "/checkpoint?symbol=a%20b%26c%3D%2F%25%3F", None)]
 
 
-def test_checkpoint_without_waiting(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checkpoint_without_waiting_prints_the_newest_epoch(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """What there is so far."""
     server.says({"checkpoints": [{"id": "A", "epoch": 6, "error": None}]}, 202)
     assert main(["checkpoint", server.url, "--no-wait", "--symbol", "A"]) == 0
@@ -163,7 +163,7 @@ def test_checkpoint_without_waiting(server: Server, capsys: pytest.CaptureFixtur
     assert server.asked == [("POST", "/checkpoint?symbol=A&wait=no", None)]
 
 
-def test_checkpoint_that_failed(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_checkpoint_fails_and_the_others_are_printed(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1; what did not fail is said all the same."""
     server.says({"checkpoints": [{"id": "A", "epoch": 7, "error": None}, {"id": "B", "epoch": None, "error": "full"}]}, 503)
     assert main(["checkpoint", server.url]) == 1
@@ -171,7 +171,7 @@ def test_checkpoint_that_failed(server: Server, capsys: pytest.CaptureFixture[st
     assert (captured.out, captured.err) == ("A: epoch 7\n", "B: full\n")
 
 
-def test_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_comes_from_the_option_else_the_environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the command line, else from the environment."""
     server.says({"checkpoints": []})
     monkeypatch.setenv("COWBOOK_HTTP__TOKEN", "one")
@@ -180,7 +180,7 @@ def test_token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [token for _, _, token in server.asked] == ["Bearer one", "Bearer two"]
 
 
-def test_refusals(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refusals_are_one_line_each(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown symbol, an attempt that takes too long, and no right to ask: one line each, and exit code 1."""
     for code, value in ((404, {"error": "no symbol X"}), (504, {"error": "not done after 50 s"})):
         server.says(value, code)
@@ -192,7 +192,7 @@ def test_refusals(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "checkpoint"])
-def test_no_daemon(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_daemon_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
@@ -202,7 +202,7 @@ def test_no_daemon(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert error.count("\n") == 1
 
 
-def test_no_answer() -> None:
+def test_a_silent_server_is_one_line() -> None:
     """Someone listens and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -211,9 +211,13 @@ def test_no_answer() -> None:
 
 
 @pytest.mark.parametrize("command", ["status", "checkpoint"])
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"1", b'{"a": 1}', b"\xff", b""])
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"[]", b"1", b'{"a": 1}', b"\xff", b""], ids=["html", "array", "number", "object", "bytes", "empty"]
+)
 @pytest.mark.parametrize("code", [200, 500])
-def test_not_cowbook(server: Server, capsys: pytest.CaptureFixture[str], command: str, body: bytes, code: int) -> None:
+def test_another_http_server_is_not_taken_for_cowbook(
+    server: Server, capsys: pytest.CaptureFixture[str], command: str, body: bytes, code: int
+) -> None:
     """Another server on this port."""
     server.code, server.body = code, body
     assert main([command, server.url]) == 1
@@ -223,9 +227,15 @@ def test_not_cowbook(server: Server, capsys: pytest.CaptureFixture[str], command
 
 
 @pytest.mark.parametrize(
-    "answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", b"\0" * 99]
+    "answer",
+    [
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", id="ssh"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{}", id="shorter_than_announced"),
+        pytest.param(b"\0" * 99, id="zeros"),
+    ],
 )
-def test_not_even_http(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_server_without_http_is_one_line(answer: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """Something else on this port."""
     with raw_server(answer) as url:
         assert main(["status", url]) == 1
@@ -239,14 +249,14 @@ def test_not_even_http(answer: bytes, capsys: pytest.CaptureFixture[str]) -> Non
     "url",
     ["ftp://127.0.0.1", "file:///etc/passwd", "http://", "http://[::1", "http://127.0.0.1:port", "http://127.0.0.1:99999", ""],
 )
-def test_no_url(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_not_a_url_is_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and no traceback."""
     assert main(["status", url]) == 1
-    assert capsys.readouterr().err == f"cowbook: {url} is no URL: give one such as http://127.0.0.1:9464\n"
+    assert capsys.readouterr().err == f"cowbook: {url} is not a URL: give one such as http://127.0.0.1:9464\n"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/a b", "http://a..b", "http://127.0.0.1:1/\x7f"])
-def test_url_that_leads_nowhere(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_url_that_leads_nowhere_is_one_line(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and no traceback."""
     assert main(["status", url]) == 1
     error = capsys.readouterr().err

@@ -122,7 +122,7 @@ def test_answers_without_the_compiler(command: str) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_logged_exceptions(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_log_formats_show_exceptions(log_format: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both formats say what happened and where, without a warning of their own."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
@@ -156,7 +156,7 @@ def test_progress_without_a_terminal_says_what_is_left(
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with run._reporter(Console(file=io.StringIO())) as reporter:
+    with run._make_reporter(Console(file=io.StringIO())) as reporter:
         now[0] = 101.0
         reporter.update("A", 1_000_000, 4_000_000, 1_000_000)
         assert capsys.readouterr().err == ""

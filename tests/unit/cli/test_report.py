@@ -45,7 +45,7 @@ def lines_of_days() -> bytes:
     return text.encode() + b"\n"
 
 
-def test_days(tmp_path: Path) -> None:
+def test_each_count_stands_on_its_day(tmp_path: Path) -> None:
     """Each count stands on its day."""
     result = reconstruct(tmp_path, {"a": lines_of_days()}, Run("X", engine=EngineSettings(part_events=3)))
     assert result.summary.state == "done"
@@ -81,7 +81,7 @@ def same_of_parts(directory: Path, days: list[DayQuality]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_capture(tmp_path: Path, seed: int) -> None:
+def test_reports_from_state_and_from_output_agree(tmp_path: Path, seed: int) -> None:
     """State and output agree on captures with everything wrong in them, after checkpoints anywhere."""
     lines, style = make_lines(random.Random(seed), 150)
     content = b"".join(line + b"\n" for line in lines)
@@ -96,7 +96,7 @@ def test_any_capture(tmp_path: Path, seed: int) -> None:
     same_of_parts(tmp_path, days)
 
 
-def test_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_is_a_table_json_or_markdown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A table, JSON, Markdown; what is unknown is a question mark."""
     reconstruct(tmp_path, {"a": lines_of_days()}, Run("a|b", symbol="X"))
     assert main(["report", str(tmp_path / "state")]) == 0
@@ -116,14 +116,16 @@ def test_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_nothing_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: bool) -> None:
+def test_a_directory_of_neither_kind_is_an_error_that_says_what_to_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: bool
+) -> None:
     """Says what to name."""
     directory = tmp_path / "none" if missing else tmp_path
     assert main(["report", str(directory)]) == 1
     assert ("cannot be read" if missing else "neither checkpoints nor parts") in capsys.readouterr().err
 
 
-def test_other_symbol(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_symbol_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One that is not there is said to be so."""
     reconstruct(tmp_path, {"a": lines_of_days()}, Run("X"))
     for name in ("state", "data"):

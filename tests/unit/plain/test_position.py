@@ -20,7 +20,7 @@ def identity(offset: int) -> FileIdentity:
 
 
 @pytest.mark.parametrize("offset", [0, 1, IDENTITY_BYTES - 1, IDENTITY_BYTES, IDENTITY_BYTES + 1, len(CONTENT)])
-def test_hashes(offset: int) -> None:
+def test_hashes_cover_only_the_ends_before_the_offset(offset: int) -> None:
     """Of the first and the last min(1 KiB, offset) bytes before the offset, and of nothing else."""
     length = min(1024, offset)
     made = identity(offset)
@@ -35,7 +35,7 @@ def test_hashes(offset: int) -> None:
         assert not made.matches_tail(b"x" * length)
 
 
-def test_json() -> None:
+def test_positions_round_trip_through_json() -> None:
     """There and back through text; what is no position is refused."""
     position = Position(identity(3000), (identity(10), identity(0)))
     value = position.to_json()
@@ -47,7 +47,7 @@ def test_json() -> None:
         Position.from_json({**value, "current": {"path": "a"}})
 
 
-def test_strangeness() -> None:
+def test_strangeness_ranks_path_and_inode() -> None:
     """The file itself, then the one with its name, then all others alike, whatever their inode."""
     made = identity(5)
     files = [("/captures/a", 1, 2), ("/captures/a", 1, 9), ("/captures/a", 9, 2), ("/captures/b", 1, 2), ("/captures/b", 9, 9)]

@@ -52,7 +52,7 @@ def opened(directory: Path, files: DurableFiles | None = None, incarnation: int 
     return sink
 
 
-def test_parts(tmp_path: Path) -> None:
+def test_parts_appear_on_publication_with_their_names_dates_and_rows(tmp_path: Path) -> None:
     """Parts have their names, dates and rows, appear on publication, and leave nothing behind."""
     sink = opened(tmp_path)
     cut = sink.stage(rows_with_trades(10, 3, NEWEST), [LETTER])
@@ -81,7 +81,7 @@ def current_umask() -> int:
     return umask
 
 
-def test_encodings(tmp_path: Path) -> None:
+def test_files_have_no_arrow_schema_and_one_row_group(tmp_path: Path) -> None:
     """No Arrow schema inside, decimals as INT64, one row group."""
     sink = opened(tmp_path)
     part = sink.stage(rows_with_trades(0, 5, NEWEST), [LETTER]).parts[0]
@@ -93,7 +93,7 @@ def test_encodings(tmp_path: Path) -> None:
     sink.close()
 
 
-def test_lock(tmp_path: Path) -> None:
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """A second writer of the same symbol gets a clear error."""
     sink = opened(tmp_path)
     with pytest.raises(OutputError, match="another cowbook writes this symbol"):
@@ -102,7 +102,7 @@ def test_lock(tmp_path: Path) -> None:
     opened(tmp_path, incarnation=2).close()
 
 
-def test_superseded(tmp_path: Path) -> None:
+def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None:
     """Starting from the beginning moves what was there away, and never deletes it."""
     for number in (1, 2):
         sink = sink_in(tmp_path)
@@ -117,7 +117,7 @@ def test_superseded(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("[!.]*/**/*.parquet"))) == 2
 
 
-def test_left_by_a_killed_run(tmp_path: Path) -> None:
+def test_staging_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     """What a run that was killed had staged is removed by the next one; what was published is counted."""
     left = tmp_path / ".staging" / "BTC%2FUSD" / "7"
     left.mkdir(parents=True)
@@ -137,7 +137,7 @@ class FullDisk(DurableFiles):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     """A full disk is an error that names the file and says what to do."""
     sink = opened(tmp_path, FullDisk())
     with pytest.raises(RestartNeededError, match=r"trades-part.*No space left on device; free some space"):
@@ -146,9 +146,15 @@ def test_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("newest", "date"), [(NONE, "1970-01-01"), (0, "1970-01-01"), (NEWEST, "2024-08-08"), (2**63 - 1, "2262-04-11")]
+    ("newest", "date"),
+    [
+        pytest.param(NONE, "1970-01-01", id="no_time"),
+        pytest.param(0, "1970-01-01", id="first"),
+        pytest.param(NEWEST, "2024-08-08", id="usual"),
+        pytest.param(2**63 - 1, "2262-04-11", id="last"),
+    ],
 )
-def test_dates(newest: int, date: str) -> None:
+def test_a_part_date_is_the_utc_day_of_its_newest_time(newest: int, date: str) -> None:
     """The UTC day, over the whole range of times."""
     assert part_date(newest) == date
 
@@ -156,6 +162,6 @@ def test_dates(newest: int, date: str) -> None:
 @pytest.mark.parametrize(
     ("value", "decimals", "text"), [(0, 0, "0"), (5, 0, "5"), (0, 2, "0.00"), (105, 2, "1.05"), (10**18 - 1, 18, "0." + "9" * 18)]
 )
-def test_fixed_point_text(value: int, decimals: int, text: str) -> None:
+def test_fixed_point_text_has_all_decimals(value: int, decimals: int, text: str) -> None:
     """All decimals are written."""
     assert fixed_point_text(value, decimals) == text

@@ -140,7 +140,7 @@ def check_done(output: Output) -> None:
     assert not output.staged()
 
 
-def test_all_that_may_stand_there(tmp_path: Path) -> None:
+def test_only_equal_parts_are_left_in_place(tmp_path: Path) -> None:
     """Equal parts stay untouched, others of the same first event go, whatever their stream, date, last event or content."""
     output, cuts = prepare(tmp_path)
     equal = (tmp_path / final_of("bbo", 10, 19)).stat()
@@ -204,7 +204,7 @@ def stop_at(output: Output, cuts: list[Cut], number: int, incarnation: int, *, b
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_stopped_anywhere(tmp_path: Path, behind: bool) -> None:
+def test_publication_stopped_anywhere_is_finished_by_the_next(tmp_path: Path, behind: bool) -> None:
     """Begun again after any operation, by another incarnation, it comes to the same."""
     number = 0
     stopped = True
@@ -218,7 +218,7 @@ def test_stopped_anywhere(tmp_path: Path, behind: bool) -> None:
     assert number > 30
 
 
-def test_stopped_again_and_again(tmp_path: Path) -> None:
+def test_publication_stopped_repeatedly_is_finished(tmp_path: Path) -> None:
     """Every attempt is stopped somewhere, until one is not."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -231,7 +231,7 @@ def test_stopped_again_and_again(tmp_path: Path) -> None:
         check_done(output)
 
 
-def test_power_cut_anywhere(tmp_path: Path) -> None:
+def test_publication_is_finished_after_a_power_cut_anywhere(tmp_path: Path) -> None:
     """What a power cut leaves of any prefix of the operations, all or only some of what was not synced, can be finished."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -258,7 +258,7 @@ def test_power_cut_anywhere(tmp_path: Path) -> None:
             assert not left.staged()
 
 
-def test_order_of_syncs(tmp_path: Path) -> None:
+def test_superseded_parts_are_durable_before_they_are_replaced(tmp_path: Path) -> None:
     """What is superseded is durable where it went, then where it came from, before anything takes its place."""
     recording = RecordingFiles(tmp_path)
     output, cuts = prepare(tmp_path, recording)
@@ -315,7 +315,7 @@ class StoppingRecording(RecordingFiles):
         super().sync_directory(path)
 
 
-def test_durable_after_a_stop(tmp_path: Path) -> None:
+def test_a_finished_publication_is_durable_after_any_stop(tmp_path: Path) -> None:
     """What was begun, stopped, and then finished by another start is as durable as if it had never been stopped."""
     number = 0
     lost = []
@@ -346,7 +346,7 @@ def test_durable_after_a_stop(tmp_path: Path) -> None:
     assert not lost
 
 
-def test_taken_at_the_same_moment(tmp_path: Path) -> None:
+def test_a_part_moved_away_meanwhile_is_no_failure(tmp_path: Path) -> None:
     """A part that someone moves away while it is to be superseded is no failure."""
     output, cuts = prepare(tmp_path)
     publication = output.publication()
@@ -358,7 +358,7 @@ def test_taken_at_the_same_moment(tmp_path: Path) -> None:
     assert output.superseded() == Counter([b"withdrawn"])
 
 
-def test_superseded_twice(tmp_path: Path) -> None:
+def test_superseded_parts_never_replace_each_other(tmp_path: Path) -> None:
     """What was moved away is not replaced by what is moved away later under the same name."""
     output = Output(tmp_path)
     final = final_of("depth", 0, 9)
@@ -369,7 +369,7 @@ def test_superseded_twice(tmp_path: Path) -> None:
     assert output.superseded() == Counter([b"first", b"second"])
 
 
-def test_tail_of_the_same_run(tmp_path: Path) -> None:
+def test_a_tail_of_the_same_run_is_replaced(tmp_path: Path) -> None:
     """What this publication itself has published as provisional is replaced, too; what was forgotten stays."""
     output = Output(tmp_path)
     publication = output.publication()
@@ -386,7 +386,7 @@ def test_tail_of_the_same_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["removed", "cut", "changed"])
-def test_lost_part(tmp_path: Path, how: str) -> None:
+def test_a_lost_staged_part_is_an_error_that_touches_nothing(tmp_path: Path, how: str) -> None:
     """A staged part that is gone or not what was written is an error that names both places, and nothing is touched."""
     output, cuts = prepare(tmp_path)
     part = cuts[1].parts[0]
@@ -403,7 +403,7 @@ def test_lost_part(tmp_path: Path, how: str) -> None:
     assert output.listing() == before
 
 
-def test_lost_while_publishing(tmp_path: Path) -> None:
+def test_a_part_lost_while_publishing_deletes_nothing(tmp_path: Path) -> None:
     """A staged part that vanishes after the check is an error, and what was there before is somewhere still."""
     output, cuts = prepare(tmp_path)
     (output.staging / cuts[1].parts[1].staged).unlink()
@@ -416,7 +416,7 @@ def test_lost_while_publishing(tmp_path: Path) -> None:
     check_done(output)
 
 
-def test_staged_damaged_but_in_place(tmp_path: Path) -> None:
+def test_a_published_part_is_right_whatever_is_staged(tmp_path: Path) -> None:
     """A part that is in its place already is right whatever stands in the staging."""
     output, cuts = prepare(tmp_path)
     output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
@@ -426,7 +426,7 @@ def test_staged_damaged_but_in_place(tmp_path: Path) -> None:
     check_done(output)
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_missing_names_parts_that_are_gone_or_shorter(tmp_path: Path) -> None:
     """Parts that are not where they were, or not as long."""
     output, cuts = prepare(tmp_path)
     publication = output.publication()
@@ -437,7 +437,7 @@ def test_missing(tmp_path: Path) -> None:
     assert publication.missing(cuts) == [tmp_path / final_of("depth", 10, 19), tmp_path / final_of("bbo", 10, 19)]
 
 
-def test_only_its_own(tmp_path: Path) -> None:
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     """Other symbols, other names and what was staged by nobody are none of its business."""
     output, cuts = prepare(tmp_path)
     strangers = {
@@ -452,7 +452,7 @@ def test_only_its_own(tmp_path: Path) -> None:
     assert output.visible() == VISIBLE | strangers
 
 
-def test_all_superseded(tmp_path: Path) -> None:
+def test_a_fresh_start_moves_everything_away(tmp_path: Path) -> None:
     """To start from the beginning everything is moved away, once and again, wherever that was interrupted."""
     number = 0
     stopped = True

@@ -44,7 +44,7 @@ def message_of(venue: str, record: object) -> DecodedMessage:
     return decoded
 
 
-def test_bybit() -> None:
+def test_bybit_snapshots_deltas_and_trades() -> None:
     """No capture of it is at hand: these are as its documentation has them."""
     diff = message_of("bybit", BYBIT)
     assert (diff.kind, diff.rule, diff.first_id, diff.last_id) == (DIFF, COUNTER, 177400507, 177400507)
@@ -64,7 +64,7 @@ def test_bybit() -> None:
     assert decode("bybit", {"op": "subscribe", "success": True}) is UNUSED
 
 
-def test_okx_with_ids() -> None:
+def test_okx_ids_chain_and_a_checksum_of_0_is_none() -> None:
     """A chain of seqIds, and a checksum of 0, which is none."""
     book = {"asks": [["1.6", "1", "0", "1"]], "bids": [], "ts": "1652459225464", "checksum": 0, "prevSeqId": 9, "seqId": 12}
     record = {"arg": {"channel": "books", "instId": "A-B"}, "action": "update", "data": [book]}
@@ -75,7 +75,7 @@ def test_okx_with_ids() -> None:
     assert (diff.rule, diff.last_id, diff.flags, diff.checksum) == (UNNUMBERED, NONE, HAS_CHECKSUM, 2**32 - 5)
 
 
-def test_kraken_depth() -> None:
+def test_kraken_depth_comes_from_the_own_subscription() -> None:
     """The answer to a subscription says how deep the book is kept; only that of the symbol counts."""
     answer = {"method": "subscribe", "result": {"channel": "book", "depth": 25, "symbol": "A-B"}, "success": True}
     assert decode("kraken", answer) == Subscription(25)
@@ -87,7 +87,7 @@ def test_kraken_depth() -> None:
     assert (diff.bid_prices, diff.ask_prices, diff.ts_event) == ([150], [160], 2_250_000_000)
 
 
-def test_numbers_as_they_are_written() -> None:
+def test_json_numbers_are_taken_as_text() -> None:
     """JSON numbers are text to us: with exponents, too; what does not fit names the setting."""
     book = {"time": 1618677881.385007, "checksum": 1, "bids": [[1e-05, 12.35]], "asks": [], "action": "update"}
     record = {"channel": "orderbook", "market": "A-B", "type": "update", "data": book}
@@ -101,9 +101,14 @@ def test_numbers_as_they_are_written() -> None:
 
 @pytest.mark.parametrize("venue", [name for name in venue_names() if name != "binance" and not load_venue(name).tables])
 @pytest.mark.parametrize(
-    "record", [b"", b" ", b"{", b"[]", b"{}", b"1", b'"x"', b"null", b"\xff", b"x" * 20_000, b"[" * 500, b"9" * 400]
+    "record",
+    [b"", b" ", b"{", b"[]", b"{}", b"1", b'"x"', b"null", b"\xff", b"x" * 20_000, b"[" * 500, b"9" * 400],
+    ids=[
+        *("empty", "space", "cut", "array", "object", "number", "string", "null"),
+        *("not_utf8", "overlong", "nested", "many_digits"),
+    ],
 )
-def test_garbage(venue: str, record: bytes) -> None:
+def test_garbage_is_rejected_and_never_raised(venue: str, record: bytes) -> None:
     """Is rejected by name, never raised."""
     decoded = decode(venue, record)
     assert not isinstance(decoded, DecodedMessage)
@@ -116,7 +121,7 @@ def on_bitfinex(record: str, connection: Connection) -> tuple[Decoded, Connectio
     return decode_record(b"1618677543.5: " + record.encode(), DecoderSettings("tAB", 8, 8, 10_000), connection)
 
 
-def test_bitfinex() -> None:
+def test_bitfinex_channels_are_known_by_number() -> None:
     """Channels are known by number; what is agreed on is never changed in place."""
     empty: Connection = MappingProxyType({})
     decoded, one = on_bitfinex('{"event":"subscribed","channel":"book","chanId":7,"symbol":"tAB","prec":"P0","len":"25"}', empty)
@@ -159,7 +164,7 @@ def test_bitfinex() -> None:
     assert isinstance(on_bitfinex("[9,[1,2,3],17]", {"9": "raw tAB"})[0], Rejected)
 
 
-def test_coinbase_advanced() -> None:
+def test_coinbase_advanced_numbers_every_record() -> None:
     """No capture of it is at hand: these are as its documentation has them. Every record has a number, from 0 on."""
     level = {"side": "bid", "event_time": "1970-01-01T00:00:00Z", "price_level": "21921.73", "new_quantity": "0.063"}
     book = {

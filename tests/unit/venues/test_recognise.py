@@ -16,7 +16,7 @@ KRAKEN = b'1618678134.2 [1,{"a":[["1.60","1.000","1.5"]],"c":"7"},"book-10","A/B
 DERIBIT = b'{"method":"subscription","params":{"channel":"book.X.raw","data":{"type":"snapshot","instrument_name":"X"}}}\n'
 
 
-def test_records() -> None:
+def test_records_of_any_symbol_are_recognised() -> None:
     """Of the symbol or of another one; what means nothing to any venue has no format."""
     assert formats_of(KRAKEN.strip(), SETTINGS) == ["kraken"]
     assert formats_of(DERIBIT.strip(), SETTINGS) == ["deribit"]
@@ -24,7 +24,7 @@ def test_records() -> None:
     assert formats_of(b"\xff\x00", SETTINGS) == []
 
 
-def test_files(tmp_path: Path) -> None:
+def test_files_that_fit_are_not_reported(tmp_path: Path) -> None:
     """Compressed ones, too; one that fits, is empty or unreadable is no news."""
     wrong, right, empty = tmp_path / "a.gz", tmp_path / "b", tmp_path / "c"
     wrong.write_bytes(gzip.compress(b"#header\n" + DERIBIT))
@@ -38,7 +38,7 @@ def test_files(tmp_path: Path) -> None:
     assert what_it_looks_like(tmp_path / "missing", "binance", SETTINGS) is None
 
 
-def test_tables(tmp_path: Path) -> None:
+def test_tables_are_recognised_by_their_columns(tmp_path: Path) -> None:
     """Known by their columns, in both containers; what is no table is said to be none."""
     csv, parquet, other = tmp_path / "a.csv", tmp_path / "b", tmp_path / "c"
     csv.write_bytes(make_sample("tardis-csv").files["1-book"])

@@ -1,4 +1,7 @@
-"""The scanner of venues that describe their common records by shapes: it learns their forms from what it sees."""
+"""The fast scanner of venues that describe their common records by shapes. It learns forms from the records that it sees.
+
+A *shape* is declared by the venue; a *form* is the byte pattern of records that were seen (docs/adr/0012).
+"""
 
 from __future__ import annotations
 
@@ -18,24 +21,24 @@ from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import OTHER_SYMBOL, EventBatch
 
 MAX_FORMS = 32
-"""A venue writes a few; each more is tried on records that have none of the others."""
+"""A venue has a few. Each further form costs time on records that match none before it."""
 MAX_OTHER_FORMS = 8
-"""Of them, from other symbols' records."""
+"""Of these, how many may be forms of other symbols' records."""
 FREE_LESSONS = 128
 LESSON_INTERVAL = 64
-"""Of records that may teach a form, each of the first ones is looked at, then one of so many: where shapes do not help, looking
-must not cost."""
+"""The first FREE_LESSONS strange records are all examined, then one in LESSON_INTERVAL: where shapes do not help, learning must
+not cost time."""
 MAX_LESSON_BYTES = 1 << 13
-"""Of a record: the usual ones are shorter."""
+"""Longer records are not examined; the common ones are shorter."""
 
 
 def shaped(*shapes: Shape) -> Callable[[DecoderSettings], RecordScanner]:
-    """For `Venue.make_scanner`."""
+    """Make a value for `Venue.make_scanner`."""
     return lambda settings: FormScanner(settings, shapes)
 
 
 class FormScanner(RecordScanner):
-    """Decodes records of the forms that it has learned. Which these are changes nothing but how long it takes."""
+    """Decodes records of the forms learned so far. Which forms it knows affects speed only, never the result."""
 
     def __init__(self, settings: DecoderSettings, shapes: tuple[Shape, ...]) -> None:
         super().__init__(settings)
@@ -46,7 +49,7 @@ class FormScanner(RecordScanner):
 
     @property
     def form_count(self) -> int:
-        """Forms that are known by now."""
+        """Number of known forms."""
         return len(self._forms)
 
     def _set_forms(self, forms: list[Form]) -> None:
@@ -54,7 +57,7 @@ class FormScanner(RecordScanner):
         self._programs = to_arrays(forms)
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
-        """One call of `scan_records`, once a form is known."""
+        """As `RecordScanner.run_kernel`; every record is STRANGE until a form is known."""
         if not self._forms:
             return STRANGE, block.start
         return self._scan(block, batch, self._programs, self.counts)
@@ -71,7 +74,7 @@ class FormScanner(RecordScanner):
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
-        """Know the record's form from now on, if a shape describes it."""
+        """Learn the record's form, if a shape describes it."""
         content = decoded.decoded if isinstance(decoded, Sequenced) else decoded
         if not isinstance(content, DecodedMessage | OtherSymbol):
             return
@@ -92,20 +95,20 @@ class FormScanner(RecordScanner):
             symbol = self.name if isinstance(content, DecodedMessage) else content.symbol
             form = make_form(envelope.message, tree, shape, symbol, own)
             if form is not None and self._reads_the_same(form, record, decoded):
-                self._add(form)
+                self._add_form(form)
                 return
 
-    def _add(self, form: Form) -> None:
-        for place, known in enumerate(self._forms):
+    def _add_form(self, form: Form) -> None:
+        for index, known in enumerate(self._forms):
             if (merged := known.merged(form)) is not None:
-                self._set_forms([*self._forms[:place], merged, *self._forms[place + 1 :]])
+                self._set_forms([*self._forms[:index], merged, *self._forms[index + 1 :]])
                 return
         self._set_forms([*self._forms, form])
 
     def _reads_the_same(self, form: Form, record: bytes, decoded: Decoded) -> bool:
-        """Whether the scanner, by this form, says of the record what the reference decoder does.
+        """Whether the kernel, with this form, decodes the record as the reference decoder did.
 
-        If not, the shape is wrong for it: a value is there, but in a place or of a type where it means something else.
+        If not, the shape does not fit: a value stands where it was declared but means something else there.
         """
         content, sequence = (decoded.decoded, decoded.sequence) if isinstance(decoded, Sequenced) else (decoded, 0)
         buffer = np.zeros(len(record) + 1 + PADDING, np.uint8)

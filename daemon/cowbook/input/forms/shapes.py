@@ -1,11 +1,11 @@
-"""What the common records of a venue look like, so that they can be decoded at speed.
+"""Declares what a venue's common records look like, so that they can be decoded fast.
 
-A `Shape` says by path which values of a record vary, and what they mean. Everything else must be as in a record that the
-reference decoder has decoded: from such a one and the shape comes a `Form`, its literal bytes with holes between, which the
-scanner compares with the records that follow. So a shape promises one thing only: with the rest of a record as it is, the holes
-decide what the decoder says, and as their names say.
+A `Shape` names the values of a record that vary, by path, and says what each means. From a shape and one record that the
+reference decoder has decoded comes a `Form`: the record's literal bytes with holes for the values that vary. The kernel matches
+later records against the form. So a shape makes one promise: if all other bytes of a record stay the same, its result depends
+on the holes alone, in the way that they are declared.
 
-Paths are keys and indices with points between, "data.0.bids".
+A path is keys and indices joined by points, as in "data.0.bids".
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT, TRADE, TRADES
 
 @dataclass(frozen=True, slots=True)
 class Hole:
-    """A value that is neither array nor object, by the operation that reads it."""
+    """A value that varies and is neither array nor object; `operation` reads it."""
 
     operation: int
     argument: int = 0
     prefix: str = ""
-    """Of texts: what they begin with."""
+    """The literal start of a text."""
     words: tuple[str, str] = ("", "")
-    """Of sides: what they are called."""
+    """The names of the two sides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """An array of levels or trades, each an array or an object: where its values stand. Others say nothing."""
+    """An array of levels or trades, each an array or an object. `holes` are the values in each; other values are ignored."""
 
     operation: int
     argument: int
@@ -49,47 +49,47 @@ class Rows:
 
 
 Holes = dict[str, Hole | Rows]
-"""By path."""
+"""Holes by path."""
 
 ANY = Hole(ops.ANY)
-"""Says nothing, whatever it is."""
+"""A value that is ignored, whatever it is."""
 SYMBOL = Hole(ops.SYMBOL)
 SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
-"""A text of which the symbol is what stands behind its last point."""
+"""A text with the symbol after its last point."""
 LAST_ID = Hole(ops.LAST_ID)
-"""Of a diff, or a trade's id."""
+"""The last id of a diff, or a trade's id."""
 TEXT_ID = Hole(ops.TEXT_ID)
-"""A trade's id, if the text is a number; else it has none."""
+"""A trade's id as text; a text that is not a number counts as no id."""
 PREV_ID = Hole(ops.PREV_ID)
 PREV_ID_OR_MINUS_1 = Hole(ops.PREV_ID, 1)
 ONLY_ID = Hole(ops.ONLY_ID)
-"""The only id: first and last one."""
+"""A diff's only id, which is both its first and its last."""
 SEQUENCE_FROM_0 = Hole(ops.SEQUENCE, 1)
 TIME = Hole(ops.TIME)
-"""Of s, ms, µs or ns, by magnitude."""
+"""A time in s, ms, µs or ns, told apart by magnitude."""
 ISO_TIME = Hole(ops.ISO_TIME)
 SECONDS_TIME = Hole(ops.SECONDS_TIME)
 CHECKSUM = Hole(ops.CHECKSUM)
 CHECKSUM_UNLESS_0 = Hole(ops.CHECKSUM, 1)
 ACTION = Hole(ops.ACTION)
-"""Of a level: `new`, `change`, or `delete` with a size of 0."""
+"""A level's action: `new`, `change`, or `delete`, which makes its size 0."""
 PRICE = Hole(ops.PRICE)
-"""Outside of rows, of the record's only level, or its only trade."""
+"""A price. Outside of rows, that of the record's only level or trade."""
 SIZE = Hole(ops.SIZE)
 
 
 def text_behind(prefix: str) -> Hole:
-    """A text of which the part between how it begins and the next point says nothing."""
+    """A text that begins with `prefix`; what follows, up to the next point, is ignored."""
     return Hole(ops.TEXT, prefix=prefix)
 
 
 def side(buy: str = "buy", sell: str = "sell") -> Hole:
-    """Which side a level of `changes_of` is of, or whether the aggressor bought or sold, by its names; up to 7 characters."""
+    """A level's side in `changes_of`, or a trade's aggressor, by name. Names have at most 7 characters."""
     return Hole(ops.SIDE, words=(buy, sell))
 
 
 def bids_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None) -> Rows:
-    """Levels with a price and a size; the record's time is the latest, if they have one."""
+    """Levels with a price and a size. If they have times, the latest is the record's time."""
     return Rows(ops.LEVELS, ops.BIDS, holes, optional or {})
 
 
@@ -99,12 +99,12 @@ def asks_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = Non
 
 
 def changes_of(holes: Mapping[str, Hole]) -> Rows:
-    """Levels with a price, a size and a side."""
+    """Levels of both sides, each with a price, a size and a side."""
     return Rows(ops.LEVELS, ops.MIXED, holes)
 
 
 def trades_of(holes: Mapping[str, Hole]) -> Rows:
-    """Trades, each with a price, a size, a time and a side, maybe an id and a symbol."""
+    """Trades, each with a price, a size, a time and a side, and optionally an id and a symbol."""
     return Rows(ops.TRADES_ROWS, int(SYMBOL in holes.values()), holes)
 
 
@@ -114,7 +114,7 @@ ASKS = asks_of({"0": PRICE, "1": SIZE})
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Records of one kind: where the values stand that vary. The first of a venue's shapes counts whose `holes` are all there."""
+    """The values that vary in one kind of record. Of a venue's shapes, the first whose `holes` are all present applies."""
 
     holes: Mapping[str, Hole | Rows]
     optional: Mapping[str, Hole | Rows] = field(default_factory=dict)
@@ -122,7 +122,7 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class RowsPiece:
-    """A piece of a form: an array of levels or trades, and the program of one; None while only an empty array was seen."""
+    """A piece of a form: an array of levels or trades. `program` reads one of them; None while only an empty array was seen."""
 
     operation: int
     argument: int
@@ -131,13 +131,13 @@ class RowsPiece:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How records look, piece by piece, and what they have in common."""
+    """The pattern of a record, piece by piece, and what all records of the form have in common."""
 
     pieces: tuple[Row | RowsPiece, ...]
     head: Head
 
     def merged(self, other: Form) -> Form | None:
-        """Both forms in one, if they differ at most in levels that one of them has only seen empty."""
+        """Merge two forms that differ only in arrays which one of them has only seen empty. None if they differ otherwise."""
         if self.head != other.head or len(self.pieces) != len(other.pieces):
             return None
         pieces: list[Row | RowsPiece] = []
@@ -154,7 +154,7 @@ class Form:
 
 
 def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void]]:
-    """Programs (ROW) and heads (HEAD) of forms, as the scanner takes them."""
+    """Programs (ROW, one per instruction) and heads (HEAD, one per form), as the kernel takes them."""
     rows: list[Row] = []
     heads: list[Head] = []
     done = Row(ops.DONE)
@@ -173,31 +173,31 @@ def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.v
 
 
 def parse(text: bytes) -> Value | None:
-    """The tree of a message, which is JSON for sure. None for odd ones: with escapes, or the same key twice."""
+    """Parse a message that is known to be JSON. None for one with escapes or a repeated key."""
     if b"\\" in text or text[:1] not in (b"{", b"["):
         return None
     try:
-        return _value(text, 0)
+        return _read_value(text, 0)
     except LookupError:
         return None
 
 
 def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: DecodedMessage | None) -> Form | None:
-    """The form of a message of this symbol that the reference decoder has decoded so, None for another symbol's.
+    """Make the form of a message. `decoded` is what the reference decoder made of it, None if it is another symbol's.
 
-    None where the message has another shape.
+    Returns None if the message does not have this shape.
     """
     try:
         found = [(path, tree.find(path)) for path in shape.holes]
         found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
-        holes = [_spanned(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
+        holes = [_make_piece(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
     except LookupError:
         return None
-    return Form(_with_literals(text, 0, len(text), holes), _head([piece for _, _, piece in holes], decoded))
+    return Form(_make_pieces(text, 0, len(text), holes), _make_head([piece for _, _, piece in holes], decoded))
 
 
-def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> Head:
-    """What all records of a form have in common."""
+def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> Head:
+    """The form's head: what all its records have in common."""
     has_checksums = any(not isinstance(piece, RowsPiece) and piece.operation == ops.CHECKSUM for piece in pieces)
     if decoded is None:
         return Head(is_other=1, measures=int(has_checksums))
@@ -215,27 +215,27 @@ def _head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> Head
     )
 
 
-# --- The text of a message as values with places.
+# --- The text of a message, parsed into values with their positions.
 
 _TOKEN = re.compile(rb'[ \t\r\n]*("[^"]*"|[{}\[\],:]|[^ \t\r\n{}\[\],:"]+)')
 
 
 class Value(NamedTuple):
-    """Where a value stands."""
+    """A value's position in the text."""
 
     start: int
     end: int
     members: dict[str, Value] | None  # of an array or object
 
     def find(self, path: str) -> Value:
-        """The value of a path. Raises KeyError when there is none."""
+        """The value at a path. Raises KeyError if there is none."""
         value = self
         for key in path.split("."):
             value = (value.members or {})[key]
         return value
 
     def has(self, path: str) -> bool:
-        """Whether there is a value of this path."""
+        """Whether there is a value at a path."""
         try:
             self.find(path)
         except KeyError:
@@ -243,45 +243,45 @@ class Value(NamedTuple):
         return True
 
 
-def _token(text: bytes, position: int) -> tuple[bytes, int, int]:
+def _read_token(text: bytes, position: int) -> tuple[bytes, int, int]:
     match = _TOKEN.match(text, position)
     if match is None:
         raise LookupError(position)
     return match[1], match.start(1), match.end()
 
 
-def _value(text: bytes, position: int) -> Value:
-    """The value at a position. Raises LookupError for objects that have a key twice."""
-    token, start, end = _token(text, position)
+def _read_value(text: bytes, position: int) -> Value:
+    """Parse the value at a position. Raises LookupError if an object repeats a key."""
+    token, start, end = _read_token(text, position)
     if token not in (b"{", b"["):
         return Value(start, end, None)
     members: dict[str, Value] = {}
     closing = b"}" if token == b"{" else b"]"
-    while (_token(text, end))[0] != closing:
+    while (_read_token(text, end))[0] != closing:
         if members:
-            end = _token(text, end)[2]  # a comma
+            end = _read_token(text, end)[2]  # a comma
         key = str(len(members))
         if closing == b"}":
-            name, _, end = _token(text, end)
-            key, end = name[1:-1].decode(), _token(text, end)[2]  # a colon
+            name, _, end = _read_token(text, end)
+            key, end = name[1:-1].decode(), _read_token(text, end)[2]  # a colon
         if key in members:
             raise LookupError(key)
-        members[key] = _value(text, end)
+        members[key] = _read_value(text, end)
         end = members[key].end
-    return Value(start, _token(text, end)[2], members)
+    return Value(start, _read_token(text, end)[2], members)
 
 
-# --- Holes in it.
+# --- The holes in that text.
 
 _TEXTS = (ops.SYMBOL, ops.TEXT, ops.TEXT_ID, ops.SIDE, ops.ACTION)
-_Spanned = tuple[int, int, Row | RowsPiece]
-"""From where to where a hole goes, and its piece."""
+_Span = tuple[int, int, Row | RowsPiece]
+"""Where a hole begins and ends in the text, and its piece."""
 
 
-def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Spanned:
-    """Raises LookupError when the value is no such one, or names another symbol."""
+def _make_piece(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span:
+    """The piece of a hole. Raises LookupError if the value is not of the hole's type, or names another symbol."""
     if isinstance(hole, Rows):
-        return value.start, value.end, RowsPiece(hole.operation, hole.argument, _program(text, value, hole, symbol))
+        return value.start, value.end, RowsPiece(hole.operation, hole.argument, _make_program(text, value, hole, symbol))
     if value.members is not None:
         raise LookupError(hole)
     row = Row(hole.operation, hole.argument)
@@ -307,7 +307,7 @@ def _spanned(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span
 
 
 def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
-    """How much of a hole's text is literal. Raises LookupError when it begins otherwise, or names another symbol."""
+    """Length of a hole's literal prefix. Raises LookupError if the text begins differently, or names another symbol."""
     prefix = hole.prefix.encode()
     if hole.operation == ops.SYMBOL:
         prefix = content[: content.rfind(b".") + 1] if hole.argument else b""
@@ -318,8 +318,8 @@ def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
     return len(prefix)
 
 
-def _program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[Row, ...] | None:
-    """Of the first level or trade."""
+def _make_program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[Row, ...] | None:
+    """The program that reads one level or trade, made from the first one."""
     if value.members is None or text[value.start : value.start + 1] != b"[":
         raise LookupError(hole)
     first = value.members.get("0")
@@ -328,12 +328,12 @@ def _program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[Row, .
     if first.members is None or not hole.holes.keys() <= first.members.keys():
         raise LookupError(hole)
     holes = {**hole.optional, **hole.holes}
-    spans = [_spanned(text, member, holes.get(key, ANY), symbol) for key, member in first.members.items()]
-    return tuple(piece for piece in _with_literals(text, first.start, first.end, spans) if not isinstance(piece, RowsPiece))
+    spans = [_make_piece(text, member, holes.get(key, ANY), symbol) for key, member in first.members.items()]
+    return tuple(piece for piece in _make_pieces(text, first.start, first.end, spans) if not isinstance(piece, RowsPiece))
 
 
-def _with_literals(text: bytes, start: int, end: int, holes: list[_Spanned]) -> tuple[Row | RowsPiece, ...]:
-    """The pieces of `text[start:end]`: what stands between the holes is literal."""
+def _make_pieces(text: bytes, start: int, end: int, holes: list[_Span]) -> tuple[Row | RowsPiece, ...]:
+    """The pieces of `text[start:end]`: holes, and literals between them in words of 8 bytes."""
     pieces: list[Row | RowsPiece] = []
     for hole_start, hole_end, piece in (*sorted(holes, key=itemgetter(0)), (end, end, None)):
         for place in range(start, hole_start, 8):

@@ -1,1 +1,1 @@
-"""Rows of CSV and Parquet files as messages."""
+"""Decodes rows of CSV and Parquet files into messages."""

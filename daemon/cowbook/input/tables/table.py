@@ -1,6 +1,7 @@
-"""Tables of market data, as CSV or Parquet: one row per level or trade, and what the columns of each known table mean.
+"""Describes tables of market data (CSV or Parquet, one row per level or trade) by what their columns mean.
 
-A message of a book's table is a run of rows with the same key: all of a snapshot, or what has the same times and ids.
+In a table of book changes, a message is a run of rows with the same key: all rows of one snapshot, or rows with equal times and
+ids.
 """
 
 from __future__ import annotations
@@ -44,27 +45,27 @@ MEANINGS = {
     "prev_id": PREV_ID,
     "trade_id": TRADE_ID,
 }
-"""What a column may say, by name. `prev_id` may be -1 for none; a `trade_id` that is no number is none."""
+"""What a column may mean, by name. A `prev_id` of -1 means none, and so does a `trade_id` that is not a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One kind of table: the names of its columns, by what they mean."""
+    """One kind of table."""
 
     columns: Mapping[str, tuple[str, ...]]
-    """By meaning (MEANINGS), the names that the column goes by; it must be there, unless the meaning is in `optional`."""
+    """The names that a column may have, by its meaning (MEANINGS). A column is required unless its meaning is in `optional`."""
     trades: bool = False
     optional: tuple[str, ...] = ()
     sides: tuple[str, str] = ("bid", "ask")
-    """What a side's column says of bids and asks, or of aggressors that bought and sold: at most 7 characters."""
+    """The values of the side's column: bid and ask, or aggressor bought and sold. At most 7 characters each."""
     snapshot: tuple[str, str] = ("false", "true")
-    """What `is_snapshot` says of a diff's and of a snapshot's rows: at most 7 characters."""
+    """The values of `is_snapshot` for rows of a diff and of a snapshot. At most 7 characters each."""
     rule: int = UNNUMBERED
     resets: bool = True
-    """Whether a snapshot stands in the stream itself (event_batch.IS_RESET), not in a file of its own."""
+    """Whether snapshots are part of the stream (plain.messages.IS_RESET) rather than in a file of their own."""
 
     def plan(self, names: Sequence[str]) -> npt.NDArray[np.int64] | None:
-        """The meaning of each column, SKIPPED for those of no use; None when these are not the columns of this table."""
+        """The meaning of each column as int64, SKIPPED for unused ones. None if these are not the columns of this table."""
         plan = np.full(len(names), SKIPPED, np.int64)
         for meaning, known in self.columns.items():
             places = [place for place, name in enumerate(names) if name in known]
@@ -74,11 +75,11 @@ class Table:
         return plan
 
     def words(self) -> npt.NDArray[np.void]:
-        """`sides` and `snapshot` as the kernels compare them, WORDS of shape (1,)."""
+        """The texts bid, ask, diff, snapshot as words that the kernels compare: WORDS of shape (1,)."""
         texts = (*self.sides, *self.snapshot)
         assert all(len(text) < 8 for text in texts)
         return np.array([tuple(word(text.encode()) for text in texts)], WORDS)
 
     def described(self) -> str:
-        """The columns, for a person."""
+        """The required columns, for an error message."""
         return ",".join(names[0] for meaning, names in self.columns.items() if meaning not in self.optional)

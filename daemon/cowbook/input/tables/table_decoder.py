@@ -1,4 +1,4 @@
-"""Decoding tables: rows become messages, run by run; what a run is, is a function of the file's bytes alone."""
+"""Decodes tables: each run of rows becomes a message. Where a run ends depends on the file's bytes alone, not on the blocks."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _SHOWN_COLUMNS = 1_000  # characters
 
 @dataclass(slots=True)
 class _Overlong:
-    """A message that is too long to be held, while its end is looked for."""
+    """A message longer than `max_line_bytes`, of which only the beginning is kept until its end is found."""
 
     offset: int
     key: np.void | None
-    """Its first row; None when that is no good one, and then it ends with its line."""
+    """Its first row. None if that row is bad; then the message ends with the line."""
     length: int = 0
     content: bytes = b""
-    last: bytes = b""  # the last two bytes, which may end a line
+    last: bytes = b""  # its last two bytes, which may be a line's terminator
     in_line: bool = False
 
     def absorb(self, block: Block, end: int) -> None:
-        """Take `buffer[block.start:end]` as more of it."""
+        """Consume `buffer[block.start:end]` as part of the message."""
         missing = DEAD_LETTER_BYTES - len(self.content)
         self.content += block.buffer[block.start : min(end, block.start + missing)].tobytes()
         self.last = (self.last + block.buffer[max(block.start, end - 2) : end].tobytes())[-2:]
@@ -53,14 +53,13 @@ class _Overlong:
 class TableDecoder:
     """Turns blocks of a table into batches of messages.
 
-    A row that cannot be decoded rejects all of its message, or where it does not even say which that is, the one in which it
-    stands: half a message would be a wrong book.
+    A bad row rejects its whole message; if it names none, the message around it. Half a message would make a wrong book.
     """
 
     def __init__(
         self, tables: Sequence[Table], settings: DecoderSettings, formats_of_records: Callable[[bytes], list[str]]
     ) -> None:
-        """`formats_of_records` names the formats in which the first records of a file mean something."""
+        """`formats_of_records` returns the formats in which a file's first records mean something; it serves an error message."""
         self._formats_of_records = formats_of_records
         self._tables = tables
         self._settings = settings
@@ -68,49 +67,49 @@ class TableDecoder:
         self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
         self._counts = np.zeros(1, runs.COUNTS)
         self._rows: npt.NDArray[np.void] = as_records(np.zeros(_ROWS, scanner.ROW))
-        self._bad: dict[int, Rejected] = {}  # by offset of the row
+        self._rejections: dict[int, Rejected] = {}  # of bad rows, by their offset
         self._header: Header | None = None
         self._table = tables[0]
         self._plan = np.zeros(0, np.int64)
         self._words = tables[0].words()
         self._overlong: _Overlong | None = None
         self.other_symbols: list[str] = []
-        """The first other symbols that rows named, at most a few, for a person."""
+        """As `Decoder.other_symbols`."""
 
     @property
     def record_offset(self) -> int | None:
-        """Where an overlong message begins of which parts were dropped from the blocks already; None outside of such a one."""
+        """As `Decoder.record_offset`, of an overlong message."""
         return self._overlong.offset if self._overlong is not None else None
 
     def connection_after(self, _consumed: int) -> Connection:
-        """Nothing: tables know of none."""
+        """Always empty: a table has no connection."""
         return {}
 
     def restore_connection(self, connection: Connection) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
-        """Append the block's messages to the batch and move `block.start` behind them; whether the batch is full.
+        """Append the block's messages to the empty batch and move `block.start` past them. Returns whether the batch is full.
 
-        At the end, `block.start` is at a message whose end may not be in the block, or at the block's end; if full, clear the
-        batch and call again. Raises InputError for a file that is no such table.
+        If it is full, clear the batch and call again. Otherwise `block.start` is at a message that may go on in the next block,
+        or at the block's end. Raises InputError if the file is not one of the venue's tables.
         """
-        if not self._take_header(block):
+        if not self._find_header(block):
             return False
         if self._overlong is not None and not self._skip_overlong(block, batch):
             return False
         count = 0
         position = block.start
         while True:
-            why, position, count = self._scan(block, position, count)
+            why, position, count = self._scan_rows(block, position, count)
             ends = why == scanner.END and block.final
-            full, done = self._group(block, batch, count, ends=ends)
+            full, done = self._group_rows(block, batch, count, ends=ends)
             block.start = int(self._rows["start"][done]) - block.offset_of(0) if done < count else position
             if full:
                 return True
             if why == scanner.END:
                 break
-            if done == 0:  # one message with more rows than there is room for
+            if done == 0:  # one message has more rows than there is room for
                 self._rows = as_records(np.concatenate([self._rows, np.zeros_like(self._rows)]))
             else:
                 self._rows[: count - done] = self._rows[done:count]
@@ -119,8 +118,8 @@ class TableDecoder:
             self._begin_overlong(block, position, self._rows[done].copy() if done < count else None)
         return False
 
-    def _take_header(self, block: Block) -> bool:
-        """Know the file's first line, and step over it; whether it is there."""
+    def _find_header(self, block: Block) -> bool:
+        """Read the file's first line and move past it. Returns False while it is incomplete."""
         if self._header is None or not block.head.startswith(self._header.line):
             header = read_header(block.head)
             if header is None:
@@ -128,14 +127,14 @@ class TableDecoder:
                     return False
                 header = read_header(block.head + b"\n")
                 assert header is not None
-            self._use(header, block)
+            self._choose_table(header, block)
         assert self._header is not None
         behind = len(self._header.line)
         if block.offset_of(block.start) < behind:
             block.start = min(block.end, behind - block.offset_of(0))
         return True
 
-    def _use(self, header: Header, block: Block) -> None:
+    def _choose_table(self, header: Header, block: Block) -> None:
         for table in self._tables:
             plan = table.plan(header.names)
             if plan is not None:
@@ -146,8 +145,11 @@ class TableDecoder:
         looks_like = " or ".join(self._formats_of_records(block.buffer[block.start : block.end].tobytes()))
         raise InputError(text + (f"; it looks like format = {looks_like}" if looks_like else ""))
 
-    def _scan(self, block: Block, position: int, count: int) -> tuple[int, int, int]:
-        """Read rows from `position` on, until the block or the room for them ends: (END or FULL, where, rows now)."""
+    def _scan_rows(self, block: Block, position: int, count: int) -> tuple[int, int, int]:
+        """Scan rows from `position` on into `_rows`, which holds `count` rows.
+
+        Returns END (of the block) or FULL (no room for rows), the position reached, and the new count.
+        """
         header, base = self._header, block.offset_of(0)
         assert header is not None
         while True:
@@ -167,18 +169,18 @@ class TableDecoder:
                 following = block.end  # the last line, without a line feed
             if following == position:
                 return scanner.END, position, count
-            self._refer(block, position, following, self._rows[count])
+            self._decode_slowly(block, position, following, self._rows[count])
             position, count = following, count + 1
 
     def _arrays(self, block: Block) -> scanner.TableScan:
-        """What the kernels take for a block."""
+        """The arrays that the kernels take for a block."""
         scan: scanner.TableScan = as_records(
             scanner.TableScan(block.buffer, self._limits, self._symbol, self._plan, self._words, self._rows)
         )
         return scan
 
-    def _refer(self, block: Block, start: int, end: int, row: np.void) -> None:
-        """Decode one row slowly."""
+    def _decode_slowly(self, block: Block, start: int, end: int, row: np.void) -> None:
+        """Decode one row by the reference decoder."""
         assert self._header is not None
         content = block.buffer[start:end].tobytes()
         arguments = (self._header, self._plan, self._table, self._settings)
@@ -188,10 +190,10 @@ class TableDecoder:
         for name in ("kind", "flags", "ts_event", "ts_recv", "price", "size", "first_id", "last_id", "prev_id"):
             row[name] = getattr(decoded, name)
         if decoded.rejected is not None:
-            self._bad[block.offset_of(start)] = decoded.rejected
+            self._rejections[block.offset_of(start)] = decoded.rejected
 
-    def _group(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
-        """Make messages of the rows: whether the batch is full, and how many rows are consumed."""
+    def _group_rows(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
+        """Make messages of the rows. Returns whether the batch is full, and how many rows were consumed."""
         table = self._table
         done = 0
         while True:
@@ -201,7 +203,7 @@ class TableDecoder:
             why, done, last = runs.group(self._arrays(block), run, messages, done, count, ends)
             batch.message_count, batch.level_count = int(self._counts["messages"][0]), int(self._counts["levels"][0])
             if why == scanner.REJECTED:
-                self._reject(block, batch, done, last)
+                self._reject_run(block, batch, done, last)
                 done = last
             elif why == scanner.FULL and batch.message_count:
                 return True, done
@@ -212,7 +214,7 @@ class TableDecoder:
                 return False, done
 
     def _note_other_symbols(self, block: Block, done: int) -> None:
-        """Remember a few names, of rows that are still at hand."""
+        """Collect names of other symbols from the consumed rows, while these are still in the block."""
         if len(self.other_symbols) == MAX_OTHER_SYMBOLS:
             return
         others = np.flatnonzero(self._rows["kind"][:done] == scanner.OTHER)
@@ -226,30 +228,30 @@ class TableDecoder:
             if decoded.symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
                 self.other_symbols.append(decoded.symbol)
 
-    def _reject(self, block: Block, batch: EventBatch, first: int, last: int) -> None:
-        """Make a dead letter of a run of rows."""
+    def _reject_run(self, block: Block, batch: EventBatch, first: int, last: int) -> None:
+        """Make one dead letter of a run of rows."""
         rows = self._rows[first:last]
         start = int(rows["start"][0])
         is_bad = np.isin(rows["kind"], (scanner.BAD, scanner.BAD_OF_MESSAGE))
-        bad = [self._bad.pop(int(offset)) for offset in rows["start"][is_bad]]
+        bad = [self._rejections.pop(int(offset)) for offset in rows["start"][is_bad]]
         end = int(rows["end"][-1])
         base = block.offset_of(0)
         content = block.buffer[start - base : end - base].tobytes()
         text = self._is_text
         length = len(_without_terminator(content) if text else content)
         longest = self._settings.max_line_bytes
-        rejected = Rejected("overlong", _too_long(longest, length)) if length > longest else bad[0]
-        self._append(batch, block, start, length, content[: min(length, DEAD_LETTER_BYTES)], rejected, end)
+        rejected = Rejected("overlong", _explain_overlong(longest, length)) if length > longest else bad[0]
+        self._append_dead_letter(batch, block, start, length, content[: min(length, DEAD_LETTER_BYTES)], rejected, end)
 
     @property
     def _is_text(self) -> bool:
         return self._header is None or not self._header.row_bytes
 
-    def _append(
+    def _append_dead_letter(
         self, batch: EventBatch, block: Block, offset: int, length: int, content: bytes, rejected: Rejected, end_offset: int
     ) -> None:
         header = self._header
-        if header is not None and header.row_bytes:  # rows are counted, and shown, as people know them
+        if header is not None and header.row_bytes:  # Parquet: offset and length in rows, content as JSON
             content = b"\n".join(
                 shown_packed(content[place : place + header.row_bytes], header)
                 for place in range(0, len(content) - header.row_bytes + 1, header.row_bytes)
@@ -265,20 +267,20 @@ class TableDecoder:
         batch.message_count += 1
 
     def _begin_overlong(self, block: Block, position: int, key: np.void | None) -> None:
-        """Drop what is there of a message that is too long; `position` is behind its last whole row."""
+        """Drop the part of an overlong message that is in the block; its last whole row ends at `position`."""
         self._overlong = _Overlong(block.offset_of(block.start), key)
         self._overlong.absorb(block, position)
         self._absorb_long_line(block)
 
     def _absorb_long_line(self, block: Block) -> None:
-        """Drop what is there of a line that is too long on its own, too."""
+        """Drop the unfinished line, too, if it is overlong by itself."""
         assert self._overlong is not None
         if block.end - block.start > self._settings.max_line_bytes + 1:
             self._overlong.absorb(block, block.end)
             self._overlong.in_line = True
 
     def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
-        """Drop more of an overlong message; whether it ended."""
+        """Drop more of an overlong message. Returns whether it ended."""
         overlong = self._overlong
         assert overlong is not None
         if overlong.in_line:
@@ -290,9 +292,9 @@ class TableDecoder:
             if overlong.key is None:
                 return self._end_overlong(block, batch, overlong)
         if overlong.key is None:
-            raise AssertionError("what has no key ends with its line")
+            raise AssertionError("a message without a key ends with its line")
         while True:
-            why, position, count = self._scan(block, block.start, 0)
+            why, position, count = self._scan_rows(block, block.start, 0)
             end = runs.run_end(self._rows, overlong.key, 0, count)
             if end < count:
                 overlong.absorb(block, int(self._rows["start"][end]) - block.offset_of(0))
@@ -306,18 +308,20 @@ class TableDecoder:
 
     def _end_overlong(self, block: Block, batch: EventBatch, overlong: _Overlong) -> bool:
         self._overlong = None
-        self._bad.clear()
+        self._rejections.clear()
         length = overlong.length - (len(overlong.last) - len(_without_terminator(overlong.last)) if self._is_text else 0)
-        rejected = Rejected("overlong", _too_long(self._settings.max_line_bytes, length))
+        rejected = Rejected("overlong", _explain_overlong(self._settings.max_line_bytes, length))
         # The batch has room: every block begins with an empty one.
-        self._append(batch, block, overlong.offset, length, overlong.content[:length], rejected, block.offset_of(block.start))
+        self._append_dead_letter(
+            batch, block, overlong.offset, length, overlong.content[:length], rejected, block.offset_of(block.start)
+        )
         return True
 
 
-def _too_long(longest: int, length: int) -> str:
+def _explain_overlong(longest: int, length: int) -> str:
     return f"a message of more than max_line_bytes = {longest} bytes of rows: max_line_bytes = {length} would fit"
 
 
 def _without_terminator(content: bytes) -> bytes:
-    """A line without its line feed, and the carriage return before it, which the last line may end with alone."""
+    """A line without its terminator, which at the end of a file may be a carriage return alone."""
     return content.removesuffix(b"\n").removesuffix(b"\r")

@@ -1,4 +1,4 @@
-"""Reference for rows of tables: says what a row is that the scanners do not recognise, and why it is rejected."""
+"""The reference decoder for rows of tables. It decodes the rows that the scanners do not recognise, and alone rejects them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
-"""What says of which message a row is."""
+"""The fields that tell which message a row belongs to."""
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
 
 
 @dataclass(slots=True)
 class Row:
-    """A row; the fields but the last two are those of the scanners' rows."""
+    """A decoded row. All fields but the last two are those of the scanners' rows."""
 
     kind: int = scanner.GOOD
     flags: int = 0
@@ -50,35 +50,35 @@ class Row:
 
 
 def csv_row(line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
-    """A line without its terminator."""
+    """Decode a CSV line without its terminator."""
     if len(line) > settings.max_line_bytes:
-        return _bad("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
+        return _rejected_row("overlong", f"{len(line)} bytes: max_line_bytes = {len(line)} would fit")
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
-        return _bad("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
+        return _rejected_row("not_utf8", f"byte {error.start} is not UTF-8: {error.reason}")
     if not text.strip(" \t"):
         return Row(scanner.BLANK)
     try:
         fields = next(csv.reader([text], strict=True)) if '"' in text else text.split(",")
     except csv.Error as error:
-        return _bad("malformed", f"not CSV: {error}")
+        return _rejected_row("malformed", f"not CSV: {error}")
     if len(fields) != len(header.names):
-        return _bad("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
-    return _row(fields, header, plan, table, settings)
+        return _rejected_row("malformed", f"{len(fields)} columns, where the first line names {len(header.names)}")
+    return _decode_fields(fields, header, plan, table, settings)
 
 
 def packed_row(row: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
-    """A packed row of a Parquet file."""
-    return _row(packed_fields(row, header), header, plan, table, settings)
+    """Decode a packed row of a Parquet file."""
+    return _decode_fields(packed_fields(row, header), header, plan, table, settings)
 
 
-def _bad(reason: Reason, detail: str) -> Row:
+def _rejected_row(reason: Reason, detail: str) -> Row:
     return Row(scanner.BAD, rejected=Rejected(reason, detail))
 
 
 def packed_fields(row: bytes, header: Header) -> list[Field]:
-    """The values of a packed row; None for null, and for a text that was too long for it."""
+    """The values of a packed row; None for null and for a text that was cut."""
     assert header.kinds is not None
     assert header.places is not None
     fields: list[Field] = []
@@ -95,12 +95,12 @@ def packed_fields(row: bytes, header: Header) -> list[Field]:
 
 
 def shown_packed(row: bytes, header: Header) -> bytes:
-    """A packed row as a dead letter has it: a JSON object."""
+    """A packed row as a dead letter shows it: a JSON object."""
     fields = [None if field != field else field for field in packed_fields(row, header)]  # noqa: PLR0124 - JSON has no NaN
     return json.dumps(dict(zip(header.names, fields, strict=True)), default=str).encode()
 
 
-def _row(
+def _decode_fields(
     fields: list[str] | list[Field], header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings
 ) -> Row:
     found: dict[str, tuple[str, Field]] = {
@@ -120,7 +120,7 @@ def _row(
             if meaning not in _KEY and kind == scanner.BAD:
                 _complete_key(row)
                 kind = scanner.BAD_OF_MESSAGE
-            _take(row, meaning, *found[meaning], table, settings)
+            _put_field(row, meaning, *found[meaning], table, settings)
     except RefusedError as refusal:
         row.kind, row.rejected = kind, Rejected(*refusal.args)
     return row
@@ -133,44 +133,44 @@ def _complete_key(row: Row) -> None:
         refuse("malformed", "no time")
 
 
-def _take(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
-    """Put one field into the row, or refuse it."""
+def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, settings: DecoderSettings) -> None:
+    """Convert one field and store it in the row. Raises RefusedError."""
     if meaning == "price":
-        row.price = _fixed(field, "price", settings.price_decimals)
+        row.price = _to_fixed(field, "price", settings.price_decimals)
     elif meaning == "size":
-        row.size = _fixed(field, "size", settings.size_decimals)
+        row.size = _to_fixed(field, "size", settings.size_decimals)
     elif meaning in ("ts_event", "ts_recv"):
-        setattr(row, meaning, _time(name, field))
+        setattr(row, meaning, _to_time(name, field))
     elif meaning in ("first_id", "last_id", "prev_id"):
-        setattr(row, meaning, _id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
+        setattr(row, meaning, _to_id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
     elif meaning == "trade_id":
         text = str(field)
         row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
     else:
         names = table.sides if meaning == "side" else table.snapshot
         value = (
-            _choice(name, field, names)
+            _one_of_two(name, field, names)
             if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
-            else _bool(name, field)
+            else _to_bool(name, field)
         )
         if meaning == "is_bid":
             value = not value
         row.flags |= (scanner.OF_SNAPSHOT if meaning == "is_snapshot" else scanner.IS_ASK) if value else 0
 
 
-def _choice(name: str, field: Field, names: tuple[str, str]) -> bool:
+def _one_of_two(name: str, field: Field, names: tuple[str, str]) -> bool:
     if field not in names:
         refuse("malformed", f"{name} is {shown(field)}, not {' or '.join(names)}")
     return field == names[1]
 
 
-def _bool(name: str, field: Field) -> bool:
+def _to_bool(name: str, field: Field) -> bool:
     if isinstance(field, float) or field not in _BOOLS:
         refuse("malformed", f"{name} is {shown(field)}, not true or false")
     return _BOOLS[field]
 
 
-def _time(name: str, field: Field) -> int:
+def _to_time(name: str, field: Field) -> int:
     if field is None:
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
@@ -183,7 +183,7 @@ def _time(name: str, field: Field) -> int:
     return time
 
 
-def _id(name: str, field: Field, *, may_miss: bool) -> int:
+def _to_id(name: str, field: Field, *, may_miss: bool) -> int:
     if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= MAX_ID)):
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
@@ -195,7 +195,7 @@ def _id(name: str, field: Field, *, may_miss: bool) -> int:
     return field
 
 
-def _fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
+def _to_fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
     if isinstance(field, float | int):
         if not 0 <= field < float("inf"):
             refuse("malformed", f"the {what} is {field}, not a number that is not negative")

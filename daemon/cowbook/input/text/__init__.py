@@ -1,1 +1,1 @@
-"""Records of text: lines, JSON arrays, and what stands around a message."""
+"""Decodes text records: lines, JSON arrays, and the envelopes around messages."""

@@ -1,12 +1,14 @@
-"""What stands around a venue's message in a capture: receive times, directions, addresses, frames. Told by content, of any venue.
+"""Removes what a collector puts around a venue's message: receive times, directions, addresses, frames.
+
+The container is told by the record's content and is independent of the venue.
 
 | container | a record |
 |---|---|
 | plain | `message` |
 | prefixed | `<receive time> <message>`, `<receive time>: <message>` |
-| cryptofeed's raw capture | as prefixed; `<url> -> <time>: <message>` is an answer to a request, and not for us are |
-| | `<address> <- <time>: <message>`, which was sent, and `<address> <-> <time>`, a connection |
-| cbcap | a first line `CBCAP1 ...`, then `<receive time> <bytes>`, a line feed and the message |
+| cryptofeed's raw capture | as prefixed; `<url> -> <time>: <message>` is an answer to a request. Not used: |
+| | `<address> <- <time>: <message>`, which was sent, and `<address> <-> <time>`, a new connection |
+| cbcap | a first line `CBCAP1 ...`, then per record `<receive time> <bytes>`, a line feed and the message |
 """
 
 from __future__ import annotations
@@ -21,27 +23,27 @@ _OUTGOING = re.compile(rb"wss?://\S* (?:<->|<-) [0-9]+(?:\.[0-9]+)?(?:: |$)")
 _ANSWER = re.compile(rb"https?://\S* -> ([0-9]+)(?:\.([0-9]+))?: ")
 _FRAME = re.compile(rb"([0-9]+)(?:\.([0-9]+))? [0-9]+\r?\n")
 FRAME_HEADER = re.compile(rb"[0-9]{1,20} ([0-9]{1,10})\r?")
-"""The first line of a frame: its receive time, and how many bytes follow the line feed."""
+"""The first line of a frame: its receive time, and the number of bytes after the line feed."""
 
 _FILE_HEADER = b"CBCAP1 "
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A record without what the collector has put around it."""
+    """A record's message, with what stood around it."""
 
     message: bytes
     time: re.Match[bytes] | None = None
     url: str = ""
-    """Of what it answers to."""
+    """The address that the message answers; empty if it is not an answer."""
 
     def ts_recv(self) -> int:
-        """The receive time in ns since 1970, NONE without one. Raises RefusedError when it is out of range."""
+        """The receive time in ns since 1970; NONE if there is none. Raises RefusedError if it is out of range."""
         return receive_time(self.time) if self.time is not None else NONE
 
 
 def open_envelope(record: bytes) -> Envelope | None:
-    """The message of a record; None for one that is no message of the venue's: what was sent, a connection, a file's header."""
+    """Open a record's envelope. Returns None if the venue did not send it: what was sent to it, a connection, a file's header."""
     if record[:1].isdigit():
         prefix = _FRAME.match(record) or RECEIVE_TIME.match(record)
         return Envelope(record[prefix.end() :], prefix) if prefix else Envelope(record)

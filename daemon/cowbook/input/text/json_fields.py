@@ -1,4 +1,4 @@
-"""Fields of JSON records as venues write them: grammar first, range second, and what is said when one is broken."""
+"""Reads fields of JSON records for the reference decoders: grammar first, range second, with the text of each refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import Reason
 
 MAX_NESTING = 100
-"""Arrays and objects within each other; more is malformed, whatever the interpreter's own limit is."""
+"""How deep arrays and objects may nest. Deeper is malformed, whatever the interpreter's own limit."""
 
 Object = dict[str, object]
 Levels = tuple[list[str], list[str]]
@@ -24,7 +24,7 @@ Levels = tuple[list[str], list[str]]
 RECEIVE_TIME = re.compile(rb"([0-9]+)(?:\.([0-9]+))?:? (?=[^ \t\r\n])")
 _PLAIN_LEVEL = re.compile(rb'\["[0-9.]*","[0-9.]*"\]')
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
-_LONGEST_INTEGER = 40  # digits that are read; more are out of any range
+_LONGEST_INTEGER = 40  # digits; longer integers are out of any range
 
 
 class RefusedError(Exception):
@@ -37,7 +37,7 @@ def refuse(reason: Reason, detail: str) -> NoReturn:
 
 
 def load(text: bytes) -> object:
-    """Decode JSON. Numbers with fraction or exponent become floats of no meaning: no field of ours has them."""
+    """Decode JSON. A number with fraction or exponent becomes a meaningless float, since no field that is used has one."""
     if _is_deep(text):
         refuse("malformed", f"nested more than {MAX_NESTING} deep")
     try:
@@ -46,7 +46,7 @@ def load(text: bytes) -> object:
         return _load_odd_integers(text)  # an integer of thousands of digits
     except msgspec.DecodeError as error:
         refuse("malformed", str(error))
-    # The decoder gives 0 for -0 too, and an id must not have a sign.
+    # The decoder turns -0 into 0, but an id must not have a sign.
     return _load_odd_integers(text) if b"-0" in text else value
 
 
@@ -54,12 +54,12 @@ _JSON = msgspec.json.Decoder(float_hook=lambda _: 0.5)
 
 
 def _load_odd_integers(text: bytes) -> object:
-    """Decode JSON with integers of any length; too long ones become some that no range allows, signed ones -1."""
+    """Decode JSON with integers of any length. Too long ones become one that no range allows, negative ones -1."""
     try:
         value: object = json.loads(
             text.decode(), parse_int=_odd_integer, parse_float=lambda _: 0.5, parse_constant=_refuse_constant
         )
-        json.dumps(value, ensure_ascii=False).encode()  # raises for lone surrogates, as the other decoder does
+        json.dumps(value, ensure_ascii=False).encode()  # raises for lone surrogates, as msgspec does
     except ValueError as error:
         refuse("malformed", f"not JSON: {error}")
     return value
@@ -76,11 +76,11 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _is_deep(text: bytes) -> bool:
-    """Whether arrays and objects are nested more than MAX_NESTING deep; exact for JSON, anything for other text."""
+    """Whether arrays and objects nest deeper than MAX_NESTING. Exact for JSON, arbitrary for other text."""
     opening = text.count(b"{") + text.count(b"[")
     if opening < MAX_NESTING:
         return False
-    # Levels are innermost: the others and one of them bound the depth.
+    # Price levels are innermost, so all other brackets and one level bound the depth.
     if opening - len(_PLAIN_LEVEL.findall(text)) < MAX_NESTING:
         return False
     depth = 0
@@ -96,12 +96,12 @@ def _is_deep(text: bytes) -> bool:
 
 
 def shown_field(value: Object, key: str) -> str:
-    """A field as a detail quotes it."""
+    """A field's value as a detail quotes it."""
     return shown(value[key]) if key in value else "it is missing"
 
 
 class Numeral(str):
-    """A JSON number with fraction or exponent, as it was written."""
+    """A JSON number with fraction or exponent, as written."""
 
     __slots__ = ()
 
@@ -110,7 +110,7 @@ _JSON_WITH_NUMERALS = msgspec.json.Decoder(float_hook=Numeral)
 
 
 def load_with_numerals(text: bytes) -> object:
-    """As `load`, with numbers that are no integers as they are written."""
+    """As `load`, but numbers other than integers become `Numeral`."""
     if _is_deep(text):
         refuse("malformed", f"nested more than {MAX_NESTING} deep")
     try:
@@ -121,16 +121,16 @@ def load_with_numerals(text: bytes) -> object:
 
 
 def integer(value: Object, key: str) -> int:
-    """An integer without sign, of any size."""
+    """An integer field without sign, of any size."""
     number = value.get(key)
-    # A bool is an int to Python, not to JSON.
+    # In Python a bool is an int; in JSON it is not.
     if type(number) is not int or number < 0:
         refuse("malformed", f'"{key}" is not an integer without sign: {shown_field(value, key)}')
     return number
 
 
 def times(value: Object, required: bool) -> dict[str, int]:
-    """The times that a record has by `E` and `T`, the one that counts last."""
+    """The fields `E` and `T` of a record, the one that counts last."""
     found = {"E": integer(value, "E")} if required or "E" in value else {}
     if "T" in value:
         found["T"] = integer(value, "T")
@@ -138,7 +138,7 @@ def times(value: Object, required: bool) -> dict[str, int]:
 
 
 def numerals(value: Object, *keys: str) -> list[str]:
-    """Strings with decimal numbers."""
+    """Fields that are strings with decimal numbers."""
     texts = [value.get(key) for key in keys]
     bad = find_non_numeral(texts)
     if bad >= 0:
@@ -147,7 +147,7 @@ def numerals(value: Object, *keys: str) -> list[str]:
 
 
 def levels(value: Object, key: str) -> Levels:
-    """Prices and sizes of `[[price, size, ...], ...]`."""
+    """Prices and sizes of a field `[[price, size, ...], ...]`, as text."""
     found = value.get(key)
     if not isinstance(found, list):
         refuse("malformed", f'"{key}" is not an array: {shown_field(value, key)}')
@@ -163,11 +163,11 @@ def levels(value: Object, key: str) -> Levels:
     return texts
 
 
-# --- Ranges.
+# --- Checks of range.
 
 
 def with_levels(message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings) -> DecodedMessage:
-    """The message with these levels in fixed-point."""
+    """Set the message's levels, converted to fixed-point."""
     count = len(bids[0])
     prices = fixed(bids[0] + asks[0], "price", settings.price_decimals)
     sizes = fixed(bids[1] + asks[1], "size", settings.size_decimals)
@@ -177,7 +177,7 @@ def with_levels(message: DecodedMessage, bids: Levels, asks: Levels, settings: D
 
 
 def fixed(texts: list[str], name: Literal["price", "size"], decimals: int) -> list[int]:
-    """Numerals in fixed-point."""
+    """Convert numerals to fixed-point."""
     try:
         return fixed_points(texts, decimals)
     except MisfitError as misfit:
@@ -185,14 +185,14 @@ def fixed(texts: list[str], name: Literal["price", "size"], decimals: int) -> li
 
 
 def fitting_id(key: str, value: int) -> int:
-    """An id below 10^18."""
+    """Return an id that is below 10^18; refuse others."""
     if value > MAX_ID:
         refuse("out_of_range", f'the id "{key}" is 10^18 or more: {shown(value)}')
     return value
 
 
 def event_time(at: dict[str, int]) -> int:
-    """The last of the times in ns, or NONE; all must fit."""
+    """The last of the times in ns, NONE if there is none. All must be in range."""
     latest = NONE
     for key, value in at.items():
         time = nanoseconds(value)
@@ -203,7 +203,7 @@ def event_time(at: dict[str, int]) -> int:
 
 
 def receive_time(prefix: re.Match[bytes]) -> int:
-    """The receive time in ns: a whole number of a unit told by its magnitude, or seconds with a fraction."""
+    """The receive time in ns: seconds with a fraction, or a whole number whose magnitude tells the unit."""
     digits, fraction = prefix.groups()
     whole = int(digits) if len(digits) < _LONGEST_INTEGER else _odd_integer(digits.decode().lstrip("0") or "0")
     time = nanoseconds(whole) if fraction is None else whole * 10**9 + int(fraction[:9].ljust(9, b"0"))

@@ -1,4 +1,4 @@
-"""Decoding a format of lines: a fast scanner, and a reference decoder for the lines that it does not know."""
+"""Decodes text records: a fast scanner for the common ones, the reference decoder for all others."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from cowbook.plain.table_header import PACKED_MAGIC
 from cowbook.plain.vocabulary import REASONS
 
 DEAD_LETTER_BYTES = 4_096
-"""Bytes of a rejected record that its dead letter keeps."""
+"""How many bytes of a rejected record a dead letter keeps."""
 
 _MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
@@ -47,16 +47,16 @@ _LONGEST_FRAME_HEADER = 32
 
 @dataclass(slots=True)
 class _Overlong:
-    """A record that is too long to be held, while its end is looked for."""
+    """A record longer than `max_line_bytes`, of which only the beginning is kept until its end is found."""
 
     offset: int
     length: int = 0
     content: bytes = b""
     value: npt.NDArray[np.int64] | None = None
-    """In an array: how far its value has come."""
+    """State of the scan for its end, if the record is a value in an array."""
 
     def absorb(self, block: Block, end: int) -> None:
-        """Take `buffer[block.start:end]` as more of the record."""
+        """Consume `buffer[block.start:end]` as part of the record."""
         missing = DEAD_LETTER_BYTES - len(self.content)
         self.content += block.buffer[block.start : min(end, block.start + missing)].tobytes()
         self.length += end - block.start
@@ -64,46 +64,46 @@ class _Overlong:
 
 
 class LineDecoder:
-    """Turns blocks into batches of messages; what a record is, is a function of its bytes alone."""
+    """Turns blocks into batches of messages. What a record decodes to depends on its bytes alone, not on the blocks."""
 
     def __init__(
         self, venue: Venue, settings: DecoderSettings, formats_of_table: Callable[[bytes], list[str]] = lambda _: []
     ) -> None:
-        """`formats_of_table` names the formats that have a table with this first line, for the error of a table."""
+        """`formats_of_table` returns the formats that know a table with the given first line; it serves an error message."""
         self._formats_of_table = formats_of_table
         self._venue = venue
         self._settings = settings
         self._scanner = venue.make_scanner(settings) if venue.make_scanner is not None else None
         self._overlong: _Overlong | None = None
-        self._first_line: bytes | None = None  # of the file in hand
-        self._connections: list[tuple[int, Connection]] = [(0, {})]  # from which message of the batch on
+        self._first_line: bytes | None = None  # of the current file
+        self._connections: list[tuple[int, Connection]] = [(0, {})]  # each with the first message of the batch that it is for
         self.other_symbols: list[str] = []
-        """The first other symbols that records named, at most a few, for a person."""
+        """As `Decoder.other_symbols`."""
 
     @property
     def record_offset(self) -> int | None:
-        """Where an overlong record begins of which parts were dropped from the blocks already; None outside of such a one."""
+        """As `Decoder.record_offset`."""
         return self._overlong.offset if self._overlong is not None else None
 
     def connection_after(self, consumed: int) -> Connection:
-        """What the connection had agreed on after so many messages of the batch."""
+        """As `Decoder.connection_after`."""
         return next(connection for first, connection in reversed(self._connections) if first <= consumed)
 
     def restore_connection(self, connection: Connection) -> None:
-        """Go on where a connection had agreed on this."""
+        """As `Decoder.restore_connection`."""
         self._connections = [(0, connection)]
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
-        """Append the block's records to the batch, which is empty, and move `block.start` behind them; whether the batch is full.
+        """Append the block's records to the empty batch and move `block.start` past them. Returns whether the batch is full.
 
-        At the end, `block.start` is at an unfinished line or at the block's end; if full, clear the batch and call again.
-        Raises InputError for a file that is a table.
+        If it is full, clear the batch and call again. Otherwise `block.start` is at an unfinished line or at the block's end.
+        Raises InputError if the file is a table.
         """
         self._connections = [(0, self._connections[-1][1])]
         self._refuse_table(block)
         opening = array_opening(block.head)
         if opening is None and not block.final:
-            return False  # too little to tell
+            return False  # too few bytes to tell
         if self._overlong is not None and not self._skip_overlong(block, batch):
             return False
         if opening:
@@ -111,7 +111,7 @@ class LineDecoder:
         return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
 
     def _refuse_table(self, block: Block) -> None:
-        """Raises InputError for a file that is a table: each of its rows would be a dead letter."""
+        """Raises InputError if the file is a table: otherwise each of its rows would become a dead letter."""
         first_line, has_end, _ = block.head.partition(b"\n")
         if first_line == self._first_line or not has_end:
             return
@@ -122,7 +122,7 @@ class LineDecoder:
         self._first_line = first_line
 
     def _decode_by_scanner(self, block: Block, batch: EventBatch) -> bool:
-        """As `decode`, with a scanner for the common records."""
+        """As `decode`, for a venue with a scanner."""
         scanner = self._scanner
         assert scanner is not None
         while True:
@@ -137,18 +137,18 @@ class LineDecoder:
                     return True
             elif batch.message_count:
                 return True
-            else:  # one message with more levels than a whole batch has room for
+            else:  # one message has more levels than an empty batch has room for
                 batch.grow_levels(2 * len(batch.prices))
 
     def _decode_one_by_one(self, block: Block, batch: EventBatch) -> bool:
-        """As `decode`, without a scanner."""
+        """As `decode`, for a venue without a scanner."""
         while (end := self._end_of_record(block)) >= 0:
             if not self._decode_slowly(block, end, end + 1, batch):
                 return True
         return self._finish_block(block, batch)
 
     def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
-        """As `decode`, of a file whose records are the values of one JSON array, or of several."""
+        """As `decode`, for a file whose records are the values of one or several JSON arrays."""
         state = np.zeros(array_scanner.STATE_WORDS, np.int64)
         while True:
             first = len(opening) - 1  # offset of the first value
@@ -173,9 +173,9 @@ class LineDecoder:
                 return True
 
     def _end_of_record(self, block: Block) -> int:
-        """Where the line feed behind the record at `block.start` stands, -1 if it is not in the block.
+        """Index of the line feed that ends the record at `block.start`; -1 if it is not in the block.
 
-        A frame is a record of two lines, of which the first says how long the second is.
+        A frame is a record of two lines. The first gives the second's length in bytes.
         """
         newline: int = find_newline(block.buffer, block.start, block.end)
         if newline < 0 or newline - block.start > _LONGEST_FRAME_HEADER or not 48 <= block.buffer[block.start] <= 57:
@@ -187,12 +187,12 @@ class LineDecoder:
         if end < block.end and block.buffer[end] == _LINE_FEED:
             return end
         if end == block.end and block.final:
-            return -1  # the last record of the file, without a line feed
-        # Where no line feed stands behind the frame, its first line is no header: lines are all there is to go by.
+            return -1  # the file's last record, which has no line feed
+        # No line feed follows the frame, so its first line was not a header: each line is a record of its own.
         return newline if end < block.end or block.final or int(header[1]) > self._settings.max_line_bytes else -1
 
     def _finish_block(self, block: Block, batch: EventBatch) -> bool:
-        """What to do with an unfinished line; whether the batch is full."""
+        """Decode an unfinished line that ends the file, or start dropping an overlong one. Returns whether the batch is full."""
         if block.start == block.end:
             return False
         if block.final:
@@ -203,7 +203,7 @@ class LineDecoder:
         return False
 
     def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
-        """Drop more of an overlong record; whether it ended."""
+        """Drop more of an overlong record. Returns whether it ended."""
         overlong = self._overlong
         assert overlong is not None
         if overlong.value is not None:
@@ -211,25 +211,28 @@ class LineDecoder:
         else:
             newline = find_newline(block.buffer, block.start, block.end)
         end = block.end if newline < 0 else newline
-        # A carriage return may belong to the terminator: while that is not known, it stays in the block.
+        # A carriage return at the end may belong to the terminator, so it stays in the block until that is known.
         overlong.absorb(block, _without_return(block, end) if overlong.value is None else end)
         if newline < 0 and not block.final:
             return False
         block.start = end if newline < 0 or overlong.value is not None else newline + 1
         self._overlong = None
         letter = DeadLetter(
-            block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._too_long(overlong.length)
+            block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._explain_overlong(overlong.length)
         )
         # The batch has room: every block begins with an empty one.
         self._append(batch, DEAD_LETTER, block.offset_of(block.start), letter)
         return True
 
-    def _too_long(self, length: int) -> str:
+    def _explain_overlong(self, length: int) -> str:
         limit = self._settings.max_line_bytes
         return f"longer than max_line_bytes = {limit}: max_line_bytes = {length} would fit"
 
     def _decode_slowly(self, block: Block, end: int, following: int, batch: EventBatch) -> bool:
-        """Decode the record `buffer[block.start:end]`; False when the batch has no room for it."""
+        """Decode the record `buffer[block.start:end]` by the reference decoder; `following` is where the next record begins.
+
+        Returns False, with nothing changed, if the batch has no room for the record.
+        """
         if batch.message_count == len(batch.messages):
             return False
         before = batch.message_count
@@ -239,7 +242,7 @@ class LineDecoder:
         offset = block.offset_of(start)
         record = block.buffer[start : min(end, start + max(self._settings.max_line_bytes, DEAD_LETTER_BYTES))].tobytes()
         if length > self._settings.max_line_bytes:
-            found: Decoded = Rejected("overlong", self._too_long(length))
+            found: Decoded = Rejected("overlong", self._explain_overlong(length))
             connection = None
         else:
             found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
@@ -266,7 +269,7 @@ class LineDecoder:
         return True
 
     def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
-        """What a record is, and what its connection has agreed on after it; None for venues without that."""
+        """The verdict on a record, and the connection's state after it; None for venues without such a state."""
         venue = self._venue
         if venue.decode_on_connection is not None:
             return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
@@ -277,7 +280,7 @@ class LineDecoder:
         return decoded, None
 
     def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int) -> None:
-        """What is neither a message nor rejected."""
+        """Append a record that is neither a message nor rejected."""
         if isinstance(decoded, Subscription):
             self._append(batch, SUBSCRIPTION, end_offset)
             batch.messages[batch.message_count - 1]["depth"] = decoded.depth
@@ -306,10 +309,10 @@ class LineDecoder:
 
 
 def array_opening(head: bytes) -> bytes | None:
-    """What a file that is an array begins with, the first byte of its first value, if that is an object or an array, included.
+    """The first bytes of a file of JSON arrays, up to and including the bracket of the first value in the array.
 
-    Empty for files of lines; None while that cannot be told. No record of a line begins with two brackets, or with an object in
-    an array.
+    Empty for a file of lines; None while too few bytes are there to tell. No venue sends a line that begins with two brackets,
+    or with an object in an array.
     """
     text = head.removeprefix(_BYTE_ORDER_MARK)
     if not _MAY_BE_ARRAY.fullmatch(text):
@@ -319,7 +322,7 @@ def array_opening(head: bytes) -> bytes | None:
 
 
 def _without_return(block: Block, end: int) -> int:
-    """`end`, or one less where a carriage return stands before it."""
+    """`end`, or one less if a carriage return precedes it."""
     return end - 1 if end > block.start and block.buffer[end - 1] == ord("\r") else end
 
 

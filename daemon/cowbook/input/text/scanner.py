@@ -1,4 +1,4 @@
-"""What scanners of records have in common: why they stop, and how a kernel is called for a block."""
+"""The base of the fast scanners: why a scan stops, the layout of the shared arrays, and how a kernel is called for a block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cowbook.plain.block import Block
 from cowbook.plain.messages import EventBatch
 
 # Why a scanner returns.
-END = 0  # no whole record is left
+END = 0  # no whole record is left in the block
 STRANGE = 1  # the record at the returned position is for the reference decoder
 MESSAGES_FULL = 2
 LEVELS_FULL = 3
@@ -28,26 +28,26 @@ COUNTS = np.dtype(
         for name in (
             "messages",  # in the batch
             "levels",  # in the batch
-            "other_symbol_seen",  # whether a person was already told of another symbol
-            "last_form",  # of the form scanner: the form that the last record had
+            "other_symbol_seen",  # whether enough records of other symbols were shown to the reference decoder
+            "last_form",  # index of the form that the last record had; form scanner only
         )
     ]
 )
 
 
 class Scan(NamedTuple):
-    """What a scanner's kernels read from, and write to."""
+    """The arrays that a scanner's kernels read and write."""
 
     buffer: npt.NDArray[np.uint8]
     limits: npt.NDArray[np.void]  # LIMITS, (1,)
-    symbol: npt.NDArray[np.uint8]  # the name that records must give
-    messages: npt.NDArray[np.void]  # MESSAGE, of the batch, as are
-    prices: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    symbol: npt.NDArray[np.uint8]  # the name in the symbol's records
+    messages: npt.NDArray[np.void]  # MESSAGE; the batch's
+    prices: npt.NDArray[np.int64]  # the batch's
+    sizes: npt.NDArray[np.int64]  # the batch's
     counts: npt.NDArray[np.void]  # COUNTS, (1,)
 
 
-_SHOWN_OTHERS = 64
+_SHOWN_OTHERS = 64  # records of other symbols that the reference decoder sees, so that it can name the symbols
 
 
 def make_limits(settings: DecoderSettings) -> npt.NDArray[np.void]:
@@ -56,7 +56,7 @@ def make_limits(settings: DecoderSettings) -> npt.NDArray[np.void]:
 
 
 class RecordScanner(ABC):
-    """Decodes the common records of a venue at speed, exactly as its reference decoder would, and leaves the others to that."""
+    """Decodes a venue's common records fast, exactly as its reference decoder would, and leaves the others to that decoder."""
 
     def __init__(self, settings: DecoderSettings) -> None:
         self.limits = make_limits(settings)
@@ -66,7 +66,7 @@ class RecordScanner(ABC):
         self._noted = 0
 
     def scan(self, block: Block, batch: EventBatch) -> int:
-        """Append records to the batch and move `block.start` behind them; why it stopped."""
+        """Append records to the batch and move `block.start` past them. Returns why it stopped, such as END or STRANGE."""
         self.counts["messages"], self.counts["levels"] = batch.message_count, batch.level_count
         why, block.start = self.run_kernel(block, batch)
         batch.message_count, batch.level_count = int(self.counts["messages"][0]), int(self.counts["levels"][0])
@@ -78,14 +78,14 @@ class RecordScanner(ABC):
         return scan
 
     def note_other_symbol(self) -> None:
-        """A person was told of another symbol; after a while, records of such ones are not shown to the reference decoder."""
+        """Count a record of another symbol. After _SHOWN_OTHERS of them the kernel skips such records itself."""
         self._noted += 1
         self.counts["other_symbol_seen"] = self._noted >= _SHOWN_OTHERS
 
     @abstractmethod
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
-        """Why the kernel stopped, and the position of the first record that it has not consumed."""
+        """Scan a block. Returns why the kernel stopped, and the position of the first record that it has not consumed."""
 
     @abstractmethod
     def learn(self, record: bytes, decoded: Decoded) -> None:
-        """Take note of what the reference decoder has made of a record that was strange."""
+        """Learn from what the reference decoder made of a STRANGE record."""

@@ -1,6 +1,6 @@
-"""The reference decoder for Binance's records: what docs/rules.md, section 1, says, and nothing faster.
+"""The reference decoder for Binance's records: docs/rules.md, section 1, in plain Python.
 
-It takes the records that the fast scanner does not recognise, and alone decides what is wrong with a record.
+It decodes the records that the fast scanner does not recognise, and alone decides what is wrong with a record.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _ABSENT = object()
 
 
 def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-    """What one record says: a line's content without its terminator, and without the file's byte order mark.
+    """Decode one record: a line without its terminator and without the file's byte order mark.
 
-    Raises nothing that depends on the record: a bad one is `Rejected`.
+    A bad record is returned as `Rejected`, never raised.
     """
     if len(record) > settings.max_line_bytes:
         return Rejected("overlong", f"{len(record)} bytes: max_line_bytes = {len(record)} would fit")
@@ -58,7 +58,7 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
         return UNUSED
     value = load(envelope.message)
     if envelope.url:
-        return _answer(value, envelope, settings)
+        return _decode_answer(value, envelope, settings)
     if not isinstance(value, dict):
         refuse("unknown", f"{shown(value)} is not an object")
     stream = value.get("stream")
@@ -68,10 +68,10 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
             refuse("unknown", f"the wrapper's data is not an object: {shown(value)}")
     else:
         stream = ""
-    build = _kind(value, stream)
+    build = _choose_builder(value, stream)
     if build is None:
         return UNUSED
-    symbol = _symbol(value, "symbol" if build is _snapshot else "s", stream)
+    symbol = _named_symbol(value, "symbol" if build is _build_snapshot else "s", stream)
     if symbol is not None and symbol != settings.name:
         return OtherSymbol(symbol)
     message = build(value, settings)
@@ -79,41 +79,41 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
     return message
 
 
-def _answer(value: object, envelope: Envelope, settings: DecoderSettings) -> Decoded:
-    """A REST answer: a depth snapshot, whose symbol only the address says, or nothing for the book."""
+def _decode_answer(value: object, envelope: Envelope, settings: DecoderSettings) -> Decoded:
+    """Decode a REST answer. A depth snapshot is used; its symbol is only in the address."""
     try:
         address = urlsplit(envelope.url)
-    except ValueError:  # brackets that are no address
+    except ValueError:  # brackets that do not form an address
         return UNUSED
     if not isinstance(value, dict) or "lastUpdateId" not in value or not address.path.endswith("/depth"):
         return UNUSED
     symbol = parse_qs(address.query).get("symbol", [""])[0]
     if symbol != settings.name:
         return OtherSymbol(symbol)
-    message = _snapshot(value, settings)
+    message = _build_snapshot(value, settings)
     message.ts_recv = envelope.ts_recv()
     return message
 
 
-def _kind(value: Object, stream: str) -> Callable[[Object, DecoderSettings], DecodedMessage] | None:  # noqa: RET503 - it refuses
-    """The function for this kind of record; None for a known kind that is not used."""
+def _choose_builder(value: Object, stream: str) -> Callable[[Object, DecoderSettings], DecodedMessage] | None:  # noqa: RET503 - it refuses
+    """Choose the function that builds this kind of message; None for a known kind that is not used."""
     event = value.get("e", _ABSENT)
     if event is not _ABSENT:
         if not isinstance(event, str):
             refuse("malformed", f'"e" is not a string: {shown(event)}')
         is_partial = event == "depthUpdate" and any(partial in stream for partial in _PARTIAL_BOOKS)
-        return None if is_partial else _EVENTS.get(event)  # of futures, and no changes: the best levels as they are
+        return None if is_partial else _EVENTS.get(event)  # a partial book of futures has whole levels, not changes
     if value.keys() >= _TICKER_KEYS:
-        return _ticker
+        return _build_ticker
     if "lastUpdateId" in value:
-        return None if any(partial in stream for partial in _PARTIAL_BOOKS) else _snapshot
+        return None if any(partial in stream for partial in _PARTIAL_BOOKS) else _build_snapshot
     if "result" in value or "error" in value:
         return None
     refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(value))}")
 
 
-def _symbol(value: Object, key: str, stream: str) -> str | None:
-    """The symbol that a record names; None when it names none."""
+def _named_symbol(value: Object, key: str, stream: str) -> str | None:
+    """The symbol that a record names; None if it names none."""
     symbol = value.get(key, _ABSENT)
     if symbol is _ABSENT:
         name, at, _ = stream.partition("@")
@@ -123,10 +123,10 @@ def _symbol(value: Object, key: str, stream: str) -> str | None:
     return symbol
 
 
-# --- The kinds. Each looks at all its fields' grammar before it looks at any range.
+# --- The builders. Each checks the grammar of all its fields before any range, so that `malformed` precedes `out_of_range`.
 
 
-def _diff(value: Object, settings: DecoderSettings) -> DecodedMessage:
+def _build_diff(value: Object, settings: DecoderSettings) -> DecodedMessage:
     first, last = integer(value, "U"), integer(value, "u")
     previous = integer(value, "pu") if "pu" in value else None
     at = times(value, required=True)
@@ -142,7 +142,7 @@ def _diff(value: Object, settings: DecoderSettings) -> DecodedMessage:
     return with_levels(message, bids, asks, settings)
 
 
-def _snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
+def _build_snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
     last = integer(value, "lastUpdateId")
     at = times(value, required=False)
     bids, asks = levels(value, "bids"), levels(value, "asks")
@@ -150,7 +150,7 @@ def _snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
     return with_levels(message, bids, asks, settings)
 
 
-def _trade(value: Object, settings: DecoderSettings, id_key: str = "t", flags: int = 0) -> DecodedMessage:
+def _build_trade(value: Object, settings: DecoderSettings, id_key: str = "t", flags: int = 0) -> DecodedMessage:
     trade_id = integer(value, id_key)
     at = times(value, required=True)
     price, size = numerals(value, "p", "q")
@@ -163,11 +163,11 @@ def _trade(value: Object, settings: DecoderSettings, id_key: str = "t", flags: i
     return with_levels(message, ([price], [size]), ([], []), settings)
 
 
-def _aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
-    return _trade(value, settings, id_key="a", flags=IS_AGGREGATE)
+def _build_aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    return _build_trade(value, settings, id_key="a", flags=IS_AGGREGATE)
 
 
-def _ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
+def _build_ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
     last = integer(value, "u")
     bid, bid_size, ask, ask_size = numerals(value, "b", "B", "a", "A")
     message = DecodedMessage(TICKER, fitting_id("u", last))
@@ -175,8 +175,8 @@ def _ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
 
 
 _EVENTS: dict[str, Callable[[Object, DecoderSettings], DecodedMessage]] = {
-    "depthUpdate": _diff,
-    "trade": _trade,
-    "aggTrade": _aggregate_trade,
-    "bookTicker": _ticker,
+    "depthUpdate": _build_diff,
+    "trade": _build_trade,
+    "aggTrade": _build_aggregate_trade,
+    "bookTicker": _build_ticker,
 }

@@ -1,10 +1,10 @@
-"""The fast scanner for Binance's records: exactly the grammar that it can prove, at about a nanosecond a byte.
+"""The fast scanner for Binance's records. It decodes only the grammar that it can prove, at about a nanosecond per byte.
 
-What it does not recognise, it leaves to the reference decoder, which alone decides what is wrong with a record. A record
-that it does recognise yields the same message as there (docs/rules.md, section 1); property tests hold the two equal.
+Records that it does not recognise go to the reference decoder, which alone decides what is wrong with a record. A record that
+it does recognise gives the same message as there (docs/rules.md, section 1); property tests hold the two equal.
 
-Bounds: every loop tests its position against `end`, and what is read between two tests is less than `PADDING` bytes. Bytes
-behind `end` may be stale: a record only counts when its newline stands before `end`.
+Bounds: every loop checks its position against `end`, and fewer than `PADDING` bytes are read between two checks. Bytes from
+`end` on may be stale, so a record counts only if its newline is before `end`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _bit(key: str) -> int:
     return 1 << (ord(key) - 64)
 
 
-# Keys are letters: key `c` has bit and place `ord(c) - 64`. Longer keys take places that no letter has.
+# Most keys are one letter: key `c` has bit and place `ord(c) - 64`. Longer keys have places that no letter has.
 _PLACE_PU = 60
 _PLACE_ID = 61
 _PLACE_PS = 62
@@ -103,7 +103,7 @@ _TRADE_STRINGS = _bit("p") | _bit("q")
 def _levels(scan, position, end, first):
     """Read `[["price","size"],...]`: (position after it, number of levels).
 
-    The position is FAILED when it is something else; the number is -1 when the arrays are full.
+    The position is FAILED if it is something else. The number is -1 if the arrays are full.
     """
     buffer, prices, sizes = scan.buffer, scan.prices, scan.sizes
     price_decimals, size_decimals = scan.limits[0].price_decimals, scan.limits[0].size_decimals
@@ -136,7 +136,7 @@ def _levels(scan, position, end, first):
 
 @kernel
 def _key(buffer, position):
-    """(place, position of the value) of the key at `position`; FAILED for keys that Binance's records do not have."""
+    """(place, position of the value) of the key at `position`. The place is FAILED for a key that Binance never sends."""
     word = load64(buffer, position)
     if word & 0xFFFF00FF == 0x3A220022:  # "?":
         place = ((word >> 8) & 0xFF) - 64
@@ -160,9 +160,9 @@ def _key(buffer, position):
 def _object(scan, position, end, message, first_level, values):
     """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
 
-    `values[place]` is the integer, the position of the string's first character, or the boolean. Levels go behind
-    `first_level`, their places into `message`. The position is FAILED when the object is not of the known grammar, the number
-    of levels is -1 when the arrays are full.
+    `values[place]` is the integer, the position of the string's first character, or the boolean. Levels are stored from
+    `first_level` on, and where they are in `message`. The position is FAILED if the object is not of the known grammar. The
+    number of levels is -1 if the arrays are full.
     """
     buffer = scan.buffer
     integers = 0
@@ -176,7 +176,7 @@ def _object(scan, position, end, message, first_level, values):
             break
         bit = 1 << place
         if (integers | strings | booleans | arrays) & bit != 0:
-            break  # twice the same key
+            break  # a repeated key
         byte = buffer[value_at]
         if byte == QUOTE:
             strings |= bit
@@ -233,7 +233,7 @@ def _is_symbol(buffer, position, symbol):
 
 @kernel
 def _quote_level(scan, values, price_place, size_place, level):
-    """Store price and size that stand in two strings as a level; whether they are numerals that fit."""
+    """Store the price and size in two strings as a level. Returns whether they are numerals that fit."""
     buffer, limits = scan.buffer, scan.limits[0]
     price, price_end = numeral(buffer, values[price_place], limits.price_decimals)
     size, size_end = numeral(buffer, values[size_place], limits.size_decimals)
@@ -246,7 +246,7 @@ def _quote_level(scan, values, price_place, size_place, level):
 
 @kernel
 def _event_time(message, integers, strings, booleans, arrays, values):
-    """Set the event time, T before E; whether both are times where they are there."""
+    """Set the event time, T in preference to E. Returns whether those that are present are times."""
     message.ts_event = NONE
     if integers & _BIT_E != 0:
         message.ts_event = nanoseconds(values[_E])
@@ -259,7 +259,7 @@ def _event_time(message, integers, strings, booleans, arrays, values):
 
 @kernel
 def _event_kind(buffer, position):
-    """Kind and flags of a record by its `"e"`: (kind, is_aggregate), (FAILED, 0) for others."""
+    """(kind, is_aggregate) of a record by its `"e"`; (FAILED, 0) for a kind that is not used."""
     word = load64(buffer, position)
     if word == _KIND_DEPTH_1 and load64(buffer, position + 8) & WORD_4 == _KIND_DEPTH_2:
         return DIFF, 0
@@ -302,7 +302,7 @@ def _fill_trade(scan, message, integers, strings, booleans, values, level, aggre
 
 @kernel
 def _place_quote(message, level):
-    """A ticker's bid and ask are the levels from `level` on."""
+    """Set a ticker's bid and ask to the two levels from `level` on."""
     message.bid_start = level
     message.bid_count = 1
     message.ask_start = level + 1
@@ -320,9 +320,9 @@ def _fill_ticker(scan, message, integers, strings, values, level):
 
 @inlined_kernel
 def _usual_ticker(scan, position, message, level):
-    """Position behind a bookTicker of this symbol with its keys in the order in which Binance writes them; else FAILED.
+    """Read a bookTicker of this symbol whose keys are in Binance's usual order: the position after it, else FAILED.
 
-    Most records of a capture are this one: it takes half the time of `_object`, which takes them all.
+    Most records of a capture are such tickers, and `_object`, which reads any, takes twice as long.
     """
     buffer, symbol, limits = scan.buffer, scan.symbol, scan.limits[0]
     if load64(buffer, position) == _TICKER_1:
@@ -359,7 +359,7 @@ def _usual_ticker(scan, position, message, level):
 
 @kernel
 def _is_partial_book(buffer, position):
-    """Whether there is `@depth` and a number in a stream's name: the best levels as they are, again and again."""
+    """Whether a stream's name has `@depth` and a number. Such a stream repeats the best levels and has no changes."""
     while buffer[position] != QUOTE:
         if load64(buffer, position) & WORD_6 == _AT_DEPTH and ZERO <= buffer[position + 6] <= NINE:
             return True
@@ -371,7 +371,7 @@ def _is_partial_book(buffer, position):
 def _record(scan, position, end, message, values):
     """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
 
-    The position is FAILED for what the scanner does not know; levels used is -1 when the arrays may be too small.
+    The position is FAILED for a record that the scanner does not know. Levels used is -1 if the arrays may be too small.
     """
     buffer, first_level = scan.buffer, scan.counts[0].levels
     ts_recv = NONE
@@ -424,7 +424,7 @@ def _record(scan, position, end, message, values):
         if strings & _BIT_S == 0:
             return FAILED, 0, False
         if kind != FAILED and not _is_symbol(buffer, values[_S], scan.symbol):
-            # An object that only looks like a ticker may be of no known kind.
+            # Without "e" it is of a known kind only if it is a whole ticker.
             message.kind = OTHER_SYMBOL
             is_known = strings & _BIT_E_LOWER != 0 or _fill_ticker(scan, message, integers, strings, values, first_level)
             return position if is_known else FAILED, 0, False
@@ -452,8 +452,8 @@ def _record(scan, position, end, message, values):
 def scan_records(scan, start, end, file_offset, values):
     """Append the records of `scan.buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
 
-    `file_offset` is the decoded offset of `buffer[0]` in its file, `values` an int64 array of 64 places. The first record of
-    another symbol is left to the reference decoder, so that a person can be told its name.
+    `file_offset` is the decoded offset of `buffer[0]` in its file, and `values` an int64 array of 64 slots. The first records of
+    other symbols are left to the reference decoder, so that the user can be told their names.
     """
     buffer, counts = scan.buffer, scan.counts[0]
     position = start
@@ -481,17 +481,17 @@ def scan_records(scan, start, end, file_offset, values):
 
 
 class BinanceScanner(RecordScanner):
-    """Binance's records, by `scan_records`."""
+    """Decodes Binance's common records by `scan_records`."""
 
     def __init__(self, settings: DecoderSettings) -> None:
         super().__init__(settings)
         self._values = np.zeros(_SCRATCH_WORDS, np.int64)
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
-        """One call of `scan_records`."""
+        """As `RecordScanner.run_kernel`."""
         arrays = self.arrays(block, batch, self.counts)
         why, position = scan_records(arrays, block.start, block.end, block.offset_of(0), self._values)
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
-        """Nothing: it knows what there is."""
+        """Does nothing: the grammar is fixed."""

@@ -64,7 +64,7 @@ EXPECTED = [(DIFF, 2, [150, 140]), (TRADE, 7, [150]), (OTHER_SYMBOL,), (DIFF, 3,
 
 @pytest.mark.parametrize("indent", [None, 1])
 @pytest.mark.parametrize("before", ["", "\ufeff", " \n"])
-def test_any_layout(indent: int | None, before: str) -> None:
+def test_an_array_may_be_laid_out_in_any_way(indent: int | None, before: str) -> None:
     """One line or many, at any size of blocks, several arrays one behind the other, too."""
     content = (before + json.dumps(RECORDS, indent=indent)).encode()
     for block_bytes in (1, 7, 100, 10_000):
@@ -73,7 +73,7 @@ def test_any_layout(indent: int | None, before: str) -> None:
     assert decode(one_a_line + one_a_line, 64) == EXPECTED * 2
 
 
-def test_arrays_of_arrays() -> None:
+def test_records_may_be_arrays_themselves() -> None:
     """Venues that send arrays."""
     trade = [0, [["5541.20", "0.158", "1534614057.32", "s", "l", ""]], "trade", "BTCUSDT"]
     content = json.dumps([trade, trade]).encode()
@@ -83,7 +83,7 @@ def test_arrays_of_arrays() -> None:
     assert [kind for kind, *_ in decode(line, 50, "kraken")] == [TRADE]
 
 
-def test_bad_values() -> None:
+def test_each_bad_value_is_a_dead_letter_of_its_own() -> None:
     """What is no record, too long, or without an end is a dead letter of its own, at any size of blocks."""
     rng = random.Random(3)
     good = json.dumps(RECORDS[0]).encode()
@@ -99,7 +99,7 @@ def test_bad_values() -> None:
         assert decode(content, rng.randrange(1, 900)) == expected
 
 
-def test_what_begins_an_array() -> None:
+def test_an_array_begins_with_two_brackets_or_an_object() -> None:
     """Two brackets, or an object in an array; a line that is an array of something else is a record."""
     assert array_opening(b"") == b""
     assert array_opening(b" \n") == b""

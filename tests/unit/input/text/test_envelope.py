@@ -17,17 +17,17 @@ from cowbook.venues import load_venue
 @pytest.mark.parametrize(
     ("record", "message", "ts_recv", "url"),
     [
-        (b'{"a":1}', b'{"a":1}', NONE, ""),
-        (b'1618678134 {"a":1}', b'{"a":1}', 1_618_678_134_000_000_000, ""),
-        (b"1618678134.237761: [1]", b"[1]", 1_618_678_134_237_761_000, ""),
-        (b"201603688723400 139\n{}", b"{}", 201_603_688_723_400_000, ""),
-        (b"1785641762878662700 2\r\n{}", b"{}", 1_785_641_762_878_662_700, ""),
-        (b"https://a.b/c?d=e -> 1.5: {}", b"{}", 1_500_000_000, "https://a.b/c?d=e"),
-        (b"https://a.b/c?d=e -> x: {}", b"https://a.b/c?d=e -> x: {}", NONE, ""),
-        (b"wss://a <- x: {}", b"wss://a <- x: {}", NONE, ""),
+        pytest.param(b'{"a":1}', b'{"a":1}', NONE, "", id="bare"),
+        pytest.param(b'1618678134 {"a":1}', b'{"a":1}', 1_618_678_134_000_000_000, "", id="seconds"),
+        pytest.param(b"1618678134.237761: [1]", b"[1]", 1_618_678_134_237_761_000, "", id="fraction_and_colon"),
+        pytest.param(b"201603688723400 139\n{}", b"{}", 201_603_688_723_400_000, "", id="frame"),
+        pytest.param(b"1785641762878662700 2\r\n{}", b"{}", 1_785_641_762_878_662_700, "", id="frame_with_return"),
+        pytest.param(b"https://a.b/c?d=e -> 1.5: {}", b"{}", 1_500_000_000, "https://a.b/c?d=e", id="answer"),
+        pytest.param(b"https://a.b/c?d=e -> x: {}", b"https://a.b/c?d=e -> x: {}", NONE, "", id="answer_without_time"),
+        pytest.param(b"wss://a <- x: {}", b"wss://a <- x: {}", NONE, "", id="sent_without_time"),
     ],
 )
-def test_messages(record: bytes, message: bytes, ts_recv: int, url: str) -> None:
+def test_an_envelope_gives_message_time_and_address(record: bytes, message: bytes, ts_recv: int, url: str) -> None:
     """The message, its receive time in ns, and the address of an answer."""
     envelope = open_envelope(record)
     assert envelope is not None
@@ -37,13 +37,14 @@ def test_messages(record: bytes, message: bytes, ts_recv: int, url: str) -> None
 @pytest.mark.parametrize(
     "record",
     [b"wss://ws.kraken.com <-> 1618678132.3", b"wss://a:1/b <- 1618678132.8: {}", b"CBCAP1 kraken BTC/USD 1785552832693693000"],
+    ids=["connection", "sent", "file_header"],
 )
-def test_nothing_for_us(record: bytes) -> None:
+def test_what_the_venue_did_not_send_is_unused(record: bytes) -> None:
     """What was sent, a connection, a file's header."""
     assert open_envelope(record) is None
 
 
-def test_time_out_of_range() -> None:
+def test_a_time_out_of_range_is_refused_when_it_is_read() -> None:
     """Is told when it is asked for: other mistakes come first."""
     envelope = open_envelope(b"99999999999 {}")
     assert envelope is not None

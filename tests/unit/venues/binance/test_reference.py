@@ -168,13 +168,13 @@ REASONS: list[tuple[str | bytes, str]] = [
 
 
 @pytest.mark.parametrize(("text", "expected"), MESSAGES + NOT_MESSAGES)
-def test_table(text: str, expected: Decoded) -> None:
+def test_each_kind_and_spelling_is_decoded(text: str, expected: Decoded) -> None:
     """Each kind, each spelling, each record that is nothing."""
     assert expected == decode(text)
 
 
 @pytest.mark.parametrize(("text", "reason"), REASONS)
-def test_rejections(text: str | bytes, reason: str) -> None:
+def test_the_first_failing_check_gives_the_reason(text: str | bytes, reason: str) -> None:
     """The first check that fails gives the reason; the detail is one short line."""
     rejected = decode(text)
     assert isinstance(rejected, Rejected)
@@ -186,19 +186,19 @@ def test_rejections(text: str | bytes, reason: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "expected"),
     [
-        ("1723161253", 1_723_161_253_000_000_000),
-        ("1723161253937", 1_723_161_253_937_000_000),
-        ("1723161253937085", 1_723_161_253_937_085_000),
-        ("1723161253937085768", 1_723_161_253_937_085_768),
-        ("1723161253937085768:", 1_723_161_253_937_085_768),
-        ("1633998512.320639:", 1_633_998_512_320_639_000),
-        ("1633998512.3206391239", 1_633_998_512_320_639_123),
-        ("9223372036.854775807", 2**63 - 1),
-        ("0", 0),
-        ("0" * 5000 + "7.5", 7_500_000_000),
+        pytest.param("1723161253", 1_723_161_253_000_000_000, id="seconds"),
+        pytest.param("1723161253937", 1_723_161_253_937_000_000, id="milliseconds"),
+        pytest.param("1723161253937085", 1_723_161_253_937_085_000, id="microseconds"),
+        pytest.param("1723161253937085768", 1_723_161_253_937_085_768, id="nanoseconds"),
+        pytest.param("1723161253937085768:", 1_723_161_253_937_085_768, id="colon"),
+        pytest.param("1633998512.320639:", 1_633_998_512_320_639_000, id="fraction_and_colon"),
+        pytest.param("1633998512.3206391239", 1_633_998_512_320_639_123, id="digits_after_the_ninth"),
+        pytest.param("9223372036.854775807", 2**63 - 1, id="latest"),
+        pytest.param("0", 0, id="zero"),
+        pytest.param("0" * 5000 + "7.5", 7_500_000_000, id="leading_zeros"),
     ],
 )
-def test_receive_times(prefix: str, expected: int) -> None:
+def test_magnitude_tells_the_unit_of_a_receive_time(prefix: str, expected: int) -> None:
     """The unit is told by magnitude; a fraction makes it seconds; the colon is optional."""
     assert decode(f"{prefix} {DIFF_TEXT}") == diff(ts_recv=expected)
 
@@ -206,17 +206,26 @@ def test_receive_times(prefix: str, expected: int) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "detail"),
     [
-        ('"1.5"', '"0.0000000010"', "price 0.0000000010 has 9 decimals: price_decimals = 9 would fit"),
-        (
+        pytest.param(
+            '"1.5"', '"0.0000000010"', "price 0.0000000010 has 9 decimals: price_decimals = 9 would fit", id="too_many_decimals"
+        ),
+        pytest.param(
             '"1.5"',
             '"12345678901234567.5"',
             "price 12345678901234567.5 has 17 digits before the point: price_decimals = 1 would fit",
+            id="price_too_large",
         ),
-        ('"2"', '"10000000000"', "size 10000000000 has 11 digits before the point: size_decimals = 7 would fit"),
-        (
+        pytest.param(
+            '"2"',
+            '"10000000000"',
+            "size 10000000000 has 11 digits before the point: size_decimals = 7 would fit",
+            id="size_too_large",
+        ),
+        pytest.param(
             '"2"',
             '"1234567890.123456789"',
             "size 1234567890.123456789 needs 19 digits, more than 18: no setting would fit",
+            id="too_many_digits",
         ),
     ],
 )
@@ -502,7 +511,7 @@ def test_many_numerals_of_one_form_scale_as_one_does(values: list[int], written:
 
 
 @pytest.mark.parametrize("futures", [False, True])
-def test_simulated_capture(tmp_path: Path, futures: bool) -> None:
+def test_every_simulated_record_is_decoded(tmp_path: Path, futures: bool) -> None:
     """Every record of a simulated capture is decoded, as many of each kind as its summary says."""
     summary = write_capture(tmp_path / "c.jsonl", symbol="BTCUSDT", messages=50, seed=2, futures=futures)
     kinds: Counter[int] = Counter()
@@ -522,11 +531,16 @@ def test_simulated_capture(tmp_path: Path, futures: bool) -> None:
 @pytest.mark.parametrize(
     ("name", "symbol", "expected"),
     [
-        ("spot_btcusdt_20240808.gz", "BTCUSDT", {DIFF: 3_451, TICKER: 28_040, TRADE: 9_757, SNAPSHOT: 1}),
-        ("usdm_btcusdt_20230404.dat.gz", "BTCUSDT", {DIFF: 4_322, TICKER: 6_765, TRADE: 2_197, SNAPSHOT: 1, None: 99}),
+        pytest.param("spot_btcusdt_20240808.gz", "BTCUSDT", {DIFF: 3_451, TICKER: 28_040, TRADE: 9_757, SNAPSHOT: 1}, id="spot"),
+        pytest.param(
+            "usdm_btcusdt_20230404.dat.gz",
+            "BTCUSDT",
+            {DIFF: 4_322, TICKER: 6_765, TRADE: 2_197, SNAPSHOT: 1, None: 99},
+            id="usdm",
+        ),
     ],
 )
-def test_real_captures(name: str, symbol: str, expected: dict[int | None, int]) -> None:
+def test_real_captures_hold_the_counted_records(name: str, symbol: str, expected: dict[int | None, int]) -> None:
     """Real captures hold as many records of each kind as were counted in them; None stands for unused ones."""
     path = CAPTURES / name
     if not path.exists():
