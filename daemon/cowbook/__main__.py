@@ -6,4 +6,5 @@ import sys
 
 from cowbook.entry import main
 
-sys.exit(main())
+if __name__ == "__main__":  # not in the processes that compile
+    sys.exit(main())

@@ -103,7 +103,7 @@ class OrderBookEngine:
         state, pool, sides = records_of(self._words)
         # Memory that is not touched costs nothing, and growing by copies does.
         levels = min(self.settings.part_events, 1 << 20) + 4096
-        self._arrays = Engine(
+        self.arrays = Engine(
             words=self._words[:POOL],
             state=state,
             settings=self.settings.to_record(),
@@ -114,10 +114,11 @@ class OrderBookEngine:
             waiting=np.zeros(1, MESSAGE),
             scratch=Scratch.allocate(),
         )
+        """What its kernels work on; another tuple whenever an array has become another one."""
         self._measure_room()
 
     def _measure_room(self) -> None:
-        arrays = self._arrays
+        arrays = self.arrays
         measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
@@ -130,7 +131,7 @@ class OrderBookEngine:
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
         had_room = -1  # the message that room was made for last
         while True:
-            why, start = apply_messages(as_records(self._arrays), arrays, start, end)
+            why, start = apply_messages(as_records(self.arrays), arrays, start, end)
             if why == DONE:
                 return Applied(start, cut=False)
             if why == CUT:
@@ -151,17 +152,17 @@ class OrderBookEngine:
             raise PoolScarceError(start)
 
     def _make_room(self, message: np.void) -> None:
-        arrays = self._arrays
+        arrays = self.arrays
         rows, logs = make_room(arrays.state[0], message, arrays.rows, arrays.logs)
-        self._arrays = arrays._replace(rows=rows, logs=logs)
+        self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()
 
     def take_open_rows(self) -> OpenRows:
         """End the open cut: hand its rows over and begin the next one."""
         rows = self.open_rows()
-        arrays = self._arrays
+        arrays = self.arrays
         capacity = {name: len(array) for name, array in arrays.rows._asdict().items()}
-        self._arrays = arrays._replace(rows=allocate_rows(capacity, self.settings.book_levels))
+        self.arrays = arrays._replace(rows=allocate_rows(capacity, self.settings.book_levels))
         for name in OPEN_COUNTS:
             arrays.state[name] = 0
         arrays.state["cut_first"] = arrays.state["next_event"]
@@ -170,7 +171,7 @@ class OrderBookEngine:
 
     def open_rows(self) -> OpenRows:
         """The rows since the last cut, as views: appending goes on behind them and never changes them."""
-        return open_rows_of(self._arrays.state[0], self._arrays.rows)
+        return open_rows_of(self.arrays.state[0], self.arrays.rows)
 
     def value(self, name: str) -> int:
         """A field of the state by its name (cowbook.book.state.STATE)."""
@@ -180,12 +181,12 @@ class OrderBookEngine:
     @property
     def bids(self) -> Ladder:
         """The live bid side."""
-        return Ladder(ladder.BID, self._arrays.book)
+        return Ladder(ladder.BID, self.arrays.book)
 
     @property
     def asks(self) -> Ladder:
         """The live ask side."""
-        return Ladder(ladder.ASK, self._arrays.book)
+        return Ladder(ladder.ASK, self.arrays.book)
 
     @property
     def last_id(self) -> int:
@@ -216,11 +217,11 @@ class OrderBookEngine:
 
     def days(self) -> npt.NDArray[np.void]:
         """What of each UTC day is known so far (cowbook.plain.rows.DAY_ROW), the last one not ended."""
-        return days_of(self._arrays.state, self._arrays.logs)
+        return days_of(self.arrays.state, self.arrays.logs)
 
     def pool_statistics(self) -> dict[str, int]:
         """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
-        book = self._arrays.book
+        book = self.arrays.book
         pool = book.pool[0]
         total = (book.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
         return {
@@ -239,7 +240,7 @@ class OrderBookEngine:
         slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
         if words[slot] != block_pool.NO_SNAPSHOT:
             raise RuntimeError("two snapshots are held already: release one first")
-        arrays = self._arrays
+        arrays = self.arrays
         logs = arrays.logs
         if words[SNAPSHOT_WAITS]:
             # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
@@ -261,9 +262,9 @@ class OrderBookEngine:
     def restore(cls, settings: EngineSettings, checkpoint: EngineCheckpoint) -> OrderBookEngine:
         """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
         engine = cls(settings)
-        arrays = engine._arrays
+        arrays = engine.arrays
         fill_state(checkpoint, arrays.state)
-        engine._arrays = arrays._replace(rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint))
+        engine.arrays = arrays._replace(rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint))
         engine._measure_room()
         sides = (
             (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),

@@ -55,7 +55,10 @@ def _make_parser() -> argparse.ArgumentParser:
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
 
-    commands.add_parser("warm", help="compile the kernels into the cache")
+    warm = commands.add_parser("warm", help="compile the kernels into the cache")
+    warm.add_argument(
+        "--format", type=_parse_format, action="append", metavar="F", help="only what this format needs; may be given again"
+    )
 
     simulate = commands.add_parser("simulate", help="write a realistic capture in Binance's format")
     simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst compress it")
@@ -118,6 +121,14 @@ def _parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a positive number")
     return int(text)
+
+
+def _parse_format(text: str) -> str:
+    from cowbook.venues import venue_names
+
+    if text not in venue_names():
+        raise argparse.ArgumentTypeError(f"must be one of {', '.join(venue_names())}")
+    return text
 
 
 def _parse_symbol(text: str) -> str:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import argparse
 
+from cowbook.cli.console import plain_console
 
-def main(_arguments: argparse.Namespace) -> int:
-    """Compile the kernels into the cache, unless they are there."""
-    from cowbook.symbol.warm import cache_folder, warm
 
-    seconds = warm()
-    print(f"kernels are ready after {seconds:.1f} s; cache: {cache_folder()}")
+def main(arguments: argparse.Namespace) -> int:
+    """Compile the kernels of the formats that were named, or of all, into the cache, unless they are there."""
+    from cowbook.symbol.warm import cache_folder, missing, warm, why_not_cached
+    from cowbook.venues import venue_names
+
+    formats = arguments.format or venue_names()
+    why = why_not_cached()
+    if why is not None:
+        print(f"compiled kernels cannot be kept in {cache_folder()}: {why}")
+        return 1
+    count = missing(formats)
+    console = plain_console(stderr=True)
+    if not console.is_terminal or not count:
+        seconds = warm(formats)
+    else:
+        with console.status(f"compiling {count} kernels") as status:
+            seconds = warm(formats, lambda done, of: status.update(f"compiling kernels: {done} of {of} are ready"))
+    print(f"kernels are ready after {seconds:.1f} s, {count} of them compiled; cache: {cache_folder()}")
     return 0

@@ -42,6 +42,8 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
         module.data_layout = self._codegen._data_layout
         self._final_module.link_in(module)
 
+    _linking_libraries: list[Any]
+
     def finalize(self) -> None:
         """Take in the parts, those of parts included, each once; then make machine code."""
         libraries: list[Any] = list(self._linking_libraries)

@@ -86,7 +86,7 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
         case np.ndarray():
             yield f"{value.dtype!r} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
         case Dispatcher():
-            yield f"{sorted(value.targetoptions.items())!r} {getattr(value, "is_rare", False)} {_digest_of(value.py_func, callers)}"
+            yield f"{sorted(value.targetoptions.items())!r} {getattr(value, 'is_rare', False)} {_digest_of(value.py_func, callers)}"
         case _Intrinsic():
             yield _digest_of(value._defn, callers)  # noqa: SLF001 - numba names it nowhere else
         case ModuleType():
@@ -95,8 +95,10 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
                 if hasattr(value, name):
                     yield name
                     yield from _value(getattr(value, name), names, callers)
-        case type() | BuiltinFunctionType() | FunctionType() | Type():
+        case Type():
+            yield repr(value)
+        case type() | BuiltinFunctionType() | FunctionType():
             # No code of theirs is frozen, but the order of a named tuple's fields is.
-            yield f"{getattr(value, '__module__', '')}.{value!s} {getattr(value, '_fields', '')}"
+            yield f"{value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
         case _:
             raise TypeError(f"{callers[0].__module__}.{callers[0].__name__} names {value!r}, of which no digest can be made")

@@ -41,7 +41,7 @@ class Kernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
     def __init__(self, function: Callable[..., Any], options: dict[str, Any], *, is_rare: bool) -> None:
         super().__init__(py_func=function, locals={}, targetoptions=options, pipeline_class=RootCompiler)
         self.is_rare = is_rare
-        self._cache = KernelCache(self)
+        self._cache = self.cache = KernelCache(self)
         self._part = Part(function, options, is_rare=is_rare)
 
     def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:

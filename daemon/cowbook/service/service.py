@@ -8,8 +8,8 @@ import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, MutableMapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +29,7 @@ from cowbook.symbol.settings import trigger_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
 from cowbook.symbol.symbol_worker import ProgressCallback
-from cowbook.symbol.warm import is_compiled, warm
+from cowbook.symbol.warm import missing, warm, why_not_cached
 from cowbook.telemetry.http import HttpServer
 from cowbook.telemetry.metrics import ServiceMetrics
 from cowbook.telemetry.status import is_ready, symbol_status
@@ -106,14 +106,8 @@ class Service:
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
-        self._notifier.status("compiling the kernels")
-        if not is_compiled():
-            self._log.info("compiling the kernels, once for this user and release: less than a minute")
         writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
-        compiling = loop.run_in_executor(writers, warm)
-        while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
-            self._notifier.extend(30.0)
-        await compiling
+        await self._warm(loop, writers, [symbol.format for symbol in self._config.symbol])
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
         gc.freeze()
@@ -143,6 +137,20 @@ class Service:
             self._add(symbol)
         self._supervising = asyncio.create_task(self._supervision.run(lambda: list(self.threads.values())))
         self._supervising.add_done_callback(lambda _: self._wake.set())
+
+    async def _warm(self, loop: asyncio.AbstractEventLoop, executor: Executor, formats: Collection[str]) -> None:
+        """Have the kernels of these formats at hand."""
+        why = why_not_cached()
+        if why is not None:
+            self._log.warning("compiled kernels cannot be kept: each start compiles them again", reason=why)
+        count = missing(formats)
+        if count:
+            self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
+            self._notifier.status(f"compiling {count} kernels")
+        compiling = loop.run_in_executor(executor, warm, formats)
+        while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
+            self._notifier.extend(30.0)
+        await compiling
 
     async def _serve(self) -> None:
         """Do what signals ask for, until the end."""
@@ -269,6 +277,7 @@ class Service:
         for thread in ending:
             thread.stop()
         await self._ended(ending)
+        await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})
         self._config = config
         set_level(config.log.level)
         self._metrics.set_interval(config.checkpoint.every / 1e9)

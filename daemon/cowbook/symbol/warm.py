@@ -1,55 +1,169 @@
-"""Compiling all kernels, or loading them from the cache, before the first event needs them."""
+"""Compiling the kernels that formats need, or finding them in the cache, before the first event needs them.
+
+A root is a kernel that Python calls, with the types that it is called with. The roots do not depend on each other, so several
+processes compile them side by side into the cache, each a file of its own: what an interrupted compilation has finished stays.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
+from numba import typeof
 
+from cowbook.book.apply import apply_messages
+from cowbook.book.block_pool import blocks_available, release
+from cowbook.book.clock import fill_day
+from cowbook.book.ladder import copy_levels, fill_side, find_size
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
+from cowbook.book.state import Batch, Levels
+from cowbook.input.forms.form_learner import FormScanner
+from cowbook.input.forms.form_scanner import FOUND, HEAD, ROW, Forms
+from cowbook.input.forms.form_scanner import scan_records as scan_forms
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.text.line_decoder import LineDecoder
-from cowbook.kernels.cache import cache_folder
+from cowbook.input.tables import runs, table_scanner
+from cowbook.input.text import array_scanner
+from cowbook.input.text.scanner import make_limits
+from cowbook.input.text.text_scanner import find_newline
+from cowbook.kernels.cache import cache_folder, why_not_cached
+from cowbook.kernels.jit import IS_COMPILED, Kernel
 from cowbook.plain.block import PADDING, Block
-from cowbook.plain.messages import EventBatch
-from cowbook.sink.schemas import StreamTables
-from cowbook.venues import load_venue
+from cowbook.plain.messages import MESSAGE, EventBatch
+from cowbook.plain.rows import DAY_ROW
+from cowbook.sink.depth_kernel import spread
+from cowbook.venues import load_venue, venue_names
+from cowbook.venues.binance.scanner import BinanceScanner
+from cowbook.venues.binance.scanner import scan_records as scan_binance
 
-__all__ = ["cache_folder", "is_compiled", "warm"]
+__all__ = ["cache_folder", "missing", "roots_of", "warm", "why_not_cached"]
 
-_SHAPED = b'{"arg":{"channel":"books","instId":"X"},"action":"update","data":[{"asks":[["2","1"]],"bids":[],"ts":"1"}]}\n'
-_SAMPLE = b"""{"lastUpdateId":1,"E":1,"bids":[["1.00","2"]],"asks":[["2.00","2"]]}
-{"e":"depthUpdate","E":2,"s":"X","U":2,"u":2,"b":[["1.00","0"]],"a":[]}
-"""
+Progress = Callable[[int, int], None]
+"""Told how many kernels are compiled by now, and how many will be."""
 
-
-def is_compiled() -> bool:
-    """Whether the cache has compiled kernels, as far as can be told without loading them."""
-    return any(cache_folder().glob("*.kernel"))
+_SETTINGS = DecoderSettings("X", 8, 8, 1 << 20)
 
 
-def warm() -> float:
-    """Run every kernel once on a small sample; the seconds that it took."""
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A kernel, and the types of the arguments that Python calls it with."""
+
+    kernel: Kernel
+    signature: tuple[Any, ...]
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether its file is in the cache."""
+        cache = self.kernel.cache
+        return why_not_cached() is None and cache.path_of(self.signature, self.kernel.targetctx.codegen()).exists()
+
+    def load(self) -> None:
+        """Take it from the cache, or compile it."""
+        self.kernel.compile(self.signature)
+
+
+def roots_of(formats: Collection[str]) -> list[Root]:
+    """The kernels that workers of these formats call, those first that take longest to compile."""
+    venues = [load_venue(name) for name in formats]
+    scanners = [venue.make_scanner(_SETTINGS) for venue in venues if venue.make_scanner is not None]
+    calls = list(_calls_of_book())
+    if any(isinstance(scanner, FormScanner) for scanner in scanners):
+        calls += _calls_of_forms()
+    if any(isinstance(scanner, BinanceScanner) for scanner in scanners):
+        calls += _calls_of_binance()
+    if any(venue.tables for venue in venues):
+        calls += _calls_of_tables()
+    calls += _calls_of_text()
+    return [Root(kernel, tuple(typeof(argument) for argument in arguments)) for kernel, *arguments in calls]
+
+
+def missing(formats: Collection[str]) -> int:
+    """How many kernels these formats need that are not in the cache."""
+    return sum(not root.is_cached for root in roots_of(formats)) if IS_COMPILED else 0
+
+
+def warm(formats: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> float:
+    """Have the kernels of these formats, or of all, at hand in this process. Returns the seconds that it took."""
     started = time.perf_counter()
-    decoder = LineDecoder(load_venue("binance"), DecoderSettings("X", 8, 8, 1 << 20))
-    engine = OrderBookEngine(EngineSettings(max_book_bytes=1 << 20))
-    batch = EventBatch.allocate(64, 64)
-    buffer = np.zeros(len(_SAMPLE) + PADDING, np.uint8)
-    buffer[: len(_SAMPLE)] = np.frombuffer(_SAMPLE, np.uint8)
-    decoder.decode(Block(buffer, 0, len(_SAMPLE), "", 0, final=True), batch)
-    _warm_shapes()
-    engine.apply(batch)
-    engine.asks.levels()
-    engine.asks.size_at(1)
-    OrderBookEngine.restore(engine.settings, engine.get_checkpoint_state())
-    engine.pool_statistics()
-    StreamTables(8, 8, engine.settings.book_levels).make(engine.open_rows(), [])
+    if not IS_COMPILED:
+        return 0.0
+    formats = venue_names() if formats is None else formats
+    roots = roots_of(formats)
+    lacking = [place for place, root in enumerate(roots) if not root.is_cached]
+    processes = min(len(os.sched_getaffinity(0)), len(lacking))
+    if processes > 1 and why_not_cached() is None:
+        _compile_side_by_side(tuple(formats), lacking, processes, progress)
+    for done, place in enumerate(lacking if processes == 1 else (), 1):
+        roots[place].load()
+        progress(done, len(lacking))
+    for root in roots:
+        root.load()
     return time.perf_counter() - started
 
 
-def _warm_shapes() -> None:
-    """The scanner of venues that have shapes: it checks a form with itself when it learns it."""
-    decoder = LineDecoder(load_venue("okx"), DecoderSettings("X", 8, 8, 1 << 20))
-    buffer = np.zeros(len(_SHAPED) + PADDING, np.uint8)
-    buffer[: len(_SHAPED)] = np.frombuffer(_SHAPED, np.uint8)
-    decoder.decode(Block(buffer, 0, len(_SHAPED), "", 0, final=True), EventBatch.allocate(64, 64))
+def _compile_side_by_side(formats: tuple[str, ...], places: Sequence[int], processes: int, progress: Progress) -> None:
+    # Forked processes would inherit threads' locks; and these are told to stop by their parent alone.
+    with ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        compiling = [pool.submit(_compile, formats, place) for place in places]
+        for done, future in enumerate(as_completed(compiling), 1):
+            future.result()
+            progress(done, len(places))
+
+
+def _compile(formats: tuple[str, ...], place: int) -> None:
+    roots_of(formats)[place].load()
+
+
+def _calls_of_book() -> Iterator[tuple[Any, ...]]:
+    engine = OrderBookEngine(EngineSettings(max_book_bytes=1))
+    book = engine.arrays.book
+    numbers, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
+    batch = Batch(np.zeros(1, MESSAGE), Levels(numbers, numbers))
+    yield apply_messages, engine.arrays, batch, 0, 0
+    yield spread, engine.arrays.rows.depth, *(numbers,) * 4, *(flags,) * 3
+    yield fill_side, book, 0, numbers, numbers
+    yield copy_levels, book, 0, 0, numbers, numbers, 0, 1
+    yield find_size, book, 0, 0
+    yield fill_day, np.zeros(1, DAY_ROW)[0], engine.arrays.state[0]
+    yield blocks_available, book.pool, book.blocks
+    yield release, book.pool, book.blocks, 0
+
+
+def _block() -> tuple[Block, EventBatch]:
+    return Block(np.zeros(PADDING, np.uint8), 0, 0, "", 0, final=True), EventBatch.allocate(1, 1)
+
+
+def _calls_of_forms() -> Iterator[tuple[Any, ...]]:
+    scanner = FormScanner(_SETTINGS, ())
+    scan = scanner.arrays(*_block(), scanner.counts)
+    yield scan_forms, Forms(scan, np.zeros(1, ROW), np.zeros(1, HEAD), np.zeros(1, FOUND)), 0, 0, 0
+
+
+def _calls_of_binance() -> Iterator[tuple[Any, ...]]:
+    scanner = BinanceScanner(_SETTINGS)
+    yield scan_binance, scanner.arrays(*_block(), scanner.counts), 0, 0, 0, np.zeros(1, np.int64)
+
+
+def _calls_of_tables() -> Iterator[tuple[Any, ...]]:
+    block, batch = _block()
+    numbers, rows = np.zeros(1, np.int64), np.zeros(1, table_scanner.ROW)
+    words = np.zeros(1, table_scanner.WORDS)
+    scan = table_scanner.TableScan(block.buffer, make_limits(_SETTINGS), np.zeros(1, np.uint8), numbers, words, rows)
+    messages = runs.Messages(batch.messages, batch.prices, batch.sizes, np.zeros(1, runs.COUNTS))
+    yield table_scanner.scan_csv, scan, 0, 0, 0, 0
+    yield table_scanner.scan_packed, scan, 0, 0, 0, numbers, numbers, 8, 0
+    yield runs.group, scan, np.zeros(1, runs.RUN), messages, 0, 0, True
+    yield runs.run_end, rows, rows[0], 0, 0
+
+
+def _calls_of_text() -> Iterator[tuple[Any, ...]]:
+    buffer = np.zeros(1, np.uint8)
+    yield array_scanner.value_end, buffer, 0, 0, np.zeros(1, np.int64)
+    yield array_scanner.value_start, buffer, 0, 0, True
+    yield find_newline, buffer, 0, 0
