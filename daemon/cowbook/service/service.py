@@ -84,6 +84,7 @@ class Service:
         self._progress = progress
         self._resources = ExitStack()
         self._supervising: asyncio.Task[None] | None = None
+        self._warm_formats: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._reload_asked = self._checkpoint_asked = False
         self._supervision = Supervision(self._notifier, self._metrics, self._log)
@@ -139,7 +140,10 @@ class Service:
         self._supervising.add_done_callback(lambda _: self._wake.set())
 
     async def _warm(self, loop: asyncio.AbstractEventLoop, executor: Executor, formats: Collection[str]) -> None:
-        """Have the kernels of these formats at hand."""
+        """Have the kernels of these formats at hand, if that is not so already."""
+        formats = {*formats} - self._warm_formats
+        if not formats:
+            return
         why = why_not_cached()
         if why is not None:
             self._log.warning("compiled kernels cannot be kept: each start compiles them again", reason=why)
@@ -151,6 +155,7 @@ class Service:
         while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
             self._notifier.extend(30.0)
         await compiling
+        self._warm_formats |= formats
 
     async def _serve(self) -> None:
         """Do what signals ask for, until the end."""
