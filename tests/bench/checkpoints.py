@@ -37,6 +37,7 @@ from rich.table import Table
 from bench.memory import make_capture
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.checkpoint.load import read_checkpoint
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import load_config
 from cowbook.input.settings import DecoderSettings
@@ -126,7 +127,7 @@ def settings(directory: Path, path: Path) -> WorkerSettings:
         engine=EngineSettings(),
         compression="zstd",
         fingerprint={"price_decimals": 8, "size_decimals": 8},
-        triggers=_NEVER,
+        checkpoints=CheckpointSettings(_NEVER),
         block_bytes=_BLOCK_BYTES,
     )
 

@@ -7,17 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from cowbook.checkpoint.load import Checkpoint
+from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers, TriggerSettings
+from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.sink.parquet_sink import ParquetSink
-from cowbook.symbol.persistence import CheckpointSettings, Frozen, Persisted, Phases, persist
+from cowbook.symbol.persistence import Frozen, Persisted, Phases, persist
 
 MOST_UNPUBLISHED = 256
 """Cuts that may wait for a checkpoint. At this number processing waits; if attempts fail, the worker starts again."""
@@ -65,6 +66,7 @@ class Checkpointer:
 
     def __init__(
         self,
+        owner: CheckpointOwner,
         settings: CheckpointSettings,
         store: CheckpointStore,
         sink: ParquetSink,
@@ -77,6 +79,7 @@ class Checkpointer:
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """On the loop, `on_attempt` is told how an attempt ended; then, when the next one may begin, `on_change` is called."""
+        self._owner = owner
         self._settings = settings
         self._on_attempt, self._on_change = on_attempt, on_change
         self._store = store
@@ -136,10 +139,10 @@ class Checkpointer:
         nanoseconds = self._triggers.next_due(now=time.monotonic_ns())
         return None if nanoseconds is None else nanoseconds / 1e9
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str, events: int) -> None:
-        """Other settings, from the next attempt on."""
-        self._triggers.configure(triggers, events=events)
-        self._settings = replace(self._settings, triggers=triggers, retain=retain, compression=compression)
+    def configure(self, settings: CheckpointSettings, *, events: int) -> None:
+        """Obey other settings from the next attempt on; `events` is the number of events so far."""
+        self._triggers.configure(settings.triggers, events=events)
+        self._settings = settings
 
     def publish_cuts(self) -> None:
         """Ask for a checkpoint where closed cuts wait for one: someone waits to see them."""
@@ -277,7 +280,7 @@ class Checkpointer:
         events = book.values["next_event"]
         rate = (events - self._rated_events) / max((now - self._rated_at) / 1e9, 1e-9)
         self._rated_at, self._rated_events = now, events
-        state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds)
+        state = frozen.to_state(self._owner, book, provisional, rate, self._freeze_seconds)
         arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
         work = loop.run_in_executor(self._executor, persist, *arguments)
         try:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -14,27 +13,15 @@ import numpy.typing as npt
 from cowbook.book.freeze import BookSnapshot
 from cowbook.checkpoint.manifest import FORMAT_VERSION, FileEntry, Manifest
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
+from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.state_files import encode_state, iso_time
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import StorageError
 from cowbook.plain.engine_checkpoint import EngineCheckpoint
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark, displayable
 from cowbook.sink.parquet_sink import ParquetSink
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointSettings:
-    """Whose checkpoints, when they are taken, and how they are written."""
-
-    id: str
-    symbol: str
-    fingerprint: Mapping[str, Any]
-    triggers: TriggerSettings = field(default_factory=TriggerSettings)
-    retain: int = 3
-    compression: str = "snappy"
 
 
 class Frozen(msgspec.Struct, frozen=True, eq=False):
@@ -54,15 +41,15 @@ class Frozen(msgspec.Struct, frozen=True, eq=False):
     """At the end of the input: the days with what came behind the mark, for people; the first ones are those before it."""
 
     def to_state(
-        self, settings: CheckpointSettings, book: EngineCheckpoint, provisional: tuple[int, ...], rate: float, seconds: float
+        self, owner: CheckpointOwner, book: EngineCheckpoint, provisional: tuple[int, ...], rate: float, seconds: float
     ) -> PipelineState:
         """As plain data; `book` is what was gathered from the snapshot, `seconds` how long processing stood still."""
         return PipelineState(
-            id=settings.id,
-            symbol=settings.symbol,
+            id=owner.id,
+            symbol=owner.symbol,
             order_book_state=book if self.days is None else replace(book, days=self.days),
             position=self.mark.position(),
-            fingerprint=dict(settings.fingerprint),
+            fingerprint=dict(owner.fingerprint),
             dead_letters=tuple(self.letters[: len(book.rows["dead_letter"])]),
             decoder=DecoderState(tuple(self.other_symbols), self.misfit, self.input_bytes, self.connection),
             drift=self.drift,

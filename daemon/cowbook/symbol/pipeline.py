@@ -23,12 +23,14 @@ from cowbook.plain.rows import OpenRows
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
+from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.persistence import Frozen
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.throughput import Throughput
+from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 
 _HALTED = "halted"
@@ -73,10 +75,11 @@ class Pipeline:
         self.throughput = Throughput()
         self.place: tuple[str, int] | None = None
         """File and decoded offset behind the last block that was processed, for people."""
+        engine = engine_settings(settings.engine, load_venue(settings.format), settings.decoder)
         if start.checkpoint is None:
-            self.engine = OrderBookEngine(settings.engine)
+            self.engine = OrderBookEngine(engine)
         else:
-            self._restore(settings.engine, start.checkpoint.state)
+            self._restore(engine, start.checkpoint.state)
 
     def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
         self.engine = OrderBookEngine.restore(settings, state.order_book_state)

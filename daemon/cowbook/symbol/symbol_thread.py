@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 
 from cowbook.capture.inotify import Watcher
-from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
 from cowbook.symbol.settings import WorkerSettings
@@ -91,7 +91,7 @@ class SymbolThread(threading.Thread):
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: SymbolWorker | None = None
-        self._configured: tuple[TriggerSettings, int, str] | None = None
+        self._checkpoints: CheckpointSettings | None = None  # those of the last reload; before it, those of the start
         self._asked_at: float | None = None
         self._failures = 0
         self._errors: deque[float] = deque()
@@ -142,10 +142,10 @@ class SymbolThread(threading.Thread):
         self._stop_asked.set()
         self._call(lambda worker: worker.stop())
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
-        """Other settings of checkpoints from now on. From any thread."""
-        self._configured = triggers, retain, compression
-        self._call(lambda worker: worker.configure(triggers, retain, compression))
+    def configure(self, checkpoints: CheckpointSettings) -> None:
+        """Take checkpoints by other settings from now on: this worker, and those after it. From any thread."""
+        self._checkpoints = checkpoints
+        self._call(lambda worker: worker.configure(checkpoints))
 
     def checkpoint(self) -> Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError. From any thread."""
@@ -231,8 +231,8 @@ class SymbolThread(threading.Thread):
             observer=self._observer,
             watcher=context.watcher,
         )
-        if self._configured is not None:
-            worker.configure(*self._configured)
+        if self._checkpoints is not None:
+            worker.configure(self._checkpoints)
         with self._lock:
             self._worker, self._loop = worker, loop
             if self._stop_asked.is_set():

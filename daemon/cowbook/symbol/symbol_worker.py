@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.log import get_logger
 from cowbook.plain.block import Block
@@ -21,7 +21,6 @@ from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.symbol.checkpointer import Attempt, Checkpointer
-from cowbook.symbol.persistence import CheckpointSettings
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import start_pipeline
 from cowbook.symbol.report import SymbolReport
@@ -123,11 +122,11 @@ class SymbolWorker:
         self._look()
         return request
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
-        """Other settings of checkpoints from now on."""
-        self._settings = replace(self._settings, triggers=triggers, retain=retain, checkpoint_compression=compression)
+    def configure(self, checkpoints: CheckpointSettings) -> None:
+        """Take checkpoints by other settings from now on."""
+        self._settings = replace(self._settings, checkpoints=checkpoints)
         if self._pipeline is not None:
-            self._pipeline.checkpointer.configure(triggers, retain, compression, self._pipeline.engine.event_count)
+            self._pipeline.checkpointer.configure(checkpoints, events=self._pipeline.engine.event_count)
         self._look()
 
     def _look(self) -> None:
@@ -201,14 +200,8 @@ class SymbolWorker:
             allow_fresh=self._allow_fresh,
         )
         checkpointer = Checkpointer(
-            CheckpointSettings(
-                settings.id,
-                settings.decoder.name,
-                settings.fingerprint,
-                settings.triggers,
-                settings.retain,
-                settings.checkpoint_compression,
-            ),
+            settings.owner,
+            self._settings.checkpoints,  # as they are now: recovery has taken its time
             self._store,
             self._sink,
             self._writers,

@@ -15,6 +15,7 @@ import pytest
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.load import read_manifest
 from cowbook.checkpoint.pipeline_state import DriftTotals
+from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.checkpoint.triggers import BACKLOG, CUT, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
 from cowbook.errors import RestartNeededError, StorageError
@@ -26,9 +27,7 @@ from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.symbol import checkpointer as module
 from cowbook.symbol.checkpointer import Checkpointer
-from cowbook.symbol.persistence import CheckpointSettings, Frozen, Persisted, persist
-
-FINGERPRINT = {"price_decimals": 8, "size_decimals": 8}
+from cowbook.symbol.persistence import Frozen, Persisted, persist
 
 
 class SometimesFull(DurableFiles):
@@ -69,8 +68,9 @@ class Bench:
         self.sink = ParquetSink(directory / "data", "A", StreamTables(8, 8, 2), "zstd", self.files)
         self.sink.lock(self.store.incarnation)
         self.sink.begin(0)
-        settings = CheckpointSettings("A", "A", FINGERPRINT, TriggerSettings(1000, 10**18, 0))
-        self.checkpointer = Checkpointer(settings, self.store, self.sink, executor, get_logger(), recovered=None)
+        owner = CheckpointOwner("A", "A", {"price_decimals": 8, "size_decimals": 8})
+        settings = CheckpointSettings(TriggerSettings(1000, 10**18, 0))
+        self.checkpointer = Checkpointer(owner, settings, self.store, self.sink, executor, get_logger(), recovered=None)
         if not backoff:
             self.checkpointer._triggers = Impatient(settings.triggers, now=0, events=0)
         self.engine = OrderBookEngine()
@@ -437,7 +437,7 @@ async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest
         await checkpointer.finish()
     assert bench.store.epochs() == [3, 2, 1]
     assert checkpointer.due(99) == ()
-    checkpointer.configure(TriggerSettings(100, 10**18, 0), 2, "zstd", 99)
+    checkpointer.configure(CheckpointSettings(TriggerSettings(100, 10**18, 0), 2, "zstd"), events=99)
     assert checkpointer.due(100) == (EVENTS,)
     bench.begin((EVENTS,))
     await checkpointer.finish()
@@ -450,7 +450,7 @@ async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     assert checkpointer.seconds_until_due() == pytest.approx(1e9, rel=1e-3)
-    checkpointer.configure(TriggerSettings(1000, 5 * 10**9, 0), 3, "snappy", 0)
+    checkpointer.configure(CheckpointSettings(TriggerSettings(1000, 5 * 10**9, 0)), events=0)
     assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
     bench.begin()
     assert checkpointer.seconds_until_due() is None

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import pytest
 import structlog
 
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, load_config
 from cowbook.errors import InputError, StorageError
@@ -42,7 +43,7 @@ class FakeWorker:
         self.recovery_seconds: float | None = None
         self.has_committed = False
         self.stopped = asyncio.Event()
-        self.configured: list[tuple[Any, ...]] = []
+        self.configured: list[CheckpointSettings] = []
         self.requests: list[asyncio.Future[int]] = []
         self.made.append(self)
 
@@ -50,7 +51,7 @@ class FakeWorker:
         """As SymbolWorker."""
         self.stopped.set()
 
-    def configure(self, *settings: Any) -> None:
+    def configure(self, settings: CheckpointSettings) -> None:
         """As SymbolWorker."""
         self.configured.append(settings)
 
@@ -383,10 +384,11 @@ def test_configure(fake: type[FakeWorker], context: ThreadContext) -> None:
     thread = make(context)
     thread.start()
     until(lambda: len(fake.made) == 1 and thread._loop is not None)
-    thread.configure(TriggerSettings(), 5, "zstd")
+    settings = CheckpointSettings(TriggerSettings(), 5, "zstd")
+    thread.configure(settings)
     go.set()
     finish(thread)
-    assert [worker.configured for worker in fake.made] == [[(TriggerSettings(), 5, "zstd")]] * 2
+    assert [worker.configured for worker in fake.made] == [[settings]] * 2
 
 
 @pytest.mark.usefixtures("fake")
