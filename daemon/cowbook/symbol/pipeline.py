@@ -21,10 +21,10 @@ from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.plain.rows import OpenRows
 from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.symbol.attempt import Freeze
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
-from cowbook.symbol.persistence import Frozen
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
@@ -93,7 +93,7 @@ class Pipeline:
         self.place = state.current_file, state.file_offset
         self._log.info(
             "recovered",
-            epoch=self.checkpointer.figures.last_epoch,
+            epoch=self.checkpointer.figures.epoch,
             events=state.events_processed,
             file=state.current_file,
             offset=state.file_offset,
@@ -191,7 +191,7 @@ class Pipeline:
         if not triggers:
             return
         if not self.follower.has_position:  # nothing was ever consumed
-            self.checkpointer.nothing_new()
+            self.checkpointer.answer_with_newest()
             return
         started = time.perf_counter()
         collects = gc.isenabled()
@@ -199,20 +199,20 @@ class Pipeline:
         try:
             mark = self._cursor.mark()
             if self.checkpointer.is_known(mark):
-                self.checkpointer.nothing_new()
+                self.checkpointer.answer_with_newest()
             else:
                 self.checkpointer.begin(self._freeze(mark), triggers, started)
         finally:
             if collects:
                 gc.enable()
 
-    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
-        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
+    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Freeze:
+        """Take the state at `mark`, after the last consumed record. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
         symbols, misfit = self._decoder.other_symbols, self._report.misfit
         connection = self._decoder.connection_after(self._cursor.consumed)
         read = self.input_bytes
-        return Frozen(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
+        return Freeze(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
 
     async def end(self, block: Block) -> None:
         """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
@@ -221,19 +221,19 @@ class Pipeline:
         started = time.perf_counter()
         mark = self._cursor.mark()
         self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
-        frozen = self._freeze(mark, end_of_input)
+        freeze = self._freeze(mark, end_of_input)
         seconds = time.perf_counter() - started
         self._tail = []
         try:
             await self.process(block)
         except BaseException:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
             self._tail, self._nothing_new = None, False
             raise
         if self._nothing_new:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
         else:
-            await self._finish(frozen, seconds)
+            await self._finish(freeze, seconds)
 
     async def halt(self) -> None:
         """An error ends the input: what stands before it is right, and stays."""
@@ -244,7 +244,7 @@ class Pipeline:
             self._tail = []
             await self._finish(self._freeze(mark, _HALTED), 0.0)
 
-    async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
+    async def _finish(self, freeze: Freeze, freeze_seconds: float) -> None:
         """The last checkpoint, which publishes the rows behind the last cut, too."""
         rows = self.engine.open_rows()
         try:
@@ -252,10 +252,10 @@ class Pipeline:
                 await self._stage(rows)
             await self.checkpointer.finish()
         except BaseException:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
             raise
-        with_days = msgspec.structs.replace(frozen, days=self.engine.days())
-        await self._take_last(with_days, (END_OF_INPUT,), freeze_seconds)
+        with_days = msgspec.structs.replace(freeze, days=self.engine.days())
+        await self._take_last_checkpoint(with_days, (END_OF_INPUT,), freeze_seconds)
 
     async def stop(self) -> None:
         """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
@@ -264,12 +264,12 @@ class Pipeline:
         await self.checkpointer.finish()
         mark = self._cursor.mark()
         if self.checkpointer.is_known(mark):
-            self.checkpointer.nothing_new()
+            self.checkpointer.answer_with_newest()
         else:
-            await self._take_last(self._freeze(mark), (STOP,), 0.0)
+            await self._take_last_checkpoint(self._freeze(mark), (STOP,), 0.0)
 
-    async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
-        self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
+    async def _take_last_checkpoint(self, freeze: Freeze, triggers: tuple[str, ...], freeze_seconds: float) -> None:
+        self.checkpointer.begin(freeze, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
         await self.checkpointer.finish()
         if self.checkpointer.failures:
             raise RestartNeededError("the last checkpoint could not be written")
@@ -296,9 +296,9 @@ class Pipeline:
         """Write what came of the run into the summary."""
         decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self.input_bytes)
         self._report.fill(summary, self.engine, decoder, self.drift)
-        figures = self.checkpointer.figures
-        summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
-        summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
+        checkpoints = self.checkpointer.figures
+        summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
+        summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed
         summary.gaps_after_recovery = self.gaps_after_recovery
 
 

@@ -159,7 +159,7 @@ class SymbolThread(threading.Thread):
                 return answer
         pipeline = self._worker.pipeline if self._worker is not None else None
         if self.state == "done" and pipeline is not None:
-            answer.set_result(pipeline.checkpointer.figures.last_epoch)  # everything is in it
+            answer.set_result(pipeline.checkpointer.figures.epoch)  # everything is in it
         else:
             why = self.last_error or "there is nothing to take a checkpoint of"
             answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))

@@ -20,7 +20,8 @@ from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
-from cowbook.symbol.checkpointer import Attempt, Checkpointer
+from cowbook.symbol.attempt import Destination, Outcome
+from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import start_pipeline
 from cowbook.symbol.report import SymbolReport
@@ -45,7 +46,7 @@ class WorkerObserver(Protocol):
     def processed(self, pipeline: Pipeline) -> None:
         """Some blocks were processed."""
 
-    def attempted(self, attempt: Attempt) -> None:
+    def attempted(self, outcome: Outcome) -> None:
         """A checkpoint was committed, or failed."""
 
 
@@ -105,7 +106,7 @@ class SymbolWorker:
     @property
     def has_committed(self) -> bool:
         """Whether it has written a checkpoint."""
-        return self._pipeline is not None and self._pipeline.checkpointer.figures.last is not None
+        return self._pipeline is not None and self._pipeline.checkpointer.figures.committed > 0
 
     # The following are called on the worker's loop.
 
@@ -153,7 +154,7 @@ class SymbolWorker:
                 if pipeline is None:
                     return summary
                 summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
-                summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
+                summary.recovered_epoch = pipeline.checkpointer.figures.epoch or None
                 summary.recovered_events = pipeline.engine.event_count
                 if self._observer is not None:
                     self._observer.recovered(pipeline, self.recovery_seconds)
@@ -200,20 +201,21 @@ class SymbolWorker:
             allow_fresh=self._allow_fresh,
         )
         checkpointer = Checkpointer(
-            settings.owner,
+            Destination(settings.owner, self._store, self._sink, self._writers),
             self._settings.checkpoints,  # as they are now: recovery has taken its time
-            self._store,
-            self._sink,
-            self._writers,
             self._log,
             recovered=start.checkpoint,
             provisional=start.provisional,
-            on_attempt=self._observer.attempted if self._observer is not None else lambda _: None,
+            on_outcome=self._note_outcome,
             on_change=self._look,
         )
         self._start_warnings = start.warnings
         self._warned = len(start.follower.warnings)
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+
+    def _note_outcome(self, outcome: Outcome) -> None:
+        if self._observer is not None:
+            self._observer.attempted(outcome)
 
     def _make_follower(self, position: Position | None) -> Follower:
         settings = self._settings

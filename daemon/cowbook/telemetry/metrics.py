@@ -19,7 +19,7 @@ from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import AUDIT_KINDS, OUTCOMES, REASONS
 
 if TYPE_CHECKING:
-    from cowbook.symbol.checkpointer import Attempt
+    from cowbook.symbol.attempt import Outcome
     from cowbook.symbol.pipeline import Pipeline
     from cowbook.symbol.symbol_thread import SymbolThread
 
@@ -206,13 +206,13 @@ class SymbolMetrics:
         self._pages.set(engine.pool_statistics()["blocks_used"])
         self._drift.set(pipeline.drift_size_error)
 
-    def attempted(self, attempt: Attempt) -> None:
+    def attempted(self, outcome: Outcome) -> None:
         """As WorkerObserver."""
-        self._service.checkpoints.labels(self._id, attempt.triggers, attempt.outcome).inc()
-        self._snapshot_seconds.observe(attempt.frozen_seconds)
-        if attempt.persisted is not None:
-            self._checkpoint_bytes.set(attempt.persisted.size_bytes)
-            for phase, seconds in attempt.persisted.phases.items():
+        self._service.checkpoints.labels(self._id, outcome.trigger, outcome.result).inc()
+        self._snapshot_seconds.observe(outcome.frozen_seconds)
+        if outcome.committed is not None:
+            self._checkpoint_bytes.set(outcome.committed.size_bytes)
+            for phase, seconds in outcome.committed.phases.items():
                 self._persist_seconds[phase].observe(seconds)
 
     def answered(self, seconds: float) -> None:
@@ -233,9 +233,9 @@ class SymbolMetrics:
         if pipeline is None:
             return
         figures = pipeline.checkpointer.figures
-        self._epoch.set(figures.last_epoch)
-        self._last_success.set(figures.last_timestamp / 1e9)
-        self._since_checkpoint.set(pipeline.engine.event_count - figures.last_events)
+        self._epoch.set(figures.epoch)
+        self._last_success.set(figures.timestamp / 1e9)
+        self._since_checkpoint.set(pipeline.engine.event_count - figures.events)
         self._impact.set(pipeline.throughput.impact_ratio)
         for gauge, persisting in self._rates:
             gauge.set(pipeline.throughput.rate(persisting=persisting))

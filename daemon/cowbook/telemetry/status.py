@@ -62,10 +62,10 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
     newest, last_id, impact = engine.value("newest"), engine.last_id, pipeline.throughput.impact_ratio
     rate = pipeline.throughput.rate(persisting=False)
     status |= {
-        "epoch": figures.last_epoch or None,
-        "checkpoint_time": _iso(figures.last_timestamp) if figures.last_timestamp else None,
-        "events_since_checkpoint": engine.event_count - figures.last_events,
-        "checkpoints_failed": figures.count("failed"),
+        "epoch": figures.epoch or None,
+        "checkpoint_time": _iso(figures.timestamp) if figures.timestamp else None,
+        "events_since_checkpoint": engine.event_count - figures.events,
+        "checkpoints_failed": figures.failed,
         "checkpoint_error": figures.last_error,
         "events": engine.event_count,
         "messages": engine.value("messages"),
@@ -103,7 +103,7 @@ def status_line(threads: Sequence[SymbolThread]) -> str:
         if worker is not None and worker.pipeline is not None:
             figures = worker.pipeline.checkpointer.figures
             events += worker.pipeline.engine.event_count
-            newest = max(newest, figures.last_timestamp)
+            newest = max(newest, figures.timestamp)
             if figures.last_error is not None:
                 notes.append(f"{thread.id}: checkpoint failed: {figures.last_error}")
     text = f"{counts}; {events:,} events"

@@ -48,7 +48,7 @@ class PatientWorker:
             await asyncio.sleep(0.005)
         self.pipeline = SimpleNamespace(
             engine=SimpleNamespace(event_count=1000),
-            checkpointer=SimpleNamespace(figures=SimpleNamespace(last_timestamp=1_767_225_600_000_000_000, last_error=None)),
+            checkpointer=SimpleNamespace(figures=SimpleNamespace(timestamp=1_767_225_600_000_000_000, last_error=None)),
         )
         await self.stopped.wait()
         return SymbolSummary("A")

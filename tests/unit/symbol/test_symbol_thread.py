@@ -80,14 +80,14 @@ def fails(error: Exception, *, recovers: bool = False, commits: bool = False) ->
 
 async def ends(worker: FakeWorker) -> SymbolSummary:
     """A worker at the end of its input."""
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(last_epoch=7)))
+    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(epoch=7)))
     return SymbolSummary("A")
 
 
 async def waits(worker: FakeWorker) -> SymbolSummary:
     """A worker that runs until it is stopped."""
     worker.recovery_seconds = 0.1
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(last_epoch=7)))
+    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(epoch=7)))
     worker.follower = SimpleNamespace(waiting_for=None)
     await worker.stopped.wait()
     return SymbolSummary("A")

@@ -61,10 +61,10 @@ def make_pipeline(**changes: Any) -> Any:
         checkpointer=SimpleNamespace(
             figures=SimpleNamespace(
                 last_error=None,
-                last_epoch=known["last_epoch"],
-                last_timestamp=known["last_timestamp"],
-                last_events=900,
-                count=lambda outcome: {"failed": 2}[outcome],
+                epoch=known["last_epoch"],
+                timestamp=known["last_timestamp"],
+                events=900,
+                failed=2,
             )
         ),
         throughput=SimpleNamespace(

@@ -11,7 +11,7 @@ from cowbook.plain.rows import OpenRows
 
 
 @dataclass(frozen=True, slots=True)
-class EngineCheckpoint:
+class EngineState:
     """State of an OrderBookEngine between two messages; the fields of `values` are those of book_state.STATE."""
 
     values: dict[str, int]
