@@ -78,7 +78,8 @@ class Supervision:
     def _log_change(self, thread: SymbolThread) -> None:
         """What a symbol waits for is logged when it begins, changes, and ends."""
         worker = thread.worker
-        waits = worker.follower.waiting_for if worker is not None and worker.follower is not None else None
+        figures = thread.figures if worker is None else worker.figures
+        waits = figures.waiting_for
         state = thread.state
         before, waited = self._states.get(thread.id, ("starting", None))
         if state == "waiting" and waits != waited:
@@ -88,7 +89,8 @@ class Supervision:
         elif state == "done" and before != "done" and not thread.was_stopped:
             self._log.info("end of input", symbol=thread.id)
         self._states[thread.id] = state, waits if state == "waiting" else None
-        if worker is not None and (warnings := worker.new_warnings):
+        warnings = figures.input.warnings if figures.input is not None else ()
+        if worker is not None and warnings:
             known, count = self._warned.get(thread.id, (worker, 0))
             count = count if known is worker else 0
             for warning in warnings[count:]:

@@ -16,7 +16,7 @@ from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, Pipelin
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, GapHaltError, RestartNeededError
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.plain.rows import OpenRows
@@ -25,6 +25,7 @@ from cowbook.symbol.attempt import Freeze
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
+from cowbook.symbol.figures import BookFigures, PipelineFigures
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
@@ -279,10 +280,45 @@ class Pipeline:
         """Sums over all drift measurements since the start of the input."""
         return self._drift.plus(self.engine.open_rows()["drift"])
 
-    @property
-    def drift_size_error(self) -> float:
-        """Sum of absolute size differences over all drift measurements, in units of size."""
-        return float(self.drift.size_error / 10**self._size_decimals)
+    def make_figures(self) -> PipelineFigures:
+        """How everything stands now, between two messages."""
+        throughput = self.throughput
+        return PipelineFigures(
+            book=self._make_book_figures(),
+            input_bytes=self.input_bytes,
+            place=self.place,
+            gaps_after_recovery=self.gaps_after_recovery,
+            quiet_rate=throughput.rate(persisting=False),
+            persisting_rate=throughput.rate(persisting=True),
+            impact=throughput.impact_ratio,
+        )
+
+    def _make_book_figures(self) -> BookFigures:
+        engine = self.engine
+        value, pool = engine.value, engine.pool_statistics()
+        last_id, newest = engine.last_id, value("newest")
+        return BookFigures(
+            events=engine.event_count,
+            trades=value("trades"),
+            messages=value("messages"),
+            gaps=value("gaps"),
+            missing_updates=value("missing_updates"),
+            stale=value("stale"),
+            crossed=value("crossed"),
+            depth_messages=value("diffs") + value("snapshots"),
+            compared=value("compared"),
+            refuted=value("refuted"),
+            dead_letters=engine.dead_letter_statistics(),
+            audits=engine.audit_statistics(),
+            drift_size_error=float(self.drift.size_error / 10**self._size_decimals),
+            synced=engine.synced,
+            last_update_id=None if last_id == NONE else last_id,
+            newest=None if newest == NONE else newest,
+            bid_levels=len(engine.bids),
+            ask_levels=len(engine.asks),
+            blocks_used=pool["blocks_used"],
+            block_copies=pool["block_copies"],
+        )
 
     async def close(self) -> None:
         """Wait for everything that is under way."""

@@ -18,6 +18,7 @@ from cowbook.capture.inotify import Watcher
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
+from cowbook.symbol.figures import WorkerFigures
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import ProgressCallback, SymbolWorker, WorkerObserver
@@ -33,6 +34,9 @@ _FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno
 
 _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What does not pass by itself when the symbol has never worked since the process has started."""
+
+_NO_FIGURES = WorkerFigures()
+"""Of a thread that has no worker yet."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -104,6 +108,12 @@ class SymbolThread(threading.Thread):
         return self._worker
 
     @property
+    def figures(self) -> WorkerFigures:
+        """What that worker says of itself; take it once, and all of it is of one moment."""
+        worker = self._worker
+        return worker.figures if worker is not None else _NO_FIGURES
+
+    @property
     def was_stopped(self) -> bool:
         """Whether it was asked to end."""
         return self._stop_asked.is_set()
@@ -115,14 +125,12 @@ class SymbolThread(threading.Thread):
             return "done" if self.summary is not None and self.summary.state == "done" else "failed"
         if self._stop_asked.is_set():
             return "stopping"
-        worker = self._worker
         if self._loop is None:
             return "restarting" if self.restarts else "starting"
-        if worker is not None and worker.follower is not None and worker.follower.waiting_for is not None:
+        figures = self.figures
+        if figures.waiting_for is not None:
             return "waiting"
-        if worker is None or worker.pipeline is None:
-            return "starting"
-        return "running"
+        return "starting" if figures.pipeline is None else "running"
 
     def run(self) -> None:
         """Run workers until one comes to its end."""
@@ -157,9 +165,9 @@ class SymbolThread(threading.Thread):
                 answer.add_done_callback(self._requests.discard)
                 self._loop.call_soon_threadsafe(_request, self._worker, answer)
                 return answer
-        pipeline = self._worker.pipeline if self._worker is not None else None
-        if self.state == "done" and pipeline is not None:
-            answer.set_result(pipeline.checkpointer.figures.epoch)  # everything is in it
+        figures = self.figures
+        if self.state == "done" and figures.pipeline is not None:
+            answer.set_result(figures.checkpoints.epoch)  # everything is in it
         else:
             why = self.last_error or "there is nothing to take a checkpoint of"
             answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
@@ -247,7 +255,7 @@ class SymbolThread(threading.Thread):
 
     def _judge(self, error: StorageError) -> float | None:
         """What follows when storage has failed: the seconds until the next attempt; without end, as long as it may pass."""
-        self._has_worked |= self._worker is not None and self._worker.recovery_seconds is not None
+        self._has_worked |= self.figures.recovery_seconds is not None
         is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not self._has_worked)
         if is_final or self._stop_asked.is_set():
             self._fail(error)
@@ -268,8 +276,7 @@ class SymbolThread(threading.Thread):
         return self._pause(error, "error", "going on from the last checkpoint")
 
     def _pause(self, error: Exception, reason: str, event: str) -> float:
-        has_committed = self._worker is not None and self._worker.has_committed
-        self._failures = 1 if has_committed else self._failures + 1
+        self._failures = 1 if self.figures.checkpoints.committed else self._failures + 1
         delay: float = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
         self.last_error = str(error) or repr(error)
         self._log.warning(event, error=self.last_error, seconds_until_then=delay)

@@ -22,6 +22,7 @@ from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
+from cowbook.symbol.figures import InputFigures, WorkerFigures
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import start_pipeline
 from cowbook.symbol.report import SymbolReport
@@ -31,7 +32,7 @@ from cowbook.venues import load_venue
 
 _STOP_POLL_SECONDS = 0.05
 _REPORT_SECONDS = 0.05
-"""Blocks are reported together for this long: at thousands a second each one would cost a tenth of its time."""
+"""What happens within this time is reported together: at thousands of blocks a second, a report of each would cost a tenth."""
 
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
@@ -40,11 +41,11 @@ ProgressCallback = Callable[[str, int, int, int], None]
 class WorkerObserver(Protocol):
     """Told of what a worker does, on the worker's thread: each call should be quick."""
 
-    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
-        """The input stands at its place, `seconds` after the start."""
+    def recovered(self, figures: WorkerFigures) -> None:
+        """The input stands at its place; these figures begin with what the checkpoint has counted."""
 
-    def processed(self, pipeline: Pipeline) -> None:
-        """Some blocks were processed."""
+    def processed(self, figures: WorkerFigures) -> None:
+        """The figures have been replaced by these; only after `recovered`."""
 
     def attempted(self, outcome: Outcome) -> None:
         """A checkpoint was committed, or failed."""
@@ -85,8 +86,8 @@ class SymbolWorker:
         self._stopping = False
         self._reporting: asyncio.TimerHandle | None = None
         self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
-        self.recovery_seconds: float | None = None
-        """How long it took until the input stood at its place; None before that."""
+        self.figures = WorkerFigures()
+        """What other threads may know of the worker; replaced whole, never changed. All else is for the worker's own thread."""
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -97,16 +98,6 @@ class SymbolWorker:
     def follower(self) -> Follower | None:
         """Its input, as soon as that is looked for."""
         return self._follower
-
-    @property
-    def new_warnings(self) -> tuple[str, ...]:
-        """What a person should know of the files that has shown since the start."""
-        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
-
-    @property
-    def has_committed(self) -> bool:
-        """Whether it has written a checkpoint."""
-        return self._pipeline is not None and self._pipeline.checkpointer.figures.committed > 0
 
     # The following are called on the worker's loop.
 
@@ -153,11 +144,12 @@ class SymbolWorker:
                 self._pipeline = pipeline = await self._start()
                 if pipeline is None:
                     return summary
-                summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
+                summary.recovery_seconds = time.monotonic() - started
                 summary.recovered_epoch = pipeline.checkpointer.figures.epoch or None
                 summary.recovered_events = pipeline.engine.event_count
+                self.figures = self._make_figures(summary.recovery_seconds)
                 if self._observer is not None:
-                    self._observer.recovered(pipeline, self.recovery_seconds)
+                    self._observer.recovered(self.figures)
                 await self._consume(pipeline)
             finally:
                 await self._close()
@@ -165,7 +157,7 @@ class SymbolWorker:
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
-        summary.warnings += [*self._start_warnings, *self.new_warnings]
+        summary.warnings += [*self._start_warnings, *self._new_warnings()]
         if self._pipeline is not None:
             self._pipeline.fill(summary)
         summary.seconds = time.monotonic() - started
@@ -214,6 +206,7 @@ class SymbolWorker:
         return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _note_outcome(self, outcome: Outcome) -> None:
+        self._publish_figures()  # before anybody is told: who has asked for a checkpoint finds it there
         if self._observer is not None:
             self._observer.attempted(outcome)
 
@@ -227,7 +220,9 @@ class SymbolWorker:
             position=position,
             follow=settings.follow,
             watcher=self._watcher,
+            on_change=self._report_soon,
         )
+        self._publish_figures()
         return self._follower
 
     async def _close(self) -> None:
@@ -241,10 +236,12 @@ class SymbolWorker:
         finally:
             await loop.run_in_executor(self._writers, self._sink.close)
             await loop.run_in_executor(self._writers, self._store.unlock)
+            self._publish_figures()  # the last ones
+            self._cancel_report()
 
     async def _consume(self, pipeline: Pipeline) -> None:
         follower = pipeline.follower
-        self._report_progress(pipeline)
+        self._report_progress()
         try:
             while (block := await self._next_block(pipeline)) is not None:
                 if block.final and follower.is_last:
@@ -254,27 +251,61 @@ class SymbolWorker:
                 await pipeline.process(block)
                 if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
                     pipeline.checkpointer.publish_cuts()
-                if self._reporting is None:
-                    later = asyncio.get_running_loop().call_later
-                    self._reporting = later(_REPORT_SECONDS, self._report_progress, pipeline)
+                self._report_soon()
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         finally:
-            self._report_progress(pipeline)  # the last block, too, whatever has come of it
+            self._report_progress()  # the last block, too, whatever has come of it
         if self._stopping:
             await pipeline.stop()
 
-    def _report_progress(self, pipeline: Pipeline) -> None:
+    def _report_soon(self) -> None:
+        """A block was processed, or something shows of the input: others may know a moment later.
+
+        While the worker waits for its input, the follower calls this after each look. No timer ticks for an idle symbol.
+        """
+        if self._reporting is None:
+            self._reporting = asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._report_progress)
+
+    def _report_progress(self) -> None:
+        """Publish the figures, and tell the progress."""
+        self._cancel_report()
+        self._publish_figures()
+        if self._progress is not None and self._pipeline is not None:
+            follower = self._pipeline.follower
+            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
+            self._progress(self._settings.id, done, total, self._pipeline.engine.event_count)
+
+    def _cancel_report(self) -> None:
         if self._reporting is not None:
             self._reporting.cancel()
             self._reporting = None
-        if self._observer is not None:
-            self._observer.processed(pipeline)
-        if self._progress is not None:
-            follower = pipeline.follower
-            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
-            self._progress(self._settings.id, done, total, pipeline.engine.event_count)
+
+    def _publish_figures(self) -> None:
+        """Replace the figures by those of this moment."""
+        self.figures = self._make_figures(self.figures.recovery_seconds)
+        if self._observer is not None and self.figures.recovery_seconds is not None:
+            self._observer.processed(self.figures)
+
+    def _make_figures(self, recovery_seconds: float | None) -> WorkerFigures:
+        follower, pipeline = self._follower, self._pipeline
+        if follower is None:
+            return WorkerFigures()
+        found = InputFigures(
+            follower.waiting_for,
+            follower.unread_bytes,
+            follower.rotations,
+            follower.skipped_files,
+            self._new_warnings(),
+        )
+        if pipeline is None:
+            return WorkerFigures(found)
+        return WorkerFigures(found, recovery_seconds, pipeline.make_figures(), pipeline.checkpointer.figures)
+
+    def _new_warnings(self) -> tuple[str, ...]:
+        """What a person should know of the files that has shown since the start."""
+        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
 
     async def _next_block(self, pipeline: Pipeline) -> Block | None:
         """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""

@@ -447,6 +447,26 @@ async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest
     assert seen == [(3, "snappy")] * 3 + [(2, "zstd")]
 
 
+async def test_an_attempt_under_way_keeps_its_settings(tmp_path: Path, executor: Executor) -> None:
+    """A reload that comes between the freeze and the commit is for the next attempt."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for _ in range(2):
+        bench.begin()
+        await checkpointer.finish()
+    late: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+    await checkpointer.add_cut(late)
+    bench.begin()
+    await checkpointer.snapshot_released()
+    checkpointer.configure(CheckpointSettings(TriggerSettings(100, 10**18, 0), 2, "zstd"), events=0)
+    late.set_result(Cut(0, 0, ()))
+    await checkpointer.finish()
+    assert bench.store.epochs() == [3, 2, 1]  # three were to be retained when it began
+    bench.begin()
+    await checkpointer.finish()
+    assert bench.store.epochs() == [4, 3]
+
+
 async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
     """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
     bench = Bench(tmp_path, executor)

@@ -23,11 +23,16 @@ from cowbook.errors import InputError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol import symbol_thread as module
+from cowbook.symbol.figures import CheckpointFigures, InputFigures, WorkerFigures
 from cowbook.symbol.settings import worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import SymbolThread, ThreadContext
 from cowbook.symbol.symbol_worker import SymbolWorker
+from support.figures import make_pipeline_figures
 from support.harness import read_parts
+
+WORKING = WorkerFigures(InputFigures(), 0.1, make_pipeline_figures(), CheckpointFigures(epoch=7))
+"""Of a worker that has recovered."""
 
 
 class FakeWorker:
@@ -38,10 +43,7 @@ class FakeWorker:
 
     def __init__(self, settings: Any, *_: object, **__: object) -> None:
         self.settings = settings
-        self.pipeline: Any = None
-        self.follower: Any = None
-        self.recovery_seconds: float | None = None
-        self.has_committed = False
+        self.figures = WorkerFigures()
         self.stopped = asyncio.Event()
         self.configured: list[CheckpointSettings] = []
         self.requests: list[asyncio.Future[int]] = []
@@ -57,7 +59,7 @@ class FakeWorker:
 
     def request_checkpoint(self) -> asyncio.Future[int]:
         """As SymbolWorker."""
-        if self.pipeline is None:
+        if self.figures.pipeline is None:
             raise StorageError("the worker has not begun yet")
         self.requests.append(asyncio.get_running_loop().create_future())
         return self.requests[-1]
@@ -71,8 +73,9 @@ def fails(error: Exception, *, recovers: bool = False, commits: bool = False) ->
     """A worker that ends with an error."""
 
     async def step(worker: FakeWorker) -> SymbolSummary:
-        worker.recovery_seconds = 0.1 if recovers else None
-        worker.has_committed = commits
+        worker.figures = WorkerFigures(
+            recovery_seconds=0.1 if recovers else None, checkpoints=CheckpointFigures(committed=int(commits))
+        )
         raise error
 
     return step
@@ -80,15 +83,13 @@ def fails(error: Exception, *, recovers: bool = False, commits: bool = False) ->
 
 async def ends(worker: FakeWorker) -> SymbolSummary:
     """A worker at the end of its input."""
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(epoch=7)))
+    worker.figures = WORKING
     return SymbolSummary("A")
 
 
 async def waits(worker: FakeWorker) -> SymbolSummary:
     """A worker that runs until it is stopped."""
-    worker.recovery_seconds = 0.1
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(epoch=7)))
-    worker.follower = SimpleNamespace(waiting_for=None)
+    worker.figures = WORKING
     await worker.stopped.wait()
     return SymbolSummary("A")
 
@@ -296,7 +297,7 @@ def test_states(context: ThreadContext) -> None:
     async def step(worker: FakeWorker) -> SymbolSummary:
         go.append(asyncio.Event())
         await go[-1].wait()
-        worker.follower = SimpleNamespace(waiting_for="a file")
+        worker.figures = WorkerFigures(InputFigures(waiting_for="a file"))
         go.append(asyncio.Event())
         await go[-1].wait()
         summary = await waits(worker)
