@@ -33,7 +33,10 @@ _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "tick
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
-    """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
+    """An engine's book, rows and counts as they were between two messages, by reference to blocks that are not changed meanwhile.
+
+    Any thread may read it until `release`, which the engine's thread must call.
+    """
 
     arrays: ladder.Book
     live: memoryview  # the engine's words, as they are now

@@ -114,7 +114,7 @@ class Pipeline:
         self.place = block.file, block.offset_of(block.start)
 
     async def _apply(self, block: Block, first_index: int) -> None:
-        """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
+        """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
         batch = self._batch
         self._report.note_dead_letters(batch.dead_letters)
         self._letters.extend(batch.dead_letters)
@@ -147,7 +147,7 @@ class Pipeline:
             )
 
     async def _apply_some(self, end: int) -> bool:
-        """Apply messages up to `end`, or up to the next cut; whether a cut is due."""
+        """Apply messages up to `end`, or up to the next cut. Returns whether a cut is due."""
         cursor = self._cursor
         before = cursor.consumed
         stop = end if self._continuity is None else min(end, before + 1)
@@ -170,7 +170,7 @@ class Pipeline:
         return applied.cut
 
     async def _stage(self, rows: OpenRows) -> None:
-        """Have the rows of a cut staged, while processing goes on; one cut at a time."""
+        """Have an executor stage the rows of a cut, while processing goes on. One cut is staged at a time."""
         if self._staging is not None:
             await self._staging
         count = len(rows["dead_letter"])
@@ -186,7 +186,7 @@ class Pipeline:
             await self.checkpointer.add_cut(self._staging)
 
     def checkpoint_if_due(self) -> None:
-        """Look at the triggers, and begin a checkpoint when one is due."""
+        """Begin a checkpoint when a trigger is due."""
         self.checkpointer.raise_failure()
         triggers = self.checkpointer.due(self.engine.event_count)
         if not triggers:
@@ -216,7 +216,7 @@ class Pipeline:
         return Freeze(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
 
     async def end(self, block: Block) -> None:
-        """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
+        """Process the last block. The checkpoint has the state before it, because more input may finish its last record."""
         unfinished = block.buffer[block.start : block.end].tobytes()
         end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
         started = time.perf_counter()
@@ -237,7 +237,7 @@ class Pipeline:
             await self._finish(freeze, seconds)
 
     async def halt(self) -> None:
-        """An error ends the input: what stands before it is right, and stays."""
+        """Publish what stands before an error that ends the input: it is right, and stays."""
         if not self.follower.has_position:
             return
         mark = self._cursor.mark()
@@ -246,7 +246,7 @@ class Pipeline:
             await self._finish(self._freeze(mark, _HALTED), 0.0)
 
     async def _finish(self, freeze: Freeze, freeze_seconds: float) -> None:
-        """The last checkpoint, which publishes the rows behind the last cut, too."""
+        """Take the last checkpoint of an input that has ended. It publishes the rows behind the last cut, too."""
         rows = self.engine.open_rows()
         try:
             if not rows.is_empty:
@@ -259,7 +259,7 @@ class Pipeline:
         await self._take_last_checkpoint(with_days, (END_OF_INPUT,), freeze_seconds)
 
     async def stop(self) -> None:
-        """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
+        """Take a last checkpoint of what is consumed, because somebody asked to stop."""
         if not self.follower.has_position:
             return
         await self.checkpointer.finish()

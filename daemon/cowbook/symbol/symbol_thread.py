@@ -1,4 +1,4 @@
-"""One symbol's thread: a worker on an event loop of its own, started again where that helps."""
+"""One symbol's thread: runs a worker on an event loop of its own, and another one after a failure that may pass."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class SymbolThread(threading.Thread):
     def run(self) -> None:
         """Run workers until one comes to its end."""
         try:
-            while (pause := self._attempt()) is not None:
+            while (pause := self._run_and_judge()) is not None:
                 self.restarts += 1
                 self._stop_asked.wait(pause)
         except BaseException as error:  # noqa: BLE001 - kept for the main thread, which raises it
@@ -148,12 +148,12 @@ class SymbolThread(threading.Thread):
     def stop(self) -> None:
         """Ask for the end, with a final checkpoint. From any thread."""
         self._stop_asked.set()
-        self._call(lambda worker: worker.stop())
+        self._call_on_loop(lambda worker: worker.stop())
 
     def configure(self, checkpoints: CheckpointSettings) -> None:
         """Take checkpoints by other settings from now on: this worker, and those after it. From any thread."""
         self._checkpoints = checkpoints
-        self._call(lambda worker: worker.configure(checkpoints))
+        self._call_on_loop(lambda worker: worker.configure(checkpoints))
 
     def checkpoint(self) -> Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError. From any thread."""
@@ -163,7 +163,7 @@ class SymbolThread(threading.Thread):
             if self._loop is not None and self._worker is not None:
                 self._requests.add(answer)
                 answer.add_done_callback(self._requests.discard)
-                self._loop.call_soon_threadsafe(_request, self._worker, answer)
+                self._loop.call_soon_threadsafe(_request_checkpoint, self._worker, answer)
                 return answer
         figures = self.figures
         if self.state == "done" and figures.pipeline is not None:
@@ -191,36 +191,36 @@ class SymbolThread(threading.Thread):
 
             self._loop.call_soon_threadsafe(reply)
 
-    def _call(self, what: Callable[[SymbolWorker], None]) -> None:
-        """Do something with the worker on its loop, if there is one."""
+    def _call_on_loop(self, what: Callable[[SymbolWorker], None]) -> None:
+        """Do something with the worker on its loop, while there is one."""
         with self._lock:
             if self._loop is not None and self._worker is not None:
                 self._loop.call_soon_threadsafe(what, self._worker)
 
-    def _attempt(self) -> float | None:
-        """Run one worker: the seconds until the next one, None when there is to be none."""
+    def _run_and_judge(self) -> float | None:
+        """Run one worker to its end. Returns the seconds until the next one starts; None when there is to be none."""
         try:
             self.summary = self._run_worker()
         except SymbolError as error:
             self._fail(error)
             return None
         except StorageError as error:
-            return self._judge(error)
+            return self._judge_storage_error(error)
         except Exception as error:
             if not self._context.retries_errors:
                 raise
-            return self._count(error)
+            return self._judge_unforeseen_error(error)
         self.summary.restarts = self.restarts
         if self.summary.state == "failed":
             self.last_error = self.summary.error
         return None
 
     def _run_worker(self) -> SymbolSummary:
-        """On a new loop; whoever has asked for a checkpoint that there was no time for is told."""
+        """Run a worker on a new loop. Whoever still waits for a checkpoint then is told that there is none."""
         try:
             with asyncio.Runner(loop_factory=LOOPS[self._context.loop]) as runner:
                 try:
-                    return runner.run(self._work(runner.get_loop()))
+                    return runner.run(self._make_worker(runner.get_loop()))
                 finally:
                     with self._lock:
                         self._loop = self._asked_at = None
@@ -228,7 +228,8 @@ class SymbolThread(threading.Thread):
             for answer in list(self._requests):
                 answer.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
+    def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
+        """Make a worker, and let other threads reach it on this loop; what is left to do is to run it."""
         context = self._context
         worker = SymbolWorker(
             self._make_settings(),
@@ -248,22 +249,22 @@ class SymbolThread(threading.Thread):
         return worker.run()
 
     def _fail(self, error: Exception) -> None:
-        """The symbol's end."""
+        """End the symbol with this error."""
         self.last_error = str(error)
         self.summary = SymbolSummary(self.id, state="failed", error=str(error), restarts=self.restarts)
         self._log.error("symbol failed", error=str(error))
 
-    def _judge(self, error: StorageError) -> float | None:
-        """What follows when storage has failed: the seconds until the next attempt; without end, as long as it may pass."""
+    def _judge_storage_error(self, error: StorageError) -> float | None:
+        """Storage has failed: restart the worker as often as it takes, unless the error is one that does not pass by itself."""
         self._has_worked |= self.figures.recovery_seconds is not None
         is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not self._has_worked)
         if is_final or self._stop_asked.is_set():
             self._fail(error)
             return None
-        return self._pause(error, "storage", "storage failed, going on from the last checkpoint")
+        return self._plan_restart(error, "storage", "storage failed, going on from the last checkpoint")
 
-    def _count(self, error: Exception) -> float | None:
-        """What follows an error that nobody has foreseen: another attempt, as long as there were not too many."""
+    def _judge_unforeseen_error(self, error: Exception) -> float | None:
+        """An error came that nobody has foreseen: restart the worker, unless there were too many of them lately."""
         now = time.monotonic()
         self._errors.append(now)
         while self._errors[0] < now - _ERROR_WINDOW_SECONDS:
@@ -273,9 +274,11 @@ class SymbolThread(threading.Thread):
             text = f"{len(self._errors)} errors in {_ERROR_WINDOW_SECONDS / 60:.0f} minutes, the last: {error!r}"
             self._fail(SymbolError(f"{text}; this is a bug: please report it with the log"))
             return None
-        return self._pause(error, "error", "going on from the last checkpoint")
+        return self._plan_restart(error, "error", "going on from the last checkpoint")
 
-    def _pause(self, error: Exception, reason: str, event: str) -> float:
+    def _plan_restart(self, error: Exception, reason: str, event: str) -> float:
+        """Note and log why; the seconds until then, more after each failure in a row."""
+        # A worker that has committed found its storage in order: the pauses begin anew.
         self._failures = 1 if self.figures.checkpoints.committed else self._failures + 1
         delay: float = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
         self.last_error = str(error) or repr(error)
@@ -284,8 +287,8 @@ class SymbolThread(threading.Thread):
         return delay
 
 
-def _request(worker: SymbolWorker, answer: Future[int]) -> None:
-    """On the worker's loop."""
+def _request_checkpoint(worker: SymbolWorker, answer: Future[int]) -> None:
+    """Ask the worker, on its loop, and hand on what it answers."""
     try:
         request = worker.request_checkpoint()
     except StorageError as error:
@@ -294,7 +297,7 @@ def _request(worker: SymbolWorker, answer: Future[int]) -> None:
 
     def pass_on(request: asyncio.Future[int]) -> None:
         if request.cancelled():
-            return  # the loop ends, and who waits is told then
+            return  # the loop ends: `_run_worker` tells whoever waits
         error = request.exception()
         if error is None:
             answer.set_result(request.result())

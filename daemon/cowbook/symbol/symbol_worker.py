@@ -1,4 +1,7 @@
-"""One symbol's worker: starts its pipeline from the last checkpoint, feeds it, and ends it well."""
+"""One symbol's worker: starts its pipeline from the newest checkpoint, feeds it with blocks, and ends it well.
+
+All of it runs on the loop of the symbol's thread. Other threads read `figures`, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.figures import InputFigures, WorkerFigures
 from cowbook.symbol.pipeline import Pipeline
-from cowbook.symbol.pipeline_integration import start_pipeline
+from cowbook.symbol.pipeline_integration import Start, start_pipeline
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
@@ -52,7 +55,7 @@ class WorkerObserver(Protocol):
 
 
 class SymbolWorker:
-    """Takes one symbol's input from where the last checkpoint stands to its end. `run` is called once."""
+    """Takes one symbol's input from where the newest checkpoint stands to its end. `run` is called once."""
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class SymbolWorker:
         self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
         self._reporting: asyncio.TimerHandle | None = None
-        self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
+        self._wake: asyncio.Future[None] | None = None  # what `_wait_for` waits for beside its future
         self.figures = WorkerFigures()
         """What other threads may know of the worker; replaced whole, never changed. All else is for the worker's own thread."""
 
@@ -102,16 +105,16 @@ class SymbolWorker:
     # The following are called on the worker's loop.
 
     def stop(self) -> None:
-        """Stop at the next block, with a final checkpoint."""
+        """Stop before the next block, with a final checkpoint."""
         self._stopping = True
-        self._look()
+        self._wake_up()
 
     def request_checkpoint(self) -> asyncio.Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError."""
         if self._pipeline is None:
             raise StorageError("the worker has not begun yet")
         request = self._pipeline.checkpointer.request()
-        self._look()
+        self._wake_up()
         return request
 
     def configure(self, checkpoints: CheckpointSettings) -> None:
@@ -119,31 +122,32 @@ class SymbolWorker:
         self._settings = replace(self._settings, checkpoints=checkpoints)
         if self._pipeline is not None:
             self._pipeline.checkpointer.configure(checkpoints, events=self._pipeline.engine.event_count)
-        self._look()
+        self._wake_up()
 
-    def _look(self) -> None:
-        """Something has changed that is not to wait for the next block."""
+    def _wake_up(self) -> None:
+        """Have what has changed looked at now, and not with the next block."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def _wait(self, other: asyncio.Future[Any], seconds: float | None) -> None:
-        """Until the other one is done, something is to be looked at, or the time has passed."""
+    async def _wait_for(self, other: asyncio.Future[Any], seconds: float | None) -> None:
+        """Wait until `other` is done, somebody wakes the worker up, or the time has passed."""
         if self._wake is None or self._wake.done():
             self._wake = asyncio.get_running_loop().create_future()
         await asyncio.wait({other, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self) -> SymbolSummary:
-        """Go through the input; a SymbolError ends up in the summary.
+        """Go through the input, and sum up. A SymbolError is not raised: it stands in the summary.
 
-        Raises StorageError when only another worker can go on, from the last checkpoint.
+        Raises StorageError when this worker cannot go on, but another one may, from the newest checkpoint.
         """
         started = time.monotonic()
         summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir), warnings=list(self._settings.notes))
         try:
             try:
-                self._pipeline = pipeline = await self._start()
-                if pipeline is None:
+                start = await self._start()
+                if start is None:
                     return summary
+                self._pipeline = pipeline = self._make_pipeline(start)
                 summary.recovery_seconds = time.monotonic() - started
                 summary.recovered_epoch = pipeline.checkpointer.figures.epoch or None
                 summary.recovered_events = pipeline.engine.event_count
@@ -163,13 +167,17 @@ class SymbolWorker:
         summary.seconds = time.monotonic() - started
         return summary
 
-    async def _start(self) -> Pipeline | None:
-        """The pipeline; None when it was asked to stop while the input was waited for."""
-        starting = asyncio.ensure_future(self._recover())
+    async def _start(self) -> Start | None:
+        """Recover, and find the input. None when the worker was stopped while it waited for its input."""
+        store, sink, settings = self._store, self._sink, self._settings
+        recovering = start_pipeline(
+            store, sink, self._make_follower, settings.fingerprint, self._writers, self._log, allow_fresh=self._allow_fresh
+        )
+        starting = asyncio.ensure_future(recovering)
         try:
             while not starting.done():
-                # A stop waits for all but for input that may never come.
-                await self._wait(starting, _STOP_POLL_SECONDS if self._stopping else None)
+                # A stop waits for everything except input, which may never come.
+                await self._wait_for(starting, _STOP_POLL_SECONDS if self._stopping else None)
                 if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
                     starting.cancel()
                     await asyncio.wait({starting})
@@ -181,29 +189,20 @@ class SymbolWorker:
                 starting.cancel()
                 await asyncio.wait({starting})
 
-    async def _recover(self) -> Pipeline:
-        settings = self._settings
-        start = await start_pipeline(
-            self._store,
-            self._sink,
-            self._make_follower,
-            settings.fingerprint,
-            self._writers,
-            self._log,
-            allow_fresh=self._allow_fresh,
-        )
+    def _make_pipeline(self, start: Start) -> Pipeline:
+        """What is recovered, put to work. It is made at once, so that no reload comes between its settings and `configure`."""
         checkpointer = Checkpointer(
-            Destination(settings.owner, self._store, self._sink, self._writers),
-            self._settings.checkpoints,  # as they are now: recovery has taken its time
+            Destination(self._settings.owner, self._store, self._sink, self._writers),
+            self._settings.checkpoints,
             self._log,
             recovered=start.checkpoint,
             provisional=start.provisional,
             on_outcome=self._note_outcome,
-            on_change=self._look,
+            on_change=self._wake_up,
         )
         self._start_warnings = start.warnings
         self._warned = len(start.follower.warnings)
-        return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+        return Pipeline(self._settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _note_outcome(self, outcome: Outcome) -> None:
         self._publish_figures()  # before anybody is told: who has asked for a checkpoint finds it there
@@ -226,7 +225,7 @@ class SymbolWorker:
         return self._follower
 
     async def _close(self) -> None:
-        """Wait for all that is under way, and give the locks back."""
+        """Wait for everything that is under way, give the locks back, and publish the last figures."""
         loop = asyncio.get_running_loop()
         try:
             if self._pipeline is not None:
@@ -236,7 +235,7 @@ class SymbolWorker:
         finally:
             await loop.run_in_executor(self._writers, self._sink.close)
             await loop.run_in_executor(self._writers, self._store.unlock)
-            self._publish_figures()  # the last ones
+            self._publish_figures()
             self._cancel_report()
 
     async def _consume(self, pipeline: Pipeline) -> None:
@@ -249,7 +248,7 @@ class SymbolWorker:
                     return
                 is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
                 await pipeline.process(block)
-                if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
+                if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
                     pipeline.checkpointer.publish_cuts()
                 self._report_soon()
         except (InputError, GapHaltError, BadRecordHaltError):
@@ -308,18 +307,18 @@ class SymbolWorker:
         return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
 
     async def _next_block(self, pipeline: Pipeline) -> Block | None:
-        """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""
+        """The next block of the input; None at its end, or when it is time to stop. Takes checkpoints that fall due meanwhile."""
         reading = asyncio.ensure_future(pipeline.follower.next_block())
         try:
             while not self._stopping:
                 if reading.done():
                     return reading.result()
                 pipeline.checkpoint_if_due()
-                await self._wait(reading, pipeline.checkpointer.seconds_until_due())
+                await self._wait_for(reading, pipeline.checkpointer.seconds_until_due())
             return None
         finally:
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading})
             elif not reading.cancelled():
-                reading.exception()  # when it is time to stop, the next start will meet it again
+                reading.exception()  # the next start meets it again

@@ -310,9 +310,9 @@ def test_states(context: ThreadContext) -> None:
     thread.start()
     until(lambda: thread.state == "restarting")
     until(lambda: thread.state == "starting" and len(go) == 1)
-    thread._call(lambda _: go[0].set())
+    thread._call_on_loop(lambda _: go[0].set())
     until(lambda: thread.state == "waiting" and len(go) == 2)
-    thread._call(lambda _: go[1].set())
+    thread._call_on_loop(lambda _: go[1].set())
     until(lambda: thread.state == "running")
     thread.stop()
     assert thread.state == "stopping"
@@ -343,8 +343,8 @@ def test_checkpoint_in_every_state(fake: type[FakeWorker], context: ThreadContex
     answers = [thread.checkpoint() for _ in range(3)]
     until(lambda: len(worker.requests) == 3)
     assert not answers[0].cancel()  # who asks may go, the answer comes all the same
-    thread._call(lambda _: worker.requests[0].set_result(8))
-    thread._call(lambda _: worker.requests[1].set_exception(StorageError("full")))
+    thread._call_on_loop(lambda _: worker.requests[0].set_result(8))
+    thread._call_on_loop(lambda _: worker.requests[1].set_exception(StorageError("full")))
     assert answers[0].result(5) == 8
     assert str(answers[1].exception(5)) == "full"
     assert not answers[2].done()
