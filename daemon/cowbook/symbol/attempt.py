@@ -141,9 +141,9 @@ class Attempt(msgspec.Struct, eq=False):
     freeze: Freeze
     triggers: tuple[str, ...]
     cuts: tuple[asyncio.Future[Cut], ...]
-    """To publish; some may still be being staged."""
+    """To publish with it; executor threads may still be staging some of them."""
     requests: list[asyncio.Future[int]]
-    """Who has asked for it, to be told the epoch, or that it failed."""
+    """Of those who have asked for it: they are told the epoch, or that it failed."""
     frozen_at: int
     """On the monotonic clock, in ns."""
     frozen_seconds: float = 0.0
@@ -157,7 +157,7 @@ class Attempt(msgspec.Struct, eq=False):
     _staged: list[Cut] = []
 
     async def run(self) -> Committed:
-        """Everything behind the freeze.
+        """Take all steps behind the freeze.
 
         Raises StorageError when nothing was committed, RestartNeededError when that cannot be told, or when a part is lost.
         """
@@ -195,14 +195,14 @@ class Attempt(msgspec.Struct, eq=False):
         self.freeze.snapshot.release()
         self.frozen_seconds += time.perf_counter() - started
         self._holds_snapshot = False
-        if self._waiter is not None:
+        if self._waiter is not None and not self._waiter.done():  # whoever waited may have been cancelled
             self._waiter.set_result(None)
 
     def _persist(self) -> Committed:
         """Commit the state, publish the parts that are older than it, and remove old checkpoints."""
         store, sink, cuts, book = self.destination.store, self.destination.sink, self._staged, self._book
         assert book is not None, "gathered before"
-        withdrawn, provisional = self._replace_provisional_cuts(book.rows.first)
+        withdrawn, provisional = self._settle_provisional_cuts(book.rows.first)
         epoch = store.next_epoch()
         state = self._make_state(book, provisional)
         contents = encode_state(state, self.settings.compression)
@@ -239,7 +239,7 @@ class Attempt(msgspec.Struct, eq=False):
             pruning_error=pruning_error,
         )
 
-    def _replace_provisional_cuts(self, open_first: int) -> tuple[list[int], tuple[int, ...]]:
+    def _settle_provisional_cuts(self, open_first: int) -> tuple[list[int], tuple[int, ...]]:
         """First events of the provisional cuts to withdraw now, and of those that stand after this checkpoint.
 
         A provisional cut is settled when all of its events lie before the first open row, and so have been cut again; at the end

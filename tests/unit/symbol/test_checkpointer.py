@@ -209,6 +209,18 @@ async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) 
     assert bench.store.epochs() == [1]
 
 
+async def test_whoever_stops_waiting_for_the_snapshot_changes_nothing(tmp_path: Path, executor: Executor) -> None:
+    """A cancelled wait is not answered, and the attempt goes on."""
+    bench = Bench(tmp_path, executor)
+    bench.begin()
+    waiting = asyncio.ensure_future(bench.checkpointer.snapshot_released())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await bench.checkpointer.finish()
+    assert waiting.cancelled()
+    assert bench.checkpointer.figures.committed == 1
+
+
 async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor) -> None:
     """Its triggers are due again, once; a request that was answered with the failure is not answered twice."""
     bench = Bench(tmp_path, executor, backoff=False)
