@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
+from cowbook.symbol.engine_settings import engine_settings
 from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 
@@ -37,17 +37,9 @@ def replay(
     Prices and sizes are int64 fixed-point with the given decimals. No rows are collected, but for those of `settings`.
     Raises InputError for files that are missing or damaged.
     """
-    venue = load_venue(format)
-    decoder = make_decoder(format, DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24))
-    settings = settings or EngineSettings(streams=())
-    settings = replace(
-        settings,
-        checksum=venue.checksum,
-        dead_letter_ends_sync=not venue.shows_loss,
-        price_decimals=price_decimals,
-        size_decimals=size_decimals,
-    )
-    engine = OrderBookEngine(settings)
+    decoder_settings = DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24)
+    decoder = make_decoder(format, decoder_settings)
+    engine = OrderBookEngine(engine_settings(settings or EngineSettings(streams=()), load_venue(format), decoder_settings))
     batch = EventBatch.allocate()
     wait = every
     names = [paths] if isinstance(paths, str) else list(paths)

@@ -37,10 +37,12 @@ from rich.table import Table
 from bench.memory import make_capture
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.checkpoint.load import read_checkpoint
-from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.checkpoint.settings import CheckpointSettings
+from cowbook.checkpoint.triggers import MANUAL, TriggerSettings
 from cowbook.config import load_config
 from cowbook.input.settings import DecoderSettings
 from cowbook.service.service import run_once
+from cowbook.symbol.attempt import Outcome
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -66,6 +68,11 @@ class PacedWorker(SymbolWorker):
 
     measured: Measured
 
+    def _note_outcome(self, outcome: Outcome) -> None:
+        super()._note_outcome(outcome)
+        if outcome.trigger == MANUAL:
+            self.measured.freeze_seconds.append(outcome.frozen_seconds)
+
     async def _consume(self, pipeline: Pipeline) -> None:
         measured = self.measured = Measured()
         process = psutil.Process()
@@ -81,9 +88,6 @@ class PacedWorker(SymbolWorker):
             await pipeline.process(following)
             measured.blocks_used.append(pipeline.engine.pool_statistics()["blocks_used"])
             await request
-            last = pipeline.checkpointer.figures.last
-            assert last is not None
-            measured.freeze_seconds.append(last.frozen_seconds)
             measured.resident_bytes.append(process.memory_info().rss)
         statistics_now = pipeline.engine.pool_statistics()
         measured.block_copies, measured.block_bytes = statistics_now["block_copies"], statistics_now["block_bytes"]
@@ -126,7 +130,7 @@ def settings(directory: Path, path: Path) -> WorkerSettings:
         engine=EngineSettings(),
         compression="zstd",
         fingerprint={"price_decimals": 8, "size_decimals": 8},
-        triggers=_NEVER,
+        checkpoints=CheckpointSettings(_NEVER),
         block_bytes=_BLOCK_BYTES,
     )
 

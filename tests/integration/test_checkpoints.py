@@ -22,7 +22,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import RestartNeededError
 from cowbook.plain.block import Block
 from cowbook.plain.durable_files import DurableFiles
-from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import EventBatch
 from cowbook.plain.position import displayable
 from cowbook.simulate.capture import write_capture
@@ -98,7 +98,7 @@ class AskingWorker(SymbolWorker):
 
     async def _consume(self, pipeline: Pipeline) -> None:
         self.epochs = []
-        known = pipeline.checkpointer.figures.last_epoch
+        known = pipeline.checkpointer.figures.epoch
         process = pipeline.process
 
         async def process_and_ask(block: Block) -> None:
@@ -197,7 +197,7 @@ def test_pool_that_runs_out_while_a_snapshot_is_held(directory: Path, monkeypatc
         waits.append(1)
         await wait(checkpointer)
 
-    def gather_late(snapshot: BookSnapshot) -> EngineCheckpoint:
+    def gather_late(snapshot: BookSnapshot) -> EngineState:
         time.sleep(0.05)  # so that the book changes all over meanwhile
         return gather(snapshot)
 

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.capture.paths import expand_paths
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
-from cowbook.venues import load_venue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -97,17 +97,10 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,
         decoder=DecoderSettings(run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
-        engine=replace(
-            run.engine,
-            checksum=load_venue(run.format).checksum,
-            dead_letter_ends_sync=not load_venue(run.format).shows_loss,
-            price_decimals=run.price_decimals,
-            size_decimals=run.size_decimals,
-        ),
+        engine=run.engine,
         compression="zstd",
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
-        triggers=run.triggers,
-        retain=run.retain,
+        checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,
     )
 

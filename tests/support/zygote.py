@@ -220,9 +220,9 @@ def repeatable() -> None:
 
     async def process_and_wait(self: Pipeline, block: Any) -> None:
         await process(self, block)
-        attempt = self.checkpointer._attempt
-        if attempt is not None:
-            await asyncio.wait([attempt])
+        running = self.checkpointer._running
+        if running is not None:
+            await asyncio.wait([running])
 
     mock.patch.object(service, "_WRITERS", 1).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()

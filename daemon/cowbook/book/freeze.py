@@ -15,7 +15,7 @@ from cowbook.book.ladder_view import Ladder
 from cowbook.book.state import Logs
 from cowbook.kernels.jit import as_records
 from cowbook.plain.book_state import PLACES, STATE
-from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.engine_state import EngineState
 from cowbook.plain.rows import DAY_ROW, OpenRows, allocate_rows
 from cowbook.plain.streams import OPEN_COUNTS, ROW_ARRAYS
 
@@ -33,7 +33,10 @@ _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "tick
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
-    """An engine frozen between two messages. Readable in any thread until `release`, which the engine's thread must call."""
+    """An engine's book, rows and counts as they were between two messages, by reference to blocks that are not changed meanwhile.
+
+    Any thread may read it until `release`, which the engine's thread must call.
+    """
 
     arrays: ladder.Book
     live: memoryview  # the engine's words, as they are now
@@ -61,7 +64,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         """The frozen ask side."""
         return Ladder(ladder.ASK, self._book)
 
-    def get_checkpoint_state(self) -> EngineCheckpoint:
+    def get_checkpoint_state(self) -> EngineState:
         """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
         states, _, _ = records_of(self.words)
         rows = open_rows_of(states[0], self.rows)
@@ -109,7 +112,7 @@ def gather(
     bid_sizes: npt.NDArray[np.int64],
     ask_prices: npt.NDArray[np.int64],
     ask_sizes: npt.NDArray[np.int64],
-) -> EngineCheckpoint:
+) -> EngineState:
     """Trim the logs to what is valid; levels are best first. `states` is a STATE array of shape (1,)."""
     state = states[0]
     values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_COUNTS)}
@@ -118,7 +121,7 @@ def gather(
     level_start = int(diffs["level_start"][0]) if len(diffs) else level_end
     diffs["level_start"] -= level_start
     waiting = int(state["waiting_bid_count"] + state["waiting_ask_count"])
-    return EngineCheckpoint(
+    return EngineState(
         values=values,
         bid_prices=bid_prices,
         bid_sizes=bid_sizes,
@@ -135,7 +138,7 @@ def gather(
     )
 
 
-def fill_state(checkpoint: EngineCheckpoint, state: npt.NDArray[np.void]) -> None:
+def fill_state(checkpoint: EngineState, state: npt.NDArray[np.void]) -> None:
     """Write the values into a STATE array of shape (1,)."""
     for name, value in checkpoint.values.items():
         state[name] = value
@@ -146,7 +149,7 @@ def fill_state(checkpoint: EngineCheckpoint, state: npt.NDArray[np.void]) -> Non
     state["ticker_end"] = len(checkpoint.tickers)
 
 
-def to_rows(checkpoint: EngineCheckpoint, book_levels: int) -> Any:
+def to_rows(checkpoint: EngineState, book_levels: int) -> Any:
     """Open rows to append to, `plain.rows.Rows`, with the checkpoint's at the front."""
     rows = checkpoint.rows
     copies = allocate_rows({name: len(array) for name, array in rows.arrays.items()}, book_levels)
@@ -155,7 +158,7 @@ def to_rows(checkpoint: EngineCheckpoint, book_levels: int) -> Any:
     return copies
 
 
-def to_logs(checkpoint: EngineCheckpoint) -> Logs:
+def to_logs(checkpoint: EngineState) -> Logs:
     """Logs to append to, with the checkpoint's contents at the front."""
     return Logs(
         checkpoint.diffs.copy(),

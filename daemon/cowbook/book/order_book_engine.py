@@ -30,7 +30,7 @@ from cowbook.book.state import SETTINGS, Batch, Engine, Levels, Logs, Scratch, n
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records
 from cowbook.plain.book_state import PLACES
-from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import MESSAGE, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
@@ -250,7 +250,7 @@ class OrderBookEngine:
         words[EPOCH] += 1
         return frozen
 
-    def get_checkpoint_state(self) -> EngineCheckpoint:
+    def get_checkpoint_state(self) -> EngineState:
         """All that decides later output, as plain arrays and numbers. For a moment's look; a running worker takes `snapshot`."""
         frozen = self.snapshot()
         try:
@@ -259,7 +259,7 @@ class OrderBookEngine:
             frozen.release()
 
     @classmethod
-    def restore(cls, settings: EngineSettings, checkpoint: EngineCheckpoint) -> OrderBookEngine:
+    def restore(cls, settings: EngineSettings, checkpoint: EngineState) -> OrderBookEngine:
         """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
         engine = cls(settings)
         arrays = engine.arrays

@@ -67,8 +67,11 @@ class Follower:
         position: Position | None = None,
         follow: FollowSettings | None = None,
         watcher: Watcher | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_change` is called on the loop after each check of the files: what they show may have changed without a block."""
         self._paths = list(paths)
+        self._on_change = on_change
         self._executor = executor
         self._block_bytes = block_bytes
         self._reader = Reader(executor, block_bytes, max_line_bytes)
@@ -261,9 +264,9 @@ class Follower:
             files.bell.clear()
             found = await self._in_thread(files.find, position)
             if isinstance(found, Found):
-                self.waiting_for = None
+                self._report_waiting(None)
                 return found
-            self.waiting_for = found
+            self._report_waiting(found)
             backoff = POLL_SECONDS if await self._wait_for_bell(backoff) else min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
     async def _open_next_followed(self) -> None:
@@ -279,10 +282,12 @@ class Follower:
                     self.rotations += self._reader.file is not None
                     self._switch_to(seen.next.path, opened)
                     files.mark_opened(seen.next)
-                    self.waiting_for, self.at_end = None, False
+                    self._report_waiting(None)
+                    self.at_end = False
                     return
                 reason = opened
-            self.waiting_for, self.at_end = reason, seen.next is None and reason is None
+            self._report_waiting(reason)
+            self.at_end = seen.next is None and reason is None
             if reason is None:
                 await self._wait_for_bell(self._poll_seconds(seen))
             else:
@@ -308,7 +313,8 @@ class Follower:
             assert isinstance(file.raw, GrowingFile)
             if count:
                 self._grown_at = time.monotonic()
-                self.waiting_for, self._failures = None, 0
+                self._report_waiting(None)
+                self._failures = 0
                 block = reader.advance(count, final=False)
                 # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
                 if count == self._block_bytes or file.raw.is_compressed:
@@ -331,11 +337,13 @@ class Follower:
             rest = time.monotonic() - self._grown_at
             step, seconds = at_end(seen, rest, self._settings.rotate_wait_seconds)
             if step == "wait":
-                self.waiting_for, self.at_end = seen.missing, True
+                self._report_waiting(seen.missing)
+                self.at_end = True
                 rung = await self._wait_for_bell(min(seconds, self._poll_seconds(seen)))
                 if not rung or self._followed_files().bell.listing_changed:
                     continue
-            self.waiting_for, self.at_end = None, False
+            self._report_waiting(None)
+            self.at_end = False
             if step == "leave":
                 assert isinstance(file.raw, GrowingFile)
                 file.raw.finish()
@@ -344,7 +352,7 @@ class Follower:
 
     def _release_unreadable(self, file: CurrentFile, error: OSError) -> None:
         """Release a file that could not be read, to be found and opened again at the same offset."""
-        self.waiting_for = f"{cannot_be_read(file, error)}"
+        self._report_waiting(f"{cannot_be_read(file, error)}")
         self._retry_at = time.monotonic() + min(POLL_SECONDS * 2**self._failures, LONGEST_BACKOFF_SECONDS)
         self._failures = min(self._failures + 1, 16)
         self.at_end = self._leaving = False
@@ -356,16 +364,24 @@ class Follower:
         found = await self._find_followed(self.position_at(file.offset))
         assert found.raw is not None
         file.attach(found.raw)
-        self.waiting_for = reason  # opened is not yet readable: the next successful read clears it
+        self._report_waiting(reason)  # opened is not yet readable: the next successful read clears it
 
     async def _observe(self) -> Observation:
         files = self._followed_files()
         file = self._reader.file
         files.bell.clear()
         if file is None:
-            return await self._in_thread(files.observe, None, None, self._consumed)
-        consumed = self._consumed if file.left is None else (*self._consumed, file.left)
-        return await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
+            seen = await self._in_thread(files.observe, None, None, self._consumed)
+        else:
+            consumed = self._consumed if file.left is None else (*self._consumed, file.left)
+            seen = await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
+        self._on_change()
+        return seen
+
+    def _report_waiting(self, reason: str | None) -> None:
+        if reason != self.waiting_for:
+            self.waiting_for = reason
+            self._on_change()
 
     def _poll_seconds(self, seen: Observation) -> float:
         """Seconds until the next check. A file idle for long is checked less often, so that many of them do not load a core."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.position import Position
 
@@ -56,7 +56,7 @@ class PipelineState:
 
     id: str
     symbol: str
-    order_book_state: EngineCheckpoint
+    order_book_state: EngineState
     position: Position
     fingerprint: dict[str, Any]
     """The settings that change rows or files, by name."""

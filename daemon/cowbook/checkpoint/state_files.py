@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
-from cowbook.plain.engine_checkpoint import EngineCheckpoint
+from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import Position, displayable
 from cowbook.plain.rows import DAY_ROW, OpenRows
@@ -184,7 +184,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         raise DamagedError(f"{BOOK_FILE}: unknown fields in order_book_state")
     diffs, diff_prices, diff_sizes = _decode_messages(tables.get("waiting-diffs.arrow"), DIFF_ENTRY)
     waiting = tables.get("waiting-snapshot.arrow", _PRICES_SIZES.empty_table())
-    checkpoint = EngineCheckpoint(
+    checkpoint = EngineState(
         values=values,
         bid_prices=prices[:middle],
         bid_sizes=sizes[:middle],

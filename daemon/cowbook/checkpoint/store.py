@@ -23,8 +23,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,33 +180,46 @@ class CheckpointStore:
         self._last_epoch += 1
         return self._last_epoch
 
-    def commit(
-        self, epoch: int, contents: Mapping[str, bytes | memoryview], describe: Callable[[tuple[FileEntry, ...]], Manifest]
-    ) -> Path:
-        """Commit a checkpoint, as the head of this module says. Returns its directory.
+    def write(self, epoch: int, contents: Mapping[str, bytes | memoryview]) -> tuple[FileEntry, ...]:
+        """Write a checkpoint's files, all but the manifest, where no recovery looks; what the manifest is to say of them.
 
-        `contents` are the files by name. `describe` makes the manifest from their entries, once they are written. Raises
-        StorageError if nothing was committed, RestartNeededError if that is unknown.
+        Raises StorageError, and RestartNeededError when the lock was lost.
         """
         self.check()
-        temporary = self.checkpoints / f".tmp-{epoch}-{self.incarnation}"
-        target = self.checkpoints / str(epoch)
-        try:
+        temporary = self._temporary(epoch)
+        with self._removed_on_error(temporary):
             self._files.make_directories(self.checkpoints, PRIVATE_DIRECTORY)
             self._files.make_directory(temporary, PRIVATE_DIRECTORY)
             for name, content in contents.items():
                 self._files.create(temporary / name, content, PRIVATE_FILE)
-            manifest = describe(tuple(FileEntry.of(name, content) for name, content in contents.items()))
+        return tuple(FileEntry.of(name, content) for name, content in contents.items())
+
+    def commit(self, manifest: Manifest) -> Path:
+        """Write the manifest beside its files, and rename their directory: that is the commit.
+
+        Raises StorageError when nothing was committed, RestartNeededError when that cannot be told.
+        """
+        temporary, target = self._temporary(manifest.epoch), self.checkpoints / str(manifest.epoch)
+        with self._removed_on_error(temporary):
             self._files.create(temporary / MANIFEST_FILE, encode_manifest(manifest), PRIVATE_FILE)
             self._files.sync_directory(temporary)
-        except OSError as error:
-            with suppress(OSError):  # the next start sweeps it anyway
-                self._files.remove_tree(temporary)
-            raise storage_error("write", temporary, error) from error
         with as_storage_error("commit", target, RestartNeededError):
             self._files.rename(temporary, target)
             self._files.sync_directory(self.checkpoints)
         return target
+
+    def _temporary(self, epoch: int) -> Path:
+        return self.checkpoints / f".tmp-{epoch}-{self.incarnation}"
+
+    @contextmanager
+    def _removed_on_error(self, temporary: Path) -> Iterator[None]:
+        """Where a file operation fails, what was begun is removed, and StorageError raised."""
+        try:
+            yield
+        except OSError as error:
+            with suppress(OSError):  # the next start removes it, too
+                self._files.remove_tree(temporary)
+            raise storage_error("write", temporary, error) from error
 
     def mark_published(self, directory: Path) -> None:
         """Record that the parts that a checkpoint lists are published."""

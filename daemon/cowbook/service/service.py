@@ -25,7 +25,7 @@ from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
-from cowbook.symbol.settings import trigger_settings, worker_settings
+from cowbook.symbol.settings import checkpoint_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
 from cowbook.symbol.symbol_worker import ProgressCallback
@@ -293,9 +293,8 @@ class Service:
         for symbol_id in (*plan.restarted, *plan.added):
             self._add(symbols[symbol_id])
         self.threads = {symbol_id: self.threads[symbol_id] for symbol_id in symbols}
-        checkpoint = config.checkpoint
         for thread in self.threads.values():
-            thread.configure(trigger_settings(config), checkpoint.retain, checkpoint.compression)
+            thread.configure(checkpoint_settings(config))
         self._log.info("reloaded", added=plan.added, removed=plan.removed, restarted=plan.restarted)
 
     # What the HTTP endpoint shows.

@@ -37,7 +37,7 @@ class Supervision:
     async def run(self, threads: Callable[[], list[SymbolThread]]) -> None:
         """Look once a period, until cancelled; `threads` says whom to look after."""
         while True:
-            self._look(threads())
+            self._look_after(threads())
             await asyncio.sleep(self._period if self.is_ready else _PERIOD_SECONDS / 20)
 
     def ailing(self, threads: Sequence[SymbolThread]) -> list[str]:
@@ -49,7 +49,7 @@ class Supervision:
             if not thread.ended.is_set() and now - thread.answered_at > self._patience + self._period
         ]
 
-    def _look(self, threads: Sequence[SymbolThread]) -> None:
+    def _look_after(self, threads: Sequence[SymbolThread]) -> None:
         ids = {thread.id for thread in threads}
         for gone in self._states.keys() - ids:
             del self._states[gone]
@@ -76,19 +76,21 @@ class Supervision:
         self._notifier.status(status_line(threads))
 
     def _log_change(self, thread: SymbolThread) -> None:
-        """What a symbol waits for is logged when it begins, changes, and ends."""
+        """Log what the symbol waits for, when that begins, changes or ends; the end of its input; and new warnings."""
         worker = thread.worker
-        waits = worker.follower.waiting_for if worker is not None and worker.follower is not None else None
+        figures = thread.figures if worker is None else worker.figures
+        waits = figures.waiting_for
         state = thread.state
         before, waited = self._states.get(thread.id, ("starting", None))
-        if state == "waiting" and waits != waited:
+        if state == "waiting" and waits not in (None, waited):
             self._log.warning("waiting for input", symbol=thread.id, reason=waits)
         elif before == "waiting" and state in ("starting", "running"):
             self._log.info("input is there", symbol=thread.id)
         elif state == "done" and before != "done" and not thread.was_stopped:
             self._log.info("end of input", symbol=thread.id)
         self._states[thread.id] = state, waits if state == "waiting" else None
-        if worker is not None and (warnings := worker.new_warnings):
+        warnings = figures.input.warnings if figures.input is not None else ()
+        if worker is not None and warnings:
             known, count = self._warned.get(thread.id, (worker, 0))
             count = count if known is worker else 0
             for warning in warnings[count:]:

@@ -1,59 +1,24 @@
-"""A worker's checkpoints: one attempt at a time beside processing, and what came of them."""
+"""A worker's checkpoints: when an attempt begins, what belongs to it, and what came of it. One at a time, beside processing."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from cowbook.checkpoint.load import Checkpoint
-from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers, TriggerSettings
+from cowbook.checkpoint.settings import CheckpointSettings
+from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
-from cowbook.sink.parquet_sink import ParquetSink
-from cowbook.symbol.persistence import CheckpointSettings, Frozen, Persisted, Phases, persist
+from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
+from cowbook.symbol.figures import CheckpointFigures
 
 MOST_UNPUBLISHED = 256
 """Cuts that may wait for a checkpoint. At this number processing waits; if attempts fail, the worker starts again."""
-
-
-@dataclass(slots=True)
-class CheckpointFigures:
-    """What the attempts of a worker came to."""
-
-    attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By triggers and outcome: committed, failed."""
-    parts: int = 0
-    part_bytes: int = 0
-    last_epoch: int = 0
-    last_events: int = 0
-    """Events in the newest checkpoint, the recovered one included."""
-    last_timestamp: int = 0
-    """When its state was frozen, in ns since 1970; 0 without one."""
-    last: Persisted | None = None
-    last_error: str | None = None
-    """Why the last attempt has failed; None when it has not."""
-
-    def count(self, outcome: str) -> int:
-        """Attempts with this outcome."""
-        return sum(number for (_, other), number in self.attempts.items() if other == outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """How an attempt ended."""
-
-    triggers: str
-    outcome: str
-    frozen_seconds: float
-    persisted: Persisted | None
-    """The checkpoint; None of an attempt that failed."""
 
 
 class Checkpointer:
@@ -65,44 +30,35 @@ class Checkpointer:
 
     def __init__(
         self,
+        destination: Destination,
         settings: CheckpointSettings,
-        store: CheckpointStore,
-        sink: ParquetSink,
-        executor: Executor,
         log: Any,
         *,
         recovered: Checkpoint | None,
         provisional: tuple[int, ...] = (),
-        on_attempt: Callable[[Attempt], None] = lambda _: None,
+        on_outcome: Callable[[Outcome], None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """On the loop, `on_attempt` is told how an attempt ended; then, when the next one may begin, `on_change` is called."""
+        """`provisional` are first events of published cuts that the worker is to replace.
+
+        On the loop, `on_outcome` is told how an attempt ended, before those who have asked for it; then, when the next one may
+        begin, `on_change` is called.
+        """
+        self._destination = destination
         self._settings = settings
-        self._on_attempt, self._on_change = on_attempt, on_change
-        self._store = store
-        self._sink = sink
-        self._executor = executor
         self._log = log
-        events = recovered.state.events_processed if recovered is not None else 0
-        self._triggers = Triggers(settings.triggers, now=time.monotonic_ns(), events=events)
+        self._on_outcome, self._on_change = on_outcome, on_change
+        self._loop = asyncio.get_running_loop()
+        self._newest = _newest(recovered, provisional)
+        self._triggers = Triggers(settings.triggers, now=time.monotonic_ns(), events=self._newest.events)
         self._cuts: list[asyncio.Future[Cut]] = []
         self._cuts_taken = 0  # of these, by the attempt under way
-        self._attempt: asyncio.Task[None] | None = None
-        self._loop = asyncio.get_running_loop()
-        self._release: asyncio.Future[None] | None = None  # someone waits for the snapshot of the attempt under way
         self._requests: list[asyncio.Future[int]] = []
-        self._holds_snapshot = False
-        self._freeze_seconds = 0.0
-        self._progress: tuple[int, int] | None = None
-        self._rated_at, self._rated_events = time.monotonic_ns(), events
-        self._end_of_input: str | None = None
-        self._provisional = provisional  # first events of published cuts that are to be replaced
-        self.figures = CheckpointFigures()
-        if recovered is not None:
-            self._progress = recovered.state.position.progress
-            self._end_of_input = recovered.state.end_of_input
-            self.figures.last_epoch, self.figures.last_events = recovered.manifest.epoch, events
-            self.figures.last_timestamp = recovered.state.checkpoint_timestamp
+        self._attempt: Attempt | None = None
+        self._running: asyncio.Task[None] | None = None  # of the attempt, until somebody has looked at how it ended
+        newest = self._newest
+        self.figures = CheckpointFigures(epoch=newest.epoch, events=newest.events, timestamp=newest.timestamp)
+        """What the attempts have come to."""
 
     @property
     def merged(self) -> int:
@@ -129,17 +85,17 @@ class Checkpointer:
     @property
     def is_persisting(self) -> bool:
         """Whether an attempt is under way."""
-        return self._attempt is not None and not self._attempt.done()
+        return self._running is not None and not self._running.done()
 
     def seconds_until_due(self) -> float | None:
         """When `due` is worth asking again, if no attempt ends and nothing is asked for before; None: not before."""
         nanoseconds = self._triggers.next_due(now=time.monotonic_ns())
         return None if nanoseconds is None else nanoseconds / 1e9
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str, events: int) -> None:
-        """Other settings, from the next attempt on."""
-        self._triggers.configure(triggers, events=events)
-        self._settings = replace(self._settings, triggers=triggers, retain=retain, compression=compression)
+    def configure(self, settings: CheckpointSettings, *, events: int) -> None:
+        """Obey other settings from the next attempt on; `events` is the number of events so far."""
+        self._triggers.configure(settings.triggers, events=events)
+        self._settings = settings
 
     def publish_cuts(self) -> None:
         """Ask for a checkpoint where closed cuts wait for one: someone waits to see them."""
@@ -148,25 +104,22 @@ class Checkpointer:
 
     def is_known(self, mark: Mark, end_of_input: str | None = None) -> bool:
         """Whether the last checkpoint says all that one of this place would say."""
-        return mark.progress == self._progress and end_of_input in (None, self._end_of_input)
+        return mark.progress == self._newest.progress and end_of_input in (None, self._newest.end_of_input)
 
-    def nothing_new(self) -> None:
-        """Nothing was consumed since the last checkpoint: it answers the triggers that are due, if it is still there.
+    def answer_with_newest(self) -> None:
+        """Nothing was consumed since the newest checkpoint: it answers the triggers that are due, if it is still there.
 
         Raises RestartNeededError when it is not, or the locks.
         """
         self._triggers.nothing_new()
+        requests, self._requests = self._requests, []
         try:
-            self._store.check(self.figures.last_epoch)
-            self._sink.check_lock()
+            self._destination.store.check(self._newest.epoch)
+            self._destination.sink.check_lock()
         except RestartNeededError as error:
-            for request in self._requests:
-                if not request.done():
-                    request.set_exception(StorageError(str(error)))
-            self._requests = []
+            _refuse(requests, str(error))
             raise
-        _answer(self._requests, self.figures.last_epoch)
-        self._requests = []
+        _answer(requests, self._newest.epoch)
 
     async def add_cut(self, cut: asyncio.Future[Cut]) -> None:
         """A cut is being staged, to be published with the next checkpoint."""
@@ -177,38 +130,38 @@ class Checkpointer:
             if self._triggers.failures and len(self._cuts) >= MOST_UNPUBLISHED:
                 raise RestartNeededError(f"{len(self._cuts)} cuts wait for a checkpoint, and attempts fail")
 
-    def begin(self, frozen: Frozen, triggers: tuple[str, ...], started: float, tail: Sequence[asyncio.Future[Cut]] = ()) -> None:
+    def begin(self, freeze: Freeze, triggers: tuple[str, ...], started: float, tail: Sequence[asyncio.Future[Cut]] = ()) -> None:
         """Start an attempt, of which none must be under way; `tail` are cuts that the end of the input makes.
 
         `started` is when processing stopped for it, by `time.perf_counter`.
         """
-        assert self._attempt is None
-        self._holds_snapshot = True
+        assert self._running is None
         now = time.monotonic_ns()
         self._triggers.begun(now=now)
-        # What belongs to it is settled here: processing goes on before the task runs for the first time.
-        cuts, requests, self._requests = tuple(self._cuts), self._requests, []
-        self._cuts_taken = len(cuts)
-        self._attempt = self._loop.create_task(self._run(frozen, triggers, cuts, tuple(tail), requests, now))
-        self._freeze_seconds = time.perf_counter() - started
-        self._attempt.add_done_callback(lambda _: self._on_change())
+        # What belongs to the attempt is settled here: processing goes on before its task runs for the first time.
+        self._cuts_taken = len(self._cuts)
+        cuts, requests, self._requests = (*self._cuts, *tail), self._requests, []
+        attempt = Attempt(self._destination, self._settings, self._newest, freeze, triggers, cuts, requests, now)
+        self._attempt = attempt
+        self._running = self._loop.create_task(self._settle(attempt))
+        attempt.frozen_seconds = time.perf_counter() - started
+        self._running.add_done_callback(self._tell_change)
 
     async def snapshot_released(self) -> None:
-        """Wait until the snapshot of the attempt under way is given back; nothing to do when it is already."""
-        if self._holds_snapshot:
-            self._release = self._loop.create_future()
-            await self._release
+        """Wait until the snapshot of the attempt under way is given back; without an attempt there is nothing to wait for."""
+        if self._attempt is not None:
+            await self._attempt.snapshot_released()
 
     def raise_failure(self) -> None:
         """Raise what the last attempt has ended with, if that makes a restart necessary."""
-        if self._attempt is not None and self._attempt.done():
-            attempt, self._attempt = self._attempt, None
-            attempt.result()
+        if self._running is not None and self._running.done():
+            ended, self._running = self._running, None
+            ended.result()
 
     async def finish(self) -> None:
         """Wait for the attempt under way; raises as `raise_failure` does."""
-        if self._attempt is not None:
-            await asyncio.wait([self._attempt])
+        if self._running is not None:
+            await asyncio.wait([self._running])
         self.raise_failure()
 
     async def close(self) -> StorageError | None:
@@ -219,110 +172,91 @@ class Checkpointer:
         except StorageError as error:
             failure = error
         await asyncio.gather(*self._cuts, return_exceptions=True)
-        for request in self._requests:
-            if not request.done():
-                request.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
-        self._requests = []
+        requests, self._requests = self._requests, []
+        _refuse(requests, "the worker ended before the checkpoint that was asked for")
         return failure
 
-    async def _run(
-        self,
-        frozen: Frozen,
-        triggers: tuple[str, ...],
-        cuts: tuple[asyncio.Future[Cut], ...],
-        tail: tuple[asyncio.Future[Cut], ...],
-        requests: list[asyncio.Future[int]],
-        now: int,
-    ) -> None:
+    async def _settle(self, attempt: Attempt) -> None:
+        """Run the attempt, and draw the conclusions. Raises what only a restart mends, and what nobody has foreseen."""
         try:
-            persisted, staged, provisional = await self._persist(frozen, triggers, (*cuts, *tail), now)
+            committed = await attempt.run()
         except BaseException as error:
-            self._cuts_taken = 0
-            self._note_failure(error, triggers, requests)
+            self._note_failure(attempt, error)
             if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
                 raise
-            return
-        del self._cuts[: len(cuts)]
-        self._cuts_taken = 0
-        self._progress, self._end_of_input, self._provisional = frozen.mark.progress, frozen.end_of_input, provisional
-        self.figures.last_timestamp = frozen.timestamp
-        self._note_success(persisted, triggers, requests, staged)
-
-    async def _persist(
-        self, frozen: Frozen, triggers: tuple[str, ...], staged: Sequence[asyncio.Future[Cut]], now: int
-    ) -> tuple[Persisted, list[Cut], tuple[int, ...]]:
-        loop = asyncio.get_running_loop()
-        phases = Phases()
-        try:
-            book = await loop.run_in_executor(self._executor, frozen.snapshot.get_checkpoint_state)
+        else:
+            self._note_success(attempt, committed)
         finally:
-            started = time.perf_counter()
-            frozen.snapshot.release()
-            release_seconds = time.perf_counter() - started
-            self._freeze_seconds += release_seconds
-            self._holds_snapshot = False
-            if self._release is not None:
-                self._release.set_result(None)
-                self._release = None
-        phases.end("gather")
-        cuts = [await cut for cut in staged]
-        phases.end("stage")
-        # Parts of an earlier end of the input whose events have all been cut by now, or are about to be again.
-        settled = {first for first in self._provisional if first < book.rows.first or frozen.end_of_input is not None}
-        withdrawn = sorted(settled - {cut.first for cut in cuts})
-        provisional = (
-            *(first for first in self._provisional if first not in settled),
-            *(cut.first for cut in cuts if cut.provisional),
-        )
-        events = book.values["next_event"]
-        rate = (events - self._rated_events) / max((now - self._rated_at) / 1e9, 1e-9)
-        self._rated_at, self._rated_events = now, events
-        state = frozen.to_state(self._settings, book, provisional, rate, self._freeze_seconds)
-        arguments = self._store, self._sink, self._settings, state, triggers, cuts, withdrawn, phases
-        work = loop.run_in_executor(self._executor, persist, *arguments)
-        try:
-            return await asyncio.shield(work), cuts, provisional
-        except asyncio.CancelledError:
-            # The loop was stopped; the thread was not. Until it ends, nobody else may write here.
-            await asyncio.wait({work})
-            raise
+            self._attempt = None  # with all that it holds of the frozen state
 
-    def _note_failure(self, error: BaseException, triggers: tuple[str, ...], requests: list[asyncio.Future[int]]) -> None:
-        self._triggers.failed(triggers, now=time.monotonic_ns())
-        self.figures.attempts["+".join(triggers), "failed"] += 1
-        self.figures.last_error = str(error)
-        self._on_attempt(Attempt("+".join(triggers), "failed", self._freeze_seconds, None))
-        self._log.error("checkpoint failed", trigger="+".join(triggers), error=str(error), failures=self._triggers.failures)
-        for request in requests:
-            if not request.done():
-                request.set_exception(StorageError(f"the checkpoint failed: {error}"))
+    def _note_failure(self, attempt: Attempt, error: BaseException) -> None:
+        """The attempt is dropped: its cuts and its triggers are for the next one."""
+        trigger = "+".join(attempt.triggers)
+        self._cuts_taken = 0
+        self._triggers.failed(attempt.triggers, now=time.monotonic_ns())
+        self.figures = replace(self.figures, failed=self.figures.failed + 1, last_error=str(error))
+        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, None))
+        self._log.error("checkpoint failed", trigger=trigger, error=str(error), failures=self.failures)
+        _refuse(attempt.requests, f"the checkpoint failed: {error}")
 
-    def _note_success(
-        self, persisted: Persisted, triggers: tuple[str, ...], requests: list[asyncio.Future[int]], cuts: Sequence[Cut]
-    ) -> None:
+    def _note_success(self, attempt: Attempt, committed: Committed) -> None:
+        trigger, newest = "+".join(attempt.triggers), committed.newest
+        del self._cuts[: self._cuts_taken]
+        self._cuts_taken = 0
         self._triggers.succeeded(now=time.monotonic_ns())
+        self._newest = newest
         figures = self.figures
-        figures.attempts["+".join(triggers), "committed"] += 1
-        figures.last_error = None
-        figures.last_epoch, figures.last_events, figures.last = persisted.epoch, persisted.events, persisted
-        figures.parts += sum(len(cut.parts) for cut in cuts)
-        figures.part_bytes += sum(part.size_bytes for cut in cuts for part in cut.parts)
-        self._on_attempt(Attempt("+".join(triggers), "committed", self._freeze_seconds, persisted))
+        self.figures = CheckpointFigures(
+            epoch=newest.epoch,
+            events=newest.events,
+            timestamp=newest.timestamp,
+            committed=figures.committed + 1,
+            failed=figures.failed,
+            parts=figures.parts + committed.parts,
+            part_bytes=figures.part_bytes + committed.part_bytes,
+        )
+        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, committed))
         self._log.info(
             "checkpoint",
-            epoch=persisted.epoch,
-            trigger="+".join(triggers),
-            events=persisted.events,
-            size_bytes=persisted.size_bytes,
-            frozen_ms=round(persisted.frozen_seconds * 1e3, 3),
-            persist_ms={name: round(seconds * 1e3, 1) for name, seconds in persisted.phases.items()},
+            epoch=newest.epoch,
+            trigger=trigger,
+            events=newest.events,
+            size_bytes=committed.size_bytes,
+            frozen_ms=round(attempt.frozen_seconds * 1e3, 3),
+            persist_ms={name: round(seconds * 1e3, 1) for name, seconds in committed.phases.items()},
         )
-        if persisted.pruning_error is not None:
-            self._log.warning("old checkpoints could not be removed", error=str(persisted.pruning_error))
-        _answer(requests, persisted.epoch)
+        if committed.pruning_error is not None:
+            self._log.warning("old checkpoints could not be removed", error=str(committed.pruning_error))
+        _answer(attempt.requests, newest.epoch)
+
+    def _tell_change(self, _: object) -> None:
+        self._on_change()
+
+
+def _newest(recovered: Checkpoint | None, provisional: tuple[int, ...]) -> Newest:
+    """What a worker that has just started knows."""
+    now = time.monotonic_ns()
+    if recovered is None:
+        return Newest(frozen_at=now, provisional=provisional)
+    state = recovered.state
+    return Newest(
+        epoch=recovered.manifest.epoch,
+        events=state.events_processed,
+        timestamp=state.checkpoint_timestamp,
+        frozen_at=now,
+        progress=state.position.progress,
+        end_of_input=state.end_of_input,
+        provisional=provisional,
+    )
 
 
 def _answer(requests: Iterable[asyncio.Future[int]], epoch: int) -> None:
     for request in requests:
         if not request.done():
             request.set_result(epoch)
+
+
+def _refuse(requests: Iterable[asyncio.Future[int]], why: str) -> None:
+    for request in requests:
+        if not request.done():
+            request.set_exception(StorageError(why))

@@ -16,19 +16,22 @@ from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, Pipelin
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, GapHaltError, RestartNeededError
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DEAD_LETTER, DeadLetter, EventBatch
+from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.plain.rows import OpenRows
 from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.symbol.attempt import Freeze
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
-from cowbook.symbol.persistence import Frozen
+from cowbook.symbol.engine_settings import engine_settings
+from cowbook.symbol.figures import BookFigures, PipelineFigures
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.throughput import Throughput
+from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 
 _HALTED = "halted"
@@ -73,10 +76,11 @@ class Pipeline:
         self.throughput = Throughput()
         self.place: tuple[str, int] | None = None
         """File and decoded offset behind the last block that was processed, for people."""
+        engine = engine_settings(settings.engine, load_venue(settings.format), settings.decoder)
         if start.checkpoint is None:
-            self.engine = OrderBookEngine(settings.engine)
+            self.engine = OrderBookEngine(engine)
         else:
-            self._restore(settings.engine, start.checkpoint.state)
+            self._restore(engine, start.checkpoint.state)
 
     def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
         self.engine = OrderBookEngine.restore(settings, state.order_book_state)
@@ -90,7 +94,7 @@ class Pipeline:
         self.place = state.current_file, state.file_offset
         self._log.info(
             "recovered",
-            epoch=self.checkpointer.figures.last_epoch,
+            epoch=self.checkpointer.figures.epoch,
             events=state.events_processed,
             file=state.current_file,
             offset=state.file_offset,
@@ -110,7 +114,7 @@ class Pipeline:
         self.place = block.file, block.offset_of(block.start)
 
     async def _apply(self, block: Block, first_index: int) -> None:
-        """Apply the batch, with cuts and checkpoints between its messages; no record of it begins before `first_index`."""
+        """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
         batch = self._batch
         self._report.note_dead_letters(batch.dead_letters)
         self._letters.extend(batch.dead_letters)
@@ -143,7 +147,7 @@ class Pipeline:
             )
 
     async def _apply_some(self, end: int) -> bool:
-        """Apply messages up to `end`, or up to the next cut; whether a cut is due."""
+        """Apply messages up to `end`, or up to the next cut. Returns whether a cut is due."""
         cursor = self._cursor
         before = cursor.consumed
         stop = end if self._continuity is None else min(end, before + 1)
@@ -166,7 +170,7 @@ class Pipeline:
         return applied.cut
 
     async def _stage(self, rows: OpenRows) -> None:
-        """Have the rows of a cut staged, while processing goes on; one cut at a time."""
+        """Have an executor stage the rows of a cut, while processing goes on. One cut is staged at a time."""
         if self._staging is not None:
             await self._staging
         count = len(rows["dead_letter"])
@@ -182,13 +186,13 @@ class Pipeline:
             await self.checkpointer.add_cut(self._staging)
 
     def checkpoint_if_due(self) -> None:
-        """Look at the triggers, and begin a checkpoint when one is due."""
+        """Begin a checkpoint when a trigger is due."""
         self.checkpointer.raise_failure()
         triggers = self.checkpointer.due(self.engine.event_count)
         if not triggers:
             return
         if not self.follower.has_position:  # nothing was ever consumed
-            self.checkpointer.nothing_new()
+            self.checkpointer.answer_with_newest()
             return
         started = time.perf_counter()
         collects = gc.isenabled()
@@ -196,44 +200,44 @@ class Pipeline:
         try:
             mark = self._cursor.mark()
             if self.checkpointer.is_known(mark):
-                self.checkpointer.nothing_new()
+                self.checkpointer.answer_with_newest()
             else:
                 self.checkpointer.begin(self._freeze(mark), triggers, started)
         finally:
             if collects:
                 gc.enable()
 
-    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Frozen:
-        """The state at `mark`, after the last consumed record, by reference. Makes no call that gives up the GIL."""
+    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Freeze:
+        """Take the state at `mark`, after the last consumed record. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
         symbols, misfit = self._decoder.other_symbols, self._report.misfit
         connection = self._decoder.connection_after(self._cursor.consumed)
         read = self.input_bytes
-        return Frozen(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
+        return Freeze(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
 
     async def end(self, block: Block) -> None:
-        """The input ends with this block. The checkpoint has the state before it: more input may finish the last record."""
+        """Process the last block. The checkpoint has the state before it, because more input may finish its last record."""
         unfinished = block.buffer[block.start : block.end].tobytes()
         end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
         started = time.perf_counter()
         mark = self._cursor.mark()
         self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
-        frozen = self._freeze(mark, end_of_input)
+        freeze = self._freeze(mark, end_of_input)
         seconds = time.perf_counter() - started
         self._tail = []
         try:
             await self.process(block)
         except BaseException:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
             self._tail, self._nothing_new = None, False
             raise
         if self._nothing_new:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
         else:
-            await self._finish(frozen, seconds)
+            await self._finish(freeze, seconds)
 
     async def halt(self) -> None:
-        """An error ends the input: what stands before it is right, and stays."""
+        """Publish what stands before an error that ends the input: it is right, and stays."""
         if not self.follower.has_position:
             return
         mark = self._cursor.mark()
@@ -241,32 +245,32 @@ class Pipeline:
             self._tail = []
             await self._finish(self._freeze(mark, _HALTED), 0.0)
 
-    async def _finish(self, frozen: Frozen, freeze_seconds: float) -> None:
-        """The last checkpoint, which publishes the rows behind the last cut, too."""
+    async def _finish(self, freeze: Freeze, freeze_seconds: float) -> None:
+        """Take the last checkpoint of an input that has ended. It publishes the rows behind the last cut, too."""
         rows = self.engine.open_rows()
         try:
             if not rows.is_empty:
                 await self._stage(rows)
             await self.checkpointer.finish()
         except BaseException:
-            frozen.snapshot.release()
+            freeze.snapshot.release()
             raise
-        with_days = msgspec.structs.replace(frozen, days=self.engine.days())
-        await self._take_last(with_days, (END_OF_INPUT,), freeze_seconds)
+        with_days = msgspec.structs.replace(freeze, days=self.engine.days())
+        await self._take_last_checkpoint(with_days, (END_OF_INPUT,), freeze_seconds)
 
     async def stop(self) -> None:
-        """Someone asked to stop: a checkpoint of what is consumed, and nothing else."""
+        """Take a last checkpoint of what is consumed, because somebody asked to stop."""
         if not self.follower.has_position:
             return
         await self.checkpointer.finish()
         mark = self._cursor.mark()
         if self.checkpointer.is_known(mark):
-            self.checkpointer.nothing_new()
+            self.checkpointer.answer_with_newest()
         else:
-            await self._take_last(self._freeze(mark), (STOP,), 0.0)
+            await self._take_last_checkpoint(self._freeze(mark), (STOP,), 0.0)
 
-    async def _take_last(self, frozen: Frozen, triggers: tuple[str, ...], freeze_seconds: float) -> None:
-        self.checkpointer.begin(frozen, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
+    async def _take_last_checkpoint(self, freeze: Freeze, triggers: tuple[str, ...], freeze_seconds: float) -> None:
+        self.checkpointer.begin(freeze, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
         await self.checkpointer.finish()
         if self.checkpointer.failures:
             raise RestartNeededError("the last checkpoint could not be written")
@@ -276,10 +280,45 @@ class Pipeline:
         """Sums over all drift measurements since the start of the input."""
         return self._drift.plus(self.engine.open_rows()["drift"])
 
-    @property
-    def drift_size_error(self) -> float:
-        """Sum of absolute size differences over all drift measurements, in units of size."""
-        return float(self.drift.size_error / 10**self._size_decimals)
+    def make_figures(self) -> PipelineFigures:
+        """How everything stands now, between two messages."""
+        throughput = self.throughput
+        return PipelineFigures(
+            book=self._make_book_figures(),
+            input_bytes=self.input_bytes,
+            place=self.place,
+            gaps_after_recovery=self.gaps_after_recovery,
+            quiet_rate=throughput.rate(persisting=False),
+            persisting_rate=throughput.rate(persisting=True),
+            impact=throughput.impact_ratio,
+        )
+
+    def _make_book_figures(self) -> BookFigures:
+        engine = self.engine
+        value, pool = engine.value, engine.pool_statistics()
+        last_id, newest = engine.last_id, value("newest")
+        return BookFigures(
+            events=engine.event_count,
+            trades=value("trades"),
+            messages=value("messages"),
+            gaps=value("gaps"),
+            missing_updates=value("missing_updates"),
+            stale=value("stale"),
+            crossed=value("crossed"),
+            depth_messages=value("diffs") + value("snapshots"),
+            compared=value("compared"),
+            refuted=value("refuted"),
+            dead_letters=engine.dead_letter_statistics(),
+            audits=engine.audit_statistics(),
+            drift_size_error=float(self.drift.size_error / 10**self._size_decimals),
+            synced=engine.synced,
+            last_update_id=None if last_id == NONE else last_id,
+            newest=None if newest == NONE else newest,
+            bid_levels=len(engine.bids),
+            ask_levels=len(engine.asks),
+            blocks_used=pool["blocks_used"],
+            block_copies=pool["block_copies"],
+        )
 
     async def close(self) -> None:
         """Wait for everything that is under way."""
@@ -293,9 +332,9 @@ class Pipeline:
         """Write what came of the run into the summary."""
         decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self.input_bytes)
         self._report.fill(summary, self.engine, decoder, self.drift)
-        figures = self.checkpointer.figures
-        summary.parts, summary.part_bytes = figures.parts, figures.part_bytes
-        summary.checkpoints, summary.checkpoints_failed = figures.count("committed"), figures.count("failed")
+        checkpoints = self.checkpointer.figures
+        summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
+        summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed
         summary.gaps_after_recovery = self.gaps_after_recovery
 
 

@@ -11,10 +11,10 @@ from cowbook.book.order_book_engine import EngineSettings
 from cowbook.capture.paths import expand_paths
 from cowbook.capture.resume import alike
 from cowbook.capture.rotation import FollowSettings
+from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
-from cowbook.venues import load_venue
 
 FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
 FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
@@ -33,21 +33,24 @@ class WorkerSettings:
     on_bad_record: str
     decoder: DecoderSettings
     engine: EngineSettings
+    """As a person has chosen; what follows from the venue is added where the engine is made (`engine_settings`)."""
     compression: str
     fingerprint: Mapping[str, Any]
     """The settings that change rows or files, by name; a checkpoint made with others is refused."""
-    triggers: TriggerSettings = field(default_factory=TriggerSettings)
-    retain: int = 3
-    checkpoint_compression: str = "snappy"
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     notes: tuple[str, ...] = ()  # what a person should know of the paths
     block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
+
+    @property
+    def owner(self) -> CheckpointOwner:
+        """Whose checkpoints the worker writes, and may go on from."""
+        return CheckpointOwner(self.id, self.decoder.name, self.fingerprint)
 
 
 def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False) -> WorkerSettings:
     """What one symbol's worker is told. Raises InputError when its files are not there, unless they are followed."""
     output = config.output
-    venue = load_venue(symbol.format)
     follows = symbol.follow and not once
     expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
     return WorkerSettings(
@@ -69,24 +72,19 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
             part_events=output.part_events,
             part_interval=output.part_interval,
             max_book_bytes=symbol.max_book_bytes,
-            checksum=venue.checksum,
-            dead_letter_ends_sync=not venue.shows_loss,
-            price_decimals=symbol.price_decimals,
-            size_decimals=symbol.size_decimals,
             depth=symbol.depth,
         ),
         compression=output.compression,
         fingerprint=fingerprint(config, symbol),
-        triggers=trigger_settings(config),
-        retain=config.checkpoint.retain,
-        checkpoint_compression=config.checkpoint.compression,
+        checkpoints=checkpoint_settings(config),
     )
 
 
-def trigger_settings(config: Config) -> TriggerSettings:
-    """When checkpoints are taken."""
+def checkpoint_settings(config: Config) -> CheckpointSettings:
+    """The section [checkpoint], as every symbol's worker takes it."""
     checkpoint = config.checkpoint
-    return TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
+    triggers = TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
+    return CheckpointSettings(triggers, checkpoint.retain, checkpoint.compression)
 
 
 def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:

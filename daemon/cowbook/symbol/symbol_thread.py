@@ -1,4 +1,4 @@
-"""One symbol's thread: a worker on an event loop of its own, started again where that helps."""
+"""One symbol's thread: runs a worker on an event loop of its own, and another one after a failure that may pass."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import Any
 import uvloop
 
 from cowbook.capture.inotify import Watcher
-from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
+from cowbook.symbol.figures import WorkerFigures
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import ProgressCallback, SymbolWorker, WorkerObserver
@@ -33,6 +34,9 @@ _FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno
 
 _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What does not pass by itself when the symbol has never worked since the process has started."""
+
+_NO_FIGURES = WorkerFigures()
+"""Of a thread that has no worker yet."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
@@ -91,7 +95,7 @@ class SymbolThread(threading.Thread):
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: SymbolWorker | None = None
-        self._configured: tuple[TriggerSettings, int, str] | None = None
+        self._checkpoints: CheckpointSettings | None = None  # those of the last reload; before it, those of the start
         self._asked_at: float | None = None
         self._failures = 0
         self._errors: deque[float] = deque()
@@ -102,6 +106,12 @@ class SymbolThread(threading.Thread):
     def worker(self) -> SymbolWorker | None:
         """The worker, as long as one runs, and the last one afterwards."""
         return self._worker
+
+    @property
+    def figures(self) -> WorkerFigures:
+        """What that worker says of itself; take it once, and all of it is of one moment."""
+        worker = self._worker
+        return worker.figures if worker is not None else _NO_FIGURES
 
     @property
     def was_stopped(self) -> bool:
@@ -115,19 +125,17 @@ class SymbolThread(threading.Thread):
             return "done" if self.summary is not None and self.summary.state == "done" else "failed"
         if self._stop_asked.is_set():
             return "stopping"
-        worker = self._worker
         if self._loop is None:
             return "restarting" if self.restarts else "starting"
-        if worker is not None and worker.follower is not None and worker.follower.waiting_for is not None:
+        figures = self.figures
+        if figures.waiting_for is not None:
             return "waiting"
-        if worker is None or worker.pipeline is None:
-            return "starting"
-        return "running"
+        return "starting" if figures.pipeline is None else "running"
 
     def run(self) -> None:
         """Run workers until one comes to its end."""
         try:
-            while (pause := self._attempt()) is not None:
+            while (pause := self._run_and_judge()) is not None:
                 self.restarts += 1
                 self._stop_asked.wait(pause)
         except BaseException as error:  # noqa: BLE001 - kept for the main thread, which raises it
@@ -140,12 +148,12 @@ class SymbolThread(threading.Thread):
     def stop(self) -> None:
         """Ask for the end, with a final checkpoint. From any thread."""
         self._stop_asked.set()
-        self._call(lambda worker: worker.stop())
+        self._call_on_loop(lambda worker: worker.stop())
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
-        """Other settings of checkpoints from now on. From any thread."""
-        self._configured = triggers, retain, compression
-        self._call(lambda worker: worker.configure(triggers, retain, compression))
+    def configure(self, checkpoints: CheckpointSettings) -> None:
+        """Take checkpoints by other settings from now on: this worker, and those after it. From any thread."""
+        self._checkpoints = checkpoints
+        self._call_on_loop(lambda worker: worker.configure(checkpoints))
 
     def checkpoint(self) -> Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError. From any thread."""
@@ -155,11 +163,11 @@ class SymbolThread(threading.Thread):
             if self._loop is not None and self._worker is not None:
                 self._requests.add(answer)
                 answer.add_done_callback(self._requests.discard)
-                self._loop.call_soon_threadsafe(_request, self._worker, answer)
+                self._loop.call_soon_threadsafe(_request_checkpoint, self._worker, answer)
                 return answer
-        pipeline = self._worker.pipeline if self._worker is not None else None
-        if self.state == "done" and pipeline is not None:
-            answer.set_result(pipeline.checkpointer.figures.last_epoch)  # everything is in it
+        figures = self.figures
+        if self.state == "done" and figures.pipeline is not None:
+            answer.set_result(figures.checkpoints.epoch)  # everything is in it
         else:
             why = self.last_error or "there is nothing to take a checkpoint of"
             answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
@@ -183,36 +191,36 @@ class SymbolThread(threading.Thread):
 
             self._loop.call_soon_threadsafe(reply)
 
-    def _call(self, what: Callable[[SymbolWorker], None]) -> None:
-        """Do something with the worker on its loop, if there is one."""
+    def _call_on_loop(self, what: Callable[[SymbolWorker], None]) -> None:
+        """Do something with the worker on its loop, while there is one."""
         with self._lock:
             if self._loop is not None and self._worker is not None:
                 self._loop.call_soon_threadsafe(what, self._worker)
 
-    def _attempt(self) -> float | None:
-        """Run one worker: the seconds until the next one, None when there is to be none."""
+    def _run_and_judge(self) -> float | None:
+        """Run one worker to its end. Returns the seconds until the next one starts; None when there is to be none."""
         try:
             self.summary = self._run_worker()
         except SymbolError as error:
             self._fail(error)
             return None
         except StorageError as error:
-            return self._judge(error)
+            return self._judge_storage_error(error)
         except Exception as error:
             if not self._context.retries_errors:
                 raise
-            return self._count(error)
+            return self._judge_unforeseen_error(error)
         self.summary.restarts = self.restarts
         if self.summary.state == "failed":
             self.last_error = self.summary.error
         return None
 
     def _run_worker(self) -> SymbolSummary:
-        """On a new loop; whoever has asked for a checkpoint that there was no time for is told."""
+        """Run a worker on a new loop. Whoever still waits for a checkpoint then is told that there is none."""
         try:
             with asyncio.Runner(loop_factory=LOOPS[self._context.loop]) as runner:
                 try:
-                    return runner.run(self._work(runner.get_loop()))
+                    return runner.run(self._make_worker(runner.get_loop()))
                 finally:
                     with self._lock:
                         self._loop = self._asked_at = None
@@ -220,7 +228,8 @@ class SymbolThread(threading.Thread):
             for answer in list(self._requests):
                 answer.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
+    def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
+        """Make a worker, and let other threads reach it on this loop; what is left to do is to run it."""
         context = self._context
         worker = SymbolWorker(
             self._make_settings(),
@@ -231,8 +240,8 @@ class SymbolThread(threading.Thread):
             observer=self._observer,
             watcher=context.watcher,
         )
-        if self._configured is not None:
-            worker.configure(*self._configured)
+        if self._checkpoints is not None:
+            worker.configure(self._checkpoints)
         with self._lock:
             self._worker, self._loop = worker, loop
             if self._stop_asked.is_set():
@@ -240,22 +249,22 @@ class SymbolThread(threading.Thread):
         return worker.run()
 
     def _fail(self, error: Exception) -> None:
-        """The symbol's end."""
+        """End the symbol with this error."""
         self.last_error = str(error)
         self.summary = SymbolSummary(self.id, state="failed", error=str(error), restarts=self.restarts)
         self._log.error("symbol failed", error=str(error))
 
-    def _judge(self, error: StorageError) -> float | None:
-        """What follows when storage has failed: the seconds until the next attempt; without end, as long as it may pass."""
-        self._has_worked |= self._worker is not None and self._worker.recovery_seconds is not None
+    def _judge_storage_error(self, error: StorageError) -> float | None:
+        """Storage has failed: restart the worker as often as it takes, unless the error is one that does not pass by itself."""
+        self._has_worked |= self.figures.recovery_seconds is not None
         is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not self._has_worked)
         if is_final or self._stop_asked.is_set():
             self._fail(error)
             return None
-        return self._pause(error, "storage", "storage failed, going on from the last checkpoint")
+        return self._plan_restart(error, "storage", "storage failed, going on from the last checkpoint")
 
-    def _count(self, error: Exception) -> float | None:
-        """What follows an error that nobody has foreseen: another attempt, as long as there were not too many."""
+    def _judge_unforeseen_error(self, error: Exception) -> float | None:
+        """An error came that nobody has foreseen: restart the worker, unless there were too many of them lately."""
         now = time.monotonic()
         self._errors.append(now)
         while self._errors[0] < now - _ERROR_WINDOW_SECONDS:
@@ -265,11 +274,12 @@ class SymbolThread(threading.Thread):
             text = f"{len(self._errors)} errors in {_ERROR_WINDOW_SECONDS / 60:.0f} minutes, the last: {error!r}"
             self._fail(SymbolError(f"{text}; this is a bug: please report it with the log"))
             return None
-        return self._pause(error, "error", "going on from the last checkpoint")
+        return self._plan_restart(error, "error", "going on from the last checkpoint")
 
-    def _pause(self, error: Exception, reason: str, event: str) -> float:
-        has_committed = self._worker is not None and self._worker.has_committed
-        self._failures = 1 if has_committed else self._failures + 1
+    def _plan_restart(self, error: Exception, reason: str, event: str) -> float:
+        """Note and log why; the seconds until then, more after each failure in a row."""
+        # A worker that has committed found its storage in order: the pauses begin anew.
+        self._failures = 1 if self.figures.checkpoints.committed else self._failures + 1
         delay: float = min(_FIRST_BACKOFF_SECONDS * 2 ** min(self._failures - 1, 16), _LONGEST_BACKOFF_SECONDS)
         self.last_error = str(error) or repr(error)
         self._log.warning(event, error=self.last_error, seconds_until_then=delay)
@@ -277,8 +287,8 @@ class SymbolThread(threading.Thread):
         return delay
 
 
-def _request(worker: SymbolWorker, answer: Future[int]) -> None:
-    """On the worker's loop."""
+def _request_checkpoint(worker: SymbolWorker, answer: Future[int]) -> None:
+    """Ask the worker, on its loop, and hand on what it answers."""
     try:
         request = worker.request_checkpoint()
     except StorageError as error:
@@ -287,7 +297,7 @@ def _request(worker: SymbolWorker, answer: Future[int]) -> None:
 
     def pass_on(request: asyncio.Future[int]) -> None:
         if request.cancelled():
-            return  # the loop ends, and who waits is told then
+            return  # the loop ends: `_run_worker` tells whoever waits
         error = request.exception()
         if error is None:
             answer.set_result(request.result())

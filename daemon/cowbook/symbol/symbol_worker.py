@@ -1,4 +1,7 @@
-"""One symbol's worker: starts its pipeline from the last checkpoint, feeds it, and ends it well."""
+"""One symbol's worker: starts its pipeline from the newest checkpoint, feeds it with blocks, and ends it well.
+
+All of it runs on the loop of the symbol's thread. Other threads read `figures`, and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from typing import Any, Protocol
 
 from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.log import get_logger
 from cowbook.plain.block import Block
@@ -20,10 +23,11 @@ from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
-from cowbook.symbol.checkpointer import Attempt, Checkpointer
-from cowbook.symbol.persistence import CheckpointSettings
+from cowbook.symbol.attempt import Destination, Outcome
+from cowbook.symbol.checkpointer import Checkpointer
+from cowbook.symbol.figures import InputFigures, WorkerFigures
 from cowbook.symbol.pipeline import Pipeline
-from cowbook.symbol.pipeline_integration import start_pipeline
+from cowbook.symbol.pipeline_integration import Start, start_pipeline
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
@@ -31,7 +35,7 @@ from cowbook.venues import load_venue
 
 _STOP_POLL_SECONDS = 0.05
 _REPORT_SECONDS = 0.05
-"""Blocks are reported together for this long: at thousands a second each one would cost a tenth of its time."""
+"""What happens within this time is reported together: at thousands of blocks a second, a report of each would cost a tenth."""
 
 ProgressCallback = Callable[[str, int, int, int], None]
 """Told of progress: symbol id, bytes of the files read, bytes of all files, events."""
@@ -40,18 +44,18 @@ ProgressCallback = Callable[[str, int, int, int], None]
 class WorkerObserver(Protocol):
     """Told of what a worker does, on the worker's thread: each call should be quick."""
 
-    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
-        """The input stands at its place, `seconds` after the start."""
+    def recovered(self, figures: WorkerFigures) -> None:
+        """The input stands at its place; these figures begin with what the checkpoint has counted."""
 
-    def processed(self, pipeline: Pipeline) -> None:
-        """Some blocks were processed."""
+    def processed(self, figures: WorkerFigures) -> None:
+        """The figures have been replaced by these; only after `recovered`."""
 
-    def attempted(self, attempt: Attempt) -> None:
+    def attempted(self, outcome: Outcome) -> None:
         """A checkpoint was committed, or failed."""
 
 
 class SymbolWorker:
-    """Takes one symbol's input from where the last checkpoint stands to its end. `run` is called once."""
+    """Takes one symbol's input from where the newest checkpoint stands to its end. `run` is called once."""
 
     def __init__(
         self,
@@ -84,9 +88,9 @@ class SymbolWorker:
         self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
         self._reporting: asyncio.TimerHandle | None = None
-        self._wake: asyncio.Future[None] | None = None  # done when something is to be looked at before the next block comes
-        self.recovery_seconds: float | None = None
-        """How long it took until the input stood at its place; None before that."""
+        self._wake: asyncio.Future[None] | None = None  # what `_wait_for` waits for beside its future
+        self.figures = WorkerFigures()
+        """What other threads may know of the worker; replaced whole, never changed. All else is for the worker's own thread."""
 
     @property
     def pipeline(self) -> Pipeline | None:
@@ -98,66 +102,58 @@ class SymbolWorker:
         """Its input, as soon as that is looked for."""
         return self._follower
 
-    @property
-    def new_warnings(self) -> tuple[str, ...]:
-        """What a person should know of the files that has shown since the start."""
-        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
-
-    @property
-    def has_committed(self) -> bool:
-        """Whether it has written a checkpoint."""
-        return self._pipeline is not None and self._pipeline.checkpointer.figures.last is not None
-
     # The following are called on the worker's loop.
 
     def stop(self) -> None:
-        """Stop at the next block, with a final checkpoint."""
+        """Stop before the next block, with a final checkpoint."""
         self._stopping = True
-        self._look()
+        self._wake_up()
 
     def request_checkpoint(self) -> asyncio.Future[int]:
         """Ask for a checkpoint of everything consumed so far: its epoch, or StorageError."""
         if self._pipeline is None:
             raise StorageError("the worker has not begun yet")
         request = self._pipeline.checkpointer.request()
-        self._look()
+        self._wake_up()
         return request
 
-    def configure(self, triggers: TriggerSettings, retain: int, compression: str) -> None:
-        """Other settings of checkpoints from now on."""
-        self._settings = replace(self._settings, triggers=triggers, retain=retain, checkpoint_compression=compression)
+    def configure(self, checkpoints: CheckpointSettings) -> None:
+        """Take checkpoints by other settings from now on."""
+        self._settings = replace(self._settings, checkpoints=checkpoints)
         if self._pipeline is not None:
-            self._pipeline.checkpointer.configure(triggers, retain, compression, self._pipeline.engine.event_count)
-        self._look()
+            self._pipeline.checkpointer.configure(checkpoints, events=self._pipeline.engine.event_count)
+        self._wake_up()
 
-    def _look(self) -> None:
-        """Something has changed that is not to wait for the next block."""
+    def _wake_up(self) -> None:
+        """Have what has changed looked at now, and not with the next block."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def _wait(self, other: asyncio.Future[Any], seconds: float | None) -> None:
-        """Until the other one is done, something is to be looked at, or the time has passed."""
+    async def _wait_for(self, other: asyncio.Future[Any], seconds: float | None) -> None:
+        """Wait until `other` is done, somebody wakes the worker up, or the time has passed."""
         if self._wake is None or self._wake.done():
             self._wake = asyncio.get_running_loop().create_future()
         await asyncio.wait({other, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self) -> SymbolSummary:
-        """Go through the input; a SymbolError ends up in the summary.
+        """Go through the input, and sum up. A SymbolError is not raised: it stands in the summary.
 
-        Raises StorageError when only another worker can go on, from the last checkpoint.
+        Raises StorageError when this worker cannot go on, but another one may, from the newest checkpoint.
         """
         started = time.monotonic()
         summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir), warnings=list(self._settings.notes))
         try:
             try:
-                self._pipeline = pipeline = await self._start()
-                if pipeline is None:
+                start = await self._start()
+                if start is None:
                     return summary
-                summary.recovery_seconds = self.recovery_seconds = time.monotonic() - started
-                summary.recovered_epoch = pipeline.checkpointer.figures.last_epoch or None
+                self._pipeline = pipeline = self._make_pipeline(start)
+                summary.recovery_seconds = time.monotonic() - started
+                summary.recovered_epoch = pipeline.checkpointer.figures.epoch or None
                 summary.recovered_events = pipeline.engine.event_count
+                self.figures = self._make_figures(summary.recovery_seconds)
                 if self._observer is not None:
-                    self._observer.recovered(pipeline, self.recovery_seconds)
+                    self._observer.recovered(self.figures)
                 await self._consume(pipeline)
             finally:
                 await self._close()
@@ -165,19 +161,23 @@ class SymbolWorker:
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
-        summary.warnings += [*self._start_warnings, *self.new_warnings]
+        summary.warnings += [*self._start_warnings, *self._new_warnings()]
         if self._pipeline is not None:
             self._pipeline.fill(summary)
         summary.seconds = time.monotonic() - started
         return summary
 
-    async def _start(self) -> Pipeline | None:
-        """The pipeline; None when it was asked to stop while the input was waited for."""
-        starting = asyncio.ensure_future(self._recover())
+    async def _start(self) -> Start | None:
+        """Recover, and find the input. None when the worker was stopped while it waited for its input."""
+        store, sink, settings = self._store, self._sink, self._settings
+        recovering = start_pipeline(
+            store, sink, self._make_follower, settings.fingerprint, self._writers, self._log, allow_fresh=self._allow_fresh
+        )
+        starting = asyncio.ensure_future(recovering)
         try:
             while not starting.done():
-                # A stop waits for all but for input that may never come.
-                await self._wait(starting, _STOP_POLL_SECONDS if self._stopping else None)
+                # A stop waits for everything except input, which may never come.
+                await self._wait_for(starting, _STOP_POLL_SECONDS if self._stopping else None)
                 if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
                     starting.cancel()
                     await asyncio.wait({starting})
@@ -189,38 +189,25 @@ class SymbolWorker:
                 starting.cancel()
                 await asyncio.wait({starting})
 
-    async def _recover(self) -> Pipeline:
-        settings = self._settings
-        start = await start_pipeline(
-            self._store,
-            self._sink,
-            self._make_follower,
-            settings.fingerprint,
-            self._writers,
-            self._log,
-            allow_fresh=self._allow_fresh,
-        )
+    def _make_pipeline(self, start: Start) -> Pipeline:
+        """What is recovered, put to work. It is made at once, so that no reload comes between its settings and `configure`."""
         checkpointer = Checkpointer(
-            CheckpointSettings(
-                settings.id,
-                settings.decoder.name,
-                settings.fingerprint,
-                settings.triggers,
-                settings.retain,
-                settings.checkpoint_compression,
-            ),
-            self._store,
-            self._sink,
-            self._writers,
+            Destination(self._settings.owner, self._store, self._sink, self._writers),
+            self._settings.checkpoints,
             self._log,
             recovered=start.checkpoint,
             provisional=start.provisional,
-            on_attempt=self._observer.attempted if self._observer is not None else lambda _: None,
-            on_change=self._look,
+            on_outcome=self._note_outcome,
+            on_change=self._wake_up,
         )
         self._start_warnings = start.warnings
         self._warned = len(start.follower.warnings)
-        return Pipeline(settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+        return Pipeline(self._settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+
+    def _note_outcome(self, outcome: Outcome) -> None:
+        self._publish_figures()  # before anybody is told: who has asked for a checkpoint finds it there
+        if self._observer is not None:
+            self._observer.attempted(outcome)
 
     def _make_follower(self, position: Position | None) -> Follower:
         settings = self._settings
@@ -232,11 +219,13 @@ class SymbolWorker:
             position=position,
             follow=settings.follow,
             watcher=self._watcher,
+            on_change=self._report_soon,
         )
+        self._publish_figures()
         return self._follower
 
     async def _close(self) -> None:
-        """Wait for all that is under way, and give the locks back."""
+        """Wait for everything that is under way, give the locks back, and publish the last figures."""
         loop = asyncio.get_running_loop()
         try:
             if self._pipeline is not None:
@@ -246,10 +235,12 @@ class SymbolWorker:
         finally:
             await loop.run_in_executor(self._writers, self._sink.close)
             await loop.run_in_executor(self._writers, self._store.unlock)
+            self._publish_figures()
+            self._cancel_report()
 
     async def _consume(self, pipeline: Pipeline) -> None:
         follower = pipeline.follower
-        self._report_progress(pipeline)
+        self._report_progress()
         try:
             while (block := await self._next_block(pipeline)) is not None:
                 if block.final and follower.is_last:
@@ -257,43 +248,77 @@ class SymbolWorker:
                     return
                 is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
                 await pipeline.process(block)
-                if is_live:  # rows are to be seen when their cut is closed; what is caught up with has no need of it
+                if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
                     pipeline.checkpointer.publish_cuts()
-                if self._reporting is None:
-                    later = asyncio.get_running_loop().call_later
-                    self._reporting = later(_REPORT_SECONDS, self._report_progress, pipeline)
+                self._report_soon()
         except (InputError, GapHaltError, BadRecordHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         finally:
-            self._report_progress(pipeline)  # the last block, too, whatever has come of it
+            self._report_progress()  # the last block, too, whatever has come of it
         if self._stopping:
             await pipeline.stop()
 
-    def _report_progress(self, pipeline: Pipeline) -> None:
+    def _report_soon(self) -> None:
+        """A block was processed, or something shows of the input: others may know a moment later.
+
+        While the worker waits for its input, the follower calls this after each look. No timer ticks for an idle symbol.
+        """
+        if self._reporting is None:
+            self._reporting = asyncio.get_running_loop().call_later(_REPORT_SECONDS, self._report_progress)
+
+    def _report_progress(self) -> None:
+        """Publish the figures, and tell the progress."""
+        self._cancel_report()
+        self._publish_figures()
+        if self._progress is not None and self._pipeline is not None:
+            follower = self._pipeline.follower
+            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
+            self._progress(self._settings.id, done, total, self._pipeline.engine.event_count)
+
+    def _cancel_report(self) -> None:
         if self._reporting is not None:
             self._reporting.cancel()
             self._reporting = None
-        if self._observer is not None:
-            self._observer.processed(pipeline)
-        if self._progress is not None:
-            follower = pipeline.follower
-            done, total = follower.bytes_read_on_disk, follower.files_total_bytes
-            self._progress(self._settings.id, done, total, pipeline.engine.event_count)
+
+    def _publish_figures(self) -> None:
+        """Replace the figures by those of this moment."""
+        self.figures = self._make_figures(self.figures.recovery_seconds)
+        if self._observer is not None and self.figures.recovery_seconds is not None:
+            self._observer.processed(self.figures)
+
+    def _make_figures(self, recovery_seconds: float | None) -> WorkerFigures:
+        follower, pipeline = self._follower, self._pipeline
+        if follower is None:
+            return WorkerFigures()
+        found = InputFigures(
+            follower.waiting_for,
+            follower.unread_bytes,
+            follower.rotations,
+            follower.skipped_files,
+            self._new_warnings(),
+        )
+        if pipeline is None:
+            return WorkerFigures(found)
+        return WorkerFigures(found, recovery_seconds, pipeline.make_figures(), pipeline.checkpointer.figures)
+
+    def _new_warnings(self) -> tuple[str, ...]:
+        """What a person should know of the files that has shown since the start."""
+        return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
 
     async def _next_block(self, pipeline: Pipeline) -> Block | None:
-        """The next block of the input, None at its end or when it is time to stop; triggers are looked at meanwhile."""
+        """The next block of the input; None at its end, or when it is time to stop. Takes checkpoints that fall due meanwhile."""
         reading = asyncio.ensure_future(pipeline.follower.next_block())
         try:
             while not self._stopping:
                 if reading.done():
                     return reading.result()
                 pipeline.checkpoint_if_due()
-                await self._wait(reading, pipeline.checkpointer.seconds_until_due())
+                await self._wait_for(reading, pipeline.checkpointer.seconds_until_due())
             return None
         finally:
             if not reading.done():
                 reading.cancel()
                 await asyncio.wait({reading})
             elif not reading.cancelled():
-                reading.exception()  # when it is time to stop, the next start will meet it again
+                reading.exception()  # the next start meets it again

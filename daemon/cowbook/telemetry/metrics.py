@@ -8,20 +8,21 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import uvloop
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, Summary, disable_created_metrics
 
 from cowbook import __version__
-from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import AUDIT_KINDS, OUTCOMES, REASONS
 
 if TYPE_CHECKING:
-    from cowbook.symbol.checkpointer import Attempt
-    from cowbook.symbol.pipeline import Pipeline
+    from cowbook.symbol.attempt import Outcome
+    from cowbook.symbol.figures import InputFigures, PipelineFigures, WorkerFigures
     from cowbook.symbol.symbol_thread import SymbolThread
+
+F = TypeVar("F")
 
 PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
 """Of persisting a checkpoint."""
@@ -41,7 +42,7 @@ _COUNTED = {
     "compared": ("cowbook_compared_messages", "Depth messages after which something that proves or disproves the book was there"),
     "refuted": ("cowbook_refuted_messages", "Depth messages after which that disproved the book"),
 }
-"""Counters of the engine's state, by field: name and help."""
+"""Counters of the book's figures, by field: name and help."""
 
 
 class ServiceMetrics:
@@ -148,7 +149,7 @@ class SymbolMetrics:
         self._checkpoint_bytes = child(service.checkpoint_bytes)
         self._recovery_seconds = child(service.recovery_seconds)
         self._impact = child(service.impact)
-        self._rates = [(child(service.rate, phase), phase == "persisting") for phase in ("quiet", "persisting")]
+        self._rates = child(service.rate, "quiet"), child(service.rate, "persisting")
         self._persist_seconds = {phase: child(service.persist_seconds, phase) for phase in PHASES}
         self._synced, self._event_time = child(service.synced), child(service.event_time)
         self._last_success, self._epoch = child(service.last_success), child(service.epoch)
@@ -159,60 +160,57 @@ class SymbolMetrics:
         self._states = {state: child(service.state, state) for state in STATES}
         self._loop_lag = child(service.loop_lag)
         self.restarts = {reason: child(service.restarts, reason) for reason in ("storage", "error")}
-        engine_counters = [(child(family), _field(name)) for name, family in service.counted.items()]
-        engine_counters += [(child(service.dead_letters, reason), _field(f"dead_{reason}")) for reason in REASONS]
-        for kind, field in zip(AUDIT_KINDS, ("audit", "checksum"), strict=True):
-            engine_counters += [(child(service.audits, kind, outcome), _field(f"{field}_{outcome}")) for outcome in OUTCOMES]
-        engine_counters += [
-            (child(service.events, "depth"), lambda it: it.engine.event_count - it.engine.value("trades")),
-            (child(service.events, "trade"), _field("trades")),
-            (child(service.depth_messages), lambda it: it.engine.value("diffs") + it.engine.value("snapshots")),
-            (child(service.input_bytes), lambda it: it.input_bytes),
-            (child(service.copies), lambda it: it.engine.pool_statistics()["block_copies"]),
+        self._counters: list[tuple[Any, Callable[[PipelineFigures], int]]] = [
+            *((child(family), _count(name)) for name, family in service.counted.items()),
+            *((child(service.dead_letters, reason), _dead_letters(reason)) for reason in REASONS),
+            *((child(service.audits, kind, outcome), _audits(kind, outcome)) for kind in AUDIT_KINDS for outcome in OUTCOMES),
+            (child(service.events, "depth"), lambda figures: figures.book.events - figures.book.trades),
+            (child(service.events, "trade"), _count("trades")),
+            (child(service.copies), _count("block_copies")),
+            (child(service.depth_messages), _count("depth_messages")),
+            (child(service.input_bytes), lambda figures: figures.input_bytes),
+            (child(service.gaps_after_recovery), lambda figures: figures.gaps_after_recovery),
         ]
-        worker_counters = [
-            (child(service.gaps_after_recovery), lambda it: it.gaps_after_recovery),
-            (child(service.rotations), lambda it: it.follower.rotations),
-            (child(service.skipped_files), lambda it: it.follower.skipped_files),
+        self._input_counters: list[tuple[Any, Callable[[InputFigures], int]]] = [
+            (child(service.rotations), lambda figures: figures.rotations),
+            (child(service.skipped_files), lambda figures: figures.skipped_files),
         ]
-        self._counters: list[tuple[Any, Callable[[Pipeline], int]]] = [*engine_counters, *worker_counters]
-        self._recovered_counters = len(engine_counters)
         self._before = [0] * len(self._counters)
-        for gauge in (self._impact, *(rate for rate, _ in self._rates)):
+        self._input_before = [0] * len(self._input_counters)
+        for gauge in (self._impact, *self._rates):
             gauge.set(math.nan)
 
-    def recovered(self, pipeline: Pipeline, seconds: float) -> None:
+    def recovered(self, figures: WorkerFigures) -> None:
         """As WorkerObserver."""
-        self._recovery_seconds.set(seconds)
-        # What the checkpoint has counted is not counted again; what a worker counts itself begins with it.
-        recovered = [read(pipeline) for _, read in self._counters[: self._recovered_counters]]
-        self._before = recovered + [0] * (len(self._counters) - len(recovered))
+        assert figures.recovery_seconds is not None
+        assert figures.pipeline is not None
+        self._recovery_seconds.set(figures.recovery_seconds)
+        # What the checkpoint has counted is not counted again; what a worker sees of its input begins with it.
+        self._before = [read(figures.pipeline) for _, read in self._counters]
+        self._input_before = [0] * len(self._input_counters)
 
-    def processed(self, pipeline: Pipeline) -> None:
+    def processed(self, figures: WorkerFigures) -> None:
         """As WorkerObserver."""
-        before = self._before
-        for place, (counter, read) in enumerate(self._counters):
-            now = read(pipeline)
-            if now != before[place]:
-                counter.inc(now - before[place])
-                before[place] = now
-        engine = pipeline.engine
-        self._synced.set(engine.synced)
-        newest = engine.value("newest")
-        if newest != NONE:
-            self._event_time.set(newest / 1e9)
-        for gauge, side in zip(self._levels, (engine.bids, engine.asks), strict=True):
-            gauge.set(len(side))
-        self._pages.set(engine.pool_statistics()["blocks_used"])
-        self._drift.set(pipeline.drift_size_error)
+        assert figures.input is not None
+        assert figures.pipeline is not None
+        _count_on(self._counters, self._before, figures.pipeline)
+        _count_on(self._input_counters, self._input_before, figures.input)
+        book = figures.pipeline.book
+        self._synced.set(book.synced)
+        if book.newest is not None:
+            self._event_time.set(book.newest / 1e9)
+        for gauge, levels in zip(self._levels, (book.bid_levels, book.ask_levels), strict=True):
+            gauge.set(levels)
+        self._pages.set(book.blocks_used)
+        self._drift.set(book.drift_size_error)
 
-    def attempted(self, attempt: Attempt) -> None:
+    def attempted(self, outcome: Outcome) -> None:
         """As WorkerObserver."""
-        self._service.checkpoints.labels(self._id, attempt.triggers, attempt.outcome).inc()
-        self._snapshot_seconds.observe(attempt.frozen_seconds)
-        if attempt.persisted is not None:
-            self._checkpoint_bytes.set(attempt.persisted.size_bytes)
-            for phase, seconds in attempt.persisted.phases.items():
+        self._service.checkpoints.labels(self._id, outcome.trigger, outcome.result).inc()
+        self._snapshot_seconds.observe(outcome.frozen_seconds)
+        if outcome.committed is not None:
+            self._checkpoint_bytes.set(outcome.committed.size_bytes)
+            for phase, seconds in outcome.committed.phases.items():
                 self._persist_seconds[phase].observe(seconds)
 
     def answered(self, seconds: float) -> None:
@@ -221,26 +219,41 @@ class SymbolMetrics:
 
     def look_at(self, thread: SymbolThread) -> None:
         """Set the gauges that change by themselves."""
-        state = thread.state
+        state, figures = thread.state, thread.figures
         for name, gauge in self._states.items():
             gauge.set(name == state)
-        worker = thread.worker
-        if worker is None or worker.follower is None:
+        if figures.input is None:
             return
-        self._present.set(worker.follower.waiting_for is None)
-        self._lag_bytes.set(worker.follower.unread_bytes if state != "failed" else math.nan)  # nobody looks at it any more
-        pipeline = worker.pipeline
+        self._present.set(figures.waiting_for is None)
+        self._lag_bytes.set(figures.input.unread_bytes if state != "failed" else math.nan)  # nobody looks at it any more
+        pipeline, checkpoints = figures.pipeline, figures.checkpoints
         if pipeline is None:
             return
-        figures = pipeline.checkpointer.figures
-        self._epoch.set(figures.last_epoch)
-        self._last_success.set(figures.last_timestamp / 1e9)
-        self._since_checkpoint.set(pipeline.engine.event_count - figures.last_events)
-        self._impact.set(pipeline.throughput.impact_ratio)
-        for gauge, persisting in self._rates:
-            gauge.set(pipeline.throughput.rate(persisting=persisting))
+        self._epoch.set(checkpoints.epoch)
+        self._last_success.set(checkpoints.timestamp / 1e9)
+        self._since_checkpoint.set(pipeline.book.events - checkpoints.events)
+        self._impact.set(pipeline.impact)
+        for gauge, rate in zip(self._rates, (pipeline.quiet_rate, pipeline.persisting_rate), strict=True):
+            gauge.set(rate)
 
 
-def _field(name: str) -> Callable[[Pipeline], int]:
-    """Reads a field of the engine's state."""
-    return lambda pipeline: pipeline.engine.value(name)
+def _count(name: str) -> Callable[[PipelineFigures], int]:
+    """Reads a number of the book's."""
+    return lambda figures: getattr(figures.book, name)
+
+
+def _dead_letters(reason: str) -> Callable[[PipelineFigures], int]:
+    return lambda figures: figures.book.dead_letters[reason]
+
+
+def _audits(kind: str, outcome: str) -> Callable[[PipelineFigures], int]:
+    return lambda figures: figures.book.audits[kind][outcome]
+
+
+def _count_on(counters: list[tuple[Any, Callable[[F], int]]], before: list[int], figures: F) -> None:
+    """Add to each counter by how much its number has grown."""
+    for place, (counter, read) in enumerate(counters):
+        now = read(figures)
+        if now != before[place]:
+            counter.inc(now - before[place])
+            before[place] = now

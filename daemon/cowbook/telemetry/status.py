@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from cowbook.plain.messages import NONE
-
 if TYPE_CHECKING:
+    from cowbook.symbol.figures import PipelineFigures, WorkerFigures
     from cowbook.symbol.symbol_thread import SymbolThread
 
 _FIELDS = (
@@ -41,53 +40,55 @@ def is_ready(threads: Sequence[SymbolThread]) -> bool:
 
 def symbol_status(thread: SymbolThread) -> dict[str, Any]:
     """One symbol, as JSON values; times as ISO 8601. What is not known yet is null."""
-    worker = thread.worker
-    follower = worker.follower if worker is not None else None
-    pipeline = worker.pipeline if worker is not None else None
+    state, figures = thread.state, thread.figures
+    found = figures.input
     status: dict[str, Any] = {
         "id": thread.id,
-        "state": thread.state,
-        "error": thread.last_error if thread.state in ("failed", "restarting") else None,
-        "waiting_for": follower.waiting_for if follower is not None and thread.state == "waiting" else None,
+        "state": state,
+        "error": thread.last_error if state in ("failed", "restarting") else None,
+        "waiting_for": figures.waiting_for if state == "waiting" else None,
         "restarts": thread.restarts,
         "last_error": thread.last_error,
-        "recovery_seconds": worker.recovery_seconds if worker is not None else None,
-        "warnings": list(worker.new_warnings[-_SHOWN_WARNINGS:]) if worker is not None else [],
-        "lag_bytes": follower.unread_bytes if follower is not None and thread.state != "failed" else None,
+        "recovery_seconds": figures.recovery_seconds,
+        "warnings": list(found.warnings[-_SHOWN_WARNINGS:]) if found is not None else [],
+        "lag_bytes": found.unread_bytes if found is not None and state != "failed" else None,
     }
     status |= dict.fromkeys(_FIELDS)
-    if pipeline is None:
-        return status
-    engine, figures = pipeline.engine, pipeline.checkpointer.figures
-    newest, last_id, impact = engine.value("newest"), engine.last_id, pipeline.throughput.impact_ratio
-    rate = pipeline.throughput.rate(persisting=False)
-    status |= {
-        "epoch": figures.last_epoch or None,
-        "checkpoint_time": _iso(figures.last_timestamp) if figures.last_timestamp else None,
-        "events_since_checkpoint": engine.event_count - figures.last_events,
-        "checkpoints_failed": figures.count("failed"),
-        "checkpoint_error": figures.last_error,
-        "events": engine.event_count,
-        "messages": engine.value("messages"),
-        "gaps": engine.value("gaps"),
-        "missing_updates": engine.value("missing_updates"),
-        "stale": engine.value("stale"),
-        "synced": engine.synced,
-        "last_update_id": None if last_id == NONE else last_id,
-        "event_time": None if newest == NONE else _iso(newest),
-        "levels": len(engine.bids) + len(engine.asks),
-        "dead_letters": sum(engine.dead_letter_statistics().values()),
-        "audits_failed": sum(outcomes["failed"] for outcomes in engine.audit_statistics().values()),
-        "depth_messages": engine.value("diffs") + engine.value("snapshots"),
-        "compared": engine.value("compared"),
-        "refuted": engine.value("refuted"),
-        "gaps_after_recovery": pipeline.gaps_after_recovery,
-        "events_per_busy_second": round(rate) if not math.isnan(rate) else None,
-        "throughput_impact": round(impact, 4) if not math.isnan(impact) else None,
-    }
-    if pipeline.place is not None:
-        status["file"], status["offset"] = pipeline.place
+    if figures.pipeline is not None:
+        status |= _pipeline_status(figures, figures.pipeline)
     return status
+
+
+def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[str, Any]:
+    """What is known once a symbol has recovered."""
+    book, checkpoints = pipeline.book, figures.checkpoints
+    file, offset = pipeline.place or (None, None)
+    return {
+        "epoch": checkpoints.epoch or None,
+        "checkpoint_time": _iso(checkpoints.timestamp) if checkpoints.timestamp else None,
+        "events_since_checkpoint": figures.events_since_checkpoint,
+        "checkpoints_failed": checkpoints.failed,
+        "checkpoint_error": checkpoints.last_error,
+        "events": book.events,
+        "messages": book.messages,
+        "gaps": book.gaps,
+        "missing_updates": book.missing_updates,
+        "stale": book.stale,
+        "synced": book.synced,
+        "last_update_id": book.last_update_id,
+        "event_time": _iso(book.newest) if book.newest is not None else None,
+        "levels": book.bid_levels + book.ask_levels,
+        "dead_letters": sum(book.dead_letters.values()),
+        "audits_failed": sum(outcomes["failed"] for outcomes in book.audits.values()),
+        "file": file,
+        "offset": offset,
+        "depth_messages": book.depth_messages,
+        "compared": book.compared,
+        "refuted": book.refuted,
+        "gaps_after_recovery": pipeline.gaps_after_recovery,
+        "events_per_busy_second": round(pipeline.quiet_rate) if not math.isnan(pipeline.quiet_rate) else None,
+        "throughput_impact": round(pipeline.impact, 4) if not math.isnan(pipeline.impact) else None,
+    }
 
 
 def status_line(threads: Sequence[SymbolThread]) -> str:
@@ -97,15 +98,14 @@ def status_line(threads: Sequence[SymbolThread]) -> str:
     events = newest = 0
     notes = [f"{thread.id}: {thread.last_error}" for thread in threads if thread.state in ("failed", "restarting")]
     for thread in threads:
-        worker = thread.worker
-        if worker is not None and worker.follower is not None and worker.follower.waiting_for is not None:
-            notes.append(f"{thread.id} waits for {worker.follower.waiting_for}")
-        if worker is not None and worker.pipeline is not None:
-            figures = worker.pipeline.checkpointer.figures
-            events += worker.pipeline.engine.event_count
-            newest = max(newest, figures.last_timestamp)
-            if figures.last_error is not None:
-                notes.append(f"{thread.id}: checkpoint failed: {figures.last_error}")
+        figures = thread.figures
+        if figures.waiting_for is not None:
+            notes.append(f"{thread.id} waits for {figures.waiting_for}")
+        if figures.pipeline is not None:
+            events += figures.pipeline.book.events
+            newest = max(newest, figures.checkpoints.timestamp)
+            if figures.checkpoints.last_error is not None:
+                notes.append(f"{thread.id}: checkpoint failed: {figures.checkpoints.last_error}")
     text = f"{counts}; {events:,} events"
     if newest:
         text += f"; newest checkpoint {_iso(newest)}"

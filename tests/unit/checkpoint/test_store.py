@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from cowbook.checkpoint.load import read_manifest
-from cowbook.checkpoint.manifest import FORMAT_VERSION, FileEntry, Manifest
+from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import RecoveryError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
@@ -24,31 +24,28 @@ from cowbook.plain.durable_files import DurableFiles
 def commit(store: CheckpointStore, content: bytes = b"content") -> int:
     """A checkpoint with one file; its epoch."""
     epoch = store.next_epoch()
-
-    def describe(files: tuple[FileEntry, ...]) -> Manifest:
-        return Manifest(
-            version=FORMAT_VERSION,
-            id="A/B",
-            symbol="AB",
-            epoch=epoch,
-            incarnation=store.incarnation,
-            triggers=("manual",),
-            checkpoint_timestamp="",
-            events_processed=1,
-            last_update_id=2,
-            current_file="f",
-            file_offset=3,
-            levels=4,
-            snapshot_duration_ms=0.1,
-            processing_rate=0.2,
-            persist_seconds={},
-            end_of_input=False,
-            files=files,
-            cuts=(),
-            withdrawn=(),
-        )
-
-    store.mark_published(store.commit(epoch, {"book.parquet": content}, describe))
+    manifest = Manifest(
+        version=FORMAT_VERSION,
+        id="A/B",
+        symbol="AB",
+        epoch=epoch,
+        incarnation=store.incarnation,
+        triggers=("manual",),
+        checkpoint_timestamp="",
+        events_processed=1,
+        last_update_id=2,
+        current_file="f",
+        file_offset=3,
+        levels=4,
+        snapshot_duration_ms=0.1,
+        processing_rate=0.2,
+        persist_seconds={},
+        end_of_input=False,
+        files=store.write(epoch, {"book.parquet": content}),
+        cuts=(),
+        withdrawn=(),
+    )
+    store.mark_published(store.commit(manifest))
     return epoch
 
 
@@ -553,15 +550,10 @@ def test_marking_as_published_twice_is_no_failure(store: CheckpointStore) -> Non
     assert (store.checkpoints / "1" / "published").read_bytes() == b""
 
 
-def test_a_manifest_that_cannot_be_made_commits_nothing(store: CheckpointStore) -> None:
-    """A manifest that cannot be made leaves the checkpoint before, and nothing that counts."""
+def test_files_without_a_manifest_do_not_count(store: CheckpointStore) -> None:
+    """Files whose manifest is never made leave the checkpoint before, and nothing that counts."""
     commit(store)
-
-    def describe(_: tuple[FileEntry, ...]) -> Manifest:
-        raise ValueError("why")
-
-    with pytest.raises(ValueError, match="why"):
-        store.commit(store.next_epoch(), {"book.parquet": b""}, describe)
+    store.write(store.next_epoch(), {"book.parquet": b""})
     assert store.epochs() == [1]
     store.sweep()
     assert names_in(store.checkpoints) == ["1"]

@@ -9,8 +9,8 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,10 +20,12 @@ from cowbook.log import get_logger
 from cowbook.service import supervision as module
 from cowbook.service.supervision import Supervision
 from cowbook.symbol import symbol_thread
+from cowbook.symbol.figures import CheckpointFigures, InputFigures, WorkerFigures
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import SymbolThread, ThreadContext
 from cowbook.telemetry.metrics import ServiceMetrics
 from cowbook.telemetry.systemd import Notifier
+from support.figures import make_pipeline_figures
 
 
 class PatientWorker:
@@ -31,11 +33,7 @@ class PatientWorker:
 
     def __init__(self, settings: dict[str, Any], *_: object, **__: object) -> None:
         self.settings = settings
-        self.pipeline: Any = None
-        self.follower = SimpleNamespace(waiting_for=None, unread_bytes=0)
-        self.recovery_seconds: float | None = None
-        self.has_committed = False
-        self.new_warnings: list[str] = []
+        self.figures = WorkerFigures(InputFigures())
         self.stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -46,10 +44,8 @@ class PatientWorker:
         """As SymbolWorker."""
         while not self.settings["may_begin"].is_set() and not self.stopped.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-        self.pipeline = SimpleNamespace(
-            engine=SimpleNamespace(event_count=1000),
-            checkpointer=SimpleNamespace(figures=SimpleNamespace(last_timestamp=1_767_225_600_000_000_000, last_error=None)),
-        )
+        checkpoints = CheckpointFigures(timestamp=1_767_225_600_000_000_000)
+        self.figures = WorkerFigures(InputFigures(), 0.1, make_pipeline_figures(events=1000), checkpoints)
         await self.stopped.wait()
         return SymbolSummary("A")
 
@@ -248,7 +244,7 @@ async def test_waiting_is_logged(make_bench: Callable[..., Bench]) -> None:
             worker: Any = thread.worker
             expected: list[tuple[str, Any]] = []
             for reason in ("a", "b", None, "c"):
-                worker.follower.waiting_for = reason
+                worker.figures = replace(worker.figures, input=InputFigures(waiting_for=reason))
                 expected.append(("waiting for input", reason) if reason else ("input is there", None))
                 await bench.until(lambda: len(seen()) == len(expected))
             thread.stop()

@@ -8,13 +8,13 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.load import read_manifest
 from cowbook.checkpoint.pipeline_state import DriftTotals
+from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.checkpoint.triggers import BACKLOG, CUT, END_OF_INPUT, EVENTS, MANUAL, Triggers, TriggerSettings
 from cowbook.errors import RestartNeededError, StorageError
@@ -25,10 +25,8 @@ from cowbook.plain.position import Mark
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
 from cowbook.symbol import checkpointer as module
+from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
-from cowbook.symbol.persistence import CheckpointSettings, Frozen, Persisted, persist
-
-FINGERPRINT = {"price_decimals": 8, "size_decimals": 8}
 
 
 class SometimesFull(DurableFiles):
@@ -69,18 +67,20 @@ class Bench:
         self.sink = ParquetSink(directory / "data", "A", StreamTables(8, 8, 2), "zstd", self.files)
         self.sink.lock(self.store.incarnation)
         self.sink.begin(0)
-        settings = CheckpointSettings("A", "A", FINGERPRINT, TriggerSettings(1000, 10**18, 0))
-        self.checkpointer = Checkpointer(settings, self.store, self.sink, executor, get_logger(), recovered=None)
+        owner = CheckpointOwner("A", "A", {"price_decimals": 8, "size_decimals": 8})
+        settings = CheckpointSettings(TriggerSettings(1000, 10**18, 0))
+        destination = Destination(owner, self.store, self.sink, executor)
+        self.checkpointer = Checkpointer(destination, settings, get_logger(), recovered=None)
         if not backoff:
             self.checkpointer._triggers = Impatient(settings.triggers, now=0, events=0)
         self.engine = OrderBookEngine()
         self.offset = 0
 
-    def freeze(self, end_of_input: str | None = None) -> Frozen:
+    def freeze(self, end_of_input: str | None = None) -> Freeze:
         """The state after one more record."""
         self.offset += 1
         mark = Mark("a", 1, 2, self.offset, b"x" * 1024, b"x" * 1024, ())
-        return Frozen(self.engine.snapshot(), mark, [], [], None, 0, {}, DriftTotals(), 1, end_of_input)
+        return Freeze(self.engine.snapshot(), mark, [], [], None, 0, {}, DriftTotals(), 1, end_of_input)
 
     def begin(self, triggers: tuple[str, ...] = (MANUAL,)) -> None:
         """An attempt begins."""
@@ -117,7 +117,7 @@ async def test_request(tmp_path: Path, executor: Executor) -> None:
     again = checkpointer.request()
     assert checkpointer.due(0) == (MANUAL,)
     assert checkpointer.is_known(Mark("a", 1, 2, 1, b"", b"", ()))
-    checkpointer.nothing_new()
+    checkpointer.answer_with_newest()
     assert again.result() == 1
     assert checkpointer.due(0) == ()
 
@@ -153,13 +153,13 @@ async def test_dropped_attempt(tmp_path: Path, executor: Executor) -> None:
     await checkpointer.finish()
     assert isinstance(request.exception(), StorageError)
     assert checkpointer.failures == 1
-    assert checkpointer.figures.attempts == {(MANUAL, "failed"): 1}
+    assert checkpointer.figures.failed == 1
     assert bench.store.epochs() == []
     bench.files.full = False
     bench.begin()
     await checkpointer.finish()
     assert checkpointer.failures == 0
-    assert checkpointer.figures.count("committed") == 1
+    assert checkpointer.figures.committed == 1
     assert bench.listed(2) == [1]
 
 
@@ -209,6 +209,18 @@ async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) 
     assert bench.store.epochs() == [1]
 
 
+async def test_whoever_stops_waiting_for_the_snapshot_changes_nothing(tmp_path: Path, executor: Executor) -> None:
+    """A cancelled wait is not answered, and the attempt goes on."""
+    bench = Bench(tmp_path, executor)
+    bench.begin()
+    waiting = asyncio.ensure_future(bench.checkpointer.snapshot_released())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await bench.checkpointer.finish()
+    assert waiting.cancelled()
+    assert bench.checkpointer.figures.committed == 1
+
+
 async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor) -> None:
     """Its triggers are due again, once; a request that was answered with the failure is not answered twice."""
     bench = Bench(tmp_path, executor, backoff=False)
@@ -228,8 +240,8 @@ async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor)
     bench.begin((MANUAL, EVENTS))
     await checkpointer.finish()
     assert checkpointer.due(2 * 10**6) == ()
-    assert checkpointer.figures.attempts == {(MANUAL, "failed"): 3, ("manual+events", "committed"): 1}
-    assert checkpointer.figures.last_epoch == 4  # each attempt has a number of its own
+    assert (checkpointer.figures.failed, checkpointer.figures.committed) == (3, 1)
+    assert checkpointer.figures.epoch == 4  # each attempt has a number of its own
     assert bench.store.epochs() == [4]
 
 
@@ -264,7 +276,7 @@ async def test_cancelled_request(tmp_path: Path, executor: Executor) -> None:
         assert (stays.exception() is None) is not full
     gone, stays = checkpointer.request(), checkpointer.request()
     gone.cancel()
-    checkpointer.nothing_new()
+    checkpointer.answer_with_newest()
     assert stays.result() == 1
     checkpointer.request().cancel()
     assert await checkpointer.close() is None
@@ -335,7 +347,7 @@ async def test_error_that_is_none_of_storage(tmp_path: Path, executor: Executor,
     def mistaken(*_: object) -> None:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr(module, "persist", mistaken)
+    monkeypatch.setattr(Attempt, "_make_state", mistaken)
     request = bench.checkpointer.request()
     bench.begin()
     with pytest.raises(ZeroDivisionError, match="a mistake"):
@@ -350,14 +362,14 @@ async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     for firsts in ([5, 6], [6], []):
-        frozen = bench.freeze(f"end {len(firsts)}")
-        checkpointer.begin(frozen, (END_OF_INPUT,), 0.0, [bench.cut(first, provisional=True) for first in firsts])
+        freeze = bench.freeze(f"end {len(firsts)}")
+        checkpointer.begin(freeze, (END_OF_INPUT,), 0.0, [bench.cut(first, provisional=True) for first in firsts])
         await checkpointer.finish()
     manifests = [read_manifest(bench.store.checkpoints / str(epoch), "A", os.getuid()) for epoch in (1, 2, 3)]
     assert [[cut.first for cut in manifest.cuts] for manifest in manifests] == [[5, 6], [6], []]
     assert [manifest.withdrawn for manifest in manifests] == [(), (5,), (6,)]
-    assert checkpointer.is_known(frozen.mark, "end 0")
-    assert not checkpointer.is_known(frozen.mark, "end 1")
+    assert checkpointer.is_known(freeze.mark, "end 0")
+    assert not checkpointer.is_known(freeze.mark, "end 1")
 
 
 async def test_publish_cuts(tmp_path: Path, executor: Executor) -> None:
@@ -390,12 +402,12 @@ async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> No
     bench = Bench(tmp_path, executor, backoff=False)
     checkpointer = bench.checkpointer
     told: list[tuple[str, ...]] = []
-    persisted = []
+    committed = []
 
-    def on_attempt(attempt: module.Attempt) -> None:
-        told.append((attempt.triggers, attempt.outcome))
-        persisted.append(attempt.persisted)
-        assert attempt.frozen_seconds > 0
+    def on_outcome(outcome: Outcome) -> None:
+        told.append((outcome.trigger, outcome.result))
+        committed.append(outcome.committed)
+        assert outcome.frozen_seconds > 0
         assert checkpointer.is_persisting
 
     def on_change() -> None:
@@ -403,7 +415,7 @@ async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> No
         checkpointer.request()
         assert MANUAL in checkpointer.due(0)
 
-    checkpointer._on_attempt, checkpointer._on_change = on_attempt, on_change
+    checkpointer._on_outcome, checkpointer._on_change = on_outcome, on_change
     for fails in (False, True, False):
         bench.files.full = fails
         bench.begin((EVENTS, MANUAL))
@@ -414,10 +426,10 @@ async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> No
         *((EVENTS + "+" + MANUAL, "failed"), ("change",)),
         *((EVENTS + "+" + MANUAL, "committed"), ("change",)),
     ]
-    epochs = [one.epoch if one is not None else None for one in persisted]
+    epochs = [one.newest.epoch if one is not None else None for one in committed]
     assert epochs[0] == 1
     assert epochs[1] is None
-    assert epochs[2] == bench.store.epochs()[0] == checkpointer.figures.last_epoch
+    assert epochs[2] == bench.store.epochs()[0] == checkpointer.figures.epoch
     await checkpointer.close()
 
 
@@ -425,11 +437,13 @@ async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest
     """Other settings hold from the next attempt on: when it comes, what it keeps, how it compresses."""
     seen = []
 
-    def noting(store: CheckpointStore, sink: ParquetSink, settings: CheckpointSettings, *arguments: Any) -> Persisted:
-        seen.append((settings.retain, settings.compression))
-        return persist(store, sink, settings, *arguments)
+    persist = Attempt._persist
 
-    monkeypatch.setattr(module, "persist", noting)
+    def noting(attempt: Attempt) -> Committed:
+        seen.append((attempt.settings.retain, attempt.settings.compression))
+        return persist(attempt)
+
+    monkeypatch.setattr(Attempt, "_persist", noting)
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     for _ in range(3):
@@ -437,7 +451,7 @@ async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest
         await checkpointer.finish()
     assert bench.store.epochs() == [3, 2, 1]
     assert checkpointer.due(99) == ()
-    checkpointer.configure(TriggerSettings(100, 10**18, 0), 2, "zstd", 99)
+    checkpointer.configure(CheckpointSettings(TriggerSettings(100, 10**18, 0), 2, "zstd"), events=99)
     assert checkpointer.due(100) == (EVENTS,)
     bench.begin((EVENTS,))
     await checkpointer.finish()
@@ -445,12 +459,32 @@ async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest
     assert seen == [(3, "snappy")] * 3 + [(2, "zstd")]
 
 
+async def test_an_attempt_under_way_keeps_its_settings(tmp_path: Path, executor: Executor) -> None:
+    """A reload that comes between the freeze and the commit is for the next attempt."""
+    bench = Bench(tmp_path, executor)
+    checkpointer = bench.checkpointer
+    for _ in range(2):
+        bench.begin()
+        await checkpointer.finish()
+    late: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
+    await checkpointer.add_cut(late)
+    bench.begin()
+    await checkpointer.snapshot_released()
+    checkpointer.configure(CheckpointSettings(TriggerSettings(100, 10**18, 0), 2, "zstd"), events=0)
+    late.set_result(Cut(0, 0, ()))
+    await checkpointer.finish()
+    assert bench.store.epochs() == [3, 2, 1]  # three were to be retained when it began
+    bench.begin()
+    await checkpointer.finish()
+    assert bench.store.epochs() == [4, 3]
+
+
 async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
     """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     assert checkpointer.seconds_until_due() == pytest.approx(1e9, rel=1e-3)
-    checkpointer.configure(TriggerSettings(1000, 5 * 10**9, 0), 3, "snappy", 0)
+    checkpointer.configure(CheckpointSettings(TriggerSettings(1000, 5 * 10**9, 0)), events=0)
     assert 4 < (checkpointer.seconds_until_due() or 0) <= 5
     bench.begin()
     assert checkpointer.seconds_until_due() is None

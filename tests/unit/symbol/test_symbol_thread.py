@@ -16,17 +16,23 @@ from typing import Any, ClassVar
 import pytest
 import structlog
 
+from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, load_config
 from cowbook.errors import InputError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol import symbol_thread as module
+from cowbook.symbol.figures import CheckpointFigures, InputFigures, WorkerFigures
 from cowbook.symbol.settings import worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import SymbolThread, ThreadContext
 from cowbook.symbol.symbol_worker import SymbolWorker
+from support.figures import make_pipeline_figures
 from support.harness import read_parts
+
+WORKING = WorkerFigures(InputFigures(), 0.1, make_pipeline_figures(), CheckpointFigures(epoch=7))
+"""Of a worker that has recovered."""
 
 
 class FakeWorker:
@@ -37,12 +43,9 @@ class FakeWorker:
 
     def __init__(self, settings: Any, *_: object, **__: object) -> None:
         self.settings = settings
-        self.pipeline: Any = None
-        self.follower: Any = None
-        self.recovery_seconds: float | None = None
-        self.has_committed = False
+        self.figures = WorkerFigures()
         self.stopped = asyncio.Event()
-        self.configured: list[tuple[Any, ...]] = []
+        self.configured: list[CheckpointSettings] = []
         self.requests: list[asyncio.Future[int]] = []
         self.made.append(self)
 
@@ -50,13 +53,13 @@ class FakeWorker:
         """As SymbolWorker."""
         self.stopped.set()
 
-    def configure(self, *settings: Any) -> None:
+    def configure(self, settings: CheckpointSettings) -> None:
         """As SymbolWorker."""
         self.configured.append(settings)
 
     def request_checkpoint(self) -> asyncio.Future[int]:
         """As SymbolWorker."""
-        if self.pipeline is None:
+        if self.figures.pipeline is None:
             raise StorageError("the worker has not begun yet")
         self.requests.append(asyncio.get_running_loop().create_future())
         return self.requests[-1]
@@ -70,8 +73,9 @@ def fails(error: Exception, *, recovers: bool = False, commits: bool = False) ->
     """A worker that ends with an error."""
 
     async def step(worker: FakeWorker) -> SymbolSummary:
-        worker.recovery_seconds = 0.1 if recovers else None
-        worker.has_committed = commits
+        worker.figures = WorkerFigures(
+            recovery_seconds=0.1 if recovers else None, checkpoints=CheckpointFigures(committed=int(commits))
+        )
         raise error
 
     return step
@@ -79,15 +83,13 @@ def fails(error: Exception, *, recovers: bool = False, commits: bool = False) ->
 
 async def ends(worker: FakeWorker) -> SymbolSummary:
     """A worker at the end of its input."""
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(last_epoch=7)))
+    worker.figures = WORKING
     return SymbolSummary("A")
 
 
 async def waits(worker: FakeWorker) -> SymbolSummary:
     """A worker that runs until it is stopped."""
-    worker.recovery_seconds = 0.1
-    worker.pipeline = SimpleNamespace(checkpointer=SimpleNamespace(figures=SimpleNamespace(last_epoch=7)))
-    worker.follower = SimpleNamespace(waiting_for=None)
+    worker.figures = WORKING
     await worker.stopped.wait()
     return SymbolSummary("A")
 
@@ -295,7 +297,7 @@ def test_states(context: ThreadContext) -> None:
     async def step(worker: FakeWorker) -> SymbolSummary:
         go.append(asyncio.Event())
         await go[-1].wait()
-        worker.follower = SimpleNamespace(waiting_for="a file")
+        worker.figures = WorkerFigures(InputFigures(waiting_for="a file"))
         go.append(asyncio.Event())
         await go[-1].wait()
         summary = await waits(worker)
@@ -308,9 +310,9 @@ def test_states(context: ThreadContext) -> None:
     thread.start()
     until(lambda: thread.state == "restarting")
     until(lambda: thread.state == "starting" and len(go) == 1)
-    thread._call(lambda _: go[0].set())
+    thread._call_on_loop(lambda _: go[0].set())
     until(lambda: thread.state == "waiting" and len(go) == 2)
-    thread._call(lambda _: go[1].set())
+    thread._call_on_loop(lambda _: go[1].set())
     until(lambda: thread.state == "running")
     thread.stop()
     assert thread.state == "stopping"
@@ -341,8 +343,8 @@ def test_checkpoint_in_every_state(fake: type[FakeWorker], context: ThreadContex
     answers = [thread.checkpoint() for _ in range(3)]
     until(lambda: len(worker.requests) == 3)
     assert not answers[0].cancel()  # who asks may go, the answer comes all the same
-    thread._call(lambda _: worker.requests[0].set_result(8))
-    thread._call(lambda _: worker.requests[1].set_exception(StorageError("full")))
+    thread._call_on_loop(lambda _: worker.requests[0].set_result(8))
+    thread._call_on_loop(lambda _: worker.requests[1].set_exception(StorageError("full")))
     assert answers[0].result(5) == 8
     assert str(answers[1].exception(5)) == "full"
     assert not answers[2].done()
@@ -383,10 +385,11 @@ def test_configure(fake: type[FakeWorker], context: ThreadContext) -> None:
     thread = make(context)
     thread.start()
     until(lambda: len(fake.made) == 1 and thread._loop is not None)
-    thread.configure(TriggerSettings(), 5, "zstd")
+    settings = CheckpointSettings(TriggerSettings(), 5, "zstd")
+    thread.configure(settings)
     go.set()
     finish(thread)
-    assert [worker.configured for worker in fake.made] == [[(TriggerSettings(), 5, "zstd")]] * 2
+    assert [worker.configured for worker in fake.made] == [[settings]] * 2
 
 
 @pytest.mark.usefixtures("fake")

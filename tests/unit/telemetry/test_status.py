@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from cowbook.plain.messages import NONE
+from cowbook.symbol.figures import CheckpointFigures, InputFigures, PipelineFigures, WorkerFigures
 from cowbook.telemetry.metrics import STATES
 from cowbook.telemetry.status import is_ready, status_line, symbol_status
+from support.figures import make_pipeline_figures
 
 KEYS = [
     *("id", "state", "error", "waiting_for", "restarts", "last_error", "recovery_seconds", "warnings", "lag_bytes"),
@@ -35,53 +37,51 @@ KEYS = [
 SECOND = 1_000_000_000
 
 
-def make_pipeline(**changes: Any) -> Any:
-    """What a worker would work with."""
-    values = {"newest": 1_767_225_600 * SECOND + 999_999_999, "messages": 20, "gaps": 3, "missing_updates": 4, "stale": 5}
-    values |= {"diffs": 15, "snapshots": 2, "compared": 12, "refuted": 1}
-    known = {
-        "last_id": 77,
+def make_pipeline(**changes: Any) -> PipelineFigures:
+    """What a worker would say of its pipeline."""
+    known: dict[str, Any] = {
+        "newest": 1_767_225_600 * SECOND + 999_999_999,
+        "events": 1000,
+        "messages": 20,
+        "gaps": 3,
+        "missing_updates": 4,
+        "stale": 5,
+        "depth_messages": 17,
+        "compared": 12,
+        "refuted": 1,
+        "last_update_id": 77,
+        "synced": True,
+        "bid_levels": 2,
+        "ask_levels": 3,
+        "dead_letters": {"malformed": 1, "unknown": 2},
+        "audits": {"bookTicker": {"matched": 9, "failed": 4}, "checksum": {"failed": 2}},
         "impact": 0.123456,
-        "rate": 1234.6,
-        "last_timestamp": 1_767_225_601 * SECOND,
-        "last_epoch": 8,
+        "quiet_rate": 1234.6,
+        "gaps_after_recovery": 1,
         "place": ("a", 9),
-    } | changes
-    return SimpleNamespace(
-        engine=SimpleNamespace(
-            value=lambda name: (values | known)[name],
-            last_id=known["last_id"],
-            event_count=1000,
-            synced=True,
-            bids=[0] * 2,
-            asks=[0] * 3,
-            dead_letter_statistics=lambda: {"malformed": 1, "unknown": 2},
-            audit_statistics=lambda: {"bookTicker": {"matched": 9, "failed": 4}, "checksum": {"failed": 2}},
-        ),
-        checkpointer=SimpleNamespace(
-            figures=SimpleNamespace(
-                last_error=None,
-                last_epoch=known["last_epoch"],
-                last_timestamp=known["last_timestamp"],
-                last_events=900,
-                count=lambda outcome: {"failed": 2}[outcome],
-            )
-        ),
-        throughput=SimpleNamespace(
-            impact_ratio=known["impact"], rate=lambda persisting: math.nan if persisting else known["rate"]
-        ),
-        gaps_after_recovery=1,
-        place=known["place"],
-    )
+    }
+    return make_pipeline_figures(**known | changes)
 
 
-def make_thread(state: str, *, pipeline: Any = None, waiting_for: str | None = None, name: str = "A") -> Any:
+CHECKPOINTS = CheckpointFigures(epoch=8, events=900, timestamp=1_767_225_601 * SECOND, failed=2)
+
+
+def make_thread(
+    state: str,
+    *,
+    pipeline: PipelineFigures | None = None,
+    checkpoints: CheckpointFigures = CHECKPOINTS,
+    waiting_for: str | None = None,
+    name: str = "A",
+) -> Any:
     """A symbol's thread, as far as it is looked at."""
-    follower = SimpleNamespace(waiting_for=waiting_for, unread_bytes=55)
-    recovery_seconds = 0.5 if pipeline is not None else None
-    worker = SimpleNamespace(follower=follower, pipeline=pipeline, recovery_seconds=recovery_seconds, new_warnings=("a", "b"))
-    has_worker = pipeline is not None or waiting_for is not None
-    return SimpleNamespace(id=name, state=state, restarts=2, last_error="disk full", worker=worker if has_worker else None)
+    found = InputFigures(waiting_for=waiting_for, unread_bytes=55, warnings=("a", "b"))
+    figures = WorkerFigures()
+    if pipeline is not None:
+        figures = WorkerFigures(found, 0.5, pipeline, checkpoints)
+    elif waiting_for is not None:
+        figures = WorkerFigures(found)
+    return SimpleNamespace(id=name, state=state, restarts=2, last_error="disk full", figures=figures)
 
 
 FULL = {
@@ -150,10 +150,8 @@ def test_before_there_is_a_worker() -> None:
 
 def test_nothing_happened_yet() -> None:
     """What has no value yet is null, not zero or 1970."""
-    pipeline = make_pipeline(
-        last_id=NONE, newest=NONE, impact=math.nan, rate=math.nan, last_timestamp=0, last_epoch=0, place=None
-    )
-    status = symbol_status(make_thread("running", pipeline=pipeline))
+    pipeline = make_pipeline(last_update_id=None, newest=None, impact=math.nan, quiet_rate=math.nan, place=None)
+    status = symbol_status(make_thread("running", pipeline=pipeline, checkpoints=CheckpointFigures()))
     unknown = ("last_update_id", "event_time", "throughput_impact", "events_per_busy_second", "checkpoint_time", "epoch", "file")
     assert {key: status[key] for key in (*unknown, "offset")} == dict.fromkeys((*unknown, "offset"))
     json.dumps(status, allow_nan=False)
@@ -169,8 +167,9 @@ def test_is_ready(state: str) -> None:
 
 def test_status_line() -> None:
     """At a glance: states in the order of the symbols, sums, the newest checkpoint, and the first thing that is wrong."""
-    one, other = make_pipeline(), make_pipeline(last_timestamp=1_767_225_700 * SECOND)
-    threads = [make_thread("running", pipeline=one), make_thread("done", pipeline=other), make_thread("running", pipeline=one)]
+    running = make_thread("running", pipeline=make_pipeline())
+    newest = replace(CHECKPOINTS, timestamp=1_767_225_700 * SECOND)
+    threads = [running, make_thread("done", pipeline=make_pipeline(), checkpoints=newest), running]
     assert status_line(threads) == "2 running, 1 done; 3,000 events; newest checkpoint 2026-01-01T00:01:40Z"
     waiting = make_thread("waiting", waiting_for="a file", name="W")
     assert status_line([waiting]) == "1 waiting; 0 events; W waits for a file"

@@ -1,4 +1,4 @@
-"""What of an engine goes into a checkpoint, as plain numbers and arrays."""
+"""An engine's state as plain numbers and arrays: what is gathered from a snapshot, and what an engine is restored from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from cowbook.plain.rows import OpenRows
 
 
 @dataclass(frozen=True, slots=True)
-class EngineCheckpoint:
-    """State of an OrderBookEngine between two messages; the fields of `values` are those of book_state.STATE."""
+class EngineState:
+    """State of an OrderBookEngine between two messages: the field `order_book_state` of a PipelineState.
+
+    The names in `values` are fields of book_state.STATE.
+    """
 
     values: dict[str, int]
     bid_prices: npt.NDArray[np.int64]
