@@ -1,7 +1,7 @@
 """Machine instructions that Python has no word for, as intrinsics for the kernels.
 
 All of them work on int64: numba computes in floats where int64 meets uint64. Each has a body in Python too, for kernels that run
-uncompiled.
+uncompiled: it gives int64, so that what comes of it wraps around as in machine code.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -24,9 +26,9 @@ def _instruction(python: Callable[..., Any]) -> Callable[[Callable[..., Any]], A
     return lambda definition: intrinsic(definition) if IS_COMPILED else python
 
 
-def _trailing_zeros(value: int) -> int:
+def _trailing_zeros(value: np.int64) -> np.int64:
     word = int(value) & _WORD
-    return (word & -word).bit_length() - 1
+    return np.int64((word & -word).bit_length() - 1)
 
 
 @_instruction(_trailing_zeros)
@@ -39,8 +41,8 @@ def trailing_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-def _highest_bit(value: int) -> int:
-    return (int(value) & _WORD).bit_length() - 1
+def _highest_bit(value: np.int64) -> np.int64:
+    return np.int64((int(value) & _WORD).bit_length() - 1)
 
 
 @_instruction(_highest_bit)
@@ -54,8 +56,8 @@ def highest_bit(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-def _load64(buffer: Any, index: int) -> int:
-    return int.from_bytes(buffer[index : index + 8].tobytes(), "little", signed=True)
+def _load64(buffer: npt.NDArray[np.uint8], index: np.int64) -> np.int64:
+    return np.int64(int.from_bytes(buffer[index : index + 8].tobytes(), "little", signed=True))
 
 
 @_instruction(_load64)
@@ -76,9 +78,8 @@ def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
     return signature, codegen
 
 
-def _as_float(value: int) -> float:
-    number: float = struct.unpack("<d", struct.pack("<q", int(value)))[0]
-    return number
+def _as_float(value: np.int64) -> np.float64:
+    return np.float64(struct.unpack("<d", struct.pack("<q", int(value)))[0])
 
 
 @_instruction(_as_float)

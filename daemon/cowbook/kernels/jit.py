@@ -20,6 +20,9 @@ from cowbook.kernels.compiling import Part, RootCompiler
 IS_COMPILED = not config.DISABLE_JIT
 """Whether kernels are machine code in this process."""
 
+if not IS_COMPILED:
+    np.seterr(over="ignore")  # bitmaps use all bits of an int64, and wrap around
+
 _OPTIONS = {
     "nopython": True,
     "nogil": True,
@@ -74,10 +77,19 @@ def rare_kernel(function: Callable[..., Any]) -> Any:
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any], *, is_rare: bool = False) -> Any:
     if not IS_COMPILED:
+        function.py_func = function  # type: ignore[attr-defined] # as compiled ones have
         return function
     compiled = Kernel(function, options, is_rare=is_rare)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = compiled
     return compiled
+
+
+class _Record(np.record):
+    """A record whose fields come before what numpy calls so itself, such as `size` and `flags`."""
+
+    def __getattribute__(self, name: str) -> Any:
+        fields = np.void.__getattribute__(self, "dtype").fields
+        return self.getfield(*fields[name][:2]) if name in fields else super().__getattribute__(name)
 
 
 def as_records(group: Any) -> Any:
@@ -89,5 +101,6 @@ def as_records(group: Any) -> Any:
         return group
     if isinstance(group, tuple):
         return type(group)(*map(as_records, group))
-    is_structured = isinstance(group, np.ndarray) and group.dtype.names is not None
-    return group.view(np.recarray) if is_structured else group
+    if isinstance(group, np.ndarray) and group.dtype.names is not None:
+        return group.view(np.dtype((_Record, group.dtype)))
+    return group
