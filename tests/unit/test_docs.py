@@ -93,10 +93,8 @@ def test_modules_exist(page: Path) -> None:
         place = PACKAGE
         while parts and (place / parts[0]).is_dir():
             place /= parts.pop(0)
-        if parts and (place / f"{parts[0]}.py").is_file():
-            path = place / f"{parts.pop(0)}.py"
-        else:
-            path = place / "__init__.py"
+        is_module = parts and (place / f"{parts[0]}.py").is_file()
+        path = place / (f"{parts.pop(0)}.py" if is_module else "__init__.py")
         if parts:
             known = names_in(path) | set(re.findall(r'"(\w+)"', path.read_text()))
             assert ".".join(parts) in known, f"{page.name}: `{span}`"
