@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from cowbook.checkpoint import triggers
+from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.cli import main as command_line
 from cowbook.config import load_config
 from cowbook.input.venue import Venue
+from cowbook.plain.parts import Cut, Part
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
+from cowbook.sink.schemas import STREAMS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -144,6 +149,40 @@ def test_library_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) 
     assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)
     assert 0 < names["spread"] < 100
     assert names["depth"] > 0
+
+
+def test_output_page_has_every_column(demo: Path) -> None:
+    """The page on output lists each stream's columns as its parts have them, in their order."""
+    page = (REPOSITORY / "docs" / "output.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    assert tuple(rows) == STREAMS
+    seen = {stream: next((demo / "build" / "demo" / "data").glob(f"{stream}/*/*/*.parquet"), None) for stream in STREAMS}
+    for stream, part in seen.items():
+        if part is not None:
+            listed = re.findall(r"\w+", " ".join(re.findall("`([^`]*)`", rows[stream])))
+            columns = pq.read_schema(part).names
+            assert listed == (columns[: len(listed)] if stream == "book" else columns)
+    assert sum(part is not None for part in seen.values()) >= 6
+
+
+def test_readme_names_every_stream() -> None:
+    """The README has a line for each stream, in their order."""
+    streams = (REPOSITORY / "README.md").read_text().partition("## Streams")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", streams, re.MULTILINE)) == STREAMS
+
+
+def test_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
+    """The page on the format names each file, each key of the manifest and of the metadata, and each trigger."""
+    page = (REPOSITORY / "docs" / "checkpoint-format.md").read_text()
+    words = set(re.findall(r"[\w-]+", page))
+    folder = max((demo / "build" / "demo" / "state" / "BTCUSDT" / "checkpoints").iterdir())
+    names = {path.stem for path in folder.iterdir()}
+    names |= {key.decode().removeprefix("cowbook.") for key in pq.read_metadata(folder / "book.parquet").metadata}
+    names |= set(Manifest.__struct_fields__) | set(Cut.__struct_fields__) | set(Part.__struct_fields__)
+    names |= {value for name, value in vars(triggers).items() if name.isupper() and isinstance(value, str)}
+    assert names <= words
+    assert f"# The checkpoint format, version {FORMAT_VERSION}" in page
+    assert f"| `version` | {FORMAT_VERSION}. " in page
 
 
 def test_readme_is_short() -> None:
