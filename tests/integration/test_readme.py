@@ -17,9 +17,9 @@ from cowbook.cli import main as command_line
 from cowbook.config import load_config
 from cowbook.input.venue import Venue
 from cowbook.plain.parts import Cut, Part
+from cowbook.plain.streams import STREAM_NAMES
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
-from cowbook.sink.schemas import STREAMS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -155,8 +155,8 @@ def test_output_page_has_every_column(demo: Path) -> None:
     """The page on output lists each stream's columns as its parts have them, in their order."""
     page = (REPOSITORY / "docs" / "output.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
-    assert tuple(rows) == STREAMS
-    seen = {stream: next((demo / "build" / "demo" / "data").glob(f"{stream}/*/*/*.parquet"), None) for stream in STREAMS}
+    assert tuple(rows) == STREAM_NAMES
+    seen = {stream: next((demo / "build" / "demo" / "data").glob(f"{stream}/*/*/*.parquet"), None) for stream in STREAM_NAMES}
     for stream, part in seen.items():
         if part is not None:
             listed = re.findall(r"\w+", " ".join(re.findall("`([^`]*)`", rows[stream])))
@@ -168,7 +168,7 @@ def test_output_page_has_every_column(demo: Path) -> None:
 def test_readme_names_every_stream() -> None:
     """The README has a line for each stream, in their order."""
     streams = (REPOSITORY / "README.md").read_text().partition("## Streams")[2].partition("\n## ")[0]
-    assert tuple(re.findall(r"^\| `(\w+)` \|", streams, re.MULTILINE)) == STREAMS
+    assert tuple(re.findall(r"^\| `(\w+)` \|", streams, re.MULTILINE)) == STREAM_NAMES
 
 
 def test_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
