@@ -74,7 +74,7 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
 	@mkdir -p build
 	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run --data-file=build/coverage --source=daemon/cowbook/book,daemon/cowbook/input \
-	  -m pytest -q tests/unit/book tests/unit/input tests/unit/venues
+	  -m pytest -q -W ignore::RuntimeWarning tests/unit/book tests/unit/input tests/unit/venues
 	$(PY) -m coverage report --data-file=build/coverage
 
 compare: $(VENV)/.installed-dev ## hold output and checkpoints against another checkout: OTHER=path
