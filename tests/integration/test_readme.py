@@ -107,7 +107,7 @@ def test_every_command_is_one(page: Path) -> None:
     shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
     for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
         words = shlex.split(line, comments=True)
-        assert command_line._parser().parse_args(words).command == words[0]
+        assert command_line._make_parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
