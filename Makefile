@@ -70,6 +70,16 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 	$$fetch || { if test $$(id -u) = 0; then apt-get -q update && $$fetch; else echo 'apt-get cannot find it: sudo apt-get update' >&2; false; fi; } \
 	  && dpkg -x prometheus_*.deb . && rm prometheus_*.deb && rm -rf $(CURDIR)/$(PROMETHEUS) && mv $(CURDIR)/$(PROMETHEUS).new $(CURDIR)/$(PROMETHEUS)
 
+.PHONY: coverage compare
+coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
+	@mkdir -p build
+	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run --data-file=build/coverage --source=daemon/cowbook/book,daemon/cowbook/input \
+	  -m pytest -q -W ignore::RuntimeWarning tests/unit/book tests/unit/input tests/unit/venues
+	$(PY) -m coverage report --data-file=build/coverage
+
+compare: $(VENV)/.installed-dev ## hold output and checkpoints against another checkout: OTHER=path
+	$(PY) tests/compare/versions.py $(OTHER)
+
 bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
 	$(PY) tests/bench/run.py
 	$(PY) tests/bench/texts.py

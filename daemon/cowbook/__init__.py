@@ -1,6 +1,7 @@
 """cowbook: exact limit order books from recorded exchange captures, as Parquet, without losing the place.
 
 The core can be used without the daemon: `cowbook.replay` goes through a capture and shows the book between messages.
+docs/library.md has examples.
 """
 
 from __future__ import annotations
@@ -35,3 +36,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, whether they are loaded yet or not."""
+    return [*__all__]

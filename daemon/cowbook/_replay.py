@@ -31,11 +31,27 @@ def replay(
     settings: EngineSettings | None = None,
     block_bytes: int = 1 << 20,
 ) -> Iterator[OrderBookEngine]:
-    """Yield the engine after every `every` records of the input (1: after each), and at its end.
+    """Go through a capture and yield the engine after every `every` records, and once more at the end if records are left.
 
-    It is the same engine each time: look at `engine.bids`, `engine.asks`, `engine.synced`, …, or keep `engine.snapshot()`.
-    Prices and sizes are int64 fixed-point with the given decimals. No rows are collected, but for those of `settings`.
-    Raises InputError for files that are missing or damaged.
+    It is the same engine each time. Look at `engine.bids`, `engine.asks`, `engine.synced`, …, or keep `engine.snapshot()`, which
+    stays as it is. Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
+
+    * `paths`: a path or a glob, or several of them; relative ones start at the current directory. A glob's matches are read in
+      natural order. Containers and compression are recognised by content.
+    * `symbol`: the name that the symbol's records carry. Records of other symbols count as records and change nothing.
+    * `every`, 1: records between two yields, at least 1. Rejected, unused and other symbols' records count, blank lines do not;
+      a message of a table counts as one.
+    * `format`, "binance": the venue's name, one of docs/input.md's table.
+    * `price_decimals`, 8, and `size_decimals`, 8: prices and sizes are int64 in units of 10^-decimals, exact and below 10^18. A
+      record with more digits is rejected as `out_of_range`.
+    * `settings`, None: what the engine does beyond keeping the book; None collects no rows. Rows of the streams that it names are
+      collected up to each cut (`engine.open_rows()`), and dropped there. Decimals, checksum and `dead_letter_ends_sync` are taken
+      from the other parameters and the venue, whatever it says of them.
+    * `block_bytes`, 1 MiB: decoded bytes that are read at a time. It changes no result.
+
+    Nothing is read, and nothing raised, before the first `next()`. Raises KeyError for an unknown format, or a CowbookError:
+    InputError for a file that is missing, damaged, or a table where records are expected (or the other way round); GapHaltError
+    at a gap if `settings.on_gap` is "halt"; BookMemoryError when the book outgrows `settings.max_book_bytes`.
     """
     decoder_settings = DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24)
     decoder = make_decoder(format, decoder_settings)

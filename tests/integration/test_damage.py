@@ -1,6 +1,6 @@
 """One record of a capture is deleted, repeated or altered, at every place: what each venue shows of that, and what it cannot.
 
-The table in the README says the same.
+The table in docs/input.md says the same.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ _DIGIT = re.compile(rb"(?<=[\[\":,\-.0-9])[1-9](?=[0-9.]*[\"\],}])")
 
 @pytest.mark.parametrize("sample_id", [name for name in FORMATS if FORMATS[name][2] == "checksum"])
 def test_altered(tmp_path: Path, sample_id: str) -> None:
-    """A checksum shows every digit of a level that is another one; ids show none of them, which the README says."""
+    """A checksum shows every digit of a level that is another one; ids show none of them, which docs/input.md says."""
     rng = random.Random(5)
     records = undisturbed(tmp_path, sample_id)
     tried = 0

@@ -1,71 +1,212 @@
-"""The README's examples, as they stand there, on the demo's files in small."""
+"""The examples of the README and of the pages below docs, as they stand there, on the demo's files in small."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from cowbook.checkpoint import triggers
+from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
+from cowbook.cli import main as command_line
 from cowbook.config import load_config
+from cowbook.input.venue import Venue
+from cowbook.plain.parts import Cut, Part
+from cowbook.plain.streams import STREAM_NAMES
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+
+_MODULE = "adding-a-venue.md"
+"""Its Python is two pieces of one module."""
+_PLACED = "runbook.md"
+"""Its queries are about what an installed service has: test_runbook.py runs them."""
 
 
-def examples(language: str) -> list[str]:
-    """Code blocks of a language."""
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(page: Path, language: str) -> list[str]:
+    """Code blocks of a language, without what a list indents them by."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def examples(language: str, *, but: str = "") -> list[Any]:
+    """Each code block of a language as a parameter, named after its page."""
+    return [
+        pytest.param(text, id=f"{page.stem}-{number}")
+        for page in PAGES
+        if page.name != but
+        for number, text in enumerate(blocks(page, language), 1)
+    ]
+
+
+def make_demo(folder: Path, messages: int) -> None:
+    """What `make run` leaves in build/demo, of a capture with so many messages."""
+    folder.mkdir(parents=True)
+    write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=messages, seed=1, gaps=1)
+    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
+    (summary,) = run_once(load_config(folder / "cowbook.toml", {}))
+    assert summary.state == "done"
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory in which build/demo is what `make run` leaves there, but smaller."""
+    """A directory with a small build/demo."""
     directory = tmp_path_factory.mktemp("readme")
-    folder = directory / "build" / "demo"
-    folder.mkdir(parents=True)
-    write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=1500, seed=1, gaps=1)
-    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
-    (summary,) = run_once(load_config(folder / "cowbook.toml", {}))
-    assert summary.state == "done"
+    make_demo(directory / "build" / "demo", 1500)
     return directory
 
 
-def test_duckdb(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The SQL example gives a row a minute, with the best prices in their order."""
+def run(source: str) -> dict[str, Any]:
+    """The names that an example leaves."""
+    names: dict[str, Any] = {}
+    exec(compile(source, "example", "exec"), names)  # noqa: S102 - it is our own
+    return names
+
+
+def example(page: str, word: str) -> str:
+    """The Python block of a page that has the word."""
+    return next(text for text in blocks(REPOSITORY / page, "python") if word in text)
+
+
+@pytest.mark.parametrize("query", examples("sql", but=_PLACED))
+def test_every_query_finds_rows(demo: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    """DuckDB takes each query of the pages, and it finds something in the demo."""
     monkeypatch.chdir(demo)
-    query, fields = examples("sql")
-    assert dict(duckdb.connect().execute(fields).fetchall())["cowbook.symbol"] == "BTCUSDT"
+    assert duckdb.connect().execute(query).fetchall()
+
+
+@pytest.mark.parametrize("source", examples("python", but=_MODULE))
+def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """Each Python example of the pages runs on the demo."""
+    monkeypatch.chdir(demo)
+    run(source)
+
+
+def test_venue_of_the_page_is_one() -> None:
+    """The module that the page on venues builds up, speed included, is a venue."""
+    assert isinstance(run("\n".join(blocks(REPOSITORY / "docs" / _MODULE, "python")))["VENUE"], Venue)
+
+
+@pytest.mark.parametrize("text", examples("toml"))
+def test_every_configuration_is_valid(tmp_path: Path, text: str) -> None:
+    """Each configuration of the pages can be loaded."""
+    (tmp_path / "cowbook.toml").write_text(text)
+    assert load_config(tmp_path / "cowbook.toml", {}).symbol[0].id == "BTCUSDT"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_command_is_one(page: Path) -> None:
+    """Each `cowbook …` that a page has in a block of the shell is taken by the command's parser, with its options."""
+    shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
+    for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
+        words = shlex.split(line, comments=True)
+        assert command_line._make_parser().parse_args(words).command == words[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_target_of_make_is_one(page: Path) -> None:
+    """Each `make target` that a page names is in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    named = re.findall(r"`make ([a-z-]+)[^`]*`|^[$#] make ([a-z-]+)", page.read_text(), re.MULTILINE)
+    assert {inline or shell for inline, shell in named} <= targets
+
+
+def test_best_prices_of_a_minute_do_not_cross(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The README's query gives a row a minute, with the best prices in their order."""
+    monkeypatch.chdir(demo)
+    (query,) = blocks(REPOSITORY / "README.md", "sql")
     rows = duckdb.connect().execute(query).fetchall()
     assert len(rows) >= 2
     assert all(bid < ask and changes > 0 for _, bid, ask, changes in rows)
 
 
-def test_polars(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_is_read_by_name(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guide's query shows the fields of a checkpoint."""
+    monkeypatch.chdir(demo)
+    (query,) = blocks(REPOSITORY / "docs" / "guide.md", "sql")
+    assert dict(duckdb.connect().execute(query).fetchall())["cowbook.symbol"] == "BTCUSDT"
+
+
+def test_volumes_are_of_both_sides(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Polars example gives volumes of both sides."""
     monkeypatch.chdir(demo)
-    source = next(example for example in examples("python") if "polars" in example)
-    names: dict[str, object] = {}
-    exec(compile(source, "README.md", "exec"), names)  # noqa: S102 - it is our own
-    volume = names["volume"]
-    assert set(volume["side"].to_list()) == {"buy", "sell"}  # type: ignore[index]
-    assert min(volume["turnover"].to_list()) > 0  # type: ignore[index]
+    volume = run(example("docs/output.md", "polars"))["volume"]
+    assert set(volume["side"].to_list()) == {"buy", "sell"}
+    assert min(volume["turnover"].to_list()) > 0
 
 
-def test_library(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library example ends with a full book and a sensible spread."""
     monkeypatch.chdir(demo)
-    source = next(example for example in examples("python") if "replay" in example)
-    names: dict[str, object] = {}
-    exec(compile(source, "README.md", "exec"), names)  # noqa: S102 - it is our own
-    assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)  # type: ignore[attr-defined]
-    assert 0 < names["spread"] < 100  # type: ignore[operator]
-    assert names["depth"] > 0  # type: ignore[operator]
+    names = run(example("docs/library.md", "replay"))
+    assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)
+    assert 0 < names["spread"] < 100
+    assert names["depth"] > 0
 
 
-def test_configuration(tmp_path: Path) -> None:
-    """The configuration example is a valid one."""
-    (tmp_path / "cowbook.toml").write_text(examples("toml")[0])
-    assert load_config(tmp_path / "cowbook.toml", {}).symbol[0].id == "BTCUSDT"
+def test_output_page_has_every_column(demo: Path) -> None:
+    """The page on output lists each stream's columns as its parts have them, in their order."""
+    page = (REPOSITORY / "docs" / "output.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    assert tuple(rows) == STREAM_NAMES
+    seen = {stream: next((demo / "build" / "demo" / "data").glob(f"{stream}/*/*/*.parquet"), None) for stream in STREAM_NAMES}
+    for stream, part in seen.items():
+        if part is not None:
+            listed = re.findall(r"\w+", " ".join(re.findall("`([^`]*)`", rows[stream])))
+            columns = pq.read_schema(part).names
+            assert listed == (columns[: len(listed)] if stream == "book" else columns)
+    assert sum(part is not None for part in seen.values()) >= 6
+
+
+def test_readme_names_every_stream() -> None:
+    """The README has a line for each stream, in their order."""
+    streams = (REPOSITORY / "README.md").read_text().partition("## Streams")[2].partition("\n## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", streams, re.MULTILINE)) == STREAM_NAMES
+
+
+def test_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
+    """The page on the format names each file, each key of the manifest and of the metadata, and each trigger."""
+    page = (REPOSITORY / "docs" / "checkpoint-format.md").read_text()
+    words = set(re.findall(r"[\w-]+", page))
+    folder = max((demo / "build" / "demo" / "state" / "BTCUSDT" / "checkpoints").iterdir())
+    names = {path.stem for path in folder.iterdir()}
+    names |= {key.decode().removeprefix("cowbook.") for key in pq.read_metadata(folder / "book.parquet").metadata}
+    names |= set(Manifest.__struct_fields__) | set(Cut.__struct_fields__) | set(Part.__struct_fields__)
+    names |= {value for name, value in vars(triggers).items() if name.isupper() and isinstance(value, str)}
+    assert names <= words
+    assert f"# The checkpoint format, version {FORMAT_VERSION}" in page
+    assert f"| `version` | {FORMAT_VERSION}. " in page
+
+
+def test_readme_is_short() -> None:
+    """It is read at once: a thousand words at most."""
+    assert len((REPOSITORY / "README.md").read_text().split()) <= 1000
+
+
+def test_shown_output_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the README shows of the demo is what the demo gives: the table's lines, and the query's rows."""
+    recipe = (REPOSITORY / "Makefile").read_text()
+    assert "simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1" in recipe
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "build" / "demo"
+    folder.mkdir(parents=True)
+    write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=60_000, seed=1, gaps=1)
+    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
+    assert command_line.main(["run", str(folder / "cowbook.toml"), "--once"]) == 0
+    table = {re.sub(r"\s+", " ", line) for line in capsys.readouterr().out.splitlines()}
+    run_shown, query_shown = blocks(REPOSITORY / "README.md", "text")
+    for line in run_shown.splitlines():
+        shown = re.sub(r"\s+", " ", line)
+        # A part's size follows the release of pyarrow, which its metadata names.
+        assert shown in table or ("parts" in shown and shown.split("(")[0] in {known.split("(")[0] for known in table})
+    (query,) = blocks(REPOSITORY / "README.md", "sql")
+    rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]
+    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in query_shown.splitlines() if line.startswith("│ 2")]
+    assert cells == rows

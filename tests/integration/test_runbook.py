@@ -11,7 +11,8 @@ from cowbook.config import load_config
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 
-RUNBOOK = (Path(__file__).resolve().parents[2] / "docs" / "runbook.md").read_text()
+REPOSITORY = Path(__file__).resolve().parents[2]
+RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
 
 
 def test_queries(tmp_path: Path) -> None:
@@ -33,3 +34,15 @@ def test_queries(tmp_path: Path) -> None:
         # Counted inside of DuckDB: times with a zone need another package to become Python's.
         rows = duckdb.connect().execute(f"SELECT count(*) FROM ({placed.strip().removesuffix(';')})").fetchall()  # noqa: S608
         assert rows[0][0] > 0, query
+
+
+def test_words_of_errors_are_those_of_the_code() -> None:
+    """The words by which the runbook tells errors, and those that it looks for in the journal, stand in the package."""
+    code = "\n".join(path.read_text() for path in sorted((REPOSITORY / "daemon" / "cowbook").rglob("*.py")))
+    section = RUNBOOK.partition("### CowbookSymbolFailed")[2].partition("\n### ")[0]
+    heads = [line.partition("*: ")[0] for line in section.splitlines() if line.startswith("* *")]
+    words = [phrase.strip("* ") for head in heads for phrase in head.removeprefix("* ").split("*, *")]
+    words += re.findall(r'grep "([^"]+)"', RUNBOOK)
+    assert len(words) >= 14
+    for phrase in words:
+        assert phrase in code, phrase

@@ -1,4 +1,4 @@
-"""The README's chapter on operations, followed to the letter on a machine that has never seen cowbook."""
+"""docs/operating.md, its chapter on systemd, followed to the letter on a machine that has never seen cowbook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 
 def chapter() -> dict[str, list[str]]:
     """The commands of each paragraph, by its bold title; a here-document is part of its command."""
-    text = _REPOSITORY.joinpath("README.md").read_text().partition("## Operations\n")[2].partition("\n## ")[0]
+    text = _REPOSITORY.joinpath("docs", "operating.md").read_text().partition("## Under systemd\n")[2].partition("\n## ")[0]
     commands: dict[str, list[str]] = {}
     for title, block in re.findall(r"\*\*([^*]+?)\.?\*\*[^`]*?(?:`[^`\n]+`[^`]*?)*\n\n```console\n(.*?)```", text, re.DOTALL):
         commands[title] = [command.rstrip() for command in re.split(r"^# ", block, flags=re.MULTILINE) if command.strip()]

@@ -1,4 +1,4 @@
-"""The pool of blocks that ladders are made of: taken, copied on write, and given back when nobody sees them any more."""
+"""The pool of blocks that ladders are made of: taken, copied on write, and given back when nobody sees them any more (ADR 2)."""
 
 from __future__ import annotations
 

@@ -33,9 +33,9 @@ _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "tick
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
-    """An engine's book, rows and counts as they were between two messages, by reference to blocks that are not changed meanwhile.
+    """An engine frozen between two messages (ADR 7), made by `OrderBookEngine.snapshot`.
 
-    Any thread may read it until `release`, which the engine's thread must call.
+    Readable in any thread until `release`, which the engine's thread must call.
     """
 
     arrays: ladder.Book
@@ -46,7 +46,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def epoch(self) -> int:
-        """The ladder's epoch that this snapshot ended."""
+        """The ladder's epoch that this snapshot ended: 1 more for each snapshot of an engine. Not a checkpoint's epoch."""
         return int(self.words[EPOCH])
 
     @property
@@ -56,22 +56,25 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def bids(self) -> Ladder:
-        """The frozen bid side."""
+        """The frozen bid side, highest price first."""
         return Ladder(ladder.BID, self._book)
 
     @property
     def asks(self) -> Ladder:
-        """The frozen ask side."""
+        """The frozen ask side, lowest price first."""
         return Ladder(ladder.ASK, self._book)
 
     def get_checkpoint_state(self) -> EngineState:
-        """All that decides later output, as plain arrays and numbers; levels are gathered from the frozen trees."""
+        """All that decides later output, as plain arrays and numbers. In any thread.
+
+        Levels are gathered from the frozen trees: this takes longer the deeper the book is.
+        """
         states, _, _ = records_of(self.words)
         rows = open_rows_of(states[0], self.rows)
         return gather(states, rows, self.logs, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
-        """Give back what only this snapshot held. Reading it afterwards is a mistake.
+        """Give back what only this snapshot held, in the engine's thread, once. Reading it afterwards is a mistake.
 
         Takes the same time at any number of blocks, unless another snapshot is held, too.
         """

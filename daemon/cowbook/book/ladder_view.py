@@ -13,29 +13,37 @@ from cowbook.kernels.jit import as_records
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """One side of a book, best price first. Reads what stands there now; nothing is kept between calls.
+    """One side of a book, best price first: the highest bid, the lowest ask.
 
-    Prices and sizes are int64 fixed-point: divide by 10**price_decimals and 10**size_decimals.
+    Made by `OrderBookEngine.bids` and `.asks`, whose view follows the live book, and by those of `BookSnapshot`, whose view stays
+    as it was frozen. It reads what stands there at each call, and keeps nothing between calls. The live one may only be read in
+    the thread that applies messages.
+
+    Prices and sizes are int64 fixed-point: divide by 10**price_decimals and 10**size_decimals (both 8 by default). No method
+    raises. `side_number` is 0 for bids, 1 for asks.
     """
 
     side_number: int
     _book: ladder.Book
 
     def __len__(self) -> int:
-        """Number of price levels."""
+        """Number of price levels; takes the same time at any number."""
         return int(self._book.sides["level_count"][self.side_number])
 
     def best(self) -> tuple[int, int] | None:
-        """(price, size) of the best level, None of an empty side."""
+        """(price, size) of the best level, as two fixed-point ints; None for an empty side."""
         prices, sizes = self.levels(1)
         return (int(prices[0]), int(sizes[0])) if prices.size else None
 
     def size_at(self, price: int) -> int:
-        """Size at a price, 0 without a level."""
+        """Size at a fixed-point price, as a fixed-point int; 0 where there is no level."""
         return int(ladder.find_size(as_records(self._book), self.side_number, price))
 
     def levels(self, depth: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(prices, sizes) of the best `depth` levels, or of all, each int64 of shape (levels,), best first."""
+        """(prices, sizes) of the best `depth` levels, best first: two new arrays, int64, of shape (levels,).
+
+        `depth` is None by default, for the whole side; a side with fewer levels gives shorter arrays.
+        """
         count = len(self) if depth is None else min(depth, len(self))
         prices = np.empty(count, np.int64)
         sizes = np.empty(count, np.int64)

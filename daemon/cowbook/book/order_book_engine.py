@@ -39,7 +39,20 @@ from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What decides a symbol's rows. Intervals in ns."""
+    """What decides a symbol's rows, beside its messages. The daemon fills it from the configuration.
+
+    * `on_gap`, "continue": "halt" makes `apply` raise GapHaltError at a gap instead of going on unsynced.
+    * `streams`, all four: of which optional streams rows are collected ("depth", "trades", "bbo", "book"). Those of gaps, drift,
+      audits and dead letters always are.
+    * `book_levels`, 20: levels of each side in a row of `book`.
+    * `book_interval`, 1 s: ns of event time between two rows of `book`.
+    * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: where `apply` stops for a cut.
+    * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once and touched as it is needed.
+    * `checksum`, 0 for none: style of the checksums that depth messages carry (cowbook.plain.schemes).
+    * `price_decimals`, 8, and `size_decimals`, 8: of the fixed-point numbers, for checksums.
+    * `depth`, 0: levels of each side that the venue keeps; 0 is what the capture says of it, or all.
+    * `dead_letter_ends_sync`, False: whether a rejected record may have been a depth message that nothing else would show.
+    """
 
     on_gap: str = "continue"
     streams: tuple[str, ...] = CHOSEN_STREAMS  # gaps, drift, audits and dead letters are always collected
@@ -55,7 +68,7 @@ class EngineSettings:
     dead_letter_ends_sync: bool = False  # nothing else would show that it was a depth message
 
     def to_record(self) -> npt.NDArray[np.void]:
-        """As the kernels take it, shape (1,)."""
+        """As the kernels take it: a structured array of shape (1,), all fields int64."""
         record = np.zeros(1, SETTINGS)
         record["halt_on_gap"] = self.on_gap == "halt"
         for stream in CHOSEN_STREAMS:
@@ -68,7 +81,10 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How far `apply` came: messages consumed so far, and whether a cut is due before it goes on."""
+    """How far `apply` came.
+
+    `consumed` is the first message of the batch that it has not applied, `cut` whether a cut is due before it goes on.
+    """
 
     consumed: int
     cut: bool
@@ -83,9 +99,12 @@ class PoolScarceError(Exception):
 
 
 class OrderBookEngine:
-    """Applies batches of messages to a book and collects rows, as docs/rules.md says.
+    """One symbol's book: applies batches of messages and collects rows, as docs/rules.md says. `replay` yields one.
 
-    Not thread-safe: one thread applies, takes snapshots and releases them; a snapshot may be read in any thread.
+    Not thread-safe: one thread applies, looks, takes snapshots and releases them. A snapshot may be read in any thread.
+
+    `settings` is None by default, for `EngineSettings()`. Raises BookMemoryError where the machine does not reserve
+    `max_book_bytes`.
     """
 
     def __init__(self, settings: EngineSettings | None = None) -> None:
@@ -122,10 +141,12 @@ class OrderBookEngine:
         measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
-        """Apply messages `start` to `stop` of the batch, or up to the next cut.
+        """Apply messages `start` (0) to `stop` (None: all) of the batch, or up to the next cut; how far it came.
 
-        At a cut, call `take_open_rows` and go on from `consumed`. Raises GapHaltError (on_gap = "halt"; the message at the
-        gap is not applied, nor are those after it), BookMemoryError, and PoolScarceError.
+        At a cut, call `take_open_rows` and go on from `consumed`. Raises GapHaltError if `on_gap` is "halt" (neither the message
+        at the gap nor those after it are applied), BookMemoryError when the book needs more than `max_book_bytes` (it is lost
+        then), and PoolScarceError when held snapshots leave too little for the next message (release one, and go on from its
+        `consumed`).
         """
         end = batch.message_count if stop is None else stop
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
@@ -158,7 +179,7 @@ class OrderBookEngine:
         self._measure_room()
 
     def take_open_rows(self) -> OpenRows:
-        """End the open cut: hand its rows over and begin the next one."""
+        """End the open cut: hand its rows over, and begin the next one. The arrays are the caller's own."""
         rows = self.open_rows()
         arrays = self.arrays
         capacity = {name: len(array) for name, array in arrays.rows._asdict().items()}
@@ -170,27 +191,33 @@ class OrderBookEngine:
         return rows
 
     def open_rows(self) -> OpenRows:
-        """The rows since the last cut, as views: appending goes on behind them and never changes them."""
+        """The rows since the last cut, as views (cowbook.plain.rows): appending goes on behind them and never changes them."""
         return open_rows_of(self.arrays.state[0], self.arrays.rows)
 
     def value(self, name: str) -> int:
-        """A field of the state by its name (cowbook.book.state.STATE)."""
+        """A field of the state by its name in cowbook.plain.book_state.STATE, such as "gaps" or "newest".
+
+        Raises KeyError for any other name.
+        """
         number: int = self._view[PLACES[name]]
         return number
 
     @property
     def bids(self) -> Ladder:
-        """The live bid side."""
+        """The live bid side, highest price first."""
         return Ladder(ladder.BID, self.arrays.book)
 
     @property
     def asks(self) -> Ladder:
-        """The live ask side."""
+        """The live ask side, lowest price first."""
         return Ladder(ladder.ASK, self.arrays.book)
 
     @property
     def last_id(self) -> int:
-        """Update id of the last applied depth message, `event_batch.NONE` before the first."""
+        """Update id of the last applied depth message.
+
+        It is -2**63 (cowbook.plain.messages.NONE) before the first one, and where depth messages have no ids.
+        """
         return self.value("last_id")
 
     @property
@@ -200,27 +227,40 @@ class OrderBookEngine:
 
     @property
     def event_count(self) -> int:
-        """Events so far; the index that the next one gets."""
+        """Events so far: levels of applied depth messages, and trades. The index that the next one gets."""
         return self.value("next_event")
 
     def gap_statistics(self) -> dict[str, int]:
-        """Gaps and messages that were not applied, since the start."""
+        """Counts since the start of what is missing and of what was not applied.
+
+        They are `gaps`, `missing_updates` (over gaps of known size), `stale` and `stale_snapshots`.
+        """
         return {name: self.value(name) for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
 
     def audit_statistics(self) -> dict[str, dict[str, int]]:
-        """Audits by kind and outcome, since the start."""
+        """Audits since the start, by kind ("bookTicker", "checksum") and outcome.
+
+        Outcomes are "matched", "failed", "matched_unsynced", "failed_unsynced" and "not_comparable" (docs/rules.md, section 2).
+        """
         return {kind: {outcome: self.value(f"{field}_{outcome}") for outcome in OUTCOMES} for kind, field in AUDIT_FIELDS.items()}
 
     def dead_letter_statistics(self) -> dict[str, int]:
-        """Dead letters by reason, since the start."""
+        """Rejected records since the start, by reason.
+
+        Reasons are "overlong", "not_utf8", "malformed", "unknown" and "out_of_range" (docs/rules.md, section 1).
+        """
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
 
     def days(self) -> npt.NDArray[np.void]:
-        """What of each UTC day is known so far (cowbook.plain.rows.DAY_ROW), the last one not ended."""
+        """What of each UTC day is known so far, a record a day (cowbook.plain.rows.DAY_ROW), the last one not ended."""
         return days_of(self.arrays.state, self.arrays.logs)
 
     def pool_statistics(self) -> dict[str, int]:
-        """The ladder's pool: blocks in use (by the book and by snapshots), copies made for snapshots, block size."""
+        """The ladder's pool of blocks, by figure.
+
+        `blocks_used` (by the book and by snapshots) of `blocks_total` are in use, of `block_bytes` each; `block_copies` were made
+        because a snapshot was held.
+        """
         book = self.arrays.book
         pool = book.pool[0]
         total = (book.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
@@ -232,9 +272,10 @@ class OrderBookEngine:
         }
 
     def snapshot(self) -> BookSnapshot:
-        """Freeze everything, in time that does not depend on the book's depth; at most two may be held.
+        """Freeze everything, in microseconds and whatever the book's depth. Release it when it was read.
 
-        Copies one small array and takes references; what the book changes later, it changes elsewhere.
+        It copies one small array and takes references; what the book changes later, it changes elsewhere. At most two may be
+        held: raises RuntimeError for a third.
         """
         words = self._view
         slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
@@ -251,7 +292,10 @@ class OrderBookEngine:
         return frozen
 
     def get_checkpoint_state(self) -> EngineState:
-        """All that decides later output, as plain arrays and numbers. For a moment's look; a running worker takes `snapshot`."""
+        """All that decides later output, as plain arrays and numbers. For a moment's look; a running worker takes `snapshot`.
+
+        Raises RuntimeError when two snapshots are held.
+        """
         frozen = self.snapshot()
         try:
             return frozen.get_checkpoint_state()
@@ -260,7 +304,10 @@ class OrderBookEngine:
 
     @classmethod
     def restore(cls, settings: EngineSettings, checkpoint: EngineState) -> OrderBookEngine:
-        """An engine that goes on exactly where `checkpoint` was taken. `settings` must be those of then."""
+        """An engine that goes on exactly where `checkpoint` was taken, with the same settings but for `max_book_bytes`.
+
+        Raises BookMemoryError when the book does not fit into `max_book_bytes`.
+        """
         engine = cls(settings)
         arrays = engine.arrays
         fill_state(checkpoint, arrays.state)

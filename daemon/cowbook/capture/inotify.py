@@ -1,4 +1,4 @@
-"""One inotify instance for all followers of the process: it wakes a follower when its file or directories change."""
+"""One inotify instance for all followers of the process: it wakes a follower when its file or directories change (ADR 9)."""
 
 from __future__ import annotations
 

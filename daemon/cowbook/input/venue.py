@@ -1,4 +1,4 @@
-"""How a venue's module describes the venue, and helpers that turn its records into messages."""
+"""How a venue's module describes the venue, and helpers that turn its records into messages (ADR 10)."""
 
 from __future__ import annotations
 

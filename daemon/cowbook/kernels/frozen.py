@@ -1,7 +1,7 @@
 """What is frozen in a kernel when it is compiled: its code, the kernels that it calls, and the constants that they name.
 
 numba looks at a function's own file only, and would go on with machine code whose constants or callees have changed since. This
-looks at the very values that the compiler would take, so nothing can be forgotten: what it does not know is an error.
+looks at the very values that the compiler would take, so nothing can be forgotten: what it does not know is an error (ADR 13).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 MESSAGE = np.dtype(
     [
         ("kind", np.int64),
-        ("rule", np.int64),  # diff: index into continuity.RULES
+        ("rule", np.int64),  # diff: its scheme (plain/schemes.py)
         ("ts_event", np.int64),  # ns since 1970, or NONE
         ("ts_recv", np.int64),  # ns since 1970, or NONE
         ("first_id", np.int64),  # diff: U

@@ -1,4 +1,4 @@
-"""The cuts of a symbol's output and their parts, which the sink makes and checkpoints list."""
+"""The cuts of a symbol's output and their parts, which the sink makes and checkpoints list (ADR 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain data between the book and the sink: the open rows, those since the last cut, append-only.
+"""Plain data between the book and the sink: the open rows, those since the last cut, append-only (ADR 3).
 
 The engine only ever writes behind the counts, so that a snapshot may keep a reference to the arrays and the counts of its moment.
 When an array is full it is replaced by a larger copy, never moved in place.

@@ -1,4 +1,4 @@
-"""The process: a thread with an event loop for each symbol, and a main loop for signals, HTTP, systemd and supervision."""
+"""The process (ADR 8): a thread and a loop for each symbol, and a main loop for signals, HTTP, systemd and supervision."""
 
 from __future__ import annotations
 

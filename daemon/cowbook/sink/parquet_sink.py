@@ -1,4 +1,4 @@
-"""One symbol's transactional Parquet sink: parts are staged first, and published once a committed checkpoint lists them."""
+"""One symbol's transactional Parquet sink: parts are staged, and published once a committed checkpoint lists them (ADR 5)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The fast scanner of venues that describe their common records by shapes. It learns forms from the records that it sees.
 
-A *shape* is declared by the venue; a *form* is the byte pattern of records that were seen (docs/adr/0012).
+A *shape* is declared by the venue; a *form* is the byte pattern of records that were seen (ADR 12).
 """
 
 from __future__ import annotations

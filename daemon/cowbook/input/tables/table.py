@@ -1,4 +1,4 @@
-"""Describes tables of market data (CSV or Parquet, one row per level or trade) by what their columns mean.
+"""Describes tables of market data (CSV or Parquet, one row per level or trade) by what their columns mean (ADR 11).
 
 In a table of book changes, a message is a run of rows with the same key: all rows of one snapshot, or rows with equal times and
 ids.

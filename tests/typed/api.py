@@ -1,0 +1,68 @@
+"""The public library as a user's program sees it. mypy --strict checks these types; nothing here is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+import cowbook
+from cowbook import BookSnapshot, CowbookError, EngineSettings, Ladder, OrderBookEngine, replay
+
+Levels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+def check_replay() -> None:
+    assert_type(replay("capture.jsonl.gz", "BTCUSDT"), Iterator[OrderBookEngine])
+    settings = EngineSettings(on_gap="halt", streams=("trades",), book_levels=5, max_book_bytes=1 << 24)
+    replay(
+        ["a.jsonl", "b-*.jsonl.zst"],
+        symbol="BTCUSDT",
+        every=1000,
+        format="okx",
+        price_decimals=2,
+        size_decimals=6,
+        settings=settings,
+        block_bytes=1 << 16,
+    )
+
+
+def check_engine(engine: OrderBookEngine) -> None:
+    assert_type(engine.bids, Ladder)
+    assert_type(engine.asks, Ladder)
+    assert_type(engine.synced, bool)
+    assert_type(engine.last_id, int)
+    assert_type(engine.event_count, int)
+    assert_type(engine.gap_statistics(), dict[str, int])
+    assert_type(engine.audit_statistics(), dict[str, dict[str, int]])
+    assert_type(engine.dead_letter_statistics(), dict[str, int])
+    assert_type(engine.pool_statistics(), dict[str, int])
+    assert_type(engine.value("gaps"), int)
+    assert_type(engine.snapshot(), BookSnapshot)
+    assert_type(OrderBookEngine(), OrderBookEngine)
+    assert_type(OrderBookEngine.restore(engine.settings, engine.get_checkpoint_state()), OrderBookEngine)
+
+
+def check_snapshot(snapshot: BookSnapshot) -> None:
+    assert_type(snapshot.bids, Ladder)
+    assert_type(snapshot.asks, Ladder)
+    assert_type(snapshot.epoch, int)
+    snapshot.release()
+
+
+def check_ladder(ladder: Ladder) -> None:
+    assert_type(len(ladder), int)
+    assert_type(ladder.best(), tuple[int, int] | None)
+    assert_type(ladder.size_at(6_183_764_000_000), int)
+    assert_type(ladder.levels(), Levels)
+    assert_type(ladder.levels(10), Levels)
+
+
+def check_errors() -> None:
+    try:
+        next(replay("missing", "BTCUSDT"))
+    except CowbookError as error:
+        assert_type(str(error), str)
+    assert_type(cowbook.__version__, str)
