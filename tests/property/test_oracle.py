@@ -21,6 +21,7 @@ from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, witho
 @given(ANY_CAPTURE)
 @example(make_capture(1, 100))
 @example(without_halt(make_hostile_capture(10000290, random.Random(10000290).randrange(1, 121), 0.03)))
+@example(without_halt(make_hostile_capture(seed=2109, length=9, oddity=0.2)))
 def test_equals_oracle(capture: Capture) -> None:
     """Whole files in one block each."""
     compare(Pipeline(capture.settings), capture, 1 << 20)
