@@ -83,7 +83,7 @@ def fill(path: Path) -> None:
 def finish(config: Path) -> dict[str, bytes]:
     """Run to the end of the input: the parts."""
     command = [sys.executable, "-m", "cowbook", "run", str(config), "--once"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     return read_parts(config.parent / "disk" / "data")
 

@@ -127,7 +127,7 @@ class Daemon:
         """End it by a signal and wait; a stop must end well."""
         assert self._process is not None
         self.send(number)
-        code = self._process.wait(60)
+        code = self._process.wait(300)
         expected = -signal.SIGKILL if number == signal.SIGKILL else 0
         if code != expected:
             raise SystemExit(f"the daemon ended with {code} after signal {number}; its log: {self._log}")
@@ -235,7 +235,9 @@ def _disturb(daemon: Daemon, feeders: list[Feeder], rng: random.Random, seconds:
         if now >= next_blow:
             next_blow = now + rng.uniform(0.2, 6)
             blows = ("kills", "kills", "stops") if now < seconds / 2 else ()
-            what = rng.choice((*blows, "checkpoints asked for", "checkpoints asked for", "reloads"))
+            what = (
+                rng.choice((*blows, "checkpoints asked for", "checkpoints asked for", "reloads")) if counts["kills"] else "kills"
+            )
             counts[what] += 1
             if what in ("kills", "stops"):
                 daemon.end(signal.SIGKILL if what == "kills" else signal.SIGTERM)
@@ -264,7 +266,7 @@ def _disturb(daemon: Daemon, feeders: list[Feeder], rng: random.Random, seconds:
 
 def _wait_until_consumed(daemon: Daemon, directory: Path) -> None:
     """Wait until the daemon has caught up with what was written."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         daemon.check()
         text = daemon.get("/status")
@@ -282,7 +284,7 @@ def _wait_until_consumed(daemon: Daemon, directory: Path) -> None:
             ):
                 return
         time.sleep(0.2)
-    raise SystemExit("the daemon has not consumed everything after a minute")
+    raise SystemExit("the daemon has not consumed everything after five minutes")
 
 
 def _run_once(config: Path) -> None:

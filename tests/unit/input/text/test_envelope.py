@@ -53,9 +53,7 @@ def test_a_time_out_of_range_is_refused_when_it_is_read() -> None:
 
 
 HEADER = b"CBCAP1 kraken A/B 1\n"
-_UPDATE = (
-    b'{"channel":"book","type":"update","data":[{"symbol":"A/B",\n"bids":[],"asks":[],"timestamp":"2024-01-01T00:00:00Z"}]}'
-)
+_UPDATE = b'{"channel":"book","type":"update","data":[{"symbol":"A/B",\n"bids":[],"asks":[],"timestamp":"2024-01-01T00:00:00Z"}]}'
 FRAME = b"5 %d\n%s\n" % (len(_UPDATE), _UPDATE)
 
 
