@@ -15,6 +15,8 @@ import pytest
 import uvloop
 from hypothesis import HealthCheck, settings
 
+from support.search import PROFILE
+
 if TYPE_CHECKING:
     from support.machine import Machine
 
@@ -32,11 +34,10 @@ _COMMON: dict[str, Any] = {
 settings.register_profile("default", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("search", max_examples=100, **_COMMON)
 settings.register_profile("campaign", max_examples=20_000, **_COMMON)
-_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
-settings.load_profile(_PROFILE)
+settings.load_profile(PROFILE)
 
 # Whatever else is random in a test follows from this. Workers of one run inherit it.
-_SEED = os.environ.setdefault("COWBOOK_TEST_SEED", "1" if _PROFILE == "default" else str(random.randrange(1 << 32)))
+_SEED = os.environ.setdefault("COWBOOK_TEST_SEED", "1" if PROFILE == "default" else str(random.randrange(1 << 32)))
 
 # Tests write some gigabytes in all, and wait for the disk most of the time: they write to memory where there is enough of it.
 _MEMORY = Path("/dev/shm")
@@ -47,13 +48,13 @@ if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED_MEM
 
 def pytest_report_header() -> str:
     """How to run the same again."""
-    return f"COWBOOK_TEST_SEED={_SEED} HYPOTHESIS_PROFILE={_PROFILE}"
+    return f"COWBOOK_TEST_SEED={_SEED} HYPOTHESIS_PROFILE={PROFILE}"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Have a random search follow from the seed, too."""
-    if _PROFILE != "default" and config.getoption("hypothesis_seed") is None:
+    if PROFILE != "default" and config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = _SEED
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from support.crash_states import crash_states, record, recover
+
+pytestmark = pytest.mark.on_disk
 
 _SAMPLE = 150
 

@@ -22,6 +22,8 @@ from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
 from support.harness import read_parts
 
+pytestmark = pytest.mark.on_disk
+
 _CONFIG = """
 [service]
 state_dir = "{state}"

@@ -16,6 +16,8 @@ from cowbook.simulate.capture import write_capture
 from support.daemon_process import DaemonProcess
 from support.harness import read_parts
 
+pytestmark = pytest.mark.on_disk
+
 _CONFIG = """
 [service]
 state_dir = "disk/state"

@@ -26,6 +26,7 @@ from cowbook.plain.messages import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, E
 from cowbook.venues import load_venue
 from cowbook.venues.fields import a_checksum, iso_time, seconds_time
 from support.venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
+from support.search import examples
 
 SAMPLES = {
     sample: (venue, name)
@@ -254,7 +255,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(damaged(), SETTINGS, st.sampled_from([b"", b"9", b'"', b"\n", b"]"]))
 @example(("okx", b"", RECORDS["okx"][0][1] + b"\n"), {}, b"9")
 def test_damaged_records(case: tuple[str, bytes, bytes], changes: dict[str, Any], behind: bytes) -> None:
@@ -281,7 +282,7 @@ def refused(decode_field: Callable[[], int]) -> int | None:
 TWO = st.integers(0, 99).map("{:02d}".format)
 
 
-@settings(max_examples=800)
+@settings(max_examples=examples(800))
 @given(
     st.tuples(st.sampled_from(["1969", "1970", "2000", "2023", "2024", "2100", "2261", "2262"]), TWO, TWO, TWO, TWO, TWO),
     st.sampled_from("T t"),
@@ -304,7 +305,7 @@ def test_iso_times(parts: tuple[str, ...], separator: str, fraction: str, zone: 
         assert (value, after) == (expected, len(text))
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.from_regex(r"\A-?[0-9]{0,20}(\.[0-9]{0,20})?\Z"))
 @example("0.5")
 @example("9999999999.5")

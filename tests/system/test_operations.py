@@ -13,6 +13,8 @@ import pytest
 from cowbook.simulate.capture import write_capture
 from support.machine import Machine, interpreter, why_not
 
+pytestmark = pytest.mark.system
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 

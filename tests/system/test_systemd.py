@@ -13,6 +13,8 @@ import pytest
 from cowbook.simulate.capture import write_capture
 from support.machine import Machine
 
+pytestmark = pytest.mark.system
+
 _CONFIG = """
 [checkpoint]
 min_pause = "0s"

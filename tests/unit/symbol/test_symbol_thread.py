@@ -550,7 +550,12 @@ def test_killed_while_persisting(tmp_path: Path, context: ThreadContext, monkeyp
     """What an executor still writes for a worker whose loop was stopped ends before the next worker begins."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.0)
-    files = KillingRenames(lambda: thread._loop.call_soon_threadsafe(thread._loop.stop), 4)  # type: ignore[union-attr]
+
+    def kill() -> None:
+        assert thread._loop is not None
+        thread._loop.call_soon_threadsafe(thread._loop.stop)
+
+    files = KillingRenames(kill, 4)
     original = SymbolWorker
     monkeypatch.setattr(module, "SymbolWorker", lambda *args, **options: original(*args, **options, files=files))
     config = configure(tmp_path, "slow")
