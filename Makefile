@@ -40,7 +40,7 @@ $(DEMO)/cowbook.toml:
 	@mkdir -p $(DEMO)
 	@printf '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n' > $@
 
-$(DEMO)/BTCUSDT.jsonl.gz: daemon/cowbook/simulate.py daemon/cowbook/simulated_venue.py | $(DEMO)/cowbook.toml
+$(DEMO)/BTCUSDT.jsonl.gz: $(wildcard daemon/cowbook/simulate/*.py) | $(DEMO)/cowbook.toml
 	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
 
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it

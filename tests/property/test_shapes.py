@@ -25,8 +25,8 @@ from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import DEAD_LETTER, MESSAGE, OTHER_SYMBOL, UNUSED, EventBatch
 from cowbook.venues import load_venue
 from cowbook.venues.fields import a_checksum, iso_time, seconds_time
-from support.venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
 from support.search import examples
+from support.venue_samples import LINES, Event, bare, framed, make_events, prefixed, records_of, text_of
 
 SAMPLES = {
     sample: (venue, name)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cowbook.checkpoint.triggers import BACKLOG, CUT, EVENTS, MANUAL, STOP, TIMER, Triggers, TriggerSettings
-from search import examples
+from support.search import examples
 
 SECOND = 1_000_000_000
 SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)

@@ -122,7 +122,7 @@ class Bench:
 def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
     """Makes one; with a short period, and a clock that goes on only when it is told."""
     monkeypatch.setattr(symbol_thread, "SymbolWorker", PatientWorker)
-    monkeypatch.setattr(module, "_PERIOD_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_PERIOD_SECONDS", 0.02)
     benches: list[Bench] = []
     with ThreadPoolExecutor(2) as executor:
 

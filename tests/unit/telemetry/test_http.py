@@ -377,8 +377,9 @@ async def test_web_page_is_told_why() -> None:
     assert answer.text.startswith("not from a web page (Origin: http://evil)")
 
 
-async def test_many_wait_for_checkpoints() -> None:
+async def test_many_wait_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of 100 gets an answer, if only that there are too many; and the others are served meanwhile."""
+    monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     view = FakeView()
     view.gate = asyncio.Event()
     async with serving(view) as server:
@@ -404,7 +405,7 @@ async def test_flood() -> None:
                 answers += 1
 
         flooding = [asyncio.create_task(flood()) for _ in range(20)]
-        await until(lambda: answers >= 60)
+        await until(lambda: answers >= 30)
         for _ in range(3):
             before = answers
             assert (await ask(server.port, "/healthz")).code == 200
@@ -505,7 +506,8 @@ def is_open(client: socket.socket) -> bool:
 
 async def test_connections_that_come_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst that the loop accepts in one turn is limited in age and number as any other."""
-    monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
+    monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
+    monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(serving(FakeView()))
         clients = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(90)]
