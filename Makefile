@@ -9,7 +9,7 @@ MINUTES := 10
 WORKERS := 2
 PREFIX ?= /usr/local
 # Tests of one file, or of one dear fixture, run in one worker.
-PYTEST = $(PY) -m pytest -q -n $(WORKERS) --dist loadgroup
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadgroup
 FAST := not slow and not system
 # Says how many seconds a target took, whatever came of it.
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
@@ -62,8 +62,8 @@ test: $(VENV)/.installed-dev ## run all tests that are not slow; always with the
 test-unit: $(VENV)/.installed-dev ## run the unit tests alone
 	@$(TIMED) $(PYTEST) -m '$(FAST)' tests/unit
 
-test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: HYPOTHESIS_PROFILE=search COWBOOK_TEST_SEED= SLOW=
-	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST) -m 'slow or hypothesis' $(SLOW)
+test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: COWBOOK_TEST_SEED= SLOW=
+	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST) -m 'slow or hypothesis or random' $(SLOW)
 
 test-all: ## run the tests on every Python >= 3.11 that is found
 	@found=; for python in $$(ls $(HOME)/.pyenv/versions/*/bin/python 2>/dev/null) \

@@ -25,19 +25,21 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Children are of this checkout, whatever is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY / "daemon"), os.environ.get("PYTHONPATH")]))
 
-# Kernels may be compiled in the middle of a test: no deadlines. A failure prints how to repeat it.
+# Kernels may be compiled in the middle of a test: no deadlines. A failure prints how to repeat it. What is random is said here:
+# hypothesis has a profile of its own where CI is set.
 _COMMON: dict[str, Any] = {
     "deadline": None,
     "print_blob": True,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
 }
 settings.register_profile("default", max_examples=100, derandomize=True, **_COMMON)
-settings.register_profile("search", max_examples=100, **_COMMON)
-settings.register_profile("campaign", max_examples=20_000, **_COMMON)
+settings.register_profile("search", max_examples=100, derandomize=False, **_COMMON)
+settings.register_profile("campaign", max_examples=20_000, derandomize=False, **_COMMON)
 settings.load_profile(PROFILE)
 
 # Whatever else is random in a test follows from this. Workers of one run inherit it.
-_SEED = os.environ.setdefault("COWBOOK_TEST_SEED", "1" if PROFILE == "default" else str(random.randrange(1 << 32)))
+_SEED = os.environ.get("COWBOOK_TEST_SEED") or ("1" if PROFILE == "default" else str(random.randrange(1 << 32)))
+os.environ["COWBOOK_TEST_SEED"] = _SEED
 
 # Tests write some gigabytes in all, and wait for the disk most of the time: they write to memory where there is enough of it.
 _MEMORY = Path("/dev/shm")
@@ -59,9 +61,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what shares a dear fixture: a file, and all tests that need the installed program."""
-    together = {"installed", "machine"} & set(getattr(item, "fixturenames", ()))
+    """Keep together what shares a dear fixture: a file, and all tests that need the installed program; mark what takes a seed."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    together = {"installed", "machine"} & fixtures
     item.add_marker(pytest.mark.xdist_group("installed" if together else item.nodeid.partition("::")[0]))
+    if "seed" in fixtures:
+        item.add_marker(pytest.mark.random)
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:  # noqa: ARG001
