@@ -44,7 +44,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         """Boot it."""
-        boot = Path(__file__).with_name("boot.sh")
+        boot = _REPOSITORY / "tests" / "system" / "boot.sh"
         with self._log.open("wb") as log:
             command = ["unshare", *_NAMESPACES, str(boot), *self._arguments]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
