@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 # Children are of this checkout, whatever is installed.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPOSITORY / "daemon"), os.environ.get("PYTHONPATH")]))
+
+# A shell's background job ignores SIGINT, and so would the children to which tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Kernels may be compiled in the middle of a test: no deadlines. A failure prints how to repeat it. What is random is said here:
 # hypothesis has a profile of its own where CI is set.

@@ -90,7 +90,10 @@ def test_interrupt_is_not_a_traceback(tmp_path: Path) -> None:
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        try:
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == "cowbook: interrupted\n"
     assert list(tmp_path.iterdir()) == []
