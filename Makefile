@@ -8,8 +8,8 @@ DEMO := build/demo
 MINUTES := 10
 WORKERS := 2
 PREFIX ?= /usr/local
-# Tests of one file, or of one dear fixture, run in one worker.
-PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadgroup
+# The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FAST := not slow and not system
 # Says how many seconds a target took, whatever came of it.
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;

@@ -66,11 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep together what shares a dear fixture: a file, and all tests that need the installed program; mark what takes a seed."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    together = {"installed", "machine"} & fixtures
-    item.add_marker(pytest.mark.xdist_group("installed" if together else item.nodeid.partition("::")[0]))
-    if "seed" in fixtures:
+    """Mark what takes a seed."""
+    if "seed" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.random)
 
 
