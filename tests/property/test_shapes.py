@@ -221,8 +221,9 @@ def altered(record: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-def test_every_value_altered(sample: str) -> None:
-    """In a diff with both sides, one with several levels on a side, a trade, and another symbol's record."""
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_value_altered(sample: str, step: int) -> None:
+    """In a diff with both sides, one with several levels on a side, a trade, and another symbol's record; or a share of them."""
     events = [
         next(event for event in EVENTS if event.kind == "diff" and event.bids and event.asks),
         next(event for event in EVENTS if event.kind == "diff" and len(event.bids) > 1),
@@ -233,7 +234,7 @@ def test_every_value_altered(sample: str) -> None:
     assert len(chosen) >= 3
     several = several_trades(sample)
     chosen += [framed(event, record) for event, record in several[:2]]
-    lines = [changed for record in chosen for changed in altered(record)]
+    lines = [changed for record in chosen for changed in altered(record)][::step]
     lessons = [record for _, record in (*RECORDS[sample], *several)]
     compare(sample, settings_of(sample), FRAMES + b"\n".join([*lessons, *lines, b""]))
 
