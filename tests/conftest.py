@@ -52,6 +52,8 @@ _NEEDED_MEMORY = 2 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED_MEMORY:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
+_LONG = ("system", "soak", "crash")
+
 
 def pytest_report_header() -> str:
     """How to run the same again."""
@@ -63,6 +65,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Have a random search follow from the seed, too."""
     if PROFILE != "default" and config.getoption("hypothesis_seed") is None:
         config.option.hypothesis_seed = _SEED
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(_LONG) if f"tests/{name}/" in item.nodeid), len(_LONG)))
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
