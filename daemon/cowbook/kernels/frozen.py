@@ -86,7 +86,8 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
         case np.ndarray():
             yield f"{value.dtype!r} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
         case Dispatcher():
-            yield f"{sorted(value.targetoptions.items())!r} {getattr(value, "is_rare", False)} {_digest_of(value.py_func, callers)}"
+            is_rare = getattr(value, "is_rare", False)
+            yield f"{sorted(value.targetoptions.items())!r} {is_rare} {_digest_of(value.py_func, callers)}"
         case _Intrinsic():
             yield _digest_of(value._defn, callers)  # noqa: SLF001 - numba names it nowhere else
         case ModuleType():
