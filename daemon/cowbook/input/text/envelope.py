@@ -1,6 +1,7 @@
 """Removes what a collector puts around a venue's message: receive times, directions, addresses, frames.
 
 The container is told by the record's content and is independent of the venue.
+Frames are only in a file that says so at its start.
 
 | container | a record |
 |---|---|
