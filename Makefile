@@ -6,10 +6,16 @@ COWBOOK := $(VENV)/bin/cowbook
 PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
+WORKERS := 2
 PREFIX ?= /usr/local
+# The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+FAST := not slow and not system
+# Says how many seconds a target took, whatever came of it.
+TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all lint prometheus bench bench-checkpoints bench-symbols memory crash soak install uninstall captures clean
+.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols memory crash soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +40,7 @@ $(DEMO)/cowbook.toml:
 	@mkdir -p $(DEMO)
 	@printf '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n' > $@
 
-$(DEMO)/BTCUSDT.jsonl.gz: daemon/cowbook/simulate.py daemon/cowbook/simulated_venue.py | $(DEMO)/cowbook.toml
+$(DEMO)/BTCUSDT.jsonl.gz: $(wildcard daemon/cowbook/simulate/*.py) | $(DEMO)/cowbook.toml
 	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
 
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
@@ -43,8 +49,21 @@ run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct 
 	@rm -rf $(DEMO)/data $(DEMO)/state
 	$(COWBOOK) run $(DEMO)/cowbook.toml --once
 
-test: $(VENV)/.installed-dev ## run the tests
-	$(PY) -m pytest -q
+check: $(VENV)/.installed-dev ## format, lint, types and the fast tests: what to run after each change
+	@$(TIMED) mkdir -p build; \
+	$(VENV)/bin/mypy >build/mypy.log 2>&1 & types=$$!; \
+	$(VENV)/bin/ruff format --check -q . && $(VENV)/bin/ruff check -q . && $(PYTEST) -m '$(FAST)' tests/unit; tested=$$?; \
+	wait $$types; typed=$$?; tail -n 50 build/mypy.log; \
+	test $$tested = 0 && test $$typed = 0
+
+test: $(VENV)/.installed-dev ## run all tests that are not slow; always with the same verdict
+	@$(TIMED) $(PYTEST) -m 'not slow'
+
+test-unit: $(VENV)/.installed-dev ## run the unit tests alone
+	@$(TIMED) $(PYTEST) -m '$(FAST)' tests/unit
+
+test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: COWBOOK_TEST_SEED= SLOW=
+	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST) -m 'slow or hypothesis or random' $(SLOW)
 
 test-all: ## run the tests on every Python >= 3.11 that is found
 	@found=; for python in $$(ls $(HOME)/.pyenv/versions/*/bin/python 2>/dev/null) \

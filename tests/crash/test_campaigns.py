@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +16,8 @@ _CANNOT_RUN = 77
     [("kill", "--sample", "4"), ("venues", "--sample", "1"), ("errors", "--sample", "2"), ("random", "--kills", "20")],
     ids=lambda campaign: campaign[0],
 )
-def test_sample_of_campaign(campaign: tuple[str, ...]) -> None:
+def test_sample_of_campaign(campaign: tuple[str, ...], seed: int) -> None:
     """Runs go on after kills and failures of storage, and end with the parts of an undisturbed one."""
-    seed = random.randrange(1 << 20)
     command = [sys.executable, str(Path(__file__).with_name("crash.py")), "--seed", str(seed), "--only", *campaign]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     if done.returncode == _CANNOT_RUN:

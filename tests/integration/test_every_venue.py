@@ -156,7 +156,7 @@ async def follow(directory: Path, sample: Sample, run: Run, rng: random.Random) 
                     file.write(content[start:end])
                 await asyncio.sleep(0.01)
             written += len(content)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while worker.follower is None or not (worker.follower.at_end and worker.follower.bytes_read_on_disk == written):
             assert not running.done(), running.result()
             assert time.monotonic() < deadline, worker.follower and (

@@ -6,8 +6,6 @@ import errno
 import os
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,8 @@ from cowbook.symbol import symbol_thread
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
 from support.harness import read_parts
+
+pytestmark = pytest.mark.on_disk
 
 _CONFIG = """
 [service]
@@ -247,20 +247,25 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_full_disk(pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, small_disk: Path) -> None:
+def test_full_disk(
+    pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real full disk: the run waits, and ends well once there is space."""
     config = config_in(tmp_path, pieces, f"{small_disk}/state", f"{small_disk}/data")
+    pauses = 0
+    pause = symbol_thread.SymbolThread._pause
 
-    def free_space() -> None:
-        time.sleep(0.5)
-        (small_disk / "ballast").unlink()
+    def pause_and_free_space(thread: symbol_thread.SymbolThread, *arguments: Any) -> float:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 5:
+            (small_disk / "ballast").unlink()
+        return pause(thread, *arguments)
 
-    helper = threading.Thread(target=free_space)
-    helper.start()
+    monkeypatch.setattr(symbol_thread.SymbolThread, "_pause", pause_and_free_space)
     (summary,) = service.run_once(load_config(config, {}))
-    helper.join()
     assert summary.state == "done", summary.error
-    assert summary.restarts > 0
+    assert summary.restarts == pauses >= 5
     assert read_parts(small_disk / "data") == reference
 
 

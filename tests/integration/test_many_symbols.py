@@ -32,7 +32,7 @@ def configure(directory: Path, paths: list[Path]) -> Path:
 def run_once(config: Path) -> list[str]:
     """Run to the end of the input: the symbols' states."""
     command = [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     return [summary["state"] for summary in json.loads(done.stdout)]
 
 

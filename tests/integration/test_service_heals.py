@@ -16,6 +16,8 @@ from cowbook.simulate.capture import write_capture
 from support.daemon_process import DaemonProcess
 from support.harness import read_parts
 
+pytestmark = pytest.mark.on_disk
+
 _CONFIG = """
 [service]
 state_dir = "disk/state"
@@ -83,7 +85,7 @@ def fill(path: Path) -> None:
 def finish(config: Path) -> dict[str, bytes]:
     """Run to the end of the input: the parts."""
     command = [sys.executable, "-m", "cowbook", "run", str(config), "--once"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     return read_parts(config.parent / "disk" / "data")
 

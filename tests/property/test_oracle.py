@@ -15,12 +15,14 @@ from support.hostile_captures import make_hostile_capture
 from support.oracle import OracleHalt, OracleSettings
 from support.oracle import run as run_oracle
 from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
+from support.search import examples
 
 
-@settings(max_examples=2000)
+@settings(max_examples=examples(2000))
 @given(ANY_CAPTURE)
 @example(make_capture(1, 100))
 @example(without_halt(make_hostile_capture(10000290, random.Random(10000290).randrange(1, 121), 0.03)))
+@example(without_halt(make_hostile_capture(seed=2109, length=9, oddity=0.2)))
 def test_equals_oracle(capture: Capture) -> None:
     """Whole files in one block each."""
     compare(Pipeline(capture.settings), capture, 1 << 20)
@@ -55,21 +57,21 @@ class Snapshotting(Pipeline):
         snapshot.release()  # type: ignore[attr-defined]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
 def test_small_blocks(capture: Capture) -> None:
     """Blocks that end anywhere in a line."""
     compare(Pipeline(capture.settings), capture, 97)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
 def test_restored_after_every_batch(capture: Capture) -> None:
     """The checkpointed state is all that decides later rows."""
     compare(Restarting(capture.settings), capture, 150)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
 def test_snapshots_while_running(capture: Capture) -> None:
     """Snapshots change nothing, and do not change themselves."""
@@ -88,7 +90,7 @@ def test_restored_after_every_record() -> None:
         compare(pipeline, capture, 1 << 20)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(ANY_CAPTURE)
 def test_halt(capture: Capture) -> None:
     """With on_gap = halt both stop at the same place, or neither does."""

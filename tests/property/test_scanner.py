@@ -22,6 +22,7 @@ from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, TICKER, UNUSED, Ev
 from cowbook.venues import load_venue
 from cowbook.venues.binance.reference import decode_record
 from cowbook.venues.binance.scanner import BinanceScanner
+from support.search import examples
 
 SEEDS = [
     b'{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,"u":50093239202,'
@@ -166,7 +167,7 @@ SETTINGS = st.builds(
 )
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(st.lists(mutated(), max_size=6), SETTINGS, st.sampled_from([b"", b"9", b'"', b"\n", b'["1","1"],']))
 @example([SEEDS[0], b"\r", SEEDS[0] + b"\r"], DecoderSettings("BTCUSDT", 8, 8, 1 << 20), b"9")
 def test_mutated_records(lines: list[bytes], settings_: DecoderSettings, behind: bytes) -> None:
@@ -186,7 +187,7 @@ NUMERALS = st.one_of(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.lists(st.tuples(NUMERALS, NUMERALS), min_size=1, max_size=5), SETTINGS)
 def test_numerals(levels: list[tuple[str, str]], settings_: DecoderSettings) -> None:
     """Numerals of every length and precision, fitting or not."""
@@ -194,7 +195,7 @@ def test_numerals(levels: list[tuple[str, str]], settings_: DecoderSettings) -> 
     compare([b'{"lastUpdateId":5,"E":1,"bids":[%b],"asks":[]}' % inner.encode()], settings_)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(
     st.one_of(st.integers(0, 10**20), st.sampled_from([10**k + d for k in range(8, 20) for d in (-1, 0, 1)])),
     st.one_of(st.none(), DIGITS),

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from support.soaking import soak
+
+pytestmark = [pytest.mark.slow, pytest.mark.on_disk]
 
 
 def test_half_a_minute(tmp_path: Path) -> None:

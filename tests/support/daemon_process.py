@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
 
 
 def free_port() -> int:
@@ -68,7 +68,7 @@ class DaemonProcess:
 
     def get(self, path: str) -> str:
         """What it answers. Raises OSError while it does not."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as response:
             return str(response.read().decode())
 
     def symbol(self, place: int = 0) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Tail:
         block = self.follower._reader.block
         return block.offset_of(block.start)
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Read until the condition holds; fails when it does not in time."""
         deadline = time.monotonic() + seconds
         while not condition():

@@ -15,7 +15,7 @@ from typing import Self
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _SYSTEMD = Path("/lib/systemd/systemd")
 _NAMESPACES = ("--pid", "--fork", "--kill-child", "--mount", "--uts", "--ipc", "--net", "--cgroup")
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 180.0
 
 
 def why_not() -> str | None:
@@ -36,7 +36,7 @@ class Machine:
 
     def __init__(self, work: Path, tree: Path) -> None:
         """`work` is a directory to be made; `tree` is put over this machine's files."""
-        work.mkdir()
+        work.mkdir(parents=True)
         self._log = work.parent / "console"
         self._arguments = [str(work), str(tree)]
         self._process: subprocess.Popen[bytes] | None = None
@@ -44,7 +44,7 @@ class Machine:
 
     def __enter__(self) -> Self:
         """Boot it."""
-        boot = Path(__file__).with_name("boot.sh")
+        boot = _REPOSITORY / "tests" / "system" / "boot.sh"
         with self._log.open("wb") as log:
             command = ["unshare", *_NAMESPACES, str(boot), *self._arguments]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)

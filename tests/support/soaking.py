@@ -29,6 +29,8 @@ from cowbook.simulate.capture import write_capture
 from support.harness import read_parts
 
 _DIFFS_PER_MINUTE = 5_000
+_PATIENCE_SECONDS = 300.0  # a machine may be busy
+_LEAST_LOOKS = 4  # at its size
 _MOST_GROWTH = 1.10
 _MOST_DESCRIPTORS_MORE = 4
 
@@ -127,21 +129,28 @@ class Daemon:
         """End it by a signal and wait; a stop must end well."""
         assert self._process is not None
         self.send(number)
-        code = self._process.wait(60)
+        code = self._process.wait(_PATIENCE_SECONDS)
         expected = -signal.SIGKILL if number == signal.SIGKILL else 0
         if code != expected:
             raise SystemExit(f"the daemon ended with {code} after signal {number}; its log: {self._log}")
 
+    def kill(self) -> None:
+        """End it, whatever has become of it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
     def _wait_for_handlers(self) -> None:
         """Until the interpreter has come to cowbook's first lines, which take the signals over: before, their defaults kill."""
         assert self._process is not None
-        for _ in range(1000):
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
             status = Path(f"/proc/{self._process.pid}/status").read_text()
             caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
             if int(caught.split()[1], 16) >> (signal.SIGHUP - 1) & 1:
                 return
             time.sleep(0.01)
-        raise SystemExit(f"no handlers after 10 s; its log: {self._log}")
+        raise SystemExit(f"no handlers after {_PATIENCE_SECONDS:.0f} s; its log: {self._log}")
 
     def check(self) -> None:
         """It must be running."""
@@ -198,11 +207,11 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     port = _free_port()
     daemon = Daemon(_configure(directory / "cowbook.toml", symbols, port=port, follow=True), port, directory / "log")
     try:
-        seen = _disturb(daemon, feeders, rng, seconds)
+        seen = _disturb(daemon, feeders, directory / "input", rng, seconds)
         _wait_until_consumed(daemon, directory / "input")
         daemon.end(signal.SIGTERM)
     except BaseException:
-        daemon.send(signal.SIGKILL)
+        daemon.kill()
         raise
     finally:
         for feeder in feeders:
@@ -218,24 +227,33 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     return seen
 
 
-def _disturb(daemon: Daemon, feeders: list[Feeder], rng: random.Random, seconds: float) -> dict[str, Any]:
-    """Feed, rotate and disturb for this long."""
+def _disturb(daemon: Daemon, feeders: list[Feeder], inputs: Path, rng: random.Random, seconds: float) -> dict[str, Any]:
+    """Feed, rotate and disturb for this long, with kills in the first half; before the second, nearly all is consumed."""
     started = time.monotonic()
     counts = dict.fromkeys(("kills", "stops", "checkpoints asked for", "reloads"), 0)
     sizes: list[tuple[float, float]] = []  # RSS and descriptors in the second half
     next_look = next_rotation = next_blow = 0.0
-    while not all(feeder.is_done for feeder in feeders):
+    has_caught_up = False
+    while not all(feeder.is_done for feeder in feeders) or len(sizes) < _LEAST_LOOKS:
         now = time.monotonic() - started
+        if now >= seconds / 2 and not has_caught_up:
+            _wait_until_consumed(daemon, inputs, but=200_000)
+            has_caught_up = True
+            started = time.monotonic() - now  # it may have taken long: none of that belongs to the second half
         for feeder in feeders:
             feeder.write_up_to(now / seconds)
         if now >= next_rotation and not all(feeder.is_done for feeder in feeders):
             rng.choice(feeders).rotate()
             next_rotation = now + rng.uniform(1, 8)
         daemon.check()
+        if now > seconds + _PATIENCE_SECONDS:
+            raise SystemExit(f"the daemon has hardly answered for {_PATIENCE_SECONDS:.0f} s")
         if now >= next_blow:
             next_blow = now + rng.uniform(0.2, 6)
             blows = ("kills", "kills", "stops") if now < seconds / 2 else ()
-            what = rng.choice((*blows, "checkpoints asked for", "checkpoints asked for", "reloads"))
+            what = (
+                rng.choice((*blows, "checkpoints asked for", "checkpoints asked for", "reloads")) if counts["kills"] else "kills"
+            )
             counts[what] += 1
             if what in ("kills", "stops"):
                 daemon.end(signal.SIGKILL if what == "kills" else signal.SIGTERM)
@@ -262,9 +280,9 @@ def _disturb(daemon: Daemon, feeders: list[Feeder], rng: random.Random, seconds:
     }
 
 
-def _wait_until_consumed(daemon: Daemon, directory: Path) -> None:
-    """Wait until the daemon has caught up with what was written."""
-    deadline = time.monotonic() + 60
+def _wait_until_consumed(daemon: Daemon, directory: Path, *, but: int = 0) -> None:
+    """Wait until the daemon has caught up with what was written, `but` for some bytes: a line may be unfinished."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         daemon.check()
         text = daemon.get("/status")
@@ -277,12 +295,12 @@ def _wait_until_consumed(daemon: Daemon, directory: Path) -> None:
             if all(
                 state["file"] is not None
                 and os.path.basename(state["file"]) == path.name  # noqa: PTH119 - as text
-                and state["offset"] == path.stat().st_size
+                and state["offset"] >= path.stat().st_size - but
                 for state, path in zip(states, newest, strict=True)
             ):
                 return
         time.sleep(0.2)
-    raise SystemExit("the daemon has not consumed everything after a minute")
+    raise SystemExit("the daemon has not consumed everything after five minutes")
 
 
 def _run_once(config: Path) -> None:

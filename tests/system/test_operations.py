@@ -13,6 +13,8 @@ import pytest
 from cowbook.simulate.capture import write_capture
 from support.machine import Machine, interpreter, why_not
 
+pytestmark = pytest.mark.system
+
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -26,7 +28,7 @@ def chapter() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def bare(disk: Path) -> Iterator[Machine]:
     """A machine without cowbook, with a checkout, a capture, and the packages that installing would download."""
     reason = why_not()
     if reason is not None:
@@ -34,8 +36,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     python = interpreter()
     if python is None:
         pytest.skip("no Python of this version outside of home directories, which a service may not see")
-    tree = tmp_path_factory.mktemp("tree")
-    tree.chmod(0o755)
+    tree = disk / "tree"
+    tree.mkdir(mode=0o755)
     (tree / "srv" / "captures").mkdir(parents=True)
     write_capture(tree / "srv" / "captures" / "BTCUSDT-1.jsonl.gz", symbol="BTCUSDT", messages=500, seed=9)
     packages = tree / "packages"
@@ -50,7 +52,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             (checkout / name).write_bytes(source.read_bytes())
             (checkout / name).chmod(source.stat().st_mode)
-    with Machine(tmp_path_factory.mktemp("bare") / "work", tree) as machine:
+    with Machine(disk / "bare" / "work", tree) as machine:
         machine.run("! command -v cowbook; test ! -e /etc/cowbook; test ! -e /var/lib/cowbook")
         yield machine
 

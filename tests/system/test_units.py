@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.system
+
 _SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 
 

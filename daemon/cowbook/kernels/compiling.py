@@ -50,7 +50,7 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
         for library in libraries:
             if isinstance(library, _PartLibrary):
                 libraries += [each for each in library._linking_libraries if each not in libraries]
-        self._linking_libraries = libraries
+        self._linking_libraries: list[Any] = libraries
         self._own_names = {function.name for function in self._final_module.functions if not function.is_declaration}
         super().finalize()
 

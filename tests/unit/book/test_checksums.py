@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.plain.messages import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SNAPSHOT, SUBSCRIPTION, EventBatch
 from cowbook.plain.schemes import BITFINEX, BITGET, FTX, KRAKEN, NO_CHECKSUM, OKX, UNNUMBERED
+from support.search import examples
 
 DECIMALS = 8
 
@@ -93,7 +94,7 @@ def engine_of(style: int, depth: int = 0) -> OrderBookEngine:
     return OrderBookEngine(EngineSettings(checksum=style, depth=depth, price_decimals=DECIMALS, size_decimals=DECIMALS))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from([KRAKEN, OKX, BITGET, BITFINEX, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
 def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
     """In every style, with any number of levels on either side, and for numerals of any length."""

@@ -11,6 +11,7 @@ from cowbook.book import block_pool, ladder
 from cowbook.book.ladder_view import Ladder
 from cowbook.kernels.jit import as_records
 from cowbook.plain.messages import NONE
+from support.search import examples
 
 Book = tuple[dict[int, int], dict[int, int]]
 
@@ -120,7 +121,7 @@ class Frozen:
 ACTIONS = st.lists(st.one_of(UPDATES, st.sampled_from(["freeze", "release_first", "release_second", "clear"])), max_size=200)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(ACTIONS)
 def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> None:
     """Whatever the live book does, up to two snapshots show their moment; released ones give back every block."""

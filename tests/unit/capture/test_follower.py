@@ -87,6 +87,10 @@ async def test_all_bytes_come_in_order_at_any_block_size(
     paths: list[Path], contents: list[bytes], executor: Executor, block_bytes: int
 ) -> None:
     """Whatever the size of blocks."""
+    if block_bytes == 1:  # a few thousand of them show it
+        contents = [content[:2_500] + ending for content, ending in zip(contents, (b"\n", b"\n", b""), strict=True)]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_bytes(content)
     assert (await collect(paths, executor, block_bytes))[0] == b"".join(contents)
 
 

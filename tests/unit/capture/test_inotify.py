@@ -15,6 +15,7 @@ import asyncinotify
 import pytest
 import uvloop
 
+from cowbook.capture import follower
 from cowbook.capture.inotify import Bell, Watcher
 from support.followed import Tail
 
@@ -40,7 +41,7 @@ async def test_a_watched_file_rings_all_its_bells_once(tmp_path: Path, watcher: 
                 assert bell.is_armed
             file.write(b"x")
             for bell in bells:
-                assert await bell.wait(5)
+                assert await bell.wait(60)
                 assert not bell.is_armed
                 assert not bell.listing_changed
                 bell.clear()
@@ -59,7 +60,7 @@ async def test_the_open_file_is_watched_whatever_its_name(tmp_path: Path, watche
         (tmp_path / "x").write_bytes(b"other")
         assert not await bell.wait(0.05)
         file.write(b"x")
-        assert await bell.wait(5)
+        assert await bell.wait(60)
 
 
 async def test_only_matching_names_in_a_directory_ring(tmp_path: Path, watcher: Watcher) -> None:
@@ -69,16 +70,16 @@ async def test_only_matching_names_in_a_directory_ring(tmp_path: Path, watcher: 
     assert watcher.watch_directories({str(tmp_path): {"x-*"}}, bell) == (True, False)
     assert watcher.watch_directories({str(tmp_path): {"y-*"}}, other) == (True, True)
     (tmp_path / "y-1").write_bytes(b"")
-    assert await other.wait(5)
+    assert await other.wait(60)
     assert not await bell.wait(0.05)
     (tmp_path / "y-1").rename(tmp_path / "x-1")
-    assert await bell.wait(5)
+    assert await bell.wait(60)
     assert bell.listing_changed
     await asyncio.sleep(0.05)
     bell.clear()
     bell.listing_changed = False
     (tmp_path / "x-1").unlink()
-    assert await bell.wait(5)
+    assert await bell.wait(60)
     watcher.forget(bell)
     await asyncio.sleep(0.05)
     bell.clear()
@@ -93,13 +94,13 @@ async def test_a_removed_directory_rings_and_is_watched_anew(tmp_path: Path, wat
     bell = Bell()
     assert watcher.watch_directories({str(folder): {"*"}, str(tmp_path / "none"): {"*"}}, bell) == (False, True)
     shutil.rmtree(folder)
-    assert await bell.wait(5)
+    assert await bell.wait(60)
     folder.mkdir()
     await asyncio.sleep(0.05)
     bell.clear()
     assert watcher.watch_directories({str(folder): {"*"}}, bell) == (True, True)
     (folder / "x").write_bytes(b"")
-    assert await bell.wait(5)
+    assert await bell.wait(60)
 
 
 async def test_lost_events_ring_every_bell(tmp_path: Path, watcher: Watcher) -> None:
@@ -114,17 +115,19 @@ async def test_lost_events_ring_every_bell(tmp_path: Path, watcher: Watcher) -> 
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-async def test_other_thread(tmp_path: Path, watcher: Watcher, factory: Any) -> None:
-    """A follower on its own loop in its own thread: each line at once, though it would look once a second only."""
+async def test_other_thread(tmp_path: Path, watcher: Watcher, factory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower on its own loop in its own thread: each line at once, though it would hardly ever look by itself."""
+    for name in ("SAFETY_POLL_SECONDS", "LONGEST_SAFETY_POLL_SECONDS"):
+        monkeypatch.setattr(follower, name, 10**6)
     path = tmp_path / "x"
     path.write_bytes(b"")
     waits = threading.Semaphore(0)
 
     async def follow(readers: ThreadPoolExecutor) -> int:
-        tail = Tail(("x",), tmp_path, readers, watcher, slice_seconds=5)
+        tail = Tail(("x",), tmp_path, readers, watcher, slice_seconds=60)
         for number in range(20):
             waits.release()
-            await tail.until(lambda number=number: tail.consumed.count(b"\n") > number)  # type: ignore[misc]
+            await tail.until(lambda number=number: tail.consumed.count(b"\n") > number, 60)  # type: ignore[misc]
         await tail.close()
         return tail.consumed.count(b"\n")
 
@@ -132,14 +135,12 @@ async def test_other_thread(tmp_path: Path, watcher: Watcher, factory: Any) -> N
         with asyncio.Runner(loop_factory=factory) as runner, ThreadPoolExecutor(1) as readers:
             return runner.run(follow(readers))
 
-    started = asyncio.get_running_loop().time()
     worker = asyncio.get_running_loop().run_in_executor(None, run)
     for _ in range(20):
         await asyncio.to_thread(waits.acquire)
         with path.open("ab") as file:
             file.write(b"line\n")
     assert await worker == 20
-    assert asyncio.get_running_loop().time() - started < 10
 
 
 async def test_closing_wakes_all_who_wait(tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ async def test_closing_wakes_all_who_wait(tmp_path: Path) -> None:
     watcher.watch_directories({str(tmp_path): {"x"}}, bell)
     watcher.close()
     watcher.close()
-    assert await bell.wait(5)
+    assert await bell.wait(60)
     with (tmp_path / "y").open("ab") as file:
         assert not watcher.watch_file(file.fileno(), bell)
     assert watcher.watch_directories({str(tmp_path): {"x"}}, bell) == (False, False)

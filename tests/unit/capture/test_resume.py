@@ -304,7 +304,7 @@ class SlowExecutor(ThreadPoolExecutor):
         """Submit it, to be run a little later."""
 
         def late() -> Any:
-            time.sleep(0.003)
+            time.sleep(0.01)
             return function(*arguments, **named)
 
         return super().submit(late)

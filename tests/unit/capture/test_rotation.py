@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from cowbook.capture import follower
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.paths import Entry
 from cowbook.capture.rotation import Observation, at_end
@@ -37,6 +38,13 @@ async def watcher(request: pytest.FixtureRequest) -> AsyncIterator[Watcher | Non
     assert watcher is not None
     yield watcher
     watcher.close()
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Have followers poll often; how long a step of one may take then."""
+    monkeypatch.setattr(follower, "POLL_SECONDS", 0.01)
+    return 0.004
 
 
 def lines(mark: str, count: int = 200) -> bytes:
@@ -96,7 +104,7 @@ async def test_the_renamed_file_is_read_to_its_end_before_the_new_one(
     """One path: the old file is read to its end, what is written late too, then the new one."""
     path = tmp_path / "x.log"
     path.write_bytes(lines("a"))
-    tail = Tail(("x.log",), tmp_path, executor, watcher, rotate_wait=0.3)
+    tail = Tail(("x.log",), tmp_path, executor, watcher, rotate_wait=0.1)
     await tail.expect(lines("a"))
     path.rename(tmp_path / "x.log.1")
     path.write_bytes(lines("b"))
@@ -146,7 +154,7 @@ async def test_files_between_two_rotations_are_read_in_their_place(
     """Two rotations before the first file is left, or while nobody follows: the file between is read, in its place."""
     path = tmp_path / "x-current"
     path.write_bytes(lines("a"))
-    tail = Tail(("x-*",), tmp_path, executor, watcher, rotate_wait=0.3)
+    tail = Tail(("x-*",), tmp_path, executor, watcher, rotate_wait=0.1)
     await tail.expect(lines("a"))
     consumed, position = tail.consumed, None
     if restart:
@@ -155,7 +163,7 @@ async def test_files_between_two_rotations_are_read_in_their_place(
         path.rename(tmp_path / f"x-{number}")
         path.write_bytes(lines(mark))
     if restart:
-        tail = Tail(("x-*",), tmp_path, executor, watcher, position, rotate_wait=0.3)
+        tail = Tail(("x-*",), tmp_path, executor, watcher, position, rotate_wait=0.1)
         tail.consumed = consumed
     await tail.expect(lines("a") + lines("b") + lines("c"))
     assert tail.follower.warnings == ()
@@ -172,7 +180,7 @@ async def test_files_between_two_rotations_are_read_in_a_list_too(
     path = tmp_path / "current"
     (tmp_path / "old-0").write_bytes(lines("0"))
     path.write_bytes(lines("a"))
-    tail = Tail(patterns, tmp_path, executor, watcher, rotate_wait=0.3)
+    tail = Tail(patterns, tmp_path, executor, watcher, rotate_wait=0.1)
     await tail.expect(lines("0") + lines("a"))
     consumed, position = tail.consumed, None
     if restart:
@@ -181,7 +189,7 @@ async def test_files_between_two_rotations_are_read_in_a_list_too(
         path.rename(tmp_path / f"old-{number}")
         path.write_bytes(lines(mark))
     if restart:
-        tail = Tail(patterns, tmp_path, executor, watcher, position, rotate_wait=0.3)
+        tail = Tail(patterns, tmp_path, executor, watcher, position, rotate_wait=0.1)
         tail.consumed = consumed
     await tail.expect(lines("0") + lines("a") + lines("b") + lines("c"))
     assert tail.follower.warnings == ()
@@ -190,11 +198,11 @@ async def test_files_between_two_rotations_are_read_in_a_list_too(
 
 
 @pytest.mark.parametrize("name", ["x-0.5", "x-1.bak", "x-3"])
-async def test_plain_copies(tmp_path: Path, executor: Executor, watcher: Watcher | None, name: str) -> None:
+async def test_plain_copies(tmp_path: Path, executor: Executor, watcher: Watcher | None, name: str, quick_looks: float) -> None:
     """A copy of a consumed file or of the current one, also one that is not finished, is not read again."""
     first, second = tmp_path / "x-1", tmp_path / "x-2"
     first.write_bytes(lines("a", 5000))
-    tail = Tail(("x-*",), tmp_path, executor, watcher)
+    tail = Tail(("x-*",), tmp_path, executor, watcher, slice_seconds=quick_looks)
     await tail.expect(first.read_bytes())
     second.write_bytes(lines("b", 5000))
     expected = first.read_bytes() + second.read_bytes()
@@ -209,7 +217,7 @@ async def test_plain_copies(tmp_path: Path, executor: Executor, watcher: Watcher
                 await tail.step()
             assert tail.consumed == expected
         position = await tail.close()
-        tail = Tail(("x-*",), tmp_path, executor, watcher, position)
+        tail = Tail(("x-*",), tmp_path, executor, watcher, position, slice_seconds=quick_looks)
         tail.consumed = expected
         append(second, b"%s\n" % original.name.encode())
         expected += b"%s\n" % original.name.encode()
@@ -235,12 +243,12 @@ async def test_a_new_file_with_an_old_header_is_new(tmp_path: Path, executor: Ex
 
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress], ids=["gzip", "zstd"])
 async def test_compressed_after_rotation(
-    tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes]
+    tmp_path: Path, executor: Executor, watcher: Watcher | None, compress: Callable[[bytes], bytes], quick_looks: float
 ) -> None:
     """Compressing the current or a consumed file, slowly and with both there meanwhile, makes no new file."""
     first, second = tmp_path / "x-1", tmp_path / "x-2"
     first.write_bytes(lines("a", 5000))
-    tail = Tail(("x-*",), tmp_path, executor, watcher)
+    tail = Tail(("x-*",), tmp_path, executor, watcher, slice_seconds=quick_looks)
     await tail.expect(first.read_bytes())
     expected = tail.consumed
     for path in (first, second):

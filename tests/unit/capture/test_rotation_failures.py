@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from cowbook.capture import follower
 from cowbook.capture.follower import Follower
 from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.rotation import FollowSettings
@@ -39,6 +40,7 @@ async def test_read_errors_are_retried_from_the_same_offset(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, method: str, code: int
 ) -> None:
     """The file is opened again where it was left, as often as it takes; meanwhile the text says what fails."""
+    monkeypatch.setattr(follower, "POLL_SECONDS", 0.01)
     path = tmp_path / "x"
     path.write_bytes(lines("a", 1000))
     tail = Tail(("x",), tmp_path, executor, block_bytes=1000)

@@ -27,6 +27,7 @@ from support.generated_captures import Capture, make_capture
 from support.hostile_captures import make_hostile_capture
 from support.oracle import OracleSettings
 from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
+from support.search import examples
 
 POSITION = Position(FileIdentity.of("file\udc80", 1, 2, 3, b"abc", b"abc"), (FileIdentity.of("b", 1, 2, 0, b"", b""),))
 
@@ -94,7 +95,7 @@ class ThroughFiles(Pipeline):
         self.letters = list(again.dead_letters)
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(ANY_CAPTURE)
 def test_rows_are_the_oracles_after_restoring_from_files(capture: Capture) -> None:
     """Rows are the oracle's, though every batch begins with what files gave."""

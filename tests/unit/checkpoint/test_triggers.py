@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cowbook.checkpoint.triggers import BACKLOG, CUT, EVENTS, MANUAL, STOP, TIMER, Triggers, TriggerSettings
+from support.search import examples
 
 SECOND = 1_000_000_000
 SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)
@@ -219,7 +220,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     steps=STEPS,
     every_events=st.integers(1, 30),
@@ -308,7 +309,7 @@ HAPPENINGS = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(happenings=HAPPENINGS, every=st.integers(1, 80), min_pause=st.integers(0, 20))
 def test_asking_only_when_due_misses_nothing(happenings: list[tuple[int, str, int]], every: int, min_pause: int) -> None:
     """Who asks only when `next_due` says so, and when something has happened, begins the same as who asks all the time."""

@@ -86,11 +86,14 @@ def test_interrupt_is_not_a_traceback(tmp_path: Path) -> None:
     """Ctrl-C ends a command with 130 and one line."""
     command = [sys.executable, "-m", "cowbook", "simulate", "--messages", "100000000", str(tmp_path / "x.jsonl")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        try:
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == "cowbook: interrupted\n"
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from cowbook.config import load_config
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol import symbol_worker
+from cowbook.symbol.symbol_thread import SymbolThread
 from support.harness import read_parts
 
 _CONFIG = """
@@ -31,6 +32,14 @@ paths = ["input/*"]
 def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C stops at a message boundary with a last checkpoint, and the next run goes on there to the same parts."""
     monkeypatch.setattr(symbol_worker, "_REPORT_SECONDS", 0.0)  # progress after each block
+    asked = threading.Event()
+    stop = SymbolThread.stop
+
+    def stop_and_tell(thread: SymbolThread) -> None:
+        stop(thread)
+        asked.set()
+
+    monkeypatch.setattr(SymbolThread, "stop", stop_and_tell)
     write_capture(tmp_path / "capture", symbol="BTCUSDT", messages=100, seed=3)
     lines = (tmp_path / "capture").read_bytes().splitlines(keepends=True)
     parts = []
@@ -49,7 +58,7 @@ def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 if events > 2000 and not sent:
                     sent.append(events)
                     os.kill(os.getpid(), signal.SIGINT)
-                    time.sleep(0.3)  # the main thread asks to stop meanwhile
+                    assert asked.wait(60)
 
             with pytest.raises(KeyboardInterrupt):
                 run_once(config, progress=interrupt)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -70,6 +69,7 @@ class Bench:
             for name, gate in self.gates.items()
         ]
         self.messages: list[str] = []
+        self.now = 0.0  # what the clock says
 
     def read(self) -> list[str]:
         """All messages so far."""
@@ -78,11 +78,22 @@ class Bench:
                 self.messages.append(self.socket.recv(5000).decode())
         return self.messages
 
-    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until something holds."""
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 - not everything tells when it changes
                 await asyncio.sleep(0.005)
+
+    async def pass_time(self, seconds: float, *answering: SymbolThread) -> None:
+        """Let the clock go on, a little at a time: so that whose loop does not hang has answered each time."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.1
+            await self.until(lambda: all(thread.answered_at == self.now for thread in answering))
+
+    def answers(self, symbol: str) -> float:
+        """How often a symbol's loop has answered."""
+        return self.metrics.registry.get_sample_value("cowbook_event_loop_lag_seconds_count", {"symbol": symbol}) or 0
 
     def hang(self, thread: SymbolThread) -> threading.Event:
         """Its loop stands still until the event is set."""
@@ -97,7 +108,7 @@ class Bench:
             thread.stop()
         for thread in self.threads:
             if thread.ident is not None:
-                assert thread.ended.wait(10)
+                assert thread.ended.wait(60)
                 thread.join()
         self.notifier.close()
         self.socket.close()
@@ -105,15 +116,20 @@ class Bench:
 
 @pytest.fixture
 def make_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Bench]]:
-    """Makes one; with a short period."""
+    """Makes one; with a short period, and a clock that goes on only when it is told."""
     monkeypatch.setattr(symbol_thread, "SymbolWorker", PatientWorker)
-    monkeypatch.setattr(module, "_PERIOD_SECONDS", 0.05)
-    benches = []
+    monkeypatch.setattr(module, "_PERIOD_SECONDS", 0.02)
+    benches: list[Bench] = []
     with ThreadPoolExecutor(2) as executor:
 
         def make(watchdog: float | None = None) -> Bench:
-            benches.append(Bench(tmp_path, executor, watchdog))
-            return benches[0]
+            bench = Bench(tmp_path, executor, watchdog)
+            benches.append(bench)
+            for place in (module, symbol_thread):
+                monkeypatch.setattr(place, "time", SimpleNamespace(monotonic=lambda: bench.now))
+            for thread in bench.threads:
+                thread.answered_at = bench.now
+            return bench
 
         yield make
         for bench in benches:
@@ -181,13 +197,16 @@ async def test_a_loop_that_hangs(
         bench.supervision._log = get_logger()
         async with supervising(bench):
             await bench.until(lambda: "READY=1" in bench.read())
+            await bench.pass_time(1.0, *bench.threads)
+            assert bench.supervision.ailing(bench.threads) == []
             gate = bench.hang(bench.threads[1])
-            await bench.until(lambda: bench.supervision.ailing(bench.threads) == ["B"])
+            await bench.pass_time(0.5, bench.threads[0])
+            assert bench.supervision.ailing(bench.threads) == ["B"]
             await bench.until(lambda: any(log["event"] == "event loop does not answer" for log in logs))
             bench.read()
             before = len(bench.messages)
-            deadline = time.monotonic() + 0.3
-            await bench.until(lambda: time.monotonic() > deadline)
+            looks = bench.answers("A")
+            await bench.until(lambda: bench.answers("A") > looks + 4)
             assert "WATCHDOG=1" not in bench.read()[before:]
             gate.set()
             await bench.until(lambda: "WATCHDOG=1" in bench.read()[before:])
@@ -199,16 +218,23 @@ async def test_a_loop_that_hangs(
 async def test_signs_of_life_are_often_enough(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
     """More than twice in the watchdog's time, however short that is."""
     monkeypatch.setattr(module, "_PERIOD_SECONDS", 1.0)
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        bench.read()  # before the socket's queue is full
+        await asyncio.sleep(0.001)
+
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=pause))
     bench = make_bench(0.2)
     for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):
         gate.set()
         thread.start()
     async with supervising(bench):
         await bench.until(lambda: "READY=1" in bench.read())
-        before = bench.read().count("WATCHDOG=1")
-        started = time.monotonic()
-        await bench.until(lambda: bench.read().count("WATCHDOG=1") >= before + 8)
-        assert time.monotonic() - started < 0.8
+        await bench.until(lambda: len(pauses) > 20)
+    assert set(pauses) == {0.05}
+    assert len(pauses) <= bench.read().count("WATCHDOG=1") <= len(pauses) + 1  # one each time
 
 
 async def test_who_need_not_answer(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +247,9 @@ async def test_who_need_not_answer(make_bench: Callable[..., Bench], monkeypatch
         await bench.until(lambda: bench.threads[0].state == "running")
         bench.threads[0].stop()
         await bench.until(bench.threads[0].ended.is_set)
-        deadline = time.monotonic() + 0.4
-        await bench.until(lambda: time.monotonic() > deadline)
+        bench.now += 100
+        await bench.until(lambda: bench.threads[1].answered_at == bench.now)  # which has no loop yet
+        assert bench.threads[0].answered_at < bench.now
         assert bench.supervision.ailing(bench.threads) == []
 
 
@@ -251,7 +278,7 @@ async def test_waiting_is_logged(make_bench: Callable[..., Bench]) -> None:
             await bench.until(lambda: bench.supervision._states["A"][0] == "done")
         assert seen() == expected
     del bench.threads[:]
-    assert thread.ended.wait(5)
+    assert thread.ended.wait(60)
     thread.join()
 
 
@@ -262,8 +289,5 @@ async def test_lag_is_measured(make_bench: Callable[..., Bench]) -> None:
         gate.set()
         thread.start()
 
-    def count(name: str) -> float:
-        return bench.metrics.registry.get_sample_value("cowbook_event_loop_lag_seconds_count", {"symbol": name}) or 0
-
     async with supervising(bench):
-        await bench.until(lambda: count("A") >= 3 and count("B") >= 3)
+        await bench.until(lambda: bench.answers("A") >= 3 and bench.answers("B") >= 3)

@@ -107,6 +107,19 @@ class Pauses(threading.Event):
         return self.is_set()
 
 
+class HeldPauses(threading.Event):
+    """Pauses last until the test ends them, however long it takes to look at what is during one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until `over` is released."""
+        assert self.over.acquire(timeout=60)
+        return self.is_set()
+
+
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
     with structlog.testing.capture_logs():  # tracebacks for people take their time
@@ -129,7 +142,7 @@ def context(request: pytest.FixtureRequest) -> Iterator[ThreadContext]:
         yield ThreadContext(request.param, executor, executor)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -139,7 +152,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 def finish(thread: SymbolThread) -> None:
     """Wait for its end."""
-    assert thread.ended.wait(20)
+    assert thread.ended.wait(60)
     thread.join()
 
 
@@ -255,18 +268,17 @@ def test_settings_that_cannot_be_made(context: ThreadContext) -> None:
     assert isinstance(thread.checkpoint().exception(), StorageError)
 
 
-def test_stop_ends_the_pause(fake: type[FakeWorker], context: ThreadContext) -> None:
+def test_stop_ends_the_pause(fake: type[FakeWorker], context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """At once: one more worker writes the last checkpoint, if storage lets it."""
-    fake.script[:] = [*[fails(StorageError("full", errno.ENOSPC))] * 2, waits]
+    for name in ("_FIRST_BACKOFF_SECONDS", "_LONGEST_BACKOFF_SECONDS"):
+        monkeypatch.setattr(module, name, 10**6)
+    fake.script[:] = [fails(StorageError("full", errno.ENOSPC)), waits]
     thread = make(context)
     thread.start()
-    until(lambda: thread.state == "restarting")
-    until(lambda: len(fake.made) == 2 and thread.state == "restarting")
-    started = time.monotonic()
+    until(lambda: thread.restarts == 1)  # counted when the worker has ended
     thread.stop()
     finish(thread)
-    assert time.monotonic() - started < 0.9
-    assert (thread.state, thread.restarts) == ("done", 2)
+    assert (thread.state, thread.restarts) == ("done", 1)
     assert fake.made[-1].stopped.is_set()
 
 
@@ -306,9 +318,11 @@ def test_states(context: ThreadContext) -> None:
 
     FakeWorker.script[:] = [fails(StorageError("full", errno.ENOSPC)), step]
     thread = make(context)
+    pauses = thread._stop_asked = HeldPauses()
     assert thread.state == "starting"
     thread.start()
     until(lambda: thread.state == "restarting")
+    pauses.over.release()
     until(lambda: thread.state == "starting" and len(go) == 1)
     thread._call_on_loop(lambda _: go[0].set())
     until(lambda: thread.state == "waiting" and len(go) == 2)
@@ -331,10 +345,12 @@ def test_checkpoint_in_every_state(fake: type[FakeWorker], context: ThreadContex
 
     fake.script[:] = [fails(StorageError("full", errno.ENOSPC)), step]
     thread = make(context)
+    pauses = thread._stop_asked = HeldPauses()
     assert "the symbol is starting" in str(thread.checkpoint().exception(5))
     thread.start()
     until(lambda: thread.state == "restarting")
     assert "the symbol is restarting" in str(thread.checkpoint().exception(5))
+    pauses.over.release()
     until(lambda: len(fake.made) == 2 and thread.state == "starting")
     assert "has not begun yet" in str(thread.checkpoint().exception(5))
     recover.set()
@@ -467,22 +483,27 @@ def configure(directory: Path, name: str) -> Config:
     return load_config(directory / f"{name}.toml", {})
 
 
-class SlowRenames(DurableFiles):
-    """Commits that take their time, and notes how many go on at once."""
+class KillingRenames(DurableFiles):
+    """Stops the loop in the middle of the first commits, and notes how many go on at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, kill: Callable[[], None], kills: int) -> None:
+        self.kill = kill
+        self.kills = kills
         self.at_once: list[int] = []
         self.now = 0
         self.lock = threading.Lock()
 
     def rename(self, source: Path, target: Path) -> None:
-        """Slowly."""
+        """Slowly, so that the loop has stopped before it is done."""
         if "checkpoints" not in target.parts:
             super().rename(source, target)
             return
         with self.lock:
             self.now += 1
             self.at_once.append(self.now)
+        if self.kills:
+            self.kills -= 1
+            self.kill()
         time.sleep(0.03)
         super().rename(source, target)
         with self.lock:
@@ -532,22 +553,20 @@ def test_killed_while_persisting(tmp_path: Path, context: ThreadContext, monkeyp
     """What an executor still writes for a worker whose loop was stopped ends before the next worker begins."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.0)
-    files = SlowRenames()
+
+    def kill() -> None:
+        assert thread._loop is not None
+        thread._loop.call_soon_threadsafe(thread._loop.stop)
+
+    files = KillingRenames(kill, 4)
     original = SymbolWorker
     monkeypatch.setattr(module, "SymbolWorker", lambda *args, **options: original(*args, **options, files=files))
     config = configure(tmp_path, "slow")
-    killed: list[int] = []
     thread = SymbolThread("BTCUSDT", lambda: worker_settings(config, config.symbol[0]), context)
     thread.start()
-    while not thread.ended.is_set():
-        if files.now and len(killed) < 4 and (loop := thread._loop) is not None:
-            killed.append(len(files.at_once))
-            loop.call_soon_threadsafe(loop.stop)
-            until(lambda: not files.now or thread.ended.is_set())
-        time.sleep(0.001)
     finish(thread)
     assert thread.state == "done", thread.last_error
-    assert thread.restarts == len(killed) > 0
+    assert thread.restarts == 4
     assert max(files.at_once) == 1
     undisturbed = configure(tmp_path, "plain")
     other = SymbolThread("BTCUSDT", lambda: worker_settings(undisturbed, undisturbed.symbol[0]), context)

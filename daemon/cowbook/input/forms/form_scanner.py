@@ -524,7 +524,7 @@ def _match(forms, position, end, ts_recv, head, message):
 
 
 @kernel
-def _open_envelope(buffer, position, end):
+def _open_envelope(buffer, position, end, has_frames):
     """(receive time or NONE, position of the message, position after it or FAILED where nothing says it) of a record.
 
     The position of the message is FAILED for what is no message, or an odd one.
@@ -536,6 +536,8 @@ def _open_envelope(buffer, position, end):
         return NONE, FAILED, FAILED
     if buffer[at] == OPEN or buffer[at] == BRACKET:
         return time, at, FAILED
+    if has_frames == 0:
+        return NONE, FAILED, FAILED
     # A frame says in its first line how long its second is.
     length, newline = digits(buffer, at)
     if newline - at > 10 or newline <= at or buffer[at - 2] == COLON:
@@ -580,7 +582,7 @@ def scan_records(forms, start, end, file_offset):
         if counts.messages == scan.messages.size:
             return MESSAGES_FULL, position
         message = scan.messages[counts.messages]
-        ts_recv, at, frame_end = _open_envelope(buffer, position, end)
+        ts_recv, at, frame_end = _open_envelope(buffer, position, end, scan.limits[0].has_frames)
         after, used, is_own = FAILED, 0, False
         if at != FAILED:
             after, used, is_own = _any_form(forms, at, end, ts_recv, message)

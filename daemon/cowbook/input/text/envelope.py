@@ -1,6 +1,7 @@
 """Removes what a collector puts around a venue's message: receive times, directions, addresses, frames.
 
 The container is told by the record's content and is independent of the venue.
+Frames are only in a file that says so at its start.
 
 | container | a record |
 |---|---|
@@ -8,7 +9,7 @@ The container is told by the record's content and is independent of the venue.
 | prefixed | `<receive time> <message>`, `<receive time>: <message>` |
 | cryptofeed's raw capture | as prefixed; `<url> -> <time>: <message>` is an answer to a request. Not used: |
 | | `<address> <- <time>: <message>`, which was sent, and `<address> <-> <time>`, a new connection |
-| cbcap | a first line `CBCAP1 ...`, then per record `<receive time> <bytes>`, a line feed and the message |
+| cbcap | a first line `CBCAP1 ...`, then per record a frame: `<receive time> <bytes>`, a line feed and the message |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ FRAME_HEADER = re.compile(rb"[0-9]{1,20} ([0-9]{1,10})\r?")
 """The first line of a frame: its receive time, and the number of bytes after the line feed."""
 
 _FILE_HEADER = b"CBCAP1 "
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,11 @@ class Envelope:
     def ts_recv(self) -> int:
         """The receive time in ns since 1970; NONE if there is none. Raises RefusedError if it is out of range."""
         return receive_time(self.time) if self.time is not None else NONE
+
+
+def has_frames(head: bytes) -> bool:
+    """Whether a file that begins with these bytes is made of frames: a cbcap file says so in its first line."""
+    return head.removeprefix(_BYTE_ORDER_MARK).startswith(_FILE_HEADER)
 
 
 def open_envelope(record: bytes) -> Envelope | None:

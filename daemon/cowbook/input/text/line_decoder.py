@@ -13,7 +13,7 @@ from cowbook.errors import InputError
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text import array_scanner
 from cowbook.input.text import scanner as record_scanner
-from cowbook.input.text.envelope import FRAME_HEADER
+from cowbook.input.text.envelope import FRAME_HEADER, has_frames
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import (
@@ -175,21 +175,23 @@ class LineDecoder:
     def _end_of_record(self, block: Block) -> int:
         """Index of the line feed that ends the record at `block.start`; -1 if it is not in the block.
 
-        A frame is a record of two lines. The first gives the second's length in bytes.
+        In a file of frames, a record has two lines. The first gives the second's length in bytes.
         """
         newline: int = find_newline(block.buffer, block.start, block.end)
         if newline < 0 or newline - block.start > _LONGEST_FRAME_HEADER or not 48 <= block.buffer[block.start] <= 57:
             return newline
-        header = FRAME_HEADER.fullmatch(block.buffer[block.start : newline].tobytes())
+        header = FRAME_HEADER.fullmatch(block.buffer[block.start : newline].tobytes()) if has_frames(block.head) else None
         if header is None:
             return newline
         end = newline + 1 + int(header[1])
+        if end - block.start > self._settings.max_line_bytes:
+            return newline  # it would have to be held: its lines are all there is to go by, wherever the block ends
         if end < block.end and block.buffer[end] == _LINE_FEED:
             return end
         if end == block.end and block.final:
             return -1  # the file's last record, which has no line feed
         # No line feed follows the frame, so its first line was not a header: each line is a record of its own.
-        return newline if end < block.end or block.final or int(header[1]) > self._settings.max_line_bytes else -1
+        return newline if end < block.end or block.final else -1
 
     def _finish_block(self, block: Block, batch: EventBatch) -> bool:
         """Decode an unfinished line that ends the file, or start dropping an overlong one. Returns whether the batch is full."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.envelope import has_frames
 from cowbook.input.verdict import Decoded
 from cowbook.kernels.jit import as_records
 from cowbook.plain.block import Block
@@ -20,7 +21,17 @@ STRANGE = 1  # the record at the returned position is for the reference decoder
 MESSAGES_FULL = 2
 LEVELS_FULL = 3
 
-LIMITS = np.dtype([(name, np.int64) for name in ("price_decimals", "size_decimals", "max_line_bytes")])
+LIMITS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "price_decimals",
+            "size_decimals",
+            "max_line_bytes",
+            "has_frames",  # whether the file in hand is made of frames
+        )
+    ]
+)
 
 COUNTS = np.dtype(
     [
@@ -52,7 +63,7 @@ _SHOWN_OTHERS = 64  # records of other symbols that the reference decoder sees, 
 
 def make_limits(settings: DecoderSettings) -> npt.NDArray[np.void]:
     """The settings that kernels need, LIMITS of shape (1,)."""
-    return np.array([(settings.price_decimals, settings.size_decimals, settings.max_line_bytes)], LIMITS)
+    return np.array([(settings.price_decimals, settings.size_decimals, settings.max_line_bytes, 0)], LIMITS)
 
 
 class RecordScanner(ABC):
@@ -68,6 +79,7 @@ class RecordScanner(ABC):
     def scan(self, block: Block, batch: EventBatch) -> int:
         """Append records to the batch and move `block.start` past them. Returns why it stopped, such as END or STRANGE."""
         self.counts["messages"], self.counts["levels"] = batch.message_count, batch.level_count
+        self.limits["has_frames"] = has_frames(block.head)
         why, block.start = self.run_kernel(block, batch)
         batch.message_count, batch.level_count = int(self.counts["messages"][0]), int(self.counts["levels"][0])
         return why

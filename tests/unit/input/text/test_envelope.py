@@ -10,7 +10,7 @@ from cowbook.input.text.envelope import open_envelope
 from cowbook.input.text.json_fields import RefusedError
 from cowbook.input.text.line_decoder import LineDecoder
 from cowbook.plain.block import PADDING, Block
-from cowbook.plain.messages import NONE, EventBatch
+from cowbook.plain.messages import DEAD_LETTER, DIFF, NONE, UNUSED, EventBatch
 from cowbook.venues import load_venue
 
 
@@ -52,17 +52,22 @@ def test_a_time_out_of_range_is_refused_when_it_is_read() -> None:
         envelope.ts_recv()
 
 
-def kinds(content: bytes, size: int) -> list[int]:
-    """Kinds of the messages of a content that comes in blocks of this size."""
-    decoder = LineDecoder(load_venue("kraken"), DecoderSettings("A/B", 8, 8, 1000))
+HEADER = b"CBCAP1 kraken A/B 1\n"
+_UPDATE = b'{"channel":"book","type":"update","data":[{"symbol":"A/B",\n"bids":[],"asks":[],"timestamp":"2024-01-01T00:00:00Z"}]}'
+FRAME = b"5 %d\n%s\n" % (len(_UPDATE), _UPDATE)
+
+
+def kinds(content: bytes, size: int, start: int = 0, max_line_bytes: int = 1000) -> list[int]:
+    """Kinds of the messages of a file that comes in blocks of this size, from an offset on."""
+    decoder = LineDecoder(load_venue("kraken"), DecoderSettings("A/B", 8, 8, max_line_bytes))
     found: list[int] = []
     batch = EventBatch.allocate()
-    start = end = 0
+    end = start
     while True:
         end = min(end + size, len(content))
         buffer = np.zeros(end - start + PADDING, np.uint8)
         buffer[: end - start] = np.frombuffer(content[start:end], np.uint8)
-        block = Block(buffer, 0, end - start, "x", start, final=end == len(content))
+        block = Block(buffer, 0, end - start, "x", start, end == len(content), content[: min(end, 1024)])
         batch.clear()
         assert not decoder.decode(block, batch)
         found += batch.messages["kind"][: batch.message_count].tolist()
@@ -74,10 +79,40 @@ def kinds(content: bytes, size: int) -> list[int]:
 @pytest.mark.parametrize("size", [1, 2, 7, 30, 1000])
 def test_frames_in_blocks(size: int) -> None:
     """A frame is one record, also when its message has a line feed; what only looks like one is two lines."""
-    update = b'{"channel":"book","type":"update","data":[{"symbol":"A/B",\n"bids":[],"asks":[]}]}'
-    frame = b"5 %d\n%s\n" % (len(update), update)
-    assert kinds(frame + b"CBCAP1 x\n" + frame, size) == [0, 6, 0]
+    assert kinds(HEADER + FRAME + HEADER + FRAME, size) == [UNUSED, DIFF, UNUSED, DIFF]
     wrong = b'5 3\n{"channel":"heartbeat"}\n'
-    assert kinds(wrong + frame, size) == [4, 6, 0]
-    assert kinds(frame + frame[:-1], size) == [0, 0]
-    assert 4 in kinds(frame[:30], size)  # an unfinished one at the end
+    assert kinds(HEADER + wrong + FRAME, size) == [UNUSED, DEAD_LETTER, UNUSED, DIFF]
+    assert kinds(HEADER + FRAME + FRAME[:-1], size) == [UNUSED, DIFF, DIFF]
+    assert DEAD_LETTER in kinds(HEADER + FRAME[:30], size)  # an unfinished one at the end
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 30, 1000])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_frames_from_the_middle(size: int, mark: bytes) -> None:
+    """What a file is made of, its first bytes say, wherever reading begins."""
+    content = mark + HEADER + FRAME * 20
+    for number in range(20):
+        assert kinds(content, size, len(content) - number * len(FRAME)) == [DIFF] * number
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 30, 1000])
+def test_lines_that_look_like_frames(size: int) -> None:
+    """In a file that does not say that it has frames, a line is a record, however long its neighbour is."""
+    heartbeat = b'{"channel":"heartbeat"}\n'
+    assert kinds(b"1 1\n\n", size) == [DEAD_LETTER]  # and a blank one
+    assert kinds(b"5 23\n" + heartbeat, size) == [DEAD_LETTER, UNUSED]
+    assert kinds(b"CBCAP\n5 23\n" + heartbeat, size) == [DEAD_LETTER, DEAD_LETTER, UNUSED]
+    lessons = b'5 {"channel":"book","type":"update","data":[{"symbol":"A/B","bids":[],"asks":[]}]}\n' * 2
+    assert kinds(lessons + FRAME.replace(b",\n", b", "), size) == [DIFF, DIFF, DEAD_LETTER, DIFF]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 30, 1000])
+def test_frames_that_are_too_long(size: int) -> None:
+    """A frame may have as many bytes as a line may; a longer one is lines, wherever blocks end."""
+    longest = len(FRAME) - 1
+    assert kinds(HEADER + FRAME, size, max_line_bytes=longest) == [UNUSED, DIFF]
+    assert kinds(HEADER + FRAME, size, max_line_bytes=longest - 1) == [UNUSED, DEAD_LETTER, DEAD_LETTER, DEAD_LETTER]
+    update = FRAME.partition(b"\n")[2].replace(b"\n", b" ").strip()
+    frame = b"5 %d\n%s\n" % (len(update), update)
+    assert kinds(HEADER + frame, size, max_line_bytes=len(frame) - 2) == [UNUSED, DEAD_LETTER, DIFF]
+    assert kinds(HEADER + frame * 2, size, max_line_bytes=len(frame) - 1) == [UNUSED, DIFF, DIFF]

@@ -24,6 +24,7 @@ from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, SELL_AGGRESSOR, SNA
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
 from cowbook.simulate.capture import write_capture
 from cowbook.venues.binance.reference import decode_record
+from support.search import examples
 
 CAPTURES = Path(__file__).parents[4].parent / "shared" / "data" / "hftbacktest"
 SETTINGS = DecoderSettings("BTCUSDT", price_decimals=2, size_decimals=8, max_line_bytes=100_000)
@@ -472,7 +473,7 @@ def records(draw: st.DrawFn) -> bytes:
     return record
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=examples(1_500), deadline=None)
 @given(records())
 def test_equals_a_naive_decoder(record: bytes) -> None:
     """Message, symbol, reason: the same as those of json and Decimal under the same rules."""
@@ -487,7 +488,7 @@ def test_equals_a_naive_decoder(record: bytes) -> None:
         assert expected == decoded
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     values=st.lists(st.integers(0, 10**19), min_size=9, max_size=12),
     written=st.integers(0, 12),
