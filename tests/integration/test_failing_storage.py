@@ -253,7 +253,7 @@ def test_full_disk(
     """A real full disk: the run waits, and ends well once there is space."""
     config = config_in(tmp_path, pieces, f"{small_disk}/state", f"{small_disk}/data")
     pauses = 0
-    pause = symbol_thread.SymbolThread._pause
+    pause = symbol_thread.SymbolThread._plan_restart
 
     def pause_and_free_space(thread: symbol_thread.SymbolThread, *arguments: Any) -> float:
         nonlocal pauses
@@ -262,7 +262,7 @@ def test_full_disk(
             (small_disk / "ballast").unlink()
         return pause(thread, *arguments)
 
-    monkeypatch.setattr(symbol_thread.SymbolThread, "_pause", pause_and_free_space)
+    monkeypatch.setattr(symbol_thread.SymbolThread, "_plan_restart", pause_and_free_space)
     (summary,) = service.run_once(load_config(config, {}))
     assert summary.state == "done", summary.error
     assert summary.restarts == pauses >= 5

@@ -6,6 +6,8 @@ decimals of the symbol, as few as possible, or as Python writes a float.
 
 from __future__ import annotations
 
+import numpy as np
+
 from cowbook.book.ladder import ASK, BID, copy_levels
 from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.schemes import BITFINEX, BITGET, FTX, KRAKEN
@@ -168,5 +170,5 @@ def book_checksum(engine):
         end = max(end - 1, 0)  # no colon at the end
     crc = 0xFFFFFFFF
     for position in range(end):
-        crc = scratch.crc_table[(crc ^ text[position]) & 0xFF] ^ (crc >> 8)
+        crc = scratch.crc_table[(crc ^ np.int64(text[position])) & 0xFF] ^ (crc >> 8)
     return crc ^ 0xFFFFFFFF

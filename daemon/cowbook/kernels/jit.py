@@ -84,7 +84,7 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any], *, is_rare:
     return compiled
 
 
-class _Record(np.record):
+class _Record(np.record):  # type: ignore[misc] # numpy calls it final, and documents it as a base
     """A record whose fields come before what numpy calls so itself, such as `size` and `flags`."""
 
     def __getattribute__(self, name: str) -> Any:
