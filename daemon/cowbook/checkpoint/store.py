@@ -15,7 +15,8 @@ A commit, in order:
 8. `prune` removes the oldest checkpoints: it renames each to `.del-<epoch>`, fsyncs, and unlinks. A crash between these steps
    leaves names that `sweep` removes at the next start.
 
-A failure before step 6 commits nothing and leaves only a temporary directory. An epoch is never used twice.
+Steps 2 and 3 are `write`, steps 4 to 6 are `commit`. A failure before step 6 commits nothing and leaves only a temporary
+directory. An epoch is never used twice.
 """
 
 from __future__ import annotations
