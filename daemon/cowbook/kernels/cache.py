@@ -50,7 +50,8 @@ def cache_folder() -> Path:
 def _why_not(folder: Path) -> str | None:
     """Why a folder cannot be used; None when it can. It is made if need be."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (*reversed(folder.parents), folder):  # none is open to others, whatever the umask is
+            path.mkdir(mode=0o700, exist_ok=True)
         folder = folder.resolve(strict=True)
         for path in (folder, *folder.parents):
             why = _who_else_writes(path, path.stat(), is_parent=path != folder)
