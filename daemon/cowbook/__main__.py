@@ -6,5 +6,4 @@ import sys
 
 from cowbook.entry import main
 
-if __name__ == "__main__":  # not in the processes that compile
-    sys.exit(main())
+sys.exit(main())

@@ -34,6 +34,17 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
         self._finalized = True
 
 
+class _RarePartLibrary(_PartLibrary):
+    """The LLVM code of a part that stays apart from its callers."""
+
+    def add_ir_module(self, module: Any) -> None:
+        """Take the code."""
+        for function in module.functions:
+            if not function.is_declaration:
+                function.attributes.add("noinline")
+        super().add_ir_module(module)
+
+
 class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
     """The machine code of a root."""
 
@@ -79,6 +90,7 @@ def _compiler_with(library_class: type[JITCodeLibrary]) -> type[Compiler]:
 
 
 PartCompiler = _compiler_with(_PartLibrary)
+RarePartCompiler = _compiler_with(_RarePartLibrary)
 RootCompiler = _compiler_with(_RootLibrary)
 
 _PART_OPTIONS = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -89,8 +101,8 @@ class Part(CPUDispatcher):  # type: ignore[misc] # numba has no types
 
     def __init__(self, function: Any, options: dict[str, Any], *, is_rare: bool) -> None:
         """One that `is_rare` is never made a part of its callers' machine code."""
-        super().__init__(py_func=function, locals={}, targetoptions=options, pipeline_class=PartCompiler)
-        self._is_rare = is_rare
+        compiler = RarePartCompiler if is_rare else PartCompiler
+        super().__init__(py_func=function, locals={}, targetoptions=options, pipeline_class=compiler)
         self._compiler._customize_flags = _only_lowered
 
     def compile(self, signature: Sequence[Any]) -> Any:
@@ -98,9 +110,6 @@ class Part(CPUDispatcher):  # type: ignore[misc] # numba has no types
         arguments = tuple(signature)
         if arguments not in self.overloads:
             result: CompileResult = self._compiler.compile(arguments, None)
-            if self._is_rare:
-                code = result.library._final_module.get_function(result.fndesc.llvm_func_name)
-                code.add_function_attribute("noinline")
             # What numba finds the code by; there is nothing that Python could call.
             name = object()
             self.targetctx.insert_user_function(name, result.fndesc, [result.library])

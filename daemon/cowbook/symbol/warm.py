@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,7 @@ __all__ = ["cache_folder", "missing", "roots_of", "warm", "why_not_cached"]
 Progress = Callable[[int, int], None]
 """Told how many kernels are compiled by now, and how many will be."""
 
+_POLL_SECONDS = 0.1
 _SETTINGS = DecoderSettings("X", 8, 8, 1 << 20)
 
 
@@ -98,26 +101,43 @@ def warm(formats: Collection[str] | None = None, progress: Progress = lambda _do
     lacking = [place for place, root in enumerate(roots) if not root.is_cached]
     processes = min(len(os.sched_getaffinity(0)), len(lacking))
     if processes > 1 and why_not_cached() is None:
-        _compile_side_by_side(tuple(formats), lacking, processes, progress)
-    for done, place in enumerate(lacking if processes == 1 else (), 1):
-        roots[place].load()
+        _compile_side_by_side(formats, [roots[place] for place in lacking], processes, progress)
+    for done, place in enumerate(lacking, 1):
+        roots[place].load()  # what another process has compiled is loaded
         progress(done, len(lacking))
     for root in roots:
         root.load()
     return time.perf_counter() - started
 
 
-def _compile_side_by_side(formats: tuple[str, ...], places: Sequence[int], processes: int, progress: Progress) -> None:
-    # Forked processes would inherit threads' locks; and these are told to stop by their parent alone.
-    with ProcessPoolExecutor(processes, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
-        compiling = [pool.submit(_compile, formats, place) for place in places]
-        for done, future in enumerate(as_completed(compiling), 1):
-            future.result()
-            progress(done, len(places))
+def _compile_side_by_side(formats: Collection[str], lacking: Sequence[Root], processes: int, progress: Progress) -> None:
+    """Have processes compile roots into the cache; what one of them leaves out, this one compiles when it loads it."""
+    package = Path(__file__).resolve().parents[2]
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    with tempfile.TemporaryDirectory(prefix="cowbook-warm-") as claims:
+        command = [sys.executable, "-m", __name__, claims, *formats]
+        running = [subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL) for _ in range(processes)]  # noqa: S603
+        try:
+            while any(process.poll() is None for process in running):
+                progress(sum(root.is_cached for root in lacking), len(lacking))
+                time.sleep(_POLL_SECONDS)
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
 
 
-def _compile(formats: tuple[str, ...], place: int) -> None:
-    roots_of(formats)[place].load()
+def _compile(claims: Path, formats: Sequence[str]) -> None:
+    """Compile the roots that no other process of these has claimed."""
+    for place, root in enumerate(roots_of(formats)):
+        try:
+            (claims / str(place)).touch(exist_ok=False)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            return  # whoever has asked for it is gone
+        if not root.is_cached:
+            root.load()
 
 
 def _calls_of_book() -> Iterator[tuple[Any, ...]]:
@@ -167,3 +187,8 @@ def _calls_of_text() -> Iterator[tuple[Any, ...]]:
     yield array_scanner.value_end, buffer, 0, 0, np.zeros(1, np.int64)
     yield array_scanner.value_start, buffer, 0, 0, True
     yield find_newline, buffer, 0, 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that has started this one, which ends it
+    _compile(Path(sys.argv[1]), sys.argv[2:])
