@@ -9,7 +9,7 @@ from cowbook.book.clock import advance, enter, leave
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.drift import measure
-from cowbook.book.emit import depth_rows, finish_depth, gap_row, trade_row, trade_rows
+from cowbook.book.emit import dead_letter_row, depth_rows, drift_row, finish_depth, gap_row, trade_row, trade_rows
 from cowbook.book.ladder import (
     ASK,
     BEFORE_BID,
@@ -234,14 +234,7 @@ def _measure_drift(state, book, rows, message, levels, ts, was_synced):
     for level in range(message.ask_start, message.ask_start + message.ask_count):
         lowest = min(lowest, prices[level])
         highest = max(highest, prices[level])
-    row = rows.drift[state.open_drift]
-    state.open_drift += 1
-    state.drifts += 1
-    measure(book, lowest, highest, row)
-    row.event_index = state.next_event
-    row.ts_event = ts
-    row.update_id = message.last_id
-    row.was_synced = was_synced
+    measure(book, lowest, highest, drift_row(state, rows, ts, message.last_id, was_synced))
 
 
 @rare_kernel
@@ -424,12 +417,11 @@ def _one(engine, message, levels):
 
 
 @rare_kernel
-def _count(engine, message):
-    """Note a message that is not one of the book's."""
+def _note_other_record(engine, message):
+    """Note a record that is no message of the book: a dead letter, one of another symbol, one that says nothing."""
     state = engine.state[0]
     if message.kind == DEAD_LETTER:
-        engine.rows.dead_letter[state.open_dead_letter].event_index = state.next_event
-        state.open_dead_letter += 1
+        dead_letter_row(state, engine.rows)
         engine.words[_FIRST_REASON + (message.flags & ~IS_NO_DEPTH)] += 1
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
@@ -467,7 +459,7 @@ def apply_messages(engine, batch, start, end):
             take_ticker(engine, message, levels)
             continue
         if kind == DEAD_LETTER or kind == OTHER_SYMBOL or kind == UNUSED or kind == SUBSCRIPTION:
-            _count(engine, message)
+            _note_other_record(engine, message)
             continue
         # At worst every level takes a new block at each height, and copies the one that a snapshot holds.
         level_count = message.bid_count + message.ask_count + state.waiting_bid_count + state.waiting_ask_count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cowbook.book.emit import audit_row
 from cowbook.book.ladder import ASK, BID, best_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, REFUTED, WAITING_LIMIT
@@ -56,26 +57,6 @@ def _judge(words, state, kind, is_same):
     return True
 
 
-@rare_kernel
-def _new_row(state, rows, kind):
-    """The row of an audit of the last depth message that has failed; what was expected and found is still to be written."""
-    row = rows.audits[state.open_audits]
-    state.open_audits += 1
-    row.event_index = state.next_event
-    row.ts_event = state.last_depth_time
-    row.update_id = state.last_id
-    row.kind = kind
-    row.expected_bid_price = 0
-    row.expected_bid_size = 0
-    row.expected_ask_price = 0
-    row.expected_ask_size = 0
-    row.found_bid_price = 0
-    row.found_bid_size = 0
-    row.found_ask_price = 0
-    row.found_ask_size = 0
-    return row
-
-
 @kernel
 def _compare(engine, ticker):
     """Hold a ticker against the book."""
@@ -92,7 +73,7 @@ def _compare(engine, ticker):
     state = engine.state[0]
     if not _judge(engine.words, state, BOOK_TICKER, is_same):
         return
-    row = _new_row(state, engine.rows, BOOK_TICKER)
+    row = audit_row(state, engine.rows, BOOK_TICKER)
     row.expected_bid_price = ticker_bid_price
     row.expected_bid_size = ticker.bid_size
     row.expected_ask_price = ticker_ask_price
@@ -163,6 +144,6 @@ def audit_checksum(engine, expected, found):
     """Hold a checksum of the venue against the book's."""
     state = engine.state[0]
     if _judge(engine.words, state, CHECKSUM, expected == found):
-        row = _new_row(state, engine.rows, CHECKSUM)
+        row = audit_row(state, engine.rows, CHECKSUM)
         row.expected_bid_price = expected
         row.found_bid_price = found

@@ -35,6 +35,7 @@ def judge(rule, last, is_first, first_id, last_id, prev_id):
         if first_id <= last + 1:
             return APPLY, NONE, NONE
         return GAP, last + 1, first_id
+    # RANGE_WITH_PREVIOUS, Binance's futures: `prev_id` is their `pu`, and the first diff after a snapshot covers its id.
     if last_id < last or (last_id == last and not is_first):
         return STALE, NONE, NONE
     if prev_id == last or (is_first and first_id <= last <= last_id):

@@ -110,6 +110,46 @@ def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot)
     state.open_depth_levels += message.ask_count
 
 
+@rare_kernel
+def drift_row(state, rows, ts, update_id, was_synced):
+    """The row of a comparison with a snapshot, counted; what it measures is still to be written."""
+    row = rows.drift[state.open_drift]
+    state.open_drift += 1
+    state.drifts += 1
+    row.event_index = state.next_event
+    row.ts_event = ts
+    row.update_id = update_id
+    row.was_synced = was_synced
+    return row
+
+
+@rare_kernel
+def audit_row(state, rows, kind):
+    """The row of an audit of the last depth message that has failed; what was expected and found is still to be written."""
+    row = rows.audits[state.open_audits]
+    state.open_audits += 1
+    row.event_index = state.next_event
+    row.ts_event = state.last_depth_time
+    row.update_id = state.last_id
+    row.kind = kind
+    row.expected_bid_price = 0
+    row.expected_bid_size = 0
+    row.expected_ask_price = 0
+    row.expected_ask_size = 0
+    row.found_bid_price = 0
+    row.found_bid_size = 0
+    row.found_ask_price = 0
+    row.found_ask_size = 0
+    return row
+
+
+@rare_kernel
+def dead_letter_row(state, rows):
+    """Write the row of a dead letter; what it holds stands beside it (plain/messages.py:DeadLetter)."""
+    rows.dead_letter[state.open_dead_letter].event_index = state.next_event
+    state.open_dead_letter += 1
+
+
 @inlined_kernel
 def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
     """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""

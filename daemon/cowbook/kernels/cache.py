@@ -47,7 +47,7 @@ def cache_folder() -> Path:
 
 
 @cache
-def _why_not(folder: Path) -> str | None:
+def _why_untrusted(folder: Path) -> str | None:
     """Why a folder cannot be used; None when it can. It is made if need be."""
     try:
         for path in (*reversed(folder.parents), folder):  # none is open to others, whatever the umask is
@@ -66,7 +66,7 @@ def _why_not(folder: Path) -> str | None:
 
 def why_not_cached() -> str | None:
     """Why compiled kernels cannot be kept, for a person; None when they can."""
-    return _why_not(cache_folder())
+    return _why_untrusted(cache_folder())
 
 
 def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> str | None:

@@ -112,8 +112,7 @@ def warm(formats: Collection[str] | None = None, progress: Progress = lambda _do
 
 def _compile_side_by_side(formats: Collection[str], lacking: Sequence[Root], processes: int, progress: Progress) -> None:
     """Have processes compile roots into the cache; what one of them leaves out, this one compiles when it loads it."""
-    package = Path(__file__).resolve().parents[2]
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(package), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # what is imported here is there
     with tempfile.TemporaryDirectory(prefix="cowbook-warm-") as claims:
         command = [sys.executable, "-m", __name__, claims, *formats]
         running = [subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL) for _ in range(processes)]  # noqa: S603

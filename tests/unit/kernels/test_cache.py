@@ -14,7 +14,7 @@ from cowbook.kernels.cache import why_not_cached
 def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the cache's folder, in this process."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
-    cache._why_not.cache_clear()
+    cache._why_untrusted.cache_clear()
 
 
 def test_the_folder_is_private_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,7 +37,7 @@ def test_why_it_is_not_used_names_the_folder(tmp_path: Path, monkeypatch: pytest
     use(tmp_path / "cache", monkeypatch)
     assert why_not_cached() == f"{folder} can be written to by group {folder.stat().st_gid}"
     folder.chmod(0o702)
-    cache._why_not.cache_clear()
+    cache._why_untrusted.cache_clear()
     assert why_not_cached() == f"{folder} can be written to by everyone"
     (tmp_path / "file").write_text("")
     use(tmp_path / "file", monkeypatch)

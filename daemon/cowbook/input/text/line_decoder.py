@@ -128,11 +128,11 @@ class LineDecoder:
         while True:
             why = scanner.scan(block, batch)
             if why == record_scanner.END:
-                return self._finish_block(block, batch)
+                return self._hold_back_or_finish(block, batch)
             if why == record_scanner.STRANGE:
                 end = self._end_of_record(block)
                 if end < 0:
-                    return self._finish_block(block, batch)
+                    return self._hold_back_or_finish(block, batch)
                 if not self._decode_slowly(block, end, end + 1, batch):
                     return True
             elif batch.message_count:
@@ -145,7 +145,7 @@ class LineDecoder:
         while (end := self._end_of_record(block)) >= 0:
             if not self._decode_slowly(block, end, end + 1, batch):
                 return True
-        return self._finish_block(block, batch)
+        return self._hold_back_or_finish(block, batch)
 
     def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
         """As `decode`, for a file whose records are the values of one or several JSON arrays."""
@@ -193,8 +193,12 @@ class LineDecoder:
         # No line feed follows the frame, so its first line was not a header: each line is a record of its own.
         return newline if end < block.end or block.final else -1
 
-    def _finish_block(self, block: Block, batch: EventBatch) -> bool:
-        """Decode an unfinished line that ends the file, or start dropping an overlong one. Returns whether the batch is full."""
+    def _hold_back_or_finish(self, block: Block, batch: EventBatch) -> bool:
+        """Hold an unfinished line back, or decode it where the file ends with it, or start dropping it where it is overlong.
+
+        A line that is held back stays in the block, and comes again in front of the next bytes. Returns whether the batch is
+        full.
+        """
         if block.start == block.end:
             return False
         if block.final:
