@@ -12,7 +12,7 @@ from cowbook.book.drift import measure
 from cowbook.book.emit import dead_letter_row, depth_rows, drift_row, finish_depth, gap_row, trade_row, trade_rows
 from cowbook.book.ladder import (
     ASK,
-    BEFORE_BID,
+    BEFORE,
     BID,
     MAX_HEIGHT,
     OK,
@@ -256,7 +256,7 @@ def _snapshot(engine, message, levels, ts):
     events = message.bid_count + message.ask_count
     was_synced = state.synced
     for side_number in range(2):
-        move_side(book, side_number, BEFORE_BID + side_number)
+        move_side(book, side_number, BEFORE + side_number)
     if _apply_levels(book, message, levels) != OK:
         return _EXHAUSTED
     if _cut_sides(state, settings, book, message) != OK:
@@ -279,7 +279,7 @@ def _snapshot(engine, message, levels, ts):
     if state.last_id == last_before and last_before != NONE:
         _measure_drift(state, book, engine.rows, message, levels, ts, was_synced)
     for side_number in range(2):
-        clear_side(book, BEFORE_BID + side_number)
+        clear_side(book, BEFORE + side_number)
     finish_depth(state, settings, book, engine.rows, ts, message.ts_recv, events)
     return _CUT_AFTER if leave(state, settings, events_before) else _CONSUMED
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.book.ladder import BEFORE_BID, find_size, next_level
+from cowbook.book.ladder import BEFORE, find_size, next_level
 from cowbook.kernels.jit import kernel
 
 _UNIT = 10**18
@@ -34,7 +34,7 @@ def measure(book, lowest, highest, row):
     tick = max(1, book.pool[0].tick)  # it is 0 while the only price is 0
     last = highest // tick
     for side_number in range(2):
-        before_number = BEFORE_BID + side_number
+        before_number = BEFORE + side_number
         before = book.sides[before_number]
         after = book.sides[side_number]
         start = (lowest + tick - 1) // tick

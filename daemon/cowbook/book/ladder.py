@@ -46,8 +46,7 @@ from cowbook.plain.messages import NONE
 BID = 0
 ASK = 1
 # Trees beside the two live ones: the book before a depth snapshot, and one that is being built anew.
-BEFORE_BID = 2
-BEFORE_ASK = 3
+BEFORE = 2  # BEFORE + BID and BEFORE + ASK: the book before a depth snapshot
 SCRATCH = 4
 
 MAX_TICK = 10**18 - 1
