@@ -56,7 +56,7 @@ check: $(VENV)/.installed-dev ## format, lint, types and the fast tests: what to
 	wait $$types; typed=$$?; tail -n 50 build/mypy.log; \
 	test $$tested = 0 && test $$typed = 0
 
-test: $(VENV)/.installed-dev ## run all tests that are not slow; always with the same verdict
+test: $(VENV)/.installed-dev ## run all tests that are not slow, with fixed seeds
 	@$(TIMED) $(PYTEST) -m 'not slow'
 
 test-unit: $(VENV)/.installed-dev ## run the unit tests alone

@@ -124,7 +124,7 @@ def test_best_prices_of_a_minute_do_not_cross(demo: Path, monkeypatch: pytest.Mo
     (query,) = blocks(REPOSITORY / "README.md", "sql")
     rows = duckdb.connect().execute(query).fetchall()
     assert len(rows) >= 2
-    assert all(bid < ask and changes > 0 for _, bid, ask, changes in rows)
+    assert all(bid < ask and spread > 0 and changes > 0 for _, bid, ask, spread, changes in rows)
 
 
 def test_checkpoint_is_read_by_name(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ def test_readme_is_short() -> None:
 
 
 def test_shown_output_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """What the README shows of the demo is what the demo gives: the table's lines, and the query's rows."""
+    """What the README shows of the demo is what the demo gives: the table's lines, the query, and its rows."""
     recipe = (REPOSITORY / "Makefile").read_text()
     assert "simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1" in recipe
     monkeypatch.chdir(tmp_path)
@@ -200,13 +200,15 @@ def test_shown_output_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=60_000, seed=1, gaps=1)
     (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
     assert command_line.main(["run", str(folder / "cowbook.toml"), "--once"]) == 0
-    table = {re.sub(r"\s+", " ", line) for line in capsys.readouterr().out.splitlines()}
+    printed = capsys.readouterr().out
+    table = {re.sub(r"\s+", " ", line) for line in printed.splitlines()}
     run_shown, query_shown = blocks(REPOSITORY / "README.md", "text")
     for line in run_shown.splitlines():
         shown = re.sub(r"\s+", " ", line)
         # A part's size follows the release of pyarrow, which its metadata names.
         assert shown in table or ("parts" in shown and shown.split("(")[0] in {known.split("(")[0] for known in table})
     (query,) = blocks(REPOSITORY / "README.md", "sql")
+    assert re.sub(r" LIMIT \d+;", ";", query) in printed.replace(f"{tmp_path}/", "")
     rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in query_shown.splitlines() if line.startswith("│ 2")]
     assert cells == rows
