@@ -1,1 +1,1 @@
-"""The book: the copy-on-write ladder, continuity, drift and audits. Knows of messages and rows only, never of bytes or files."""
+"""The book: the copy-on-write ladder, continuity, drift and audits. It sees messages and rows only, never bytes or files."""

@@ -1,4 +1,4 @@
-"""The kernel that applies messages: one loop over a batch, in input order, until the end or until the caller is needed."""
+"""The kernel that applies messages: one loop over a batch in input order. It returns at the end, or where the caller must act."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ from cowbook.plain.messages import (
 from cowbook.plain.schemes import CHAIN, COUNTER, NO_CHECKSUM, UNNUMBERED
 from cowbook.plain.vocabulary import CHECKSUM, NOT_COMPARABLE, REASONS
 
-# Why the kernel returns.
+# Why the kernel returned.
 DONE = 0  # all messages are consumed
-CUT = 1  # the open rows are a part: take them, and go on
-ROOM = 2  # an array is too small for the next message: grow it, and go on
-SCARCE = 3  # the pool may not do for the next message while snapshots hold blocks: release one, and go on
-EXHAUSTED = 4  # the pool did not do: the book is lost
+CUT = 1  # a cut is due: take the open rows, and call again
+ROOM = 2  # an array is too small for the next message: enlarge it, and call again
+SCARCE = 3  # the free blocks may not suffice for the next message while snapshots hold some: release one, and call again
+EXHAUSTED = 4  # the pool ran out of blocks within a message: the book is lost
 HALTED_AT_GAP = 5
 
-# What became of a message.
+# Outcomes of one message.
 _CONSUMED = 0
 _CUT_BEFORE = 1
 _CUT_AFTER = 2
 _EXHAUSTED = 3
 _HALTED = 4
 
-_FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # the others follow in their order
+_FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # its counter; those of the other reasons follow in the order of REASONS
 
 
 @kernel
@@ -78,7 +78,7 @@ def _apply_levels(book, message, levels):
 
 @kernel
 def _cut_sides(state, settings, book, message):
-    """Remove what has fallen out of the depth that the venue keeps: it says nothing of these levels any more."""
+    """Remove the levels beyond the depth that the venue keeps, for which it sends no more updates. Returns OK or _EXHAUSTED."""
     if message.depth > 0:
         state.depth = message.depth
     depth = settings.depth if settings.depth > 0 else state.depth
@@ -92,7 +92,7 @@ def _cut_sides(state, settings, book, message):
 
 @rare_kernel
 def _check(engine, message):
-    """Hold a depth message's checksum against the book after it."""
+    """Compare a depth message's checksum with that of the book after the message."""
     state, settings = engine.state[0], engine.settings[0]
     if settings.checksum == NO_CHECKSUM:
         return
@@ -109,7 +109,7 @@ def _check(engine, message):
 
 @kernel
 def _copy_side(prices, sizes, place, levels, start, count):
-    """Copy a message's levels of one side; the place behind them."""
+    """Copy one side of a message's levels to `place` and on. Returns the place after them."""
     for level in range(count):
         prices[place + level] = levels.prices[start + level]
         sizes[place + level] = levels.sizes[start + level]
@@ -118,7 +118,7 @@ def _copy_side(prices, sizes, place, levels, start, count):
 
 @kernel
 def _buffer_diff(state, logs, message, levels):
-    """Keep a diff for the case that a snapshot comes that is older than it."""
+    """Keep a diff, to be replayed if a snapshot older than it arrives."""
     entry = logs.diffs[state.diff_end]
     state.diff_end += 1
     entry.rule = message.rule
@@ -136,18 +136,18 @@ def _buffer_diff(state, logs, message, levels):
 
 @inlined_kernel
 def _diff(engine, message, levels):
-    """Apply a diff, if it is of use."""
+    """Apply a diff, unless it is stale or of another book. Returns its outcome."""
     state, settings = engine.state[0], engine.settings[0]
     if message.channel != state.channel:
         if state.channel != 0:
-            state.unused += 1  # of another book of this symbol than the last snapshot
+            state.unused += 1  # the last snapshot is of another book of this symbol
             return _CONSUMED
         state.channel = message.channel
     verdict, expected, received = judge(
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
     )
     if verdict == STALE and message.rule == COUNTER and message.last_id < state.last_id:
-        if message.ts_event > state.last_depth_time:  # not an old message: the venue counts anew
+        if message.ts_event > state.last_depth_time:  # not an old message: the venue has restarted its numbering
             verdict, expected, received = GAP, state.last_id + 1, message.last_id
     if verdict == STALE:
         state.stale += 1
@@ -186,7 +186,7 @@ def _diff(engine, message, levels):
 
 @rare_kernel
 def _first_joining_diff(state, diffs, snapshot_id):
-    """Place of the first buffered diff newer than the snapshot, if these join it and each other; else -1."""
+    """Returns the place of the first buffered diff newer than the snapshot; -1 if there is none, or if a gap comes at or after it."""
     last = snapshot_id
     is_first = 1
     first_place = -1
@@ -206,7 +206,7 @@ def _first_joining_diff(state, diffs, snapshot_id):
 
 @rare_kernel
 def _replay(state, book, logs, first_place, snapshot_id):
-    """Apply the buffered diffs newer than the snapshot again."""
+    """Apply once more the buffered diffs that are newer than the snapshot. Returns OK or _EXHAUSTED."""
     levels = Levels(logs.diff_prices, logs.diff_sizes)
     for place in range(first_place, state.diff_end):
         entry = logs.diffs[place]
@@ -224,7 +224,7 @@ def _replay(state, book, logs, first_place, snapshot_id):
 
 @rare_kernel
 def _measure_drift(state, book, rows, message, levels, ts, was_synced):
-    """Write a row of how the book before a snapshot differed from the one after it, in the snapshot's range of prices."""
+    """Write a drift row: the book before a snapshot against the book after it, within the snapshot's range of prices."""
     prices = levels.prices
     lowest = 10**18
     highest = -1
@@ -239,7 +239,7 @@ def _measure_drift(state, book, rows, message, levels, ts, was_synced):
 
 @rare_kernel
 def _snapshot(engine, message, levels, ts):
-    """Apply a depth snapshot of time `ts`, if it is of use."""
+    """Apply a depth snapshot with event time `ts`, unless it is stale. Returns its outcome."""
     state, settings, book = engine.state[0], engine.settings[0], engine.book
     snapshot_id = message.last_id
     last_before = state.last_id
@@ -286,7 +286,7 @@ def _snapshot(engine, message, levels, ts):
 
 @kernel
 def _snapshot_time(state, message):
-    """Event time of a snapshot: its own, its receive time, the last message's; NONE when it has to wait for the next one's."""
+    """Returns a snapshot's event time: its own, else its receive time, else the last message's; NONE if there is none yet."""
     if message.ts_event != NONE:
         return message.ts_event
     if message.ts_recv != NONE:
@@ -296,7 +296,7 @@ def _snapshot_time(state, message):
 
 @rare_kernel
 def _let_wait(state, logs, message, levels):
-    """Keep an untimed snapshot, or the newer of two."""
+    """Keep a snapshot without a time until a message gives it one. Of two, the newer stays."""
     if state.snapshot_waits:
         state.stale_snapshots += 1
         if message.last_id < state.waiting_id:
@@ -318,7 +318,7 @@ def _let_wait(state, logs, message, levels):
 
 @kernel
 def _would_follow(state, settings, message):
-    """Whether a message would be accepted after the snapshot that waits, and so gives it a time."""
+    """Returns whether a message would be accepted after the waiting snapshot. If so, it gives the snapshot its time."""
     if message.kind == TRADE or message.kind == TRADES:
         return True
     if message.kind == SNAPSHOT:
@@ -331,7 +331,7 @@ def _would_follow(state, settings, message):
 
 @rare_kernel
 def _end_waiting(state, waiting):
-    """The snapshot that waits is taken: `waiting` becomes its message."""
+    """End the waiting of the snapshot: write it into the record `waiting`, to be applied from there."""
     state.snapshot_waits = 0
     waiting.kind = SNAPSHOT
     waiting.flags = state.waiting_flags
@@ -369,7 +369,7 @@ def _trade(engine, message, levels):
 
 @rare_kernel
 def _diff_before_snapshot(state, message):
-    """What becomes of a diff that is not accepted after the snapshot that waits; APPLY where that is yet to be seen."""
+    """Count a diff that is not accepted after the waiting snapshot. Returns its outcome: _CONSUMED if stale, _HALTED at a gap."""
     verdict, expected, received = judge(message.rule, state.waiting_id, 1, message.first_id, message.last_id, message.prev_id)
     if verdict == STALE:
         state.stale += 1
@@ -381,9 +381,9 @@ def _diff_before_snapshot(state, message):
 
 @inlined_kernel
 def _one(engine, message, levels):
-    """Apply one message of a kind that can be accepted, and before it the snapshot that has waited for it.
+    """Apply a diff, a snapshot or trades; before it, the waiting snapshot that it gives a time.
 
-    Returns (what became of it, whether that is the snapshot that has waited: then the message itself is not consumed).
+    Returns (outcome, whether that is the outcome of the waiting snapshot). In that case the message itself is not consumed.
     """
     state = engine.state[0]
     while True:
@@ -404,7 +404,7 @@ def _one(engine, message, levels):
         elif ts == NONE:
             _let_wait(state, engine.logs, message, levels)
             return _CONSUMED, False
-        elif state.snapshot_waits:  # and this snapshot is older
+        elif state.snapshot_waits:  # the waiting one is newer than this one
             state.stale_snapshots += 1
             return _CONSUMED, False
         outcome = _snapshot(engine, current, current_levels, ts)
@@ -418,7 +418,7 @@ def _one(engine, message, levels):
 
 @rare_kernel
 def _note_other_record(engine, message):
-    """Note a record that is no message of the book: a dead letter, one of another symbol, one that says nothing."""
+    """Count a record that does not change the book: a dead letter, a record of another symbol, or an unused one."""
     state = engine.state[0]
     if message.kind == DEAD_LETTER:
         dead_letter_row(state, engine.rows)
@@ -436,12 +436,12 @@ def _note_other_record(engine, message):
 
 @kernel
 def apply_messages(engine, batch, start, end):
-    """Apply `batch.messages[start:end]`: (why it stopped, the first message that is not consumed)."""
+    """Apply `batch.messages[start:end]`. Returns (why it stopped, index of the first message that is not consumed)."""
     state = engine.state[0]
     book, levels = engine.book, batch.levels
     for place in range(start, end):
         if place > start:
-            state.sequence_checked = 0  # the message before is consumed
+            state.sequence_checked = 0  # the previous message is consumed
         message = batch.messages[place]
         if not has_room(engine.room, state, engine.logs, message):
             return ROOM, place
@@ -461,7 +461,7 @@ def apply_messages(engine, batch, start, end):
         if kind == DEAD_LETTER or kind == OTHER_SYMBOL or kind == UNUSED or kind == SUBSCRIPTION:
             _note_other_record(engine, message)
             continue
-        # At worst every level takes a new block at each height, and copies the one that a snapshot holds.
+        # In the worst case each level takes a new block at every height and copies one that a snapshot holds.
         level_count = message.bid_count + message.ask_count + state.waiting_bid_count + state.waiting_ask_count
         if book.pool[0].protected >= 0 and blocks_available(book.pool, book.blocks) < 2 * MAX_HEIGHT * (level_count + 1):
             return SCARCE, place

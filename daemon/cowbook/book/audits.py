@@ -1,4 +1,7 @@
-"""Audits against what the capture itself carries: best bid and offer as the exchange saw them (docs/rules.md, section 2)."""
+"""Audits: the book is compared with the best bid and ask, or the checksum, that the capture itself carries.
+
+The rules are in docs/rules.md, section 2.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ from cowbook.plain.vocabulary import (
 )
 
 _COUNTERS = tuple(PLACES[f"{field}_{OUTCOMES[0]}"] for field in AUDIT_FIELDS.values())
-"""By kind: the place among the state's words of the first outcome's counter; the others follow in their order."""
+"""By kind of audit: the place of the first outcome's counter among the state's words. The others follow as in OUTCOMES."""
 
 
 @inlined_kernel
 def best_or_zero(book, side_number):
-    """(price, size) of a side's best level, zeros of an empty one."""
+    """Returns (price, size) of a side's best level; (0, 0) for an empty side."""
     price, size = best_level(book, side_number)
     if price == NONE:
         return 0, 0
@@ -34,13 +37,13 @@ def best_or_zero(book, side_number):
 
 @inlined_kernel
 def count_audit(words, kind, outcome):
-    """Count what came of an audit."""
+    """Count an audit's outcome."""
     words[_COUNTERS[kind] + outcome] += 1
 
 
 @kernel
 def _judge(words, state, kind, is_same):
-    """Count an audit of the last depth message; whether it has failed while synced, which ends sync."""
+    """Count an audit of the last depth message. If it failed while synced, end sync and return True; else return False."""
     if state.verdict == NOT_COMPARED:
         state.compared += 1
         state.verdict = COMPARED
@@ -59,7 +62,7 @@ def _judge(words, state, kind, is_same):
 
 @kernel
 def _compare(engine, ticker):
-    """Hold a ticker against the book."""
+    """Compare a ticker with the best levels of the book."""
     bid_price, bid_size = best_or_zero(engine.book, BID)
     ask_price, ask_size = best_or_zero(engine.book, ASK)
     ticker_bid_price = ticker.bid_price if ticker.bid_size != 0 else 0
@@ -86,7 +89,10 @@ def _compare(engine, ticker):
 
 @inlined_kernel
 def take_ticker(engine, message, levels):
-    """A ticker arrives: it is compared, waits, or comes too late. The log must have a free place behind its end."""
+    """Compare a ticker with the book, keep it for a later depth message, or count it as too late.
+
+    The log must have a free place after its end.
+    """
     state = engine.state[0]
     if state.last_id != NONE and message.last_id < state.last_id:
         count_audit(engine.words, BOOK_TICKER, NOT_COMPARABLE)
@@ -108,10 +114,10 @@ def take_ticker(engine, message, levels):
 
 @inlined_kernel
 def audit_waiting_tickers(engine):
-    """After a depth message: compare the tickers of its id, forget older ones, keep the newer.
+    """After a depth message, compare the tickers with its id, drop older ones, and keep newer ones.
 
-    What is kept is appended anew, behind the end: nothing that a snapshot refers to is written. The log must have room for
-    as many tickers as wait.
+    The kept ones are appended again after the end, so that no entry to which a snapshot refers is overwritten. The log must have
+    room for as many tickers as are waiting.
     """
     state, tickers = engine.state[0], engine.logs.tickers
     first = state.ticker_start
@@ -141,7 +147,7 @@ def audit_waiting_tickers(engine):
 
 @rare_kernel
 def audit_checksum(engine, expected, found):
-    """Hold a checksum of the venue against the book's."""
+    """Compare the venue's checksum, `expected`, with the book's, `found`."""
     state = engine.state[0]
     if _judge(engine.words, state, CHECKSUM, expected == found):
         row = audit_row(state, engine.rows, CHECKSUM)

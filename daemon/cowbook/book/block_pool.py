@@ -1,4 +1,4 @@
-"""The pool of blocks that ladders are made of: taken, copied on write, and given back when nobody sees them any more (ADR 2)."""
+"""The pool of blocks that ladders are made of. Blocks are copied on write, and free again once no tree refers to them (ADR 2)."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from cowbook.kernels.jit import kernel
 BLOCK_BITS = 6
 ENTRIES = 1 << BLOCK_BITS
 ENTRY_MASK = ENTRIES - 1
-# A block is 72 words: its entries (sizes in a leaf, numbers of child blocks in a node), and
+# A block is 72 words: its entries (sizes in a leaf, numbers of child blocks in a node), and the words named here.
 USED = ENTRIES  # bitmap of the entries in use
-BORN = ENTRIES + 1  # epoch in which it was made private
-RETIRED_AT = ENTRIES + 2  # epoch in which the live tree let go of it
+BORN = ENTRIES + 1  # epoch in which it was taken or copied for the live tree
+RETIRED_AT = ENTRIES + 2  # epoch in which the live tree dropped it
 HEIGHT = ENTRIES + 3  # 1: a leaf
-KEY = ENTRIES + 4  # of a leaf of a live side: which one it is; else NO_KEY
-NEXT = ENTRIES + 5  # next block of the list that it is in: free, retired, to be dropped
+KEY = ENTRIES + 4  # in a leaf of a live side: 2 * leaf number + side; else NO_KEY
+NEXT = ENTRIES + 5  # next block in its list: free, retired, or to be dropped
 BLOCK_WORDS = ENTRIES + 8  # whole cache lines
 BLOCK_BYTES = BLOCK_WORDS * 8
 NO_KEY = -1
 
-# The first words of the pool remember where leaves were found, by the low bits of their number. An entry is never wrong: the
-# block itself says which leaf it is. `NOWHERE` is a block that is none.
+# The first words of the pool cache where leaves were found, by the low bits of the leaf number. A stale entry does no harm: the
+# block's KEY says which leaf it is. `NOWHERE` is a dummy block that is no leaf.
 FOUND_LEAVES = 1024  # for each side
 FOUND_MASK = FOUND_LEAVES - 1
 NOWHERE = 2 * FOUND_LEAVES
@@ -32,16 +32,16 @@ NO_SNAPSHOT = -1
 POOL_STATE = np.dtype(
     [
         ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
-        ("inverse_tick", np.float64),  # 1 / tick, a guess for the division; 0 before the first price
+        ("inverse_tick", np.float64),  # 1 / tick, for a guess at the quotient; 0 before the first price
         ("epoch", np.int64),
-        ("protected", np.int64),  # blocks born up to this epoch belong to a living snapshot, too; -1 without one
-        ("first_snapshot", np.int64),  # epochs of the living snapshots, at most two; NO_SNAPSHOT where none
+        ("protected", np.int64),  # a held snapshot may see blocks born up to this epoch; -1 if none is held
+        ("first_snapshot", np.int64),  # epochs of the held snapshots, at most two; else NO_SNAPSHOT
         ("second_snapshot", np.int64),
-        ("fresh", np.int64),  # blocks from here on were never used
-        ("free_head", np.int64),  # list of blocks that can be taken again
+        ("fresh", np.int64),  # first block that was never used
+        ("free_head", np.int64),  # list of blocks that were given back
         ("free_count", np.int64),
         ("retired_head", np.int64),  # list of blocks that only snapshots see
-        ("retired_tail", np.int64),  # its last block; meaningless while it is empty
+        ("retired_tail", np.int64),  # last block of that list; undefined while it is empty
         ("retired_count", np.int64),
         ("block_copies", np.int64),  # since the start
     ]
@@ -50,13 +50,13 @@ POOL_STATE = np.dtype(
 
 @kernel
 def blocks_available(pool, blocks):
-    """Number of blocks that can still be taken."""
+    """Returns the number of blocks that can still be taken."""
     return (blocks.size - pool[0].fresh) // BLOCK_WORDS + pool[0].free_count
 
 
 @kernel
 def take_block(pool, blocks, height):
-    """A private block with nothing in use, or NO_BLOCK."""
+    """Returns an empty block of the live tree's own, or NO_BLOCK if the pool is exhausted."""
     state = pool[0]
     block = state.free_head
     if block != NO_BLOCK:
@@ -84,13 +84,13 @@ def free_block(pool, blocks, block):
 
 @kernel
 def drop_block(pool, blocks, block):
-    """The live tree lets go of `block`: free, unless a snapshot sees it."""
+    """Drop a block from the live tree. It is free at once, or retired while a snapshot may see it."""
     state = pool[0]
     blocks[block + KEY] = NO_KEY
     if blocks[block + BORN] > state.protected:
         free_block(pool, blocks, block)
         return
-    # KEY, RETIRED_AT and NEXT are not read through snapshots: these words may change under them.
+    # Snapshots do not read KEY, RETIRED_AT and NEXT, so these words may change while one is held.
     blocks[block + RETIRED_AT] = state.epoch
     retire_block(pool, blocks, block)
 
@@ -107,7 +107,10 @@ def retire_block(pool, blocks, block):
 
 @kernel
 def private(pool, blocks, block):
-    """`block` itself if nobody else sees it, else a copy that takes its place in the live tree, or NO_BLOCK."""
+    """Returns a block that may be written to: `block` itself if no snapshot sees it, else a copy.
+
+    The caller puts the copy in the place of `block`, which is dropped. Returns NO_BLOCK if the pool is exhausted.
+    """
     if blocks[block + BORN] > pool[0].protected:
         return block
     copy = take_block(pool, blocks, blocks[block + HEIGHT])
@@ -123,7 +126,7 @@ def private(pool, blocks, block):
 
 @kernel
 def release(pool, blocks, epoch):
-    """The snapshot of `epoch` is no longer read: what only it could see is free again."""
+    """End the snapshot of `epoch`, and free the retired blocks that no other snapshot sees."""
     state = pool[0]
     if state.first_snapshot == epoch:
         state.first_snapshot = NO_SNAPSHOT

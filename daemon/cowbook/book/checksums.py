@@ -1,6 +1,6 @@
 """Checksums of the best levels: CRC-32 over numerals, in the venues' styles (cowbook.plain.schemes).
 
-The book holds fixed-point numbers, and venues take checksums over text. What the text was follows from a rule for each venue: all
+The book holds fixed-point numbers, while venues compute checksums over text. Each venue has a rule for the text of a number: all
 decimals of the symbol, as few as possible, or as Python writes a float.
 """
 
@@ -25,7 +25,7 @@ _FTX_LEVELS = 100
 
 @kernel
 def _digits(text, place, value):
-    """Write a number without leading zeros; the place behind it. Zero is "0"."""
+    """Write an integer without leading zeros; 0 is "0". Returns the place after it."""
     count = 1
     rest = value // 10
     while rest != 0:
@@ -47,7 +47,7 @@ def _power(exponent):
 
 @kernel
 def _decimal(text, place, value, decimals):
-    """Write value / 10^decimals with exactly that many decimals."""
+    """Write value / 10^decimals with exactly that many decimals. Returns the place after it."""
     unit = _power(decimals)
     place = _digits(text, place, value // unit)
     if decimals == 0:
@@ -62,7 +62,7 @@ def _decimal(text, place, value, decimals):
 
 @kernel
 def _shortened(value, decimals):
-    """The same number with as few decimals as it needs: (value, decimals)."""
+    """Returns (value, decimals) of the same number with as few decimals as possible."""
     while decimals > 0 and value % 10 == 0:
         value //= 10
         decimals -= 1
@@ -71,9 +71,10 @@ def _shortened(value, decimals):
 
 @kernel
 def _float(text, place, value, decimals, style):
-    """Write a number as Python or JavaScript write a float that is nearest to it; right for all of at most 15 digits below 10^16.
+    """Write a number as Python (FTX) or JavaScript (BITFINEX) writes the nearest float. Returns the place after it.
 
-    JavaScript writes whole numbers without a point, numbers from 10^-6 on without an exponent, and exponents without zeros.
+    The text is right for numbers of at most 15 digits below 10^16. JavaScript differs from Python in three ways: it writes whole
+    numbers without a point, numbers from 10^-6 on without an exponent, and exponents without leading zeros.
     """
     value, decimals = _shortened(value, decimals)
     if decimals == 0:
@@ -88,7 +89,7 @@ def _float(text, place, value, decimals, style):
     while rest != 0:
         count += 1
         rest //= 10
-    exponent = decimals - count + 1  # of the first digit, negated
+    exponent = decimals - count + 1  # the exponent of the first digit, negated
     if exponent <= (6 if style == BITFINEX else 4):
         return _decimal(text, place, value, decimals)
     unit = _power(count - 1)
@@ -111,13 +112,16 @@ def _float(text, place, value, decimals, style):
 
 @kernel
 def _with_decimals(value, decimals, written):
-    """A value with `decimals` as one with `written`."""
+    """Returns a value that has `decimals` rescaled to `written` decimals."""
     return value // _power(decimals - written) if written <= decimals else value * _power(written - decimals)
 
 
 @kernel
 def _numeral(text, place, style, value, decimals, written):
-    """Write one numeral in a style; `written` is how many decimals the venue writes, where that counts."""
+    """Write one numeral in a style. Returns the place after it.
+
+    `written` is the number of decimals that the venue writes; only some styles depend on it.
+    """
     if style == FTX or style == BITFINEX:
         return _float(text, place, value, decimals, style)
     if style == KRAKEN:
@@ -130,7 +134,7 @@ def _numeral(text, place, style, value, decimals, written):
 
 @kernel
 def _level(text, place, style, state, settings, levels, position, is_ask):
-    """Write a level's price and size."""
+    """Write a level's price and size. Returns the place after them."""
     place = _numeral(text, place, style, levels[0][position], settings.price_decimals, state.price_decimals)
     if style != KRAKEN:
         text[place] = _COLON
@@ -143,7 +147,7 @@ def _level(text, place, style, state, settings, levels, position, is_ask):
 
 @rare_kernel
 def book_checksum(engine):
-    """CRC-32 (0 to 2^32 - 1) of the book in the style of the settings."""
+    """Returns the CRC-32 (0 to 2^32 - 1) of the book's best levels, in the style of the settings."""
     state, settings, scratch = engine.state[0], engine.settings[0], engine.scratch
     style = settings.checksum
     count = _KRAKEN_LEVELS if style == KRAKEN else _FTX_LEVELS if style == FTX else _OKX_LEVELS

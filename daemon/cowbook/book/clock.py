@@ -1,4 +1,4 @@
-"""Time and cuts: what an accepted message makes due before its rows and behind them (docs/rules.md, section 3)."""
+"""Time and cuts: grid rows and cuts that fall due before or after an accepted message's rows (docs/rules.md, section 3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DAY = 86_400_000_000_000
 
 @kernel
 def fill_day(row, state):
-    """The day of the newest event so far."""
+    """Fill a DAY_ROW with the counts so far, for the UTC day of the newest event."""
     row.day = state.day_end // _DAY - 1
     row.first_time = state.day_first_time
     row.last_time = state.newest
@@ -33,7 +33,7 @@ def fill_day(row, state):
 
 @rare_kernel
 def _begin_day(state, ts, days):
-    """The first message of a day comes; the day before it, if there is one, has ended."""
+    """Begin the day of a message at `ts`, and append the day before it, if there is one, to `days`."""
     if state.day_end != 0:
         fill_day(days[state.day_count], state)
         state.day_count += 1
@@ -43,9 +43,9 @@ def _begin_day(state, ts, days):
 
 @inlined_kernel
 def enter(engine, ts):
-    """An accepted message of time `ts` comes: write the grid row that it makes due; whether a time cut comes first.
+    """Prepare for an accepted message of time `ts`: write the grid row that is due. Returns whether a time cut is due before it.
 
-    May be called again for the same message after the cut.
+    After the cut it is called again for the same message.
     """
     state, settings = engine.state[0], engine.settings[0]
     if ts >= state.day_end:
@@ -64,14 +64,14 @@ def enter(engine, ts):
 
 @inlined_kernel
 def leave(state, settings, events_before):
-    """Whether the message whose first event was `events_before` ends with a count cut."""
+    """Count a message whose first event was `events_before`. Returns whether a count cut is due after it."""
     state.messages += 1
     return state.next_event // settings.part_events > events_before // settings.part_events
 
 
 @inlined_kernel
 def advance(state, ts, events):
-    """Number the events of a message and move the clock."""
+    """Count a message's events and advance the clock."""
     state.next_event += events
     state.newest = max(state.newest, ts)
     state.last_time = ts

@@ -1,4 +1,4 @@
-"""Numbers that a connection gives all its records, of whatever symbol and kind (docs/rules.md, section 4)."""
+"""Sequence numbers that a connection gives to all its records, of any symbol and kind (docs/rules.md, section 4)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
 # Verdicts.
-FOLLOWS = 0  # or behind a gap that is noted
+FOLLOWS = 0  # or a gap comes before it, and its row is written
 REPEATED = 1
 HALTS = 2
-CUTS = 3  # a cut comes before the gap: take it, and look again
+CUTS = 3  # a cut is due before the gap: make it, and call again
 
 
 @rare_kernel
 def follow_connection(engine, message):
-    """Hold the number that a record has on its connection against the one before it.
+    """Compare a record's number on its connection with the previous one. Returns a verdict.
 
-    What is missing may have been a change of this book: that ends sync. The first record of a connection follows anything.
+    A missing record may have changed this book, so a gap ends sync. The first record of a connection may follow any number.
     """
     state = engine.state[0]
     last = state.last_sequence

@@ -1,4 +1,4 @@
-"""Whether a diff continues the book: rules as data, in terms of update ids alone.
+"""Judges whether a diff continues the book, by update ids alone. The rule is a number, so that it can stand in a message.
 
 Schemes: cowbook.plain.schemes. Sources: Binance, "How to manage a local order book correctly" (spot; USD-M and COIN-M futures).
 """
@@ -17,9 +17,10 @@ GAP = 2
 
 @kernel
 def judge(rule, last, is_first, first_id, last_id, prev_id):
-    """(verdict, expected id, received id) of a diff with the scheme `rule` after the depth message `last`.
+    """Judge a diff of the scheme `rule` after the depth message with id `last`. Returns (verdict, expected id, received id).
 
-    `is_first` says that `last` was a depth snapshot. Without a `last` (NONE) anything applies.
+    The ids are NONE unless the verdict is GAP. `is_first` says that `last` was a depth snapshot. If `last` is NONE, any diff
+    applies.
     """
     if last == NONE or rule == UNNUMBERED:
         return APPLY, NONE, NONE
@@ -35,7 +36,7 @@ def judge(rule, last, is_first, first_id, last_id, prev_id):
         if first_id <= last + 1:
             return APPLY, NONE, NONE
         return GAP, last + 1, first_id
-    # RANGE_WITH_PREVIOUS, Binance's futures: `prev_id` is their `pu`, and the first diff after a snapshot covers its id.
+    # RANGE_WITH_PREVIOUS, as in Binance's futures: `prev_id` is their `pu`. The first diff after a snapshot must cover its id.
     if last_id < last or (last_id == last and not is_first):
         return STALE, NONE, NONE
     if prev_id == last or (is_first and first_id <= last <= last_id):

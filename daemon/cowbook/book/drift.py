@@ -1,4 +1,4 @@
-"""Drift: the book before a depth snapshot against the book after it, both being views of the same moment."""
+"""Drift: how the book before a depth snapshot differs from the book after it. Both stand for the same moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _UNIT = 10**18
 
 @kernel
 def _add_error(row, error):
-    """Add to the row's size error, which may pass 64 bits."""
+    """Add to the row's size error, which has two fields because it may exceed 64 bits."""
     row.size_error_low += error
     if row.size_error_low >= _UNIT:
         row.size_error_low -= _UNIT
@@ -19,9 +19,9 @@ def _add_error(row, error):
 
 @kernel
 def measure(book, lowest, highest, row):
-    """Fill the counts of a DRIFT_ROW: live trees against the BEFORE trees, prices from `lowest` to `highest`.
+    """Fill the counts of a drift row: the live trees against the BEFORE trees, for prices from `lowest` to `highest`.
 
-    With lowest > highest nothing is compared.
+    If lowest > highest, nothing is compared and all counts are 0.
     """
     row.levels_compared = 0
     row.levels_missing = 0

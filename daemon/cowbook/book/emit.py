@@ -1,4 +1,4 @@
-"""Rows of accepted messages, in the order of docs/rules.md, section 3: one function for each stream."""
+"""Writes the rows of accepted messages, in the order of docs/rules.md, section 3. Each stream has a function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cowbook.plain.messages import IS_AGGREGATE, NONE, SELL_AGGRESSOR
 
 @rare_kernel
 def grid_row(engine, ts):
-    """Write the row of grid point `ts`: the book as it stands."""
+    """Write the row of the grid point `ts` from the current book."""
     state = engine.state[0]
     state.grid_due = 0
     row = engine.rows.book[state.open_book]
@@ -22,14 +22,14 @@ def grid_row(engine, ts):
     for place in range(levels.size):
         levels[place] = NONE
     for side_number in range(2):
-        # bid price, bid size, ask price, ask size of each level
+        # Each level is bid price, bid size, ask price, ask size.
         count = engine.settings[0].book_levels
         copy_levels(engine.book, side_number, count, levels, levels[1:], 2 * side_number, 4)
 
 
 @rare_kernel
 def gap_row(state, rows, ts, expected, received, is_dense):
-    """Count a gap and write its row; `is_dense` says that the numbers between two are of messages."""
+    """Count a gap and write its row. `is_dense` says that every number in between is that of a missing message."""
     row = rows.gaps[state.open_gaps]
     state.open_gaps += 1
     row.event_index = state.next_event
@@ -44,7 +44,7 @@ def gap_row(state, rows, ts, expected, received, is_dense):
 
 @kernel
 def _trade_row(state, rows, ts_recv, price, size):
-    """A new row of a trade, with the event's own number and time still to be written."""
+    """Append a trade's row and return it. The caller sets its other fields, such as the event's index and time."""
     row = rows.trades[state.open_trades]
     state.open_trades += 1
     row.ts_recv = ts_recv
@@ -55,7 +55,7 @@ def _trade_row(state, rows, ts_recv, price, size):
 
 @inlined_kernel
 def trade_row(state, settings, rows, message, levels):
-    """Write a trade's row."""
+    """Write the row of a message with one trade."""
     if not settings.with_trades:
         return
     row = _trade_row(state, rows, message.ts_recv, levels.prices[message.bid_start], levels.sizes[message.bid_start])
@@ -68,7 +68,7 @@ def trade_row(state, settings, rows, message, levels):
 
 @inlined_kernel
 def trade_rows(state, settings, rows, message, levels):
-    """Write the rows of a record with several trades (messages.MESSAGE says where what stands)."""
+    """Write the rows of a message with several trades; plain.messages.MESSAGE describes its layout."""
     if not settings.with_trades:
         return
     prices, sizes = levels.prices, levels.sizes
@@ -91,7 +91,7 @@ def _copy_levels(rows, position, levels, start, count):
 
 @inlined_kernel
 def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot):
-    """Write a depth message's levels, bids first. `synced` is set when it is known, by `finish_depth`."""
+    """Write a depth message's row and its levels, bids first. `finish_depth` sets `synced` after the audits."""
     if not settings.with_depth or message.bid_count + message.ask_count == 0:
         return
     row = rows.depth[state.open_depth]
@@ -112,7 +112,7 @@ def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot)
 
 @rare_kernel
 def drift_row(state, rows, ts, update_id, was_synced):
-    """The row of a comparison with a snapshot, counted; what it measures is still to be written."""
+    """Count a comparison with a snapshot, append its row and return it. `measure` fills in the differences."""
     row = rows.drift[state.open_drift]
     state.open_drift += 1
     state.drifts += 1
@@ -125,7 +125,7 @@ def drift_row(state, rows, ts, update_id, was_synced):
 
 @rare_kernel
 def audit_row(state, rows, kind):
-    """The row of an audit of the last depth message that has failed; what was expected and found is still to be written."""
+    """Append the row of a failed audit of the last depth message and return it. The caller sets the expected and found values."""
     row = rows.audits[state.open_audits]
     state.open_audits += 1
     row.event_index = state.next_event
@@ -145,14 +145,14 @@ def audit_row(state, rows, kind):
 
 @rare_kernel
 def dead_letter_row(state, rows):
-    """Write the row of a dead letter; what it holds stands beside it (plain/messages.py:DeadLetter)."""
+    """Write the row of a dead letter. Its content is kept in Python (plain/messages.py:DeadLetter)."""
     rows.dead_letter[state.open_dead_letter].event_index = state.next_event
     state.open_dead_letter += 1
 
 
 @inlined_kernel
 def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
-    """After a depth message's audits: stamp its rows with `synced`, count crossed books, write the bbo row."""
+    """Finish a depth message after its audits: set `synced` in its row, count crossed and locked books, and write the bbo row."""
     state.grid_due = 1
     state.depth_events += level_count
     if state.synced:

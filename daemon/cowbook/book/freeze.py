@@ -1,4 +1,4 @@
-"""A freeze of an engine between two messages, what of it goes into a checkpoint, and the way back."""
+"""Freezes an engine between two messages, gathers its state for a checkpoint, and turns such a state back into arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cowbook.plain.engine_state import EngineState
 from cowbook.plain.rows import DAY_ROW, OpenRows, allocate_rows
 from cowbook.plain.streams import OPEN_COUNTS, ROW_ARRAYS
 
-# Places in an engine's words: the state, the pool's state and the sides, one behind the other.
+# Places in an engine's words, which are the state, the pool's state and the sides, in this order.
 POOL = STATE.itemsize // 8
 SIDES = POOL + POOL_STATE.itemsize // 8
 SNAPSHOT_WAITS = PLACES["snapshot_waits"]
@@ -35,18 +35,18 @@ _LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "tick
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
     """An engine frozen between two messages (ADR 7), made by `OrderBookEngine.snapshot`.
 
-    Readable in any thread until `release`, which the engine's thread must call.
+    Any thread may read it until `release`, which the engine's thread must call.
     """
 
     arrays: ladder.Book
-    live: memoryview  # the engine's words, as they are now
-    words: npt.NDArray[np.int64]  # as they were
+    live: memoryview  # the live engine's words
+    words: npt.NDArray[np.int64]  # a copy of the words, from the moment of the freeze
     rows: Any  # plain.rows.Rows
     logs: Logs
 
     @property
     def epoch(self) -> int:
-        """The ladder's epoch that this snapshot ended: 1 more for each snapshot of an engine. Not a checkpoint's epoch."""
+        """The ladder's epoch that this snapshot ended, not a checkpoint's epoch. Each snapshot of an engine raises it by 1."""
         return int(self.words[EPOCH])
 
     @property
@@ -65,18 +65,18 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         return Ladder(ladder.ASK, self._book)
 
     def get_checkpoint_state(self) -> EngineState:
-        """All that decides later output, as plain arrays and numbers. In any thread.
+        """Returns everything that later output depends on, as plain arrays and numbers. Any thread may call it.
 
-        Levels are gathered from the frozen trees: this takes longer the deeper the book is.
+        It gathers the levels from the frozen trees, which takes longer for a deeper book.
         """
         states, _, _ = records_of(self.words)
         rows = open_rows_of(states[0], self.rows)
         return gather(states, rows, self.logs, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
-        """Give back what only this snapshot held, in the engine's thread, once. Reading it afterwards is a mistake.
+        """Free the blocks that only this snapshot held. Call it once, in the engine's thread.
 
-        Takes the same time at any number of blocks, unless another snapshot is held, too.
+        The snapshot must not be read afterwards. The time does not depend on the number of blocks, unless another snapshot is held.
         """
         live = self.live
         if block_pool.NO_SNAPSHOT not in (live[FIRST_SNAPSHOT], live[SECOND_SNAPSHOT]):
@@ -84,7 +84,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
             return
         live[FIRST_SNAPSHOT] = live[SECOND_SNAPSHOT] = live[PROTECTED] = block_pool.NO_SNAPSHOT
         head = live[RETIRED_HEAD]
-        if head != block_pool.NO_BLOCK:  # nobody else sees them: the whole list is free
+        if head != block_pool.NO_BLOCK:  # no other snapshot sees these blocks: the whole list is free
             self.arrays.blocks[live[RETIRED_TAIL] + block_pool.NEXT] = live[FREE_HEAD]
             live[FREE_HEAD] = head
             live[FREE_COUNT] += live[RETIRED_COUNT]
@@ -93,12 +93,12 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
 
 
 def records_of(words: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], npt.NDArray[np.void]]:
-    """The state, the pool's state and the sides, as views."""
+    """Returns views of an engine's words: STATE (1,), POOL_STATE (1,) and SIDE_STATE (5,)."""
     return words[:POOL].view(STATE), words[POOL:SIDES].view(POOL_STATE), words[SIDES:].view(ladder.SIDE_STATE)
 
 
 def open_rows_of(state: np.void, rows: Any) -> OpenRows:
-    """The valid rows of `plain.rows.Rows`, as views."""
+    """Returns the valid entries of `plain.rows.Rows`, as views."""
     return OpenRows(
         first=int(state["cut_first"]),
         last=int(state["next_event"]) - 1,
@@ -116,7 +116,10 @@ def gather(
     ask_prices: npt.NDArray[np.int64],
     ask_sizes: npt.NDArray[np.int64],
 ) -> EngineState:
-    """Trim the logs to what is valid; levels are best first. `states` is a STATE array of shape (1,)."""
+    """Returns the engine's state, with the logs trimmed to their valid entries.
+
+    `states` is a STATE array of shape (1,). The levels are int64 arrays, best level first.
+    """
     state = states[0]
     values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_COUNTS)}
     diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])].copy()
@@ -142,7 +145,7 @@ def gather(
 
 
 def fill_state(checkpoint: EngineState, state: npt.NDArray[np.void]) -> None:
-    """Write the values into a STATE array of shape (1,)."""
+    """Write the checkpoint's values and counts into a STATE array of shape (1,)."""
     for name, value in checkpoint.values.items():
         state[name] = value
     for array in ROW_ARRAYS:
@@ -153,7 +156,7 @@ def fill_state(checkpoint: EngineState, state: npt.NDArray[np.void]) -> None:
 
 
 def to_rows(checkpoint: EngineState, book_levels: int) -> Any:
-    """Open rows to append to, `plain.rows.Rows`, with the checkpoint's at the front."""
+    """Returns new `plain.rows.Rows` to append to, which begin with the checkpoint's open rows."""
     rows = checkpoint.rows
     copies = allocate_rows({name: len(array) for name, array in rows.arrays.items()}, book_levels)
     for name, array in rows.arrays.items():
@@ -162,7 +165,7 @@ def to_rows(checkpoint: EngineState, book_levels: int) -> Any:
 
 
 def to_logs(checkpoint: EngineState) -> Logs:
-    """Logs to append to, with the checkpoint's contents at the front."""
+    """Returns new logs to append to, which begin with the checkpoint's contents."""
     return Logs(
         checkpoint.diffs.copy(),
         checkpoint.diff_prices.copy(),
@@ -175,7 +178,7 @@ def to_logs(checkpoint: EngineState) -> Logs:
 
 
 def days_of(state: npt.NDArray[np.void], logs: Logs) -> npt.NDArray[np.void]:
-    """All days, the one that has not ended yet, too."""
+    """Returns the rows of all days (DAY_ROW), the current day last. `state` is a STATE array of shape (1,)."""
     ended = logs.days[: int(state["day_count"][0])]
     if state["day_end"][0] == 0:
         return ended

@@ -1,11 +1,11 @@
 """The copy-on-write price ladder: a radix tree from price ticks to sizes, in blocks of one preallocated pool.
 
-A block has 64 entries and a bitmap of those in use. A leaf's entries are sizes, a node's are numbers of child blocks, so one
-kind of block, one copy function and one free list serve both. The height of a side's tree grows with its highest tick:
-any price below 10^18 fits into 10 levels.
+A block has 64 entries and a bitmap of those in use. A leaf's entries are sizes, and a node's are numbers of child blocks, so
+one kind of block, one copy function and one free list serve both. The height of a side's tree grows with its highest tick; any
+price below 10^18 fits into 10 levels of blocks.
 
-`freeze` ends an epoch: the blocks reachable from the roots of that moment are never written again while the snapshot lives;
-a later write first copies the block (and the nodes above it) to free ones. What the live tree has replaced is kept until the
+A snapshot ends an epoch. While it is held, no block that was reachable from the roots at that moment is written: a later write
+first copies the block, and the nodes above it, to free blocks. A block that the live tree has replaced is kept until every
 snapshot that can see it is released.
 """
 
@@ -45,7 +45,7 @@ from cowbook.plain.messages import NONE
 
 BID = 0
 ASK = 1
-# Trees beside the two live ones: the book before a depth snapshot, and one that is being built anew.
+# Trees besides the two live ones: the book before a depth snapshot, and a tree that is being rebuilt.
 BEFORE = 2  # BEFORE + BID and BEFORE + ASK: the book before a depth snapshot
 SCRATCH = 4
 
@@ -58,15 +58,15 @@ POOL_EXHAUSTED = 1
 SIDE_STATE = np.dtype(
     [
         ("root", np.int64),
-        ("height", np.int64),  # 1: the root is a leaf
+        ("height", np.int64),  # 1 if the root is a leaf
         ("level_count", np.int64),
-        ("best", np.int64),  # tick of the best price; meaningless without levels
+        ("best", np.int64),  # tick of the best price; undefined without levels
     ]
 )
 
 
 class Book(NamedTuple):
-    """Both sides' trees: `sides[BID]` and `sides[ASK]`, and the pool of blocks that they share."""
+    """The trees of both sides, `sides[BID]` and `sides[ASK]`, and the pool of blocks that they share."""
 
     pool: npt.NDArray[np.void]  # POOL_STATE, (1,)
     sides: npt.NDArray[np.void]  # SIDE_STATE, (5,)
@@ -74,7 +74,7 @@ class Book(NamedTuple):
 
 
 def allocate(max_book_bytes: int) -> Book:
-    """Empty ladders whose blocks take at most `max_book_bytes`; the memory is reserved, not touched."""
+    """Returns empty ladders whose blocks take at most `max_book_bytes`. The memory is reserved, but not touched."""
     blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
     arrays = Book(
         pool=np.zeros(1, POOL_STATE),
@@ -94,7 +94,7 @@ def allocate(max_book_bytes: int) -> Book:
 
 @kernel
 def _private_child(book, block, entry):
-    """The child at `entry` of the private `block`, made private; NO_BLOCK when the pool is exhausted."""
+    """Make the child at `entry` of the private block `block` private, too. Returns it; NO_BLOCK if the pool is exhausted."""
     blocks = book.blocks
     child = blocks[block + entry]
     if blocks[child + BORN] <= book.pool[0].protected:
@@ -106,7 +106,7 @@ def _private_child(book, block, entry):
 
 @kernel
 def _raise_root(book, side, index):
-    """Make the tree high enough for tick `index`."""
+    """Make the tree high enough for the tick `index`. Returns OK or POOL_EXHAUSTED."""
     blocks = book.blocks
     if side.root == NO_BLOCK:
         height = 1
@@ -128,7 +128,7 @@ def _raise_root(book, side, index):
 
 @kernel
 def _insert(book, side_number, index, size):
-    """Set the size at tick `index`, size > 0."""
+    """Set the size, which must be above 0, at the tick `index`. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
@@ -170,13 +170,13 @@ def _insert(book, side_number, index, size):
 
 @kernel
 def _remove(book, side_number, index):
-    """Remove the level at tick `index`, if there is one."""
+    """Remove the level at the tick `index`, if there is one. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
         return OK
-    # First look only: removing an unknown level is routine and must copy nothing. What hangs on the lowest block of the path
-    # with other entries, at `anchor_shift`, has this level as its only one and goes with it.
+    # Search first, without copying: removing an unknown level is routine. The anchor, at `anchor_shift`, is the lowest block of
+    # the path that has other entries. The blocks below it hold this level only, and are dropped with it.
     top_shift = BLOCK_BITS * (side.height - 1)
     block = side.root
     shift = top_shift
@@ -223,7 +223,10 @@ def _remove(book, side_number, index):
 
 @kernel
 def _extreme(blocks, block, shift, highest):
-    """Lowest or highest tick in use below `block`, whose entries are 2^shift ticks wide, relative to the block's first tick."""
+    """Returns the lowest or highest tick with a level below `block`, relative to the block's first tick.
+
+    An entry of the block is 2^shift ticks wide.
+    """
     index = 0
     while True:
         used = blocks[block + USED]
@@ -237,7 +240,7 @@ def _extreme(blocks, block, shift, highest):
 
 @kernel
 def next_level(blocks, side, index, downwards):
-    """The nearest tick with a level at `index` or above it (below it, if `downwards`), or -1."""
+    """Returns the nearest tick with a level, from `index` upwards, or downwards if `downwards`; -1 if there is none."""
     if side.root == NO_BLOCK or index < 0:
         return -1
     top_shift = BLOCK_BITS * (side.height - 1)
@@ -245,7 +248,7 @@ def next_level(blocks, side, index, downwards):
         if not downwards:
             return -1
         index = (1 << (top_shift + BLOCK_BITS)) - 1
-    # Follow the path of `index`; where it ends, turn off at the lowest block of it that has an entry on the right side.
+    # Follow the path to `index`. If it ends early, turn off at its lowest block that has an entry in the wanted direction.
     block = side.root
     shift = top_shift
     turn_block = NO_BLOCK
@@ -284,7 +287,7 @@ def _gcd(a, b):
 
 @rare_kernel
 def _rebase(book, price):
-    """Make the tick fine enough for `price`: all trees are built anew."""
+    """Make the tick fine enough for `price`, by rebuilding all trees. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     old_tick = pool[0].tick
     tick = _gcd(old_tick, price)
@@ -307,7 +310,7 @@ def _rebase(book, price):
 
 @rare_kernel
 def move_side(book, source, target):
-    """Give the levels of one tree to another, which must be empty."""
+    """Move the levels of the tree `source` to the tree `target`, which must be empty."""
     sides, blocks = book.sides, book.blocks
     if source <= ASK:
         for place in range(source * FOUND_LEAVES, (source + 1) * FOUND_LEAVES):
@@ -323,15 +326,15 @@ def move_side(book, source, target):
 
 @kernel
 def set_level(book, side_number, price, size):
-    """Set the absolute size at a price of a live side; 0 removes, and removing an unknown level is nothing.
+    """Set the absolute size at a price of a live side. A size of 0 removes the level, if there is one.
 
-    `price` and `size` are fixed-point, 0 <= both < 10^18. Returns OK or POOL_EXHAUSTED.
+    `price` and `size` are fixed-point numbers from 0 to below 10^18. Returns OK or POOL_EXHAUSTED.
     """
     pool, sides, blocks = book.pool, book.sides, book.blocks
     state = pool[0]
     index: Any = np.int64(price * state.inverse_tick + 0.5)
     if index * state.tick != price:
-        # Not a multiple of the tick, or too large a price for the guess.
+        # The price is no multiple of the tick, or too large for the guess to be exact.
         index = price // state.tick if state.tick != 0 else 0
         if index * state.tick != price:
             if size == 0:
@@ -359,7 +362,7 @@ def set_level(book, side_number, price, size):
         return OK
     if used & bit == 0:
         return OK
-    if used == bit:  # the leaf goes, and perhaps nodes above it
+    if used == bit:  # the leaf would be empty: it is dropped, and perhaps nodes above it
         return _remove(book, side_number, index)
     blocks[block + USED] = used & ~bit
     side.level_count -= 1
@@ -382,7 +385,7 @@ def clear_side(book, side_number):
     if block == NO_BLOCK:
         return
     blocks[block + NEXT] = NO_BLOCK
-    while block != NO_BLOCK:  # NEXT links what is still to be dropped
+    while block != NO_BLOCK:  # NEXT links the blocks that are still to be dropped
         following = blocks[block + NEXT]
         used = blocks[block + USED] if blocks[block + HEIGHT] > 1 else 0
         while used != 0:
@@ -399,9 +402,9 @@ def clear_side(book, side_number):
 
 @kernel
 def copy_levels(book, side_number, count, prices, sizes, first, step):
-    """Copy up to `count` levels to places `first`, `first + step`, … of two arrays; returns how many.
+    """Copy up to `count` levels to the places `first`, `first + step`, … of two arrays. Returns the number of levels copied.
 
-    From the best level on: bids downwards, everything else upwards.
+    The best level comes first: the order is downwards for the live bid side, and upwards for every other tree.
     """
     blocks, side, tick = book.blocks, book.sides[side_number], book.pool[0].tick
     downwards = side_number == BID
@@ -429,7 +432,7 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
 
 @kernel
 def _size_at(blocks, side, index):
-    """Size at a tick, 0 if there is no level."""
+    """Returns the size at a tick; 0 if there is no level."""
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
         return 0
     block = side.root
@@ -440,12 +443,12 @@ def _size_at(blocks, side, index):
             return 0
         block = blocks[block + entry]
         shift -= BLOCK_BITS
-    return block  # what a leaf's entry holds: the size
+    return block  # the entry of a leaf, which is a size
 
 
 @kernel
 def find_size(book, side_number, price):
-    """Size at a price, 0 if there is no level."""
+    """Returns the size at a price; 0 if there is no level."""
     blocks = book.blocks
     tick = book.pool[0].tick
     index = price // tick if tick != 0 else 0
@@ -454,7 +457,7 @@ def find_size(book, side_number, price):
 
 @kernel
 def best_level(book, side_number):
-    """(price, size) of the best level, (NONE, NONE) of an empty side."""
+    """Returns (price, size) of the best level; (NONE, NONE) for an empty side."""
     side = book.sides[side_number]
     if side.level_count == 0:
         return NONE, NONE
@@ -463,7 +466,7 @@ def best_level(book, side_number):
 
 @rare_kernel
 def cut_side(book, side_number, depth):
-    """Remove the worst levels of a live side beyond the best `depth`. Returns OK or POOL_EXHAUSTED."""
+    """Remove all but the best `depth` levels of a live side. Returns OK or POOL_EXHAUSTED."""
     blocks = book.blocks
     side = book.sides[side_number]
     while side.level_count > depth:
@@ -475,7 +478,7 @@ def cut_side(book, side_number, depth):
 
 @kernel
 def fill_side(book, side_number, prices, sizes):
-    """Set many levels of a side. Returns OK or POOL_EXHAUSTED."""
+    """Set the levels of a live side from two int64 arrays of equal length. Returns OK or POOL_EXHAUSTED."""
     for level in range(prices.size):
         if set_level(book, side_number, prices[level], sizes[level]) != OK:
             return POOL_EXHAUSTED

@@ -1,4 +1,4 @@
-"""Looking at one side of a book: the live one, or a snapshot's."""
+"""A read-only view of one side of a book, live or frozen in a snapshot."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from cowbook.kernels.jit import as_records
 class Ladder:
     """One side of a book, best price first: the highest bid, the lowest ask.
 
-    Made by `OrderBookEngine.bids` and `.asks`, whose view follows the live book, and by those of `BookSnapshot`, whose view stays
-    as it was frozen. It reads what stands there at each call, and keeps nothing between calls. The live one may only be read in
-    the thread that applies messages.
+    `OrderBookEngine.bids` and `.asks` return views that follow the live book; those of `BookSnapshot` stay as they were frozen. A
+    view reads the book at each call and caches nothing. A live view may be read only in the thread that applies messages.
 
     Prices and sizes are int64 fixed-point: divide by 10**price_decimals and 10**size_decimals (both 8 by default). No method
     raises. `side_number` is 0 for bids, 1 for asks.
@@ -27,7 +26,7 @@ class Ladder:
     _book: ladder.Book
 
     def __len__(self) -> int:
-        """Number of price levels; takes the same time at any number."""
+        """Number of price levels. The time does not depend on it."""
         return int(self._book.sides["level_count"][self.side_number])
 
     def best(self) -> tuple[int, int] | None:
@@ -42,7 +41,7 @@ class Ladder:
     def levels(self, depth: int | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """(prices, sizes) of the best `depth` levels, best first: two new arrays, int64, of shape (levels,).
 
-        `depth` is None by default, for the whole side; a side with fewer levels gives shorter arrays.
+        `depth` is None by default, for the whole side. The arrays are shorter if the side has fewer levels.
         """
         count = len(self) if depth is None else min(depth, len(self))
         prices = np.empty(count, np.int64)

@@ -1,4 +1,4 @@
-"""OrderBookEngine: one symbol's book, its continuity, audits and open rows, with copy-on-write snapshots."""
+"""OrderBookEngine: one symbol's book with its continuity, audits, open rows and copy-on-write snapshots."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
 
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
-    """What decides a symbol's rows, beside its messages. The daemon fills it from the configuration.
+    """The settings that a symbol's rows depend on, besides its messages. The daemon fills them from the configuration.
 
     * `on_gap`, "continue": "halt" makes `apply` raise GapHaltError at a gap instead of going on unsynced.
-    * `streams`, all four: of which optional streams rows are collected ("depth", "trades", "bbo", "book"). Those of gaps, drift,
-      audits and dead letters always are.
+    * `streams`, all four: the optional streams whose rows are collected ("depth", "trades", "bbo", "book"). Rows of gaps, drift,
+      audits and dead letters are always collected.
     * `book_levels`, 20: levels of each side in a row of `book`.
     * `book_interval`, 1 s: ns of event time between two rows of `book`.
-    * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: where `apply` stops for a cut.
-    * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once and touched as it is needed.
+    * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: how many events, and how much event time, lie between two cuts.
+    * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once, and touched only as needed.
     * `checksum`, 0 for none: style of the checksums that depth messages carry (cowbook.plain.schemes).
-    * `price_decimals`, 8, and `size_decimals`, 8: of the fixed-point numbers, for checksums.
-    * `depth`, 0: levels of each side that the venue keeps; 0 is what the capture says of it, or all.
-    * `dead_letter_ends_sync`, False: whether a rejected record may have been a depth message that nothing else would show.
+    * `price_decimals`, 8, and `size_decimals`, 8: decimals of the fixed-point numbers, which checksums depend on.
+    * `depth`, 0: levels of each side that the venue keeps; 0 takes the number that the capture names, or else keeps all.
+    * `dead_letter_ends_sync`, False: True if a rejected record may have been a depth message whose loss nothing else would show.
     """
 
     on_gap: str = "continue"
@@ -64,11 +64,11 @@ class EngineSettings:
     checksum: int = 0  # its style (cowbook.plain.schemes)
     price_decimals: int = 8
     size_decimals: int = 8
-    depth: int = 0  # levels a side that the venue keeps; 0: as the capture says, or all
-    dead_letter_ends_sync: bool = False  # nothing else would show that it was a depth message
+    depth: int = 0  # levels of each side that the venue keeps; 0: as the capture says, or all
+    dead_letter_ends_sync: bool = False  # it may have been a depth message, and nothing else would show that
 
     def to_record(self) -> npt.NDArray[np.void]:
-        """As the kernels take it: a structured array of shape (1,), all fields int64."""
+        """Returns the settings as the kernels take them: a structured array of shape (1,), all fields int64."""
         record = np.zeros(1, SETTINGS)
         record["halt_on_gap"] = self.on_gap == "halt"
         for stream in CHOSEN_STREAMS:
@@ -81,9 +81,9 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How far `apply` came.
+    """How far `apply` got.
 
-    `consumed` is the first message of the batch that it has not applied, `cut` whether a cut is due before it goes on.
+    `consumed` is the index of the first message of the batch that is not applied. `cut` is True if a cut is due before it.
     """
 
     consumed: int
@@ -91,7 +91,7 @@ class Applied:
 
 
 class PoolScarceError(Exception):
-    """The pool of blocks may not do for the next message while snapshots are held: release one, and go on from `consumed`."""
+    """The free blocks may not suffice for the next message while snapshots are held: release one, and go on from `consumed`."""
 
     def __init__(self, consumed: int) -> None:
         self.consumed = consumed
@@ -99,11 +99,12 @@ class PoolScarceError(Exception):
 
 
 class OrderBookEngine:
-    """One symbol's book: applies batches of messages and collects rows, as docs/rules.md says. `replay` yields one.
+    """One symbol's book. It applies batches of messages and collects rows, as docs/rules.md says. `replay` yields one.
 
-    Not thread-safe: one thread applies, looks, takes snapshots and releases them. A snapshot may be read in any thread.
+    It is not thread-safe: one thread applies messages, reads the book, and takes and releases snapshots. Any thread may read a
+    snapshot.
 
-    `settings` is None by default, for `EngineSettings()`. Raises BookMemoryError where the machine does not reserve
+    `settings` is None by default, for `EngineSettings()`. Raises BookMemoryError if the machine does not reserve
     `max_book_bytes`.
     """
 
@@ -116,11 +117,11 @@ class OrderBookEngine:
             raise BookMemoryError(
                 f"this machine does not reserve max_book_bytes = {self.settings.max_book_bytes}: make it smaller"
             ) from error
-        # All that a snapshot must copy stands in one piece, so that it is one copy.
+        # Everything that a snapshot must copy is in one array, so that a snapshot takes one copy.
         self._words = np.concatenate([record.view(np.int64) for record in (new_state(), allocated.pool, allocated.sides)])
-        self._view = self._words.data  # the quickest way to single numbers
+        self._view = self._words.data  # faster than numpy for single numbers
         state, pool, sides = records_of(self._words)
-        # Memory that is not touched costs nothing, and growing by copies does.
+        # Untouched memory costs nothing, while enlarging an array later costs a copy.
         levels = min(self.settings.part_events, 1 << 20) + 4096
         self.arrays = Engine(
             words=self._words[:POOL],
@@ -133,7 +134,7 @@ class OrderBookEngine:
             waiting=np.zeros(1, MESSAGE),
             scratch=Scratch.allocate(),
         )
-        """What its kernels work on; another tuple whenever an array has become another one."""
+        """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
         self._measure_room()
 
     def _measure_room(self) -> None:
@@ -141,16 +142,16 @@ class OrderBookEngine:
         measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
-        """Apply messages `start` (0) to `stop` (None: all) of the batch, or up to the next cut; how far it came.
+        """Apply the messages from `start` (0) to before `stop` (None: all) of the batch, at most up to the next cut.
 
-        At a cut, call `take_open_rows` and go on from `consumed`. Raises GapHaltError if `on_gap` is "halt" (neither the message
-        at the gap nor those after it are applied), BookMemoryError when the book needs more than `max_book_bytes` (it is lost
-        then), and PoolScarceError when held snapshots leave too little for the next message (release one, and go on from its
-        `consumed`).
+        At a cut, call `take_open_rows` and go on from `consumed`. Raises GapHaltError at a gap if `on_gap` is "halt"; neither the
+        message at the gap nor any later one is applied. Raises BookMemoryError if the book needs more than `max_book_bytes`; the
+        book is lost then. Raises PoolScarceError if held snapshots leave too few blocks for the next message; release one, and go
+        on from its `consumed`.
         """
         end = batch.message_count if stop is None else stop
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
-        had_room = -1  # the message that room was made for last
+        had_room = -1  # the message for which room was last made
         while True:
             why, start = apply_messages(as_records(self.arrays), arrays, start, end)
             if why == DONE:
@@ -179,7 +180,7 @@ class OrderBookEngine:
         self._measure_room()
 
     def take_open_rows(self) -> OpenRows:
-        """End the open cut: hand its rows over, and begin the next one. The arrays are the caller's own."""
+        """End the open cut, return its rows, and begin the next cut. The arrays then belong to the caller."""
         rows = self.open_rows()
         arrays = self.arrays
         capacity = {name: len(array) for name, array in arrays.rows._asdict().items()}
@@ -191,11 +192,11 @@ class OrderBookEngine:
         return rows
 
     def open_rows(self) -> OpenRows:
-        """The rows since the last cut, as views (cowbook.plain.rows): appending goes on behind them and never changes them."""
+        """The rows since the last cut, as views (cowbook.plain.rows). Rows that are appended later never change them."""
         return open_rows_of(self.arrays.state[0], self.arrays.rows)
 
     def value(self, name: str) -> int:
-        """A field of the state by its name in cowbook.plain.book_state.STATE, such as "gaps" or "newest".
+        """Returns a field of the state by its name in cowbook.plain.book_state.STATE, such as "gaps" or "newest".
 
         Raises KeyError for any other name.
         """
@@ -222,18 +223,18 @@ class OrderBookEngine:
 
     @property
     def synced(self) -> bool:
-        """Whether a depth snapshot was applied and neither a gap nor a failed audit followed."""
+        """True if a depth snapshot was applied and neither a gap nor a failed audit has followed it."""
         return bool(self.value("synced"))
 
     @property
     def event_count(self) -> int:
-        """Events so far: levels of applied depth messages, and trades. The index that the next one gets."""
+        """Number of events so far, which are levels of applied depth messages, and trades. It is the index of the next event."""
         return self.value("next_event")
 
     def gap_statistics(self) -> dict[str, int]:
-        """Counts since the start of what is missing and of what was not applied.
+        """Counts, since the start, of missing messages and of messages that were not applied.
 
-        They are `gaps`, `missing_updates` (over gaps of known size), `stale` and `stale_snapshots`.
+        The keys are `gaps`, `missing_updates` (in gaps of known size), `stale` and `stale_snapshots`.
         """
         return {name: self.value(name) for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
 
@@ -252,14 +253,14 @@ class OrderBookEngine:
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
 
     def days(self) -> npt.NDArray[np.void]:
-        """What of each UTC day is known so far, a record a day (cowbook.plain.rows.DAY_ROW), the last one not ended."""
+        """One record for each UTC day so far (cowbook.plain.rows.DAY_ROW). The last day has not ended."""
         return days_of(self.arrays.state, self.arrays.logs)
 
     def pool_statistics(self) -> dict[str, int]:
-        """The ladder's pool of blocks, by figure.
+        """Figures of the ladder's pool of blocks, by name.
 
-        `blocks_used` (by the book and by snapshots) of `blocks_total` are in use, of `block_bytes` each; `block_copies` were made
-        because a snapshot was held.
+        They are `blocks_used`, by the book and by snapshots, `blocks_total`, `block_bytes`, the size of one block, and
+        `block_copies`, the number of blocks copied because a snapshot was held.
         """
         book = self.arrays.book
         pool = book.pool[0]
@@ -272,10 +273,10 @@ class OrderBookEngine:
         }
 
     def snapshot(self) -> BookSnapshot:
-        """Freeze everything, in microseconds and whatever the book's depth. Release it when it was read.
+        """Freeze the engine, in microseconds at any depth of the book. Release the snapshot after reading it.
 
-        It copies one small array and takes references; what the book changes later, it changes elsewhere. At most two may be
-        held: raises RuntimeError for a third.
+        It copies one small array and refers to the others; the book then writes later changes to other blocks. At most two
+        snapshots may be held. Raises RuntimeError for a third.
         """
         words = self._view
         slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
@@ -284,7 +285,7 @@ class OrderBookEngine:
         arrays = self.arrays
         logs = arrays.logs
         if words[SNAPSHOT_WAITS]:
-            # The only log that is overwritten in place. It is short, and waits only before the first accepted message.
+            # The only log that is overwritten in place. It is short, and in use only before the first accepted message.
             logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
         frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs)
         words[slot] = words[PROTECTED] = words[EPOCH]
@@ -292,9 +293,10 @@ class OrderBookEngine:
         return frozen
 
     def get_checkpoint_state(self) -> EngineState:
-        """All that decides later output, as plain arrays and numbers. For a moment's look; a running worker takes `snapshot`.
+        """Returns everything that later output depends on, as plain arrays and numbers.
 
-        Raises RuntimeError when two snapshots are held.
+        It holds a snapshot while it gathers the state; a worker that must not pause takes its own `snapshot`. Raises RuntimeError
+        if two snapshots are held already.
         """
         frozen = self.snapshot()
         try:
@@ -304,9 +306,10 @@ class OrderBookEngine:
 
     @classmethod
     def restore(cls, settings: EngineSettings, checkpoint: EngineState) -> OrderBookEngine:
-        """An engine that goes on exactly where `checkpoint` was taken, with the same settings but for `max_book_bytes`.
+        """Returns an engine that goes on exactly where `checkpoint` was taken.
 
-        Raises BookMemoryError when the book does not fit into `max_book_bytes`.
+        `settings` must be those of the checkpointed engine, except for `max_book_bytes`. Raises BookMemoryError if the book does
+        not fit into that.
         """
         engine = cls(settings)
         arrays = engine.arrays

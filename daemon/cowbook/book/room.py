@@ -1,8 +1,8 @@
-"""Room in the append-only arrays: how much a message may need, whether it is there, and making more.
+"""Room in the append-only arrays: how much a message may need, whether the arrays have it, and how they are enlarged.
 
-The kernel asks before each message, so that nothing inside of one can fail. It counts what every message may append at most,
-by the one table of arrays (plain/streams.py), and what that comes to is measured anew from the true counts when it runs out: a
-larger copy then takes the place of an array that is really full, which snapshots may still read.
+The kernel checks before each message, so that applying one never fails half-way. It subtracts the most that a message can append,
+which follows from the table of arrays (plain/streams.py). When that upper bound says that there is no room, the room is measured
+anew from the true counts. Only an array that is really full is replaced by a larger copy; snapshots may still read the old one.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from cowbook.plain.streams import ROW_ARRAYS
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 
 # Places in an engine's room.
-MESSAGES_LEFT = 0  # messages for which every array has entries enough, beside those for levels
-LEVELS_LEFT = 1  # levels of messages for which the arrays of levels have entries enough
-SNAPSHOT_LEVELS = 2  # levels that a snapshot which waits may have
+MESSAGES_LEFT = 0  # number of messages for which every array has enough entries, not counting levels
+LEVELS_LEFT = 1  # number of levels for which the arrays of levels have enough entries
+SNAPSHOT_LEVELS = 2  # number of levels that a waiting snapshot may have
 ROOM_WORDS = 3
 
 _MESSAGES_AT_A_TIME = 1024
-"""Room is made for at least so many messages: asking for more costs microseconds."""
+"""Room is always made for at least so many messages, because each call costs microseconds."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -34,7 +34,7 @@ _DAYS_AT_A_TIME = 8
 
 @inlined_kernel
 def has_room(room, state, logs, message):
-    """Whether every array takes what `message`, and a snapshot that waits for it, may append; it is counted as appended."""
+    """Returns whether every array has room for `message` and a snapshot that waits for it. The room is then taken."""
     levels = message.bid_count + message.ask_count
     waiting_tickers = state.ticker_end - state.ticker_start
     room[MESSAGES_LEFT] -= 1
@@ -43,20 +43,20 @@ def has_room(room, state, logs, message):
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
         and levels <= room[SNAPSHOT_LEVELS]
-        # A depth message that finds older tickers appends the others anew.
+        # A depth message that finds older tickers appends the newer ones again.
         and state.ticker_end + waiting_tickers + 1 <= logs.tickers.size
         and state.day_count + _DAYS_OF_A_MESSAGE <= logs.days.size
     )
 
 
 def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
-    """Fill an engine's room, int64 of shape (ROOM_WORDS,), by what is really left."""
+    """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left."""
     messages = [len(logs.diffs) - int(state["diff_end"])]
     levels = [len(logs.diff_prices) - int(state["diff_level_end"])]
     for array in ROW_ARRAYS:
         left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
         if array.most_per_level:
-            # An array for both has half of what is left for each.
+            # An array that holds both rows and levels reserves half of its free entries for each.
             left = left // 2 if array.most else left
             levels.append(left // array.most_per_level)
         if array.most:
@@ -67,9 +67,9 @@ def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: L
 
 
 def make_room(state: np.void, message: np.void, rows: Any, logs: Logs) -> tuple[Any, Logs]:
-    """Arrays with room for what `message` may append, and for more like it; those that have it already stay.
+    """Returns (rows, logs) with room for `message` and for more of its kind. Arrays that have the room are kept as they are.
 
-    The logs forget what is no longer needed, and `state` is told where their contents stand now.
+    Entries of the logs that are no longer needed are dropped, and the ranges in `state` are updated to match.
     """
     levels = int(message["bid_count"] + message["ask_count"])
     with_waiting = levels + int(state["waiting_bid_count"] + state["waiting_ask_count"])
@@ -77,7 +77,7 @@ def make_room(state: np.void, message: np.void, rows: Any, logs: Logs) -> tuple[
     for array in ROW_ARRAYS:
         entries = getattr(rows, array.name)
         count = int(state[f"open_{array.count}"])
-        # Levels twice, where the array has to do for rows and levels: measure_room gives each its half.
+        # Twice as many, because measure_room halves an array that holds both rows and levels.
         needed = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * with_waiting)
         if count + needed > len(entries):
             larger[array.name] = _enlarged(entries, 0, count, needed)
@@ -85,7 +85,7 @@ def make_room(state: np.void, message: np.void, rows: Any, logs: Logs) -> tuple[
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
-    """`array[start:end]` at the front of an array with room for at least `needed` more, and twice what is kept."""
+    """Returns an array that begins with `array[start:end]`, has room for `needed` more entries, and is at least twice as long."""
     kept = end - start
     larger = np.empty((max(2 * kept, kept + needed), *array.shape[1:]), array.dtype)
     larger[:kept] = array[start:end]

@@ -1,4 +1,4 @@
-"""An engine's settings and arrays, in the groups that its kernels take."""
+"""An engine's settings and arrays, in the groups that its kernels take as arguments."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SETTINGS = np.dtype(
             "checksum",  # cowbook.plain.schemes
             "price_decimals",
             "size_decimals",
-            "depth",  # levels a side, 0 = what the capture says
+            "depth",  # levels of each side; 0: as the capture says
             "dead_letter_ends_sync",
         )
     ]
@@ -34,7 +34,7 @@ SETTINGS = np.dtype(
 
 
 class Levels(NamedTuple):
-    """Prices and sizes of levels, fixed-point; messages say which of them are theirs."""
+    """Fixed-point prices and sizes of levels. Each message names the range of entries that are its own."""
 
     prices: npt.NDArray[np.int64]
     sizes: npt.NDArray[np.int64]
@@ -48,7 +48,10 @@ class Batch(NamedTuple):
 
 
 class Logs(NamedTuple):
-    """What waits: append-only, so that a snapshot can refer to it. The valid ranges stand in the state."""
+    """Diffs, tickers and a snapshot that wait, and the days. The state holds the valid ranges.
+
+    The arrays are append-only, so that a snapshot can refer to them.
+    """
 
     diffs: npt.NDArray[np.void]  # DIFF_ENTRY
     diff_prices: npt.NDArray[np.int64]
@@ -60,7 +63,7 @@ class Logs(NamedTuple):
 
     @classmethod
     def allocate(cls, capacity: int = 64) -> Logs:
-        """Empty arrays."""
+        """Returns arrays without valid entries."""
         return cls(
             np.empty(capacity, DIFF_ENTRY),
             np.empty(capacity, np.int64),
@@ -73,7 +76,7 @@ class Logs(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What computing a checksum needs; of no meaning between messages."""
+    """Working memory for computing a checksum. Its contents are undefined between messages."""
 
     levels: npt.NDArray[np.int64]  # (2, 2, 100): side; price, size
     text: npt.NDArray[np.uint8]
@@ -81,7 +84,7 @@ class Scratch(NamedTuple):
 
     @classmethod
     def allocate(cls) -> Scratch:
-        """For the longest text: 400 numerals of 20 characters and a colon."""
+        """Returns arrays that are large enough for the longest text, 400 numerals of 20 characters and a colon each."""
         table = np.arange(256, dtype=np.int64)
         for _ in range(8):  # CRC-32 of ISO 3309, reflected
             table = np.where(table & 1, (table >> 1) ^ 0xEDB88320, table >> 1)
@@ -89,7 +92,7 @@ class Scratch(NamedTuple):
 
 
 class Engine(NamedTuple):
-    """All that the kernels of an engine work on. `words` and `state` are the same memory."""
+    """All arrays that an engine's kernels work on. `words` and `state` are views of the same memory."""
 
     words: npt.NDArray[np.int64]  # the state, by book_state.PLACES
     state: npt.NDArray[np.void]  # STATE, (1,)
@@ -98,12 +101,12 @@ class Engine(NamedTuple):
     rows: Any  # plain.rows.Rows
     logs: Logs
     room: npt.NDArray[np.int64]  # book.room
-    waiting: npt.NDArray[np.void]  # MESSAGE, (1,): the snapshot that waited, while it is applied
+    waiting: npt.NDArray[np.void]  # MESSAGE, (1,): the waiting snapshot while it is applied
     scratch: Scratch
 
 
 def new_state() -> npt.NDArray[np.void]:
-    """The state before any message, shape (1,)."""
+    """Returns the state before any message: STATE, shape (1,)."""
     state = np.zeros(1, STATE)
     for name in ("last_id", "newest", "last_time", "last_depth_time"):
         state[name] = NONE
