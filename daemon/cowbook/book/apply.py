@@ -186,7 +186,7 @@ def _diff(engine, message, levels):
 
 @rare_kernel
 def _first_joining_diff(state, diffs, snapshot_id):
-    """Returns the place of the first buffered diff newer than the snapshot; -1 if there is none, or if a gap comes at or after it."""
+    """Returns the place of the first buffered diff newer than the snapshot; -1 if there is none, or if they do not all join."""
     last = snapshot_id
     is_first = 1
     first_place = -1

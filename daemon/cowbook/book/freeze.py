@@ -76,7 +76,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
     def release(self) -> None:
         """Free the blocks that only this snapshot held. Call it once, in the engine's thread.
 
-        The snapshot must not be read afterwards. The time does not depend on the number of blocks, unless another snapshot is held.
+        The snapshot must not be read afterwards. The time does not depend on the number of blocks, unless another is held.
         """
         live = self.live
         if block_pool.NO_SNAPSHOT not in (live[FIRST_SNAPSHOT], live[SECOND_SNAPSHOT]):

@@ -106,7 +106,7 @@ class FormScanner(RecordScanner):
         self._set_forms([*self._forms, form])
 
     def _reads_the_same(self, form: Form, record: bytes, decoded: Decoded) -> bool:
-        """Whether the kernel, with this form, decodes the record as the reference decoder did.
+        """Returns whether the kernel, with this form, decodes the record as the reference decoder did.
 
         If not, the shape does not fit: a value stands where it was declared but means something else there.
         """

@@ -1,9 +1,9 @@
-"""The fast scanner for records of learned forms: literal bytes, and between them holes of known grammar and meaning.
+"""The fast scanner for records of learned forms: literal bytes with holes of known grammar and meaning between them.
 
-A form is a program, a row for each piece (input/forms/shapes.py makes them). A record that has one of the forms yields the same
-message as from the reference decoder; any other is left to that.
+A form is a program with one row for each piece; input/forms/shapes.py makes it. A record of a known form gives the same message
+as it would from the reference decoder. Any other record is left to that decoder.
 
-Bounds: as for the other scanners, every piece begins before `end`, and reads less than PADDING bytes or tests for itself.
+Bounds: every piece begins before `end`. It then reads less than PADDING bytes, or compares its positions with `end` itself.
 """
 
 from __future__ import annotations
@@ -58,33 +58,33 @@ from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 
-# Operations: what a piece of a record is, and the fields of its row that say more.
+# Operations: the kind of each piece of a record, and the fields of its row that are used.
 DONE = 0
-LITERAL = 1  # word, length, mask: up to eight bytes as they are
-ANY = 2  # a string, a number, true, false or null that says nothing
-TEXT = 3  # of a string what stands before the next point, and says nothing
-SYMBOL = 4  # the rest of a string; argument: whether a dot ends it
+LITERAL = 1  # word, length, mask: up to eight bytes that must be equal
+ANY = 2  # a string, a number, true, false or null that is ignored
+TEXT = 3  # the part of a string before its next point, which is ignored
+SYMBOL = 4  # the rest of a string; argument: 1 if it must not contain a dot
 LAST_ID = 5
-PREV_ID = 6  # argument: whether -1 may stand for none
-ONLY_ID = 7  # first and last id
-SEQUENCE = 8  # argument: what is added
+PREV_ID = 6  # argument: 1 if -1 is allowed, for none
+ONLY_ID = 7  # both first and last id
+SEQUENCE = 8  # argument: a number to add
 TIME = 9  # an integer of s, ms, µs or ns
 ISO_TIME = 10
-SECONDS_TIME = 11  # with a fraction
-CHECKSUM = 12  # argument: whether 0 stands for none
+SECONDS_TIME = 11  # seconds with or without a fraction
+CHECKSUM = 12  # argument: 1 if 0 means none
 PRICE = 13
 SIZE = 14
 LEVELS = 15  # argument: BIDS, ASKS or MIXED; program
-SIDE = 16  # of a level or trade: word and length for bids or buying, other_word and other_length for asks or selling
-TRADES_ROWS = 17  # argument: whether each names its symbol; program
-TEXT_ID = 18  # of a trade: the rest of a string, a number or something that is none
+SIDE = 16  # of a level or trade: word and length of bids or buying, other_word and other_length of asks or selling
+TRADES_ROWS = 17  # argument: 1 if each trade names its symbol; program
+TEXT_ID = 18  # of a trade: the rest of a string; NONE if it is not a number
 ACTION = 19  # of a level
 
 BIDS, ASKS, MIXED = 0, 1, 2
 
 
 class Row(NamedTuple):
-    """One piece of a form; the fields of ROW. What an operation does not use is 0."""
+    """One piece of a form, with the fields of ROW. Fields that an operation does not use are 0."""
 
     operation: int
     argument: int = 0
@@ -101,7 +101,7 @@ ROW = np.dtype([(name, np.int64) for name in Row._fields])
 
 
 class Head(NamedTuple):
-    """What all records of a form have in common; the fields of HEAD."""
+    """What all records of a form have in common, with the fields of HEAD."""
 
     kind: int = 0
     rule: int = 0
@@ -109,11 +109,11 @@ class Head(NamedTuple):
     depth: int = 0
     channel: int = 0
     single_side: int = BIDS
-    """Where PRICE and SIZE outside of levels go."""
+    """BIDS or ASKS: the side of a PRICE and SIZE outside of rows."""
     is_other: int = 0
-    """Learned from another symbol's record: it says nothing of our own."""
+    """1 if the form was learned from another symbol's record. It does not apply to records of this symbol."""
     measures: int = 0
-    """Whether it matters how many decimals are written: where checksums are, and in snapshots."""
+    """1 if written decimals are counted, as in snapshots and in records with checksums."""
     first_row: int = 0
 
 
@@ -123,12 +123,12 @@ FOUND = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "price_decimals",  # the most that were written, where that matters
+            "price_decimals",  # most decimals written in a price, if they are counted
             "size_decimals",
-            "measures",  # as in the form
-            "misfit",  # whether a numeral did not fit
-            "latest",  # time, of all in the record
-            "own_rows",  # trades that named the symbol
+            "measures",  # as in HEAD
+            "misfit",  # 1 if a numeral did not fit
+            "latest",  # the latest time in the record
+            "own_rows",  # number of trades that name this symbol
             # Of the last level or trade.
             "row_side",
             "row_time",
@@ -140,12 +140,12 @@ FOUND = np.dtype(
 
 
 class Forms(NamedTuple):
-    """What the kernels of the form scanner work on."""
+    """The arrays that the form scanner's kernels work on."""
 
     scan: Scan
     rows: npt.NDArray[np.void]  # ROW
     heads: npt.NDArray[np.void]  # HEAD
-    found: npt.NDArray[np.void]  # FOUND, (1,): what the record in hand has said so far
+    found: npt.NDArray[np.void]  # FOUND, (1,): values found so far in the current record
 
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
@@ -154,9 +154,9 @@ _MINUS_1 = word(b"-1")
 
 @inlined_kernel
 def _measured_numeral(buffer, position, end, decimals, found):
-    """As `numeral`, with the number of decimals that were written where that matters: (value, position after it, decimals).
+    """As `numeral`, but returns (value, position after it, number of written decimals). The number is 0 unless they are counted.
 
-    Notes where it does not fit.
+    A numeral that does not fit sets `found.misfit` and has the value 0.
     """
     value, after = numeral(buffer, position, decimals)
     if after == FAILED:
@@ -178,7 +178,7 @@ def _measured_numeral(buffer, position, end, decimals, found):
 
 @inlined_kernel
 def _price(scan, position, end, found, place):
-    """Read a price into `place`; the position after it."""
+    """Read a price into `scan.prices[place]`. Returns the position after it, or FAILED."""
     scan.prices[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].price_decimals, found)
     found.price_decimals = max(found.price_decimals, written)
     return after
@@ -186,7 +186,7 @@ def _price(scan, position, end, found, place):
 
 @inlined_kernel
 def _size(scan, position, end, found, place):
-    """Read a size into `place`; the position after it."""
+    """Read a size into `scan.sizes[place]`. Returns the position after it, or FAILED."""
     scan.sizes[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].size_decimals, found)
     found.size_decimals = max(found.size_decimals, written)
     return after
@@ -194,7 +194,7 @@ def _size(scan, position, end, found, place):
 
 @kernel
 def _side(buffer, position, row):
-    """(position after it, BIDS or ASKS) of a word for a side; FAILED for others."""
+    """Read the name of a side. Returns (position after it, BIDS or ASKS), the position FAILED for any other text."""
     text = load64(buffer, position)
     if text & ((1 << 8 * row.length) - 1) == row.word:
         return position + row.length, BIDS
@@ -215,7 +215,7 @@ def _is_symbol(buffer, position, end, symbol):
 
 @kernel
 def _any_time(buffer, position, operation):
-    """(ns since 1970, position after it)."""
+    """Read a time in the format that `operation` names. Returns (ns since 1970, position after it or FAILED)."""
     if operation == TIME:
         return magnitude_time(buffer, position)
     if operation == ISO_TIME:
@@ -234,7 +234,10 @@ def _action_end(buffer, position, found):
 
 @inlined_kernel
 def _row(forms, position, end, first_row, place):
-    """Position after the level or trade at `position`: price and size go to `place`, all else to what was found."""
+    """Read one level or trade. Returns the position after it, or FAILED.
+
+    Its price and size go to `place` of the scan's arrays, and its other values to `found`.
+    """
     scan, rows, found = forms.scan, forms.rows, forms.found[0]
     buffer = scan.buffer
     found.row_side = BIDS
@@ -278,15 +281,15 @@ def _row(forms, position, end, first_row, place):
 
 @kernel
 def _next_row(buffer, position):
-    """Where the next row begins, behind a bracket, or behind a comma with or without a space."""
+    """Returns the position of the next row, after a bracket, or after a comma with or without a space."""
     return position + 1 + (buffer[position] == COMMA and buffer[position + 1] == SPACE)
 
 
 @kernel
 def _levels(forms, position, end, row, first):
-    """Read an array of levels: (position after it, how many); how many is -1 when the arrays are full.
+    """Read an array of levels. Returns (position after it or FAILED, number of levels). The number is -1 if the arrays are full.
 
-    Where a level says that it is an ask, its size is stored as `~size`.
+    If a level names its side and that is the ask, its size is stored as `~size`.
     """
     buffer, sizes, found = forms.scan.buffer, forms.scan.sizes, forms.found[0]
     if buffer[position] != BRACKET:
@@ -316,9 +319,9 @@ def _levels(forms, position, end, row, first):
 
 @inlined_kernel
 def _trades(forms, position, end, row, message, first):
-    """Read an array of trades: (position after it, places used); used is -1 when the arrays are full.
+    """Read an array of trades. Returns (position after it or FAILED, places used). Places used is -1 if the arrays are full.
 
-    It is read twice: where times and ids go depends on how many trades there are.
+    The array is read twice, because the places of times and ids depend on the number of trades.
     """
     prices, sizes, found = forms.scan.prices, forms.scan.sizes, forms.found[0]
     after, count = _levels(forms, position, end, row, first)
@@ -346,7 +349,7 @@ def _trades(forms, position, end, row, message, first):
 
 @kernel
 def _part_sides(message, prices, sizes, first, count):
-    """Put the asks of mixed levels behind all of them, in order, and draw the bids together: how many places are used."""
+    """Separate mixed levels: copy the asks, in order, after all levels, and close up the bids. Returns the places used."""
     bids = 0
     end = first + count
     for level in range(first, first + count):
@@ -373,7 +376,7 @@ def _place(message, side, start, count):
 
 @kernel
 def _first_dot(buffer, position, end):
-    """Position of the first point, `end` without one."""
+    """Returns the position of the first point; `end` if there is none."""
     while position < end and buffer[position] != DOT:
         position += 1
     return position
@@ -394,7 +397,10 @@ def _text_end(buffer, position, end):
 
 @kernel
 def _scalar(buffer, position, end, row, message, found):
-    """Position after a hole that is neither literal, symbol, numeral nor levels; what it says goes to `message` and `found`."""
+    """Read a hole that is not a literal, symbol, price, size or array. Returns the position after it, or FAILED.
+
+    The value goes to `message` or `found`.
+    """
     operation = row.operation
     if operation == ANY:
         return any_end(buffer, position, end)
@@ -448,7 +454,7 @@ def _start_message(message, head, found):
 
 @kernel
 def _finish_message(message, ts_recv, found):
-    """Set what the whole record decides; whether all that it needs is there."""
+    """Set the fields that depend on the whole record. Returns whether all numbers fit, and the time that it needs is there."""
     message.ts_recv = ts_recv
     message.ts_event = found.latest
     if message.ts_event == NONE and message.kind != SNAPSHOT:
@@ -463,9 +469,9 @@ def _finish_message(message, ts_recv, found):
 
 @inlined_kernel
 def _match(forms, position, end, ts_recv, head, message):
-    """Read a record of one form: (position after it, levels used, whether it is the symbol's).
+    """Read a record by the form of `head`. Returns (position after it, levels used, whether it is of this symbol).
 
-    The position is FAILED where it has another form; levels used is -1 when the arrays may be too small.
+    The position is FAILED if the record has another form. Levels used is -1 if the arrays may be too small.
     """
     scan, rows, found = forms.scan, forms.rows, forms.found[0]
     buffer, prices, sizes, first = scan.buffer, scan.prices, scan.sizes, scan.counts[0].levels
@@ -525,9 +531,10 @@ def _match(forms, position, end, ts_recv, head, message):
 
 @kernel
 def _open_envelope(buffer, position, end, has_frames):
-    """(receive time or NONE, position of the message, position after it or FAILED where nothing says it) of a record.
+    """Returns (receive time or NONE, position of the message, position after the message) of a record.
 
-    The position of the message is FAILED for what is no message, or an odd one.
+    The last is FAILED unless a frame gives the length of the message. The position of the message is FAILED if there is none, or
+    if it is written in an unusual way.
     """
     if buffer[position] == OPEN or buffer[position] == BRACKET:
         return NONE, position, FAILED
@@ -538,7 +545,7 @@ def _open_envelope(buffer, position, end, has_frames):
         return time, at, FAILED
     if has_frames == 0:
         return NONE, FAILED, FAILED
-    # A frame says in its first line how long its second is.
+    # The first line of a frame gives the length of its second.
     length, newline = digits(buffer, at)
     if newline - at > 10 or newline <= at or buffer[at - 2] == COLON:
         return NONE, FAILED, FAILED
@@ -551,7 +558,7 @@ def _open_envelope(buffer, position, end, has_frames):
 
 @inlined_kernel
 def _any_form(forms, position, end, ts_recv, message):
-    """Read a record of any form, trying the one of the record before first; as `_match`."""
+    """As `_match`, for a record of any known form. The form of the previous record is tried first."""
     counts = forms.scan.counts[0]
     last = counts.last_form
     for attempt in range(forms.heads.size + 1):
@@ -567,10 +574,10 @@ def _any_form(forms, position, end, ts_recv, message):
 
 @kernel
 def scan_records(forms, start, end, file_offset):
-    """Append the records of `buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+    """Append the records of `buffer[start:end]` to a batch. Returns (why it stopped, position of the first record not consumed).
 
-    `file_offset` is the decoded offset of `buffer[0]` in its file; at least one form must be known. The first record of another
-    symbol is left to the reference decoder, so that a person can be told its name.
+    `file_offset` is the decoded offset of `buffer[0]` in its file. At least one form must be known. The first record of another
+    symbol is left to the reference decoder, which finds out its name.
     """
     scan = forms.scan
     buffer, counts = scan.buffer, scan.counts[0]

@@ -202,7 +202,7 @@ def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) ->
     if decoded is None:
         return Head(is_other=1, measures=int(has_checksums))
     if decoded.kind in (TRADE, TRADES):
-        has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade its own
+        has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade has its own side
         return Head(TRADE, flags=0 if has_sides else decoded.flags, measures=int(has_checksums))
     return Head(
         decoded.kind,
@@ -235,7 +235,7 @@ class Value(NamedTuple):
         return value
 
     def has(self, path: str) -> bool:
-        """Whether there is a value at a path."""
+        """Returns whether there is a value at a path."""
         try:
             self.find(path)
         except KeyError:
@@ -275,7 +275,7 @@ def _read_value(text: bytes, position: int) -> Value:
 
 _TEXTS = (ops.SYMBOL, ops.TEXT, ops.TEXT_ID, ops.SIDE, ops.ACTION)
 _Span = tuple[int, int, Row | RowsPiece]
-"""Where a hole begins and ends in the text, and its piece."""
+"""The positions where a hole begins and ends in the text, and its piece."""
 
 
 def _make_piece(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _Span:

@@ -1,4 +1,4 @@
-"""Messages of tables: a row of trades is one, and so is a run of a book's rows with the same key."""
+"""Groups rows of tables into messages. A row of trades is one message; so is a run of book rows with the same key."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from cowbook.kernels.jit import kernel
 from cowbook.plain.messages import DIFF, IS_RESET, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
 
 RUN = np.dtype([(name, np.int64) for name in ("is_trades", "rule", "resets")])
-"""What the messages of a table are."""
+"""The properties of a table that its messages depend on."""
 
 COUNTS = np.dtype([(name, np.int64) for name in ("messages", "levels")])
 
 
 class Messages(NamedTuple):
-    """The arrays of an EventBatch, and how far they are filled."""
+    """The arrays of an EventBatch, and the numbers of their entries in use."""
 
     messages: npt.NDArray[np.void]  # MESSAGE
     prices: npt.NDArray[np.int64]
@@ -39,10 +39,10 @@ class Messages(NamedTuple):
 
 @kernel
 def _same_key(first, second):
-    """Whether two good rows are of one message."""
+    """Returns whether two rows with known keys belong to the same message."""
     if (first.flags ^ second.flags) & OF_SNAPSHOT != 0 or first.last_id != second.last_id:
         return False
-    if first.flags & OF_SNAPSHOT != 0:  # each level may have the time of its own last change
+    if first.flags & OF_SNAPSHOT != 0:  # a level may carry the time of its own last change, so that event times differ
         return first.ts_recv == second.ts_recv
     return (
         first.ts_event == second.ts_event
@@ -54,7 +54,7 @@ def _same_key(first, second):
 
 @kernel
 def run_end(rows, key, first, count):
-    """The first of `rows[first:count]` that is not of the message of the row `key`; `count` if all may be."""
+    """Returns the index of the first of `rows[first:count]` that is not of the message of row `key`; `count` if all may be."""
     last = first
     while last < count:
         kind = rows[last].kind
@@ -98,10 +98,10 @@ def _levels(rows, first, last, side, prices, sizes, at):
 
 @kernel
 def group(scan, run, batch, first, count, ends):
-    """Make messages of `rows[first:count]`: (why it stopped, the first row that is not consumed, end of a rejected run).
+    """Make messages of `rows[first:count]`. Returns (why it stopped, first row not consumed, end of the current run).
 
-    Without `ends` more rows may follow those that are here, and the last run stays. A run is rejected when a bad row stands in
-    it, or when it has more than `max_line_bytes`.
+    Unless `ends`, more rows may follow, and the last run is left unconsumed. A run is rejected if it contains a bad row, or has
+    more than `max_line_bytes` bytes.
     """
     rows, counts, table = scan.rows, batch.counts[0], run[0]
     prices, sizes = batch.prices, batch.sizes

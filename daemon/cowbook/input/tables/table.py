@@ -62,7 +62,7 @@ class Table:
     """The values of `is_snapshot` for rows of a diff and of a snapshot. At most 7 characters each."""
     rule: int = UNNUMBERED
     resets: bool = True
-    """Whether snapshots are part of the stream (plain.messages.IS_RESET) rather than in a file of their own."""
+    """True if snapshots are part of the stream (plain.messages.IS_RESET) rather than in a file of their own."""
 
     def plan(self, names: Sequence[str]) -> npt.NDArray[np.int64] | None:
         """The meaning of each column as int64, SKIPPED for unused ones. None if these are not the columns of this table."""

@@ -27,7 +27,7 @@ Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
-"""The fields that tell which message a row belongs to."""
+"""The fields of a row that decide which message it belongs to."""
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
 

@@ -1,6 +1,6 @@
-"""Scanners of tables: rows of CSV, and packed rows of Parquet, become rows of one layout.
+"""Scanners of tables: they turn rows of CSV, and packed rows of Parquet, into rows of one layout.
 
-Rows that a scanner does not recognise are left to the reference (table_reference), which alone decides what is malformed.
+A row that a scanner does not recognise is left to the reference decoder (table_reference), which alone rejects rows.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ ROW = np.dtype(
         )
     ]
 )
-"""A row of any table; what is absent is NONE."""
+"""A row of any table. Absent times and ids are NONE."""
 
 WORDS = np.dtype([(name, np.int64) for name in ("bid", "ask", "diff", "snapshot")])
-"""What a table's columns say of sides and snapshots, each up to 7 characters as a word."""
+"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words."""
 
 # Kinds of rows.
 GOOD = 0
 OTHER = 1  # of another symbol
-BAD = 2  # nothing says of which message it is
+BAD = 2  # bad, and its key is unknown
 BLANK = 3
 BAD_OF_MESSAGE = 4  # bad, but its key is known
 
@@ -65,11 +65,11 @@ BAD_OF_MESSAGE = 4  # bad, but its key is known
 IS_ASK = 1  # or: the aggressor sold
 OF_SNAPSHOT = 2
 
-# Why a scanner returns.
-END = 0  # nothing more, or an unfinished row
+# Why a scanner returned.
+END = 0  # the rest of the block is empty or an unfinished row
 FULL = 1
-STRANGE = 2  # a row for the reference
-REJECTED = 3  # a run of rows that is to become a dead letter
+STRANGE = 2  # a row for the reference decoder
+REJECTED = 3  # a run of rows that becomes a dead letter
 
 _MAX_FIXED = 10**18
 _COMMAS = 0x2C2C2C2C2C2C2C2C
@@ -82,10 +82,10 @@ _UNIQUE = 10**15
 
 @kernel
 def _field_end(buffer, position, end):
-    """Index of the comma, or of the end of the line, that ends a field; FAILED for quotes, and for what is not ASCII."""
+    """Returns the index of the comma or line end that ends a field; FAILED if the field has quotes or is not ASCII."""
     while position < end:
         word = load64(buffer, position)
-        # In each term the lowest mark is exact: where a byte is a comma, a quote, a carriage return, or above 127.
+        # Each term marks one kind of byte: commas, quotes, carriage returns, above 127. Its lowest mark is exact.
         commas, quotes, returns = word ^ _COMMAS, word ^ _QUOTES, word ^ _RETURNS
         marks = (commas - _ONES) & ~commas | (quotes - _ONES) & ~quotes | (returns - _ONES) & ~returns | word
         marks &= _HIGH_BITS
@@ -100,7 +100,7 @@ def _field_end(buffer, position, end):
 
 @kernel
 def _short_word(buffer, start, end):
-    """A field of at most 7 bytes as a word, zeros behind it; FAILED for longer ones."""
+    """Returns a field of at most 7 bytes as a word padded with zeros; FAILED for a longer field."""
     length = end - start
     if length > 7:
         return FAILED
@@ -118,11 +118,11 @@ def _same(buffer, start, end, symbol):
 
 
 class TableScan(NamedTuple):
-    """What the scanners of tables read from, and write to."""
+    """The arrays that the scanners of tables read and write."""
 
     buffer: npt.NDArray[np.uint8]
     limits: npt.NDArray[np.void]  # text.scanner.LIMITS, (1,)
-    symbol: npt.NDArray[np.uint8]  # the name that rows must give
+    symbol: npt.NDArray[np.uint8]  # the name that a row of this symbol has
     plan: npt.NDArray[np.int64]  # meaning of each column
     words: npt.NDArray[np.void]  # WORDS, (1,)
     rows: npt.NDArray[np.void]  # ROW
@@ -143,7 +143,7 @@ def _begin_row(row, start, end):
 
 @inlined_kernel
 def _read_word(row, word, words, meaning):
-    """Note what the word of a side or a snapshot's flag says; whether it is one."""
+    """Set the row's flags from a word that names a side or a snapshot. Returns whether it is one of the table's words."""
     if meaning == SIDE:
         if word == words.ask:
             row.flags |= IS_ASK
@@ -155,7 +155,7 @@ def _read_word(row, word, words, meaning):
 
 @inlined_kernel
 def _read_number(buffer, at, line_end, row, meaning):
-    """Position behind a time or an id; FAILED where it is none."""
+    """Read a time or an id. Returns the position after it; FAILED if it is neither."""
     value, after = digits(buffer, at)
     if meaning == PREV_ID or meaning == TRADE_ID:
         is_whole = after > at and (meaning == PREV_ID or buffer[after] == COMMA or buffer[after] == RETURN or after == line_end)
@@ -187,7 +187,7 @@ def _read_number(buffer, at, line_end, row, meaning):
 
 @inlined_kernel
 def _read_field(scan, at, line_end, row, meaning):
-    """Position behind the field at `at`; FAILED where it does not say what its column should."""
+    """Read the field at `at` into the row. Returns the position after it; FAILED if it is not what its column should hold."""
     buffer, limits = scan.buffer, scan.limits[0]
     if meaning == PRICE:
         row.price, after = numeral(buffer, at, limits.price_decimals)
@@ -213,9 +213,9 @@ def _read_field(scan, at, line_end, row, meaning):
 
 @kernel
 def scan_csv(scan, start, end, base, count):
-    """Read lines of `buffer[start:end]` into rows from `count` on: (why it stopped, where, rows now).
+    """Read the lines of `buffer[start:end]` into rows from `count` on. Returns (why it stopped, position, number of rows now).
 
-    `base` is the decoded offset of buffer[0].
+    `base` is the decoded offset of `buffer[0]`.
     """
     buffer, columns = scan.buffer, scan.plan.size
     position = start
@@ -245,19 +245,19 @@ def scan_csv(scan, start, end, base, count):
 
 @kernel
 def _decimal_of_float(value, decimals):
-    """The number of at most 15 digits that, with so many decimals, has this nearest double; FAILED without one."""
+    """Returns the number of at most 15 digits, with `decimals`, whose nearest double is `value`; FAILED if there is none."""
     scaled = value * float(POWERS[decimals])
     if not (scaled >= 0.0 and scaled < float(_UNIQUE)):
         return FAILED
     number = int(scaled + 0.5)
-    # Both are exact doubles, so that their quotient is the double nearest to the decimal number; of others with at most 15 digits
-    # none has the same.
+    # Number and power are exact doubles, so their quotient is the double nearest to the decimal number. No other number of at
+    # most 15 digits has the same nearest double.
     return number if number < _UNIQUE and float(number) / float(POWERS[decimals]) == value else FAILED
 
 
 @kernel
 def fixed_of_float(value, decimals):
-    """The fixed-point number whose nearest double this is; FAILED where there is none, or others may be as near."""
+    """Returns the fixed-point number whose nearest double is `value`; FAILED if there is none, or perhaps more than one."""
     for fewer in (0, 3):
         if fewer < decimals:
             number = _decimal_of_float(value, fewer)
@@ -278,7 +278,7 @@ def _same_text(buffer, start, width, symbol):
 
 @inlined_kernel
 def _read_packed(scan, at, width, row, meaning, kind):
-    """Note what a packed value says; whether it says what its column should."""
+    """Read a packed value into the row. Returns whether it is what its column should hold."""
     buffer, limits = scan.buffer, scan.limits[0]
     word = load64(buffer, at)
     if meaning == PRICE or meaning == SIZE:
@@ -329,7 +329,10 @@ def _read_packed(scan, at, width, row, meaning, kind):
 
 @kernel
 def scan_packed(scan, start, end, base, kinds, places, row_bytes, count):
-    """As `scan_csv`, of packed rows: column c is of `kinds[c]` and stands `places[c]` bytes behind the row's start."""
+    """As `scan_csv`, for packed rows of `row_bytes`.
+
+    Column c has the kind `kinds[c]` and begins `places[c]` bytes after the row's start.
+    """
     position = start
     while count < scan.rows.size:
         if position + row_bytes > end:

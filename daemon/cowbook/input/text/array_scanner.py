@@ -1,4 +1,4 @@
-"""Values of a JSON array, one behind the other, without decoding them."""
+"""Finds the values of a JSON array one after the other, without decoding them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cowbook.kernels.jit import kernel
 _TAB = 9
 _BACKSLASH = 92
 
-# Places in the state of a value that is not at its end yet.
+# Places in the state of a value whose end is not found yet.
 _DEPTH = 0
 _IN_STRING = 1
 _ESCAPED = 2
@@ -22,9 +22,9 @@ def _is_separator(byte):
 
 @kernel
 def value_start(buffer, start, end, skips_opening):
-    """Index of the first byte of `buffer[start:end]` that stands between no two values; `end` without one.
+    """Returns the index of the first byte of `buffer[start:end]` that belongs to a value; `end` if there is none.
 
-    Ends of arrays stand between them, and with `skips_opening` their beginnings.
+    Separators and closing brackets of arrays are skipped, and so are opening ones if `skips_opening`.
     """
     for position in range(start, end):
         byte = buffer[position]
@@ -35,7 +35,10 @@ def value_start(buffer, start, end, skips_opening):
 
 @kernel
 def value_end(buffer, start, end, state):
-    """Index behind the value that begins, or with a state that is not zeros goes on, at `start`; FAILED if that is not there."""
+    """Returns the index after the value at `start`; FAILED if its end is not in `buffer[start:end]`.
+
+    `state` is int64 of shape (STATE_WORDS,), zeros at a value's beginning. It carries an unfinished value over to the next call.
+    """
     for position in range(start, end):
         byte = buffer[position]
         if state[_IN_STRING]:

@@ -1,6 +1,6 @@
-"""What scanners of JSON are made of beyond `text_scanner`: values that are skipped, times and checksums as venues write them.
+"""Kernels that read parts of JSON, beyond those of `text_scanner`: skipped values, times and checksums as venues write them.
 
-What they do not take may still be right; the reference decoder decides then.
+Text for which they return FAILED may still be valid; the reference decoder decides that. `end` is the end of the block.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SPACE = ord(" ")
 _ZULU = ord("Z")
 _UTC = word(b"+00:00")
 _NEVER = 9 * 10**9
-"""Seconds since 1970 that do not fit into 63 bits of ns, or nearly."""
+"""A bound for seconds since 1970, a little below the greatest number whose ns fit into 63 bits."""
 
 
 @kernel
@@ -43,7 +43,7 @@ def _is_digit(byte):
 
 @kernel
 def digits_end(buffer, position, end):
-    """Position after the digits at `position`."""
+    """Returns the position after the digits at `position`."""
     while position < end and _is_digit(buffer[position]):
         position += 1
     return position
@@ -51,7 +51,7 @@ def digits_end(buffer, position, end):
 
 @kernel
 def plain_number_end(buffer, position, end):
-    r"""Position after `(0|[1-9][0-9]*)(\.[0-9]+)?`, FAILED for anything else."""
+    r"""Returns the position after `(0|[1-9][0-9]*)(\.[0-9]+)?`; FAILED for anything else."""
     after = digits_end(buffer, position, end)
     if after == position or (buffer[position] == ZERO and after > position + 1):
         return FAILED
@@ -64,7 +64,10 @@ def plain_number_end(buffer, position, end):
 
 @kernel
 def any_end(buffer, position, end):
-    """Position after a value that is neither array nor object; FAILED for odd ones: escapes, exponents, very long numbers."""
+    """Returns the position after a value that is neither array nor object.
+
+    FAILED for unusual values: strings with escapes, numbers with exponents, and very long numbers.
+    """
     byte = buffer[position]
     if byte == QUOTE:
         after = string_end(buffer, position + 1, end)
@@ -82,7 +85,7 @@ def any_end(buffer, position, end):
 
 @kernel
 def unsigned(buffer, position):
-    """(value, position after it) of an integer of at most 18 digits without zeros before it."""
+    """Read an integer of at most 18 digits without leading zeros. Returns (value, position after it or FAILED)."""
     value, after = digits(buffer, position)
     if after <= position or (buffer[position] == ZERO and after > position + 1):
         return 0, FAILED
@@ -91,7 +94,10 @@ def unsigned(buffer, position):
 
 @kernel
 def text_id(buffer, position, end):
-    """(value, position after it) of the rest of a string: NONE for no number, FAILED for one of 2^63 or more."""
+    """Read the rest of a string as an id. Returns (value, position of the quote after it).
+
+    The value is NONE if the text is not a number. The position is FAILED for a number of 2^63 or more.
+    """
     after = string_end(buffer, position, end)
     digits_after = digits_end(buffer, position, end)
     if after == FAILED or digits_after != after or after == position:
@@ -104,7 +110,7 @@ def text_id(buffer, position, end):
 
 @kernel
 def magnitude_time(buffer, position):
-    """(ns since 1970, position after it) of an integer of s, ms, µs or ns, told apart by magnitude."""
+    """Read an integer of s, ms, µs or ns, told apart by magnitude. Returns (ns since 1970, position after it or FAILED)."""
     value, after = unsigned(buffer, position)
     if after == FAILED:
         value, after = nineteen_digits(buffer, position)
@@ -116,7 +122,7 @@ def magnitude_time(buffer, position):
 
 @kernel
 def seconds_time(buffer, position):
-    """(ns since 1970, position after it) of seconds with or without a fraction."""
+    """Read seconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
     whole, after = unsigned(buffer, position)
     if after == FAILED or whole >= _NEVER:
         return 0, FAILED
@@ -139,7 +145,7 @@ def _two_digits(buffer, position):
 
 @kernel
 def _days_since_1970(year, month, day):
-    """Of the Gregorian calendar; counts years from March on, so that a leap day comes last."""
+    """Returns the days from 1970-01-01 to a Gregorian date. Years are counted from March, so that a leap day comes last."""
     year -= month <= 2
     month_from_march = month - 3 if month > 2 else month + 9
     day_of_year = (153 * month_from_march + 2) // 5 + day - 1
@@ -148,7 +154,10 @@ def _days_since_1970(year, month, day):
 
 @kernel
 def iso_time(buffer, position):
-    """(ns since 1970, position after it) of `2026-08-02T03:36:03.328024Z`, with 0 to 9 decimals, or `+00:00` at its end."""
+    """Read a time such as `2026-08-02T03:36:03.328024Z`. Returns (ns since 1970, position after it or FAILED).
+
+    It may have 0 to 9 decimals, a space for the `T`, and `+00:00` for the `Z`.
+    """
     century, year = _two_digits(buffer, position), _two_digits(buffer, position + 2)
     month, day = _two_digits(buffer, position + 5), _two_digits(buffer, position + 8)
     hour, minute, second = (
@@ -165,7 +174,7 @@ def iso_time(buffer, position):
     if not (is_dated and is_timed and dashes and colons and (between == _DATE_END or between == _SPACE)):
         return 0, FAILED
     days = _days_since_1970(year, month, day)
-    # A day that a month does not have is one of the next.
+    # A day that the month does not have would count as one of the next month.
     if day > 28 and _days_since_1970(year + (month == 12), month % 12 + 1, 1) <= days:
         return 0, FAILED
     time = (days * 86_400 + hour * 3_600 + minute * 60 + second) * 10**9
@@ -184,7 +193,7 @@ def iso_time(buffer, position):
 
 @kernel
 def checksum_32(buffer, position):
-    """(value, position after it) of an integer of 32 bits with or without sign."""
+    """Read a signed or unsigned integer of 32 bits. Returns (value, position after it or FAILED)."""
     is_negative = buffer[position] == _MINUS
     value, after = unsigned(buffer, position + is_negative)
     if after == FAILED or value >= 2**32 or (is_negative and (value > 2**31 or value == 0)):

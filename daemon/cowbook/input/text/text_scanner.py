@@ -1,7 +1,7 @@
-"""What scanners of text are made of: numerals, integers, strings and times, eight bytes at a time.
+"""Kernels that read parts of text, eight bytes at a time: numerals, integers, strings and times.
 
-Nothing here tests a position against the end of the block but `string_end` and `find_newline`; the others read less than PADDING
-bytes behind where they start.
+Only `string_end` and `find_newline` compare a position with the end of the block. The others read less than PADDING bytes from
+where they start, and the buffer has so many bytes after the block.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cowbook.kernels.intrinsics import load64, trailing_zeros
 from cowbook.kernels.jit import kernel
 
 FAILED = -1
-"""What functions return for what is not there, or does not fit."""
+"""The result for a value that is missing, of another form, or too large."""
 
 QUOTE = ord('"')
 COMMA = ord(",")
@@ -30,7 +30,7 @@ ZERO = ord("0")
 ONE = ord("1")
 NINE = ord("9")
 
-# The first characters of a word.
+# Masks of the first characters of a word.
 WORD_2 = (1 << 16) - 1
 WORD_3 = (1 << 24) - 1
 WORD_4 = (1 << 32) - 1
@@ -41,7 +41,7 @@ WORD_7 = (1 << 56) - 1
 POWERS = 10 ** np.arange(19, dtype=np.int64)
 _MAX_FIXED = 10**18 - 1
 _ZEROS = 0x3030303030303030
-_TO_HIGH_BIT = 0x7676767676767676  # lifts bytes above 9 over 0x7F
+_TO_HIGH_BIT = 0x7676767676767676  # when added, sets the high bit of every byte above 9
 _ONES = 0x0101010101010101
 _NEWLINES = 0x0A0A0A0A0A0A0A0A
 _QUOTES = 0x2222222222222222
@@ -51,19 +51,22 @@ _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
 
 
 def word(text: bytes) -> int:
-    """Up to 8 characters as `load64` reads them; constants to compare with."""
+    """Returns up to 8 characters as the integer that `load64` reads, as a constant to compare with."""
     return int.from_bytes(text.ljust(8, b"\0"), "little", signed=True)
 
 
 @kernel
 def _other_bytes(word):
-    """Bits that mark the bytes that are no digits, of a word with `_ZEROS` taken off; only the lowest is exact."""
+    """Returns a word with the high bit set in each byte that is not a digit. Only the lowest mark is exact.
+
+    `word` is text from which `_ZEROS` was removed by exclusive or.
+    """
     return ((word + _TO_HIGH_BIT) | word) & _HIGH_BITS
 
 
 @kernel
 def _value(word, count):
-    """Value of the first `count` digits, 1 to 8, of a word with `_ZEROS` taken off."""
+    """Returns the value of the first `count` digits, 1 to 8, of a word as in `_other_bytes`."""
     word <<= 64 - 8 * count
     word = (word * 2561) >> 8
     word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
@@ -72,7 +75,10 @@ def _value(word, count):
 
 @kernel
 def digits(buffer, position):
-    """(value, position after them) of the up to 18 decimal digits at `position`; more are FAILED, none is no progress."""
+    """Read up to 18 decimal digits. Returns (value, position after them).
+
+    The position is FAILED for more digits, and `position` itself if there are none.
+    """
     value = 0
     start = position
     while True:
@@ -91,7 +97,10 @@ def digits(buffer, position):
 
 @kernel
 def nineteen_digits(buffer, position):
-    """(value, position after them) of 19 digits, as today's nanoseconds have; FAILED for fewer, more, or 2^63 and above."""
+    """Read exactly 19 digits, the length of today's times in ns. Returns (value, position after them).
+
+    The position is FAILED for fewer or more digits, and for 2^63 and above.
+    """
     first = load64(buffer, position) ^ _ZEROS
     second = load64(buffer, position + 8) ^ _ZEROS
     third = load64(buffer, position + 16) ^ _ZEROS
@@ -106,8 +115,11 @@ def nineteen_digits(buffer, position):
 
 @kernel
 def numeral(buffer, position, decimals):
-    r"""(fixed-point value, position after it) of `[0-9]+(\.[0-9]+)?`; FAILED when it is none or does not fit."""
-    # Nearly always: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals these fit.
+    r"""Read `[0-9]+(\.[0-9]+)?` as a fixed-point number with `decimals`. Returns (value, position after it).
+
+    The position is FAILED if the text is no such numeral, or if the number has more decimals or is 10^18 or more.
+    """
+    # The usual case: up to 7 digits, a point, and up to 8 digits, no more than `decimals`. With 10 decimals the result fits.
     word = load64(buffer, position) ^ _ZEROS
     other = _other_bytes(word)
     if other != 0 and decimals <= 10:
@@ -147,7 +159,10 @@ def _any_numeral(buffer, position, decimals):
 
 @kernel
 def integer(buffer, position):
-    """(value, position after it) of a JSON integer without sign of at most 18 digits, followed by `,` or `}`."""
+    """Read a JSON integer without sign. Returns (value, position after it).
+
+    The position is FAILED for more than 18 digits, for leading zeros, and unless `,` or `}` follows.
+    """
     value, after = digits(buffer, position)
     if after <= position:
         return 0, FAILED
@@ -160,10 +175,13 @@ def integer(buffer, position):
 
 @kernel
 def string_end(buffer, position, end):
-    """Position of the quote that ends the string whose first character is at `position`; FAILED unless plain ASCII."""
+    """Returns the position of the quote that ends the string whose first character is at `position`.
+
+    FAILED if the string is not plain ASCII without escapes, or does not end before `end`.
+    """
     while position < end:
         word = load64(buffer, position)
-        # In each term the lowest mark is exact: where a byte is a quote, a backslash, below a space, or above 127.
+        # Each term marks one kind of byte: quotes, backslashes, below a space, above 127. Its lowest mark is exact.
         quotes = word ^ _QUOTES
         backslashes = word ^ _BACKSLASHES
         marks = (quotes - _ONES) & ~quotes | (backslashes - _ONES) & ~backslashes | (word - _SPACES) & ~word | word
@@ -177,7 +195,7 @@ def string_end(buffer, position, end):
 
 @kernel
 def nanoseconds(value):
-    """A time of s, ms, µs or ns, told apart by magnitude, in ns; FAILED when that does not fit."""
+    """Returns a time of s, ms, µs or ns, told apart by magnitude, in ns. FAILED if that is 2^63 or more."""
     if value < 10**11:
         factor = 10**9
     elif value < 10**14:
@@ -191,11 +209,11 @@ def nanoseconds(value):
 
 @kernel
 def find_newline(buffer, start, end):
-    """Index of the first newline in `buffer[start:end]`, FAILED without one."""
+    """Returns the index of the first newline in `buffer[start:end]`; FAILED if there is none."""
     position = start
     while position < end:
         word = load64(buffer, position) ^ _NEWLINES
-        # A byte is zero where it was a newline; only the lowest flag is exact, and only that is used.
+        # A byte that was a newline is zero now. Only the lowest mark is exact, and only that one is used.
         zero = (word - _ONES) & ~word & _HIGH_BITS
         if zero != 0:
             position += trailing_zeros(zero) >> 3
@@ -206,7 +224,7 @@ def find_newline(buffer, start, end):
 
 @kernel
 def receive_time(buffer, position):
-    """(ns, position behind it) of a receive time in front of a record, `<integer>[.<fraction>][:] `; FAILED for anything else."""
+    """Read a receive time in front of a record, `<integer>[.<fraction>][:] `. Returns (ns, position after it or FAILED)."""
     whole, after = digits(buffer, position)
     if after == FAILED:
         whole, after = nineteen_digits(buffer, position)

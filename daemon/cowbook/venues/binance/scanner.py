@@ -101,7 +101,7 @@ _TRADE_STRINGS = _bit("p") | _bit("q")
 
 @inlined_kernel
 def _levels(scan, position, end, first):
-    """Read `[["price","size"],...]`: (position after it, number of levels).
+    """Read `[["price","size"],...]`. Returns (position after it, number of levels).
 
     The position is FAILED if it is something else. The number is -1 if the arrays are full.
     """
@@ -136,7 +136,7 @@ def _levels(scan, position, end, first):
 
 @kernel
 def _key(buffer, position):
-    """(place, position of the value) of the key at `position`. The place is FAILED for a key that Binance never sends."""
+    """Returns (place, position of its value) for the key at `position`. Place is FAILED for a key that Binance never sends."""
     word = load64(buffer, position)
     if word & 0xFFFF00FF == 0x3A220022:  # "?":
         place = ((word >> 8) & 0xFF) - 64
@@ -158,11 +158,11 @@ def _key(buffer, position):
 
 @inlined_kernel
 def _object(scan, position, end, message, first_level, values):
-    """Read a flat object into `values`: (position after it, places with integers, strings, booleans, arrays, number of levels).
+    """Read a flat object into `values`. Returns (position after it, integers, strings, booleans, arrays, number of levels).
 
-    `values[place]` is the integer, the position of the string's first character, or the boolean. Levels are stored from
-    `first_level` on, and where they are in `message`. The position is FAILED if the object is not of the known grammar. The
-    number of levels is -1 if the arrays are full.
+    The four results in the middle are bitmaps of the places that hold values of such a type. `values[place]` is the integer, the
+    position of the string's first character, or the boolean. Levels are stored from `first_level` on, and `message` is told where
+    they are. The position is FAILED if the object is not of the known grammar. The number of levels is -1 if the arrays are full.
     """
     buffer = scan.buffer
     integers = 0
@@ -224,7 +224,7 @@ def _object(scan, position, end, message, first_level, values):
 
 @kernel
 def _is_symbol(buffer, position, symbol):
-    """Whether the string at `position` is the symbol."""
+    """Returns whether the string at `position` is the symbol."""
     for offset in range(symbol.size):
         if buffer[position + offset] != symbol[offset]:
             return False
@@ -259,7 +259,7 @@ def _event_time(message, integers, strings, booleans, arrays, values):
 
 @kernel
 def _event_kind(buffer, position):
-    """(kind, is_aggregate) of a record by its `"e"`; (FAILED, 0) for a kind that is not used."""
+    """Returns (kind, is_aggregate) of a record by its `"e"`; (FAILED, 0) for a kind that is not used."""
     word = load64(buffer, position)
     if word == _KIND_DEPTH_1 and load64(buffer, position + 8) & WORD_4 == _KIND_DEPTH_2:
         return DIFF, 0
@@ -320,7 +320,7 @@ def _fill_ticker(scan, message, integers, strings, values, level):
 
 @inlined_kernel
 def _usual_ticker(scan, position, message, level):
-    """Read a bookTicker of this symbol whose keys are in Binance's usual order: the position after it, else FAILED.
+    """Read a bookTicker of this symbol whose keys are in Binance's usual order. Returns the position after it, or FAILED.
 
     Most records of a capture are such tickers, and `_object`, which reads any, takes twice as long.
     """
@@ -359,7 +359,7 @@ def _usual_ticker(scan, position, message, level):
 
 @kernel
 def _is_partial_book(buffer, position):
-    """Whether a stream's name has `@depth` and a number. Such a stream repeats the best levels and has no changes."""
+    """Returns whether a stream's name has `@depth` and a number. Such a stream repeats the best levels and has no changes."""
     while buffer[position] != QUOTE:
         if load64(buffer, position) & WORD_6 == _AT_DEPTH and ZERO <= buffer[position + 6] <= NINE:
             return True
@@ -369,7 +369,7 @@ def _is_partial_book(buffer, position):
 
 @inlined_kernel
 def _record(scan, position, end, message, values):
-    """Read the record at `position`: (position of its line's end, levels used, whether it is the symbol's).
+    """Read the record at `position`. Returns (position of its line's end, levels used, whether it is of this symbol).
 
     The position is FAILED for a record that the scanner does not know. Levels used is -1 if the arrays may be too small.
     """
@@ -450,7 +450,7 @@ def _record(scan, position, end, message, values):
 
 @kernel
 def scan_records(scan, start, end, file_offset, values):
-    """Append the records of `scan.buffer[start:end]` to a batch: (why it stopped, position of the first record not consumed).
+    """Append the records of `scan.buffer[start:end]` to a batch. Returns (why it stopped, first position not consumed).
 
     `file_offset` is the decoded offset of `buffer[0]` in its file, and `values` an int64 array of 64 slots. The first records of
     other symbols are left to the reference decoder, so that the user can be told their names.
