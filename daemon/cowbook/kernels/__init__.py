@@ -1,1 +1,1 @@
-"""Compiled functions: the decorator, machine instructions, and the cache on disk. Knows nothing of books or bytes."""
+"""Compiled functions: the decorator, machine instructions, and the cache on disk. Nothing here depends on books or bytes."""

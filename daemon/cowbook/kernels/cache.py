@@ -1,11 +1,11 @@
-"""Compiled kernels on disk: a file for each, named after everything that is in it.
+"""Compiled kernels on disk, one file for each. The file's name is made of everything that its content depends on.
 
 The name holds a digest of the kernel's code and all that is frozen in it (kernels/frozen.py), the types of its arguments, the
-processor, and the versions of Python and numba. So there is no index to keep, nothing is ever stale, two checkouts and several
-processes share one folder, and an interrupted compilation is simply continued.
+processor, and the versions of Python and numba. So there is no index to maintain, no file is ever stale, checkouts and processes
+share one folder, and an interrupted compilation continues where it stopped.
 
-What lies there is code. The folder is used only where nobody else could have put something into it; without one, kernels are
-compiled anew by each process.
+The files are code that is executed. The folder is used only if no other user could have put files into it. Otherwise each process
+compiles its kernels anew.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DIGEST_BYTES = 32
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept, whether it can be used or not.
+    """Returns the folder of compiled kernels, which may be unusable.
 
     It is `kernels` below `$NUMBA_CACHE_DIR`, systemd's `$CACHE_DIRECTORY`, or `$XDG_CACHE_HOME/cowbook` (`~/.cache/cowbook`).
     """
@@ -48,9 +48,9 @@ def cache_folder() -> Path:
 
 @cache
 def _why_untrusted(folder: Path) -> str | None:
-    """Why a folder cannot be used; None when it can. It is made if need be."""
+    """Returns the reason why a folder cannot be used; None if it can. It is created if it does not exist."""
     try:
-        for path in (*reversed(folder.parents), folder):  # none is open to others, whatever the umask is
+        for path in (*reversed(folder.parents), folder):  # 0o700 keeps others out at any umask
             path.mkdir(mode=0o700, exist_ok=True)
         folder = folder.resolve(strict=True)
         for path in (folder, *folder.parents):
@@ -65,16 +65,16 @@ def _why_untrusted(folder: Path) -> str | None:
 
 
 def why_not_cached() -> str | None:
-    """Why compiled kernels cannot be kept, for a person; None when they can."""
+    """Returns the reason why compiled kernels cannot be cached, as a text for users; None if they can."""
     return _why_untrusted(cache_folder())
 
 
 def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> str | None:
-    """Whether others than this user and root could put something there, or something else in its place."""
+    """Returns who besides this user and root could add files to a folder or replace it, as a text for users; None for nobody."""
     if status.st_uid not in (0, os.getuid()):
         return f"{path} belongs to user {status.st_uid}"
     if is_parent and status.st_mode & stat.S_ISVTX:
-        return None  # others may add to it, as to /tmp, but touch nothing of ours
+        return None  # as in /tmp, others may add files, but not replace ours
     if status.st_mode & stat.S_IWOTH:
         return f"{path} can be written to by everyone"
     if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid):
@@ -83,7 +83,7 @@ def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> 
 
 
 def _is_own_group(group_id: int) -> bool:
-    """Whether a group has nobody but this user in it, as many systems make one for each user."""
+    """Returns whether a group has no member but this user. Many systems create such a group for each user."""
     try:
         user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(group_id)
     except KeyError:
@@ -92,7 +92,7 @@ def _is_own_group(group_id: int) -> bool:
 
 
 class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
-    """The compiled versions of one kernel, as numba's dispatcher asks for them and hands them over."""
+    """The compiled versions of one kernel on disk, with the interface that numba's dispatcher uses."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
@@ -100,22 +100,22 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     @property
     def cache_path(self) -> str:
-        """The folder."""
+        """The folder of compiled kernels."""
         return str(cache_folder())
 
     def enable(self) -> None:
-        """Look into the folder, and keep what was compiled."""
+        """Load versions from the folder, and save compiled ones there."""
         self._enabled = True
 
     def disable(self) -> None:
-        """Do neither."""
+        """Neither load nor save."""
         self._enabled = False
 
     def flush(self) -> None:
-        """Remove nothing: what has become useless is not found any more, and goes after a while."""
+        """Does nothing. Files of old code are not found any more, and are removed when nobody has used them for long."""
 
     def path_of(self, signature: Any, codegen: Any) -> Path:
-        """The file of the version with these types of arguments, whether it is there or not."""
+        """Returns the path of the version for these types of arguments. The file need not exist."""
         function = self._dispatcher.py_func
         digest = hashlib.sha256()
         for text in (
@@ -131,7 +131,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         return cache_folder() / f"{module}.{function.__name__}-{digest.hexdigest()[:32]}.kernel"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
-        """The compiled version for these types of arguments; None when it is not there, or damaged."""
+        """Load the compiled version for these types of arguments. Returns None if the file is missing or damaged."""
         target_context.refresh()
         if not self._enabled or why_not_cached() is not None:
             return None
@@ -139,7 +139,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         try:
             content = path.read_bytes()
             if time.time() - path.stat().st_mtime > _DAY_SECONDS:
-                os.utime(path)  # it is in use
+                os.utime(path)  # marks it as used
         except OSError:
             return None
         payload = content[_DIGEST_BYTES:]
@@ -148,7 +148,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         return CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301, SLF001 - nobody else writes there
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Keep a compiled version. Where it cannot be kept, the next process compiles it again."""
+        """Save a compiled version. If that fails, the next process compiles it again."""
         if not self._enabled or why_not_cached() is not None:
             return
         payload = dumps(result._reduce())  # noqa: SLF001 - as numba's own cache does
@@ -164,14 +164,14 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
 @cache
 def _remove_old(folder: Path) -> None:
-    """Once in a process: remove what nobody has used for long."""
+    """Remove files that nobody has used for _KEEP_DAYS, once in a process."""
     for path in folder.iterdir():
         if time.time() - path.stat().st_mtime > _KEEP_DAYS * _DAY_SECONDS:
             path.unlink(missing_ok=True)
 
 
 def described(kind: Any) -> str:
-    """An argument's type in full: the name that numba gives a named tuple leaves out its fields, and what they stand for."""
+    """Returns the full name of an argument's type. numba's name of a named tuple leaves out the fields and their types."""
     if isinstance(kind, types.NamedTuple | types.NamedUniTuple):
         members = zip(kind.fields, kind.types, strict=True)
         return f"{kind.instance_class.__name__}({', '.join(f'{name}: {described(member)}' for name, member in members)})"

@@ -1,11 +1,11 @@
-"""How a kernel is compiled: one optimisation for each function that Python calls, with all that it calls as parts of it.
+"""Compiles kernels: each function that Python calls is optimised once, together with all the functions that it calls.
 
-numba optimises each function on its own, with everything that it calls, then once more in each of its callers, and gives each of
-them wrappers for Python. Kernels call each other twenty deep, so most of the time went into machine code that nobody ran. Here a
-kernel that is called by another is lowered only (a *part*); the one that Python calls (a *root*) takes all its parts in, and is
-optimised once. That took all kernels from 33 s of CPU to 13, and they run faster (ADR 14).
+numba optimises each function with everything that it calls, then again within each of its callers, and makes Python wrappers for
+each. Kernels call each other twenty deep, so most of the time went into machine code that never ran. Here a kernel that another
+one calls (a *part*) is only lowered to LLVM code. A kernel that Python calls (a *root*) takes in all its parts and is optimised
+once. That reduced the CPU time for all kernels from 33 s to 13 s, and they run faster (ADR 14).
 
-numba has no public way to say so: the versions that this was tried with are the ones that pyproject.toml allows.
+numba has no public interface for this. pyproject.toml allows only the versions with which it was tested.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from numba.core.registry import CPUDispatcher
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
-    """The LLVM code of a part, as it was lowered."""
+    """The LLVM code of a part as it was lowered, not optimised."""
 
     def add_llvm_module(self, module: Any) -> None:
-        """Take the code; nothing is optimised."""
+        """Add the code without optimising it."""
         module.data_layout = self._codegen._data_layout
         self._final_module.link_in(module)
 
     def finalize(self) -> None:
-        """No machine code is made."""
+        """Finish without making machine code."""
         self._raise_if_finalized()
         self._finalize_dynamic_globals()
         self._finalized = True
 
 
 class _RarePartLibrary(_PartLibrary):
-    """The LLVM code of a part that stays apart from its callers."""
+    """The LLVM code of a part that is never inlined into its callers."""
 
     def add_ir_module(self, module: Any) -> None:
-        """Take the code."""
+        """Add the code, marked so that it is not inlined."""
         for function in module.functions:
             if not function.is_declaration:
                 function.attributes.add("noinline")
@@ -49,14 +49,14 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
     """The machine code of a root."""
 
     def add_llvm_module(self, module: Any) -> None:
-        """Take the root's own code; it is optimised together with its parts."""
+        """Add the root's own code. It is optimised later, together with its parts."""
         module.data_layout = self._codegen._data_layout
         self._final_module.link_in(module)
 
     _linking_libraries: list[Any]
 
     def finalize(self) -> None:
-        """Take in the parts, those of parts included, each once; then make machine code."""
+        """Link the parts, and the parts of parts, each once. Then make machine code."""
         libraries: list[Any] = list(self._linking_libraries)
         for library in libraries:
             if isinstance(library, _PartLibrary):
@@ -66,7 +66,7 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
         super().finalize()
 
     def _optimize_final_module(self) -> None:
-        """Once, with parts as what nobody else can call: one with a single caller becomes part of it."""
+        """Optimise once. Parts are internal, so that one with a single caller is inlined and dropped."""
         for function in self._final_module.functions:
             if not function.is_declaration and function.name not in self._own_names:
                 function.linkage = llvm.Linkage.internal
@@ -77,10 +77,10 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
 
 def _compiler_with(library_class: type[JITCodeLibrary]) -> type[Compiler]:
     class KernelCompiler(Compiler):  # type: ignore[misc] # numba has no types
-        """numba's compiler, for a library of this class."""
+        """numba's compiler, with a library of the given class."""
 
         def define_pipelines(self) -> Any:
-            """The usual ones."""
+            """Returns numba's usual pipelines, after setting the library."""
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()
             self.state.library = library
@@ -97,20 +97,20 @@ _PART_OPTIONS = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapp
 
 
 class Part(CPUDispatcher):  # type: ignore[misc] # numba has no types
-    """A kernel as others call it."""
+    """A kernel as other kernels call it."""
 
     def __init__(self, function: Any, options: dict[str, Any], *, is_rare: bool) -> None:
-        """One that `is_rare` is never made a part of its callers' machine code."""
+        """If `is_rare`, the part is never inlined into its callers' machine code."""
         compiler = RarePartCompiler if is_rare else PartCompiler
         super().__init__(py_func=function, locals={}, targetoptions=options, pipeline_class=compiler)
         self._compiler._customize_flags = _only_lowered
 
     def compile(self, signature: Sequence[Any]) -> Any:
-        """Lower the version for these types of arguments, if that was not done before."""
+        """Lower the version for these types of arguments, unless that is done already. Returns the key by which numba finds it."""
         arguments = tuple(signature)
         if arguments not in self.overloads:
             result: CompileResult = self._compiler.compile(arguments, None)
-            # What numba finds the code by; there is nothing that Python could call.
+            # numba finds the code by this name. There is no entry point that Python could call.
             name = object()
             self.targetctx.insert_user_function(name, result.fndesc, [result.library])
             self.overloads[arguments] = result._replace(entry_point=name)

@@ -1,7 +1,7 @@
-"""What is frozen in a kernel when it is compiled: its code, the kernels that it calls, and the constants that they name.
+"""Computes a digest of everything that compiling freezes into a kernel: its code, its callees, and the constants that they name.
 
-numba looks at a function's own file only, and would go on with machine code whose constants or callees have changed since. This
-looks at the very values that the compiler would take, so nothing can be forgotten: what it does not know is an error (ADR 13).
+numba's own cache checks the function's file only, and would use machine code whose constants or callees have changed since. The
+digest covers the very values that the compiler would use. A value of an unknown kind is an error, so none is left out (ADR 13).
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _digests: dict[Callable[..., Any], str] = {}
 
 
 def digest_of(function: Callable[..., Any]) -> str:
-    """SHA-256, in hex, of all that is frozen in a kernel's function; comments, docstrings and line numbers are not.
+    """Returns the SHA-256, in hex, of everything that is frozen in a kernel's function.
 
-    Raises TypeError where it names something of which no digest can be made, and where kernels call each other in a circle.
+    Comments, docstrings and line numbers do not count. Raises TypeError if the function names a value of which no digest can be
+    made, or if kernels call each other in a circle.
     """
     return _digest_of(function, ())
 
@@ -62,7 +63,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _code(code: CodeType, docstring: str | None) -> Iterator[str]:
-    """A function's bytecode, and that of the functions in it."""
+    """Yields a function's bytecode and constants, and those of the functions defined in it."""
     yield code.co_code.hex()
     yield repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, code.co_argcount, code.co_flags))
     yield getattr(code, "co_exceptiontable", b"").hex()
@@ -75,7 +76,7 @@ def _code(code: CodeType, docstring: str | None) -> Iterator[str]:
 
 
 def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[str]:  # noqa: C901 - a case for each kind
-    """What a name stands for."""
+    """Yields the value that a name stands for, as text."""
     match value:
         case int() | float() | str() | bytes() | None | np.dtype() | np.generic():
             yield repr(value)
@@ -99,7 +100,7 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
         case Type():
             yield repr(value)
         case type() | BuiltinFunctionType() | FunctionType():
-            # No code of theirs is frozen, but the order of a named tuple's fields is.
+            # Their code is not frozen, but the order of a named tuple's fields is.
             yield f"{value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
         case _:
             raise TypeError(f"{callers[0].__module__}.{callers[0].__name__} names {value!r}, of which no digest can be made")

@@ -1,7 +1,7 @@
-"""Machine instructions that Python has no word for, as intrinsics for the kernels.
+"""Machine instructions that Python has no operator for, as intrinsics for the kernels.
 
-All of them work on int64: numba computes in floats where int64 meets uint64. Each has a body in Python too, for kernels that run
-uncompiled: it gives int64, so that what comes of it wraps around as in machine code.
+All of them work on int64, because numba computes in floats where int64 meets uint64. Each also has a Python function, for kernels
+that run uncompiled. It returns int64, so that later arithmetic wraps around as in machine code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WORD = (1 << 64) - 1
 
 
 def _instruction(python: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """The intrinsic that is decorated, or `python` where kernels run uncompiled."""
+    """Make a decorator that returns the intrinsic, or the function `python` if kernels run uncompiled."""
     return lambda definition: intrinsic(definition) if IS_COMPILED else python
 
 
@@ -33,7 +33,7 @@ def _trailing_zeros(value: np.int64) -> np.int64:
 
 @_instruction(_trailing_zeros)
 def trailing_zeros(typing_context: Any, value: Any) -> Any:
-    """Number of zero bits below the lowest set bit; `value` must not be 0."""
+    """Returns the number of zero bits below the lowest set bit. `value` must not be 0."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -47,7 +47,7 @@ def _highest_bit(value: np.int64) -> np.int64:
 
 @_instruction(_highest_bit)
 def highest_bit(typing_context: Any, value: Any) -> Any:
-    """Position of the highest set bit, 0 to 63; `value` must not be 0."""
+    """Returns the position of the highest set bit, 0 to 63. `value` must not be 0."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         zeros = builder.ctlz(args[0], ir.Constant(ir.IntType(1), 1))
@@ -62,9 +62,9 @@ def _load64(buffer: npt.NDArray[np.uint8], index: np.int64) -> np.int64:
 
 @_instruction(_load64)
 def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
-    """The 8 bytes of a uint8 array from `index` on as a little-endian int64, at any alignment.
+    """Returns the 8 bytes of a uint8 array from `index` on as a little-endian int64, at any alignment.
 
-    Not checked: the array must hold `index + 8` bytes.
+    The array must have at least `index + 8` bytes. This is not checked.
     """
     signature = types.int64(buffer, types.int64)
 
@@ -84,7 +84,7 @@ def _as_float(value: np.int64) -> np.float64:
 
 @_instruction(_as_float)
 def as_float(typing_context: Any, value: Any) -> Any:
-    """The double that has these 64 bits."""
+    """Returns the double that has these 64 bits."""
 
     def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())

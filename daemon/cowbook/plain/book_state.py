@@ -1,6 +1,6 @@
-"""The state of a book, beside its levels and rows: everything that it counts and remembers, by name.
+"""The state of a book besides its levels and rows: everything that it counts and remembers, by name.
 
-One record, so that a snapshot is one small copy and a checkpoint has every field by its name.
+It is one record, so that a snapshot takes one small copy, and a checkpoint has every field by its name.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from cowbook.plain.streams import OPEN_COUNTS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
 
 WAITING_LIMIT = 16_384
-"""Diffs kept while not synced, and tickers kept until their depth message comes."""
+"""Most diffs kept while the book is not synced, and most tickers that wait for their depth message."""
 
 _COUNTERS = (
-    "messages",  # accepted ones
+    "messages",  # accepted messages
     "gaps",
-    "missing_updates",  # over the gaps whose size is known
+    "missing_updates",  # in gaps of known size
     "stale",
     "stale_snapshots",
     "snapshots",  # applied
@@ -30,61 +30,60 @@ _COUNTERS = (
     *(f"dead_{reason}" for reason in REASONS),
     *(f"{field}_{outcome}" for field in AUDIT_FIELDS.values() for outcome in OUTCOMES),
     "depth_events",  # levels of applied depth messages
-    "synced_events",  # those of them that were synced
-    "compared",  # depth messages after which something that proves or disproves the book was held against it
-    "refuted",  # those of them where that failed
+    "synced_events",  # those of them that were applied while synced
+    "compared",  # depth messages after which the book was compared with a ticker or checksum
+    "refuted",  # those of them where a comparison failed
 )
 
 WAITING_FIELDS = ("flags", "checksum", "price_decimals", "size_decimals", "depth", "rule", "channel")
-"""Of a snapshot that waits for a time, beside its id and levels."""
+"""Fields of a waiting snapshot, besides its id and levels."""
 
 STATE = np.dtype(
     [
         (name, np.int64)
         for name in (
             "last_id",  # update id of the last applied depth message
-            "is_first",  # that message was a depth snapshot
+            "is_first",  # 1 if that message was a depth snapshot
             "synced",
-            "next_event",  # index that the next event gets
+            "next_event",  # index of the next event
             "newest",  # running maximum of accepted messages' event times
             "last_time",  # event time of the last accepted message
             "last_depth_time",  # event time of the last applied depth message
             "cut_first",  # first event of the open cut
-            "grid_due",  # a depth message was applied since the last grid row
-            # The last bbo row, to see what differs from it.
+            "grid_due",  # 1 if a depth message was applied since the last grid row
+            # The last bbo row. The next one is written when a value differs.
             "bbo_written",
             "bbo_bid_price",
             "bbo_bid_size",
             "bbo_ask_price",
             "bbo_ask_size",
             "bbo_synced",
-            # A snapshot that waits for a time; its levels stand in Logs.snapshot_prices and snapshot_sizes.
+            # A snapshot that waits for a time. Its levels are in Logs.snapshot_prices and snapshot_sizes.
             "snapshot_waits",
             "waiting_id",
             "waiting_bid_count",
             "waiting_ask_count",
             *(f"waiting_{name}" for name in WAITING_FIELDS),
-            # Ranges in use of the append-only logs.
+            # Valid ranges of the append-only logs.
             "diff_start",
             "diff_end",
             "diff_level_end",
             "ticker_start",
             "ticker_end",
-            # Levels a side that the venue keeps, 0 = all; most decimals seen where checksums need them.
-            "depth",
-            "channel",  # whose snapshots and diffs the book is made of
-            "is_numbered",  # the last depth message had ids: these show, too, whether a record that cannot be read was one
+            "depth",  # levels of each side that the venue keeps; 0: all
+            "channel",  # the channel whose snapshots and diffs make up the book
+            "is_numbered",  # 1 if the last depth message had ids, by which the loss of one would show
+            # Most decimals seen, for checksums that depend on them.
             "price_decimals",
             "size_decimals",
-            # Number of the last record of the connection, 0 before the first; whether that of the next one was looked at already.
-            "last_sequence",
-            "sequence_checked",
-            # The UTC day of `newest`: when it ends, its first message, and how many days before it stand in Logs.days.
+            "last_sequence",  # sequence number of the connection's last record; 0 before the first
+            "sequence_checked",  # 1 if the sequence number of the next record is already checked
+            # The UTC day of `newest`: its end, the time of its first message, and the number of earlier days in Logs.days.
             "day_end",
             "day_first_time",
             "day_count",
-            "verdict",  # on the last depth message: NOT_COMPARED, COMPARED or REFUTED
-            # Where a halt at a gap stands.
+            "verdict",  # of the last depth message: NOT_COMPARED, COMPARED or REFUTED
+            # The ids at the gap at which the engine halted.
             "gap_expected",
             "gap_received",
             *_COUNTERS,
@@ -99,12 +98,12 @@ PLACES = {name: place for place, name in enumerate(STATE.names or ())}
 DIFF_ENTRY = np.dtype(
     [(name, np.int64) for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")]
 )
-"""A buffered diff; its levels, bids first, stand in Logs.diff_prices and diff_sizes."""
+"""A buffered diff. Its levels, bids first, are in Logs.diff_prices and diff_sizes."""
 
 TICKER_ENTRY = np.dtype([(name, np.int64) for name in ("id", "bid_price", "bid_size", "ask_price", "ask_size")])
 
 
-# What came of comparing the last depth message (`STATE.verdict`).
+# Results of comparing the book after the last depth message (`STATE.verdict`).
 NOT_COMPARED = 0
 COMPARED = 1
 REFUTED = 2

@@ -1,4 +1,4 @@
-"""An engine's state as plain numbers and arrays: what is gathered from a snapshot, and what an engine is restored from."""
+"""An engine's state as plain numbers and arrays. It is gathered from a snapshot, and an engine can be restored from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from cowbook.plain.rows import OpenRows
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """State of an OrderBookEngine between two messages: the field `order_book_state` of a PipelineState.
+    """The state of an OrderBookEngine between two messages. It is the field `order_book_state` of a PipelineState.
 
-    The names in `values` are fields of book_state.STATE.
+    The names in `values` are fields of book_state.STATE. Levels are best first.
     """
 
     values: dict[str, int]
@@ -23,10 +23,10 @@ class EngineState:
     ask_prices: npt.NDArray[np.int64]
     ask_sizes: npt.NDArray[np.int64]
     rows: OpenRows
-    diffs: npt.NDArray[np.void]  # level_start counts from 0
+    diffs: npt.NDArray[np.void]  # DIFF_ENTRY; `level_start` counts from 0
     diff_prices: npt.NDArray[np.int64]
     diff_sizes: npt.NDArray[np.int64]
-    tickers: npt.NDArray[np.void]
+    tickers: npt.NDArray[np.void]  # TICKER_ENTRY
     snapshot_prices: npt.NDArray[np.int64]
     snapshot_sizes: npt.NDArray[np.int64]
-    days: npt.NDArray[np.void]  # those that have ended, and behind them the one that has not
+    days: npt.NDArray[np.void]  # DAY_ROW; the last day has not ended

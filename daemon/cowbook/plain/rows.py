@@ -1,9 +1,9 @@
-"""Plain data between the book and the sink: the open rows, those since the last cut, append-only (ADR 3).
+"""Plain data between the book and the sink: the open rows, which are the rows since the last cut (ADR 3).
 
-The engine only ever writes behind the counts, so that a snapshot may keep a reference to the arrays and the counts of its moment.
-When an array is full it is replaced by a larger copy, never moved in place.
+The arrays are append-only: the engine writes only after the valid entries. So a snapshot needs only a reference to the arrays and
+a copy of the counts. A full array is replaced by a larger copy.
 
-Times are ns since 1970, prices and sizes int64 fixed-point; `messages.NONE` stands for null.
+Times are ns since 1970. Prices and sizes are int64 fixed-point. `messages.NONE` stands for null.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy.typing as npt
 from cowbook.plain.streams import ROW_ARRAYS, STREAM_NAMES
 
 Rows: Any = namedtuple("Rows", [array.name for array in ROW_ARRAYS])  # type: ignore[misc] # noqa: PYI024 - its fields follow from the table
-"""The arrays that hold the open rows, one for each of `streams.ROW_ARRAYS`; how many entries are valid stands in the state."""
+"""The arrays that hold the open rows, one for each of `streams.ROW_ARRAYS`. The state has the numbers of valid entries."""
 
 _LEAST_ROWS = 1 << 14
 _LEAST_LEVELS = 1 << 16
-"""Entries of a new array. Memory that is not touched costs nothing; asking for more room now and then does."""
+"""Least number of entries in a new array. Untouched memory costs nothing, while enlarging an array does."""
 
 
 def allocate_rows(capacity: Mapping[str, int], book_levels: int) -> Any:
-    """Empty `Rows` with room for at least the given numbers of entries, by the array's name."""
+    """Returns empty `Rows`. `capacity` is the least number of entries, by the array's name."""
     arrays = []
     for array in ROW_ARRAYS:
         count = max(capacity.get(array.name, 0), _LEAST_LEVELS if array.most_per_level else _LEAST_ROWS)
@@ -39,10 +39,10 @@ DAY_ROW = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "day",  # since 1970
-            "first_time",  # of its first accepted message
-            "last_time",  # the running maximum of event time at its end
-            # Counts since the start of the input, at its end.
+            "day",  # days since 1970
+            "first_time",  # event time of its first accepted message
+            "last_time",  # running maximum of event time at the day's end
+            # Counts from the start of the input to the day's end.
             "events",
             "depth_events",
             "synced_events",
@@ -57,29 +57,29 @@ DAY_ROW = np.dtype(
         )
     ]
 )
-"""A UTC day of the running maximum of event time."""
+"""A UTC day. Its messages are those for which the running maximum of event time is in the day."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRows:
-    """The rows of one cut, or of a tail: exactly the valid ones, and the range of events that they belong to.
+    """The valid rows of one cut, or of the rows after the last one, and the range of their events.
 
-    `rows["trades"]` is an array of that stream's rows, dtype `Stream.row`; so for each of `streams.ROW_ARRAYS`.
+    `rows["trades"]` is the array of that stream's rows, of dtype `Stream.row`. There is one for each of `streams.ROW_ARRAYS`.
     """
 
     first: int
-    """First event of the cut; its name."""
+    """Index of the cut's first event, which names the cut."""
     last: int
-    """Last event; first - 1 without events."""
+    """Index of the last event; first - 1 if there are no events."""
     newest: int
-    """Running maximum of event time at the cut's last accepted message; `messages.NONE` without any."""
+    """Running maximum of event time at the last accepted message; `messages.NONE` if there was no message."""
     arrays: Mapping[str, npt.NDArray[Any]]
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        """The entries of one array."""
+        """The valid entries of one array. Raises KeyError for a name that is not in `streams.ROW_ARRAYS`."""
         return self.arrays[name]
 
     @property
     def is_empty(self) -> bool:
-        """Whether no stream has a row."""
+        """True if no stream has a row."""
         return not any(len(self.arrays[name]) for name in STREAM_NAMES)

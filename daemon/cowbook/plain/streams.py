@@ -1,8 +1,8 @@
-"""The table of output streams: one entry each, from which everything else about a stream follows.
+"""The table of output streams. One entry defines everything about a stream.
 
-From `STREAMS` follow the fields of the open rows, the arrays that hold them and the room that a message needs there, the files of
-a checkpoint, the columns and encodings of the Parquet files, and what `[output] streams` may name. A new stream is an entry
-here, and a function in book/emit.py that writes its rows.
+`STREAMS` determines the fields of the open rows, the arrays that hold them, the room that a message needs in these, the files of
+a checkpoint, the columns and encodings of the Parquet files, and the names that `[output] streams` accepts. To add a stream,
+add an entry here, and a function in book/emit.py that writes its rows.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from cowbook.plain.vocabulary import AUDIT_KINDS
 
 
 class Kind(Enum):
-    """What the values of a column are. In the open rows all of them are int64, and `messages.NONE` where there is none."""
+    """The kind of a column's values. In the open rows they are all int64, with `messages.NONE` for null."""
 
     INTEGER = auto()
     TIME = auto()  # ns since 1970, UTC
     PRICE = auto()  # fixed-point with the symbol's price_decimals
     SIZE = auto()  # fixed-point with the symbol's size_decimals
     FLAG = auto()  # 0 or 1
-    CHOICE = auto()  # a place in `Column.names`
-    ID = auto()  # an integer; null only of venues whose messages have none
-    SIZE_SUM = auto()  # two fields, high and low: high * 10**18 + low, fixed-point with size_decimals
+    CHOICE = auto()  # an index into `Column.names`
+    ID = auto()  # an integer; null only for venues whose messages have no ids
+    SIZE_SUM = auto()  # two fields, high and low, of high * 10**18 + low; fixed-point with size_decimals
     QUOTE = auto()  # four fields: price and size of the best bid and ask, or a checksum; written as text
-    GRID = auto()  # price and size of the best bids and asks, to `book_levels`: four columns a level
-    LEVELS = auto()  # the levels of a message: side, price and size, each in a row of its own
-    RECORD = auto()  # where a dead letter stood, why it is one, and what it holds; Python keeps that
+    GRID = auto()  # price and size of the best `book_levels` bids and asks: four columns for each level
+    LEVELS = auto()  # the levels of a message: each is a row with side, price and size
+    RECORD = auto()  # a dead letter's position, reason and content, which are kept in Python
 
 
 class Encoding(Enum):
-    """How a column is written; by measurement (ADR 4)."""
+    """How a column is written. The choices rest on measurements (ADR 4)."""
 
-    USUAL = auto()  # numbers as differences, everything else plain
+    USUAL = auto()  # differences for numbers, plain for everything else
     PLAIN = auto()
     DICTIONARY = auto()
 
@@ -47,14 +47,14 @@ class Column:
     name: str
     kind: Kind
     optional: bool = False  # may be null
-    names: tuple[str, ...] = ()  # of a CHOICE
-    field: str = ""  # of the open rows, where it is called otherwise
+    names: tuple[str, ...] = ()  # the texts of a CHOICE
+    field: str = ""  # name of its field of the open rows, if it differs from `name`
     encoding: Encoding = Encoding.USUAL
-    statistics: bool = False  # lowest and highest value stand in the file
+    statistics: bool = False  # the file has the lowest and highest value
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Its fields of an open row."""
+        """The names of the column's fields in an open row."""
         name = self.field or self.name
         match self.kind:
             case Kind.SIZE_SUM:
@@ -71,21 +71,21 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """An output stream, and its rows since the last cut."""
+    """An output stream: its columns, and how many rows a message may add."""
 
-    name: str  # of its directory
+    name: str  # also of its directory
     columns: tuple[Column, ...]
-    most_rows: int  # that one message, with a snapshot that waited for it, writes
-    most_rows_per_level: int = 0  # more, for each level of the message
-    chosen: bool = False  # written only where `[output] streams` names it
+    most_rows: int  # upper bound for one message and the snapshot that waited for it
+    most_rows_per_level: int = 0  # upper bound of further rows for each level of the message
+    chosen: bool = False  # True if it is written only when `[output] streams` names it
 
     @property
     def row(self) -> np.dtype[np.void]:
-        """An open row: all fields int64."""
+        """The dtype of an open row; all fields are int64."""
         return np.dtype([(field, np.int64) for column in self.columns for field in column.fields])
 
     def has(self, kind: Kind) -> bool:
-        """Whether a column is of this kind."""
+        """Returns whether one of the columns is of this kind."""
         return any(column.kind is kind for column in self.columns)
 
 
@@ -193,7 +193,7 @@ STREAMS = (
 BY_NAME = {stream.name: stream for stream in STREAMS}
 STREAM_NAMES = tuple(BY_NAME)
 CHOSEN_STREAMS = tuple(stream.name for stream in STREAMS if stream.chosen)
-"""Those that `[output] streams` chooses from; the others are always written."""
+"""The streams that `[output] streams` may name. The others are always written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +203,9 @@ class RowArray:
     name: str
     dtype: np.dtype[np.void] | np.dtype[np.int64]
     count: str
-    """How many of its entries are valid: the array that its field of the state, `open_<count>`, is named after."""
-    most: int  # entries that one message appends at most
-    most_per_level: int = 0  # more, for each of its levels
+    """Names the field of the state that has the number of valid entries, `open_<count>`."""
+    most: int  # upper bound of the entries that one message appends
+    most_per_level: int = 0  # upper bound of further entries for each of its levels
     is_grid: bool = False  # shape (rows, 4 * book_levels)
 
 
@@ -221,7 +221,7 @@ def _row_arrays(stream: Stream) -> tuple[RowArray, ...]:
 
 
 ROW_ARRAYS = tuple(array for stream in STREAMS for array in _row_arrays(stream))
-"""A stream's rows have its name; beside them stand `<name>_prices` and `<name>_sizes`, or `<name>_levels`."""
+"""A stream's rows are in the array of its name. Its levels are in `<name>_prices` and `<name>_sizes`, or in `<name>_levels`."""
 
 OPEN_COUNTS = tuple(dict.fromkeys(f"open_{array.count}" for array in ROW_ARRAYS))
-"""Fields of the state that say how many entries of the arrays are valid."""
+"""Fields of the state with the numbers of valid entries of the arrays."""
