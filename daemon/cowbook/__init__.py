@@ -1,6 +1,6 @@
-"""cowbook: exact limit order books from recorded exchange captures, as Parquet, without losing the place.
+"""cowbook: exact limit order books from recorded exchange captures, as Parquet, exactly once.
 
-The core can be used without the daemon: `cowbook.replay` goes through a capture and shows the book between messages.
+The core can be used without the daemon: `cowbook.replay` goes through a capture and yields the book between messages.
 docs/library.md has examples.
 """
 
@@ -30,7 +30,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load what is asked for: the kernels' compiler alone takes a third of a second, and `--version` needs none of it."""
+    """Import a public name at its first use. The kernels' compiler takes a third of a second; `--version` needs none of it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'cowbook' has no attribute {name!r}")
     from importlib import import_module
@@ -39,5 +39,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The public names, whether they are loaded yet or not."""
+    """Returns the public names, loaded or not."""
     return [*__all__]

@@ -1,4 +1,4 @@
-"""Going through a capture in a loop of one's own, with the book between messages at hand."""
+"""Replays a capture in the caller's own loop, with the book readable between messages."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def replay(
 ) -> Iterator[OrderBookEngine]:
     """Go through a capture and yield the engine after every `every` records, and once more at the end if records are left.
 
-    It is the same engine each time. Look at `engine.bids`, `engine.asks`, `engine.synced`, …, or keep `engine.snapshot()`, which
-    stays as it is. Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
+    It is the same engine each time. Read `engine.bids`, `engine.asks`, `engine.synced`, …, or keep `engine.snapshot()`, which
+    does not change. Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
 
     * `paths`: a path or a glob, or several of them; relative ones start at the current directory. A glob's matches are read in
       natural order. Containers and compression are recognised by content.
-    * `symbol`: the name that the symbol's records carry. Records of other symbols count as records and change nothing.
-    * `every`, 1: records between two yields, at least 1. Rejected, unused and other symbols' records count, blank lines do not;
-      a message of a table counts as one.
-    * `format`, "binance": the venue's name, one of docs/input.md's table.
+    * `symbol`: the symbol's name in its records. Records of other symbols count as records and change nothing.
+    * `every`, 1: records between two yields, at least 1. Rejected, unused and other symbols' records count; blank lines do not. A
+      message of a table counts as one record.
+    * `format`, "binance": the venue's name, from the table in docs/input.md.
     * `price_decimals`, 8, and `size_decimals`, 8: prices and sizes are int64 in units of 10^-decimals, exact and below 10^18. A
       record with more digits is rejected as `out_of_range`.
-    * `settings`, None: what the engine does beyond keeping the book; None collects no rows. Rows of the streams that it names are
-      collected up to each cut (`engine.open_rows()`), and dropped there. Decimals, checksum and `dead_letter_ends_sync` are taken
-      from the other parameters and the venue, whatever it says of them.
-    * `block_bytes`, 1 MiB: decoded bytes that are read at a time. It changes no result.
+    * `settings`, None: the engine's settings; None collects no rows. Rows of the streams that they name are collected up to each
+      cut (`engine.open_rows()`) and dropped there. Their decimals, checksum and `dead_letter_ends_sync` are ignored: these follow
+      from the other parameters and the venue.
+    * `block_bytes`, 1 MiB: decoded bytes to read at a time. It changes no result.
 
     Nothing is read, and nothing raised, before the first `next()`. Raises KeyError for an unknown format, or a CowbookError:
     InputError for a file that is missing, damaged, or a table where records are expected (or the other way round); GapHaltError
@@ -81,7 +81,7 @@ def replay(
 
 
 def _blocks(file: PlainFile | DecodedFile | ParquetRows, name: str, block_bytes: int) -> Iterator[Block]:
-    """A file's blocks; what the consumer leaves of one is at the front of the next."""
+    """Yields a file's blocks. The bytes that the consumer leaves of one begin the next."""
     offset = 0
     left = np.empty(0, np.uint8)
     head = b""

@@ -106,7 +106,7 @@ class Part(CPUDispatcher):  # type: ignore[misc] # numba has no types
         self._compiler._customize_flags = _only_lowered
 
     def compile(self, signature: Sequence[Any]) -> Any:
-        """Lower the version for these types of arguments, unless that is done already. Returns the key by which numba finds it."""
+        """Lower the version for these types of arguments, unless that was done before. Returns numba's key for its code."""
         arguments = tuple(signature)
         if arguments not in self.overloads:
             result: CompileResult = self._compiler.compile(arguments, None)

@@ -1,7 +1,7 @@
-"""Signals from the first import to the end: one handler, which never goes, and whoever takes what it gets.
+"""Handles signals from the first import to the end of the process. One handler stays installed; the receiver changes.
 
-Handlers of an event loop would not do: they come late, and go with a moment in which the default action kills. Imports nothing
-slow, and nothing of cowbook's.
+Handlers of an event loop would not suffice: they are installed late, and their removal leaves a moment in which a signal's
+default action kills the process. This module imports nothing slow, and nothing of cowbook.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from types import FrameType
 from typing import Any
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-"""What a running cowbook answers to."""
+"""The signals that cowbook handles while it runs."""
 
-_noted: list[int] = []  # that came before anyone took them, oldest first
+_noted: list[int] = []  # signals that arrived before there was a receiver, oldest first
 _receiver: Callable[[int], None] | None = None
 _exit_code = 0
 
 
 def hold_signals(exit_code: int = 0) -> dict[int, Any]:
-    """Handle signals from here on; the handlers that were there before.
+    """Handle signals from now on. Returns the previous handlers, by signal number.
 
-    Until someone receives them, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process with this code. At once:
-    nothing has begun yet, and an exception in the middle of an import may come out as another one, or mark the process as killed.
+    While there is no receiver, SIGUSR1 and SIGHUP are kept, and SIGTERM and SIGINT end the process at once with `exit_code`: no
+    work has begun. An exception in the middle of an import might surface as another one, or mark the process as killed.
     """
     global _exit_code  # noqa: PLW0603 - a process has one set of handlers
     _exit_code = exit_code
@@ -32,12 +32,15 @@ def hold_signals(exit_code: int = 0) -> dict[int, Any]:
 
 
 def are_held() -> bool:
-    """Whether `hold_signals` was called, and not undone."""
+    """Returns whether `hold_signals` was called and its handlers are still installed."""
     return signal.getsignal(signal.SIGTERM) is _handle
 
 
 def deliver_to(receiver: Callable[[int], None] | None) -> None:
-    """Give each signal to a function, in the main thread between two steps of whatever runs there; first those that were kept."""
+    """Pass each signal to `receiver` from now on, the kept ones first; None keeps signals again.
+
+    It is called in the main thread, between two bytecode instructions of the code that runs there.
+    """
     global _receiver  # noqa: PLW0603 - as above
     _receiver = receiver
     while receiver is not None and _noted:
@@ -45,7 +48,7 @@ def deliver_to(receiver: Callable[[int], None] | None) -> None:
 
 
 def ignore_signals() -> None:
-    """All is done: whatever comes now comes too late to mean anything."""
+    """Ignore all signals from now on, because the work is done."""
     for number in HANDLED:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""What a changed configuration asks of a running service; pure."""
+"""Plans what a running service must do for a changed configuration. It reads and changes nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _INTERVALS = ("book_interval", "part_interval")  # in ns
 
 
 def _shown(value: object, name: str = "") -> str:
-    """As a person would write it in the file."""
+    """Returns a setting's value as it would be written in the configuration file."""
     if name in _INTERVALS and isinstance(value, int):
         return f"{value / 1e9:g} s"
     return repr(str(value)) if isinstance(value, Path) else repr(value)
@@ -21,18 +21,18 @@ def _shown(value: object, name: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class ReloadPlan:
-    """Ids of symbols, in the order of the configurations."""
+    """Ids of the symbols to remove, to add and to restart, in the order of the configuration files."""
 
     removed: tuple[str, ...]
     added: tuple[str, ...]
     restarted: tuple[str, ...]
-    """Those whose input or limits have changed, and those that had failed."""
+    """Symbols whose input or limits have changed, and symbols that had failed."""
 
 
 def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[ReloadPlan, list[str]]:
-    """What is to be done to come from one configuration to the other, and what speaks against it, one line each.
+    """Plan the change from one configuration to the other. Returns the plan, and the problems that prevent it, one line each.
 
-    `failed` are the ids of symbols that have failed: nothing of them runs, so that everything about them may change.
+    `failed` are the ids of symbols that have failed. Nothing of them runs, so any of their settings may change.
     """
     problems = []
     for section in ("service", "http"):

@@ -1,4 +1,4 @@
-"""Where in the input the last consumed record ends, while batches of records are decoded and consumed one after the other."""
+"""Tracks where in the input the last consumed record ends, while batches of records are decoded and consumed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from cowbook.plain.position import Mark
 
 
 class Cursor:
-    """Follows decoding, and says the position after each message of the batch in hand.
+    """Gives the position in the input after each consumed message of the current batch.
 
-    While the decoder drops an overlong record whose end is not in sight, the position stays before it.
+    While the decoder drops an overlong record whose end is not read yet, the position stays before that record.
     """
 
     def __init__(self, follower: Follower, batch: EventBatch, offset: int) -> None:
-        """`offset` is where in its current file the follower stands."""
+        """`offset` is the follower's decoded offset in its current file."""
         self._follower = follower
         self._batch = batch
         self._files = follower.files_consumed
-        self._place: int | Mark = offset  # an offset in the current file, or a place that is kept
-        self._before: int | Mark = 0  # as it was before the batch
+        self._place: int | Mark = offset  # an offset in the current file, or a mark made earlier
+        self._before: int | Mark = 0  # its value before the batch
         self.consumed = 0
-        """Messages of the batch that are consumed; to be set by the consumer."""
+        """Number of consumed messages of the batch. The consumer sets it."""
 
     def decode(self, decoder: Decoder, block: Block) -> bool:
-        """Decode the next batch of the block; whether there is more in it."""
+        """Decode the next batch of the block. Returns whether the block has more."""
         self._batch.clear()
         self.consumed = 0
         start = block.offset_of(block.start)
@@ -37,17 +37,17 @@ class Cursor:
         if record is None:
             self._place = block.offset_of(block.start)
         elif not (isinstance(self._before, Mark) and self._before.offset == record):
-            self._place = self._follower.mark_at(record)  # the block that has its start is in hand now only
+            self._place = self._follower.mark_at(record)  # possible only now, while the block has the record's start
         return full
 
     def mark(self) -> Mark:
-        """The position after the last consumed record."""
+        """Returns the position after the last consumed record."""
         place = self._now()
         return place if isinstance(place, Mark) else self._follower.mark_at(place)
 
     def _now(self) -> int | Mark:
         if self._files != self._follower.files_consumed:
-            return 0  # the next file was begun, and nothing of it decoded yet
+            return 0  # the next file was begun, and none of it is decoded yet
         if self.consumed == self._batch.message_count:
             return self._place
         if self.consumed == 0:

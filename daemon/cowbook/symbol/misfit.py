@@ -1,4 +1,4 @@
-"""Whether a file is of the format that it is configured as, by a look at its beginning."""
+"""Checks by a file's beginning whether it has the configured format."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from cowbook.venues.recognise import SNIFFED_BYTES, misfit_of
 
 
 def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
-    """What a person should know of a file whose first records mean nothing in its format, but something in another one.
+    """Returns a warning for users if a file's first records are unknown in its format, but known in another one.
 
-    Also of a file that is no table where there should be one, and of one whose beginning is damaged. None for any other file,
-    also for one that cannot be opened.
+    It also returns one if the format is of tables and the file is no such table, or if the file's beginning is damaged. Returns
+    None for any other file, and for a file that cannot be opened.
     """
     try:
         with open_decoded(path) as file:

@@ -1,4 +1,4 @@
-"""Starting a symbol's pipeline: recovery, the input's position, and whether the first messages join on."""
+"""Starts a symbol's pipeline: recovers a checkpoint, seeks in the input, and reports whether the first messages join on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 
 _MOST_MESSAGES = 10_000
-"""Messages after which continuity is no longer waited for: a capture of trades has none."""
+"""After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
 
 
 _MAY_HALT = ("on_gap", "on_bad_record")
@@ -26,14 +26,14 @@ _MAY_HALT = ("on_gap", "on_bad_record")
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a pipeline begins: the checkpoint that was recovered, if any, and the input at its position."""
+    """The starting point of a pipeline: the recovered checkpoint, if any, and the input at its position."""
 
     checkpoint: Checkpoint | None
     follower: Follower
     warnings: tuple[str, ...] = ()
-    """What a person should know of the files and parts that were found."""
+    """Warnings for users about the files and parts that were found."""
     provisional: tuple[int, ...] = ()
-    """First events of published cuts that may never be made again, and then are to go."""
+    """First events of published cuts that may not be made again. Those that are not must be removed."""
 
 
 async def start_pipeline(
@@ -46,10 +46,10 @@ async def start_pipeline(
     *,
     allow_fresh: bool,
 ) -> Start:
-    """Take the locks, find the newest checkpoint that holds, check everything, and only then change anything.
+    """Take the locks, find the newest valid checkpoint, check everything, and only then change anything.
 
-    Raises RecoveryError, OutputError or InputError when it must not go on; with `allow_fresh` it starts from the beginning where
-    what is there does not fit, but never where it merely cannot be read. The caller gives the locks back in any case.
+    Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
+    beginning, unless the input merely cannot be read. The caller must release the locks, also after an error.
     """
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(executor, store.lock)
@@ -66,7 +66,7 @@ async def start_pipeline(
     except (RecoveryError, OutputError, InputError) as error:
         if not allow_fresh:
             raise
-        await make_follower(None).check_readable()  # what cannot be read now is no reason to move anything
+        await make_follower(None).check_readable()  # an unreadable input is no reason to move anything
         log.warning("starting from the beginning, what was there is moved away", reason=str(error))
         await loop.run_in_executor(executor, _start_afresh, store, sink)
         return Start(None, make_follower(None))
@@ -87,7 +87,7 @@ async def start_pipeline(
         log.warning(warning)
     provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
     if found.damaged:
-        # Which of the parts behind this checkpoint were provisional, only a damaged one knew: all of them may be.
+        # Only the damaged checkpoints knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
     return Start(checkpoint, follower, warnings, provisional)
 
@@ -101,7 +101,7 @@ def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
 
 
 def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: Mapping[str, Any]) -> None:
-    """Raises RecoveryError when what was found must not be gone on from."""
+    """Raises RecoveryError if the symbol must not go on from what was found."""
     if found.checkpoint is None:
         if found.damaged:
             newest = found.damaged[0]
@@ -121,7 +121,7 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
     changed = [
         f"{name} was {then.get(name)!r} and is {fingerprint.get(name)!r}"
         for name in sorted({*then, *fingerprint})
-        # What was halted at so far has changed no row: going on is what the error has advised.
+        # A halt has changed no row, and its error message advised to continue.
         if then.get(name) != fingerprint.get(name) and not (name in _MAY_HALT and then.get(name) == "halt")
     ]
     if changed:
@@ -132,7 +132,7 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
 
 
 def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
-    """Bring the disk to the state that the checkpoint speaks of."""
+    """Make the disk match the recovered checkpoint."""
     store.quarantine([damaged.epoch for damaged in found.damaged])
     first = 0
     if found.checkpoint is not None:
@@ -146,7 +146,8 @@ def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
 
 
 def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
-    # In this order: parts without a checkpoint are refused again, a checkpoint without its parts would not be.
+    # The checkpoints go first. If this stops half-way, the next start refuses parts without a checkpoint, but would go on from a
+    # checkpoint without its parts.
     store.quarantine(store.epochs())
     sink.supersede_all()
     store.sweep()
@@ -154,18 +155,18 @@ def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
 
 
 class ContinuityReport:
-    """Watches the first messages after a recovery: whether the first depth message joins on."""
+    """Reports whether the first depth message after a recovery continues the recovered book."""
 
     def __init__(self, engine: OrderBookEngine) -> None:
         self._gaps = engine.value("gaps")
         self._judged = _judged(engine)
         self._messages = 0
         self.is_open = True
-        """While it is, apply messages one by one."""
+        """True until the first depth message is judged. Until then, apply messages one by one."""
         self.gaps = 0
 
     def observe(self, engine: OrderBookEngine, log: Any) -> None:
-        """Look after each message."""
+        """Call this after each message while `is_open`."""
         self._messages += 1
         if _judged(engine) == self._judged and self._messages < _MOST_MESSAGES:
             return
@@ -178,5 +179,5 @@ class ContinuityReport:
 
 
 def _judged(engine: OrderBookEngine) -> int:
-    """Depth messages that were judged so far."""
+    """Returns the number of depth messages that were judged so far."""
     return sum(engine.value(name) for name in ("diffs", "snapshots", "stale", "stale_snapshots"))

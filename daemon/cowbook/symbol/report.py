@@ -1,4 +1,4 @@
-"""What a worker tells people of its input: dead letters as they come, and the summary at the end."""
+"""A worker's report to users about its input: dead letters as they arrive, and the summary at the end."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from cowbook.symbol.summary import SymbolSummary
 from cowbook.venues.recognise import formats_of
 
 _LOGGED_DEAD_LETTERS = 5
-"""Dead letters that are logged one by one; all are counted and written."""
+"""How many dead letters are logged one by one. All are counted and written."""
 
 _SNIFFED_DEAD_LETTERS = 64
 
 
 class SymbolReport:
-    """Remembers what a person should know of one symbol's input."""
+    """Collects what users should know about one symbol's input."""
 
     def __init__(self, decoder: DecoderSettings, format_name: str, log: Any) -> None:
         self._symbol = decoder.name
         self._settings = decoder
         self._format = format_name
-        self._looks_like: list[str] = []  # other formats, of the first rejected record that has any
+        self._looks_like: list[str] = []  # other formats that fit the first rejected record for which there are any
         self._sniffed = 0
         self._log = log
         self._logged = 0
         self.misfit: tuple[int, str] | None = None
-        """Offset of the first value that did not fit, and what is wrong with it."""
+        """Offset of the first record with a value that is out of range, and its error; None if there is none."""
 
     def note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Log the first ones, and say once that more follow."""
+        """Log the first dead letters, and then once that more follow."""
         for letter in letters:
             if letter.reason == "out_of_range" and self.misfit is None:
                 self.misfit = letter.offset, letter.detail
@@ -54,13 +54,13 @@ class SymbolReport:
                 )
 
     def _sniff(self, letter: DeadLetter) -> None:
-        """See whether it is a record of another format; a few of those that are there in full."""
+        """Check whether the record fits another format. Only the first few whose content is complete are checked."""
         if not self._looks_like and self._sniffed < _SNIFFED_DEAD_LETTERS and len(letter.content) == letter.length:
             self._sniffed += 1
             self._looks_like = [name for name in formats_of(letter.content, self._settings) if name != self._format]
 
     def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
-        """Write what was counted since the start of the input into the summary; `drift` are the sums over all of it."""
+        """Write the counts since the start of the input into the summary. `drift` has the sums over all of the input."""
         summary.events = engine.event_count
         for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
             setattr(summary, name, engine.value(name))
@@ -77,7 +77,7 @@ class SymbolReport:
         summary.warnings += self._warnings(engine, decoder)
 
     def _warnings(self, engine: OrderBookEngine, decoder: DecoderState) -> list[str]:
-        """What a person should know of a run that went through."""
+        """Returns warnings for users about a run that succeeded."""
         warnings = []
         others = ", ".join(decoder.other_symbols)
         if len(decoder.other_symbols) == MAX_OTHER_SYMBOLS:

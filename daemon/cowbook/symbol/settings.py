@@ -1,4 +1,4 @@
-"""What a symbol's worker is told, and the fingerprint of what decides its output."""
+"""The settings of a symbol's worker, and the fingerprint of those that its output depends on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_in
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """All that a symbol's worker needs to know."""
+    """All settings of a symbol's worker."""
 
     id: str
     directory_name: str
@@ -33,23 +33,23 @@ class WorkerSettings:
     on_bad_record: str
     decoder: DecoderSettings
     engine: EngineSettings
-    """As a person has chosen; what follows from the venue is added where the engine is made (`engine_settings`)."""
+    """The engine's settings from the configuration. `engine_settings` adds those that follow from the venue."""
     compression: str
     fingerprint: Mapping[str, Any]
-    """The settings that change rows or files, by name; a checkpoint made with others is refused."""
+    """The settings that change rows or files, by name. A checkpoint made with others is refused."""
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
-    notes: tuple[str, ...] = ()  # what a person should know of the paths
+    notes: tuple[str, ...] = ()  # warnings for users about the paths
     block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
 
     @property
     def owner(self) -> CheckpointOwner:
-        """Whose checkpoints the worker writes, and may go on from."""
+        """The owner of the checkpoints that the worker writes. It may go on only from checkpoints of the same owner."""
         return CheckpointOwner(self.id, self.decoder.name, self.fingerprint)
 
 
 def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False) -> WorkerSettings:
-    """What one symbol's worker is told. Raises InputError when its files are not there, unless they are followed."""
+    """Returns the settings of one symbol's worker. Raises InputError if files are missing, unless they are followed."""
     output = config.output
     follows = symbol.follow and not once
     expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
@@ -81,14 +81,14 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
 
 
 def checkpoint_settings(config: Config) -> CheckpointSettings:
-    """The section [checkpoint], as every symbol's worker takes it."""
+    """Returns the section [checkpoint] as the settings that all workers share."""
     checkpoint = config.checkpoint
     triggers = TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
     return CheckpointSettings(triggers, checkpoint.retain, checkpoint.compression)
 
 
 def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
-    """The settings that change rows or files, by name; intervals in ns. A checkpoint is only for the same ones."""
+    """Returns the settings that change rows or files, by name, with intervals in ns. A checkpoint made with others is refused."""
     return {
         **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},

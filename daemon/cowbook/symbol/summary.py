@@ -1,4 +1,4 @@
-"""What a run of a symbol came to, for tables, JSON and tests."""
+"""The result of a symbol's run, for tables, JSON and tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class SymbolSummary:
-    """One symbol's run. Counts are since the start of its input; parts, checkpoints and `seconds` are of this run."""
+    """The result of a symbol's run. Counts are since the start of its input; parts, checkpoints and `seconds` are of this run."""
 
     id: str
     state: str = "done"  # done | failed
@@ -23,19 +23,19 @@ class SymbolSummary:
     crossed: int = 0
     locked: int = 0
     drift_rows: int = 0
-    drift_levels: int = 0  # levels that were missing, extra or differing in them
+    drift_levels: int = 0  # levels that were missing, extra or different in these rows
     dead_letters: dict[str, int] = field(default_factory=dict)  # by reason
     audits: dict[str, dict[str, int]] = field(default_factory=dict)  # by kind, then outcome
     depth_messages: int = 0  # applied
-    compared: int = 0  # of them, with something that proves or disproves the book; nothing could be held against the others
-    refuted: int = 0  # of these, where that failed
+    compared: int = 0  # of these, those after which the book was compared with a ticker or checksum
+    refuted: int = 0  # of these, those where a comparison failed
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0
     checkpoints: int = 0  # committed in this run
     checkpoints_failed: int = 0
     recovered_epoch: int | None = None  # the checkpoint that this run went on from
-    recovered_events: int = 0  # that were in it already
+    recovered_events: int = 0  # number of events in that checkpoint
     recovery_seconds: float = 0.0
     gaps_after_recovery: int = 0
     restarts: int = 0  # of the symbol's worker, after storage had failed

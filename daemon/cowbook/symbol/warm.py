@@ -1,7 +1,7 @@
-"""Compiling the kernels that formats need, or finding them in the cache, before the first event needs them.
+"""Compiles the kernels that formats need, or loads them from the cache, before the first event needs them.
 
-A root is a kernel that Python calls, with the types that it is called with. The roots do not depend on each other, so several
-processes compile them side by side into the cache, each a file of its own: what an interrupted compilation has finished stays.
+A root is a kernel that Python calls, together with the types of its arguments. The roots do not depend on each other, so
+several processes compile them in parallel into the cache. Each root is a file of its own; an interruption loses no finished one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from cowbook.venues.binance.scanner import scan_records as scan_binance
 __all__ = ["cache_folder", "missing", "roots_of", "warm", "why_not_cached"]
 
 Progress = Callable[[int, int], None]
-"""Told how many kernels are compiled by now, and how many will be."""
+"""Called with the number of kernels compiled so far and the number to compile."""
 
 _POLL_SECONDS = 0.1
 _SETTINGS = DecoderSettings("X", 8, 8, 1 << 20)
@@ -55,24 +55,24 @@ _SETTINGS = DecoderSettings("X", 8, 8, 1 << 20)
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A kernel, and the types of the arguments that Python calls it with."""
+    """A kernel, and the types of the arguments with which Python calls it."""
 
     kernel: Kernel
     signature: tuple[Any, ...]
 
     @property
     def is_cached(self) -> bool:
-        """Whether its file is in the cache."""
+        """True if the compiled kernel is in the cache and may be loaded."""
         cache = self.kernel.cache
         return why_not_cached() is None and cache.path_of(self.signature, self.kernel.targetctx.codegen()).exists()
 
     def load(self) -> None:
-        """Take it from the cache, or compile it."""
+        """Load the kernel from the cache, or compile it."""
         self.kernel.compile(self.signature)
 
 
 def roots_of(formats: Collection[str]) -> list[Root]:
-    """The kernels that workers of these formats call, those first that take longest to compile."""
+    """Returns the kernels that workers of these formats call. Those that take longest to compile are first."""
     venues = [load_venue(name) for name in formats]
     scanners = [venue.make_scanner(_SETTINGS) for venue in venues if venue.make_scanner is not None]
     calls = list(_calls_of_book())
@@ -87,12 +87,12 @@ def roots_of(formats: Collection[str]) -> list[Root]:
 
 
 def missing(formats: Collection[str]) -> int:
-    """How many kernels these formats need that are not in the cache."""
+    """Returns how many kernels of these formats are not in the cache."""
     return sum(not root.is_cached for root in roots_of(formats)) if IS_COMPILED else 0
 
 
 def warm(formats: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> float:
-    """Have the kernels of these formats, or of all, at hand in this process. Returns the seconds that it took."""
+    """Load or compile the kernels of these formats (None: of all) in this process. Returns the seconds that it took."""
     started = time.perf_counter()
     if not IS_COMPILED:
         return 0.0
@@ -103,7 +103,7 @@ def warm(formats: Collection[str] | None = None, progress: Progress = lambda _do
     if processes > 1 and why_not_cached() is None:
         _compile_side_by_side(formats, [roots[place] for place in lacking], processes, progress)
     for done, place in enumerate(lacking, 1):
-        roots[place].load()  # what another process has compiled is loaded
+        roots[place].load()  # from the cache, if another process has compiled it
         progress(done, len(lacking))
     for root in roots:
         root.load()
@@ -111,8 +111,8 @@ def warm(formats: Collection[str] | None = None, progress: Progress = lambda _do
 
 
 def _compile_side_by_side(formats: Collection[str], lacking: Sequence[Root], processes: int, progress: Progress) -> None:
-    """Have processes compile roots into the cache; what one of them leaves out, this one compiles when it loads it."""
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # what is imported here is there
+    """Start processes that compile roots into the cache, and wait for them. Roots may be left, which the caller then compiles."""
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # to import the same modules
     with tempfile.TemporaryDirectory(prefix="cowbook-warm-") as claims:
         command = [sys.executable, "-m", __name__, claims, *formats]
         running = [subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL) for _ in range(processes)]  # noqa: S603
@@ -127,14 +127,14 @@ def _compile_side_by_side(formats: Collection[str], lacking: Sequence[Root], pro
 
 
 def _compile(claims: Path, formats: Sequence[str]) -> None:
-    """Compile the roots that no other process of these has claimed."""
+    """Compile the roots that no other process has claimed in the folder `claims`."""
     for place, root in enumerate(roots_of(formats)):
         try:
             (claims / str(place)).touch(exist_ok=False)
         except FileExistsError:
             continue
         except FileNotFoundError:
-            return  # whoever has asked for it is gone
+            return  # the process that made the folder has ended
         if not root.is_cached:
             root.load()
 
@@ -189,5 +189,5 @@ def _calls_of_text() -> Iterator[tuple[Any, ...]]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that has started this one, which ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one handles it, and ends this one
     _compile(Path(sys.argv[1]), sys.argv[2:])

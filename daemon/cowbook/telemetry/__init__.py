@@ -1,1 +1,1 @@
-"""What the process tells about itself."""
+"""Metrics, status, the HTTP endpoint, and notifications for systemd."""

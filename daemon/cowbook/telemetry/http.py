@@ -1,8 +1,8 @@
 """The HTTP endpoint: /metrics, /healthz, /readyz, /status, POST /checkpoint, and / for people.
 
-Nothing that a client does costs more than a bounded amount. A connection is for one request; so many are accepted a second, and
-the others wait in the kernel's queue. They are limited in number and age, requests in size, and what takes long to make is kept
-for ten times as long as that took.
+The cost of clients is bounded. A connection serves one request. The number of connections accepted per second is limited; others
+wait in the kernel's queue. Connections are limited in number and age, and requests in size. A response that takes long to make
+is served again for ten times as long as making it took.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from cowbook.errors import ServiceError
 from cowbook.log import get_logger
 
 _MOST_CONNECTIONS = 64
-_MOST_WAITING = 32  # of them, for checkpoints
+_MOST_WAITING = 32  # of these, waiting for checkpoints
 _LONGEST_CONNECTION_SECONDS = 60.0
 _LONGEST_CHECKPOINT_SECONDS = 50.0
 _MOST_PER_SECOND = 100
 _MOST_AT_ONCE = 20
 _BACKLOG = 128
-_LAST_ANSWERS_SECONDS = 1.0  # for clients that still read when all ends
+_LAST_ANSWERS_SECONDS = 1.0  # for clients that are still reading when the endpoint closes
 _FRESH_SECONDS = 1.0
 _KEPT_FACTOR = 10
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
@@ -43,26 +43,26 @@ T = TypeVar("T")
 
 
 class View(Protocol):
-    """What the endpoint shows; every method is called on its loop, and is quick."""
+    """The data that the endpoint shows. Its methods are called on the endpoint's event loop and must not block."""
 
     def render_metrics(self, *, openmetrics: bool) -> bytes:
-        """The exposition, as OpenMetrics 1.0.0 or in the plain format 0.0.4."""
+        """Returns the metrics as OpenMetrics 1.0.0, or in the Prometheus text format 0.0.4."""
 
     def status(self) -> dict[str, Any]:
-        """What /status says."""
+        """Returns the JSON object of /status."""
 
     def ailing(self) -> list[str]:
-        """Ids of the symbols whose event loop does not answer."""
+        """Returns the ids of the symbols whose event loop does not answer."""
 
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
-        """Take checkpoints, of all symbols or one: for each id, epoch and error. Raises KeyError for an unknown symbol.
+        """Take a checkpoint of one symbol, or of all if `symbol_id` is None. Returns id, epoch and error for each.
 
-        The epoch is the new checkpoint's, or without `waits` that of the newest one so far.
+        Without `waits`, the epoch is that of the newest checkpoint so far. Raises KeyError for an unknown symbol.
         """
 
 
 class _ErrorLog:
-    """Where aiohttp logs to: what clients do wrong is theirs, anything else is a mistake here."""
+    """The logger of aiohttp. Errors of clients are logged as debug messages, all others as errors of this program."""
 
     def debug(self, text: str, *arguments: object, **_: object) -> None:
         """As logging.Logger."""
@@ -77,7 +77,7 @@ class _ErrorLog:
 
 
 class _Connection(web.RequestHandler):
-    """A connection that says when it begins and when it has really ended."""
+    """A connection that tells its owner when it begins and when it has really ended."""
 
     def __init__(self, server: web.Server, owner: HttpServer) -> None:
         log: Any = _ErrorLog()
@@ -95,7 +95,7 @@ class _Connection(web.RequestHandler):
 
 
 class _Kept(Generic[T]):
-    """Something that is made anew only when it is old: so that making it takes a tenth of the time at most."""
+    """A value that is made anew only when it is old, so that making it takes at most about a tenth of the time."""
 
     def __init__(self, make: Callable[[], T], fresh_seconds: float = 0.0) -> None:
         self._make = make
@@ -104,7 +104,7 @@ class _Kept(Generic[T]):
         self._value: T | None = None
 
     def get(self) -> T:
-        """As it is now, or was a moment ago."""
+        """Returns the kept value, or a new one if that is too old."""
         started = time.monotonic()
         if self._value is None or started >= self._until:
             self._value = self._make()
@@ -114,10 +114,10 @@ class _Kept(Generic[T]):
 
 
 class HttpServer:
-    """Listens from `start` to `close`."""
+    """The HTTP server. It listens from `start` to `close`."""
 
     def __init__(self, view: View, listen: str, token: str) -> None:
-        """`listen` is host:port; `token` lets clients that are not on this machine ask for checkpoints, "" lets none."""
+        """`listen` is host:port. A client on another machine needs `token` to request checkpoints; with "" it cannot."""
         self._view = view
         self._listen = listen
         host, _, port = listen.rpartition(":")
@@ -126,9 +126,9 @@ class HttpServer:
         self._listeners: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
-        self._paced = -math.inf  # when the connection that came last would have been accepted, had all come evenly
-        self._connections: dict[Any, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # the oldest first
-        self._waiting: set[Any] = set()  # connections whose client waits for checkpoints
+        self._paced = -math.inf  # when the last connection would have been accepted at an even pace
+        self._connections: dict[Any, tuple[asyncio.Transport, asyncio.TimerHandle]] = {}  # oldest first
+        self._waiting: set[Any] = set()  # connections whose clients wait for checkpoints
         self._metrics_kept = {
             openmetrics: _Kept(lambda openmetrics=openmetrics: view.render_metrics(openmetrics=openmetrics), _FRESH_SECONDS)  # type: ignore[misc]
             for openmetrics in (False, True)
@@ -138,7 +138,7 @@ class HttpServer:
         self._page_text = _Kept(lambda: _render_page(view.status()))
 
     async def start(self) -> None:
-        """Begin to listen. Raises ServiceError when that is not possible."""
+        """Begin to listen. Raises ServiceError if it cannot listen on the address."""
         server = web.Server(self._handle)
         self._runner = web.ServerRunner(server, shutdown_timeout=_LAST_ANSWERS_SECONDS)
         await self._runner.setup()
@@ -149,7 +149,7 @@ class HttpServer:
                 listener = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
                 listener.setblocking(False)
                 self._listeners.append(listener)
-        except (OSError, UnicodeError) as error:  # the latter for what is no host name
+        except (OSError, UnicodeError) as error:  # UnicodeError: not a host name
             reason = getattr(error, "strerror", None) or str(error)
             raise ServiceError(
                 f'cannot listen on {self._listen}: {reason}; choose another [http] listen, or "" for none'
@@ -158,12 +158,12 @@ class HttpServer:
 
     @property
     def port(self) -> int:
-        """Where it listens, also when any port was asked for."""
+        """The port on which it listens, also if the configured port is 0."""
         port: int = self._listeners[0].getsockname()[1]
         return port
 
     async def close(self) -> None:
-        """Stop listening, and end all connections."""
+        """Stop listening and end all connections."""
         for task in self._accepting:
             task.cancel()
         if self._accepting:
@@ -179,7 +179,7 @@ class HttpServer:
             self._end(connection)
 
     async def _accept(self, listener: socket.socket, server: web.Server) -> None:
-        """Accept a few connections at once and the rest one after the other, in the order in which they came."""
+        """Accept connections in the order of their arrival: a few at once, further ones at an even pace."""
         loop = asyncio.get_running_loop()
         while True:
             now = time.monotonic()
@@ -189,25 +189,25 @@ class HttpServer:
             try:
                 client, _ = await loop.sock_accept(listener)
                 await loop.connect_accepted_socket(lambda: _Connection(server, self), client)
-            except OSError as error:  # it has gone again, or there are no more descriptors: the next one may do
+            except OSError as error:  # the client has gone, or descriptors ran out: the next one may succeed
                 get_logger().debug("http", note=f"a connection could not be accepted: {error.strerror or error}")
 
     def begun(self, connection: Any, transport: Any) -> None:
-        """There is a new connection; where there are too many, the oldest one that does not wait for a checkpoint ends."""
+        """Register a new connection. If there are too many, end the oldest one that does not wait for a checkpoint."""
         if len(self._connections) >= _MOST_CONNECTIONS:
             self._end(next(old for old in self._connections if old not in self._waiting))
         timer = asyncio.get_running_loop().call_later(_LONGEST_CONNECTION_SECONDS, self._end, connection)
         self._connections[connection] = transport, timer
 
     def ended(self, connection: Any) -> None:
-        """Nothing of it is left."""
+        """Forget a connection that has ended."""
         if connection in self._connections:
             self._connections.pop(connection)[1].cancel()
 
     def _end(self, connection: Any) -> None:
         transport, timer = self._connections.pop(connection)
         timer.cancel()
-        transport.abort()  # not `close`, which waits for a client that does not read
+        transport.abort()  # `close` would wait for a client that does not read
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
         response = await self._answer(request)
@@ -241,9 +241,9 @@ class HttpServer:
         return await handler(request)
 
     def _is_meant(self, request: web.BaseRequest) -> bool:
-        """Whether a request names this machine, where only this machine can ask.
+        """Returns whether a request names this machine in its Host header. It must, if the endpoint listens on loopback only.
 
-        A page of a foreign site whose name leads here by now (DNS rebinding) does not.
+        A page of a foreign site whose name now resolves to this machine (DNS rebinding) names that site instead.
         """
         name = request.headers.get("Host", "").lower()
         name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
@@ -298,11 +298,11 @@ class HttpServer:
         return web.json_response({"checkpoints": checkpoints}, status=code, dumps=_dump)
 
     def _refusal(self, request: web.BaseRequest) -> str | None:
-        """Why a client may not have work done: it is elsewhere, or a web page, and does not know the token."""
+        """Returns the reason to refuse work to a client: it is on another machine, or a web page, and has no token. Else None."""
         if self._has_token(request):
             return None
         how = "Authorization: Bearer <[http] token>"
-        if "Origin" in request.headers:  # a page that a browser on this machine shows says where it comes from
+        if "Origin" in request.headers:  # a browser sends it with requests of a web page
             return f"not from a web page (Origin: {request.headers['Origin']}), or with the token: {how}"
         if request.remote is None or not _is_loopback(request.remote.partition("%")[0]):
             return f"only from this machine, or with the token: {how}"
@@ -317,7 +317,7 @@ class HttpServer:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a host, without a port, is this machine as only it can say."""
+    """Returns whether a host name or address, without a port, is a loopback one."""
     try:
         return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -328,7 +328,7 @@ _COLUMNS = ("id", "state", "events", "synced", "gaps", "dead_letters", "lag_byte
 
 
 def _render_page(status: dict[str, Any]) -> str:
-    """A page that a person can read, without scripts."""
+    """Returns the status as an HTML page without scripts."""
     rows = []
     for symbol in status["symbols"]:
         cells = "".join(f"<td>{html.escape(_text(symbol.get(column)))}</td>" for column in _COLUMNS)

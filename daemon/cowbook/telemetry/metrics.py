@@ -1,6 +1,6 @@
-"""The metrics of the daemon: one registry, and for each symbol its children, resolved once and added to once a block.
+"""The metrics of the daemon: one registry, and the children of each symbol. They are looked up once, and updated once a block.
 
-Counters count since the process has started: what a worker does again after a restart counts again, because it was done again.
+Counters count from the start of the process. Work that a worker repeats after a restart counts again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 F = TypeVar("F")
 
 PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
-"""Of persisting a checkpoint."""
+"""Phases of persisting a checkpoint."""
 
 STATES = ("starting", "waiting", "running", "restarting", "stopping", "done", "failed")
-"""What a symbol may be at. `waiting`: for its input. `done` and `failed` are final."""
+"""States of a symbol. `waiting` means waiting for its input. `done` and `failed` are final."""
 
 _FREEZE_BUCKETS = (1e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
 _LAG_BUCKETS = (1e-4, 1e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0)
@@ -42,16 +42,16 @@ _COUNTED = {
     "compared": ("cowbook_compared_messages", "Depth messages after which something that proves or disproves the book was there"),
     "refuted": ("cowbook_refuted_messages", "Depth messages after which that disproved the book"),
 }
-"""Counters of the book's figures, by field: name and help."""
+"""Counters of the book's figures: name and help text, by field."""
 
 
 class ServiceMetrics:
-    """All families, in a registry of their own."""
+    """All metric families, in a registry of their own."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
-        self._families: list[Any] = []  # those with a label `symbol`
+        self._families: list[Any] = []  # families with a label `symbol`
         ProcessCollector(registry=self.registry)
         self.snapshot_seconds = self._make(
             Histogram, "cowbook_snapshot_seconds", "Processing stood still for a checkpoint's freeze", buckets=_FREEZE_BUCKETS
@@ -116,29 +116,29 @@ class ServiceMetrics:
         return family
 
     def set_interval(self, seconds: float) -> None:
-        """The setting `[checkpoint] every`."""
+        """Set the gauge of the setting `[checkpoint] every`."""
         self._interval.set(seconds)
 
     def symbol(self, symbol_id: str) -> SymbolMetrics:
-        """The symbol's children, made when they are asked for first."""
+        """Returns the symbol's children. The first call makes them."""
         if symbol_id not in self._symbols:
             self._symbols[symbol_id] = SymbolMetrics(self, symbol_id)
         return self._symbols[symbol_id]
 
     def forget(self, symbol_id: str) -> None:
-        """The symbol is not configured any more: its series end."""
+        """Remove the series of a symbol that is no longer configured."""
         self._symbols.pop(symbol_id, None)
         for family in self._families:
             family.remove_by_labels({"symbol": symbol_id})
 
     def refresh(self, threads: Iterable[SymbolThread]) -> None:
-        """Set what is known at the moment of looking only."""
+        """Set the gauges whose values are read at the moment of a scrape."""
         for thread in threads:
             self.symbol(thread.id).look_at(thread)
 
 
 class SymbolMetrics:
-    """One symbol's children; a WorkerObserver."""
+    """One symbol's children of the families. It is a WorkerObserver."""
 
     def __init__(self, service: ServiceMetrics, symbol_id: str) -> None:
         def child(family: Any, *labels: str) -> Any:
@@ -185,7 +185,7 @@ class SymbolMetrics:
         assert figures.recovery_seconds is not None
         assert figures.pipeline is not None
         self._recovery_seconds.set(figures.recovery_seconds)
-        # What the checkpoint has counted is not counted again; what a worker sees of its input begins with it.
+        # The checkpoint's counts are not added again. The counts of the input begin anew with each worker.
         self._before = [read(figures.pipeline) for _, read in self._counters]
         self._input_before = [0] * len(self._input_counters)
 
@@ -214,18 +214,18 @@ class SymbolMetrics:
                 self._persist_seconds[phase].observe(seconds)
 
     def answered(self, seconds: float) -> None:
-        """The event loop has answered after this time."""
+        """Observe how long the event loop took to answer."""
         self._loop_lag.observe(seconds)
 
     def look_at(self, thread: SymbolThread) -> None:
-        """Set the gauges that change by themselves."""
+        """Set the gauges that change without an event of the worker."""
         state, figures = thread.state, thread.figures
         for name, gauge in self._states.items():
             gauge.set(name == state)
         if figures.input is None:
             return
         self._present.set(figures.waiting_for is None)
-        self._lag_bytes.set(figures.input.unread_bytes if state != "failed" else math.nan)  # nobody looks at it any more
+        self._lag_bytes.set(figures.input.unread_bytes if state != "failed" else math.nan)  # it has stopped watching
         pipeline, checkpoints = figures.pipeline, figures.checkpoints
         if pipeline is None:
             return
@@ -238,7 +238,7 @@ class SymbolMetrics:
 
 
 def _count(name: str) -> Callable[[PipelineFigures], int]:
-    """Reads a number of the book's."""
+    """Returns a function that reads a count of the book by its name."""
     return lambda figures: getattr(figures.book, name)
 
 
@@ -251,7 +251,7 @@ def _audits(kind: str, outcome: str) -> Callable[[PipelineFigures], int]:
 
 
 def _count_on(counters: list[tuple[Any, Callable[[F], int]]], before: list[int], figures: F) -> None:
-    """Add to each counter by how much its number has grown."""
+    """Add to each counter the growth of its count, and note the new counts in `before`."""
     for place, (counter, read) in enumerate(counters):
         now = read(figures)
         if now != before[place]:

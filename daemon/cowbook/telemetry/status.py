@@ -1,4 +1,4 @@
-"""What a running service says of itself: the JSON of /status, and one line for systemd."""
+"""The status of a running service: the JSON of /status, and one line for systemd."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _FIELDS = (
     *("depth_messages", "compared", "refuted"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
-"""What is known of a symbol only once it has recovered."""
+"""Fields of a symbol's status that are null until it has recovered."""
 
 _SHOWN_WARNINGS = 10
 _UNSETTLED = ("starting", "restarting")
 
 
 def is_ready(threads: Sequence[SymbolThread]) -> bool:
-    """Whether every symbol stands at its place, waits for its input, or has ended."""
+    """Returns whether no symbol is starting or restarting any more."""
     return all(thread.state not in _UNSETTLED for thread in threads)
 
 
 def symbol_status(thread: SymbolThread) -> dict[str, Any]:
-    """One symbol, as JSON values; times as ISO 8601. What is not known yet is null."""
+    """Returns one symbol's status as JSON values. Times are ISO 8601, and unknown values are None."""
     state, figures = thread.state, thread.figures
     found = figures.input
     status: dict[str, Any] = {
@@ -60,7 +60,7 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
 
 
 def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[str, Any]:
-    """What is known once a symbol has recovered."""
+    """Returns the fields in _FIELDS of a symbol that has recovered."""
     book, checkpoints = pipeline.book, figures.checkpoints
     file, offset = pipeline.place or (None, None)
     return {
@@ -92,7 +92,7 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
 
 
 def status_line(threads: Sequence[SymbolThread]) -> str:
-    """What there is to know at a glance."""
+    """Returns one line about all symbols: their states, events, newest checkpoint and first problem."""
     states = [thread.state for thread in threads]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     events = newest = 0

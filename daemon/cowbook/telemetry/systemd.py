@@ -9,15 +9,15 @@ from collections.abc import MutableMapping
 
 
 class Notifier:
-    """Tells systemd how the process is; silent where nobody listens."""
+    """Sends the process's state to systemd. Does nothing if the environment names no socket."""
 
     def __init__(self, environ: MutableMapping[str, str]) -> None:
-        """Takes its variables out of `environ`, so that no child speaks in this process's name."""
+        """Removes its variables from `environ`, so that no child process sends notifications in this process's name."""
         address = environ.pop("NOTIFY_SOCKET", "")
         period = environ.pop("WATCHDOG_USEC", "")
         process = environ.pop("WATCHDOG_PID", "") or str(os.getpid())
         self.watchdog_seconds = int(period) / 1e6 if period.isdecimal() and process == str(os.getpid()) else None
-        """Without a sign of life for this long the process is killed; None: never."""
+        """systemd kills the process if `alive` is not called for this long; None: never."""
         self._socket: socket.socket | None = None
         self._status = ""
         if address:
@@ -26,33 +26,33 @@ class Notifier:
             self._address = "\0" + address[1:] if address.startswith("@") else address
 
     def ready(self) -> None:
-        """Start-up, or a reload, is over."""
+        """Tell systemd that start-up, or a reload, is finished."""
         self._send("READY=1")
 
     def reloading(self) -> None:
-        """A reload begins; `ready` ends it."""
+        """Tell systemd that a reload begins. `ready` ends it."""
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """The end has begun."""
+        """Tell systemd that the process is stopping."""
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """All is well; to be said at least twice in `watchdog_seconds`."""
+        """Tell systemd that the process is alive. Call it at least twice in `watchdog_seconds`."""
         self._send("WATCHDOG=1")
 
     def extend(self, seconds: float) -> None:
-        """Starting or stopping goes on: do not give up before this time has passed."""
+        """Ask systemd to wait at least this long for starting or stopping to finish."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def status(self, text: str) -> None:
-        """What `systemctl status` shows, one line."""
+        """Set the line that `systemctl status` shows. Sends nothing if it is unchanged."""
         if text != self._status:
             self._status = text
             self._send("STATUS=" + " ".join(text.split()))
 
     def close(self) -> None:
-        """Give the socket back."""
+        """Close the socket."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -63,5 +63,5 @@ class Notifier:
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError:
-            # Whoever listened is gone or does not keep up. A lost sign of life is followed by the next one.
+            # The receiver is gone or does not keep up. A lost sign of life is followed by the next one.
             return

@@ -101,7 +101,7 @@ ROW = np.dtype([(name, np.int64) for name in Row._fields])
 
 
 class Head(NamedTuple):
-    """What all records of a form have in common, with the fields of HEAD."""
+    """The properties that all records of a form share, with the fields of HEAD."""
 
     kind: int = 0
     rule: int = 0

@@ -45,7 +45,7 @@ MEANINGS = {
     "prev_id": PREV_ID,
     "trade_id": TRADE_ID,
 }
-"""What a column may mean, by name. A `prev_id` of -1 means none, and so does a `trade_id` that is not a number."""
+"""The possible meanings of a column, by name. A `prev_id` of -1 means none, and so does a `trade_id` that is not a number."""
 
 
 @dataclass(frozen=True, slots=True)
