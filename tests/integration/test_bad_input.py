@@ -23,7 +23,7 @@ def diff(first_id: int, last_id: int, price: str = "1.0", size: str = "5", symbo
     return f'{{"e":"depthUpdate","E":1000000000001,"s":"{symbol}",{ids},"b":[["{price}","{size}"]],"a":[]}}\n'.encode()
 
 
-def test_truncated_gzip(tmp_path: Path) -> None:
+def test_a_truncated_gzip_is_processed_up_to_the_damage(tmp_path: Path) -> None:
     """A truncated gzip is processed up to the damage; then the symbol ends with file and offset, and the rows stay."""
     lines = [SNAPSHOT, *(diff(number, number, size=str(number * 7919 % 1000 + 1)) for number in range(11, 2000))]
     content = gzip.compress(b"".join(lines))
@@ -41,7 +41,7 @@ def test_truncated_gzip(tmp_path: Path) -> None:
     assert len(results[0].rows("depth")) == first.events == second.events
 
 
-def test_real_damaged_file(shared_data: Path, tmp_path: Path) -> None:
+def test_a_gzip_damaged_in_the_wild_is_processed_up_to_the_damage(shared_data: Path, tmp_path: Path) -> None:
     """A gzip that was damaged in the wild: everything up to the damage, then the error."""
     content = (shared_data / "tardis" / "CORRUPT_binance-futures_trades.csv.gz").read_bytes()
     result = reconstruct(tmp_path, {"trades.csv.gz": content}, Run(format="tardis"))
@@ -52,7 +52,7 @@ def test_real_damaged_file(shared_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n  \n"])
-def test_empty_file(tmp_path: Path, content: bytes) -> None:
+def test_an_empty_file_is_done_with_a_warning(tmp_path: Path, content: bytes) -> None:
     """An empty file is done at once, and says that nothing was usable."""
     result = reconstruct(tmp_path, {"a": content})
     assert result.summary.state == "done"
@@ -60,7 +60,7 @@ def test_empty_file(tmp_path: Path, content: bytes) -> None:
     assert result.parts == {}
 
 
-def test_other_symbol(tmp_path: Path) -> None:
+def test_a_capture_of_another_symbol_is_named(tmp_path: Path) -> None:
     """A capture of another symbol yields nothing, and the summary names what it speaks of."""
     result = reconstruct(tmp_path, {"a": diff(1, 2, symbol="ETHUSDT") * 3 + diff(3, 4, symbol="XRPUSDT")})
     assert result.summary.state == "done"
@@ -69,7 +69,7 @@ def test_other_symbol(tmp_path: Path) -> None:
     assert result.parts == {}
 
 
-def test_no_snapshot(tmp_path: Path) -> None:
+def test_a_book_without_a_snapshot_is_never_synced(tmp_path: Path) -> None:
     """Without any snapshot the book is built from diffs, never synced, and the summary says so."""
     result = reconstruct(tmp_path, {"a": diff(1, 2) + diff(3, 4, "1.5")})
     assert result.summary.state == "done"
@@ -78,7 +78,7 @@ def test_no_snapshot(tmp_path: Path) -> None:
     assert [row["synced"] for row in result.rows("depth")] == [False, False]
 
 
-def test_value_out_of_range(tmp_path: Path) -> None:
+def test_a_value_out_of_range_is_a_dead_letter(tmp_path: Path) -> None:
     """A numeral that does not fit is a dead letter, never a wrong number."""
     content = SNAPSHOT + diff(11, 11, "0.123456789") + diff(12, 12, "99999999999") + diff(13, 13, "9999999999.99999999")
     result = reconstruct(tmp_path, {"a": content})
@@ -88,7 +88,7 @@ def test_value_out_of_range(tmp_path: Path) -> None:
     assert result.summary.gaps == 1
 
 
-def test_halt_on_bad_record(tmp_path: Path) -> None:
+def test_a_bad_record_halts_before_it(tmp_path: Path) -> None:
     """on_bad_record = halt ends the symbol before the record, with file, offset and reason."""
     good = SNAPSHOT + diff(11, 11)
     result = reconstruct(tmp_path, {"a": good + b"bad\n" + diff(12, 12)}, Run(on_bad_record="halt"))
@@ -99,7 +99,7 @@ def test_halt_on_bad_record(tmp_path: Path) -> None:
     assert "dead_letter" not in str(result.parts.keys())
 
 
-def test_halt_on_gap(tmp_path: Path) -> None:
+def test_a_gap_halts_before_its_message(tmp_path: Path) -> None:
     """on_gap = halt ends the symbol before the message at the gap, with file, offset and ids."""
     good = SNAPSHOT + diff(11, 11)
     for block_bytes in (100, 1 << 20):
@@ -111,7 +111,7 @@ def test_halt_on_gap(tmp_path: Path) -> None:
         assert len(result.rows("depth")) == 3
 
 
-def test_book_memory(tmp_path: Path) -> None:
+def test_a_book_beyond_its_memory_names_the_setting(tmp_path: Path) -> None:
     """A book beyond max_book_bytes ends the symbol with an error that names the setting."""
     lines = [diff(number, number, f"{number * 1000}.00000001") for number in range(1, 3000)]
     result = reconstruct(tmp_path, {"a": b"".join(lines)}, Run(engine=EngineSettings(max_book_bytes=1 << 20)))
@@ -120,14 +120,14 @@ def test_book_memory(tmp_path: Path) -> None:
     assert "max_book_bytes = 1048576" in result.summary.error
 
 
-def test_memory_that_cannot_be_reserved(tmp_path: Path) -> None:
+def test_memory_that_cannot_be_reserved_names_the_setting(tmp_path: Path) -> None:
     """More than the machine can reserve is an error that names the setting."""
     result = reconstruct(tmp_path, {"a": SNAPSHOT}, Run(engine=EngineSettings(max_book_bytes=1 << 60)))
     assert result.summary.state == "failed"
     assert "does not reserve max_book_bytes" in str(result.summary.error)
 
 
-def test_parts_without_checkpoints(tmp_path: Path) -> None:
+def test_parts_without_checkpoints_are_refused(tmp_path: Path) -> None:
     """Parts whose checkpoints are gone are refused and left alone; with allow_fresh they are moved away."""
     first = reconstruct(tmp_path, {"a": SNAPSHOT})
     shutil.rmtree(tmp_path / "state")
@@ -142,14 +142,14 @@ def test_parts_without_checkpoints(tmp_path: Path) -> None:
     assert sorted(moved) == sorted(first.parts.values())
 
 
-def test_unwritable_output(tmp_path: Path) -> None:
+def test_unwritable_output_is_named(tmp_path: Path) -> None:
     """An output directory that cannot be made is an error with its path."""
     (tmp_path / "data").write_text("a file")
     with pytest.raises(StorageError, match=str(tmp_path / "data")):
         reconstruct(tmp_path, {"a": SNAPSHOT})
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_missing_files_are_named(tmp_path: Path) -> None:
     """Missing files and globs without a match are errors that name them."""
     with pytest.raises(InputError, match=r"nothing\.gz: No such file"):
         expand_paths(["nothing.gz"], tmp_path)
@@ -166,13 +166,13 @@ def kraken(pair: str, checksum: str = "1") -> bytes:
     ).encode()
 
 
-def test_no_checksum_matches(tmp_path: Path) -> None:
+def test_a_warning_says_that_no_checksum_matches(tmp_path: Path) -> None:
     """One that fails may be a lost message; if all do, it may be another format."""
     result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B")}, Run("A/B", format="kraken"))
     assert result.summary.warnings == ['none of 2 checksums matched: is it format = "kraken", and are all records there?']
 
 
-def test_many_other_symbols(tmp_path: Path) -> None:
+def test_the_first_other_symbols_are_named(tmp_path: Path) -> None:
     """The first ones are named, and that there may be more, though most records of them are scanned."""
     content = b"".join(kraken(f"X{number}/Y") for number in range(100))
     result = reconstruct(tmp_path, {"a": content}, Run("A/B", format="kraken"))
@@ -180,7 +180,7 @@ def test_many_other_symbols(tmp_path: Path) -> None:
     assert warning == f"no record is of A/B: the input speaks of {', '.join(f'X{n}/Y' for n in range(16))} and maybe more"
 
 
-def test_another_format_behind_the_collectors_own_lines(tmp_path: Path) -> None:
+def test_another_format_after_the_collectors_own_lines_is_recognised(tmp_path: Path) -> None:
     """What a capture begins with says nothing of its format."""
     lines = [b'wss://a.b <- 1.5: {"op":"subscribe"}\n', *(b'1.5: {"event":"subscribe","number":%d}\n' % n for n in range(20))]
     lines.append(b'1.6: {"arg":{"channel":"trades","instId":"A"},"data":[{"px":"1","sz":"1","side":"buy","ts":"1"}]}\n')
@@ -189,7 +189,7 @@ def test_another_format_behind_the_collectors_own_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"PAR1", gzip.compress(b"x" * 100)[:-20]])
-def test_check_opens_files(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_a_file_that_cannot_be_read(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """A file whose beginning cannot be read is a problem before anything runs."""
     (tmp_path / "a").write_bytes(content)
     path = tmp_path / "c.toml"

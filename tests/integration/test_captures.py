@@ -27,7 +27,7 @@ def load(name: str) -> Any:
 
 
 @pytest.mark.usefixtures("shared_data")
-def test_recorded_captures(tmp_path: Path) -> None:
+def test_recorded_captures_have_all_their_trades_and_tickers(tmp_path: Path) -> None:
     """Files that cross midnight are one input; their known trades and tickers are all there."""
     captures = load("captures")
     for summary in captures.reconstruct(tmp_path):

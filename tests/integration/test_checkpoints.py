@@ -82,7 +82,7 @@ def clean(directory: Path) -> None:
 
 @pytest.mark.parametrize("triggers", [ALWAYS, TriggerSettings(777, 10**18, 0), TriggerSettings(10**14, 5_000_000, 0)])
 @pytest.mark.parametrize("block_bytes", [3_000, 50_000])
-def test_trigger_settings(
+def test_trigger_settings_change_no_part(
     capture: bytes,
     reference: Reconstruction,
     directory: Path,
@@ -149,7 +149,7 @@ def asking_run(directory: Path, files: dict[str, bytes], settings: Run, *, stops
         return runner.run(go())
 
 
-def test_manual_checkpoint_after_every_batch(capture: bytes, reference: Reconstruction, directory: Path) -> None:
+def test_requested_checkpoints_change_no_part(capture: bytes, reference: Reconstruction, directory: Path) -> None:
     """A checkpoint on request after each block: the same parts."""
     summary = asking_run(directory, {"a.jsonl": capture}, run(block_bytes=20_000))
     assert summary.state == "done"
@@ -157,7 +157,7 @@ def test_manual_checkpoint_after_every_batch(capture: bytes, reference: Reconstr
     assert read_parts(directory / "data") == reference.parts
 
 
-def test_stopped_again_and_again(capture: bytes, reference: Reconstruction, directory: Path) -> None:
+def test_stops_after_every_block_change_no_part(capture: bytes, reference: Reconstruction, directory: Path) -> None:
     """Stopped behind every block, another process each time, each recovering from the one before."""
     for _ in range(1000):
         summary = asking_run(directory, {"a.jsonl": capture}, run(block_bytes=9_000), stops=True)
@@ -169,7 +169,9 @@ def test_stopped_again_and_again(capture: bytes, reference: Reconstruction, dire
     assert max(epochs) > 20
 
 
-def test_grown_file(capture: bytes, reference: Reconstruction, directory: Path, seed: int) -> None:
+def test_runs_over_a_growing_file_give_the_parts_of_one_run(
+    capture: bytes, reference: Reconstruction, directory: Path, seed: int
+) -> None:
     """Running again and again over a growing file, cut anywhere, gives the files of one run over the whole."""
     rng = random.Random(seed)
     for length in [*sorted(rng.sample(range(1, len(capture)), 15)), len(capture)]:
@@ -182,7 +184,7 @@ def test_grown_file(capture: bytes, reference: Reconstruction, directory: Path, 
     assert again.summary.events == reference.summary.events
 
 
-def test_new_files_and_compression(capture: bytes, directory: Path) -> None:
+def test_new_and_compressed_files_change_no_row(capture: bytes, directory: Path) -> None:
     """New files join, consumed ones are compressed meanwhile: the rows of one run over all."""
     lines = capture.splitlines(keepends=True)
     thirds = [b"".join(lines[len(lines) * part // 3 : len(lines) * (part + 1) // 3]) for part in range(3)]
@@ -196,7 +198,7 @@ def test_new_files_and_compression(capture: bytes, directory: Path) -> None:
     assert [row["content"] for row in last.rows("dead_letter")] == [row["content"] for row in whole.rows("dead_letter")]
 
 
-def test_halting_again(directory: Path, capture: bytes) -> None:
+def test_a_halted_symbol_halts_again_at_the_same_place(directory: Path, capture: bytes) -> None:
     """A symbol that halts has its rows published; a second run halts at the same place and changes nothing."""
     first = reconstruct(directory, {"a.jsonl": capture}, run(on_bad_record="halt"))
     assert first.summary.state == "failed"
@@ -207,7 +209,7 @@ def test_halting_again(directory: Path, capture: bytes) -> None:
     assert second.summary.checkpoints == 0
 
 
-def test_pool_that_runs_out_while_a_snapshot_is_held(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exhausted_pool_waits_for_the_snapshot(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A book that fills its memory while a snapshot holds blocks waits for it instead of failing."""
     waits = []
     wait, gather = Checkpointer.snapshot_released, BookSnapshot.get_checkpoint_state
@@ -240,7 +242,7 @@ def test_pool_that_runs_out_while_a_snapshot_is_held(directory: Path, monkeypatc
     assert busy.parts == calm.parts
 
 
-def test_first_messages_after_recovery(directory: Path, capture: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gap_after_recovery_is_reported(directory: Path, capture: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """The continuity of the first messages is reported: none missing, or a gap that the input itself has."""
     lines = [line for line in capture.splitlines(keepends=True) if b"depthUpdate" in line][:-1]
     first, rest = lines[:100], lines[100:]
@@ -254,7 +256,7 @@ def test_first_messages_after_recovery(directory: Path, capture: bytes, capsys: 
     assert "does not join on" in capsys.readouterr().out
 
 
-def test_mission_fields_are_readable(directory: Path, capture: bytes) -> None:
+def test_duckdb_reads_a_checkpoint(directory: Path, capture: bytes) -> None:
     """DuckDB reads the book and all scalars of a checkpoint."""
     import duckdb
 
@@ -279,7 +281,7 @@ def test_mission_fields_are_readable(directory: Path, capture: bytes) -> None:
     assert (state["symbol"], state["id"]) == ("BTCUSDT", "BTCUSDT")
 
 
-def test_modes(directory: Path, capture: bytes) -> None:
+def test_state_is_for_its_owner_alone(directory: Path, capture: bytes) -> None:
     """State is for its owner alone; parts take their modes from the umask."""
     reconstruct(directory, {"a.jsonl": capture}, run())
     for path in (directory / "state").rglob("*"):
@@ -287,7 +289,7 @@ def test_modes(directory: Path, capture: bytes) -> None:
     assert (directory / "state").stat().st_mode & 0o777 == 0o700
 
 
-def test_batches_of_one_message(
+def test_a_checkpoint_between_any_two_messages_is_resumed_exactly_there(
     capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """A checkpoint between any two messages, and the run ended behind it: the next one goes on exactly there."""
@@ -334,7 +336,9 @@ class _EnoughError(Exception):
     """Enough batches were applied."""
 
 
-def test_backlog(capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_waiting_cuts_cause_a_checkpoint(
+    capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cuts do not wait for ever: when too many do, a checkpoint is taken without any other trigger."""
     monkeypatch.setattr(checkpointer, "MOST_UNPUBLISHED", 3)
     result = reconstruct(directory, {"a.jsonl": capture}, run(block_bytes=20_000))
@@ -342,7 +346,7 @@ def test_backlog(capture: bytes, reference: Reconstruction, directory: Path, mon
     assert result.parts == reference.parts
 
 
-def test_backlog_while_attempts_fail(
+def test_a_backlog_that_cannot_be_committed_restarts_the_worker(
     capture: bytes, reference: Reconstruction, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When they cannot be committed either, the worker gives up, and another one goes on from the last checkpoint."""
@@ -362,7 +366,7 @@ def test_backlog_while_attempts_fail(
 
 
 @pytest.mark.parametrize("bytes_in_name", [b"caf\xe9.jsonl", b"line\nbreak.jsonl"])
-def test_names_of_any_bytes(capture: bytes, directory: Path, bytes_in_name: bytes) -> None:
+def test_file_names_of_any_bytes_are_found_again(capture: bytes, directory: Path, bytes_in_name: bytes) -> None:
     """Files whose names are no text are read, named in dead letters, and found again."""
     name = os.fsdecode(bytes_in_name)
     half = capture[: len(capture) // 2]

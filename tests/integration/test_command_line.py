@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     """--version answers."""
     result = cowbook("--version")
     assert (result.returncode, result.stdout) == (0, f"cowbook {__version__}\n")
@@ -40,12 +40,12 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     "arguments", [(), ("nonsense",), ("run",), ("run", "x.toml", "--json"), ("simulate", "--messages", "0", "x")]
 )
-def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     """Wrong usage is exit code 2."""
     assert cowbook(*arguments).returncode == 2
 
 
-def test_run_and_check(config: Path) -> None:
+def test_a_checked_configuration_runs_and_shows_a_query(config: Path) -> None:
     """check, then run: a table, and a query that DuckDB takes as it stands."""
     import duckdb
 
@@ -69,7 +69,7 @@ def test_run_and_check(config: Path) -> None:
     assert (summary["recovered_epoch"], summary["parts"], summary["checkpoints"]) == (1, 0, 0)
 
 
-def test_other_settings(config: Path) -> None:
+def test_settings_that_change_rows_are_refused_by_name(config: Path) -> None:
     """Settings that change rows are refused by their names; with --allow-fresh the run starts from the beginning."""
     assert cowbook("run", config, "--once").returncode == 0
     config.write_text(config.read_text() + "size_decimals = 9\n")
@@ -80,7 +80,7 @@ def test_other_settings(config: Path) -> None:
     assert list((config.parent / "data" / ".superseded" / "BTCUSDT" / "3").iterdir())
 
 
-def test_symbol_fails(config: Path) -> None:
+def test_a_failed_symbol_is_exit_code_1(config: Path) -> None:
     """A symbol that cannot go on is exit code 1, and says why."""
     config.write_text(config.read_text() + 'on_gap = "halt"\n')
     result = cowbook("run", config, "--once")
@@ -89,7 +89,7 @@ def test_symbol_fails(config: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_wrong_configuration(config: Path) -> None:
+def test_a_wrong_configuration_is_exit_code_78(config: Path) -> None:
     """A wrong configuration is exit code 78, a line for each problem."""
     config.write_text(config.read_text() + 'flow = true\n[log]\nlevel = "x"\n')
     for command in (("run", config, "--once"), ("check", config)):
@@ -109,7 +109,7 @@ def test_check_names_what_is_missing(config: Path) -> None:
     assert "[service] output_dir" in result.stderr
 
 
-def test_missing_input(config: Path) -> None:
+def test_missing_input_fails_the_symbol_and_not_the_process(config: Path) -> None:
     """Run with missing input fails the symbol, not the process."""
     (config.parent / "a.jsonl.gz").unlink()
     result = cowbook("run", config, "--once")
@@ -117,7 +117,7 @@ def test_missing_input(config: Path) -> None:
     assert "No such file" in result.stdout
 
 
-def test_simulate(tmp_path: Path) -> None:
+def test_simulate_says_what_the_capture_holds(tmp_path: Path) -> None:
     """Simulate writes a capture and says what is in it; a place that cannot be written is one line."""
     result = cowbook("simulate", "--messages", "50", "x.jsonl.zst", cwd=tmp_path)
     assert result.returncode == 0
@@ -127,14 +127,14 @@ def test_simulate(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_simulate_into_nowhere(tmp_path: Path) -> None:
+def test_simulate_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     """The error names what was asked for."""
     result = cowbook("simulate", str(tmp_path / "missing" / "x"))
     assert result.returncode == 2
     assert result.stderr == f"cowbook simulate: {tmp_path}/missing/x: there is no directory {tmp_path}/missing; make it first\n"
 
 
-def test_reader_goes_away(config: Path) -> None:
+def test_a_closed_pipe_is_no_failure(config: Path) -> None:
     """A closed pipe is no failure."""
     command = [sys.executable, "-m", "cowbook", "check", str(config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -145,14 +145,14 @@ def test_reader_goes_away(config: Path) -> None:
         assert process.stderr.read() == b""
 
 
-def test_warm() -> None:
+def test_warm_says_where_the_kernels_are() -> None:
     """Warm says where the kernels are."""
     result = cowbook("warm")
     assert result.returncode == 0
     assert "cache" in result.stdout
 
 
-def test_port_in_use(config: Path) -> None:
+def test_a_port_in_use_names_the_setting(config: Path) -> None:
     """The service says which setting is to be changed, and ends."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -106,7 +106,7 @@ def heals(records: Records, place: int, following: Event) -> bool:
 
 
 @pytest.mark.parametrize("sample_id", FORMATS)
-def test_deleted(tmp_path: Path, sample_id: str) -> None:
+def test_a_deleted_record_is_shown_as_promised(tmp_path: Path, sample_id: str) -> None:
     """Ids and connections show every one that counts, checksums every one that changes the book; else the book may be wrong."""
     proof = FORMATS[sample_id][2]
     records = undisturbed(tmp_path, sample_id)
@@ -123,7 +123,7 @@ def test_deleted(tmp_path: Path, sample_id: str) -> None:
 
 
 @pytest.mark.parametrize("sample_id", FORMATS)
-def test_repeated(tmp_path: Path, sample_id: str) -> None:
+def test_a_repeated_record_is_shown_or_changes_nothing(tmp_path: Path, sample_id: str) -> None:
     """Ids and connections show it; where nothing does, it changes nothing: sizes are absolute."""
     proof = FORMATS[sample_id][2]
     records = undisturbed(tmp_path, sample_id)
@@ -145,7 +145,7 @@ _DIGIT = re.compile(rb"(?<=[\[\":,\-.0-9])[1-9](?=[0-9.]*[\"\],}])")
 
 
 @pytest.mark.parametrize("sample_id", [name for name in FORMATS if FORMATS[name][2] == "checksum"])
-def test_altered(tmp_path: Path, sample_id: str) -> None:
+def test_an_altered_record_is_shown_by_checksums_only(tmp_path: Path, sample_id: str) -> None:
     """A checksum shows every digit of a level that is another one; ids show none of them, which docs/input.md says."""
     rng = random.Random(5)
     records = undisturbed(tmp_path, sample_id)
@@ -176,7 +176,7 @@ def is_of_level(record: bytes, position: int) -> bool:
     return False
 
 
-def test_nothing_is_left_out() -> None:
+def test_every_sample_of_lines_is_tried() -> None:
     """Every sample of lines is here; the others are the same records in other containers, or tables."""
     assert set(FORMATS) <= set(SAMPLE_IDS)
     others = {name for name in SAMPLE_IDS if name not in FORMATS}

@@ -113,7 +113,9 @@ DAMAGES: dict[str, Callable[[Path, random.Random], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_file(directory: Path, content: bytes, reference: dict[str, bytes], damage: str) -> None:
+def test_after_damage_the_checkpoint_before_is_loaded(
+    directory: Path, content: bytes, reference: dict[str, bytes], damage: str
+) -> None:
     """Any file, damaged in any way: the checkpoint before is loaded, and the output is right all the same."""
     seed = random.randrange(1 << 30)
     print("seed", seed)
@@ -138,7 +140,7 @@ def test_damaged_file(directory: Path, content: bytes, reference: dict[str, byte
         assert max(epochs(directory)) == 4
 
 
-def test_every_region_of_every_file(directory: Path) -> None:
+def test_a_flipped_bit_anywhere_is_damage(directory: Path) -> None:
     """A bit flipped in each of many places of each file is damage, whatever the place."""
     owner = os.getuid()
     target = checkpoint(directory, 3)
@@ -154,7 +156,7 @@ def test_every_region_of_every_file(directory: Path) -> None:
     reading.read_checkpoint(target, "BTCUSDT", owner)
 
 
-def test_swapped_with_another_symbol(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_a_checkpoint_of_another_symbol_or_epoch_is_damage(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """A whole checkpoint of another symbol, or under another epoch, is damage, though its digests hold."""
     other = directory.with_name("other")
     shutil.rmtree(other, ignore_errors=True)
@@ -170,7 +172,7 @@ def test_swapped_with_another_symbol(directory: Path, content: bytes, reference:
     assert max(epochs(directory)) == 8
 
 
-def test_all_damaged(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_a_start_without_a_valid_checkpoint_is_refused(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """Refused, and nothing is changed; with allow_fresh everything is moved aside, and made again."""
     for epoch in (1, 2, 3):
         (checkpoint(directory, epoch) / "manifest.json").write_bytes(b"{}")
@@ -224,7 +226,7 @@ UNREADABLE: dict[str, tuple[Callable[[pytest.MonkeyPatch, Path], object], str]] 
 
 @pytest.mark.parametrize("why", UNREADABLE)
 @pytest.mark.parametrize("allow_fresh", [False, True])
-def test_unreadable_is_not_damaged(
+def test_an_unreadable_checkpoint_is_refused_and_not_moved(
     directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch, why: str, allow_fresh: bool
 ) -> None:
     """What may be whole refuses to start, even a fresh start, and nothing is changed."""
@@ -239,7 +241,7 @@ def test_unreadable_is_not_damaged(
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
-def test_foreign_owner(directory: Path, content: bytes) -> None:
+def test_a_checkpoint_of_another_owner_is_refused(directory: Path, content: bytes) -> None:
     """A checkpoint that belongs to someone else is refused."""
     os.chown(checkpoint(directory, 3) / "book.parquet", 12345, -1)
     result = reconstruct(directory, {"a.jsonl": content}, RUN)
@@ -247,7 +249,7 @@ def test_foreign_owner(directory: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("change", ["truncated", "replaced", "missing"])
-def test_other_input(directory: Path, content: bytes, change: str) -> None:
+def test_other_input_is_refused_by_name(directory: Path, content: bytes, change: str) -> None:
     """Input that is not the one of the checkpoint is refused by name, and nothing is changed."""
     path = directory / "input" / "a.jsonl"
     path.unlink()
@@ -259,7 +261,7 @@ def test_other_input(directory: Path, content: bytes, change: str) -> None:
     assert listing(directory) == before
 
 
-def test_other_settings(directory: Path, content: bytes) -> None:
+def test_other_settings_are_refused_by_name(directory: Path, content: bytes) -> None:
     """Settings that change rows are refused by name, and nothing is changed."""
     before = listing(directory)
     result = reconstruct(directory, {"a.jsonl": content}, Run(engine=RUN.engine, price_decimals=7))
@@ -267,7 +269,7 @@ def test_other_settings(directory: Path, content: bytes) -> None:
     assert listing(directory) == before
 
 
-def test_lost_marker_and_index(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_a_lost_marker_and_index_are_made_again(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """Publication is rolled forward where nothing says that it was done; the index is made anew."""
     (checkpoint(directory, 3) / "published").unlink()
     (directory / "state" / "BTCUSDT" / "index.json").unlink()
@@ -277,7 +279,7 @@ def test_lost_marker_and_index(directory: Path, content: bytes, reference: dict[
     assert [row["epoch"] for row in index["checkpoints"]] == [4, 3, 2]
 
 
-def test_part_that_is_nowhere(directory: Path, content: bytes) -> None:
+def test_a_missing_unpublished_part_is_named(directory: Path, content: bytes) -> None:
     """A part that was to be published and is neither staged nor in its place is an error that names it."""
     (checkpoint(directory, 3) / "published").unlink()
     manifest = reading.read_manifest(checkpoint(directory, 3), "BTCUSDT", os.getuid())
@@ -290,7 +292,7 @@ def test_part_that_is_nowhere(directory: Path, content: bytes) -> None:
     assert listing(directory) == before
 
 
-def test_parts_that_were_moved_away(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_published_parts_that_were_moved_away_stay_away(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """Published parts are the user's: they may be moved away, and do not come back."""
     gone = read_parts(directory / "data")
     for name in gone:
@@ -333,7 +335,9 @@ def staged_parts(directory: Path) -> list[Path]:
     return sorted((directory / "data" / ".staging" / "BTCUSDT").rglob("*.parquet"))
 
 
-def test_unpublished(unpublished: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_a_committed_checkpoint_is_published_by_the_next_start(
+    unpublished: Path, content: bytes, reference: dict[str, bytes]
+) -> None:
     """What was committed and not published is published by the next start, and made no second time."""
     staged = staged_parts(unpublished)
     assert staged
@@ -348,7 +352,7 @@ def test_unpublished(unpublished: Path, content: bytes, reference: dict[str, byt
 
 
 @pytest.mark.parametrize("how", ["removed", "all removed", "cut", "flipped"])
-def test_unpublished_part_is_lost(unpublished: Path, content: bytes, reference: dict[str, bytes], how: str) -> None:
+def test_a_lost_staged_part_is_named(unpublished: Path, content: bytes, reference: dict[str, bytes], how: str) -> None:
     """A staged part that is gone or damaged is named, and nothing is changed; a fresh start makes everything again."""
     victim = staged_parts(unpublished)[-1]
     if how == "all removed":
@@ -380,7 +384,7 @@ def reconstruct_fails(directory: Path, content: bytes, words: list[str], run: Ru
     assert {path: after.get(path) for path in before} == before
 
 
-def test_unpublished_and_damaged(unpublished: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_a_damaged_unpublished_checkpoint_is_made_again(unpublished: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """The epoch before is gone on from: what the damaged one has staged is made again, what it has published is equal."""
     (checkpoint(unpublished, 4) / "manifest.json").write_bytes(b"{}")
     result = reconstruct(unpublished, {"a.jsonl": content}, RUN)
@@ -400,7 +404,9 @@ def other_symbol(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return directory / "state" / "ETHUSDT" / "checkpoints" / "3"
 
 
-def test_files_of_another_symbol(directory: Path, content: bytes, reference: dict[str, bytes], other_symbol: Path) -> None:
+def test_a_single_file_of_another_symbol_is_damage(
+    directory: Path, content: bytes, reference: dict[str, bytes], other_symbol: Path
+) -> None:
     """Each single file of another symbol's checkpoint is damage in this one."""
     mine = checkpoint(directory, 3)
     for path in sorted(mine.iterdir()):
@@ -420,7 +426,7 @@ def test_files_of_another_symbol(directory: Path, content: bytes, reference: dic
 
 
 @pytest.mark.parametrize("what", ["file", "link", "empty", "emptied link"])
-def test_something_else_in_place_of_a_checkpoint(
+def test_anything_else_in_place_of_a_checkpoint_is_quarantined(
     directory: Path, content: bytes, reference: dict[str, bytes], what: str, tmp_path: Path
 ) -> None:
     """What has a checkpoint's name and is no directory, or not one of its own, is damage and goes to quarantine as it is."""
@@ -439,14 +445,14 @@ def test_something_else_in_place_of_a_checkpoint(
     assert (whole / "manifest.json").is_file()
 
 
-def test_newer_below_damage(directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_format_below_damage_is_refused(directory: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """Damage is passed over only down to what may be whole: then it refuses, and what is damaged stays where it is."""
     shutil.copytree(checkpoint(directory, 3), checkpoint(directory, 4))  # says that it is another one
     newer(monkeypatch, directory)
     reconstruct_fails(directory, content, ["checkpoints/3", f"format version {manifest_module.FORMAT_VERSION + 1}"])
 
 
-def test_two_damaged(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
+def test_after_two_damaged_ones_the_oldest_is_loaded(directory: Path, content: bytes, reference: dict[str, bytes]) -> None:
     """The oldest that is left is as good as any."""
     (checkpoint(directory, 3) / "book.parquet").unlink()
     os.truncate(checkpoint(directory, 2) / "manifest.json", 10)
@@ -461,7 +467,7 @@ DIFF = b'{"e":"depthUpdate","E":1000000000001,"s":"BTCUSDT","U":11,"u":11,"b":[[
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_tail_without_a_twin(tmp_path: Path, damaged: bool) -> None:
+def test_a_tail_that_comes_to_nothing_is_removed(tmp_path: Path, damaged: bool) -> None:
     """A tail whose only record was unfinished, and comes to nothing: its part goes, also when its checkpoint is damaged."""
     run = Run(engine=EngineSettings(part_events=3))
     whole = SNAPSHOT + DIFF

@@ -66,20 +66,20 @@ def without_places(result: Reconstruction) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("block_bytes", [257, 4_096, 65_537, 1 << 22])
-def test_block_sizes(capture: bytes, reference: Reconstruction, tmp_path: Path, block_bytes: int) -> None:
+def test_block_sizes_change_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path, block_bytes: int) -> None:
     """The size of blocks changes no byte."""
     result = reconstruct(tmp_path, {"a.jsonl": capture}, settings(block_bytes=block_bytes))
     assert without_places(result) == without_places(reference)
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_event_loops(capture: bytes, reference: Reconstruction, tmp_path: Path, loop_factory: object) -> None:
+def test_event_loops_change_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path, loop_factory: object) -> None:
     """Neither does the kind of event loop."""
     result = reconstruct(tmp_path, {"a.jsonl": capture}, settings(loop_factory=loop_factory))
     assert without_places(result) == without_places(reference)
 
 
-def test_compressed(capture: bytes, reference: Reconstruction, tmp_path: Path) -> None:
+def test_compression_changes_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path) -> None:
     """Nor compression, with several members or frames, whatever the name says."""
     half = len(capture) // 2
     compressed = {
@@ -92,7 +92,7 @@ def test_compressed(capture: bytes, reference: Reconstruction, tmp_path: Path) -
         assert without_places(result) == without_places(reference)
 
 
-def test_split_files(capture: bytes, reference: Reconstruction, tmp_path: Path, seed: int) -> None:
+def test_the_cutting_into_files_changes_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path, seed: int) -> None:
     """Nor the cutting into files at any lines, compressed or not, with an empty one between."""
     lines = capture.splitlines(keepends=True)
     rng = random.Random(seed)

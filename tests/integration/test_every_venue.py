@@ -65,7 +65,7 @@ def test_every_format_has_a_sample() -> None:
     assert {make_sample(name).format for name in SAMPLE_IDS} == set(venue_names())
 
 
-def test_the_book_at_the_end(sample: Sample, tmp_path: Path) -> None:
+def test_the_book_at_the_end_is_the_venues(sample: Sample, tmp_path: Path) -> None:
     """It is the one that the venue had; what the venue lets one check was checked, and nothing was lost."""
     engine = rebuild(tmp_path, sample)
     bids, asks = book_of(engine)
@@ -89,7 +89,7 @@ def test_the_book_at_the_end(sample: Sample, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block_bytes", [300, 5_000])
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_determinism(
+def test_blocks_and_loops_change_no_part(
     sample: Sample, reference: Reconstruction, tmp_path: Path, block_bytes: int, loop_factory: type[asyncio.AbstractEventLoop]
 ) -> None:
     """The parts depend on the input alone."""
@@ -98,7 +98,7 @@ def test_determinism(
     assert result.summary.audits == reference.summary.audits
 
 
-def test_checkpoints_anywhere(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
+def test_stops_and_checkpoints_change_no_part(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
     """Stopped at its first end and gone on with more; checkpoints wherever they fall."""
     for seed in range(3):
         rng = random.Random(seed)
@@ -114,7 +114,9 @@ def test_checkpoints_anywhere(sample: Sample, reference: Reconstruction, tmp_pat
         assert result.summary.gaps == 0
 
 
-def test_growing_byte_by_byte(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
+def test_a_file_that_grows_by_any_bytes_gives_the_parts_of_one_run(
+    sample: Sample, reference: Reconstruction, tmp_path: Path
+) -> None:
     """Text may end anywhere; a run at each of many ends, each from the checkpoint of the one before, comes to the same."""
     if any(content[:4] in (b"PAR1", b"\x28\xb5\x2f\xfd") or content[:2] == b"\x1f\x8b" for content in sample.files.values()):
         pytest.skip("what is compressed does not grow")
@@ -169,7 +171,7 @@ async def follow(directory: Path, sample: Sample, run: Run, rng: random.Random) 
         assert summary.state == "done", summary.error
 
 
-def test_followed(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
+def test_followed_files_give_the_parts_of_one_run(sample: Sample, reference: Reconstruction, tmp_path: Path) -> None:
     """Files that grow while they are read, Parquet ones, too; the rest comes with a run to the end."""
     run = replace(run_of(sample), triggers=TriggerSettings(40, 10**12, 0))
     asyncio.run(follow(tmp_path, sample, run, random.Random(7)))

@@ -140,7 +140,7 @@ def in_state(path: Path) -> bool:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
 @pytest.mark.parametrize("where", ["state", "output", "both"])
-def test_fails_for_a_while(
+def test_storage_that_fails_for_a_while_changes_no_part(
     pieces: list[bytes],
     reference: dict[str, bytes],
     tmp_path: Path,
@@ -168,7 +168,7 @@ def test_fails_for_a_while(
 
 
 @pytest.mark.parametrize("kind", ["rename", "sync"])
-def test_commit_that_is_not_known(
+def test_a_commit_of_unknown_outcome_is_recovered(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """When the commit's rename or sync fails, the worker starts again, from whichever checkpoint there is."""
@@ -188,7 +188,7 @@ def test_commit_that_is_not_known(
     assert read_parts(tmp_path / "data") == reference
 
 
-def test_checkpoints_fail_for_long(
+def test_failing_checkpoints_publish_nothing_and_keep_the_last_one(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While no checkpoint can be written nothing is published, and no checkpoint that there was is touched."""
@@ -213,7 +213,7 @@ def test_checkpoints_fail_for_long(
     assert read_parts(tmp_path / "data") == reference
 
 
-def test_staging_vanishes(
+def test_staged_parts_that_vanish_are_made_again(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Someone removes what is staged while it runs: it is made again."""
@@ -247,7 +247,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_full_disk(
+def test_a_run_on_a_full_disk_ends_well_once_there_is_space(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real full disk: the run waits, and ends well once there is space."""
@@ -269,7 +269,7 @@ def test_full_disk(
     assert read_parts(small_disk / "data") == reference
 
 
-def test_not_allowed(pieces: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_without_permission_fails_at_once(pieces: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that never worked and lacks the right to write is no storage that fails: it ends with one clear error."""
     summary = run_failing(config_in(tmp_path, pieces), lambda *_: errno.EACCES, monkeypatch)
     assert summary.state == "failed"

@@ -45,7 +45,7 @@ def test_version_1_is_read(tmp_path: Path) -> None:
     assert (int(book.bid_prices[0]), int(book.ask_prices[0])) == (6183867000000, 6183797000000)
 
 
-def test_version_1_is_gone_on_from(tmp_path: Path) -> None:
+def test_a_run_goes_on_from_version_1(tmp_path: Path) -> None:
     """The rows are those of a run over the whole capture."""
     capture = {"capture.jsonl": (GOLDEN / "capture.jsonl").read_bytes()}
     undisturbed = reconstruct(tmp_path / "undisturbed", capture, RUN)

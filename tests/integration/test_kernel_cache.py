@@ -107,7 +107,7 @@ def test_a_damaged_file_is_compiled_again(checkout: Checkout, damage: Callable[[
     assert checkout.run() == (43, 0)
 
 
-def test_what_others_can_write_is_not_used(checkout: Checkout) -> None:
+def test_a_folder_that_others_can_write_to_is_not_used(checkout: Checkout) -> None:
     """What lies in the cache is code: a folder that is open to others is as good as none."""
     assert checkout.run() == (43, 1)
     (checkout.cache_folder / "kernels").chmod(0o777)

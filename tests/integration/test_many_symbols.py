@@ -36,7 +36,7 @@ def run_once(config: Path) -> list[str]:
     return [summary["state"] for summary in json.loads(done.stdout)]
 
 
-def test_many_symbols(tmp_path: Path) -> None:
+def test_many_symbols_recover_and_one_that_fails_fails_alone(tmp_path: Path) -> None:
     """Killed in the middle and started again, all have the parts of an undisturbed run; the broken one has failed alone."""
     paths = [tmp_path / f"{place}.jsonl" for place in range(_COUNT)]
     contents = []

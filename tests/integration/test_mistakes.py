@@ -38,7 +38,7 @@ def write(directory: Path, name: str, content: bytes) -> None:
     (directory / "input" / name).write_bytes(content)
 
 
-def test_parts_are_gone(tmp_path: Path, content: bytes) -> None:
+def test_missing_published_parts_are_reported(tmp_path: Path, content: bytes) -> None:
     """Published parts that are not there any more are said; also when it is another output directory."""
     write(tmp_path, "a", content[: len(content) // 2])
     first = run(tmp_path)
@@ -53,7 +53,7 @@ def test_parts_are_gone(tmp_path: Path, content: bytes) -> None:
     assert "parts that checkpoint 2 has published" in third.warnings[0]
 
 
-def test_file_that_sorts_before(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_sorts_before_the_current_one_is_reported(tmp_path: Path, content: bytes) -> None:
     """A file that joins before the current one is never read, and that is said."""
     write(tmp_path, "b", content)
     run(tmp_path)
@@ -63,7 +63,7 @@ def test_file_that_sorts_before(tmp_path: Path, content: bytes) -> None:
     assert any("input/a sorts before" in warning for warning in summary.warnings)
 
 
-def test_fresh_start_over_unreadable_input(tmp_path: Path, content: bytes) -> None:
+def test_a_fresh_start_over_unreadable_input_moves_nothing(tmp_path: Path, content: bytes) -> None:
     """Input that cannot be read is no reason to move anything away."""
     result = reconstruct(tmp_path, {"a": content})
     (tmp_path / "input" / "a").unlink()
@@ -77,7 +77,7 @@ def test_fresh_start_over_unreadable_input(tmp_path: Path, content: bytes) -> No
 
 
 @pytest.mark.parametrize("place", ["data/depth", "data/.staging", "state/BTCUSDT", "data", "state/BTCUSDT/checkpoints"])
-def test_something_in_the_way(tmp_path: Path, content: bytes, place: str) -> None:
+def test_a_file_in_place_of_a_directory_is_named(tmp_path: Path, content: bytes, place: str) -> None:
     """A file where a directory belongs is an error at once, with its name."""
     write(tmp_path, "a", content)
     path = tmp_path / place
@@ -88,7 +88,7 @@ def test_something_in_the_way(tmp_path: Path, content: bytes, place: str) -> Non
     assert place in str(summary.error)
 
 
-def test_halt_and_go_on(tmp_path: Path, content: bytes) -> None:
+def test_a_halt_is_undone_by_the_setting_that_it_names(tmp_path: Path, content: bytes) -> None:
     """What an error advises works: a halt is undone by the setting that it names, and the output is that setting's."""
     write(tmp_path, "a", content)
     halted = run(tmp_path, symbol='on_bad_record = "halt"')
@@ -104,7 +104,7 @@ def test_halt_and_go_on(tmp_path: Path, content: bytes) -> None:
     assert read_parts(tmp_path / "data") == parts
 
 
-def test_linked_state(tmp_path: Path, content: bytes) -> None:
+def test_a_linked_state_directory_is_named(tmp_path: Path, content: bytes) -> None:
     """A link where the symbol's state belongs is called one."""
     write(tmp_path, "a", content)
     run(tmp_path)

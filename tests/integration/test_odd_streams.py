@@ -47,7 +47,7 @@ def bybit(number: int, bids: list[list[str]], asks: list[list[str]], depth: int 
 BYBIT_BOOK = bybit(100, [["10", "1"], ["9", "1"]], [["11", "1"], ["12", "1"]], kind="snapshot")
 
 
-def test_other_depths_of_bybit(tmp_path: Path) -> None:
+def test_the_last_snapshots_depth_of_bybit_is_the_book(tmp_path: Path) -> None:
     """Depth 1 has no changes and is no book; of two others the book is the last snapshot's."""
     best_prices = bybit(5000, [["10", "3"]], [["11", "3"]], depth=1, kind="snapshot")
     result = run(tmp_path / "1", "bybit", [BYBIT_BOOK, best_prices, bybit(101, [["10", "0"]], [])])
@@ -58,7 +58,7 @@ def test_other_depths_of_bybit(tmp_path: Path) -> None:
     assert (best(result), result.summary.gaps, result.summary.unused, result.summary.synced) == ((850, 1300), 0, 1, True)
 
 
-def test_two_channels_of_okx(tmp_path: Path) -> None:
+def test_each_channel_of_okx_is_a_book_of_its_own(tmp_path: Path) -> None:
     """Each is a chain and a book of its own."""
 
     def book(channel: str, action: str, number: int, before: int, bids: list[list[str]]) -> Any:
@@ -76,7 +76,7 @@ def test_two_channels_of_okx(tmp_path: Path) -> None:
     assert (best(result), result.summary.gaps, result.summary.unused) == ((800, 2000), 0, 1)
 
 
-def test_two_precisions_of_bitfinex(tmp_path: Path) -> None:
+def test_channels_of_bitfinex_are_told_apart_by_number(tmp_path: Path) -> None:
     """Channels of one symbol, told apart by their numbers."""
     subscribed = [
         {"event": "subscribed", "channel": "book", "chanId": number, "symbol": "tAB", "prec": precision}
@@ -87,7 +87,7 @@ def test_two_precisions_of_bitfinex(tmp_path: Path) -> None:
     assert best(result) == (1050, 1150)
 
 
-def test_a_counter_that_begins_anew(tmp_path: Path) -> None:
+def test_a_counter_that_begins_anew_is_a_gap(tmp_path: Path) -> None:
     """A lower number with a later time is a gap; an old record that comes again is stale."""
     changes = [bybit(101, [["10", "2"]], []), bybit(101, [["10", "2"]], [])]
     later = [{**bybit(number, [[str(number), "1"]], []), "ts": 1_700_000_100_000 + number} for number in (2, 3)]
@@ -112,7 +112,7 @@ def test_a_gap_in_a_chain_has_no_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("action", "amount", "size"), [("delete", 5, None), ("change", 5, 500), ("bogus", 5, 100)])
-def test_actions_of_deribit(tmp_path: Path, action: str, amount: int, size: int | None) -> None:
+def test_a_deleted_level_of_deribit_goes_at_any_amount(tmp_path: Path, action: str, amount: int, size: int | None) -> None:
     """A deleted level goes whatever its amount is; an unknown action is a dead letter."""
     records = []
     for number, (kind, level) in enumerate((("snapshot", ["new", 10, 1]), ("change", [action, 10, amount]))):
@@ -126,7 +126,7 @@ def test_actions_of_deribit(tmp_path: Path, action: str, amount: int, size: int 
 
 
 @pytest.mark.parametrize("wrapped", ["btcusdt@depth5@100ms", "btcusdt@depth20"])
-def test_partial_books_of_binance_futures(tmp_path: Path, wrapped: str) -> None:
+def test_a_partial_book_of_binance_futures_is_no_diff(tmp_path: Path, wrapped: str) -> None:
     """They look like diffs, and are the best levels as they are."""
 
     def diff(stream: str, number: int, bids: list[list[str]], asks: list[list[str]]) -> Any:
@@ -141,7 +141,7 @@ def test_partial_books_of_binance_futures(tmp_path: Path, wrapped: str) -> None:
     assert (best(result), result.summary.gaps, result.summary.unused) == ((1000, 1100), 0, 1)
 
 
-def test_two_snapshots_of_tardis(tmp_path: Path) -> None:
+def test_another_local_time_is_another_snapshot_of_tardis(tmp_path: Path) -> None:
     """Rows with another local time are another snapshot."""
     lines = [b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"]
     for time, bid, ask in ((1_700_000_000_000_000, 10, 11), (1_700_000_100_000_000, 8, 9)):
@@ -154,7 +154,7 @@ def test_two_snapshots_of_tardis(tmp_path: Path) -> None:
     assert cut.parts == result.parts
 
 
-def test_unknown_sides_of_tardis(tmp_path: Path) -> None:
+def test_a_rejected_trade_of_tardis_keeps_sync(tmp_path: Path) -> None:
     """A trade that is none of ours says nothing of the book."""
     book = [b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"]
     book += [b"x,AB,1700000000000000,1700000000000000,true,bid,10,1", b""]
@@ -165,7 +165,7 @@ def test_unknown_sides_of_tardis(tmp_path: Path) -> None:
     assert (result.summary.synced, result.summary.dead_letters["malformed"], len(result.rows("trades"))) == (True, 1, 1)
 
 
-def test_dead_letters_that_nothing_shows(tmp_path: Path) -> None:
+def test_a_dead_letter_ends_sync_where_nothing_shows_the_loss(tmp_path: Path) -> None:
     """A checksum sees the best levels only; ids and numbers of a connection show every record."""
     subscribed = {"event": "subscribed", "channel": "book", "chanId": 3, "symbol": "tAB", "prec": "P0"}
     snapshot = [3, [[10, 1, 5], [12, 1, -5]]]
@@ -179,7 +179,7 @@ def test_dead_letters_that_nothing_shows(tmp_path: Path) -> None:
     assert run(tmp_path / "bybit", "bybit", [BYBIT_BOOK, b"{"]).summary.synced
 
 
-def test_a_connection_that_ended_after_its_first_record(tmp_path: Path) -> None:
+def test_a_repeated_first_number_is_another_connection(tmp_path: Path) -> None:
     """The first number again is another connection's."""
 
     def record(number: int, kind: str, bid: str, ask: str) -> Any:
@@ -193,7 +193,7 @@ def test_a_connection_that_ended_after_its_first_record(tmp_path: Path) -> None:
     assert (best(result), result.summary.stale, result.summary.gaps) == ((2050, 2100), 0, 0)
 
 
-def test_a_gap_of_a_connection_and_the_grid(tmp_path: Path) -> None:
+def test_a_gap_of_a_connection_comes_after_the_grid_row_and_the_cut(tmp_path: Path) -> None:
     """The grid row says what was before the message that shows the gap, and the cut comes before the gap's row."""
 
     def record(number: int, second: int, hour: int = 20) -> Any:
@@ -210,7 +210,7 @@ def test_a_gap_of_a_connection_and_the_grid(tmp_path: Path) -> None:
     assert (row["event_index"], name.rpartition("/")[2]) == (2, book.rpartition("/")[2])
 
 
-def test_decimals_of_checksums(tmp_path: Path) -> None:
+def test_checksums_use_the_most_decimals_seen(tmp_path: Path) -> None:
     """More decimals than the setting has, and a snapshot that is written with fewer than what came before."""
     from zlib import crc32
 
@@ -247,14 +247,14 @@ def test_a_snapshot_that_waits_keeps_its_checksum(tmp_path: Path) -> None:
         ("binance", b'https://[x -> 1700000000.5: {"lastUpdateId":1,"bids":[],"asks":[]}'),
     ],
 )  # fmt: skip
-def test_nothing_crashes(venue: str, record: bytes) -> None:
+def test_odd_values_are_not_rejected(venue: str, record: bytes) -> None:
     """Whatever a record says, there is an answer."""
     decode_record = load_venue(venue).decode_record
     assert decode_record is not None
     assert not isinstance(decode_record(record, DecoderSettings(NAMES.get(venue, "AB"), 2, 2, 1 << 20)), Rejected)
 
 
-def test_long_trade_ids(tmp_path: Path) -> None:
+def test_trade_ids_may_be_long_or_text(tmp_path: Path) -> None:
     """Bybit's have nineteen digits, Crypto Lake's may be text."""
     trades = [
         {"T": 1_700_000_000_000, "s": "AB", "S": "Buy", "v": "1", "p": "10", "i": number}
@@ -292,7 +292,7 @@ def parquet(tmp_path: Path, **columns: Any) -> dict[str, bytes]:
     return {"a": path.read_bytes()}
 
 
-def test_odd_columns_of_parquet(tmp_path: Path) -> None:
+def test_odd_columns_of_parquet_are_read_or_rejected(tmp_path: Path) -> None:
     """Sides that are none, times that do not fit, columns without a name or of bytes that are no text."""
     files = parquet(tmp_path, side_is_bid=pa.array(["true", None, ""]))
     assert reconstruct(tmp_path / "text", files, CRYPTOLAKE).summary.dead_letters["malformed"] == 2

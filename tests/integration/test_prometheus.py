@@ -104,7 +104,7 @@ def free_port() -> int:
         return port
 
 
-def test_files(binaries: Path) -> None:
+def test_configuration_and_rules_are_valid(binaries: Path) -> None:
     """Configuration and rules are valid, and the alerts' own tests hold."""
     assert "SUCCESS" in promtool(binaries, "check", "config", CONFIG / "prometheus.yml")
     assert "SUCCESS" in promtool(binaries, "check", "rules", CONFIG / "cowbook.rules.yml")
@@ -140,7 +140,7 @@ def write_prometheus(directory: Path, target: str) -> Path:
     return path
 
 
-def test_scraping(binaries: Path, tmp_path: Path) -> None:
+def test_a_failed_symbol_raises_its_alert(binaries: Path, tmp_path: Path) -> None:
     """A daemon is scraped, every rule is evaluated, and a symbol that has failed raises its alert."""
     listen, web = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     config, events = write_daemon(tmp_path, listen)

@@ -89,7 +89,7 @@ def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, 
     run(source)
 
 
-def test_venue_of_the_page_is_one() -> None:
+def test_the_venue_of_the_page_works() -> None:
     """The module that the page on venues builds up, speed included, is a venue."""
     assert isinstance(run("\n".join(blocks(REPOSITORY / "docs" / _MODULE, "python")))["VENUE"], Venue)
 
@@ -102,7 +102,7 @@ def test_every_configuration_is_valid(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_command_is_one(page: Path) -> None:
+def test_every_command_is_parsed(page: Path) -> None:
     """Each `cowbook …` that a page has in a block of the shell is taken by the command's parser, with its options."""
     shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
     for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
@@ -111,7 +111,7 @@ def test_every_command_is_one(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_target_of_make_is_one(page: Path) -> None:
+def test_every_target_of_make_exists(page: Path) -> None:
     """Each `make target` that a page names is in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     named = re.findall(r"`make ([a-z-]+)[^`]*`|^[$#] make ([a-z-]+)", page.read_text(), re.MULTILINE)
@@ -127,14 +127,14 @@ def test_best_prices_of_a_minute_do_not_cross(demo: Path, monkeypatch: pytest.Mo
     assert all(bid < ask and spread > 0 and changes > 0 for _, bid, ask, spread, changes in rows)
 
 
-def test_checkpoint_is_read_by_name(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_query_of_a_checkpoint_shows_its_fields(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide's query shows the fields of a checkpoint."""
     monkeypatch.chdir(demo)
     (query,) = blocks(REPOSITORY / "docs" / "guide.md", "sql")
     assert dict(duckdb.connect().execute(query).fetchall())["cowbook.symbol"] == "BTCUSDT"
 
 
-def test_volumes_are_of_both_sides(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_volumes_of_the_example_are_of_both_sides(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Polars example gives volumes of both sides."""
     monkeypatch.chdir(demo)
     volume = run(example("docs/output.md", "polars"))["volume"]
@@ -142,7 +142,7 @@ def test_volumes_are_of_both_sides(demo: Path, monkeypatch: pytest.MonkeyPatch) 
     assert min(volume["turnover"].to_list()) > 0
 
 
-def test_library_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_library_example_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library example ends with a full book and a sensible spread."""
     monkeypatch.chdir(demo)
     names = run(example("docs/library.md", "replay"))
@@ -151,7 +151,7 @@ def test_library_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) 
     assert names["depth"] > 0
 
 
-def test_output_page_has_every_column(demo: Path) -> None:
+def test_the_output_page_has_every_column(demo: Path) -> None:
     """The page on output lists each stream's columns as its parts have them, in their order."""
     page = (REPOSITORY / "docs" / "output.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
@@ -165,13 +165,13 @@ def test_output_page_has_every_column(demo: Path) -> None:
     assert sum(part is not None for part in seen.values()) >= 6
 
 
-def test_readme_names_every_stream() -> None:
+def test_the_readme_names_every_stream() -> None:
     """The README has a line for each stream, in their order."""
     streams = (REPOSITORY / "README.md").read_text().partition("## Streams")[2].partition("\n## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", streams, re.MULTILINE)) == STREAM_NAMES
 
 
-def test_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
+def test_the_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
     """The page on the format names each file, each key of the manifest and of the metadata, and each trigger."""
     page = (REPOSITORY / "docs" / "checkpoint-format.md").read_text()
     words = set(re.findall(r"[\w-]+", page))
@@ -185,12 +185,14 @@ def test_checkpoint_page_names_everything_in_a_checkpoint(demo: Path) -> None:
     assert f"| `version` | {FORMAT_VERSION}. " in page
 
 
-def test_readme_is_short() -> None:
+def test_the_readme_is_short() -> None:
     """It is read at once: a thousand words at most."""
     assert len((REPOSITORY / "README.md").read_text().split()) <= 1000
 
 
-def test_shown_output_is_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_output_that_the_readme_shows_is_real(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What the README shows of the demo is what the demo gives: the table's lines, the query, and its rows."""
     recipe = (REPOSITORY / "Makefile").read_text()
     assert "simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1" in recipe

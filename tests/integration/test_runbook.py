@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text()
 
 
-def test_queries(tmp_path: Path) -> None:
+def test_each_query_finds_rows(tmp_path: Path) -> None:
     """Each finds rows: of a gap, a failed audit, a drift and a dead letter."""
     write_capture(tmp_path / "capture", symbol="BTCUSDT", messages=600, seed=1, gaps=4)
     lines = (tmp_path / "capture").read_text().splitlines()

@@ -90,7 +90,9 @@ def finish(config: Path) -> dict[str, bytes]:
     return read_parts(config.parent / "disk" / "data")
 
 
-def test_full_disk(small_disk: Path, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+def test_a_service_on_a_full_disk_goes_on_once_there_is_space(
+    small_disk: Path, tmp_path: Path, capture: bytes, reference: dict[str, bytes]
+) -> None:
     """A full disk: checkpoints fail, and say so everywhere; with space they go on, and nothing is lost."""
     config = configure(tmp_path)
     (tmp_path / "input").mkdir()
@@ -124,7 +126,7 @@ def test_full_disk(small_disk: Path, tmp_path: Path, capture: bytes, reference: 
 
 
 @pytest.mark.parametrize("trouble", ["missing", "unreadable", "dangling"])
-def test_input_that_is_not_there(trouble: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+def test_missing_input_is_waited_for_by_name(trouble: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
     """Input that is missing or may not be read is waited for, by name; the service is ready meanwhile."""
     config = configure(tmp_path)
     (tmp_path / "disk").mkdir()
@@ -161,7 +163,7 @@ def test_input_that_is_not_there(trouble: str, tmp_path: Path, capture: bytes, r
     assert finish(config) == reference
 
 
-def test_stopped_while_it_waits(tmp_path: Path) -> None:
+def test_a_service_that_waits_for_input_stops_at_once(tmp_path: Path) -> None:
     """Waiting for input is no reason to be late at the end."""
     config = configure(tmp_path)
     (tmp_path / "disk").mkdir()
@@ -170,7 +172,7 @@ def test_stopped_while_it_waits(tmp_path: Path) -> None:
         assert daemon.stop(signal.SIGTERM) == 0
 
 
-def test_truncated_input(tmp_path: Path, capture: bytes) -> None:
+def test_truncated_input_fails_the_symbol_after_a_last_checkpoint(tmp_path: Path, capture: bytes) -> None:
     """A followed file that shrinks ends the symbol with its reason; what was consumed before stays, in a last checkpoint."""
     config = configure(tmp_path)
     (tmp_path / "disk").mkdir()
@@ -193,7 +195,9 @@ def test_truncated_input(tmp_path: Path, capture: bytes) -> None:
 
 
 @pytest.mark.parametrize("removed", ["disk", "disk/state", "disk/data", "disk/state/BTCUSDT/checkpoints"])
-def test_removed_while_idle(removed: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]) -> None:
+def test_a_request_fails_once_the_checkpoints_are_removed(
+    removed: str, tmp_path: Path, capture: bytes, reference: dict[str, bytes]
+) -> None:
     """Nobody is told of a checkpoint that has gone: asking fails, and the symbol starts anew, or is refused by name."""
     config = configure(tmp_path)
     (tmp_path / "input").mkdir()

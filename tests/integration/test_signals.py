@@ -150,7 +150,7 @@ def assert_as_undisturbed(directory: Path, config: Path) -> None:
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_storm(input_directory: Path, loop: str) -> None:
+def test_a_storm_of_signals_harms_nothing(input_directory: Path, loop: str) -> None:
     """SIGUSR1 and SIGHUP as fast as can be, from the first import to the last breath."""
     config = write_config(input_directory, f"storm-{loop}", loop=loop)
     with running(config, command=PATIENT) as daemon:
@@ -169,7 +169,7 @@ def test_storm(input_directory: Path, loop: str) -> None:
     assert_as_undisturbed(input_directory, config)
 
 
-def test_stopped_at_random_moments(input_directory: Path, seed: int) -> None:
+def test_a_stop_at_any_moment_is_exit_code_0(input_directory: Path, seed: int) -> None:
     """SIGTERM or SIGINT, from the first import on: 0, and the next start goes on."""
     rng = random.Random(seed)
     config = write_config(input_directory, "stopped")
@@ -195,7 +195,7 @@ def is_there(daemon: Daemon, name: str) -> bool:
     return False
 
 
-def test_stopped_twice_early(input_directory: Path, seed: int) -> None:
+def test_two_early_stops_end_well_or_at_once(input_directory: Path, seed: int) -> None:
     """Two signals one after the other while it starts: it ends well or at once, and nothing else."""
     rng = random.Random(seed)
     config = write_config(input_directory, "twice")
@@ -211,7 +211,7 @@ def test_stopped_twice_early(input_directory: Path, seed: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_second_one_ends_at_once(input_directory: Path, number: int) -> None:
+def test_a_second_stop_ends_at_once(input_directory: Path, number: int) -> None:
     """Where the stop hangs; and the next start goes on from the last checkpoint."""
     config = write_config(input_directory, f"hangs{number}")
     with running(config, command=PATIENT, HANG="1") as daemon:
@@ -225,7 +225,7 @@ def test_second_one_ends_at_once(input_directory: Path, number: int) -> None:
     assert_as_undisturbed(input_directory, config)
 
 
-def test_once(input_directory: Path) -> None:
+def test_an_interrupted_single_run_is_exit_code_130(input_directory: Path) -> None:
     """An interrupted run to the end says so with its exit code, whenever that was, and the next one goes on."""
     config = write_config(input_directory, "once")
     for wait in (0.0, 0.3, None):
@@ -263,7 +263,7 @@ class Reloading:
         return [line for line in self.daemon.lines() if line["event"].startswith("reload")]
 
 
-def test_reload(input_directory: Path) -> None:
+def test_a_reload_changes_what_it_should_or_is_refused_whole(input_directory: Path) -> None:
     """Adds, removes and starts again what it should, refuses whole what it must, and harms nobody else."""
     a, c = (SYMBOL.format(id=one, paths="input/*") for one in "AC")
     broken, mended = (SYMBOL.format(id="B", paths=paths) for paths in ("nothing/*", "input/0*"))

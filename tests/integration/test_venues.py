@@ -37,7 +37,7 @@ def rebuild(capture: Capture, paths: Sequence[Path]) -> OrderBookEngine:
 
 
 @pytest.mark.parametrize("capture", CAPTURES, ids=str)
-def test_recorded(shared_data: Path, capture: Capture) -> None:
+def test_a_recorded_capture_matches_every_audit(shared_data: Path, capture: Capture) -> None:
     """Everything that can be checked matches, and nothing is lost on the way."""
     engine = rebuild(capture, [shared_data / path for path in capture.paths])
     checksums = engine.audit_statistics()["checksum"]
@@ -53,7 +53,7 @@ def test_recorded(shared_data: Path, capture: Capture) -> None:
     assert capture.trades is None or engine.value("trades") == capture.trades
 
 
-def test_totals_of_the_captures() -> None:
+def test_totals_are_those_of_the_datas_description() -> None:
     """As the data's own description counts them."""
     totals: dict[tuple[str, str], int] = {}
     for capture in CAPTURES:
@@ -120,14 +120,14 @@ def is_noticed(engine: OrderBookEngine) -> bool:
 
 
 @pytest.mark.parametrize("capture", [capture for capture in PROVABLE if not capture.checksums], ids=str)
-def test_missing_message(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
+def test_ids_show_every_missing_message(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
     """Ids show every one."""
     assert all(is_noticed(engine) for engine in damaged_runs(shared_data, tmp_path, capture, deleted))
 
 
 @pytest.mark.parametrize("damage", [deleted, altered])
 @pytest.mark.parametrize("capture", [capture for capture in PROVABLE if capture.checksums], ids=str)
-def test_damage_under_checksums(shared_data: Path, tmp_path: Path, capture: Capture, damage: Damage) -> None:
+def test_checksums_show_damage_of_the_best_levels(shared_data: Path, tmp_path: Path, capture: Capture, damage: Damage) -> None:
     """A checksum sees the best levels only: what lies deeper is noticed when it comes up, or never."""
     assert any(is_noticed(engine) for engine in damaged_runs(shared_data, tmp_path, capture, damage))
 
@@ -148,7 +148,7 @@ def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture
     assert depth[-1]["synced"]
 
 
-def test_all_venues_are_here() -> None:
+def test_every_venue_has_a_capture_or_none_was_found() -> None:
     """Each has a recorded capture, but for those that none was found of."""
     without = {"bybit", "coinbase_advanced", "cryptolake"}
     assert {capture.venue for capture in CAPTURES} | without == set(venue_names())
@@ -168,7 +168,7 @@ def test_all_venues_are_here() -> None:
     + [capture for capture in CAPTURES if "_l2.cbcap" in capture.paths[0]],
     ids=str,
 )
-def test_checkpoints_anywhere(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
+def test_stops_anywhere_change_no_part(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
     """Stopped in the middle of anything, a frame too, and gone on: the parts are those of one run, checksums and all."""
     rng = random.Random(11)
     content = (shared_data / capture.paths[0]).read_bytes()
@@ -185,14 +185,14 @@ def test_checkpoints_anywhere(shared_data: Path, tmp_path: Path, capture: Captur
     assert result.summary.audits == reference.summary.audits
 
 
-def test_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
+def test_a_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
     """By the run's summary, and by `cowbook check` before it."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
     result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
     assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)
 
 
-def test_a_table_for_records(tmp_path: Path) -> None:
+def test_a_table_in_place_of_records_is_an_error(tmp_path: Path) -> None:
     """Is an error with what it looks like, in both containers, and not a dead letter for each row."""
     for sample_id, formats in (("tardis-csv", "tardis"), ("cryptolake-parquet", "cryptolake"), ("binance-csv", "binance_csv")):
         files = make_sample(sample_id).files
@@ -204,7 +204,7 @@ def test_a_table_for_records(tmp_path: Path) -> None:
     assert "is no such table: its columns are" in (result.summary.error or "")
 
 
-def test_several_trades_in_a_record(shared_data: Path, tmp_path: Path) -> None:
+def test_each_trade_of_a_record_is_a_row(shared_data: Path, tmp_path: Path) -> None:
     """Each is a row with its own time and side; a cut comes behind the record, not within it."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.48.0").read_bytes()
     run = Run("X", "XMR/USD", "kraken", engine=EngineSettings(part_events=2))
@@ -222,7 +222,7 @@ def test_several_trades_in_a_record(shared_data: Path, tmp_path: Path) -> None:
     assert rows[2]["ts_recv"] == rows[3]["ts_recv"] == 1618678150856557100
 
 
-def test_trades_after_a_restart(shared_data: Path, tmp_path: Path) -> None:
+def test_trades_of_one_record_are_written_once_after_a_restart(shared_data: Path, tmp_path: Path) -> None:
     """A record with several ends in one place: nothing of it is written twice."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.48.0").read_bytes()
     run = Run("X", "SC/EUR", "kraken", engine=EngineSettings(part_events=1), triggers=TriggerSettings(1, 10**12, 0))
@@ -233,7 +233,7 @@ def test_trades_after_a_restart(shared_data: Path, tmp_path: Path) -> None:
     assert result.parts == reference.parts
 
 
-def test_damaged_table(shared_data: Path, tmp_path: Path) -> None:
+def test_trades_before_the_damage_of_a_table_are_published(shared_data: Path, tmp_path: Path) -> None:
     """A table whose compression is broken: the trades before the damage are published, and the error says where it is."""
     content = (shared_data / "tardis/CORRUPT_binance-futures_trades.csv.gz").read_bytes()
     result = reconstruct(tmp_path, {"a.csv.gz": content}, Run("BTCUSDT", format="tardis"))

@@ -39,7 +39,7 @@ print(len(SAMPLE_IDS), "samples,", len(loaded()), "kernels")
 
 
 @pytest.mark.skipif(not IS_COMPILED, reason="kernels run uncompiled")
-def test_what_a_format_needs_is_known(tmp_path: Path) -> None:
+def test_warming_a_format_leaves_nothing_to_compile(tmp_path: Path) -> None:
     """After warming a format's kernels, a run of it, and one that goes on from a checkpoint, loads and compiles none."""
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(

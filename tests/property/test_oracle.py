@@ -23,7 +23,7 @@ from support.search import examples
 @example(make_capture(1, 100))
 @example(without_halt(make_hostile_capture(10000290, random.Random(10000290).randrange(1, 121), 0.03)))
 @example(without_halt(make_hostile_capture(seed=2109, length=9, oddity=0.2)))
-def test_equals_oracle(capture: Capture) -> None:
+def test_rows_equal_those_of_the_oracle(capture: Capture) -> None:
     """Whole files in one block each."""
     compare(Pipeline(capture.settings), capture, 1 << 20)
 
@@ -59,21 +59,21 @@ class Snapshotting(Pipeline):
 
 @settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
-def test_small_blocks(capture: Capture) -> None:
+def test_rows_do_not_depend_on_the_ends_of_blocks(capture: Capture) -> None:
     """Blocks that end anywhere in a line."""
     compare(Pipeline(capture.settings), capture, 97)
 
 
 @settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
-def test_restored_after_every_batch(capture: Capture) -> None:
+def test_an_engine_restored_after_every_batch_writes_the_same_rows(capture: Capture) -> None:
     """The checkpointed state is all that decides later rows."""
     compare(Restarting(capture.settings), capture, 150)
 
 
 @settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
-def test_snapshots_while_running(capture: Capture) -> None:
+def test_snapshots_change_nothing_and_never_change(capture: Capture) -> None:
     """Snapshots change nothing, and do not change themselves."""
     pipeline = Snapshotting(capture.settings)
     compare(pipeline, capture, 150)
@@ -81,7 +81,7 @@ def test_snapshots_while_running(capture: Capture) -> None:
         pipeline.check(held)
 
 
-def test_restored_after_every_record() -> None:
+def test_an_engine_restored_after_every_record_writes_the_same_rows() -> None:
     """As above with batches of a single message, on a few long captures."""
     for seed in range(8):
         capture = make_capture(seed, 150)
@@ -92,7 +92,7 @@ def test_restored_after_every_record() -> None:
 
 @settings(max_examples=examples(200))
 @given(ANY_CAPTURE)
-def test_halt(capture: Capture) -> None:
+def test_a_gap_halts_where_the_oracle_halts(capture: Capture) -> None:
     """With on_gap = halt both stop at the same place, or neither does."""
     halting = OracleSettings(**{**vars(capture.settings), "on_gap": "halt"})
     files = [(f"file-{number}", content) for number, content in enumerate(capture.files)]

@@ -170,7 +170,7 @@ SETTINGS = st.builds(
 @settings(max_examples=examples(1000))
 @given(st.lists(mutated(), max_size=6), SETTINGS, st.sampled_from([b"", b"9", b'"', b"\n", b'["1","1"],']))
 @example([SEEDS[0], b"\r", SEEDS[0] + b"\r"], DecoderSettings("BTCUSDT", 8, 8, 1 << 20), b"9")
-def test_mutated_records(lines: list[bytes], settings_: DecoderSettings, behind: bytes) -> None:
+def test_mutated_records_are_scanned_as_by_the_reference(lines: list[bytes], settings_: DecoderSettings, behind: bytes) -> None:
     """Whatever happens to a record, and whatever stands behind the block, both decoders agree."""
     compare(lines, settings_, behind)
 
@@ -189,7 +189,7 @@ NUMERALS = st.one_of(
 
 @settings(max_examples=examples(500))
 @given(st.lists(st.tuples(NUMERALS, NUMERALS), min_size=1, max_size=5), SETTINGS)
-def test_numerals(levels: list[tuple[str, str]], settings_: DecoderSettings) -> None:
+def test_numerals_are_scanned_as_by_the_reference(levels: list[tuple[str, str]], settings_: DecoderSettings) -> None:
     """Numerals of every length and precision, fitting or not."""
     inner = ",".join(f'["{price}","{size}"]' for price, size in levels)
     compare([b'{"lastUpdateId":5,"E":1,"bids":[%b],"asks":[]}' % inner.encode()], settings_)
@@ -202,7 +202,7 @@ def test_numerals(levels: list[tuple[str, str]], settings_: DecoderSettings) -> 
     st.sampled_from(["", ":", "::"]),
     st.one_of(st.integers(0, 10**20), st.sampled_from([10**k + d for k in range(8, 20) for d in (-1, 0, 1)])),
 )
-def test_times(receive: int, fraction: str | None, colon: str, event: int) -> None:
+def test_times_are_scanned_as_by_the_reference(receive: int, fraction: str | None, colon: str, event: int) -> None:
     """Receive and event times of every magnitude."""
     prefix = str(receive) + ("" if fraction is None else f".{fraction}") + colon + " "
     record = f'{prefix}{{"e":"trade","E":{event},"s":"X","t":1,"p":"1","q":"1","m":true}}'
@@ -210,7 +210,7 @@ def test_times(receive: int, fraction: str | None, colon: str, event: int) -> No
 
 
 @pytest.mark.parametrize("name", ["spot_btcusdt_20240808.gz", "usdm_ethusdt_20240808.gz", "usdm_btcusdt_20230404.dat.gz"])
-def test_mutated_real_lines(name: str, shared_data: Path) -> None:
+def test_damaged_real_lines_are_scanned_as_by_the_reference(name: str, shared_data: Path) -> None:
     """Real lines, whole and with random damage; most whole ones are the scanner's."""
     path = shared_data / "hftbacktest" / name
     settings_ = DecoderSettings("ETHUSDT" if "eth" in name else "BTCUSDT", 8, 8, 1 << 24)
@@ -237,7 +237,7 @@ def test_mutated_real_lines(name: str, shared_data: Path) -> None:
     compare(damaged, settings_, behind=rng.choice([b"", b"0", b'"']))
 
 
-def test_scanner_takes_real_lines(shared_data: Path) -> None:
+def test_a_recorded_file_needs_no_reference(shared_data: Path) -> None:
     """The scanner itself, without the reference decoder, reads a whole recorded file."""
     with isal.igzip.open(shared_data / "hftbacktest" / "spot_btcusdt_20240808.gz", "rb") as file:
         block = block_of(file.read())
@@ -248,7 +248,7 @@ def test_scanner_takes_real_lines(shared_data: Path) -> None:
 
 
 @given(st.binary(max_size=600), st.integers(0, 40), st.integers(0, 40))
-def test_find_newline(content: bytes, start: int, cut: int) -> None:
+def test_find_newline_equals_bytes_find(content: bytes, start: int, cut: int) -> None:
     """As bytes.find, within the bounds."""
     end = max(len(content) - cut, 0)
     block = block_of(content, behind=b"\n")

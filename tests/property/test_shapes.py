@@ -118,7 +118,7 @@ def settings_of(sample: str) -> DecoderSettings:
 
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("container", [None, prefixed, framed])
-def test_nearly_all_are_scanned(sample: str, container: Callable[..., bytes] | None) -> None:
+def test_the_reference_sees_only_the_first_records_of_a_form(sample: str, container: Callable[..., bytes] | None) -> None:
     """Of diffs, single trades and others' records, the reference decoder sees only the first ones of each form."""
     records = [
         container(event, record) if container else record
@@ -149,7 +149,7 @@ def test_nearly_all_are_scanned(sample: str, container: Callable[..., bytes] | N
 
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("container", [None, prefixed, framed])
-def test_whole_samples(sample: str, container: Callable[..., bytes] | None) -> None:
+def test_forms_do_not_change_the_messages_of_a_sample(sample: str, container: Callable[..., bytes] | None) -> None:
     """Nothing is changed by it, for either symbol, and where numerals do not fit."""
     records = [container(event, record) if container else record for event, record in RECORDS[sample]]
     for terminator in (b"\n", b"\r\n"):
@@ -222,7 +222,7 @@ def altered(record: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_every_value_altered(sample: str, step: int) -> None:
+def test_an_altered_value_is_scanned_as_by_the_reference(sample: str, step: int) -> None:
     """In a diff with both sides, one with several levels on a side, a trade, and another symbol's record; or a share of them."""
     events = [
         next(event for event in EVENTS if event.kind == "diff" and event.bids and event.asks),
@@ -239,7 +239,7 @@ def test_every_value_altered(sample: str, step: int) -> None:
     compare(sample, settings_of(sample), FRAMES + b"\n".join([*lessons, *lines, b""]))
 
 
-def test_symbol_in_another_place() -> None:
+def test_a_symbol_in_another_place_is_not_mistaken() -> None:
     """Of a record with one part more, the channel stands where the symbol of others does."""
     lines = [
         b'[0,{"a":[["1.0","1.0","1.5"]],"c":"1"},{},"%b","OTHER/X"]' % channel for channel in (b"book-10", b"ohlc-5", b"book-10")
@@ -259,7 +259,9 @@ SETTINGS = st.fixed_dictionaries(
 @settings(max_examples=examples(1500))
 @given(damaged(), SETTINGS, st.sampled_from([b"", b"9", b'"', b"\n", b"]"]))
 @example(("okx", b"", RECORDS["okx"][0][1] + b"\n"), {}, b"9")
-def test_damaged_records(case: tuple[str, bytes, bytes], changes: dict[str, Any], behind: bytes) -> None:
+def test_damaged_records_are_scanned_as_by_the_reference(
+    case: tuple[str, bytes, bytes], changes: dict[str, Any], behind: bytes
+) -> None:
     """Whatever the values of a record are, and whatever has been learned before it."""
     sample, lessons, content = case
     compare(sample, replace(settings_of(sample), **changes), lessons + content, behind)
@@ -294,7 +296,7 @@ TWO = st.integers(0, 99).map("{:02d}".format)
 @example(("2023", "02", "29", "00", "00", "00"), "T", "", "Z")
 @example(("2100", "02", "29", "00", "00", "00"), "T", "", "Z")
 @example(("2000", "12", "31", "23", "59", "59"), " ", ".999999999", "+00:00")
-def test_iso_times(parts: tuple[str, ...], separator: str, fraction: str, zone: str) -> None:
+def test_iso_times_are_read_as_by_the_reference(parts: tuple[str, ...], separator: str, fraction: str, zone: str) -> None:
     """What the kernel takes is what the reference decoder reads, and it takes all between 1970 and 2261."""
     year, month, day, hour, minute, second = parts
     text = f"{year}-{month}-{day}{separator}{hour}:{minute}:{second}{fraction}{zone}"
@@ -310,7 +312,7 @@ def test_iso_times(parts: tuple[str, ...], separator: str, fraction: str, zone: 
 @given(st.from_regex(r"\A-?[0-9]{0,20}(\.[0-9]{0,20})?\Z"))
 @example("0.5")
 @example("9999999999.5")
-def test_numbers(text: str) -> None:
+def test_numbers_are_read_as_by_the_reference(text: str) -> None:
     """What the kernels take in whole is what the reference decoder reads."""
     whole = len(text)
     value, after = by_kernel(field_scanner.seconds_time, text.encode())

@@ -251,7 +251,7 @@ _lines = st.lists(st.one_of(*[_good] * 8, _line, _other), max_size=40)
 @example([b"x,AB,1,1,false,bid,1,1"] * 60 + [b"x,AB,2,1,false,bid,1,1"], b"\n", False, [100])
 @example([b"x,AB,1,1,false,bid,1,1", b"y" * 3000, b"x,AB,1,1,false,bid,1,1", b"x,AB,2,1,false,bid,1,1"], b"\r\n", False, [100])
 @given(_lines, st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
-def test_like_a_naive_reading(lines: list[bytes], terminator: bytes, ends: bool, block_sizes: list[int]) -> None:
+def test_book_messages_equal_a_naive_reading(lines: list[bytes], terminator: bytes, ends: bool, block_sizes: list[int]) -> None:
     """Of books: messages are runs of rows, and a bad row rejects the whole of its message."""
     lines = [line for line in lines if terminator == b"\n" or b"\r" not in line]
     content = terminator.join([HEADER, *lines]) + (terminator if ends else b"")
@@ -259,7 +259,7 @@ def test_like_a_naive_reading(lines: list[bytes], terminator: bytes, ends: bool,
 
 
 @given(_lines, st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
-def test_trades_like_a_naive_reading(lines: list[bytes], ends: bool, block_sizes: list[int]) -> None:
+def test_trades_equal_a_naive_reading(lines: list[bytes], ends: bool, block_sizes: list[int]) -> None:
     """Each row is a message."""
     lines = [line.replace(b"bid", b"buy").replace(b"ask", b"sell") for line in lines]
     content = b"\n".join([TRADES_HEADER, *lines]) + (b"\n" if ends else b"")
@@ -267,7 +267,7 @@ def test_trades_like_a_naive_reading(lines: list[bytes], ends: bool, block_sizes
 
 
 @given(st.integers(0, 10**16), st.integers(0, 9))
-def test_doubles_are_the_decimals_that_they_stand_for(number: int, decimals: int) -> None:
+def test_a_double_made_of_a_decimal_number_gives_it_back(number: int, decimals: int) -> None:
     """A double made of a decimal number gives that number back, or is left to the reference."""
     value = float(Decimal(number).scaleb(-decimals))
     found = fixed_of_float(value, decimals)
@@ -278,14 +278,14 @@ def test_doubles_are_the_decimals_that_they_stand_for(number: int, decimals: int
 
 
 @given(st.floats(0, 1e12), st.integers(0, 9))
-def test_other_doubles(value: float, decimals: int) -> None:
+def test_a_double_is_never_another_number(value: float, decimals: int) -> None:
     """Never a number that the double is not nearest to."""
     found = fixed_of_float(value, decimals)
     exact = Decimal(repr(value)).scaleb(decimals)
     assert found == exact if found >= 0 else exact != int(exact) or exact >= 10**15
 
 
-def test_parquet_like_csv(tmp_path: Path) -> None:
+def test_parquet_and_csv_give_the_same_messages(tmp_path: Path) -> None:
     """The same rows in both containers are the same messages, at any size of blocks and of row groups."""
     rng = random.Random(5)
     start = 1_600_000_000_000_000_000
@@ -339,7 +339,7 @@ def strip(seen: Seen) -> tuple[object, ...]:
     return seen.kind, seen.times[0], seen.last_id, seen.flags, seen.bids, seen.asks
 
 
-def test_singles(tmp_path: Path) -> None:
+def test_a_float_of_32_bits_is_its_shortest_number(tmp_path: Path) -> None:
     """A float of 32 bits is the number with the fewest digits that it is nearest to, too."""
     times = pa.array([10**18 + place for place in range(100)], pa.timestamp("ns"))
     prices = [place / 10 + 1000.1 for place in range(100)]
@@ -365,7 +365,7 @@ def test_singles(tmp_path: Path) -> None:
         (0.3, 123456789012.125, ""),
     ],
 )
-def test_bad_packed_rows(tmp_path: Path, price: float | None, size: float, reason: str) -> None:
+def test_a_rejected_packed_row_is_named_by_its_number(tmp_path: Path, price: float | None, size: float, reason: str) -> None:
     """Dead letters name the row by its number, and show it."""
     times = pa.array([10**18, 10**18 + 1, 10**18 + 2], pa.timestamp("ns"))
     table = pa.table(

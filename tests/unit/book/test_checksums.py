@@ -96,7 +96,7 @@ def engine_of(style: int, depth: int = 0) -> OrderBookEngine:
 
 @settings(max_examples=examples(150), deadline=None)
 @given(st.sampled_from([KRAKEN, OKX, BITGET, BITFINEX, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
-def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
+def test_checksums_equal_those_of_zlib_in_every_style(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
     """In every style, with any number of levels on either side, and for numerals of any length."""
     rng = random.Random(seed)
     steps = 10 ** (DECIMALS - price_decimals), 10 ** (DECIMALS - size_decimals)
@@ -126,7 +126,7 @@ def test_equal_to_zlib(style: int, seed: int, price_decimals: int, size_decimals
     assert engine.synced
 
 
-def test_venues_without() -> None:
+def test_a_venue_without_checksums_counts_none() -> None:
     """Nothing is counted where nothing is said."""
     engine = engine_of(NO_CHECKSUM)
     engine.apply(depth_message(SNAPSHOT, {1: 1}, {2: 1}))
@@ -134,7 +134,7 @@ def test_venues_without() -> None:
 
 
 @pytest.mark.parametrize("way", ["setting", "message", "subscription"])
-def test_depth(way: str) -> None:
+def test_only_the_best_levels_stay_within_the_venues_depth(way: str) -> None:
     """The best levels stay, whatever comes; a snapshot of the book holds what it held."""
     rng = random.Random(3)
     depth = 7

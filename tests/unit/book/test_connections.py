@@ -45,7 +45,7 @@ def run(records: list[tuple[int, int]], engine: OrderBookEngine) -> list[tuple[i
         place = applied.consumed
 
 
-def test_gaps_of_any_kind() -> None:
+def test_records_of_any_kind_count_for_gaps_and_repeats_are_skipped() -> None:
     """Records of other symbols count; a repeated one is skipped, and the first of a connection follows anything."""
     engine = OrderBookEngine()
     assert run([(UNUSED, 5), (SNAPSHOT, 6), (OTHER_SYMBOL, 7), (DIFF, 8), (UNUSED, 9)], engine) == []
@@ -61,14 +61,14 @@ def test_gaps_of_any_kind() -> None:
     assert not engine.synced
 
 
-def test_nothing_is_missing_before_the_first() -> None:
+def test_records_before_the_first_message_are_no_gap() -> None:
     """What came before the first message is no gap in the book."""
     engine = OrderBookEngine()
     assert run([(UNUSED, 5), (OTHER_SYMBOL, 9), (SNAPSHOT, 20)], engine) == []
     assert engine.synced
 
 
-def test_halt() -> None:
+def test_a_gap_halts_at_the_record_after_it() -> None:
     """At the record behind the gap, of whatever symbol."""
     engine = OrderBookEngine(EngineSettings(on_gap="halt"))
     with pytest.raises(GapHaltError, match="follows") as error:
@@ -77,7 +77,7 @@ def test_halt() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_as_a_plain_loop(seed: int) -> None:
+def test_gaps_are_those_of_a_plain_loop_despite_cuts_and_restores(seed: int) -> None:
     """With cuts anywhere, each gap is found once, and at its place; restored in between, too."""
     rng = random.Random(seed)
     records = []

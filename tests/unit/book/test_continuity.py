@@ -10,44 +10,46 @@ from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 SPOT = [
     # last, U, u, verdict, expected id, received id
-    (NONE, 5, 9, APPLY, NONE, NONE),
-    (10, 5, 9, STALE, NONE, NONE),
-    (10, 5, 10, STALE, NONE, NONE),
-    (10, 5, 11, APPLY, NONE, NONE),
-    (10, 11, 11, APPLY, NONE, NONE),
-    (10, 11, 15, APPLY, NONE, NONE),
-    (10, 12, 15, GAP, 11, 12),
-    (0, 1, 1, APPLY, NONE, NONE),
-    (0, 0, 0, STALE, NONE, NONE),
+    pytest.param(NONE, 5, 9, APPLY, NONE, NONE, id="without_last_id"),
+    pytest.param(10, 5, 9, STALE, NONE, NONE, id="before_last_id"),
+    pytest.param(10, 5, 10, STALE, NONE, NONE, id="ends_at_last_id"),
+    pytest.param(10, 5, 11, APPLY, NONE, NONE, id="overlaps_last_id"),
+    pytest.param(10, 11, 11, APPLY, NONE, NONE, id="only_id_follows"),
+    pytest.param(10, 11, 15, APPLY, NONE, NONE, id="range_follows"),
+    pytest.param(10, 12, 15, GAP, 11, 12, id="leaves_gap"),
+    pytest.param(0, 1, 1, APPLY, NONE, NONE, id="follows_id_0"),
+    pytest.param(0, 0, 0, STALE, NONE, NONE, id="repeats_id_0"),
 ]
 
 FUTURES = [
     # last, is_first, U, u, pu, verdict, expected id, received id
-    (NONE, False, 5, 9, 4, APPLY, NONE, NONE),
-    (10, False, 5, 9, 4, STALE, NONE, NONE),
-    (10, False, 5, 10, 4, STALE, NONE, NONE),
-    (10, True, 5, 10, 4, APPLY, NONE, NONE),
-    (10, True, 11, 15, 10, APPLY, NONE, NONE),
-    (10, True, 9, 15, 8, APPLY, NONE, NONE),
-    (10, True, 10, 15, 9, APPLY, NONE, NONE),
-    (10, True, 11, 15, 9, GAP, 10, 9),
-    (10, False, 9, 15, 8, GAP, 10, 8),
-    (10, False, 20, 25, 10, APPLY, NONE, NONE),
-    (10, False, 20, 25, 19, GAP, 10, 19),
-    (10, True, 20, 25, 19, GAP, 10, 19),
+    pytest.param(NONE, False, 5, 9, 4, APPLY, NONE, NONE, id="without_last_id"),
+    pytest.param(10, False, 5, 9, 4, STALE, NONE, NONE, id="before_last_id"),
+    pytest.param(10, False, 5, 10, 4, STALE, NONE, NONE, id="ends_at_last_id"),
+    pytest.param(10, True, 5, 10, 4, APPLY, NONE, NONE, id="ends_at_snapshot"),
+    pytest.param(10, True, 11, 15, 10, APPLY, NONE, NONE, id="names_snapshot"),
+    pytest.param(10, True, 9, 15, 8, APPLY, NONE, NONE, id="straddles_snapshot"),
+    pytest.param(10, True, 10, 15, 9, APPLY, NONE, NONE, id="begins_at_snapshot"),
+    pytest.param(10, True, 11, 15, 9, GAP, 10, 9, id="after_snapshot_names_other"),
+    pytest.param(10, False, 9, 15, 8, GAP, 10, 8, id="straddles_diff"),
+    pytest.param(10, False, 20, 25, 10, APPLY, NONE, NONE, id="names_last_id"),
+    pytest.param(10, False, 20, 25, 19, GAP, 10, 19, id="leaves_gap"),
+    pytest.param(10, True, 20, 25, 19, GAP, 10, 19, id="leaves_gap_after_snapshot"),
 ]
 
 
 @pytest.mark.parametrize(("last", "first_id", "last_id", "verdict", "expected", "received"), SPOT)
 @pytest.mark.parametrize("is_first", [True, False])
-def test_spot(last: int, first_id: int, last_id: int, verdict: int, expected: int, received: int, is_first: bool) -> None:
-    """Ranges that join; whether a snapshot came before makes no difference."""
+def test_a_range_must_join_the_last_id(
+    last: int, first_id: int, last_id: int, verdict: int, expected: int, received: int, is_first: bool
+) -> None:
+    """Ranges that join apply, whether the last message was a snapshot or a diff."""
     assert judge(RANGE, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
     assert judge.py_func(RANGE, last, is_first, first_id, last_id, NONE) == (verdict, expected, received)
 
 
 @pytest.mark.parametrize(("last", "is_first", "first_id", "last_id", "prev_id", "verdict", "expected", "received"), FUTURES)
-def test_futures(
+def test_a_diff_names_its_predecessor_and_only_the_first_may_straddle_the_snapshot(
     last: int, is_first: bool, first_id: int, last_id: int, prev_id: int, verdict: int, expected: int, received: int
 ) -> None:
     """Each message names the one before; only the first after a snapshot may straddle it."""

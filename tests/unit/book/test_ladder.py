@@ -57,7 +57,7 @@ def used_blocks(arrays: ladder.Book) -> int:
 
 
 @given(st.lists(UPDATES, max_size=300))
-def test_equals_dictionary(updates: list[tuple[int, int, int]]) -> None:
+def test_a_ladder_equals_a_dictionary(updates: list[tuple[int, int, int]]) -> None:
     """Levels, order, best and counts are those of a dictionary, for any prices."""
     arrays = allocate(1 << 22)
     book: Book = ({}, {})
@@ -73,7 +73,7 @@ def test_equals_dictionary(updates: list[tuple[int, int, int]]) -> None:
 
 
 @given(st.lists(UPDATES, max_size=100))
-def test_empty_again(updates: list[tuple[int, int, int]]) -> None:
+def test_removing_all_levels_frees_every_block(updates: list[tuple[int, int, int]]) -> None:
     """When all levels are removed, every block is free again."""
     arrays = allocate(1 << 22)
     book: Book = ({}, {})
@@ -86,7 +86,7 @@ def test_empty_again(updates: list[tuple[int, int, int]]) -> None:
 
 
 @given(st.lists(UPDATES, max_size=100))
-def test_clear(updates: list[tuple[int, int, int]]) -> None:
+def test_clearing_a_side_frees_its_blocks_and_keeps_the_other(updates: list[tuple[int, int, int]]) -> None:
     """Clearing a side frees its blocks and leaves the other."""
     arrays = allocate(1 << 22)
     book: Book = ({}, {})
@@ -155,7 +155,7 @@ def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> No
     assert arrays.pool["retired_count"][0] == 0
 
 
-def test_tick_is_common_divisor() -> None:
+def test_the_tick_is_the_common_divisor_of_the_prices() -> None:
     """The tick is the greatest common divisor of the prices seen; a removal of an unknown finer price changes nothing."""
     arrays = allocate(1 << 20)
     for price, size, tick in ((600, 5, 600), (900, 5, 300), (450, 0, 300), (450, 5, 150), (0, 1, 150), (1, 1, 1)):
@@ -164,7 +164,7 @@ def test_tick_is_common_divisor() -> None:
     assert levels_of(arrays, 0) == {900: 5, 600: 5, 450: 5, 1: 1, 0: 1}
 
 
-def test_price_zero_first() -> None:
+def test_the_first_price_may_be_zero() -> None:
     """A book may begin with price 0, before any tick is known."""
     arrays = allocate(1 << 20)
     ladder.set_level(arrays, 1, 0, 7)
@@ -172,7 +172,7 @@ def test_price_zero_first() -> None:
     assert levels_of(arrays, 1) == {0: 7, 123: 8}
 
 
-def test_pool_exhausted() -> None:
+def test_an_exhausted_pool_is_reported() -> None:
     """A full pool is reported; nothing is written outside it."""
     arrays = allocate(1)
     results = [ladder.set_level(arrays, 0, (price << 40) + 1, 1) for price in range(1, 1000)]
@@ -180,7 +180,7 @@ def test_pool_exhausted() -> None:
 
 
 @pytest.mark.parametrize("downwards", [True, False])
-def test_next_level(downwards: bool) -> None:
+def test_next_level_finds_the_nearest_one_across_block_boundaries(downwards: bool) -> None:
     """The nearest level at or beside any tick, at block boundaries too."""
     arrays = allocate(1 << 20)
     ticks = [0, 1, 63, 64, 4095, 4096, 262143, 262144, 10**15]
@@ -194,7 +194,7 @@ def test_next_level(downwards: bool) -> None:
             assert ladder.next_level(arrays.blocks, arrays.sides[0], index, downwards) == expected
 
 
-def test_copy_levels_stops_when_full() -> None:
+def test_copy_levels_stops_when_the_arrays_are_full() -> None:
     """Only as many levels are copied as fit, best first."""
     arrays = allocate(1 << 20)
     for price in range(10):

@@ -28,7 +28,7 @@ def test_the_folder_is_private_from_the_start(tmp_path: Path, monkeypatch: pytes
     assert (tmp_path / "cache" / "kernels").stat().st_mode & 0o777 == 0o700
 
 
-def test_why_it_is_not_used_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reason_against_a_folder_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person can mend it."""
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)

@@ -67,7 +67,7 @@ def digest_in(source: str) -> str:
         pytest.param("LIMIT = 3", "LIMIT = 2 + 1", id="a constant written otherwise"),
     ],
 )
-def test_what_does_not_count(old: str, new: str) -> None:
+def test_an_edit_without_effect_on_machine_code_keeps_the_digest(old: str, new: str) -> None:
     """An edit that changes no machine code changes no digest."""
     assert old in SOURCE
     assert digest_in(SOURCE.replace(old, new)) == digest_in(SOURCE)
@@ -85,13 +85,13 @@ def test_what_does_not_count(old: str, new: str) -> None:
         pytest.param("@kernel\ndef callee", "@inlined_kernel\ndef callee", id="how a callee is compiled"),
     ],
 )
-def test_what_counts(old: str, new: str) -> None:
+def test_an_edit_of_machine_code_changes_the_digest(old: str, new: str) -> None:
     """An edit that changes machine code changes the digest."""
     assert old in SOURCE
     assert digest_in(SOURCE.replace(old, new)) != digest_in(SOURCE)
 
 
-def test_what_cannot_be_told_is_an_error() -> None:
+def test_a_value_without_a_digest_is_an_error() -> None:
     """Nothing is left out in silence."""
     with pytest.raises(TypeError, match="of which no digest can be made"):
         digest_in(SOURCE.replace("NAMES = (1, 2)", "NAMES = [1, 2]"))

@@ -93,18 +93,18 @@ def change(config: Config, section: str, key: str) -> Config:
     return config.model_copy(update={section: (new, *config.symbol[1:]) if section == "symbol" else new})
 
 
-def test_every_key_is_listed() -> None:
+def test_every_key_has_a_consequence() -> None:
     """A new key has to say what a reload makes of it."""
     assert sorted(keys()) == sorted(CONSEQUENCES.keys() | ELSEWHERE)
 
 
-def test_every_section_is_listed() -> None:
+def test_every_section_is_known() -> None:
     """A new section, too."""
     assert set(Config.model_fields) == {*SECTIONS, "base_dir"}
 
 
 @pytest.mark.parametrize("name", CONSEQUENCES)
-def test_each_key(name: str) -> None:
+def test_a_changed_key_has_its_consequence(name: str) -> None:
     """Refused with its name, or the symbol that it is of starts again, or nothing but the new value."""
     section, key = name.split(".")
     old = make(SYMBOL, SYMBOL | {"id": "B"})
@@ -123,7 +123,7 @@ def test_each_key(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONSEQUENCES)
-def test_each_key_of_a_failed_symbol(name: str) -> None:
+def test_any_key_of_a_failed_symbol_may_change(name: str) -> None:
     """It is tried again, and may change as it likes; what belongs to the process may not."""
     section, key = name.split(".")
     old = make()
@@ -132,14 +132,14 @@ def test_each_key_of_a_failed_symbol(name: str) -> None:
     assert bool(problems) == (CONSEQUENCES[name] == REFUSED and section not in ("output", "symbol"))
 
 
-def test_token_is_not_shown() -> None:
+def test_a_changed_token_is_not_shown() -> None:
     """A problem ends up in the log."""
     old, new = make(http={"token": "secret1"}), make(http={"token": "secret2"})
     _, problems = plan_reload(old, new, [])
     assert problems == ["[http] token has changed: this needs a restart"]
 
 
-def test_same() -> None:
+def test_an_equal_configuration_changes_nothing() -> None:
     """Nothing changed, nothing to do; the order of the streams and of the symbols is no change."""
     old = make(SYMBOL, SYMBOL | {"id": "B"}, output={"streams": ["depth", "trades"]})
     new = make(SYMBOL | {"id": "B"}, SYMBOL, output={"streams": ["trades", "depth"]})
@@ -147,14 +147,14 @@ def test_same() -> None:
     assert plan_reload(old, new, []) == (ReloadPlan((), (), ()), [])
 
 
-def test_added_and_removed() -> None:
+def test_symbols_are_told_apart_by_id_in_the_order_of_the_files() -> None:
     """In the order of the configurations; another id is another symbol."""
     old = make(*(SYMBOL | {"id": one} for one in "ABCD"))
     new = make(*(SYMBOL | {"id": one} for one in "XCYA"))
     assert plan_reload(old, new, ["B", "C"]) == (ReloadPlan(("B", "D"), ("X", "Y"), ("C",)), [])
 
 
-def test_all_problems_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """Each a line."""
     old = make()
     new = make(SYMBOL | {"price_decimals": 3, "on_gap": "halt"}, service={"loop": "asyncio"}, http={"listen": ""})
@@ -167,7 +167,7 @@ def test_all_problems_at_once() -> None:
     ]
 
 
-def test_values_as_in_the_file() -> None:
+def test_values_are_shown_as_in_the_file() -> None:
     """Not as Python has them."""
     old = make(service={"state_dir": "/a"}, output={"part_interval": "1h"})
     new = make(service={"state_dir": "/b"}, output={"part_interval": "30min"})
@@ -176,7 +176,7 @@ def test_values_as_in_the_file() -> None:
     assert "part_interval was 3600 s and is 1800 s" in problems[1]
 
 
-def test_another_directory(tmp_path: Path) -> None:
+def test_relative_paths_in_another_directory_restart_the_symbol(tmp_path: Path) -> None:
     """The file may be a link that now leads elsewhere: relative paths mean other files then."""
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -190,7 +190,7 @@ def test_another_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", ["output", "symbol"])
-def test_fingerprint(section: str) -> None:
+def test_the_fingerprint_has_the_keys_that_a_running_symbol_may_not_change(section: str) -> None:
     """Has each key that a running symbol may not change, and no other: a checkpoint is refused for the same reasons."""
     config = make()
     before = fingerprint(config, config.symbol[0])

@@ -29,7 +29,9 @@ paths = ["input/*"]
 """
 
 
-def test_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_takes_a_last_checkpoint_and_the_next_goes_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C stops at a message boundary with a last checkpoint, and the next run goes on there to the same parts."""
     monkeypatch.setattr(symbol_worker, "_REPORT_SECONDS", 0.0)  # progress after each block
     asked = threading.Event()

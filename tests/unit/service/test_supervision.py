@@ -156,7 +156,7 @@ RUNNING = "STATUS=2 running; 2,000 events; newest checkpoint 2026-01-01T00:00:00
 EXTEND = "EXTEND_TIMEOUT_USEC=30000000"
 
 
-async def test_order_of_messages(make_bench: Callable[..., Bench]) -> None:
+async def test_ready_is_sent_once_after_every_symbol_has_started(make_bench: Callable[..., Bench]) -> None:
     """Patience is asked for until every symbol stands at its place; READY comes then, and once."""
     bench = make_bench()
     for thread in bench.threads:
@@ -185,7 +185,7 @@ async def test_order_of_messages(make_bench: Callable[..., Bench]) -> None:
 
 
 @pytest.mark.parametrize("watchdog", [None, 0.4])
-async def test_a_loop_that_hangs(
+async def test_a_hanging_loop_withholds_signs_of_life(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, watchdog: float | None
 ) -> None:
     """No sign of life while one symbol's loop hangs, and again when it answers."""
@@ -238,7 +238,9 @@ async def test_signs_of_life_are_often_enough(make_bench: Callable[..., Bench], 
     assert len(pauses) <= bench.read().count("WATCHDOG=1") <= len(pauses) + 1  # one each time
 
 
-async def test_who_need_not_answer(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ended_and_pausing_symbols_are_not_ailing(
+    make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A symbol that has ended is not ailing, however long ago that was; nor one that pauses before its next worker."""
     monkeypatch.setattr(module, "_UNHEALTHY_SECONDS", 0.1)
     bench = make_bench()
@@ -254,7 +256,7 @@ async def test_who_need_not_answer(make_bench: Callable[..., Bench], monkeypatch
         assert bench.supervision.ailing(bench.threads) == []
 
 
-async def test_waiting_is_logged(make_bench: Callable[..., Bench]) -> None:
+async def test_waiting_for_input_is_logged_when_it_changes(make_bench: Callable[..., Bench]) -> None:
     """What a symbol waits for, when that changes, and that it is over; being stopped is no input."""
     bench = make_bench()
     thread = bench.threads[0]
@@ -283,7 +285,7 @@ async def test_waiting_is_logged(make_bench: Callable[..., Bench]) -> None:
     thread.join()
 
 
-async def test_lag_is_measured(make_bench: Callable[..., Bench]) -> None:
+async def test_every_loops_lag_is_observed(make_bench: Callable[..., Bench]) -> None:
     """Every answer of every loop is observed."""
     bench = make_bench()
     for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):

@@ -15,14 +15,14 @@ from hypothesis import settings
 _DAEMON = Path(__file__).resolve().parents[3] / "daemon"
 
 
-def test_children_are_of_this_checkout(tmp_path: Path) -> None:
+def test_child_processes_import_this_checkout(tmp_path: Path) -> None:
     """Whatever is installed, and wherever they are started."""
     command = [sys.executable, "-c", "import cowbook; print(cowbook.__file__)"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
     assert found == str(_DAEMON / "cowbook" / "__init__.py")
 
 
-def test_seed_follows_from_the_runs_seed(seed: int, request: pytest.FixtureRequest) -> None:
+def test_a_seed_follows_from_the_runs_seed_and_the_tests_name(seed: int, request: pytest.FixtureRequest) -> None:
     """And from the test's name, so that two tests do not draw alike."""
     run = os.environ["COWBOOK_TEST_SEED"]
     assert seed == random.Random(f"{run} {request.node.name}").randrange(1 << 30)
@@ -37,6 +37,6 @@ def test_only_a_search_is_random() -> None:
 
 
 @pytest.mark.on_disk
-def test_storage_is_the_disk_where_it_must_be(tmp_path: Path) -> None:
+def test_a_test_marked_on_disk_writes_to_the_disk(tmp_path: Path) -> None:
     """Not memory, wherever other tests write."""
     assert tmp_path.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev

@@ -100,14 +100,14 @@ def check_verdict(result: OracleResult, before: int, verdict: str, gap: tuple[in
 
 
 @pytest.mark.parametrize(("first", "last", "verdict", "gap"), SPOT)
-def test_spot_rule(first: int, last: int, verdict: str, gap: tuple[int, int, int] | None) -> None:
+def test_a_spot_diff_must_join_the_last_id(first: int, last: int, verdict: str, gap: tuple[int, int, int] | None) -> None:
     """Each row of the spot rule."""
     result = reconstruct(snapshot(10, levels((5, 1))), diff(first, last, levels((6, 1))))
     check_verdict(result, 1, verdict, gap)
 
 
 @pytest.mark.parametrize(("first", "last", "prev", "directly", "later", "gap"), FUTURES)
-def test_futures_rule(
+def test_a_futures_diff_must_name_its_predecessor(
     first: int, last: int, prev: int, directly: str, later: str, gap: tuple[int, int, int | None] | None
 ) -> None:
     """Each row of the futures rule, directly after a snapshot and later."""
@@ -117,7 +117,7 @@ def test_futures_rule(
     check_verdict(reconstruct(begin, diff(8, 10, prev=7), message), 2, later, gap)
 
 
-def test_halt() -> None:
+def test_only_a_gap_halts() -> None:
     """With on_gap = halt a gap ends the symbol, and only a gap."""
     halting = replace(SETTINGS, on_gap="halt")
     assert reconstruct(snapshot(10), diff(11, 12), diff(12, 12), settings=halting).counts["messages"] == 2
@@ -125,7 +125,7 @@ def test_halt() -> None:
         reconstruct(snapshot(10), diff(11, 12), diff(14, 15), settings=halting)
 
 
-def test_first_diff_is_no_gap() -> None:
+def test_the_first_diff_is_no_gap() -> None:
     """Before any snapshot the book is built from diffs alone, not synced."""
     result = reconstruct(diff(500, 501, levels((5, 1), (6, 0))))
     assert column(result, "depth", "event_index", "side", "price", "size", "is_snapshot", "synced") == [
@@ -138,7 +138,7 @@ def test_first_diff_is_no_gap() -> None:
 # --- snapshots ---------------------------------------------------------------------------------------------------
 
 
-def test_late_snapshot_joins() -> None:
+def test_a_late_snapshot_is_followed_by_the_buffered_diffs() -> None:
     """A snapshot older than the diffs already applied: they are applied again, without rows of their own."""
     result = reconstruct(
         diff(9, 10, levels((5, 1))),
@@ -176,20 +176,20 @@ def test_late_snapshot_joins() -> None:
 
 
 @pytest.mark.parametrize("late", [9, 8])
-def test_late_snapshot_that_does_not_join(late: int) -> None:
+def test_a_late_snapshot_that_does_not_join_is_stale(late: int) -> None:
     """A hole between an old snapshot and the buffered diffs, or no diff newer than it: stale."""
     result = reconstruct(diff(11, 12, levels((5, 1))), snapshot(late, levels((4, 7))))
     assert result.counts == {"messages": 1, "stale_snapshots": 1, "events": 1}
 
 
-def test_old_snapshot_of_a_synced_book() -> None:
+def test_an_old_snapshot_of_a_synced_book_is_stale() -> None:
     """A snapshot older than a synced book is stale, although its diffs are known."""
     result = reconstruct(snapshot(10, levels((5, 1))), diff(11, 11), snapshot(10, levels((5, 2))))
     assert (result.counts["messages"], result.counts["stale_snapshots"]) == (2, 1)
     assert result.rows["drift"] == []
 
 
-def test_drift() -> None:
+def test_drift_compares_within_the_snapshots_range() -> None:
     """All four kinds of level inside the snapshot's range; what lies outside it is not compared."""
     result = reconstruct(
         snapshot(10, levels((1, 9), (4, 2), (5, 3), (6, 4)), levels((7, 1), (99, 9))),
@@ -202,14 +202,14 @@ def test_drift() -> None:
     assert column(result, "drift", "event_index", "ts_event", "update_id") == [(10, (START + 1) * SECOND, 10)]
 
 
-def test_drift_of_a_snapshot_without_levels() -> None:
+def test_a_snapshot_without_levels_compares_nothing() -> None:
     """It compares nothing, and says so."""
     result = reconstruct(snapshot(10, levels((5, 1))), snapshot(10))
     names = ("levels_compared", "levels_missing", "levels_extra", "levels_differing", "size_error")
     assert column(result, "drift", *names) == [(0, 0, 0, 0, 0)]
 
 
-def test_newer_snapshot_has_no_drift() -> None:
+def test_a_newer_snapshot_has_no_drift() -> None:
     """A snapshot that moves `last` is no second view of the same moment; it ends an unsynced time."""
     result = reconstruct(
         snapshot(10, levels((5, 1))),
@@ -221,7 +221,7 @@ def test_newer_snapshot_has_no_drift() -> None:
     assert column(result, "depth", "price", "synced") == [(5, True), (4, True), (3, True)]
 
 
-def test_waiting_snapshot() -> None:
+def test_a_snapshot_without_time_takes_that_of_the_next_message() -> None:
     """A snapshot without any time waits for the first message that would follow it, and takes its time."""
     result = reconstruct(
         snapshot(10, levels((5, 1)), at=None),
@@ -249,13 +249,13 @@ def test_waiting_snapshot() -> None:
     assert column(result, "dead_letter", "event_index", "reason") == [(0, "malformed")]
 
 
-def test_snapshot_that_waits_to_the_end() -> None:
+def test_a_snapshot_that_waits_to_the_end_is_no_message() -> None:
     """It has no rows, and is no message."""
     result = reconstruct(snapshot(10, levels((5, 1)), at=None))
     assert (result.cuts, result.counts) == ([], {"events": 0})
 
 
-def test_time_of_a_snapshot() -> None:
+def test_a_snapshots_time_is_its_own_or_the_receive_time_or_the_last() -> None:
     """Its own time, else its receive time, else that of the last accepted message, even where another was later."""
     untimed = snapshot(10, levels((5, 1)), at=None)
     result = reconstruct(
@@ -275,7 +275,7 @@ def test_time_of_a_snapshot() -> None:
 # --- rows and cuts -----------------------------------------------------------------------------------------------
 
 
-def test_trade_row() -> None:
+def test_trades_have_a_row_each_aggregated_or_not() -> None:
     """A trade, and an aggregated one whose time is its T."""
     aggregated: dict[str, Any] = {"e": "aggTrade", "E": START + 9, "T": START + 8, "s": "BTCUSDT"}
     aggregated |= {"a": 5, "p": "8", "q": "1", "m": False}
@@ -287,7 +287,7 @@ def test_trade_row() -> None:
     ]
 
 
-def test_bbo() -> None:
+def test_a_bbo_row_is_written_when_the_best_levels_change() -> None:
     """A row only where the best levels or `synced` differ from the last row; crossed and locked books are counted."""
     result = reconstruct(
         snapshot(10, levels((5, 1), (4, 1)), levels((7, 1))),
@@ -310,7 +310,7 @@ def test_bbo() -> None:
     assert (result.counts["locked"], result.counts["crossed"]) == (1, 2)
 
 
-def test_nothing_before_the_first_event() -> None:
+def test_no_bbo_and_grid_rows_before_the_first_event() -> None:
     """Depth messages without levels are accepted, and give neither bbo nor grid rows before the first event."""
     result = reconstruct(snapshot(10), diff(11, 11, at=5), trade(at=9), diff(12, 12, at=10))
     assert result.counts == {"messages": 4, "events": 1}
@@ -318,7 +318,7 @@ def test_nothing_before_the_first_event() -> None:
     assert column(result, "book", "event_index", "ts", "update_id") == [(0, (START + 9) * SECOND, 11)]
 
 
-def test_grid() -> None:
+def test_a_grid_row_shows_the_book_before_the_grid_point() -> None:
     """A row when time passes a grid point, with the book before; none while idle, none twice for the same book."""
     result = reconstruct(
         snapshot(10, levels((5, 1), (4, 1), (3, 1)), levels((7, 2)), at=0),
@@ -347,7 +347,7 @@ def cuts_of(result: OracleResult) -> list[tuple[int, int, str]]:
     return [(cut.first, cut.last, cut.date) for cut in result.cuts]
 
 
-def test_count_cut() -> None:
+def test_a_count_cut_comes_after_a_message() -> None:
     """A cut after the message that reaches or passes a multiple of part_events, never inside a message."""
     result = reconstruct(
         diff(1, 1, levels((1, 1), (2, 1))),
@@ -361,7 +361,7 @@ def test_count_cut() -> None:
     assert [len(cut.rows["trades"]) for cut in result.cuts] == [0, 1, 1]
 
 
-def test_time_cut() -> None:
+def test_a_time_cut_comes_before_a_message() -> None:
     """A cut before the message that takes time into the next interval; its grid row is in the part before."""
     result = reconstruct(
         snapshot(10, levels((5, 1)), at=0),
@@ -376,13 +376,13 @@ def test_time_cut() -> None:
     assert [row["event_index"] for row in result.cuts[1].rows["dead_letter"]] == [4]
 
 
-def test_no_time_cut_without_events() -> None:
+def test_a_time_cut_needs_events_since_the_last_cut() -> None:
     """Where a count cut has just been, the next interval makes none."""
     result = reconstruct(trade(), trade(at=25), settings=replace(SETTINGS, part_events=1, part_interval_ns=60 * SECOND))
     assert cuts_of(result) == [(0, 0, "2024-08-08"), (1, 1, "2024-08-09")]
 
 
-def test_tail_without_events() -> None:
+def test_rows_without_events_form_an_empty_tail() -> None:
     """Rows without events form a tail whose last event is before its first; without rows there is none."""
     assert cuts_of(reconstruct(b"nonsense")) == [(0, -1, "1970-01-01")]
     exact = replace(SETTINGS, part_events=1)
@@ -390,7 +390,7 @@ def test_tail_without_events() -> None:
     assert cuts_of(reconstruct(trade(), b"nonsense", settings=exact)) == [(0, 0, "2024-08-08"), (1, 0, "2024-08-08")]
 
 
-def test_unselected_streams() -> None:
+def test_unselected_streams_stay_empty() -> None:
     """Optional streams that are not selected stay empty; the others are always there."""
     result = reconstruct(
         snapshot(10, levels((5, 1))), trade(at=5), diff(20, 20), b"nonsense", settings=replace(SETTINGS, streams=())
@@ -401,7 +401,7 @@ def test_unselected_streams() -> None:
 # --- tickers -----------------------------------------------------------------------------------------------------
 
 
-def test_tickers() -> None:
+def test_a_failed_ticker_ends_sync_before_the_rows_are_stamped() -> None:
     """Early, in time and late; the first that fails ends sync, before the rows of its message are stamped."""
     result = reconstruct(
         ticker(11, (5, 1), (7, 1)),  # waits, matches after 11
@@ -428,7 +428,7 @@ def test_tickers() -> None:
     assert column(result, "bbo", "update_id", "synced") == [(10, True), (12, False)]
 
 
-def test_ticker_that_fails_after_its_message() -> None:
+def test_a_ticker_that_fails_late_ends_sync_from_the_next_message() -> None:
     """It ends sync from the next message on; diffs are buffered from there, so that an older snapshot may join them."""
     result = reconstruct(
         snapshot(10, levels((5, 1)), at=1),
@@ -441,7 +441,7 @@ def test_ticker_that_fails_after_its_message() -> None:
     assert column(result, "depth", "price", "synced") == [(5, True), (4, False), (5, True), (3, True)]
 
 
-def test_ticker_of_an_empty_side() -> None:
+def test_an_empty_side_equals_a_ticker_of_size_zero() -> None:
     """An empty side and a side of size 0 are the same; numerals are written out with all decimals."""
     wide = replace(SETTINGS, price_decimals=8, size_decimals=3)
     result = reconstruct(
@@ -462,7 +462,7 @@ def test_ticker_of_an_empty_side() -> None:
 # --- records -----------------------------------------------------------------------------------------------------
 
 
-def test_dead_letters_and_places() -> None:
+def test_dead_letters_have_the_place_of_their_record() -> None:
     """Offsets and lengths with a mark at the front, both terminators, blank lines and a last line without newline."""
     letter = json.dumps(trade()).encode().replace(b'"7"', b'"7.5"')  # does not fit 0 decimals
     content = b"\xef\xbb\xbf{}\r\n \t\r\n\xff\n" + b"x" * 301 + b"\n" + letter + b"\n[1"
@@ -509,7 +509,7 @@ RECORDS = [  # record, what is counted
 
 
 @pytest.mark.parametrize(("record", "counted"), RECORDS)
-def test_fate_of_a_record(record: bytes, counted: str) -> None:
+def test_a_record_is_counted_as_one_kind(record: bytes, counted: str) -> None:
     """One record alone is counted as what it is, and as nothing else."""
     counts = reconstruct(record).counts
     assert {name for name, number in counts.items() if number and name != "events"} == {counted}
@@ -530,6 +530,6 @@ RECEIVED = [  # prefix, ns
 
 
 @pytest.mark.parametrize(("prefix", "received"), RECEIVED)
-def test_receive_time(prefix: bytes, received: int | None) -> None:
+def test_every_style_of_receive_time_is_read(prefix: bytes, received: int | None) -> None:
     """Every style of receive time, in ns."""
     assert column(reconstruct(prefix + json.dumps(trade()).encode()), "trades", "ts_recv") == [(received,)]

@@ -21,12 +21,12 @@ from support.promql import selected
         ("topk(3, a{b='c'}) == 0x1F", {"a": {"b"}}),
     ],
 )
-def test_selected(expression: str, metrics: dict[str, set[str]]) -> None:
+def test_metrics_and_their_labels_are_found(expression: str, metrics: dict[str, set[str]]) -> None:
     """Metrics and their labels are found; functions, keywords, labels of groupings and strings are not taken for any."""
     assert {name: set(labels) for name, labels in selected(expression)} == metrics
 
 
-def test_rejected() -> None:
+def test_an_ambiguous_expression_is_rejected() -> None:
     """What could be anything is no expression that is checked."""
     for expression in ('{job="a"}', "a ? b", 'a{b="c}'):
         with pytest.raises(ValueError, match=r"no PromQL|without a name"):

@@ -105,7 +105,7 @@ def executor() -> Iterator[Executor]:
         yield executor
 
 
-async def test_request(tmp_path: Path, executor: Executor) -> None:
+async def test_a_request_is_answered_with_the_epoch_that_covers_it(tmp_path: Path, executor: Executor) -> None:
     """A request is answered with the epoch that has it; without anything new, with the one that is there."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -122,7 +122,7 @@ async def test_request(tmp_path: Path, executor: Executor) -> None:
     assert checkpointer.due(0) == ()
 
 
-async def test_what_comes_after_the_freeze(tmp_path: Path, executor: Executor) -> None:
+async def test_cuts_and_requests_after_the_freeze_belong_to_the_next_attempt(tmp_path: Path, executor: Executor) -> None:
     """Cuts and requests that come before the task has run for the first time belong to the next attempt."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -142,7 +142,7 @@ async def test_what_comes_after_the_freeze(tmp_path: Path, executor: Executor) -
     assert bench.listed(2) == [2]
 
 
-async def test_dropped_attempt(tmp_path: Path, executor: Executor) -> None:
+async def test_a_failed_attempts_cuts_come_with_the_next_one(tmp_path: Path, executor: Executor) -> None:
     """A failed attempt is dropped, its request is told, and its cuts come with the next one."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -163,7 +163,7 @@ async def test_dropped_attempt(tmp_path: Path, executor: Executor) -> None:
     assert bench.listed(2) == [1]
 
 
-async def test_unknown_commit(tmp_path: Path, executor: Executor) -> None:
+async def test_a_commit_of_unknown_outcome_ends_the_worker(tmp_path: Path, executor: Executor) -> None:
     """A commit that may count or not ends the worker."""
     bench = Bench(tmp_path, executor)
     bench.files.rename_fails = True
@@ -172,7 +172,7 @@ async def test_unknown_commit(tmp_path: Path, executor: Executor) -> None:
         await bench.checkpointer.finish()
 
 
-async def test_lost_part(tmp_path: Path, executor: Executor) -> None:
+async def test_a_cut_that_cannot_be_staged_ends_the_worker(tmp_path: Path, executor: Executor) -> None:
     """A cut that could not be staged ends the worker, and nothing is committed."""
     bench = Bench(tmp_path, executor)
     lost: asyncio.Future[Cut] = asyncio.get_running_loop().create_future()
@@ -194,7 +194,7 @@ async def test_close_answers_everyone(tmp_path: Path, executor: Executor) -> Non
     assert bench.store.epochs() == [1]
 
 
-async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) -> None:
+async def test_the_snapshot_is_released_once_it_is_read(tmp_path: Path, executor: Executor) -> None:
     """Once it was read, not once it was written: whoever waits for its blocks goes on."""
     bench = Bench(tmp_path, executor)
     await bench.checkpointer.add_cut(asyncio.get_running_loop().create_future())  # never staged: the attempt cannot end
@@ -209,7 +209,7 @@ async def test_snapshot_is_given_back_early(tmp_path: Path, executor: Executor) 
     assert bench.store.epochs() == [1]
 
 
-async def test_whoever_stops_waiting_for_the_snapshot_changes_nothing(tmp_path: Path, executor: Executor) -> None:
+async def test_a_cancelled_wait_for_the_snapshot_changes_nothing(tmp_path: Path, executor: Executor) -> None:
     """A cancelled wait is not answered, and the attempt goes on."""
     bench = Bench(tmp_path, executor)
     bench.begin()
@@ -245,7 +245,7 @@ async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor)
     assert bench.store.epochs() == [4]
 
 
-async def test_one_waits_behind_another(tmp_path: Path, executor: Executor) -> None:
+async def test_requests_during_an_attempt_share_the_next_one(tmp_path: Path, executor: Executor) -> None:
     """While one is under way, requests wait together for the next one; none is lost, and no third attempt comes of them."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -263,7 +263,7 @@ async def test_one_waits_behind_another(tmp_path: Path, executor: Executor) -> N
     assert bench.store.epochs() == [2, 1]
 
 
-async def test_cancelled_request(tmp_path: Path, executor: Executor) -> None:
+async def test_a_cancelled_request_changes_nothing_for_the_others(tmp_path: Path, executor: Executor) -> None:
     """Whoever no longer wants the answer changes nothing for the others, whatever the answer is."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -282,7 +282,9 @@ async def test_cancelled_request(tmp_path: Path, executor: Executor) -> None:
     assert await checkpointer.close() is None
 
 
-async def test_backlog(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_cuts_make_a_checkpoint_due_and_pause_processing(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When too many cuts wait, a checkpoint is due, and processing waits for the one under way."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
     bench = Bench(tmp_path, executor)
@@ -302,7 +304,9 @@ async def test_backlog(tmp_path: Path, executor: Executor, monkeypatch: pytest.M
     assert bench.listed(2) == [3, 4, 5]
 
 
-async def test_backlog_that_only_grows(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_backlog_that_only_grows_restarts_the_worker(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When attempts fail and too many cuts wait, the worker starts again: memory has a bound."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
     bench = Bench(tmp_path, executor)
@@ -316,7 +320,9 @@ async def test_backlog_that_only_grows(tmp_path: Path, executor: Executor, monke
 
 
 @pytest.mark.parametrize("where", ["finish", "raise_failure", "add_cut", "close"])
-async def test_restart_surfaces(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+async def test_a_needed_restart_is_raised_once_at_the_next_call(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     """What only a restart mends comes out wherever the checkpointer is asked next, once, and requests are told."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 1)
     bench = Bench(tmp_path, executor)
@@ -340,7 +346,9 @@ async def test_restart_surfaces(tmp_path: Path, executor: Executor, monkeypatch:
     assert bench.store.epochs() == []
 
 
-async def test_error_that_is_none_of_storage(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_programming_error_is_not_taken_for_failing_storage(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A mistake in the program is not taken for a full disk: it comes out as it is, and the snapshot is given back."""
     bench = Bench(tmp_path, executor)
 
@@ -357,7 +365,7 @@ async def test_error_that_is_none_of_storage(tmp_path: Path, executor: Executor,
         snapshot.release()
 
 
-async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
+async def test_a_provisional_cut_is_withdrawn_unless_another_has_its_first_event(tmp_path: Path, executor: Executor) -> None:
     """A provisional cut is published once; it is withdrawn with the next end unless another one has its first event."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -372,7 +380,7 @@ async def test_withdrawn(tmp_path: Path, executor: Executor) -> None:
     assert not checkpointer.is_known(freeze.mark, "end 1")
 
 
-async def test_publish_cuts(tmp_path: Path, executor: Executor) -> None:
+async def test_waiting_cuts_ask_for_a_checkpoint(tmp_path: Path, executor: Executor) -> None:
     """Cuts that wait for a checkpoint ask for one; those that the attempt under way has taken do not."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -397,7 +405,7 @@ async def test_publish_cuts(tmp_path: Path, executor: Executor) -> None:
     assert [bench.listed(epoch) for epoch in (1, 2, 3)] == [[1], [], [2]]
 
 
-async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> None:
+async def test_each_attempts_end_is_reported_once(tmp_path: Path, executor: Executor) -> None:
     """How each ended, once; and then, when the next one may begin, that it may."""
     bench = Bench(tmp_path, executor, backoff=False)
     checkpointer = bench.checkpointer
@@ -433,7 +441,9 @@ async def test_who_is_told_of_attempts(tmp_path: Path, executor: Executor) -> No
     await checkpointer.close()
 
 
-async def test_configure(tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_new_settings_hold_from_the_next_attempt_on(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Other settings hold from the next attempt on: when it comes, what it keeps, how it compresses."""
     seen = []
 
@@ -479,7 +489,7 @@ async def test_an_attempt_under_way_keeps_its_settings(tmp_path: Path, executor:
     assert bench.store.epochs() == [4, 3]
 
 
-async def test_seconds_until_due(tmp_path: Path, executor: Executor) -> None:
+async def test_seconds_until_due_follow_the_timer_and_pending_requests(tmp_path: Path, executor: Executor) -> None:
     """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer

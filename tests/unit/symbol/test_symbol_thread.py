@@ -174,7 +174,7 @@ def run(context: ThreadContext, *script: Any) -> tuple[SymbolThread, list[float 
 
 
 @pytest.mark.usefixtures("fake")
-def test_storage_is_waited_for(context: ThreadContext) -> None:
+def test_pauses_for_failing_storage_grow_to_a_bound_without_end(context: ThreadContext) -> None:
     """Longer and longer, up to a bound, without end."""
     thread, pauses, reasons = run(context, *[fails(StorageError("full", errno.ENOSPC))] * 20, ends)
     assert pauses == [0.5, 1, 2, 4, 8, 16] + [30] * 14
@@ -186,7 +186,7 @@ def test_storage_is_waited_for(context: ThreadContext) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_progress_shortens_the_pause(context: ThreadContext) -> None:
+def test_a_commit_resets_the_pause(context: ThreadContext) -> None:
     """A worker that has committed something: storage is there."""
     error = StorageError("full", errno.ENOSPC)
     _, pauses, _ = run(context, *[fails(error)] * 3, fails(error, commits=True), fails(error), ends)
@@ -195,7 +195,7 @@ def test_progress_shortens_the_pause(context: ThreadContext) -> None:
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("code", [errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV])
-def test_what_does_not_pass(context: ThreadContext, code: int) -> None:
+def test_a_storage_error_that_needs_repair_fails_the_symbol(context: ThreadContext, code: int) -> None:
     """Someone has to set it right: the symbol has failed."""
     thread, pauses, _ = run(context, fails(StorageError("in the way", code), recovers=True))
     assert pauses == []
@@ -206,7 +206,7 @@ def test_what_does_not_pass(context: ThreadContext, code: int) -> None:
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT])
-def test_mistakes(context: ThreadContext, code: int) -> None:
+def test_a_missing_permission_is_final_unless_the_symbol_has_worked(context: ThreadContext, code: int) -> None:
     """Final, unless the symbol has worked before."""
     error = StorageError("no right", code)
     thread, pauses, _ = run(context, fails(StorageError("full", errno.ENOSPC)), fails(error))
@@ -216,7 +216,7 @@ def test_mistakes(context: ThreadContext, code: int) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_budget_of_errors(context: ThreadContext) -> None:
+def test_the_eleventh_error_in_ten_minutes_fails_the_symbol(context: ThreadContext) -> None:
     """Ten attempts more, then it is a bug that someone should hear of."""
     thread, pauses, reasons = run(context, *[fails(ZeroDivisionError("a mistake"))] * 11)
     assert len(pauses) == 10
@@ -227,7 +227,7 @@ def test_budget_of_errors(context: ThreadContext) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_errors_that_are_rare(context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_errors_of_the_last_ten_minutes_count(context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only those of the last ten minutes count."""
     now = [0.0]
 
@@ -245,7 +245,7 @@ def test_errors_that_are_rare(context: ThreadContext, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("fake")
-def test_error_of_a_single_run(context: ThreadContext) -> None:
+def test_a_single_run_keeps_its_error_and_is_not_tried_again(context: ThreadContext) -> None:
     """Is not tried again: it is kept for who has started the thread."""
     thread, pauses, _ = run(replace(context, retries_errors=False), fails(ZeroDivisionError("a mistake")))
     assert pauses == []
@@ -254,7 +254,7 @@ def test_error_of_a_single_run(context: ThreadContext) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_settings_that_cannot_be_made(context: ThreadContext) -> None:
+def test_a_symbol_without_settings_fails_and_reports_its_end(context: ThreadContext) -> None:
     """No file is there: the symbol has failed, and its end is told."""
     ended = []
 
@@ -268,7 +268,9 @@ def test_settings_that_cannot_be_made(context: ThreadContext) -> None:
     assert isinstance(thread.checkpoint().exception(), StorageError)
 
 
-def test_stop_ends_the_pause(fake: type[FakeWorker], context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_ends_the_pause_and_one_more_worker_runs(
+    fake: type[FakeWorker], context: ThreadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At once: one more worker writes the last checkpoint, if storage lets it."""
     for name in ("_FIRST_BACKOFF_SECONDS", "_LONGEST_BACKOFF_SECONDS"):
         monkeypatch.setattr(module, name, 10**6)
@@ -284,7 +286,7 @@ def test_stop_ends_the_pause(fake: type[FakeWorker], context: ThreadContext, mon
 
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("error", [StorageError("full", errno.ENOSPC), ZeroDivisionError("a mistake")])
-def test_failing_stop(context: ThreadContext, error: Exception) -> None:
+def test_an_error_while_stopping_is_not_tried_again(context: ThreadContext, error: Exception) -> None:
     """When it is time to stop nothing is tried again."""
 
     async def fail_at_the_end(worker: FakeWorker) -> SymbolSummary:
@@ -301,7 +303,7 @@ def test_failing_stop(context: ThreadContext, error: Exception) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_states(context: ThreadContext) -> None:
+def test_states_follow_the_worker_from_start_to_end(context: ThreadContext) -> None:
     """From the start to the end."""
     gate = threading.Event()
     go: list[asyncio.Event] = []
@@ -335,7 +337,7 @@ def test_states(context: ThreadContext) -> None:
     assert thread.state == "done"
 
 
-def test_checkpoint_in_every_state(fake: type[FakeWorker], context: ThreadContext) -> None:
+def test_a_checkpoint_is_answered_in_every_state(fake: type[FakeWorker], context: ThreadContext) -> None:
     """An epoch, or a StorageError that says why there is none; never silence."""
     recover = threading.Event()
 
@@ -371,7 +373,7 @@ def test_checkpoint_in_every_state(fake: type[FakeWorker], context: ThreadContex
     assert thread._requests == set()
 
 
-def test_checkpoint_while_the_worker_ends(fake: type[FakeWorker], context: ThreadContext) -> None:
+def test_a_checkpoint_is_answered_while_the_worker_ends(fake: type[FakeWorker], context: ThreadContext) -> None:
     """Asked for at any moment, it is answered."""
     for _ in range(30):
         fake.script[:] = [waits]
@@ -389,7 +391,7 @@ def test_checkpoint_while_the_worker_ends(fake: type[FakeWorker], context: Threa
             assert error is None or isinstance(error, StorageError)
 
 
-def test_configure(fake: type[FakeWorker], context: ThreadContext) -> None:
+def test_configure_reaches_the_running_worker_and_later_ones(fake: type[FakeWorker], context: ThreadContext) -> None:
     """The worker that runs, and those after it."""
     go = threading.Event()
 
@@ -409,7 +411,7 @@ def test_configure(fake: type[FakeWorker], context: ThreadContext) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-def test_ask(context: ThreadContext) -> None:
+def test_an_answer_comes_from_the_loop_and_none_pile_up_while_it_hangs(context: ThreadContext) -> None:
     """Who has a loop answers from it; who has none need not; while one hangs nothing piles up."""
     FakeWorker.script[:] = [waits]
     thread = make(context)
@@ -510,7 +512,9 @@ class KillingRenames(DurableFiles):
             self.now -= 1
 
 
-def test_killed_loop(tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_loop_goes_on_from_checkpoints_beside_an_undisturbed_symbol(
+    tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A loop that is stopped under the worker, again and again: it goes on from its checkpoints, the other symbol undisturbed."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.002)
@@ -549,7 +553,9 @@ def test_killed_loop(tmp_path: Path, context: ThreadContext, monkeypatch: pytest
     assert parts[0] == parts[1]
 
 
-def test_killed_while_persisting(tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_workers_writes_end_before_the_next_worker_begins(
+    tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What an executor still writes for a worker whose loop was stopped ends before the next worker begins."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.0)

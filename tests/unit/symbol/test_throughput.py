@@ -10,7 +10,7 @@ import pytest
 from cowbook.symbol.throughput import Throughput
 
 
-def test_unknown() -> None:
+def test_a_rate_is_nan_until_it_was_measured() -> None:
     """NaN until both phases are known; time in which nothing passed says nothing."""
     throughput = Throughput()
     throughput.add(5, 0.0, persisting=False)
@@ -23,7 +23,7 @@ def test_unknown() -> None:
     assert throughput.impact_ratio == pytest.approx(0.4)
 
 
-def test_nothing_processed() -> None:
+def test_a_rate_of_zero_has_no_impact_ratio() -> None:
     """Busy without an event: a rate of 0, and no ratio to it."""
     throughput = Throughput()
     throughput.add(0, 1.0, persisting=False)
@@ -32,7 +32,7 @@ def test_nothing_processed() -> None:
     assert math.isnan(throughput.impact_ratio)
 
 
-def test_negative_impact() -> None:
+def test_a_negative_impact_is_shown_as_it_is() -> None:
     """Chance may make persisting look faster: this is shown as it is."""
     throughput = Throughput()
     throughput.add(10, 1.0, persisting=False)
@@ -40,7 +40,7 @@ def test_negative_impact() -> None:
     assert throughput.impact_ratio == -1
 
 
-def test_old_times_count_for_less() -> None:
+def test_measurements_lose_weight_by_the_busy_time_of_their_phase() -> None:
     """What was measured a minute of busy time ago counts for half; the phases age by their own time."""
     throughput = Throughput()
     for _ in range(6000):
@@ -57,7 +57,7 @@ def test_old_times_count_for_less() -> None:
     assert throughput.rate(persisting=False) == pytest.approx(500, rel=1e-2)
 
 
-def test_steady_rate() -> None:
+def test_a_steady_rate_does_not_depend_on_the_intervals() -> None:
     """A steady rate is that rate, however the time is cut up."""
     rng = random.Random(1)
     throughput = Throughput()
@@ -69,7 +69,7 @@ def test_steady_rate() -> None:
     assert throughput.impact_ratio == pytest.approx(0, abs=1e-6)
 
 
-def test_too_short_to_tell() -> None:
+def test_short_times_give_no_impact_ratio() -> None:
     """A few small blocks in one phase say nothing."""
     throughput = Throughput()
     throughput.add(1_000_000, 1.0, persisting=False)

@@ -144,7 +144,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def test_routes_and_methods() -> None:
+async def test_each_path_takes_its_method_and_no_other() -> None:
     """Every path with its method; everything else is 404 or 405, and says what there is."""
     view = FakeView()
     async with serving(view) as server:
@@ -165,7 +165,7 @@ async def test_routes_and_methods() -> None:
             assert all(route in answer.text for route in ROUTES)
 
 
-async def test_answers() -> None:
+async def test_each_path_answers_what_the_view_says() -> None:
     """What each path says."""
     view = FakeView()
     async with serving(view) as server:
@@ -182,7 +182,7 @@ async def test_answers() -> None:
         assert json.loads(answer.body) == view.status()
 
 
-async def test_page() -> None:
+async def test_the_page_escapes_what_comes_from_outside() -> None:
     """What a person sees; what comes from outside is shown as it is, not as HTML."""
     view = FakeView()
     view.symbols = [symbol("<b>&", "failed", error="<script>"), symbol("C", "waiting", waiting_for="a file & more")]
@@ -194,7 +194,7 @@ async def test_page() -> None:
     assert "<script>" not in answer.text
 
 
-async def test_openmetrics() -> None:
+async def test_openmetrics_is_served_on_request_only() -> None:
     """Whoever asks for OpenMetrics gets it; everybody else the plain format."""
     async with serving(FakeView()) as server:
         plain = await ask(server.port, "/metrics")
@@ -208,7 +208,7 @@ async def test_openmetrics() -> None:
         assert [family.name for family in families] == ["renderings"]
 
 
-async def test_rendering_at_most_once_a_second(clock: list[float]) -> None:
+async def test_metrics_are_rendered_at_most_once_a_second(clock: list[float]) -> None:
     """However often it is asked for; and it is not old either."""
     view = FakeView()
     async with serving(view) as server:
@@ -222,7 +222,7 @@ async def test_rendering_at_most_once_a_second(clock: list[float]) -> None:
             clock[0] += 0.02
 
 
-async def test_checkpoint() -> None:
+async def test_checkpoints_are_taken_of_all_symbols_or_one() -> None:
     """Of all symbols or one; what failed, what is unknown; with and without waiting."""
     view = FakeView()
     async with serving(view) as server:
@@ -241,7 +241,7 @@ async def test_checkpoint() -> None:
         assert json.loads(answer.body)["checkpoints"][0] == {"id": "A", "epoch": None, "error": "disk full"}
 
 
-async def test_checkpoint_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_checkpoint_is_answered_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """The client is told in time that it goes on."""
     monkeypatch.setattr(module, "_LONGEST_CHECKPOINT_SECONDS", 0.1)
     view = FakeView()
@@ -276,7 +276,7 @@ async def test_checkpoint_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> No
         ("10.1.2.3", "", {"Authorization": "Bearer \udcff"}, False),
     ],
 )
-async def test_who_may_ask(
+async def test_only_local_clients_and_those_with_the_token_may_ask(
     monkeypatch: pytest.MonkeyPatch, remote: str, token: str, headers: dict[str, str], allowed: bool
 ) -> None:
     """A client on this machine that is no web page, or one that knows the token."""
@@ -304,7 +304,7 @@ async def test_who_may_ask(
         b"\xff\xfe HTTP/1.1\r\n\r\n",
     ],
 )
-async def test_garbage(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_garbage_is_refused_without_a_log_line(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     """What is no request is refused, without a word in the log, and the next client is served."""
     async with serving(FakeView()) as server:
         answer = await talk(server.port, content)
@@ -314,7 +314,7 @@ async def test_garbage(content: bytes, capsys: pytest.CaptureFixture[str]) -> No
     assert "Traceback" not in "".join(capsys.readouterr())
 
 
-async def test_mistake_is_logged() -> None:
+async def test_a_programming_error_is_500_and_logged() -> None:
     """An error of ours is 500 for the client, and a line in the log."""
     view = FakeView()
     view.mistake = ZeroDivisionError("a mistake")
@@ -324,7 +324,7 @@ async def test_mistake_is_logged() -> None:
         assert [(log["log_level"], log["exc_info"]) for log in logs] == [("error", view.mistake)]
 
 
-async def test_one_request_a_connection() -> None:
+async def test_a_connection_serves_one_request() -> None:
     """Old clients, patient ones and such that send many requests at once get one answer, and the end."""
     async with serving(FakeView()) as server:
         assert Answer(await talk(server.port, b"GET /healthz HTTP/1.0\r\n\r\n")).text == "ok\n"
@@ -348,7 +348,7 @@ async def test_one_request_a_connection() -> None:
         ("localhost:0", "evil.example", 421),
     ],
 )
-async def test_host(listen: str, host: str, code: int) -> None:
+async def test_a_loopback_endpoint_refuses_other_host_names(listen: str, host: str, code: int) -> None:
     """What listens to this machine alone answers nobody who asks for another one; the token says that he means it."""
     async with serving(FakeView(), listen, "t") as server:
         answer = await talk(server.port, f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
@@ -357,7 +357,7 @@ async def test_host(listen: str, host: str, code: int) -> None:
         assert Answer(await talk(server.port, with_token.encode())).code == 200
 
 
-async def test_unknown_parameters() -> None:
+async def test_an_unknown_parameter_is_refused_by_name() -> None:
     """A misspelt one is refused by name, not ignored."""
     view = FakeView()
     async with serving(view) as server:
@@ -369,7 +369,7 @@ async def test_unknown_parameters() -> None:
     assert not view.asked
 
 
-async def test_web_page_is_told_why() -> None:
+async def test_a_web_page_is_told_why_it_is_refused() -> None:
     """That it is one."""
     async with serving(FakeView()) as server:
         answer = await ask(server.port, "/checkpoint", "POST", Origin="http://evil")
@@ -377,7 +377,7 @@ async def test_web_page_is_told_why() -> None:
     assert answer.text.startswith("not from a web page (Origin: http://evil)")
 
 
-async def test_many_wait_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_clients_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of 100 gets an answer, if only that there are too many; and the others are served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     view = FakeView()
@@ -392,7 +392,7 @@ async def test_many_wait_for_checkpoints(monkeypatch: pytest.MonkeyPatch) -> Non
     assert codes.count(429) == 100 - module._MOST_WAITING
 
 
-async def test_flood() -> None:
+async def test_a_flood_of_requests_delays_nobody_else_for_long() -> None:
     """Clients that ask without a pause wait for their turn; nobody else waits for long, and nothing piles up."""
     async with serving(FakeView()) as server:
         goes_on = True
@@ -415,7 +415,7 @@ async def test_flood() -> None:
         await asyncio.gather(*flooding)
 
 
-async def test_what_takes_long_is_kept(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+async def test_a_slow_answer_is_kept_ten_times_as_long_as_it_took(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     """Ten times as long as it took to make."""
     view = FakeView()
     made = 0
@@ -437,7 +437,7 @@ async def test_what_takes_long_is_kept(monkeypatch: pytest.MonkeyPatch, clock: l
             clock[0] += 0.02
 
 
-async def test_body_is_not_read() -> None:
+async def test_a_body_is_never_read() -> None:
     """Of a request with a huge body nothing is waited for but the head."""
     async with serving(FakeView()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -450,7 +450,7 @@ async def test_body_is_not_read() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"GET /metrics HTTP/1.1\r\nHo", b"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"]
 )
-async def test_half_a_request(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+async def test_an_unfinished_request_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
     """A client that does not go on, or sends byte by byte, is not waited for without end."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
     async with serving(FakeView()) as server:
@@ -472,7 +472,7 @@ async def test_half_a_request(monkeypatch: pytest.MonkeyPatch, content: bytes) -
         await until(lambda: not server._connections)
 
 
-async def test_many_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_of_many_connections_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 500 connections that come at once the newest stay, and who asks properly is served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 600.0)
@@ -504,7 +504,7 @@ def is_open(client: socket.socket) -> bool:
         return False
 
 
-async def test_connections_that_come_in_one_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_connections_accepted_in_one_turn_are_limited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst that the loop accepts in one turn is limited in age and number as any other."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
@@ -525,7 +525,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return lost
 
 
-async def test_clients_that_never_read(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
+async def test_clients_that_never_read_are_cut_off(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
     """They hold what was sent for a while, not for ever, and nobody waits for them at the end."""
     view = FakeView()
     view.filling = b"x" * 30_000_000
@@ -547,7 +547,7 @@ async def test_clients_that_never_read(monkeypatch: pytest.MonkeyPatch, lost: li
         assert not server._connections
 
 
-async def test_unread_rest_of_an_idle_connection(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
+async def test_an_unread_answer_of_an_idle_connection_is_not_held(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
     """A small answer that is never read, of a connection that is idle by then, is not held for ever."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
     view = FakeView()
@@ -567,7 +567,7 @@ async def test_unread_rest_of_an_idle_connection(monkeypatch: pytest.MonkeyPatch
             await until(lambda: bool(lost))
 
 
-async def test_last_answer() -> None:
+async def test_a_pending_answer_is_sent_at_the_end() -> None:
     """Who waits for an answer when all ends still gets it."""
     view = FakeView()
     view.gate = asyncio.Event()
@@ -581,14 +581,14 @@ async def test_last_answer() -> None:
         await closing
 
 
-async def test_ipv6() -> None:
+async def test_it_listens_on_an_ipv6_address() -> None:
     """An address with colons."""
     view = FakeView()
     async with serving(view, "[::1]:0") as server:
         assert (await ask(server.port, "/checkpoint", "POST", host="::1")).code == 200
 
 
-async def test_cannot_listen() -> None:
+async def test_an_address_that_cannot_be_used_names_the_setting() -> None:
     """A port in use, an address that is not ours, and what is no host: each says which setting to change."""
     async with serving(FakeView()) as server:
         for listen in (f"127.0.0.1:{server.port}", "192.0.2.1:1", "a..b:1"):
@@ -599,7 +599,7 @@ async def test_cannot_listen() -> None:
             await other.close()
 
 
-async def test_close_frees_the_port() -> None:
+async def test_close_ends_idle_connections_and_frees_the_port() -> None:
     """And ends connections that are idle."""
     async with serving(FakeView()) as server:
         port = server.port

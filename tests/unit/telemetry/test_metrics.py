@@ -160,7 +160,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield Bench(tmp_path, executor)
 
 
-def test_families(bench: Bench) -> None:
+def test_families_have_exactly_these_names_types_and_labels(bench: Bench) -> None:
     """Exactly these names, types and labels."""
     thread = bench.run()
     scrape = Scrape(bench.metrics, thread)
@@ -182,7 +182,7 @@ def test_families(bench: Bench) -> None:
     assert any(name.startswith("process_") for name in scrape.families)
 
 
-def test_what_has_no_symbol(bench: Bench) -> None:
+def test_the_interval_and_the_build_have_no_symbol(bench: Bench) -> None:
     """The setting, and what runs."""
     bench.metrics.set_interval(300.0)
     scrape = Scrape(bench.metrics)
@@ -227,7 +227,7 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
         assert scrape("cowbook_audits_total", kind="bookTicker", outcome=outcome) == value
 
 
-def test_true_against_the_summary(bench: Bench) -> None:
+def test_metrics_agree_with_the_summary(bench: Bench) -> None:
     """Everything that is counted, to the end of the input."""
     before = time.time()
     thread = bench.run()
@@ -263,7 +263,7 @@ def test_true_against_the_summary(bench: Bench) -> None:
     }
 
 
-def test_counters_of_a_restarted_worker(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restarted_worker_counts_only_its_own_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a checkpoint has counted is not counted again; what was done again is."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     consume = SymbolWorker._consume
@@ -297,7 +297,7 @@ def test_counters_of_a_restarted_worker(bench: Bench, monkeypatch: pytest.Monkey
     assert events == thread.summary.events + failures[0]
 
 
-def test_counters_of_another_process(bench: Bench) -> None:
+def test_another_process_counts_from_zero(bench: Bench) -> None:
     """It begins with zero, whatever it recovers; gauges show what is."""
     first = bench.run()
     scrape = Scrape(bench.metrics, first)
@@ -318,7 +318,7 @@ def test_counters_of_another_process(bench: Bench) -> None:
         assert second(f"cowbook_{name}") == scrape(f"cowbook_{name}")
 
 
-def test_forget(bench: Bench) -> None:
+def test_a_forgotten_symbol_leaves_no_series(bench: Bench) -> None:
     """Nothing of a symbol that is gone is left, and everything of the others; one that comes back begins anew."""
     thread = bench.run()
     bench.metrics.symbol("OTHER").answered(0.1)
@@ -331,7 +331,7 @@ def test_forget(bench: Bench) -> None:
     assert again("cowbook_messages_total") == 0
 
 
-def test_before_anything_is_known() -> None:
+def test_unknown_ratios_are_nan_before_the_first_event() -> None:
     """Zeros, and NaN where zero would be a lie."""
     metrics = ServiceMetrics()
     metrics.symbol("BTCUSDT")
@@ -343,7 +343,7 @@ def test_before_anything_is_known() -> None:
     assert scrape("cowbook_checkpoint_last_success_timestamp_seconds") == 0
 
 
-def test_loop_lag() -> None:
+def test_each_answer_of_the_loop_is_observed() -> None:
     """Each answer is counted."""
     metrics = ServiceMetrics()
     for seconds in (0.00005, 0.3):

@@ -121,7 +121,7 @@ FULL = {
 }
 
 
-def test_running() -> None:
+def test_a_running_symbol_has_every_field() -> None:
     """Everything is known."""
     status = symbol_status(make_thread("running", pipeline=make_pipeline()))
     assert status == FULL
@@ -130,7 +130,7 @@ def test_running() -> None:
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("has_pipeline", [False, True])
-def test_keys_are_always_there(state: str, has_pipeline: bool) -> None:
+def test_every_state_has_all_keys_as_json(state: str, has_pipeline: bool) -> None:
     """And all is JSON, with null for what is not known; an error is one while it holds, the last one always."""
     thread = make_thread(state, pipeline=make_pipeline() if has_pipeline else None, waiting_for="a file")
     status = symbol_status(thread)
@@ -142,13 +142,13 @@ def test_keys_are_always_there(state: str, has_pipeline: bool) -> None:
     assert (status["events"] is not None) == has_pipeline
 
 
-def test_before_there_is_a_worker() -> None:
+def test_before_the_first_worker_only_the_threads_fields_are_known() -> None:
     """Only what the thread knows."""
     status = symbol_status(make_thread("starting"))
     assert {key for key, value in status.items() if value is not None} == {"id", "state", "restarts", "last_error", "warnings"}
 
 
-def test_nothing_happened_yet() -> None:
+def test_unknown_values_are_null() -> None:
     """What has no value yet is null, not zero or 1970."""
     pipeline = make_pipeline(last_update_id=None, newest=None, impact=math.nan, quiet_rate=math.nan, place=None)
     status = symbol_status(make_thread("running", pipeline=pipeline, checkpoints=CheckpointFigures()))
@@ -158,14 +158,14 @@ def test_nothing_happened_yet() -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_is_ready(state: str) -> None:
+def test_only_starting_and_restarting_symbols_are_not_ready(state: str) -> None:
     """Unless a symbol is starting or restarting."""
     others = [make_thread("running"), make_thread(state)]
     assert is_ready(others) == (state not in ("starting", "restarting"))
     assert is_ready([])
 
 
-def test_status_line() -> None:
+def test_the_status_line_names_states_sums_and_the_first_problem() -> None:
     """At a glance: states in the order of the symbols, sums, the newest checkpoint, and the first thing that is wrong."""
     running = make_thread("running", pipeline=make_pipeline())
     newest = replace(CHECKPOINTS, timestamp=1_767_225_700 * SECOND)

@@ -35,7 +35,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socke
         notifier.close()
 
 
-def test_messages(pair: tuple[socket.socket, Notifier]) -> None:
+def test_each_message_is_one_datagram(pair: tuple[socket.socket, Notifier]) -> None:
     """A datagram for each, word for word."""
     listening, notifier = pair
     notifier.ready()
@@ -48,7 +48,7 @@ def test_messages(pair: tuple[socket.socket, Notifier]) -> None:
     ]
 
 
-def test_reloading(pair: tuple[socket.socket, Notifier]) -> None:
+def test_reloading_carries_the_time(pair: tuple[socket.socket, Notifier]) -> None:
     """With the time, in the same datagram: systemd takes a READY before it for an old one."""
     listening, notifier = pair
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
@@ -58,7 +58,7 @@ def test_reloading(pair: tuple[socket.socket, Notifier]) -> None:
     assert before <= int(match[1]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
-def test_same_status(pair: tuple[socket.socket, Notifier]) -> None:
+def test_an_unchanged_status_is_sent_once(pair: tuple[socket.socket, Notifier]) -> None:
     """Said once."""
     listening, notifier = pair
     for text in ("a", "a", "b", "a"):
@@ -67,7 +67,7 @@ def test_same_status(pair: tuple[socket.socket, Notifier]) -> None:
     assert [listening.recv(1000) for _ in range(4)] == [b"STATUS=a", b"STATUS=b", b"STATUS=a", b"READY=1"]
 
 
-def test_variables_are_taken(tmp_path: Path) -> None:
+def test_only_its_variables_are_removed_from_the_environment(tmp_path: Path) -> None:
     """No child speaks in this process's name; what else is there stays."""
     with receiver("path", tmp_path) as (listening, address):
         environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
@@ -91,13 +91,13 @@ def test_variables_are_taken(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": ""}, None),
     ],
 )
-def test_watchdog(environ: dict[str, str], seconds: float | None) -> None:
+def test_the_watchdogs_time_is_that_of_this_process(environ: dict[str, str], seconds: float | None) -> None:
     """Of this process only, and only as a number."""
     assert Notifier(environ).watchdog_seconds == seconds
     assert environ == {}
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+def test_nothing_happens_without_a_receiver(tmp_path: Path) -> None:
     """No variable, an empty one, and a socket that is not there: nothing happens."""
     for environ in ({}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": str(tmp_path / "none")}, {"NOTIFY_SOCKET": "@none"}):
         notifier = Notifier(environ)
@@ -107,7 +107,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         notifier.alive()  # after the end, too
 
 
-def test_receiver_that_comes_back(tmp_path: Path) -> None:
+def test_messages_arrive_again_when_the_receiver_is_back(tmp_path: Path) -> None:
     """Where the receiver has gone the next messages are lost; when there is another one they arrive."""
     path = tmp_path / "notify"
     notifier = Notifier({"NOTIFY_SOCKET": str(path)})
@@ -123,7 +123,7 @@ def test_receiver_that_comes_back(tmp_path: Path) -> None:
     notifier.close()
 
 
-def test_receiver_that_does_not_read(pair: tuple[socket.socket, Notifier]) -> None:
+def test_a_full_receiver_is_not_waited_for(pair: tuple[socket.socket, Notifier]) -> None:
     """Its queue is full: nobody waits for it."""
     listening, notifier = pair
     for number in range(5000):
@@ -131,7 +131,7 @@ def test_receiver_that_does_not_read(pair: tuple[socket.socket, Notifier]) -> No
     assert listening.recv(5000).startswith(b"STATUS=0 ")
 
 
-def test_socket_is_not_inherited(pair: tuple[socket.socket, Notifier]) -> None:
+def test_the_socket_is_not_inherited(pair: tuple[socket.socket, Notifier]) -> None:
     """By no child."""
     _, notifier = pair
     assert notifier._socket is not None
