@@ -74,13 +74,13 @@ def test_block_sizes_change_no_byte(capture: bytes, reference: Reconstruction, t
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_event_loops_change_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path, loop_factory: object) -> None:
-    """Neither does the kind of event loop."""
+    """The kind of event loop changes no byte."""
     result = reconstruct(tmp_path, {"a.jsonl": capture}, settings(loop_factory=loop_factory))
     assert without_places(result) == without_places(reference)
 
 
 def test_compression_changes_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path) -> None:
-    """Nor compression, with several members or frames, whatever the name says."""
+    """Compression changes no byte, also with several members or frames and a misleading file name."""
     half = len(capture) // 2
     compressed = {
         "gz": gzip.compress(capture[:half]) + gzip.compress(capture[half:]),
@@ -93,7 +93,7 @@ def test_compression_changes_no_byte(capture: bytes, reference: Reconstruction, 
 
 
 def test_the_cutting_into_files_changes_no_byte(capture: bytes, reference: Reconstruction, tmp_path: Path, seed: int) -> None:
-    """Nor the cutting into files at any lines, compressed or not, with an empty one between."""
+    """Cutting the capture into files at any lines changes no byte, compressed or not, also with an empty file between."""
     lines = capture.splitlines(keepends=True)
     rng = random.Random(seed)
     for attempt in range(5):

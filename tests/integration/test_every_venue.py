@@ -61,7 +61,7 @@ def book_of(engine: OrderBookEngine) -> tuple[Side, Side]:
 
 
 def test_every_format_has_a_sample() -> None:
-    """None is left out."""
+    """Each format has a sample."""
     assert {make_sample(name).format for name in SAMPLE_IDS} == set(venue_names())
 
 

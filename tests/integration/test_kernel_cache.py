@@ -85,7 +85,7 @@ def test_an_edit_compiles_what_it_touches(checkout: Checkout) -> None:
 
 
 def test_a_second_checkout_compiles_nothing(checkout: Checkout, tmp_path: Path) -> None:
-    """The cache does not know where the code stands."""
+    """The cache does not depend on the path of the code."""
     assert checkout.run() == (43, 1)
     assert Checkout(tmp_path / "second", checkout.cache_folder).run() == (43, 0)
 

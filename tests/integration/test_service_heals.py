@@ -164,7 +164,7 @@ def test_missing_input_is_waited_for_by_name(trouble: str, tmp_path: Path, captu
 
 
 def test_a_service_that_waits_for_input_stops_at_once(tmp_path: Path) -> None:
-    """Waiting for input is no reason to be late at the end."""
+    """A service that waits for input stops as fast as any other."""
     config = configure(tmp_path)
     (tmp_path / "disk").mkdir()
     with DaemonProcess(config) as daemon:

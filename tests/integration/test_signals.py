@@ -151,7 +151,7 @@ def assert_as_undisturbed(directory: Path, config: Path) -> None:
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_storm_of_signals_harms_nothing(input_directory: Path, loop: str) -> None:
-    """SIGUSR1 and SIGHUP as fast as can be, from the first import to the last breath."""
+    """SIGUSR1 and SIGHUP arrive as fast as possible, from the first import to the end of the process."""
     config = write_config(input_directory, f"storm-{loop}", loop=loop)
     with running(config, command=PATIENT) as daemon:
         process = daemon.process
@@ -170,7 +170,7 @@ def test_a_storm_of_signals_harms_nothing(input_directory: Path, loop: str) -> N
 
 
 def test_a_stop_at_any_moment_is_exit_code_0(input_directory: Path, seed: int) -> None:
-    """SIGTERM or SIGINT, from the first import on: 0, and the next start goes on."""
+    """After SIGTERM or SIGINT at any moment the exit code is 0, and the next start goes on."""
     rng = random.Random(seed)
     config = write_config(input_directory, "stopped")
     for number in range(8):
@@ -212,7 +212,7 @@ def test_two_early_stops_end_well_or_at_once(input_directory: Path, seed: int) -
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_stop_ends_at_once(input_directory: Path, number: int) -> None:
-    """Where the stop hangs; and the next start goes on from the last checkpoint."""
+    """The second signal ends a stop that hangs. The next start goes on from the last checkpoint."""
     config = write_config(input_directory, f"hangs{number}")
     with running(config, command=PATIENT, HANG="1") as daemon:
         daemon.until(lambda: "ready" in daemon.events())

@@ -54,7 +54,7 @@ def test_a_recorded_capture_matches_every_audit(shared_data: Path, capture: Capt
 
 
 def test_totals_are_those_of_the_datas_description() -> None:
-    """As the data's own description counts them."""
+    """The audits' totals are those of the data's own description."""
     totals: dict[tuple[str, str], int] = {}
     for capture in CAPTURES:
         key = capture.venue, capture.paths[0].rpartition("/")[2]
@@ -121,7 +121,7 @@ def is_noticed(engine: OrderBookEngine) -> bool:
 
 @pytest.mark.parametrize("capture", [capture for capture in PROVABLE if not capture.checksums], ids=str)
 def test_ids_show_every_missing_message(shared_data: Path, tmp_path: Path, capture: Capture) -> None:
-    """Ids show every one."""
+    """Venues with ids show every missing message."""
     assert all(is_noticed(engine) for engine in damaged_runs(shared_data, tmp_path, capture, deleted))
 
 
@@ -186,14 +186,14 @@ def test_stops_anywhere_change_no_part(shared_data: Path, tmp_path: Path, captur
 
 
 def test_a_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
-    """By the run's summary, and by `cowbook check` before it."""
+    """The run's summary names the format that the capture looks like."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
     result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
     assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)
 
 
 def test_a_table_in_place_of_records_is_an_error(tmp_path: Path) -> None:
-    """Is an error with what it looks like, in both containers, and not a dead letter for each row."""
+    """The error names the format that the file looks like, for CSV and Parquet. Its rows are no dead letters."""
     for sample_id, formats in (("tardis-csv", "tardis"), ("cryptolake-parquet", "cryptolake"), ("binance-csv", "binance_csv")):
         files = make_sample(sample_id).files
         result = reconstruct(tmp_path / sample_id, files, Run("BTCUSDT", format="binance"))
@@ -223,7 +223,7 @@ def test_each_trade_of_a_record_is_a_row(shared_data: Path, tmp_path: Path) -> N
 
 
 def test_trades_of_one_record_are_written_once_after_a_restart(shared_data: Path, tmp_path: Path) -> None:
-    """A record with several ends in one place: nothing of it is written twice."""
+    """A record with several trades has one end, so that none of them is written twice."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.48.0").read_bytes()
     run = Run("X", "SC/EUR", "kraken", engine=EngineSettings(part_events=1), triggers=TriggerSettings(1, 10**12, 0))
     reference = reconstruct(tmp_path / "reference", {"a": content}, run)

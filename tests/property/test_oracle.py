@@ -67,7 +67,7 @@ def test_rows_do_not_depend_on_the_ends_of_blocks(capture: Capture) -> None:
 @settings(max_examples=examples(300))
 @given(ANY_CAPTURE)
 def test_an_engine_restored_after_every_batch_writes_the_same_rows(capture: Capture) -> None:
-    """The checkpointed state is all that decides later rows."""
+    """Later rows depend on the checkpointed state alone."""
     compare(Restarting(capture.settings), capture, 150)
 
 
@@ -82,7 +82,7 @@ def test_snapshots_change_nothing_and_never_change(capture: Capture) -> None:
 
 
 def test_an_engine_restored_after_every_record_writes_the_same_rows() -> None:
-    """As above with batches of a single message, on a few long captures."""
+    """The state is restored after batches of one message, on a few long captures."""
     for seed in range(8):
         capture = make_capture(seed, 150)
         pipeline = Restarting(capture.settings)
@@ -93,7 +93,7 @@ def test_an_engine_restored_after_every_record_writes_the_same_rows() -> None:
 @settings(max_examples=examples(200))
 @given(ANY_CAPTURE)
 def test_a_gap_halts_where_the_oracle_halts(capture: Capture) -> None:
-    """With on_gap = halt both stop at the same place, or neither does."""
+    """With on_gap = halt, the engine and the oracle stop at the same place, or neither stops."""
     halting = OracleSettings(**{**vars(capture.settings), "on_gap": "halt"})
     files = [(f"file-{number}", content) for number, content in enumerate(capture.files)]
     try:

@@ -150,7 +150,7 @@ def test_the_reference_sees_only_the_first_records_of_a_form(sample: str, contai
 @pytest.mark.parametrize("sample", SAMPLES)
 @pytest.mark.parametrize("container", [None, prefixed, framed])
 def test_forms_do_not_change_the_messages_of_a_sample(sample: str, container: Callable[..., bytes] | None) -> None:
-    """Nothing is changed by it, for either symbol, and where numerals do not fit."""
+    """The messages are the same with and without forms, for either symbol, also if numerals do not fit."""
     records = [container(event, record) if container else record for event, record in RECORDS[sample]]
     for terminator in (b"\n", b"\r\n"):
         content = beginning(container) + terminator.join([*records, b""])
@@ -240,7 +240,7 @@ def test_an_altered_value_is_scanned_as_by_the_reference(sample: str, step: int)
 
 
 def test_a_symbol_in_another_place_is_not_mistaken() -> None:
-    """Of a record with one part more, the channel stands where the symbol of others does."""
+    """In a record with one more part, the channel is in the place of the symbol in other records."""
     lines = [
         b'[0,{"a":[["1.0","1.0","1.5"]],"c":"1"},{},"%b","OTHER/X"]' % channel for channel in (b"book-10", b"ohlc-5", b"book-10")
     ]
@@ -262,7 +262,7 @@ SETTINGS = st.fixed_dictionaries(
 def test_damaged_records_are_scanned_as_by_the_reference(
     case: tuple[str, bytes, bytes], changes: dict[str, Any], behind: bytes
 ) -> None:
-    """Whatever the values of a record are, and whatever has been learned before it."""
+    """Both decoders agree on any values of a record, whatever forms were learned before."""
     sample, lessons, content = case
     compare(sample, replace(settings_of(sample), **changes), lessons + content, behind)
 

@@ -260,7 +260,7 @@ def test_book_messages_equal_a_naive_reading(lines: list[bytes], terminator: byt
 
 @given(_lines, st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))
 def test_trades_equal_a_naive_reading(lines: list[bytes], ends: bool, block_sizes: list[int]) -> None:
-    """Each row is a message."""
+    """Each row of trades is a message."""
     lines = [line.replace(b"bid", b"buy").replace(b"ask", b"sell") for line in lines]
     content = b"\n".join([TRADES_HEADER, *lines]) + (b"\n" if ends else b"")
     assert decode(content, "tardis", block_sizes) == naive(content, trades=True)
@@ -279,7 +279,7 @@ def test_a_double_made_of_a_decimal_number_gives_it_back(number: int, decimals: 
 
 @given(st.floats(0, 1e12), st.integers(0, 9))
 def test_a_double_is_never_another_number(value: float, decimals: int) -> None:
-    """Never a number that the double is not nearest to."""
+    """The result is never a number to which the double is not nearest."""
     found = fixed_of_float(value, decimals)
     exact = Decimal(repr(value)).scaleb(decimals)
     assert found == exact if found >= 0 else exact != int(exact) or exact >= 10**15
@@ -340,7 +340,7 @@ def strip(seen: Seen) -> tuple[object, ...]:
 
 
 def test_a_float_of_32_bits_is_its_shortest_number(tmp_path: Path) -> None:
-    """A float of 32 bits is the number with the fewest digits that it is nearest to, too."""
+    """A float of 32 bits is also read as the number with the fewest digits to which it is nearest."""
     times = pa.array([10**18 + place for place in range(100)], pa.timestamp("ns"))
     prices = [place / 10 + 1000.1 for place in range(100)]
     columns = {"origin_time": times, "received_time": times, "sequence_number": range(100), "side_is_bid": [True] * 100}

@@ -127,7 +127,7 @@ def test_checksums_equal_those_of_zlib_in_every_style(style: int, seed: int, pri
 
 
 def test_a_venue_without_checksums_counts_none() -> None:
-    """Nothing is counted where nothing is said."""
+    """An engine without a checksum style counts no checksum audits."""
     engine = engine_of(NO_CHECKSUM)
     engine.apply(depth_message(SNAPSHOT, {1: 1}, {2: 1}))
     assert not any(engine.audit_statistics()["checksum"].values())
@@ -135,7 +135,7 @@ def test_a_venue_without_checksums_counts_none() -> None:
 
 @pytest.mark.parametrize("way", ["setting", "message", "subscription"])
 def test_only_the_best_levels_stay_within_the_venues_depth(way: str) -> None:
-    """The best levels stay, whatever comes; a snapshot of the book holds what it held."""
+    """Only the best levels stay, and a snapshot of the book keeps its levels."""
     rng = random.Random(3)
     depth = 7
     engine = engine_of(NO_CHECKSUM, depth if way == "setting" else 0)

@@ -46,7 +46,7 @@ def run(records: list[tuple[int, int]], engine: OrderBookEngine) -> list[tuple[i
 
 
 def test_records_of_any_kind_count_for_gaps_and_repeats_are_skipped() -> None:
-    """Records of other symbols count; a repeated one is skipped, and the first of a connection follows anything."""
+    """Records of other symbols count, a repeated one is skipped, and the first of a connection may follow any number."""
     engine = OrderBookEngine()
     assert run([(UNUSED, 5), (SNAPSHOT, 6), (OTHER_SYMBOL, 7), (DIFF, 8), (UNUSED, 9)], engine) == []
     assert engine.synced
@@ -62,14 +62,14 @@ def test_records_of_any_kind_count_for_gaps_and_repeats_are_skipped() -> None:
 
 
 def test_records_before_the_first_message_are_no_gap() -> None:
-    """What came before the first message is no gap in the book."""
+    """Records missing before the first message are no gap in the book."""
     engine = OrderBookEngine()
     assert run([(UNUSED, 5), (OTHER_SYMBOL, 9), (SNAPSHOT, 20)], engine) == []
     assert engine.synced
 
 
 def test_a_gap_halts_at_the_record_after_it() -> None:
-    """At the record behind the gap, of whatever symbol."""
+    """The engine halts at the record after the gap, also if that is of another symbol."""
     engine = OrderBookEngine(EngineSettings(on_gap="halt"))
     with pytest.raises(GapHaltError, match="follows") as error:
         engine.apply(batch_of([(SNAPSHOT, 1), (OTHER_SYMBOL, 3)]))
@@ -78,7 +78,7 @@ def test_a_gap_halts_at_the_record_after_it() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_gaps_are_those_of_a_plain_loop_despite_cuts_and_restores(seed: int) -> None:
-    """With cuts anywhere, each gap is found once, and at its place; restored in between, too."""
+    """Each gap is found once and in its place, also with cuts anywhere and an engine restored in between."""
     rng = random.Random(seed)
     records = []
     number = 0

@@ -181,7 +181,7 @@ def test_an_exhausted_pool_is_reported() -> None:
 
 @pytest.mark.parametrize("downwards", [True, False])
 def test_next_level_finds_the_nearest_one_across_block_boundaries(downwards: bool) -> None:
-    """The nearest level at or beside any tick, at block boundaries too."""
+    """The nearest level at or beside any tick is found, also at block boundaries."""
     arrays = allocate(1 << 20)
     ticks = [0, 1, 63, 64, 4095, 4096, 262143, 262144, 10**15]
     for tick in ticks:

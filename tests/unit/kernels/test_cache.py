@@ -18,7 +18,7 @@ def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_folder_is_private_from_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the umask is."""
+    """Its mode is 0o700 at any umask."""
     before = os.umask(0)
     try:
         use(tmp_path / "cache", monkeypatch)
@@ -29,7 +29,7 @@ def test_the_folder_is_private_from_the_start(tmp_path: Path, monkeypatch: pytes
 
 
 def test_the_reason_against_a_folder_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person can mend it."""
+    """The reason says which folder or file must be changed."""
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)
     folder.chmod(0o770)
@@ -46,7 +46,7 @@ def test_the_reason_against_a_folder_names_it(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor one in which another user owns a parent."""
+    """A folder is not used if another user owns it or one of its parents."""
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True)
     os.chown(folder.parent, 65534, -1)
@@ -55,7 +55,7 @@ def test_a_folder_of_another_user_is_not_used(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_link_is_followed_before_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What counts is where it leads."""
+    """The folder that a link leads to is the one that must be safe."""
     (tmp_path / "open" / "kernels").mkdir(parents=True)
     (tmp_path / "open").chmod(0o777)
     (tmp_path / "cache").mkdir()

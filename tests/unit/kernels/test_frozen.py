@@ -92,13 +92,13 @@ def test_an_edit_of_machine_code_changes_the_digest(old: str, new: str) -> None:
 
 
 def test_a_value_without_a_digest_is_an_error() -> None:
-    """Nothing is left out in silence."""
+    """A value of an unknown kind is not left out silently."""
     with pytest.raises(TypeError, match="of which no digest can be made"):
         digest_in(SOURCE.replace("NAMES = (1, 2)", "NAMES = [1, 2]"))
 
 
 def test_every_kernel_has_a_digest() -> None:
-    """All that kernels of the package name is of a kind that a digest knows."""
+    """The kernels of the package name only values of known kinds."""
     assert len(ALL) > 100
     digests = {name: digest_of(compiled.py_func) for name, compiled in ALL.items()}
     assert len(set(digests.values())) > len(ALL) - 5  # a few are alike but for where they stand
@@ -135,7 +135,7 @@ ABOVE = roots_above()
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_a_changed_constant_changes_all_digests_above_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that falls out of the digest of its callers would run stale code."""
+    """If a kernel were missing in the digest of its callers, stale code would run."""
     compiled = ALL[name]
     before = {above: digest_of(ALL[above].py_func) for above in ABOVE[name]}
     for constant in frozen_numbers(compiled):

@@ -94,18 +94,18 @@ def change(config: Config, section: str, key: str) -> Config:
 
 
 def test_every_key_has_a_consequence() -> None:
-    """A new key has to say what a reload makes of it."""
+    """A new key must be listed with its consequence at a reload."""
     assert sorted(keys()) == sorted(CONSEQUENCES.keys() | ELSEWHERE)
 
 
 def test_every_section_is_known() -> None:
-    """A new section, too."""
+    """A new section must be listed, too."""
     assert set(Config.model_fields) == {*SECTIONS, "base_dir"}
 
 
 @pytest.mark.parametrize("name", CONSEQUENCES)
 def test_a_changed_key_has_its_consequence(name: str) -> None:
-    """Refused with its name, or the symbol that it is of starts again, or nothing but the new value."""
+    """A changed key is refused by name, restarts its symbol, or just takes effect."""
     section, key = name.split(".")
     old = make(SYMBOL, SYMBOL | {"id": "B"})
     new = change(old, section, key)
@@ -124,7 +124,7 @@ def test_a_changed_key_has_its_consequence(name: str) -> None:
 
 @pytest.mark.parametrize("name", CONSEQUENCES)
 def test_any_key_of_a_failed_symbol_may_change(name: str) -> None:
-    """It is tried again, and may change as it likes; what belongs to the process may not."""
+    """A failed symbol is restarted with any settings, but settings of the process must not change."""
     section, key = name.split(".")
     old = make()
     plan, problems = plan_reload(old, change(old, section, key), ["A"])
@@ -133,14 +133,14 @@ def test_any_key_of_a_failed_symbol_may_change(name: str) -> None:
 
 
 def test_a_changed_token_is_not_shown() -> None:
-    """A problem ends up in the log."""
+    """Problems are logged, so they must not show the token."""
     old, new = make(http={"token": "secret1"}), make(http={"token": "secret2"})
     _, problems = plan_reload(old, new, [])
     assert problems == ["[http] token has changed: this needs a restart"]
 
 
 def test_an_equal_configuration_changes_nothing() -> None:
-    """Nothing changed, nothing to do; the order of the streams and of the symbols is no change."""
+    """Another order of streams or symbols is no change."""
     old = make(SYMBOL, SYMBOL | {"id": "B"}, output={"streams": ["depth", "trades"]})
     new = make(SYMBOL | {"id": "B"}, SYMBOL, output={"streams": ["trades", "depth"]})
     assert plan_reload(old, old, []) == (ReloadPlan((), (), ()), [])
@@ -148,14 +148,14 @@ def test_an_equal_configuration_changes_nothing() -> None:
 
 
 def test_symbols_are_told_apart_by_id_in_the_order_of_the_files() -> None:
-    """In the order of the configurations; another id is another symbol."""
+    """Ids are listed in the order of the configurations. Another id is another symbol."""
     old = make(*(SYMBOL | {"id": one} for one in "ABCD"))
     new = make(*(SYMBOL | {"id": one} for one in "XCYA"))
     assert plan_reload(old, new, ["B", "C"]) == (ReloadPlan(("B", "D"), ("X", "Y"), ("C",)), [])
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    """Each a line."""
+    """Each problem is one line."""
     old = make()
     new = make(SYMBOL | {"price_decimals": 3, "on_gap": "halt"}, service={"loop": "asyncio"}, http={"listen": ""})
     _, problems = plan_reload(old, new, [])
@@ -168,7 +168,7 @@ def test_all_problems_are_reported_at_once() -> None:
 
 
 def test_values_are_shown_as_in_the_file() -> None:
-    """Not as Python has them."""
+    """Durations and paths are shown as in the file, not as Python values."""
     old = make(service={"state_dir": "/a"}, output={"part_interval": "1h"})
     new = make(service={"state_dir": "/b"}, output={"part_interval": "30min"})
     _, problems = plan_reload(old, new, [])

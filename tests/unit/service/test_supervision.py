@@ -157,7 +157,7 @@ EXTEND = "EXTEND_TIMEOUT_USEC=30000000"
 
 
 async def test_ready_is_sent_once_after_every_symbol_has_started(make_bench: Callable[..., Bench]) -> None:
-    """Patience is asked for until every symbol stands at its place; READY comes then, and once."""
+    """Until every symbol has started, systemd is asked to wait. Then READY is sent once."""
     bench = make_bench()
     for thread in bench.threads:
         thread.start()
@@ -188,7 +188,7 @@ async def test_ready_is_sent_once_after_every_symbol_has_started(make_bench: Cal
 async def test_a_hanging_loop_withholds_signs_of_life(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, watchdog: float | None
 ) -> None:
-    """No sign of life while one symbol's loop hangs, and again when it answers."""
+    """No sign of life is sent while a symbol's loop hangs. They resume when it answers."""
     monkeypatch.setattr(module, "_UNHEALTHY_SECONDS", 0.2)
     bench = make_bench(watchdog)
     for gate, thread in zip(bench.gates.values(), bench.threads, strict=True):
@@ -217,7 +217,7 @@ async def test_a_hanging_loop_withholds_signs_of_life(
 
 
 async def test_signs_of_life_are_often_enough(make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than twice in the watchdog's time, however short that is."""
+    """Signs of life are sent more than twice in the watchdog's time, also if that is short."""
     monkeypatch.setattr(module, "_PERIOD_SECONDS", 1.0)
     pauses: list[float] = []
 
@@ -241,7 +241,7 @@ async def test_signs_of_life_are_often_enough(make_bench: Callable[..., Bench], 
 async def test_ended_and_pausing_symbols_are_not_ailing(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A symbol that has ended is not ailing, however long ago that was; nor one that pauses before its next worker."""
+    """Neither a symbol that ended long ago is ailing nor one that pauses before its next worker."""
     monkeypatch.setattr(module, "_UNHEALTHY_SECONDS", 0.1)
     bench = make_bench()
     bench.gates["A"].set()
@@ -257,7 +257,7 @@ async def test_ended_and_pausing_symbols_are_not_ailing(
 
 
 async def test_waiting_for_input_is_logged_when_it_changes(make_bench: Callable[..., Bench]) -> None:
-    """What a symbol waits for, when that changes, and that it is over; being stopped is no input."""
+    """The log says what a symbol waits for when that changes, and when it is over, but not when the symbol is stopped."""
     bench = make_bench()
     thread = bench.threads[0]
     del bench.threads[1]

@@ -16,14 +16,14 @@ _DAEMON = Path(__file__).resolve().parents[3] / "daemon"
 
 
 def test_child_processes_import_this_checkout(tmp_path: Path) -> None:
-    """Whatever is installed, and wherever they are started."""
+    """They do so whatever is installed, and in any directory."""
     command = [sys.executable, "-c", "import cowbook; print(cowbook.__file__)"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.strip()
     assert found == str(_DAEMON / "cowbook" / "__init__.py")
 
 
 def test_a_seed_follows_from_the_runs_seed_and_the_tests_name(seed: int, request: pytest.FixtureRequest) -> None:
-    """And from the test's name, so that two tests do not draw alike."""
+    """The name is part of it, so that two tests draw differently."""
     run = os.environ["COWBOOK_TEST_SEED"]
     assert seed == random.Random(f"{run} {request.node.name}").randrange(1 << 30)
     assert seed != random.Random(f"{run} another").randrange(1 << 30)
@@ -38,5 +38,5 @@ def test_only_a_search_is_random() -> None:
 
 @pytest.mark.on_disk
 def test_a_test_marked_on_disk_writes_to_the_disk(tmp_path: Path) -> None:
-    """Not memory, wherever other tests write."""
+    """Its directory is on the disk, while other tests write to memory."""
     assert tmp_path.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev

@@ -22,12 +22,12 @@ from support.promql import selected
     ],
 )
 def test_metrics_and_their_labels_are_found(expression: str, metrics: dict[str, set[str]]) -> None:
-    """Metrics and their labels are found; functions, keywords, labels of groupings and strings are not taken for any."""
+    """Metrics and their labels are found. Functions, keywords, grouping labels and strings are not mistaken for metrics."""
     assert {name: set(labels) for name, labels in selected(expression)} == metrics
 
 
 def test_an_ambiguous_expression_is_rejected() -> None:
-    """What could be anything is no expression that is checked."""
+    """An expression that may select anything is an error, not unchecked."""
     for expression in ('{job="a"}', "a ? b", 'a{b="c}'):
         with pytest.raises(ValueError, match=r"no PromQL|without a name"):
             selected(expression)

@@ -106,7 +106,7 @@ def executor() -> Iterator[Executor]:
 
 
 async def test_a_request_is_answered_with_the_epoch_that_covers_it(tmp_path: Path, executor: Executor) -> None:
-    """A request is answered with the epoch that has it; without anything new, with the one that is there."""
+    """A request is answered with the epoch that covers it. If there is nothing new, that is the newest epoch."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     request = checkpointer.request()
@@ -123,7 +123,7 @@ async def test_a_request_is_answered_with_the_epoch_that_covers_it(tmp_path: Pat
 
 
 async def test_cuts_and_requests_after_the_freeze_belong_to_the_next_attempt(tmp_path: Path, executor: Executor) -> None:
-    """Cuts and requests that come before the task has run for the first time belong to the next attempt."""
+    """Cuts and requests that arrive before the attempt's task first runs belong to the next attempt."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     await checkpointer.add_cut(bench.cut(1))
@@ -164,7 +164,7 @@ async def test_a_failed_attempts_cuts_come_with_the_next_one(tmp_path: Path, exe
 
 
 async def test_a_commit_of_unknown_outcome_ends_the_worker(tmp_path: Path, executor: Executor) -> None:
-    """A commit that may count or not ends the worker."""
+    """A commit that may or may not have taken effect ends the worker."""
     bench = Bench(tmp_path, executor)
     bench.files.rename_fails = True
     bench.begin()
@@ -185,7 +185,7 @@ async def test_a_cut_that_cannot_be_staged_ends_the_worker(tmp_path: Path, execu
 
 
 async def test_close_answers_everyone(tmp_path: Path, executor: Executor) -> None:
-    """Whoever still waits for a checkpoint is told that there will be none."""
+    """Each pending request is answered with an error."""
     bench = Bench(tmp_path, executor)
     bench.begin()
     request = bench.checkpointer.request()
@@ -195,7 +195,7 @@ async def test_close_answers_everyone(tmp_path: Path, executor: Executor) -> Non
 
 
 async def test_the_snapshot_is_released_once_it_is_read(tmp_path: Path, executor: Executor) -> None:
-    """Once it was read, not once it was written: whoever waits for its blocks goes on."""
+    """The snapshot is released after it is read, before the state is written. A wait for its blocks then ends."""
     bench = Bench(tmp_path, executor)
     await bench.checkpointer.add_cut(asyncio.get_running_loop().create_future())  # never staged: the attempt cannot end
     bench.begin()
@@ -222,7 +222,7 @@ async def test_a_cancelled_wait_for_the_snapshot_changes_nothing(tmp_path: Path,
 
 
 async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor) -> None:
-    """Its triggers are due again, once; a request that was answered with the failure is not answered twice."""
+    """Its triggers are due again once. A request that was answered with the failure is not answered twice."""
     bench = Bench(tmp_path, executor, backoff=False)
     checkpointer = bench.checkpointer
     bench.files.full = True
@@ -246,7 +246,7 @@ async def test_failed_attempt_is_tried_again(tmp_path: Path, executor: Executor)
 
 
 async def test_requests_during_an_attempt_share_the_next_one(tmp_path: Path, executor: Executor) -> None:
-    """While one is under way, requests wait together for the next one; none is lost, and no third attempt comes of them."""
+    """Requests during an attempt wait for the next one together. None is lost, and they cause no third attempt."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     bench.begin()
@@ -264,7 +264,7 @@ async def test_requests_during_an_attempt_share_the_next_one(tmp_path: Path, exe
 
 
 async def test_a_cancelled_request_changes_nothing_for_the_others(tmp_path: Path, executor: Executor) -> None:
-    """Whoever no longer wants the answer changes nothing for the others, whatever the answer is."""
+    """A cancelled request changes no other request's answer, be it an epoch or an error."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     for full in (False, True):
@@ -285,7 +285,7 @@ async def test_a_cancelled_request_changes_nothing_for_the_others(tmp_path: Path
 async def test_too_many_waiting_cuts_make_a_checkpoint_due_and_pause_processing(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When too many cuts wait, a checkpoint is due, and processing waits for the one under way."""
+    """If too many cuts wait, a checkpoint is due, and processing waits for the current attempt."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -307,7 +307,7 @@ async def test_too_many_waiting_cuts_make_a_checkpoint_due_and_pause_processing(
 async def test_a_backlog_that_only_grows_restarts_the_worker(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When attempts fail and too many cuts wait, the worker starts again: memory has a bound."""
+    """If attempts fail and too many cuts wait, the worker restarts, so that memory stays bounded."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 3)
     bench = Bench(tmp_path, executor)
     bench.files.full = True
@@ -323,7 +323,7 @@ async def test_a_backlog_that_only_grows_restarts_the_worker(
 async def test_a_needed_restart_is_raised_once_at_the_next_call(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """What only a restart mends comes out wherever the checkpointer is asked next, once, and requests are told."""
+    """An error that needs a restart is raised by the next call of any method, once, and requests are answered with it."""
     monkeypatch.setattr(module, "MOST_UNPUBLISHED", 1)
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
@@ -349,7 +349,7 @@ async def test_a_needed_restart_is_raised_once_at_the_next_call(
 async def test_a_programming_error_is_not_taken_for_failing_storage(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mistake in the program is not taken for a full disk: it comes out as it is, and the snapshot is given back."""
+    """An error in the program is raised as it is, not as a storage error, and the snapshot is released."""
     bench = Bench(tmp_path, executor)
 
     def mistaken(*_: object) -> None:
@@ -406,7 +406,7 @@ async def test_waiting_cuts_ask_for_a_checkpoint(tmp_path: Path, executor: Execu
 
 
 async def test_each_attempts_end_is_reported_once(tmp_path: Path, executor: Executor) -> None:
-    """How each ended, once; and then, when the next one may begin, that it may."""
+    """The observer is told once how each attempt ended, and then when the next one may begin."""
     bench = Bench(tmp_path, executor, backoff=False)
     checkpointer = bench.checkpointer
     told: list[tuple[str, ...]] = []
@@ -444,7 +444,7 @@ async def test_each_attempts_end_is_reported_once(tmp_path: Path, executor: Exec
 async def test_new_settings_hold_from_the_next_attempt_on(
     tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other settings hold from the next attempt on: when it comes, what it keeps, how it compresses."""
+    """From the next attempt on, new settings decide when it begins, what it keeps and how it compresses."""
     seen = []
 
     persist = Attempt._persist
@@ -490,7 +490,7 @@ async def test_an_attempt_under_way_keeps_its_settings(tmp_path: Path, executor:
 
 
 async def test_seconds_until_due_follow_the_timer_and_pending_requests(tmp_path: Path, executor: Executor) -> None:
-    """The timer's time in seconds, nothing while an attempt runs, and at once when something waits."""
+    """It is the timer's time in seconds, None during an attempt, and 0 if a request is pending."""
     bench = Bench(tmp_path, executor)
     checkpointer = bench.checkpointer
     assert checkpointer.seconds_until_due() == pytest.approx(1e9, rel=1e-3)

@@ -175,7 +175,7 @@ def run(context: ThreadContext, *script: Any) -> tuple[SymbolThread, list[float 
 
 @pytest.mark.usefixtures("fake")
 def test_pauses_for_failing_storage_grow_to_a_bound_without_end(context: ThreadContext) -> None:
-    """Longer and longer, up to a bound, without end."""
+    """The pauses between workers double up to a bound, and the attempts never end."""
     thread, pauses, reasons = run(context, *[fails(StorageError("full", errno.ENOSPC))] * 20, ends)
     assert pauses == [0.5, 1, 2, 4, 8, 16] + [30] * 14
     assert reasons == ["storage"] * 20
@@ -187,7 +187,7 @@ def test_pauses_for_failing_storage_grow_to_a_bound_without_end(context: ThreadC
 
 @pytest.mark.usefixtures("fake")
 def test_a_commit_resets_the_pause(context: ThreadContext) -> None:
-    """A worker that has committed something: storage is there."""
+    """After a worker that has committed a checkpoint, pauses begin short again."""
     error = StorageError("full", errno.ENOSPC)
     _, pauses, _ = run(context, *[fails(error)] * 3, fails(error, commits=True), fails(error), ends)
     assert pauses == [0.5, 1, 2, 0.5, 1]
@@ -196,7 +196,7 @@ def test_a_commit_resets_the_pause(context: ThreadContext) -> None:
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("code", [errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV])
 def test_a_storage_error_that_needs_repair_fails_the_symbol(context: ThreadContext, code: int) -> None:
-    """Someone has to set it right: the symbol has failed."""
+    """An error that a person must repair fails the symbol without a further attempt."""
     thread, pauses, _ = run(context, fails(StorageError("in the way", code), recovers=True))
     assert pauses == []
     assert (thread.state, thread.last_error, thread.restarts) == ("failed", "in the way", 0)
@@ -207,7 +207,7 @@ def test_a_storage_error_that_needs_repair_fails_the_symbol(context: ThreadConte
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT])
 def test_a_missing_permission_is_final_unless_the_symbol_has_worked(context: ThreadContext, code: int) -> None:
-    """Final, unless the symbol has worked before."""
+    """Such an error is final, unless the symbol has worked before."""
     error = StorageError("no right", code)
     thread, pauses, _ = run(context, fails(StorageError("full", errno.ENOSPC)), fails(error))
     assert (thread.state, pauses) == ("failed", [0.5])
@@ -217,7 +217,7 @@ def test_a_missing_permission_is_final_unless_the_symbol_has_worked(context: Thr
 
 @pytest.mark.usefixtures("fake")
 def test_the_eleventh_error_in_ten_minutes_fails_the_symbol(context: ThreadContext) -> None:
-    """Ten attempts more, then it is a bug that someone should hear of."""
+    """After ten further attempts the symbol fails, because it is a bug that must be reported."""
     thread, pauses, reasons = run(context, *[fails(ZeroDivisionError("a mistake"))] * 11)
     assert len(pauses) == 10
     assert reasons == ["error"] * 10
@@ -228,7 +228,7 @@ def test_the_eleventh_error_in_ten_minutes_fails_the_symbol(context: ThreadConte
 
 @pytest.mark.usefixtures("fake")
 def test_only_errors_of_the_last_ten_minutes_count(context: ThreadContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only those of the last ten minutes count."""
+    """Only errors of the last ten minutes count, so that rare ones never fail the symbol."""
     now = [0.0]
 
     def monotonic() -> float:
@@ -246,7 +246,7 @@ def test_only_errors_of_the_last_ten_minutes_count(context: ThreadContext, monke
 
 @pytest.mark.usefixtures("fake")
 def test_a_single_run_keeps_its_error_and_is_not_tried_again(context: ThreadContext) -> None:
-    """Is not tried again: it is kept for who has started the thread."""
+    """The error is kept for the caller that started the thread."""
     thread, pauses, _ = run(replace(context, retries_errors=False), fails(ZeroDivisionError("a mistake")))
     assert pauses == []
     assert isinstance(thread.failure, ZeroDivisionError)
@@ -255,7 +255,7 @@ def test_a_single_run_keeps_its_error_and_is_not_tried_again(context: ThreadCont
 
 @pytest.mark.usefixtures("fake")
 def test_a_symbol_without_settings_fails_and_reports_its_end(context: ThreadContext) -> None:
-    """No file is there: the symbol has failed, and its end is told."""
+    """Without an input file the symbol fails, and its end is reported."""
     ended = []
 
     def make_settings() -> Any:
@@ -271,7 +271,7 @@ def test_a_symbol_without_settings_fails_and_reports_its_end(context: ThreadCont
 def test_stop_ends_the_pause_and_one_more_worker_runs(
     fake: type[FakeWorker], context: ThreadContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once: one more worker writes the last checkpoint, if storage lets it."""
+    """The pause ends at once, and one more worker tries to write the last checkpoint."""
     for name in ("_FIRST_BACKOFF_SECONDS", "_LONGEST_BACKOFF_SECONDS"):
         monkeypatch.setattr(module, name, 10**6)
     fake.script[:] = [fails(StorageError("full", errno.ENOSPC)), waits]
@@ -287,7 +287,7 @@ def test_stop_ends_the_pause_and_one_more_worker_runs(
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("error", [StorageError("full", errno.ENOSPC), ZeroDivisionError("a mistake")])
 def test_an_error_while_stopping_is_not_tried_again(context: ThreadContext, error: Exception) -> None:
-    """When it is time to stop nothing is tried again."""
+    """A worker that fails while it stops is the last one."""
 
     async def fail_at_the_end(worker: FakeWorker) -> SymbolSummary:
         await waits(worker)
@@ -304,7 +304,7 @@ def test_an_error_while_stopping_is_not_tried_again(context: ThreadContext, erro
 
 @pytest.mark.usefixtures("fake")
 def test_states_follow_the_worker_from_start_to_end(context: ThreadContext) -> None:
-    """From the start to the end."""
+    """The state is right at each step from the start to the end."""
     gate = threading.Event()
     go: list[asyncio.Event] = []
 
@@ -338,7 +338,7 @@ def test_states_follow_the_worker_from_start_to_end(context: ThreadContext) -> N
 
 
 def test_a_checkpoint_is_answered_in_every_state(fake: type[FakeWorker], context: ThreadContext) -> None:
-    """An epoch, or a StorageError that says why there is none; never silence."""
+    """The answer is an epoch, or a StorageError that says why there is none."""
     recover = threading.Event()
 
     async def step(worker: FakeWorker) -> SymbolSummary:
@@ -374,7 +374,7 @@ def test_a_checkpoint_is_answered_in_every_state(fake: type[FakeWorker], context
 
 
 def test_a_checkpoint_is_answered_while_the_worker_ends(fake: type[FakeWorker], context: ThreadContext) -> None:
-    """Asked for at any moment, it is answered."""
+    """A checkpoint requested at any moment of the end is answered."""
     for _ in range(30):
         fake.script[:] = [waits]
         thread = make(context)
@@ -392,7 +392,7 @@ def test_a_checkpoint_is_answered_while_the_worker_ends(fake: type[FakeWorker], 
 
 
 def test_configure_reaches_the_running_worker_and_later_ones(fake: type[FakeWorker], context: ThreadContext) -> None:
-    """The worker that runs, and those after it."""
+    """New settings reach the running worker and the workers after it."""
     go = threading.Event()
 
     async def step(_: FakeWorker) -> SymbolSummary:
@@ -412,7 +412,7 @@ def test_configure_reaches_the_running_worker_and_later_ones(fake: type[FakeWork
 
 @pytest.mark.usefixtures("fake")
 def test_an_answer_comes_from_the_loop_and_none_pile_up_while_it_hangs(context: ThreadContext) -> None:
-    """Who has a loop answers from it; who has none need not; while one hangs nothing piles up."""
+    """A thread with a loop answers from it, and one without need not answer. While the loop hangs, no questions pile up."""
     FakeWorker.script[:] = [waits]
     thread = make(context)
     answers: list[tuple[float, str]] = []
@@ -515,7 +515,7 @@ class KillingRenames(DurableFiles):
 def test_a_killed_loop_goes_on_from_checkpoints_beside_an_undisturbed_symbol(
     tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A loop that is stopped under the worker, again and again: it goes on from its checkpoints, the other symbol undisturbed."""
+    """A symbol whose loop is stopped repeatedly goes on from its checkpoints. The other symbol is undisturbed."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.002)
     parts = []
@@ -556,7 +556,7 @@ def test_a_killed_loop_goes_on_from_checkpoints_beside_an_undisturbed_symbol(
 def test_a_killed_workers_writes_end_before_the_next_worker_begins(
     tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an executor still writes for a worker whose loop was stopped ends before the next worker begins."""
+    """The executor's writes for a worker whose loop was stopped end before the next worker begins."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     monkeypatch.setattr(module, "_LONGEST_BACKOFF_SECONDS", 0.0)
 

@@ -11,7 +11,7 @@ from cowbook.symbol.throughput import Throughput
 
 
 def test_a_rate_is_nan_until_it_was_measured() -> None:
-    """NaN until both phases are known; time in which nothing passed says nothing."""
+    """The impact is NaN until both phases were measured. A measurement of no time is ignored."""
     throughput = Throughput()
     throughput.add(5, 0.0, persisting=False)
     assert math.isnan(throughput.rate(persisting=False))
@@ -24,7 +24,7 @@ def test_a_rate_is_nan_until_it_was_measured() -> None:
 
 
 def test_a_rate_of_zero_has_no_impact_ratio() -> None:
-    """Busy without an event: a rate of 0, and no ratio to it."""
+    """Busy time without an event is a rate of 0, to which there is no ratio."""
     throughput = Throughput()
     throughput.add(0, 1.0, persisting=False)
     throughput.add(10, 1.0, persisting=True)
@@ -33,7 +33,7 @@ def test_a_rate_of_zero_has_no_impact_ratio() -> None:
 
 
 def test_a_negative_impact_is_shown_as_it_is() -> None:
-    """Chance may make persisting look faster: this is shown as it is."""
+    """Chance may make persisting look faster, and then the impact is negative."""
     throughput = Throughput()
     throughput.add(10, 1.0, persisting=False)
     throughput.add(20, 1.0, persisting=True)
@@ -41,7 +41,7 @@ def test_a_negative_impact_is_shown_as_it_is() -> None:
 
 
 def test_measurements_lose_weight_by_the_busy_time_of_their_phase() -> None:
-    """What was measured a minute of busy time ago counts for half; the phases age by their own time."""
+    """A measurement a minute of busy time ago counts half. Each phase ages by its own busy time."""
     throughput = Throughput()
     for _ in range(6000):
         throughput.add(10, 0.01, persisting=False)
@@ -58,7 +58,7 @@ def test_measurements_lose_weight_by_the_busy_time_of_their_phase() -> None:
 
 
 def test_a_steady_rate_does_not_depend_on_the_intervals() -> None:
-    """A steady rate is that rate, however the time is cut up."""
+    """The result for a steady rate is that rate, for intervals of any length."""
     rng = random.Random(1)
     throughput = Throughput()
     for _ in range(1000):
@@ -70,7 +70,7 @@ def test_a_steady_rate_does_not_depend_on_the_intervals() -> None:
 
 
 def test_short_times_give_no_impact_ratio() -> None:
-    """A few small blocks in one phase say nothing."""
+    """A few small blocks in one phase are not enough for a ratio."""
     throughput = Throughput()
     throughput.add(1_000_000, 1.0, persisting=False)
     throughput.add(10, 0.09, persisting=True)

@@ -145,7 +145,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def test_each_path_takes_its_method_and_no_other() -> None:
-    """Every path with its method; everything else is 404 or 405, and says what there is."""
+    """Each path answers its method. Anything else is 404 or 405, with a text that lists the alternatives."""
     view = FakeView()
     async with serving(view) as server:
         for path in ROUTES:
@@ -166,7 +166,7 @@ async def test_each_path_takes_its_method_and_no_other() -> None:
 
 
 async def test_each_path_answers_what_the_view_says() -> None:
-    """What each path says."""
+    """Each path shows the view's data."""
     view = FakeView()
     async with serving(view) as server:
         assert (await ask(server.port, "/healthz")).text == "ok\n"
@@ -183,7 +183,7 @@ async def test_each_path_answers_what_the_view_says() -> None:
 
 
 async def test_the_page_escapes_what_comes_from_outside() -> None:
-    """What a person sees; what comes from outside is shown as it is, not as HTML."""
+    """The page shows names and errors as text, not as HTML."""
     view = FakeView()
     view.symbols = [symbol("<b>&", "failed", error="<script>"), symbol("C", "waiting", waiting_for="a file & more")]
     async with serving(view) as server:
@@ -195,7 +195,7 @@ async def test_the_page_escapes_what_comes_from_outside() -> None:
 
 
 async def test_openmetrics_is_served_on_request_only() -> None:
-    """Whoever asks for OpenMetrics gets it; everybody else the plain format."""
+    """A client that accepts OpenMetrics gets it, any other the text format."""
     async with serving(FakeView()) as server:
         plain = await ask(server.port, "/metrics")
         assert plain.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -209,7 +209,7 @@ async def test_openmetrics_is_served_on_request_only() -> None:
 
 
 async def test_metrics_are_rendered_at_most_once_a_second(clock: list[float]) -> None:
-    """However often it is asked for; and it is not old either."""
+    """Frequent requests get the same rendering for a second, and then a new one."""
     view = FakeView()
     async with serving(view) as server:
         for number in range(3):
@@ -223,7 +223,7 @@ async def test_metrics_are_rendered_at_most_once_a_second(clock: list[float]) ->
 
 
 async def test_checkpoints_are_taken_of_all_symbols_or_one() -> None:
-    """Of all symbols or one; what failed, what is unknown; with and without waiting."""
+    """Checkpoints can be requested for all symbols or one, with and without waiting. Failures and unknown symbols are errors."""
     view = FakeView()
     async with serving(view) as server:
         answer = await ask(server.port, "/checkpoint", "POST")
@@ -242,7 +242,7 @@ async def test_checkpoints_are_taken_of_all_symbols_or_one() -> None:
 
 
 async def test_a_long_checkpoint_is_answered_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client is told in time that it goes on."""
+    """The client is told that the checkpoint goes on, before it gives up."""
     monkeypatch.setattr(module, "_LONGEST_CHECKPOINT_SECONDS", 0.1)
     view = FakeView()
     view.gate = asyncio.Event()
@@ -279,7 +279,7 @@ async def test_a_long_checkpoint_is_answered_before_it_ends(monkeypatch: pytest.
 async def test_only_local_clients_and_those_with_the_token_may_ask(
     monkeypatch: pytest.MonkeyPatch, remote: str, token: str, headers: dict[str, str], allowed: bool
 ) -> None:
-    """A client on this machine that is no web page, or one that knows the token."""
+    """A client may ask if it is on this machine and no web page, or if it has the token."""
     monkeypatch.setattr("aiohttp.web.BaseRequest.remote", remote)
     view = FakeView()
     async with serving(view, token=token) as server:
@@ -305,7 +305,7 @@ async def test_only_local_clients_and_those_with_the_token_may_ask(
     ],
 )
 async def test_garbage_is_refused_without_a_log_line(content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no request is refused, without a word in the log, and the next client is served."""
+    """Bytes that are no request are refused without a log line, and the next client is served."""
     async with serving(FakeView()) as server:
         answer = await talk(server.port, content)
         assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.0 400", b"HTTP/9.9 400")) or not answer
@@ -315,7 +315,7 @@ async def test_garbage_is_refused_without_a_log_line(content: bytes, capsys: pyt
 
 
 async def test_a_programming_error_is_500_and_logged() -> None:
-    """An error of ours is 500 for the client, and a line in the log."""
+    """An error of this program is 500 for the client, and a line in the log."""
     view = FakeView()
     view.mistake = ZeroDivisionError("a mistake")
     async with serving(view) as server:
@@ -325,7 +325,7 @@ async def test_a_programming_error_is_500_and_logged() -> None:
 
 
 async def test_a_connection_serves_one_request() -> None:
-    """Old clients, patient ones and such that send many requests at once get one answer, and the end."""
+    """Old clients, patient ones and those that send many requests at once get one answer. Then the connection ends."""
     async with serving(FakeView()) as server:
         assert Answer(await talk(server.port, b"GET /healthz HTTP/1.0\r\n\r\n")).text == "ok\n"
         one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -349,7 +349,7 @@ async def test_a_connection_serves_one_request() -> None:
     ],
 )
 async def test_a_loopback_endpoint_refuses_other_host_names(listen: str, host: str, code: int) -> None:
-    """What listens to this machine alone answers nobody who asks for another one; the token says that he means it."""
+    """An endpoint on loopback refuses requests for another host, unless they have the token."""
     async with serving(FakeView(), listen, "t") as server:
         answer = await talk(server.port, f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert Answer(answer).code == code
@@ -358,7 +358,7 @@ async def test_a_loopback_endpoint_refuses_other_host_names(listen: str, host: s
 
 
 async def test_an_unknown_parameter_is_refused_by_name() -> None:
-    """A misspelt one is refused by name, not ignored."""
+    """A misspelt parameter is refused by name, not ignored."""
     view = FakeView()
     async with serving(view) as server:
         answer = await ask(server.port, "/checkpoint?symbols=A", "POST")
@@ -370,7 +370,7 @@ async def test_an_unknown_parameter_is_refused_by_name() -> None:
 
 
 async def test_a_web_page_is_told_why_it_is_refused() -> None:
-    """That it is one."""
+    """The refusal says that web pages may not ask."""
     async with serving(FakeView()) as server:
         answer = await ask(server.port, "/checkpoint", "POST", Origin="http://evil")
     assert answer.code == 403
@@ -378,7 +378,7 @@ async def test_a_web_page_is_told_why_it_is_refused() -> None:
 
 
 async def test_too_many_waiting_clients_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of 100 gets an answer, if only that there are too many; and the others are served meanwhile."""
+    """Each of 100 clients gets an answer, if only that there are too many. Other requests are served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     view = FakeView()
     view.gate = asyncio.Event()
@@ -393,7 +393,7 @@ async def test_too_many_waiting_clients_are_answered_at_once(monkeypatch: pytest
 
 
 async def test_a_flood_of_requests_delays_nobody_else_for_long() -> None:
-    """Clients that ask without a pause wait for their turn; nobody else waits for long, and nothing piles up."""
+    """Clients that ask without a pause wait for their turn. Nobody else waits for long, and nothing piles up."""
     async with serving(FakeView()) as server:
         goes_on = True
         answers = 0
@@ -416,7 +416,7 @@ async def test_a_flood_of_requests_delays_nobody_else_for_long() -> None:
 
 
 async def test_a_slow_answer_is_kept_ten_times_as_long_as_it_took(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
-    """Ten times as long as it took to make."""
+    """An answer is served again for ten times as long as making it took."""
     view = FakeView()
     made = 0
 
@@ -438,7 +438,7 @@ async def test_a_slow_answer_is_kept_ten_times_as_long_as_it_took(monkeypatch: p
 
 
 async def test_a_body_is_never_read() -> None:
-    """Of a request with a huge body nothing is waited for but the head."""
+    """A request with a huge body is answered after its head."""
     async with serving(FakeView()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000000\r\n\r\n")
@@ -451,7 +451,7 @@ async def test_a_body_is_never_read() -> None:
     "content", [b"", b"GET /metrics HTTP/1.1\r\nHo", b"POST /checkpoint HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"]
 )
 async def test_an_unfinished_request_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """A client that does not go on, or sends byte by byte, is not waited for without end."""
+    """A client that stops half-way, or sends byte by byte, is cut off after a while."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
     async with serving(FakeView()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -473,7 +473,7 @@ async def test_an_unfinished_request_is_not_waited_for_without_end(monkeypatch: 
 
 
 async def test_of_many_connections_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 500 connections that come at once the newest stay, and who asks properly is served meanwhile."""
+    """Of 500 simultaneous connections the newest stay, and proper requests are served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 600.0)
     async with AsyncExitStack() as stack:
@@ -505,7 +505,7 @@ def is_open(client: socket.socket) -> bool:
 
 
 async def test_connections_accepted_in_one_turn_are_limited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A burst that the loop accepts in one turn is limited in age and number as any other."""
+    """Connections that the loop accepts in one turn are limited in age and number as any others."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
     async with AsyncExitStack() as stack:
@@ -526,7 +526,7 @@ def lost(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 async def test_clients_that_never_read_are_cut_off(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
-    """They hold what was sent for a while, not for ever, and nobody waits for them at the end."""
+    """Answers that are never read are held for a while only, and closing does not wait for them."""
     view = FakeView()
     view.filling = b"x" * 30_000_000
     async with AsyncExitStack() as stack:
@@ -548,7 +548,7 @@ async def test_clients_that_never_read_are_cut_off(monkeypatch: pytest.MonkeyPat
 
 
 async def test_an_unread_answer_of_an_idle_connection_is_not_held(monkeypatch: pytest.MonkeyPatch, lost: list[object]) -> None:
-    """A small answer that is never read, of a connection that is idle by then, is not held for ever."""
+    """A small answer that is never read is held for a while only, also on an idle connection."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.5)
     view = FakeView()
     view.filling = b"x" * 20_000
@@ -568,7 +568,7 @@ async def test_an_unread_answer_of_an_idle_connection_is_not_held(monkeypatch: p
 
 
 async def test_a_pending_answer_is_sent_at_the_end() -> None:
-    """Who waits for an answer when all ends still gets it."""
+    """A client that waits for an answer when the endpoint closes still gets it."""
     view = FakeView()
     view.gate = asyncio.Event()
     async with serving(view) as server:
@@ -582,14 +582,14 @@ async def test_a_pending_answer_is_sent_at_the_end() -> None:
 
 
 async def test_it_listens_on_an_ipv6_address() -> None:
-    """An address with colons."""
+    """The setting may be an address with colons."""
     view = FakeView()
     async with serving(view, "[::1]:0") as server:
         assert (await ask(server.port, "/checkpoint", "POST", host="::1")).code == 200
 
 
 async def test_an_address_that_cannot_be_used_names_the_setting() -> None:
-    """A port in use, an address that is not ours, and what is no host: each says which setting to change."""
+    """For a port in use, a foreign address and a bad host name, the error says which setting to change."""
     async with serving(FakeView()) as server:
         for listen in (f"127.0.0.1:{server.port}", "192.0.2.1:1", "a..b:1"):
             other = HttpServer(FakeView(), listen, "")
@@ -600,7 +600,7 @@ async def test_an_address_that_cannot_be_used_names_the_setting() -> None:
 
 
 async def test_close_ends_idle_connections_and_frees_the_port() -> None:
-    """And ends connections that are idle."""
+    """Closing ends idle connections, and the port can be used again."""
     async with serving(FakeView()) as server:
         port = server.port
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

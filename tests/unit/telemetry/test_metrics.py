@@ -183,7 +183,7 @@ def test_families_have_exactly_these_names_types_and_labels(bench: Bench) -> Non
 
 
 def test_the_interval_and_the_build_have_no_symbol(bench: Bench) -> None:
-    """The setting, and what runs."""
+    """The configured interval and the versions have no label `symbol`."""
     bench.metrics.set_interval(300.0)
     scrape = Scrape(bench.metrics)
     assert scrape.values["cowbook_checkpoint_interval_seconds", ()] == 300
@@ -228,7 +228,7 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
 
 
 def test_metrics_agree_with_the_summary(bench: Bench) -> None:
-    """Everything that is counted, to the end of the input."""
+    """All counts at the end of the input agree with the run's summary."""
     before = time.time()
     thread = bench.run()
     scrape = Scrape(bench.metrics, thread)
@@ -264,7 +264,7 @@ def test_metrics_agree_with_the_summary(bench: Bench) -> None:
 
 
 def test_a_restarted_worker_counts_only_its_own_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a checkpoint has counted is not counted again; what was done again is."""
+    """Counts from the recovered checkpoint are not added again, but work that is repeated is."""
     monkeypatch.setattr(module, "_FIRST_BACKOFF_SECONDS", 0.0)
     consume = SymbolWorker._consume
     failures: list[int] = []
@@ -298,7 +298,7 @@ def test_a_restarted_worker_counts_only_its_own_work(bench: Bench, monkeypatch: 
 
 
 def test_another_process_counts_from_zero(bench: Bench) -> None:
-    """It begins with zero, whatever it recovers; gauges show what is."""
+    """Counters begin at zero, whatever the process recovers. Gauges show the present."""
     first = bench.run()
     scrape = Scrape(bench.metrics, first)
     bench.metrics = ServiceMetrics()
@@ -319,7 +319,7 @@ def test_another_process_counts_from_zero(bench: Bench) -> None:
 
 
 def test_a_forgotten_symbol_leaves_no_series(bench: Bench) -> None:
-    """Nothing of a symbol that is gone is left, and everything of the others; one that comes back begins anew."""
+    """A removed symbol leaves no series, the others keep theirs, and a symbol that returns begins at zero."""
     thread = bench.run()
     bench.metrics.symbol("OTHER").answered(0.1)
     bench.metrics.forget("BTCUSDT")
@@ -332,7 +332,7 @@ def test_a_forgotten_symbol_leaves_no_series(bench: Bench) -> None:
 
 
 def test_unknown_ratios_are_nan_before_the_first_event() -> None:
-    """Zeros, and NaN where zero would be a lie."""
+    """Counts are zero before the first event, and ratios and rates are NaN."""
     metrics = ServiceMetrics()
     metrics.symbol("BTCUSDT")
     scrape = Scrape(metrics)
@@ -344,7 +344,7 @@ def test_unknown_ratios_are_nan_before_the_first_event() -> None:
 
 
 def test_each_answer_of_the_loop_is_observed() -> None:
-    """Each answer is counted."""
+    """Each answer of the loop is one observation."""
     metrics = ServiceMetrics()
     for seconds in (0.00005, 0.3):
         metrics.symbol("BTCUSDT").answered(seconds)

@@ -122,7 +122,7 @@ FULL = {
 
 
 def test_a_running_symbol_has_every_field() -> None:
-    """Everything is known."""
+    """A running symbol's status has a value in every field."""
     status = symbol_status(make_thread("running", pipeline=make_pipeline()))
     assert status == FULL
     assert list(status) == KEYS
@@ -131,7 +131,7 @@ def test_a_running_symbol_has_every_field() -> None:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("has_pipeline", [False, True])
 def test_every_state_has_all_keys_as_json(state: str, has_pipeline: bool) -> None:
-    """And all is JSON, with null for what is not known; an error is one while it holds, the last one always."""
+    """Every status is JSON with all keys. `error` is set while the symbol is failed or restarting, `last_error` always."""
     thread = make_thread(state, pipeline=make_pipeline() if has_pipeline else None, waiting_for="a file")
     status = symbol_status(thread)
     assert list(status) == KEYS
@@ -143,13 +143,13 @@ def test_every_state_has_all_keys_as_json(state: str, has_pipeline: bool) -> Non
 
 
 def test_before_the_first_worker_only_the_threads_fields_are_known() -> None:
-    """Only what the thread knows."""
+    """Before there is a worker, only the thread's own fields are set."""
     status = symbol_status(make_thread("starting"))
     assert {key for key, value in status.items() if value is not None} == {"id", "state", "restarts", "last_error", "warnings"}
 
 
 def test_unknown_values_are_null() -> None:
-    """What has no value yet is null, not zero or 1970."""
+    """A value that is not known yet is null, not zero or 1970."""
     pipeline = make_pipeline(last_update_id=None, newest=None, impact=math.nan, quiet_rate=math.nan, place=None)
     status = symbol_status(make_thread("running", pipeline=pipeline, checkpoints=CheckpointFigures()))
     unknown = ("last_update_id", "event_time", "throughput_impact", "events_per_busy_second", "checkpoint_time", "epoch", "file")
@@ -159,14 +159,14 @@ def test_unknown_values_are_null() -> None:
 
 @pytest.mark.parametrize("state", STATES)
 def test_only_starting_and_restarting_symbols_are_not_ready(state: str) -> None:
-    """Unless a symbol is starting or restarting."""
+    """The service is ready unless a symbol is starting or restarting."""
     others = [make_thread("running"), make_thread(state)]
     assert is_ready(others) == (state not in ("starting", "restarting"))
     assert is_ready([])
 
 
 def test_the_status_line_names_states_sums_and_the_first_problem() -> None:
-    """At a glance: states in the order of the symbols, sums, the newest checkpoint, and the first thing that is wrong."""
+    """The line has the states in the order of the symbols, sums, the newest checkpoint, and the first problem."""
     running = make_thread("running", pipeline=make_pipeline())
     newest = replace(CHECKPOINTS, timestamp=1_767_225_700 * SECOND)
     threads = [running, make_thread("done", pipeline=make_pipeline(), checkpoints=newest), running]

@@ -36,7 +36,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[socke
 
 
 def test_each_message_is_one_datagram(pair: tuple[socket.socket, Notifier]) -> None:
-    """A datagram for each, word for word."""
+    """Each message is one datagram with exactly this text."""
     listening, notifier = pair
     notifier.ready()
     notifier.alive()
@@ -49,7 +49,7 @@ def test_each_message_is_one_datagram(pair: tuple[socket.socket, Notifier]) -> N
 
 
 def test_reloading_carries_the_time(pair: tuple[socket.socket, Notifier]) -> None:
-    """With the time, in the same datagram: systemd takes a READY before it for an old one."""
+    """RELOADING and its time are in one datagram. By the time, systemd knows that an earlier READY is an old one."""
     listening, notifier = pair
     before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notifier.reloading()
@@ -59,7 +59,7 @@ def test_reloading_carries_the_time(pair: tuple[socket.socket, Notifier]) -> Non
 
 
 def test_an_unchanged_status_is_sent_once(pair: tuple[socket.socket, Notifier]) -> None:
-    """Said once."""
+    """A status is sent only if it differs from the last one."""
     listening, notifier = pair
     for text in ("a", "a", "b", "a"):
         notifier.status(text)
@@ -68,7 +68,7 @@ def test_an_unchanged_status_is_sent_once(pair: tuple[socket.socket, Notifier]) 
 
 
 def test_only_its_variables_are_removed_from_the_environment(tmp_path: Path) -> None:
-    """No child speaks in this process's name; what else is there stays."""
+    """Child processes do not inherit the variables, and other variables stay."""
     with receiver("path", tmp_path) as (listening, address):
         environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid()), "HOME": "/"}
         notifier = Notifier(environ)
@@ -92,13 +92,13 @@ def test_only_its_variables_are_removed_from_the_environment(tmp_path: Path) -> 
     ],
 )
 def test_the_watchdogs_time_is_that_of_this_process(environ: dict[str, str], seconds: float | None) -> None:
-    """Of this process only, and only as a number."""
+    """The watchdog's time counts only if it is a number and meant for this process."""
     assert Notifier(environ).watchdog_seconds == seconds
     assert environ == {}
 
 
 def test_nothing_happens_without_a_receiver(tmp_path: Path) -> None:
-    """No variable, an empty one, and a socket that is not there: nothing happens."""
+    """Without a variable, with an empty one, and with a missing socket, nothing happens."""
     for environ in ({}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": str(tmp_path / "none")}, {"NOTIFY_SOCKET": "@none"}):
         notifier = Notifier(environ)
         notifier.ready()
@@ -108,7 +108,7 @@ def test_nothing_happens_without_a_receiver(tmp_path: Path) -> None:
 
 
 def test_messages_arrive_again_when_the_receiver_is_back(tmp_path: Path) -> None:
-    """Where the receiver has gone the next messages are lost; when there is another one they arrive."""
+    """Messages are lost while there is no receiver, and arrive when there is one again."""
     path = tmp_path / "notify"
     notifier = Notifier({"NOTIFY_SOCKET": str(path)})
     for _ in range(2):
@@ -124,7 +124,7 @@ def test_messages_arrive_again_when_the_receiver_is_back(tmp_path: Path) -> None
 
 
 def test_a_full_receiver_is_not_waited_for(pair: tuple[socket.socket, Notifier]) -> None:
-    """Its queue is full: nobody waits for it."""
+    """If the receiver's queue is full, sending does not wait."""
     listening, notifier = pair
     for number in range(5000):
         notifier.status(f"{number} {'x' * 1000}")
@@ -132,7 +132,7 @@ def test_a_full_receiver_is_not_waited_for(pair: tuple[socket.socket, Notifier])
 
 
 def test_the_socket_is_not_inherited(pair: tuple[socket.socket, Notifier]) -> None:
-    """By no child."""
+    """Child processes do not inherit the socket."""
     _, notifier = pair
     assert notifier._socket is not None
     assert not notifier._socket.get_inheritable()
