@@ -311,7 +311,7 @@ class Service:
         return {
             "version": __version__,
             "started": self._started,
-            "ready": self._supervision.is_ready and is_ready(threads),
+            "ready": self._supervision.is_ready and is_ready([thread.state for thread in threads]),
             "symbols": [symbol_status(thread) for thread in threads],
         }
 

@@ -66,14 +66,15 @@ class Supervision:
         self._ailing = ailing
         if not ailing:
             self._notifier.alive()
+        states = [thread.state for thread in threads]  # once: a state may change at any time, and both are to say the same
         if not self.is_ready:
-            if not is_ready(threads):
+            if not is_ready(states):
                 self._notifier.extend(30.0)
             else:
                 self.is_ready = True
                 self._notifier.ready()
                 self._log.info("ready", symbols=len(threads))
-        self._notifier.status(status_line(threads))
+        self._notifier.status(status_line(threads, states))
 
     def _log_change(self, thread: SymbolThread) -> None:
         """Log what the symbol waits for, when that begins, changes or ends; the end of its input; and new warnings."""

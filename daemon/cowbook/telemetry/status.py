@@ -33,9 +33,9 @@ _SHOWN_WARNINGS = 10
 _UNSETTLED = ("starting", "restarting")
 
 
-def is_ready(threads: Sequence[SymbolThread]) -> bool:
-    """Returns whether no symbol is starting or restarting any more."""
-    return all(thread.state not in _UNSETTLED for thread in threads)
+def is_ready(states: Sequence[str]) -> bool:
+    """Returns whether no symbol is starting or restarting any more, by their states."""
+    return all(state not in _UNSETTLED for state in states)
 
 
 def symbol_status(thread: SymbolThread) -> dict[str, Any]:
@@ -91,12 +91,12 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
     }
 
 
-def status_line(threads: Sequence[SymbolThread]) -> str:
+def status_line(threads: Sequence[SymbolThread], states: Sequence[str]) -> str:
     """Returns one line about all symbols: their states, events, newest checkpoint and first problem."""
-    states = [thread.state for thread in threads]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     events = newest = 0
-    notes = [f"{thread.id}: {thread.last_error}" for thread in threads if thread.state in ("failed", "restarting")]
+    troubled = [thread for thread, state in zip(threads, states, strict=True) if state in ("failed", "restarting")]
+    notes = [f"{thread.id}: {thread.last_error}" for thread in troubled]
     for thread in threads:
         figures = thread.figures
         if figures.waiting_for is not None:

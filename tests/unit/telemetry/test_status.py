@@ -121,6 +121,11 @@ FULL = {
 }
 
 
+def line_of(threads: Any) -> str:
+    """The line about these, in the states that they are in."""
+    return status_line(threads, [thread.state for thread in threads])
+
+
 def test_a_running_symbol_has_every_field() -> None:
     """A running symbol's status has a value in every field."""
     status = symbol_status(make_thread("running", pipeline=make_pipeline()))
@@ -161,7 +166,7 @@ def test_unknown_values_are_null() -> None:
 def test_only_starting_and_restarting_symbols_are_not_ready(state: str) -> None:
     """The service is ready unless a symbol is starting or restarting."""
     others = [make_thread("running"), make_thread(state)]
-    assert is_ready(others) == (state not in ("starting", "restarting"))
+    assert is_ready([each.state for each in others]) == (state not in ("starting", "restarting"))
     assert is_ready([])
 
 
@@ -170,10 +175,10 @@ def test_the_status_line_names_states_sums_and_the_first_problem() -> None:
     running = make_thread("running", pipeline=make_pipeline())
     newest = replace(CHECKPOINTS, timestamp=1_767_225_700 * SECOND)
     threads = [running, make_thread("done", pipeline=make_pipeline(), checkpoints=newest), running]
-    assert status_line(threads) == "2 running, 1 done; 3,000 events; newest checkpoint 2026-01-01T00:01:40Z"
+    assert line_of(threads) == "2 running, 1 done; 3,000 events; newest checkpoint 2026-01-01T00:01:40Z"
     waiting = make_thread("waiting", waiting_for="a file", name="W")
-    assert status_line([waiting]) == "1 waiting; 0 events; W waits for a file"
+    assert line_of([waiting]) == "1 waiting; 0 events; W waits for a file"
     failed = make_thread("failed", name="F")
-    assert status_line([waiting, failed]) == "1 waiting, 1 failed; 0 events; F: disk full; and 1 more"
+    assert line_of([waiting, failed]) == "1 waiting, 1 failed; 0 events; F: disk full; and 1 more"
     failed.last_error = "x" * 1000
-    assert len(status_line([failed])) < 300
+    assert len(line_of([failed])) < 300
