@@ -118,3 +118,32 @@ def test_a_folder_that_others_can_write_to_is_not_used(checkout: Checkout) -> No
     assert checkout.run() == (43, 1)
     checkout.cache_folder.chmod(0o1777)  # as /tmp: nobody can replace what is ours
     assert checkout.run() == (43, 0)
+
+
+GROUPED = """
+from group import Group
+from cowbook.kernels.jit import kernel
+@kernel
+def inner(x):
+    return x.first + x.second
+def root(x):
+    return inner(Group(x, 3))
+root.py_func = root
+"""
+GROUP = """
+from typing import NamedTuple
+class Group(NamedTuple):
+    first: int
+    second: int
+"""
+
+
+def test_a_group_that_moves_compiles_again(checkout: Checkout) -> None:
+    """A cached kernel refers to the classes of its arguments by the modules that they stand in."""
+    checkout.write("group", GROUP)
+    checkout.write("example", GROUPED)
+    assert checkout.run()[0] == 23
+    checkout.write("elsewhere", GROUP)
+    checkout.write("example", GROUPED.replace("from group", "from elsewhere"))
+    (checkout.folder / "group.py").unlink()
+    assert checkout.run()[0] == 23

@@ -145,7 +145,11 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         payload = content[_DIGEST_BYTES:]
         if hashlib.sha256(payload).digest() != content[:_DIGEST_BYTES]:
             return None
-        return CompileResult._rebuild(target_context, *pickle.loads(payload))  # noqa: S301, SLF001 - nobody else writes there
+        try:
+            parts = pickle.loads(payload)  # noqa: S301 - nobody else writes there
+        except (AttributeError, ImportError):  # a class that it refers to has moved
+            return None
+        return CompileResult._rebuild(target_context, *parts)  # noqa: SLF001 - as numba's own cache does
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Save a compiled version. If that fails, the next process compiles it again."""
@@ -174,5 +178,6 @@ def described(kind: Any) -> str:
     """Returns the full name of an argument's type. numba's name of a named tuple leaves out the fields and their types."""
     if isinstance(kind, types.NamedTuple | types.NamedUniTuple):
         members = zip(kind.fields, kind.types, strict=True)
-        return f"{kind.instance_class.__name__}({', '.join(f'{name}: {described(member)}' for name, member in members)})"
+        name = f"{kind.instance_class.__module__}.{kind.instance_class.__qualname__}"  # the file refers to it so
+        return f"{name}({', '.join(f'{name}: {described(member)}' for name, member in members)})"
     return repr(kind)

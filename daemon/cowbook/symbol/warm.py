@@ -27,8 +27,8 @@ from cowbook.book.ladder import copy_levels, fill_side, find_size
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.book.state import Batch, Levels
 from cowbook.input.forms.form_learner import FormScanner
-from cowbook.input.forms.form_scanner import FOUND, HEAD, ROW, Forms
 from cowbook.input.forms.form_scanner import scan_records as scan_forms
+from cowbook.input.forms.program import FOUND, HEAD, ROW, Forms
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import runs, table_scanner
 from cowbook.input.text import array_scanner

@@ -10,7 +10,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.forms.form_scanner import FOUND, Forms, scan_records
+from cowbook.input.forms.form_scanner import scan_records
+from cowbook.input.forms.program import FOUND, Forms
 from cowbook.input.forms.shapes import Form, Shape, make_form, parse, to_arrays
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import open_envelope

@@ -8,11 +8,31 @@ Bounds: every piece begins before `end`. It then reads less than PADDING bytes, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-import numpy.typing as npt
-
+from cowbook.input.forms.program import (
+    ACTION,
+    ANY,
+    ASKS,
+    BIDS,
+    CHECKSUM,
+    DONE,
+    ISO_TIME,
+    LAST_ID,
+    LEVELS,
+    LITERAL,
+    MIXED,
+    ONLY_ID,
+    PREV_ID,
+    PRICE,
+    SECONDS_TIME,
+    SEQUENCE,
+    SIDE,
+    SIZE,
+    SYMBOL,
+    TEXT,
+    TEXT_ID,
+    TIME,
+    TRADES_ROWS,
+)
 from cowbook.input.text.field_scanner import (
     any_end,
     checksum_32,
@@ -29,7 +49,6 @@ from cowbook.input.text.scanner import (
     LEVELS_FULL,
     MESSAGES_FULL,
     STRANGE,
-    Scan,
 )
 from cowbook.input.text.text_scanner import (
     BRACKET,
@@ -57,96 +76,6 @@ from cowbook.input.text.text_scanner import (
 from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
-
-# Operations: the kind of each piece of a record, and the fields of its row that are used.
-DONE = 0
-LITERAL = 1  # word, length, mask: up to eight bytes that must be equal
-ANY = 2  # a string, a number, true, false or null that is ignored
-TEXT = 3  # the part of a string before its next point, which is ignored
-SYMBOL = 4  # the rest of a string; argument: 1 if it must not contain a dot
-LAST_ID = 5
-PREV_ID = 6  # argument: 1 if -1 is allowed, for none
-ONLY_ID = 7  # both first and last id
-SEQUENCE = 8  # argument: a number to add
-TIME = 9  # an integer of s, ms, µs or ns
-ISO_TIME = 10
-SECONDS_TIME = 11  # seconds with or without a fraction
-CHECKSUM = 12  # argument: 1 if 0 means none
-PRICE = 13
-SIZE = 14
-LEVELS = 15  # argument: BIDS, ASKS or MIXED; program
-SIDE = 16  # of a level or trade: word and length of bids or buying, other_word and other_length of asks or selling
-TRADES_ROWS = 17  # argument: 1 if each trade names its symbol; program
-TEXT_ID = 18  # of a trade: the rest of a string; NONE if it is not a number
-ACTION = 19  # of a level
-
-BIDS, ASKS, MIXED = 0, 1, 2
-
-
-class Row(NamedTuple):
-    """One piece of a form, with the fields of ROW. Fields that an operation does not use are 0."""
-
-    operation: int
-    argument: int = 0
-    program: int = 0
-    """First row of a level's or trade's own program; FAILED if only an empty array is known."""
-    word: int = 0
-    length: int = 0
-    mask: int = 0
-    other_word: int = 0
-    other_length: int = 0
-
-
-ROW = np.dtype([(name, np.int64) for name in Row._fields])
-
-
-class Head(NamedTuple):
-    """The properties that all records of a form share, with the fields of HEAD."""
-
-    kind: int = 0
-    rule: int = 0
-    flags: int = 0
-    depth: int = 0
-    channel: int = 0
-    single_side: int = BIDS
-    """BIDS or ASKS: the side of a PRICE and SIZE outside of rows."""
-    is_other: int = 0
-    """1 if the form was learned from another symbol's record. It does not apply to records of this symbol."""
-    measures: int = 0
-    """1 if written decimals are counted, as in snapshots and in records with checksums."""
-    first_row: int = 0
-
-
-HEAD = np.dtype([(name, np.int64) for name in Head._fields])
-
-FOUND = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "price_decimals",  # most decimals written in a price, if they are counted
-            "size_decimals",
-            "measures",  # as in HEAD
-            "misfit",  # 1 if a numeral did not fit
-            "latest",  # the latest time in the record
-            "own_rows",  # number of trades that name this symbol
-            # Of the last level or trade.
-            "row_side",
-            "row_time",
-            "row_id",
-            "row_deletes",
-        )
-    ]
-)
-
-
-class Forms(NamedTuple):
-    """The arrays that the form scanner's kernels work on."""
-
-    scan: Scan
-    rows: npt.NDArray[np.void]  # ROW
-    heads: npt.NDArray[np.void]  # HEAD
-    found: npt.NDArray[np.void]  # FOUND, (1,): values found so far in the current record
-
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")

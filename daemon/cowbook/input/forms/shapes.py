@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.forms import form_scanner as ops
-from cowbook.input.forms.form_scanner import HEAD, ROW, Head, Row
+from cowbook.input.forms import program as ops
+from cowbook.input.forms.program import HEAD, ROW, Head, Row
 from cowbook.input.text.text_scanner import FAILED, word
 from cowbook.input.verdict import DecodedMessage
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT, TRADE, TRADES
