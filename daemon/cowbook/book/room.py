@@ -28,6 +28,9 @@ ROOM_WORDS = 3
 _MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
 
+_MOST_DEPTH_MESSAGES = 2
+"""Applied in one turn: a snapshot that waited, and the message. Each may append the tickers that still wait again."""
+
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
 
@@ -43,8 +46,7 @@ def has_room(room, state, logs, message):
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
         and levels <= room[SNAPSHOT_LEVELS]
-        # A depth message that finds older tickers appends the newer ones again.
-        and state.ticker_end + waiting_tickers + 1 <= logs.tickers.size
+        and state.ticker_end + _MOST_DEPTH_MESSAGES * waiting_tickers + 1 <= logs.tickers.size
         and state.day_count + _DAYS_OF_A_MESSAGE <= logs.days.size
     )
 
@@ -107,7 +109,7 @@ def _room_in_logs(state: np.void, levels: int, with_waiting: int, logs: Logs) ->
         state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, end - start, level_end - level_start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
-    if end + waiting + 1 > len(logs.tickers):
+    if end + _MOST_DEPTH_MESSAGES * waiting + 1 > len(logs.tickers):
         logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])

@@ -24,5 +24,9 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         with console.status(f"compiling {count} kernels") as status:
             seconds = warm(formats, lambda done, of: status.update(f"compiling kernels: {done} of {of} are ready"))
+    left = missing(formats)
+    if left:
+        print(f"{left} of the compiled kernels could not be kept in {cache_folder()}: is its disk full?")
+        return 1
     print(f"kernels are ready after {seconds:.1f} s, {count} of them compiled; cache: {cache_folder()}")
     return 0

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import types
+from numba import config, types
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -40,15 +40,27 @@ def cache_folder() -> Path:
     """Returns the folder of compiled kernels, which may be unusable.
 
     It is `kernels` below `$NUMBA_CACHE_DIR`, systemd's `$CACHE_DIRECTORY`, or `$XDG_CACHE_HOME/cowbook` (`~/.cache/cowbook`).
+    A relative `$XDG_CACHE_HOME` or home is ignored, as the XDG specification says.
     """
     named = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("CACHE_DIRECTORY", "").split(":")[0]
-    root = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cowbook"
-    return (root / "kernels").absolute()
+    if named:
+        return (Path(named) / "kernels").absolute()
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else _home() / ".cache") / "cowbook" / "kernels"
+
+
+def _home() -> Path:
+    """Returns this user's home; the root folder, where only root may write, if there is none."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("/")
+    return home if home.is_absolute() else Path("/")
 
 
 @cache
-def _why_untrusted(folder: Path) -> str | None:
-    """Returns the reason why a folder cannot be used; None if it can. It is created if it does not exist."""
+def _why_untrusted(folder: Path) -> tuple[Path, str | None]:
+    """Returns where a folder really is, and the reason why it cannot be used; None if it can. It is created if need be."""
     try:
         for path in (*reversed(folder.parents), folder):  # 0o700 keeps others out at any umask
             path.mkdir(mode=0o700, exist_ok=True)
@@ -56,17 +68,17 @@ def _why_untrusted(folder: Path) -> str | None:
         for path in (folder, *folder.parents):
             why = _who_else_writes(path, path.stat(), is_parent=path != folder)
             if why is not None:
-                return why
+                return folder, why
         if not os.access(folder, os.W_OK | os.X_OK):
-            return f"{folder} cannot be written to"
+            return folder, f"{folder} cannot be written to"
     except (OSError, RuntimeError) as error:
-        return str(error)
-    return None
+        return folder, str(error)
+    return folder, None
 
 
 def why_not_cached() -> str | None:
     """Returns the reason why compiled kernels cannot be cached, as a text for users; None if they can."""
-    return _why_untrusted(cache_folder())
+    return _why_untrusted(cache_folder())[1]
 
 
 def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> str | None:
@@ -89,6 +101,15 @@ def _is_own_group(group_id: int) -> bool:
     except KeyError:
         return False
     return user.pw_gid == group_id and group.gr_name == user.pw_name and not {*group.gr_mem} - {user.pw_name}
+
+
+_HOW_COMPILED = (
+    numba.__version__,
+    str(sys.implementation.cache_tag),
+    repr([getattr(config, name) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")]),
+    *(hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest() for name in ("compiling", "jit")),
+)
+"""What decides how the same code is compiled."""
 
 
 class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
@@ -123,12 +144,12 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
             repr(sorted(self._dispatcher.targetoptions.items())),
             *(described(kind) for kind in signature),
             repr(codegen.magic_tuple()),
-            numba.__version__,
-            str(sys.implementation.cache_tag),
+            *_HOW_COMPILED,
         ):
             digest.update(text.encode() + b"\0")
         module = function.__module__.partition(".")[2]
-        return cache_folder() / f"{module}.{function.__name__}-{digest.hexdigest()[:32]}.kernel"
+        # The folder that was looked at, not a link to it, which may lead elsewhere by now.
+        return _why_untrusted(cache_folder())[0] / f"{module}.{function.__name__}-{digest.hexdigest()[:32]}.kernel"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Load the compiled version for these types of arguments. Returns None if the file is missing or damaged."""
@@ -147,8 +168,8 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
             return None
         try:
             parts = pickle.loads(payload)  # noqa: S301 - nobody else writes there
-        except (AttributeError, ImportError):  # a class that it refers to has moved
-            return None
+        except (AttributeError, ImportError, EOFError, TypeError, pickle.UnpicklingError):
+            return None  # a class that it refers to has moved
         return CompileResult._rebuild(target_context, *parts)  # noqa: SLF001 - as numba's own cache does
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -159,9 +180,13 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         path = self.path_of(signature, result.codegen)
         try:
             _remove_old(path.parent)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
-                file.write(hashlib.sha256(payload).digest() + payload)
-            Path(file.name).replace(path)
+            file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False)  # noqa: SIM115
+            try:
+                with file:
+                    file.write(hashlib.sha256(payload).digest() + payload)
+                Path(file.name).replace(path)
+            finally:
+                Path(file.name).unlink(missing_ok=True)
         except OSError:
             return
 

@@ -7,6 +7,7 @@ digest covers the very values that the compiler would use. A value of an unknown
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -16,7 +17,8 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.types import Type
 from numba.extending import _Intrinsic
 
-_PACKAGE = __name__.partition(".")[0]
+_FOREIGN = {"builtins", "llvmlite", "numba", "numpy"} | sys.stdlib_module_names
+"""Modules whose versions stand for what they hold."""
 
 _digests: dict[Callable[..., Any], str] = {}
 
@@ -75,7 +77,7 @@ def _code(code: CodeType, docstring: str | None) -> Iterator[str]:
             yield repr(constant)
 
 
-def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[str]:  # noqa: C901 - a case for each kind
+def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[str]:  # noqa: C901, PLR0912 - a case for each kind
     """Yields the value that a name stands for, as text."""
     match value:
         case int() | float() | str() | bytes() | None | np.dtype() | np.generic():
@@ -93,14 +95,18 @@ def _value(value: Any, names: list[str], callers: tuple[Any, ...]) -> Iterator[s
             yield _digest_of(value._defn, callers)  # noqa: SLF001 - numba names it nowhere else
         case ModuleType():
             yield value.__name__
-            for name in names if value.__name__.partition(".")[0] == _PACKAGE else ():
+            for name in names if value.__name__.partition(".")[0] not in _FOREIGN else ():
                 if hasattr(value, name):
                     yield name
                     yield from _value(getattr(value, name), names, callers)
         case Type():
             yield repr(value)
-        case type() | BuiltinFunctionType() | FunctionType():
-            # Their code is not frozen, but the order of a named tuple's fields is.
+        case FunctionType():
+            # A plain function is called by an intrinsic's definition, or only has the name of something else.
+            yield from _code(value.__code__, value.__doc__)
+        case type() if issubclass(value, tuple) or value.__module__.partition(".")[0] in _FOREIGN:
             yield f"{value.__module__}.{value.__qualname__} {getattr(value, '_fields', '')}"
+        case BuiltinFunctionType():
+            yield f"{value.__module__}.{value.__qualname__}"
         case _:
             raise TypeError(f"{callers[0].__module__}.{callers[0].__name__} names {value!r}, of which no digest can be made")

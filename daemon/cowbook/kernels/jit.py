@@ -7,6 +7,7 @@ environment every kernel is a plain Python function. Breakpoints and coverage th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from cowbook.kernels.compiling import Part, RootCompiler
 IS_COMPILED = not config.DISABLE_JIT
 """True if kernels are machine code in this process."""
 
-if not IS_COMPILED:
-    np.seterr(over="ignore")  # bitmaps use all bits of an int64, so sums may wrap around
 
 _OPTIONS = {
     "nopython": True,
@@ -76,11 +75,22 @@ def rare_kernel(function: Callable[..., Any]) -> Any:
 
 def _compiled(function: Callable[..., Any], options: dict[str, Any], *, is_rare: bool = False) -> Any:
     if not IS_COMPILED:
-        function.py_func = function  # type: ignore[attr-defined] # as a compiled kernel has
-        return function
+        return _uncompiled(function)
     compiled = Kernel(function, options, is_rare=is_rare)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = compiled
     return compiled
+
+
+def _uncompiled(function: Callable[..., Any]) -> Any:
+    """The Python function itself, in whose integers overflows wrap around, as in machine code: bitmaps use all 64 bits."""
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        with np.errstate(over="ignore"):
+            return function(*arguments)
+
+    run.py_func = function  # type: ignore[attr-defined] # as compiled ones have
+    return run
 
 
 class _Record(np.record):  # type: ignore[misc] # numpy calls it final, and documents it as a base

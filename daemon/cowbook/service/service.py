@@ -151,7 +151,7 @@ class Service:
         if count:
             self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
             self._notifier.status(f"compiling {count} kernels")
-        compiling = loop.run_in_executor(executor, warm, formats)
+        compiling = loop.run_in_executor(executor, lambda: warm(formats, is_stopped=lambda: self.was_stopped))
         while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
             self._notifier.extend(30.0)
         await compiling
@@ -278,11 +278,11 @@ class Service:
         plan, problems = plan_reload(self._config, config, failed)
         if problems:
             raise ConfigError("the configuration", problems)
+        await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})
         ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
         for thread in ending:
             thread.stop()
         await self._ended(ending)
-        await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})
         self._config = config
         set_level(config.log.level)
         self._metrics.set_interval(config.checkpoint.every / 1e9)

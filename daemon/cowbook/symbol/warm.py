@@ -6,15 +6,15 @@ several processes compile them in parallel into the cache. Each root is a file o
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of kernels compiled so far and the number to compile."""
 
 _POLL_SECONDS = 0.1
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SETTINGS = DecoderSettings("X", 8, 8, 1 << 20)
 
 
@@ -91,8 +92,15 @@ def missing(formats: Collection[str]) -> int:
     return sum(not root.is_cached for root in roots_of(formats)) if IS_COMPILED else 0
 
 
-def warm(formats: Collection[str] | None = None, progress: Progress = lambda _done, _all: None) -> float:
-    """Load or compile the kernels of these formats (None: of all) in this process. Returns the seconds that it took."""
+def warm(
+    formats: Collection[str] | None = None,
+    progress: Progress = lambda _done, _all: None,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> float:
+    """Load or compile the kernels of these formats (None: of all) in this process. Returns the seconds that it took.
+
+    Once `is_stopped` says so it gives up, at the latest when the kernel that this process compiles is ready.
+    """
     started = time.perf_counter()
     if not IS_COMPILED:
         return 0.0
@@ -101,42 +109,58 @@ def warm(formats: Collection[str] | None = None, progress: Progress = lambda _do
     lacking = [place for place, root in enumerate(roots) if not root.is_cached]
     processes = min(len(os.sched_getaffinity(0)), len(lacking))
     if processes > 1 and why_not_cached() is None:
-        _compile_side_by_side(formats, [roots[place] for place in lacking], processes, progress)
-    for done, place in enumerate(lacking, 1):
-        roots[place].load()  # from the cache, if another process has compiled it
-        progress(done, len(lacking))
-    for root in roots:
-        root.load()
+        with suppress(OSError):  # where no process can be started, this one compiles alone
+            _compile_side_by_side(formats, roots, lacking, processes, progress, is_stopped)
+    for done, root in enumerate(roots, 1):
+        if is_stopped():
+            break
+        root.load()  # from the cache, if another process has compiled it
+        progress(done, len(roots))
     return time.perf_counter() - started
 
 
-def _compile_side_by_side(formats: Collection[str], lacking: Sequence[Root], processes: int, progress: Progress) -> None:
-    """Start processes that compile roots into the cache, and wait for them. Roots may be left, which the caller then compiles."""
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # to import the same modules
-    with tempfile.TemporaryDirectory(prefix="cowbook-warm-") as claims:
-        command = [sys.executable, "-m", __name__, claims, *formats]
-        running = [subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL) for _ in range(processes)]  # noqa: S603
-        try:
-            while any(process.poll() is None for process in running):
-                progress(sum(root.is_cached for root in lacking), len(lacking))
-                time.sleep(_POLL_SECONDS)
-        finally:
-            for process in running:
-                process.kill()
-                process.wait()
+def _compile_side_by_side(
+    formats: Collection[str],
+    roots: Sequence[Root],
+    lacking: Sequence[int],
+    processes: int,
+    progress: Progress,
+    is_stopped: Callable[[], bool],
+) -> None:
+    """Have processes compile roots into the cache, and wait for them. Roots may be left, which the caller then compiles.
+
+    The processes take the places of roots from one pipe, a byte each, so each takes the next one when it has done one.
+    """
+    queue, feed = os.pipe()
+    running: list[subprocess.Popen[bytes]] = []
+    try:
+        os.write(feed, bytes(lacking))
+        os.close(feed)
+        # -P: nothing is imported from the current directory. A session of its own: an interrupt is for this process only.
+        command = [sys.executable, "-P", "-m", __name__, str(queue), str(os.getpid()), *formats]
+        environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # to import the same modules
+        for _ in range(processes):
+            running.append(  # noqa: PERF401 - those that were started are known if the next cannot be
+                subprocess.Popen(  # noqa: S603
+                    command, env=environ, pass_fds=[queue], stdin=subprocess.DEVNULL, start_new_session=True
+                )
+            )
+        while any(process.poll() is None for process in running) and not is_stopped():
+            progress(sum(roots[place].is_cached for place in lacking), len(lacking))
+            time.sleep(_POLL_SECONDS)
+    finally:
+        os.close(queue)
+        for process in running:
+            process.kill()
+            process.wait()
 
 
-def _compile(claims: Path, formats: Sequence[str]) -> None:
-    """Compile the roots that no other process has claimed in the folder `claims`."""
-    for place, root in enumerate(roots_of(formats)):
-        try:
-            (claims / str(place)).touch(exist_ok=False)
-        except FileExistsError:
-            continue
-        except FileNotFoundError:
-            return  # the process that made the folder has ended
-        if not root.is_cached:
-            root.load()
+def _compile(queue: int, parent: int, formats: Sequence[str]) -> None:
+    """Compile the roots whose places come from a pipe, until it ends or the parent has."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    roots = roots_of(formats)
+    while os.getppid() == parent and (place := os.read(queue, 1)):
+        roots[place[0]].load()
 
 
 def _calls_of_book() -> Iterator[tuple[Any, ...]]:
@@ -189,5 +213,4 @@ def _calls_of_text() -> Iterator[tuple[Any, ...]]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one handles it, and ends this one
-    _compile(Path(sys.argv[1]), sys.argv[2:])
+    _compile(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

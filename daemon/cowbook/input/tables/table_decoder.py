@@ -155,16 +155,17 @@ class TableDecoder:
         while True:
             arrays = self._arrays(block)
             if header.row_bytes:
-                why, position, count = scanner.scan_packed(
+                found = scanner.scan_packed(
                     arrays, position, block.end, base, header.kinds, header.places, header.row_bytes, count
                 )
             else:
-                why, position, count = scanner.scan_csv(arrays, position, block.end, base, count)
+                found = scanner.scan_csv(arrays, position, block.end, base, count)
+            why, position, count = map(int, found)
             if why == scanner.FULL:
                 return scanner.FULL, position, count
             following = position
             if why == scanner.STRANGE:
-                following = position + (header.row_bytes or find_newline(block.buffer, position, block.end) + 1 - position)
+                following = position + (header.row_bytes or int(find_newline(block.buffer, position, block.end)) + 1 - position)
             elif block.final and position < block.end:
                 following = block.end  # the last line, without a line feed
             if following == position:
@@ -200,7 +201,7 @@ class TableDecoder:
             self._counts["messages"], self._counts["levels"] = batch.message_count, batch.level_count
             messages = as_records(runs.Messages(batch.messages, batch.prices, batch.sizes, self._counts))
             run = as_records(np.array([(table.trades, table.rule, table.resets)], runs.RUN))
-            why, done, last = runs.group(self._arrays(block), run, messages, done, count, ends)
+            why, done, last = map(int, runs.group(self._arrays(block), run, messages, done, count, ends))
             batch.message_count, batch.level_count = int(self._counts["messages"][0]), int(self._counts["levels"][0])
             if why == scanner.REJECTED:
                 self._reject_run(block, batch, done, last)
@@ -284,7 +285,7 @@ class TableDecoder:
         overlong = self._overlong
         assert overlong is not None
         if overlong.in_line:
-            newline = find_newline(block.buffer, block.start, block.end)
+            newline = int(find_newline(block.buffer, block.start, block.end))
             overlong.absorb(block, block.end if newline < 0 else newline + 1)
             overlong.in_line = newline < 0
             if overlong.in_line and not block.final:
@@ -295,7 +296,7 @@ class TableDecoder:
             raise AssertionError("a message without a key ends with its line")
         while True:
             why, position, count = self._scan_rows(block, block.start, 0)
-            end = runs.run_end(self._rows, overlong.key, 0, count)
+            end = int(runs.run_end(self._rows, overlong.key, 0, count))
             if end < count:
                 overlong.absorb(block, int(self._rows["start"][end]) - block.offset_of(0))
                 return self._end_overlong(block, batch, overlong)

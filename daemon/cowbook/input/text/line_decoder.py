@@ -154,12 +154,12 @@ class LineDecoder:
             first = len(opening) - 1  # offset of the first value
             if block.offset_of(block.start) < first:
                 block.start = min(block.end, first - block.offset_of(0))
-            start = array_scanner.value_start(block.buffer, block.start, block.end, opening.endswith(b"{"))
+            start = int(array_scanner.value_start(block.buffer, block.start, block.end, opening.endswith(b"{")))
             if start == block.end:
                 block.start = start
                 return False
             state[:] = 0
-            end = array_scanner.value_end(block.buffer, start, block.end, state)
+            end = int(array_scanner.value_end(block.buffer, start, block.end, state))
             if end < 0 and not block.final:
                 block.start = start
                 if block.end - start > self._settings.max_line_bytes:
@@ -177,7 +177,7 @@ class LineDecoder:
 
         In a file of frames, a record has two lines. The first gives the second's length in bytes.
         """
-        newline: int = find_newline(block.buffer, block.start, block.end)
+        newline = int(find_newline(block.buffer, block.start, block.end))
         if newline < 0 or newline - block.start > _LONGEST_FRAME_HEADER or not 48 <= block.buffer[block.start] <= 57:
             return newline
         header = FRAME_HEADER.fullmatch(block.buffer[block.start : newline].tobytes()) if has_frames(block.head) else None
@@ -213,9 +213,9 @@ class LineDecoder:
         overlong = self._overlong
         assert overlong is not None
         if overlong.value is not None:
-            newline = array_scanner.value_end(block.buffer, block.start, block.end, overlong.value)
+            newline = int(array_scanner.value_end(block.buffer, block.start, block.end, overlong.value))
         else:
-            newline = find_newline(block.buffer, block.start, block.end)
+            newline = int(find_newline(block.buffer, block.start, block.end))
         end = block.end if newline < 0 else newline
         # A carriage return at the end may belong to the terminator, so it stays in the block until that is known.
         overlong.absorb(block, _without_return(block, end) if overlong.value is None else end)

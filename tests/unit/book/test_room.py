@@ -1,0 +1,35 @@
+"""Room in the append-only arrays: nothing is ever written behind one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cowbook import replay
+
+
+def write(path: Path, records: list[dict[str, Any]]) -> str:
+    """A capture of JSON lines."""
+    path.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records))
+    return str(path)
+
+
+@pytest.mark.parametrize("count", [*range(20, 34), 62, 63, 64, 8000, 8463])
+def test_a_snapshot_that_waited_and_its_message_have_room_for_both_audits(tmp_path: Path, count: int) -> None:
+    """Both are applied in one turn, and each keeps the tickers that still wait by appending them again."""
+    records: list[dict[str, Any]] = [
+        {"e": "bookTicker", "u": 5 if number == 0 else 100 + number, "s": "X", "b": "1", "B": "1", "a": "2", "A": "1"}
+        for number in range(count)
+    ]
+    records += [
+        {"lastUpdateId": 10, "bids": [["1", "1"]], "asks": [["2", "1"]]},  # it has no time, and so it waits
+        {"e": "depthUpdate", "E": 1723161580000, "s": "X", "U": 11, "u": 101, "b": [["1", "1"]], "a": [["2", "1"]]},
+    ]
+    for engine in replay(write(tmp_path / "a.jsonl", records), "X"):
+        assert engine.value("ticker_end") <= len(engine.arrays.logs.tickers)
+    audits = engine.audit_statistics()["bookTicker"]
+    assert (audits["matched"], audits["not_comparable"]) == (1, 1)
+    assert engine.value("ticker_end") - engine.value("ticker_start") == count - 2
