@@ -47,3 +47,16 @@ def test_warming_a_format_leaves_nothing_to_compile(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "samples" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_COMPILED, reason="kernels run uncompiled")
+def test_nothing_is_imported_from_the_current_directory(tmp_path: Path) -> None:
+    """What compiles may run for another user, root among them, than the one whose directory it is."""
+    (tmp_path / "numpy.py").write_text("raise SystemExit('imported from the current directory')")
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    command = [sys.executable, "-P", "-m", "cowbook", "warm", "--format", "binance_csv"]
+    done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "imported from" not in done.stdout + done.stderr
+    assert len(list((tmp_path / "cache" / "kernels").iterdir())) > 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +29,7 @@ from cowbook.book.ladder_view import Ladder
 from cowbook.book.room import ROOM_WORDS, make_room, measure_room
 from cowbook.book.state import SETTINGS, Batch, Engine, Levels, Logs, Scratch, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
-from cowbook.kernels.jit import as_records
+from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.book_state import PLACES
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import MESSAGE, EventBatch
@@ -135,6 +136,7 @@ class OrderBookEngine:
             scratch=Scratch.allocate(),
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
+        self._apply: Callable[..., tuple[int, int]] | None = None  # the kernel, once it is needed
         self._measure_room()
 
     def _measure_room(self) -> None:
@@ -151,9 +153,11 @@ class OrderBookEngine:
         """
         end = batch.message_count if stop is None else stop
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
+        if self._apply is None:
+            self._apply = entry_of(apply_messages, as_records(self.arrays), arrays, start, end)
         had_room = -1  # the message for which room was last made
         while True:
-            why, start = apply_messages(as_records(self.arrays), arrays, start, end)
+            why, start = self._apply(as_records(self.arrays), arrays, start, end)
             if why == DONE:
                 return Applied(start, cut=False)
             if why == CUT:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from numba import config, types
+from numba import config, typeof, types
 from numba.core.registry import CPUDispatcher
 
 from cowbook.kernels.cache import KernelCache
@@ -79,6 +79,19 @@ def _compiled(function: Callable[..., Any], options: dict[str, Any], *, is_rare:
     compiled = Kernel(function, options, is_rare=is_rare)
     KERNELS[f"{function.__module__}.{function.__qualname__}"] = compiled
     return compiled
+
+
+def entry_of(compiled: Any, *arguments: Any) -> Callable[..., Any]:
+    """Returns the machine code of a kernel for arguments of these types, to be called with arguments of exactly these types.
+
+    numba looks at the types of all arguments in each call. With groups of arrays that takes 6 µs, and the call itself 0.4.
+    """
+    if not IS_COMPILED:
+        return cast("Callable[..., Any]", compiled)
+    signature = tuple(typeof(argument) for argument in arguments)
+    compiled.compile(signature)
+    entry: Callable[..., Any] = compiled.overloads[signature].entry_point
+    return entry
 
 
 def _uncompiled(function: Callable[..., Any]) -> Any:

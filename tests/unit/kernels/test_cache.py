@@ -62,3 +62,23 @@ def test_a_link_is_followed_before_it_is_trusted(tmp_path: Path, monkeypatch: py
     (tmp_path / "cache" / "kernels").symlink_to(tmp_path / "open" / "kernels")
     use(tmp_path / "cache", monkeypatch)
     assert why_not_cached() == f"{tmp_path / 'open'} can be written to by everyone"
+
+
+def test_without_a_home_there_is_a_reason_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user that the system does not know still gets kernels, compiled anew each time."""
+
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NUMBA_CACHE_DIR", "CACHE_DIRECTORY", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", home)
+    assert cache.cache_folder() == Path("/.cache/cowbook/kernels")
+
+
+def test_a_relative_folder_of_caches_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the XDG specification says: it would be another one in each current directory."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache.cache_folder() == tmp_path / ".cache" / "cowbook" / "kernels"

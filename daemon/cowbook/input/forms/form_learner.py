@@ -17,7 +17,7 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import open_envelope
 from cowbook.input.text.scanner import COUNTS, STRANGE, RecordScanner
 from cowbook.input.verdict import PLAIN_FIELDS, Decoded, DecodedMessage, OtherSymbol, Sequenced
-from cowbook.kernels.jit import as_records
+from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import OTHER_SYMBOL, EventBatch
 
@@ -45,6 +45,7 @@ class FormScanner(RecordScanner):
         super().__init__(settings)
         self._shapes = shapes
         self._found = np.zeros(1, FOUND)
+        self._entry: Callable[..., tuple[int, int]] | None = None  # the kernel, once it is needed
         self._strange_count = 0
         self._set_forms([])
 
@@ -71,7 +72,10 @@ class FormScanner(RecordScanner):
         counts: npt.NDArray[np.void],
     ) -> tuple[int, int]:
         forms = as_records(Forms(self.arrays(block, batch, counts), *programs, self._found))
-        why, position = scan_records(forms, block.start, block.end, block.offset_of(0))
+        arguments = (forms, block.start, block.end, block.offset_of(0))
+        if self._entry is None:
+            self._entry = entry_of(scan_records, *arguments)
+        why, position = self._entry(*arguments)
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:

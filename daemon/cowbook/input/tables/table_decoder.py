@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.venue import Connection
 from cowbook.input.verdict import MAX_OTHER_SYMBOLS, Rejected
-from cowbook.kernels.jit import as_records
+from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
 from cowbook.plain.table_header import LONGEST_HEADER, Header, read_header
@@ -72,7 +73,9 @@ class TableDecoder:
         self._table = tables[0]
         self._plan = np.zeros(0, np.int64)
         self._words = tables[0].words()
+        self._run: npt.NDArray[np.void] = np.zeros(1, runs.RUN)
         self._overlong: _Overlong | None = None
+        self._entries: dict[Any, Callable[..., Any]] = {}  # kernels that were needed
         self.other_symbols: list[str] = []
         """As `Decoder.other_symbols`."""
 
@@ -139,6 +142,7 @@ class TableDecoder:
             plan = table.plan(header.names)
             if plan is not None:
                 self._header, self._table, self._plan, self._words = header, table, plan, table.words()
+                self._run = as_records(np.array([(table.trades, table.rule, table.resets)], runs.RUN))
                 return
         known = " or ".join(table.described() for table in self._tables)
         text = f"{block.file} is no such table: its columns are {','.join(header.names)[:_SHOWN_COLUMNS]}, not {known}"
@@ -152,14 +156,13 @@ class TableDecoder:
         """
         header, base = self._header, block.offset_of(0)
         assert header is not None
+        arrays = self._arrays(block)
         while True:
-            arrays = self._arrays(block)
             if header.row_bytes:
-                found = scanner.scan_packed(
-                    arrays, position, block.end, base, header.kinds, header.places, header.row_bytes, count
-                )
+                packed = header.kinds, header.places, header.row_bytes
+                found = self._call(scanner.scan_packed, arrays, position, block.end, base, *packed, count)
             else:
-                found = scanner.scan_csv(arrays, position, block.end, base, count)
+                found = self._call(scanner.scan_csv, arrays, position, block.end, base, count)
             why, position, count = map(int, found)
             if why == scanner.FULL:
                 return scanner.FULL, position, count
@@ -172,6 +175,13 @@ class TableDecoder:
                 return scanner.END, position, count
             self._decode_slowly(block, position, following, self._rows[count])
             position, count = following, count + 1
+
+    def _call(self, kernel: Any, *arguments: Any) -> tuple[int, ...]:
+        """Call a kernel, which always gets arguments of the same types."""
+        if kernel not in self._entries:
+            self._entries[kernel] = entry_of(kernel, *arguments)
+        found: tuple[int, ...] = self._entries[kernel](*arguments)
+        return found
 
     def _arrays(self, block: Block) -> scanner.TableScan:
         """The arrays that the kernels take for a block."""
@@ -195,13 +205,12 @@ class TableDecoder:
 
     def _group_rows(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
         """Make messages of the rows. Returns whether the batch is full, and how many rows were consumed."""
-        table = self._table
+        arrays = self._arrays(block)
         done = 0
         while True:
             self._counts["messages"], self._counts["levels"] = batch.message_count, batch.level_count
             messages = as_records(runs.Messages(batch.messages, batch.prices, batch.sizes, self._counts))
-            run = as_records(np.array([(table.trades, table.rule, table.resets)], runs.RUN))
-            why, done, last = map(int, runs.group(self._arrays(block), run, messages, done, count, ends))
+            why, done, last = map(int, self._call(runs.group, arrays, self._run, messages, done, count, ends))
             batch.message_count, batch.level_count = int(self._counts["messages"][0]), int(self._counts["levels"][0])
             if why == scanner.REJECTED:
                 self._reject_run(block, batch, done, last)

@@ -9,6 +9,8 @@ Bounds: every loop checks its position against `end`, and fewer than `PADDING` b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cowbook.input.settings import DecoderSettings
@@ -47,7 +49,7 @@ from cowbook.input.text.text_scanner import (
 )
 from cowbook.input.verdict import Decoded
 from cowbook.kernels.intrinsics import load64
-from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.kernels.jit import entry_of, inlined_kernel, kernel
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, EventBatch
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
@@ -486,11 +488,14 @@ class BinanceScanner(RecordScanner):
     def __init__(self, settings: DecoderSettings) -> None:
         super().__init__(settings)
         self._values = np.zeros(_SCRATCH_WORDS, np.int64)
+        self._scan: Callable[..., tuple[int, int]] | None = None  # the kernel, once it is needed
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
         """As `RecordScanner.run_kernel`."""
-        arrays = self.arrays(block, batch, self.counts)
-        why, position = scan_records(arrays, block.start, block.end, block.offset_of(0), self._values)
+        arguments = (self.arrays(block, batch, self.counts), block.start, block.end, block.offset_of(0), self._values)
+        if self._scan is None:
+            self._scan = entry_of(scan_records, *arguments)
+        why, position = self._scan(*arguments)
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
