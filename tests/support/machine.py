@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -102,11 +104,21 @@ def interpreter() -> str | None:
     return next((path for path in paths if os.access(path, os.X_OK) and not path.startswith(("/root/", "/home/"))), None)
 
 
+@contextmanager
+def building() -> Iterator[None]:
+    """Whoever builds in the checkout's `build` does it alone: tests run in several processes."""
+    (_REPOSITORY / "build").mkdir(exist_ok=True)
+    with (_REPOSITORY / "build" / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def install(tree: Path) -> None:
     """`make install` into a directory."""
     names = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     environment["INTERPRETER"] = interpreter() or ""
     command = ["make", "install", f"DESTDIR={tree}", "PREFIX=/usr", f"VENV={sys.prefix}"]
-    done = subprocess.run(command, cwd=_REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    with building():
+        done = subprocess.run(command, cwd=_REPOSITORY, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

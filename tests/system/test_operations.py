@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cowbook.simulate.capture import write_capture
-from support.machine import Machine, interpreter, why_not
+from support.machine import Machine, building, interpreter, why_not
 
 pytestmark = pytest.mark.system
 
@@ -42,7 +42,8 @@ def bare(disk: Path) -> Iterator[Machine]:
     write_capture(tree / "srv" / "captures" / "BTCUSDT-1.jsonl.gz", symbol="BTCUSDT", messages=500, seed=9)
     packages = tree / "packages"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(packages), str(_REPOSITORY), "setuptools>=77"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with building():
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     checkout = tree / "checkout"
     archive = subprocess.run(["git", "-C", str(_REPOSITORY), "ls-files", "-z"], capture_output=True, check=True).stdout
