@@ -23,6 +23,8 @@ from cowbook.capture.inotify import Watcher
 from cowbook.errors import InputError
 from support.followed import Tail
 
+pytestmark = pytest.mark.long
+
 
 class Scheme(NamedTuple):
     """How files are named: the pattern, the live file, and where it goes when it is rotated."""

@@ -29,6 +29,8 @@ from support.oracle import OracleSettings
 from support.oracle_pipeline import ANY_CAPTURE, Pipeline, compare, plain, without_halt
 from support.search import examples
 
+pytestmark = pytest.mark.long
+
 POSITION = Position(FileIdentity.of("file\udc80", 1, 2, 3, b"abc", b"abc"), (FileIdentity.of("b", 1, 2, 0, b"", b""),))
 
 

@@ -21,6 +21,9 @@ from support.search import examples
 Book = dict[str, dict[float, tuple[str, str]]]  # side -> price -> price and size, as texts
 
 
+pytestmark = pytest.mark.long
+
+
 class Replay:
     """A naive reader of a capture: diffs, snapshots that may come late, tickers, all by the venue's rules."""
 
