@@ -184,13 +184,13 @@ def _block() -> tuple[Block, EventBatch]:
 
 def _calls_of_forms() -> Iterator[tuple[Any, ...]]:
     scanner = FormScanner(_SETTINGS, ())
-    scan = scanner.arrays(*_block(), scanner.counts)
+    scan = scanner.arrays(*_block())
     yield scan_forms, Forms(scan, np.zeros(1, ROW), np.zeros(1, HEAD), np.zeros(1, FOUND)), 0, 0, 0
 
 
 def _calls_of_binance() -> Iterator[tuple[Any, ...]]:
     scanner = BinanceScanner(_SETTINGS)
-    yield scan_binance, scanner.arrays(*_block(), scanner.counts), 0, 0, 0, np.zeros(1, np.int64)
+    yield scan_binance, scanner.arrays(*_block()), 0, 0, 0, np.zeros(1, np.int64)
 
 
 def _calls_of_tables() -> Iterator[tuple[Any, ...]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from cowbook.input.forms.form_scanner import scan_records
 from cowbook.input.forms.program import FOUND, Forms
@@ -57,21 +56,18 @@ class FormScanner(RecordScanner):
     def _set_forms(self, forms: list[Form]) -> None:
         self._forms = forms
         self._programs = to_arrays(forms)
+        self._forms_group: Forms | None = None
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
         """As `RecordScanner.run_kernel`; every record is STRANGE until a form is known."""
         if not self._forms:
             return STRANGE, block.start
-        return self._scan(block, batch, self._programs, self.counts)
+        scan = self.arrays(block, batch)
+        if self._forms_group is None or self._forms_group.scan is not scan:
+            self._forms_group = as_records(Forms(scan, *self._programs, self._found))
+        return self._scan(block, self._forms_group)
 
-    def _scan(
-        self,
-        block: Block,
-        batch: EventBatch,
-        programs: tuple[npt.NDArray[np.void], npt.NDArray[np.void]],
-        counts: npt.NDArray[np.void],
-    ) -> tuple[int, int]:
-        forms = as_records(Forms(self.arrays(block, batch, counts), *programs, self._found))
+    def _scan(self, block: Block, forms: Forms) -> tuple[int, int]:
         arguments = (forms, block.start, block.end, block.offset_of(0))
         if self._entry is None:
             self._entry = entry_of(scan_records, *arguments)
@@ -122,7 +118,9 @@ class FormScanner(RecordScanner):
         batch = EventBatch.allocate(1, level_capacity)
         counts = np.zeros(1, COUNTS)
         counts["other_symbol_seen"] = 1
-        self._scan(Block(buffer, 0, len(record) + 1, "", 0, final=True), batch, to_arrays([form]), counts)
+        block = Block(buffer, 0, len(record) + 1, "", 0, final=True)
+        scan = self.make_arrays(block, batch, counts)
+        self._scan(block, as_records(Forms(scan, *to_arrays([form]), self._found)))
         if counts["messages"][0] != 1:
             return False
         message = batch.messages[0]

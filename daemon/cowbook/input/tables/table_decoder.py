@@ -173,7 +173,7 @@ class TableDecoder:
                 following = block.end  # the last line, without a line feed
             if following == position:
                 return scanner.END, position, count
-            self._decode_slowly(block, position, following, self._rows[count])
+            self._rows[count] = self._decode_slowly(block, position, following)
             position, count = following, count + 1
 
     def _call(self, kernel: Any, *arguments: Any) -> tuple[int, ...]:
@@ -190,18 +190,28 @@ class TableDecoder:
         )
         return scan
 
-    def _decode_slowly(self, block: Block, start: int, end: int, row: np.void) -> None:
-        """Decode one row by the reference decoder."""
+    def _decode_slowly(self, block: Block, start: int, end: int) -> tuple[int, ...]:
+        """Decode one row by the reference decoder. Returns the fields of ROW, in its order."""
         assert self._header is not None
         content = block.buffer[start:end].tobytes()
         arguments = (self._header, self._plan, self._table, self._settings)
-        row["start"], row["end"] = block.offset_of(start), block.offset_of(end)
         is_packed = self._header.row_bytes > 0
         decoded = packed_row(content, *arguments) if is_packed else csv_row(_without_terminator(content), *arguments)
-        for name in ("kind", "flags", "ts_event", "ts_recv", "price", "size", "first_id", "last_id", "prev_id"):
-            row[name] = getattr(decoded, name)
         if decoded.rejected is not None:
             self._rejections[block.offset_of(start)] = decoded.rejected
+        return (
+            decoded.kind,
+            decoded.flags,
+            decoded.ts_event,
+            decoded.ts_recv,
+            decoded.price,
+            decoded.size,
+            decoded.first_id,
+            decoded.last_id,
+            decoded.prev_id,
+            block.offset_of(start),
+            block.offset_of(end),
+        )
 
     def _group_rows(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
         """Make messages of the rows. Returns whether the batch is full, and how many rows were consumed."""

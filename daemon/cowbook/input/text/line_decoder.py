@@ -19,7 +19,6 @@ from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import (
     BLANK,
     MAX_OTHER_SYMBOLS,
-    PLAIN_FIELDS,
     Content,
     Decoded,
     DecodedMessage,
@@ -30,7 +29,7 @@ from cowbook.input.verdict import (
     Subscription,
 )
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
+from cowbook.plain.messages import DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.plain.table_header import PACKED_MAGIC
 from cowbook.plain.vocabulary import REASONS
@@ -227,7 +226,7 @@ class LineDecoder:
             block.file, overlong.offset, overlong.length, "overlong", overlong.content, self._explain_overlong(overlong.length)
         )
         # The batch has room: every block begins with an empty one.
-        self._append(batch, DEAD_LETTER, block.offset_of(block.start), letter)
+        _append(batch, DEAD_LETTER, block.offset_of(block.start), letter=letter)
         return True
 
     def _explain_overlong(self, length: int) -> str:
@@ -241,7 +240,6 @@ class LineDecoder:
         """
         if batch.message_count == len(batch.messages):
             return False
-        before = batch.message_count
         start = block.start
         end = _without_return(block, end)
         length = end - start
@@ -262,14 +260,12 @@ class LineDecoder:
         block.start = following
         end_offset = block.offset_of(following)
         if isinstance(decoded, DecodedMessage):
-            _append_message(batch, decoded, end_offset)
+            _append_message(batch, decoded, end_offset, sequence)
         elif isinstance(decoded, Rejected):
             letter = DeadLetter(block.file, offset, length, decoded.reason, record[:DEAD_LETTER_BYTES], decoded.detail)
-            self._append(batch, DEAD_LETTER, end_offset, letter)
+            _append(batch, DEAD_LETTER, end_offset, sequence, letter=letter)
         else:
-            self._append_other(batch, decoded, end_offset)
-        if batch.message_count > before:
-            batch.messages[before]["sequence"] = sequence
+            self._append_other(batch, decoded, end_offset, sequence)
         if connection is not None and connection is not self._connections[-1][1]:
             self._connections.append((batch.message_count, connection))
         return True
@@ -285,33 +281,21 @@ class LineDecoder:
             self._scanner.learn(record, decoded)
         return decoded, None
 
-    def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int) -> None:
+    def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int, sequence: int) -> None:
         """Append a record that is neither a message nor rejected."""
         if isinstance(decoded, Subscription):
-            self._append(batch, SUBSCRIPTION, end_offset)
-            batch.messages[batch.message_count - 1]["depth"] = decoded.depth
+            _append(batch, SUBSCRIPTION, end_offset, sequence, depth=decoded.depth)
         elif isinstance(decoded, OtherSymbol):
             self._note_other_symbol(decoded.symbol)
-            self._append(batch, OTHER_SYMBOL, end_offset)
+            _append(batch, OTHER_SYMBOL, end_offset, sequence)
         elif decoded is not BLANK:
-            self._append(batch, UNUSED, end_offset)
+            _append(batch, UNUSED, end_offset, sequence)
 
     def _note_other_symbol(self, symbol: str) -> None:
         if self._scanner is not None:
             self._scanner.note_other_symbol()
         if symbol not in self.other_symbols and len(self.other_symbols) < MAX_OTHER_SYMBOLS:
             self.other_symbols.append(symbol)
-
-    @staticmethod
-    def _append(batch: EventBatch, kind: int, end_offset: int, letter: DeadLetter | None = None) -> None:
-        message = batch.messages[batch.message_count]
-        message["kind"] = kind
-        message["bid_count"] = message["ask_count"] = 0
-        message["end_offset"] = end_offset
-        if letter is not None:
-            message["flags"] = REASONS.index(letter.reason)
-            batch.dead_letters.append(letter)
-        batch.message_count += 1
 
 
 def array_opening(head: bytes) -> bytes | None:
@@ -332,18 +316,43 @@ def _without_return(block: Block, end: int) -> int:
     return end - 1 if end > block.start and block.buffer[end - 1] == ord("\r") else end
 
 
-def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int) -> None:
+def _append(
+    batch: EventBatch, kind: int, end_offset: int, sequence: int = 0, *, letter: DeadLetter | None = None, depth: int = 0
+) -> None:
+    message = DecodedMessage(kind, NONE, depth=depth)
+    if letter is not None:
+        message.flags = REASONS.index(letter.reason)
+        batch.dead_letters.append(letter)
+    _append_message(batch, message, end_offset, sequence)
+
+
+def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int, sequence: int) -> None:
     middle = batch.level_count + len(decoded.bid_prices)
     end = middle + len(decoded.ask_prices)
     batch.prices[batch.level_count : middle] = decoded.bid_prices
     batch.sizes[batch.level_count : middle] = decoded.bid_sizes
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
-    message = batch.messages[batch.message_count]
-    for name in PLAIN_FIELDS:
-        message[name] = getattr(decoded, name)
-    message["bid_start"], message["bid_count"] = batch.level_count, len(decoded.bid_prices)
-    message["ask_start"], message["ask_count"] = middle, len(decoded.ask_prices)
-    message["end_offset"] = end_offset
+    batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 19
+        decoded.kind,
+        decoded.rule,
+        decoded.ts_event,
+        decoded.ts_recv,
+        decoded.first_id,
+        decoded.last_id,
+        decoded.prev_id,
+        batch.level_count,
+        len(decoded.bid_prices),
+        middle,
+        len(decoded.ask_prices),
+        decoded.flags,
+        decoded.checksum,
+        decoded.price_decimals,
+        decoded.size_decimals,
+        decoded.depth,
+        decoded.channel,
+        sequence,
+        end_offset,
+    )
     batch.level_count = end
     batch.message_count += 1

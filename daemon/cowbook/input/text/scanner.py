@@ -45,6 +45,8 @@ COUNTS = np.dtype(
     ]
 )
 
+_MESSAGES, _LEVELS = map(tuple(COUNTS.names or ()).index, ("messages", "levels"))
+
 
 class Scan(NamedTuple):
     """The arrays that a scanner's kernels read and write."""
@@ -74,18 +76,30 @@ class RecordScanner(ABC):
         self.name = settings.name
         self.symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
         self.counts = np.zeros(1, COUNTS)
+        self._counts = self.counts.view(np.int64)  # by place: a field of an array costs five times as much
+        self._head = b""
+        self._group: Scan | None = None
         self._noted = 0
 
     def scan(self, block: Block, batch: EventBatch) -> int:
         """Append records to the batch and move `block.start` past them. Returns why it stopped, such as END or STRANGE."""
-        self.counts["messages"], self.counts["levels"] = batch.message_count, batch.level_count
-        self.limits["has_frames"] = has_frames(block.head)
+        self._counts[_MESSAGES], self._counts[_LEVELS] = batch.message_count, batch.level_count
+        if block.head is not self._head:
+            self._head = block.head
+            self.limits["has_frames"] = has_frames(block.head)
         why, block.start = self.run_kernel(block, batch)
-        batch.message_count, batch.level_count = int(self.counts["messages"][0]), int(self.counts["levels"][0])
+        batch.message_count, batch.level_count = int(self._counts[_MESSAGES]), int(self._counts[_LEVELS])
         return why
 
-    def arrays(self, block: Block, batch: EventBatch, counts: npt.NDArray[np.void]) -> Scan:
-        """What the kernels take for a block."""
+    def arrays(self, block: Block, batch: EventBatch) -> Scan:
+        """What the kernels take for a block. The same object as in the call before, if nothing has changed."""
+        held = self._group
+        if held is None or held.buffer is not block.buffer or held.prices is not batch.prices:
+            held = self._group = self.make_arrays(block, batch, self.counts)
+        return held
+
+    def make_arrays(self, block: Block, batch: EventBatch, counts: npt.NDArray[np.void]) -> Scan:
+        """As `arrays`, with counts that are not the scanner's."""
         scan: Scan = as_records(Scan(block.buffer, self.limits, self.symbol, batch.messages, batch.prices, batch.sizes, counts))
         return scan
 

@@ -492,7 +492,7 @@ class BinanceScanner(RecordScanner):
 
     def run_kernel(self, block: Block, batch: EventBatch) -> tuple[int, int]:
         """As `RecordScanner.run_kernel`."""
-        arguments = (self.arrays(block, batch, self.counts), block.start, block.end, block.offset_of(0), self._values)
+        arguments = (self.arrays(block, batch), block.start, block.end, block.offset_of(0), self._values)
         if self._scan is None:
             self._scan = entry_of(scan_records, *arguments)
         why, position = self._scan(*arguments)
