@@ -39,6 +39,8 @@ class DecodedMessage:
     size_decimals: int = 0
     depth: int = 0
     channel: int = 0
+    market: int = 0
+    speed: int = 0
 
 
 PLAIN_FIELDS = tuple(each.name for each in fields(DecodedMessage) if not each.name.startswith(("bid_", "ask_")))

@@ -20,14 +20,21 @@ OTHER_SYMBOL = 5  # a record of another symbol
 UNUSED = 6  # a record of a known kind that says nothing about the book
 SUBSCRIPTION = 7  # says how many levels the venue keeps: `depth`
 TRADES = 8  # several trades of one record
+BREAK = 9  # what comes next may not follow what came before: sync ends
 
 # An absent id or time. No venue uses this value, and it sorts before every real one.
 NONE = np.iinfo(np.int64).min
+
+# Markets of a symbol that share its name (`MESSAGE.market`). 0: the message does not say.
+SPOT = 1
+FUTURES = 2
+RPI = 3  # Binance's `rpiDepth`: a book with the retail price improvement orders, beside the usual one
 
 # Bits of `MESSAGE.flags`.
 SELL_AGGRESSOR = 1  # trade: the aggressor sold
 IS_AGGREGATE = 2  # trade: several fills in one record
 IS_RESET = 4  # snapshot: part of the stream, and so newer than all that came before it
+IS_UNLABELLED = 16  # snapshot: nothing in the record says whose it is
 IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
@@ -50,6 +57,8 @@ MESSAGE = np.dtype(
         ("size_decimals", np.int64),  # the same of its sizes
         ("depth", np.int64),  # subscription, and depth message of some venues: levels per side; 0 = not said
         ("channel", np.int64),  # depth message of a venue with several books of one symbol: the book's number; 0 = only one
+        ("market", np.int64),  # SPOT, FUTURES or RPI; 0 = not said
+        ("speed", np.int64),  # depth message: number of the stream's update speed, from 1 on; 0 = not said
         ("sequence", np.int64),  # number of the record on its connection, from 1 on; 0 = none
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]

@@ -373,6 +373,8 @@ def _start_message(message, head, found):
     message.checksum = 0
     message.price_decimals = 0
     message.size_decimals = 0
+    message.market = 0
+    message.speed = 0
     message.sequence = 0
     found.latest = NONE
     found.price_decimals = 0

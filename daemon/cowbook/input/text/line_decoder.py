@@ -333,7 +333,7 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
     batch.sizes[batch.level_count : middle] = decoded.bid_sizes
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
-    batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 19
+    batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 21
         decoded.kind,
         decoded.rule,
         decoded.ts_event,
@@ -351,6 +351,8 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
         decoded.size_decimals,
         decoded.depth,
         decoded.channel,
+        decoded.market,
+        decoded.speed,
         sequence,
         end_offset,
     )

@@ -395,6 +395,8 @@ def _record(scan, position, end, message, values):
         return FAILED, 0, False
     message.ts_recv = ts_recv
     message.flags = 0
+    message.market = 0
+    message.speed = 0
     if first_level + 2 > scan.prices.size:
         return FAILED, -1, False
     after = _usual_ticker(scan, position, message, first_level)
