@@ -35,6 +35,7 @@ class OracleResult:
 
     cuts: list[Cut]
     counts: dict[str, int]
+    synced: bool
 
     @property
     def rows(self) -> dict[str, list[Row]]:
@@ -54,7 +55,7 @@ def run(files: Sequence[tuple[str, bytes]], settings: OracleSettings) -> OracleR
                 oracle.record(name, offset, record, content_of_record)
             offset += len(line) + 1
     oracle.end()
-    return OracleResult(oracle.cuts, oracle.counts)
+    return OracleResult(oracle.cuts, oracle.counts, oracle.synced)
 
 
 def usual_gap(diff: Message, last: int) -> Gap:
