@@ -218,7 +218,7 @@ class Oracle(OracleRows):
         self.enter(message.ts)
         ((price, size),) = message.bids
         row: Row = {"event_index": self.next, "ts_event": message.ts, "ts_recv": message.ts_recv}
-        row |= {"trade_id": message.id, "trade_ref": None, "side": message.side}
+        row |= {"trade_id": message.id, "side": message.side}
         self.emit("trades", row | {"price": price, "size": size, "is_aggregate": message.is_aggregate})
         self.next += 1
         self.leave(self.next - 1)

@@ -148,6 +148,14 @@ def audit_waiting_tickers(engine):
 
 
 @rare_kernel
+def forget_tickers(engine):
+    """Forget the tickers that wait: the ids begin anew."""
+    state = engine.state[0]
+    engine.words[_COUNTERS[BOOK_TICKER] + NOT_COMPARABLE] += state.ticker_end - state.ticker_start
+    state.ticker_start = state.ticker_end
+
+
+@rare_kernel
 def audit_checksum(engine, expected, found):
     """Compare the venue's checksum, `expected`, with the book's, `found`."""
     state = engine.state[0]

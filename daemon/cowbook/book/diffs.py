@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.book.audits import audit_waiting_tickers
+from cowbook.book.audits import audit_waiting_tickers, forget_tickers
 from cowbook.book.checks import check, cut_depth, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
@@ -33,10 +33,11 @@ from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERE
 _APPLIES = 0
 _APPLIES_WITH_GAP = 1  # of the ids between
 _APPLIES_ANEW = 2  # with a gap of unknown size
-_IS_STALE = 3
-_IS_HELD = 4
-_IS_APART = 5  # of another speed
-_AFTER_WITNESS = 6  # of another speed: it joins the witness that waits, which replaces the book first
+_APPLIES_INSTEAD = 3  # as that: the snapshot that was believed is another symbol's
+_IS_STALE = 4
+_IS_HELD = 5
+_IS_APART = 6  # of another speed
+_AFTER_WITNESS = 7  # of another speed: it joins the witness that waits, which replaces the book first
 
 
 @inlined_kernel
@@ -98,7 +99,7 @@ def _decide_stale(engine, message):
     if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
     if state.other_symbol > 0 and state.is_first and find_slot(engine, BELIEVED) != NO_SLOT:
-        return _APPLIES_ANEW  # the snapshot that was believed is another symbol's
+        return _APPLIES_INSTEAD
     if _is_old_and_late(state, message):
         return _IS_HELD
     return _IS_STALE
@@ -167,10 +168,11 @@ def begin_anew(engine, message, levels):
     expected, received = _ids_at_gap(message, state.last_id)
     forget(words, OWN)
     forget(words, APART)
-    state.ticker_start = state.ticker_end
+    forget_tickers(engine)
     place = find_slot(engine, AHEAD)
     if place != NO_SLOT:
         free_slot(engine, place)
+        state.stale_snapshots += 1
     return _apply(engine, message, levels, _APPLIES_ANEW, expected, received)
 
 
@@ -242,7 +244,7 @@ def _settle(engine, decision):
     for place in range(MOST_SLOTS):
         purpose = info[place].purpose
         if purpose == BELIEVED:
-            if decision == _APPLIES_ANEW:
+            if decision == _APPLIES_INSTEAD:
                 info[place].purpose = FOREIGN
             else:
                 free_slot(engine, place)
@@ -266,7 +268,7 @@ def _apply(engine, message, levels, decision, expected, received):
     ts = message.ts_event
     is_reset = decision == _APPLIES_ANEW and state.resets == 1
     if decision != _APPLIES:
-        gap_row(state, rows, ts, expected, received, decision != _APPLIES_ANEW and message.rule != CHAIN)
+        gap_row(state, rows, ts, expected, received, decision == _APPLIES_WITH_GAP and message.rule != CHAIN)
         end_sync(engine)
     if state.slot_count > 0:
         _settle(engine, decision)

@@ -29,7 +29,7 @@ from cowbook.book.freeze import (
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
 from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room
-from cowbook.book.state import SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
+from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
@@ -308,9 +308,9 @@ class OrderBookEngine:
             raise RuntimeError("two snapshots are held already: release one first")
         arrays = self.arrays
         logs = arrays.logs
-        slots = arrays.slots
-        if words[SLOT_COUNT]:  # the slots are overwritten in place: a few kilobytes
-            slots = Slots(slots.messages.copy(), slots.info.copy())
+        slots = NO_SLOTS
+        if words[SLOT_COUNT]:  # slots are overwritten in place: a few kilobytes
+            slots = Slots(arrays.slots.messages.copy(), arrays.slots.info.copy())
         frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs, slots)
         words[slot] = words[PROTECTED] = words[EPOCH]
         words[EPOCH] += 1

@@ -7,7 +7,7 @@ be applied like any other when its turn has come.
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.book_state import AHEAD, FREE, MOST_SLOTS, PATIENCE
+from cowbook.plain.book_state import AHEAD, FREE, MOST_SLOTS, PATIENCE, UNTIMED
 
 NO_SLOT = -1
 
@@ -106,12 +106,21 @@ def mark_ahead(engine):
 
 @rare_kernel
 def next_due(engine):
-    """Returns the due message that has waited longest. There must be one."""
+    """Returns the due message that has waited longest. There must be one.
+
+    Snapshots that waited for a time come last: they stand for messages of the input, behind which others may be due.
+    """
     info = engine.slots.info
     found = NO_SLOT
     for place in range(MOST_SLOTS):
         slot = info[place]
-        if slot.is_due and (found == NO_SLOT or slot.order < info[found].order):
+        if not slot.is_due:
+            continue
+        if found == NO_SLOT:
+            found = place
+            continue
+        is_last, was_last = slot.purpose == UNTIMED, info[found].purpose == UNTIMED
+        if was_last > is_last or (was_last == is_last and slot.order < info[found].order):
             found = place
     return found
 

@@ -107,6 +107,9 @@ class Slots(NamedTuple):
         return cls(np.zeros(MOST_SLOTS, MESSAGE), np.zeros(MOST_SLOTS, SLOT))
 
 
+NO_SLOTS = Slots.allocate()
+
+
 class Seen(NamedTuple):
     """Hash tables of the keys in Logs.trades and Logs.recent (book/recent.py). An empty place is 0."""
 

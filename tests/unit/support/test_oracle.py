@@ -279,8 +279,8 @@ def test_trades_have_a_row_each_aggregated_or_not() -> None:
     """A trade, and an aggregated one whose time is its T."""
     aggregated: dict[str, Any] = {"e": "aggTrade", "E": START + 9, "T": START + 8, "s": "BTCUSDT"}
     aggregated |= {"a": 5, "p": "8", "q": "1", "m": False}
-    row = {"event_index": 0, "ts_event": START * SECOND, "ts_recv": None, "trade_id": 42, "trade_ref": None}
-    other = {"event_index": 1, "ts_event": (START + 8) * SECOND, "ts_recv": None, "trade_id": 5, "trade_ref": None}
+    row = {"event_index": 0, "ts_event": START * SECOND, "ts_recv": None, "trade_id": 42}
+    other = {"event_index": 1, "ts_event": (START + 8) * SECOND, "ts_recv": None, "trade_id": 5}
     assert reconstruct(trade(), aggregated).rows["trades"] == [
         row | {"side": "sell", "price": 7, "size": 3, "is_aggregate": False},
         other | {"side": "buy", "price": 8, "size": 1, "is_aggregate": True},
