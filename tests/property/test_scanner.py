@@ -70,7 +70,7 @@ FRAGMENTS = [
     b'"', b"{", b"}", b"[", b"]", b",", b":", b" ", b"\\", b"0", b"9", b"-", b".", b"e", b"\x00", b"\xff", b"\t", b"\r",
     b"true", b"false", b"null", b'"T":1,', b'"E":1.5,', b'"s":"ETHUSDT",', b'"u":7,', b'"pu":3,', b'"e":"trade",', b'"e":5,',
     b'"lastUpdateId":9,', b'"bids":[],', b'"asks":[["1","2"]],', b'"b":[["1","2"]],', b'"a":"1.5",', b'"X":"MARKET",', b'"x":1,',
-    b'"M":true,', b'"X":1,', b'"symbol":"BTCUSDT",', b"@", b"@depth", b"@depth5", b"@depth10", b"@depth1", b"@rpiDepth", b"@100ms",
+    b'"M":true,', b'"X":1,', b'"symbol":"BTCUSDT",', b"@", b"@depth", b"@depth5", b"@depth10", b"@rpiDepth", b"@100ms",
     b"123456789012345678901234567890", b"000", b"1e5", b"99999999999.99999999", b"0.123456789", b"1.5", b"999999999999999999",
 ]  # fmt: skip
 
@@ -288,7 +288,8 @@ _USUALLY_MORE = [
 ]
 _MORE = [
     '"T":1723161255207', '"T":true', '"E":1723161255208', '"pu":4', '"pu":null', '"pu":"4"', '"ps":"BTCUSD"', '"lastUpdateId":9',
-    '"X":"MARKET"', '"X":5', '"X":false', '"M":true', '"M":1', '"M":"y"', '"symbol":"BTCUSDT"', '"symbol":"ETHUSDT"', '"e":"bookTicker"',
+    '"X":"MARKET"', '"X":5', '"X":false', '"M":true', '"M":1', '"M":"y"', '"symbol":"BTCUSDT"', '"symbol":"ETHUSDT"',
+    '"e":"bookTicker"',
 ]  # fmt: skip
 
 
