@@ -18,7 +18,22 @@ from cowbook.input.text.scanner import END
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.verdict import BLANK, DecodedMessage, OtherSymbol, Rejected
 from cowbook.plain.block import PADDING, Block
-from cowbook.plain.messages import DEAD_LETTER, OTHER_SYMBOL, TICKER, UNUSED, EventBatch
+from cowbook.plain.messages import (
+    DEAD_LETTER,
+    DIFF,
+    FUTURES,
+    IS_AGGREGATE,
+    IS_UNLABELLED,
+    OTHER_SYMBOL,
+    RPI,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    SPOT,
+    TICKER,
+    TRADE,
+    UNUSED,
+    EventBatch,
+)
 from cowbook.venues import load_venue
 from cowbook.venues.binance.reference import decode_record
 from cowbook.venues.binance.scanner import BinanceScanner
@@ -39,6 +54,12 @@ SEEDS = [
     b'{"e":"aggTrade","E":123456789,"s":"BTCUSDT","a":12345,"p":"0.001","q":"100","f":100,"l":105,"T":123456785,"m":true}',
     b'{"u":400900217,"s":"BTCUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}',
     b'{"e":"bookTicker","u":400900217,"s":"ETHUSDT","b":"25.35","B":"0","a":"0","A":"40","T":1568014460891,"E":1568014460893}',
+    b'{"stream":"btcusdt@depth5@100ms","data":{"lastUpdateId":50093239218,"bids":[["61837.63","3.788"]],"asks":[["61900","1"]]}}',
+    b'1723161255 {"stream":"btcusdt@depth20@500ms","data":{"e":"depthUpdate","E":1723161255208,"T":1723161255207,"s":"BTCUSDT",'
+    b'"U":50093239189,"u":50093239202,"pu":50093239188,"b":[["61837.6","2"]],"a":[["61837.7","1"],["61838","4"]]}}',
+    b'{"stream":"btcusdt@rpiDepth@500ms","data":{"e":"depthUpdate","E":1723161255208,"T":1723161255207,"s":"BTCUSDT",'
+    b'"U":50093239189,"u":50093239202,"pu":50093239188,"b":[["61837.6","2"]],"a":[]}}',
+    b'{"e":"trade","E":1723161255343,"T":1723161255342,"s":"BTCUSDT","t":1,"p":"0.1","q":"2","X":"MARKET","m":true}',
     b'{"e":"markPriceUpdate","E":1680652805013,"s":"BTCUSDT","p":"28155.2"}',
     b'{"result":null,"id":1}',
     b"",
@@ -49,6 +70,7 @@ FRAGMENTS = [
     b'"', b"{", b"}", b"[", b"]", b",", b":", b" ", b"\\", b"0", b"9", b"-", b".", b"e", b"\x00", b"\xff", b"\t", b"\r",
     b"true", b"false", b"null", b'"T":1,', b'"E":1.5,', b'"s":"ETHUSDT",', b'"u":7,', b'"pu":3,', b'"e":"trade",', b'"e":5,',
     b'"lastUpdateId":9,', b'"bids":[],', b'"asks":[["1","2"]],', b'"b":[["1","2"]],', b'"a":"1.5",', b'"X":"MARKET",', b'"x":1,',
+    b'"M":true,', b'"X":1,', b'"symbol":"BTCUSDT",', b"@", b"@depth", b"@depth5", b"@depth10", b"@rpiDepth", b"@100ms",
     b"123456789012345678901234567890", b"000", b"1e5", b"99999999999.99999999", b"0.123456789", b"1.5", b"999999999999999999",
 ]  # fmt: skip
 
@@ -83,7 +105,9 @@ def by_reference(record: bytes, settings_: DecoderSettings) -> Seen | None:
             0 if is_ticker else decoded.ts_event,
             decoded.ts_recv,
             decoded.flags,
-            *((decoded.first_id, decoded.prev_id, decoded.rule) if decoded.kind == 0 else ()),
+            decoded.market,
+            decoded.speed,
+            *((decoded.first_id, decoded.prev_id, decoded.rule) if decoded.kind in (DIFF, SNAPSHOT) else ()),
         ),
         tuple(zip(decoded.bid_prices, decoded.bid_sizes, strict=True)),
         tuple(zip(decoded.ask_prices, decoded.ask_sizes, strict=True)),
@@ -121,7 +145,8 @@ def by_line_decoder(content: bytes, settings_: DecoderSettings, behind: bytes = 
 def message_seen(message: np.void, batch: EventBatch) -> Seen:
     """A message of a batch, comparable."""
     kind = int(message["kind"])
-    names = ["last_id", "ts_event", "ts_recv", "flags", *(("first_id", "prev_id", "rule") if kind == 0 else ())]
+    names = ["last_id", "ts_event", "ts_recv", "flags", "market", "speed"]
+    names += ["first_id", "prev_id", "rule"] if kind in (DIFF, SNAPSHOT) else []
     fields = tuple(0 if name == "ts_event" and kind == TICKER else int(message[name]) for name in names)
     levels = []
     for side in ("bid", "ask"):
@@ -173,6 +198,186 @@ SETTINGS = st.builds(
 def test_mutated_records_are_scanned_as_by_the_reference(lines: list[bytes], settings_: DecoderSettings, behind: bytes) -> None:
     """Whatever happens to a record, and whatever stands behind the block, both decoders agree."""
     compare(lines, settings_, behind)
+
+
+_STREAMS = [
+    "@depth",
+    "@depth@100ms",
+    "@depth@500ms",
+    "@depth@250ms",
+    "@rpiDepth@500ms",
+    "@depth5",
+    "@depth10@100ms",
+    "@depth20@500ms",
+]
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> str:
+    """A stream's name: mostly one of a depth stream of this symbol, often of another one, or one that Binance does not have."""
+    if draw(st.integers(0, 2)):
+        return "btcusdt" + draw(st.sampled_from(_STREAMS))
+    symbol = draw(st.sampled_from(["btcusdt", "btcusdt", "BTCUSDT", "BtcUsdt", "btcusd", "btcusdt_", "ethusdt", "", "btc@usdt"]))
+    kind = draw(
+        st.sampled_from(["@depth", "@depth5", "@depth10", "@depth20", "@rpiDepth", "@depth1", "@depth50", "@dept", "@", ""])
+    )
+    speed = draw(st.sampled_from(["", "@100ms", "@500ms", "@250ms", "@1000ms", "@100m", "@0100ms", "@depth5", "@rpiDepth", "@"]))
+    return symbol + kind + speed
+
+
+_RECORDS: dict[str, list[tuple[str, list[str]]]] = {
+    "depth": [
+        ("e", ['"depthUpdate"']),
+        ("E", ["1723161255208", "1", "99999999999", "1.5"]),
+        ("s", ['"BTCUSDT"', '"BTCUSDT"', '"ETHUSDT"', '"btcusdt"', "1"]),
+        ("U", ["5", "0", "-1", "1000000000000000000"]),
+        ("u", ["7", "1000000000000000000"]),
+        ("b", ['[["1","2"]]', "[]", '[["1","2"],["1","x"]]', '"1"']),
+        ("a", ['[["3","2"],["3.5","0"]]', "[]", "5"]),
+    ],
+    "snapshot": [
+        ("lastUpdateId", ["9", "9", "true", '"9"', "1000000000000000000"]),
+        ("bids", ['[["1","2"]]', "[]", '[["1","2"],["1","x"]]', "true"]),
+        ("asks", ['[["3","2"],["3.5","0"]]', "[]", "{}"]),
+    ],
+    "trade": [
+        ("e", ['"trade"', '"aggTrade"', '"kline"']),
+        ("E", ["1723161255343", '"1"']),
+        ("s", ['"BTCUSDT"', '"BTCUSDT"', '"ETHUSDT"']),
+        ("t", ["1", "true"]),
+        ("p", ['"0.1"', "1"]),
+        ("q", ['"2"', '""']),
+        ("m", ["true", "false", "1"]),
+    ],
+    "aggTrade": [
+        ("e", ['"aggTrade"', '"trade"']),
+        ("E", ["1723161255343"]),
+        ("a", ["2", "[]"]),
+        ("s", ['"BTCUSDT"', '"ETHUSDT"']),
+        ("p", ['"0.1"']),
+        ("q", ['"2"']),
+        ("m", ["true", "false", "1"]),
+    ],
+    "ticker": [
+        ("u", ["400900217", '"1"', "true"]),
+        ("s", ['"BTCUSDT"', '"BTCUSDT"', '"ETHUSDT"']),
+        ("b", ['"25.3"', "true"]),
+        ("B", ['"31"', "true"]),
+        ("a", ['"25.4"', "true"]),
+        ("A", ['"40"', "true"]),
+    ],
+    "futures ticker": [
+        ("e", ['"bookTicker"', '"x"', "1"]),
+        ("u", ["400900217"]),
+        ("s", ['"BTCUSDT"', '"ETHUSDT"']),
+        ("b", ['"25.3"']),
+        ("B", ['"31"']),
+        ("a", ['"25.4"']),
+        ("A", ['"40"']),
+    ],
+}
+"""Kinds of records by their usual members. The first of a member's values is the usual one."""
+
+_USUALLY_MORE = [
+    [],
+    [],
+    ['"T":1723161255207', '"pu":4'],
+    ['"X":"MARKET"'],
+    ['"M":true'],
+    ['"E":1723161255208', '"T":1723161255207'],
+]
+_MORE = [
+    '"T":1723161255207', '"T":true', '"E":1723161255208', '"pu":4', '"pu":null', '"pu":"4"', '"ps":"BTCUSD"', '"lastUpdateId":9',
+    '"X":"MARKET"', '"X":5', '"X":false', '"M":true', '"M":1', '"M":"y"', '"symbol":"BTCUSDT"', '"symbol":"ETHUSDT"',
+    '"e":"bookTicker"',
+]  # fmt: skip
+
+
+@st.composite
+def told_by_stream(draw: st.DrawFn) -> bytes:
+    """A record of any kind, mostly usual, else with members of its own or of another kind changed, alone or in a wrapper."""
+    is_usual = draw(st.integers(0, 3)) > 0
+    members = []
+    for key, values in _RECORDS[draw(st.sampled_from(sorted(_RECORDS)))]:
+        chance = 9 if is_usual else draw(st.integers(0, 9))
+        if chance:
+            members.append(f'"{key}":{draw(st.sampled_from(values)) if chance < 4 else values[0]}')
+    more = draw(st.sampled_from(_USUALLY_MORE)) if is_usual else draw(st.lists(st.sampled_from(_MORE), max_size=3))
+    for member in more:
+        place = draw(st.integers(0, len(members))) if draw(st.booleans()) else len(members)
+        members.insert(place, member)
+    text = "{" + ",".join(members) + "}"
+    if draw(st.integers(0, 3)):
+        text = f'{{"stream":"{draw(streams())}","data":{text}}}'
+    return (draw(st.sampled_from(["", "", "1723161254 "])) + text).encode()
+
+
+@settings(max_examples=examples(1000))
+@given(st.lists(told_by_stream(), min_size=4, max_size=8), st.sampled_from([b"", b"@depth5", b'"']), st.integers(0, 3))
+@example([b'{"u":true,"b":true,"B":true,"a":true,"A":true,"lastUpdateId":9,"bids":[],"asks":[]}'], b"", 0)
+def test_markets_speeds_and_partial_books_are_told_as_by_the_reference(lines: list[bytes], behind: bytes, others: int) -> None:
+    """Whatever a stream's name and the keys of a record say of its kind, its symbol, its market and its speed."""
+    known = [SEEDS[0].replace(b"BTCUSDT", b"LTCUSDT")] * 64 if others else []  # from then on the scanner itself skips others
+    compare(known + lines, DecoderSettings("BTCUSDT", 8, 8, 1 << 20), behind)
+
+
+_DIFF = b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[["1","2"]],"a":[]}'
+_FUTURES_DIFF = _DIFF.replace(b'"b"', b'"pu":0,"b"')
+_BOOK = b'{"lastUpdateId":5,"bids":[["1","2"]],"asks":[]}'
+_TIMED_BOOK = _BOOK.replace(b'"bids"', b'"E":1,"T":1,"bids"')
+_TRADE = b'{"e":"trade","E":1,"s":"BTCUSDT","t":1,"p":"1","q":"1","m":true}'
+_AGGREGATE = b'{"e":"aggTrade","E":1,"s":"BTCUSDT","a":1,"p":"1","q":"1","m":true}'
+_TICKER = b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}'
+_ODD_TICKER = b'{"s":"BTCUSDT","u":1,"b":"1","B":"1","a":"2","A":"1"}'
+
+
+def _in(stream: bytes, record: bytes) -> bytes:
+    return b'{"stream":"%b","data":%b}' % (stream, record)
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (_DIFF, (DIFF, SPOT, 0, 0)),
+        (_FUTURES_DIFF, (DIFF, FUTURES, 0, 0)),
+        (_in(b"btcusdt@depth", _DIFF), (DIFF, SPOT, 1, 0)),
+        (_in(b"btcusdt@depth@100ms", _DIFF), (DIFF, SPOT, 2, 0)),
+        (_in(b"btcusdt@depth@500ms", _FUTURES_DIFF), (DIFF, FUTURES, 3, 0)),
+        (_in(b"btcusdt@depth@250ms", _FUTURES_DIFF), (DIFF, FUTURES, 4, 0)),
+        (_in(b"btcusdt@depth@1000ms", _DIFF), (DIFF, SPOT, 0, 0)),
+        (_in(b"btcusdt@depth@100ms@", _DIFF), (DIFF, SPOT, 0, 0)),
+        (_in(b"btcusdt@rpiDepth@500ms", _FUTURES_DIFF), (DIFF, RPI, 0, 0)),
+        (_in(b"btcusdt@depth5", _FUTURES_DIFF), (SNAPSHOT, FUTURES, 0, 0)),
+        (_in(b"btcusdt@depth20@100ms", _FUTURES_DIFF), (SNAPSHOT, FUTURES, 0, 0)),
+        (_in(b"btcusdt@depth10@100ms", _BOOK), (SNAPSHOT, SPOT, 0, 0)),
+        (_in(b"ethusdt@depth10@100ms", _BOOK), (OTHER_SYMBOL,)),
+        (_in(b"btcusdt_@depth10@100ms", _BOOK), (OTHER_SYMBOL,)),
+        (_in(b"nothing", _BOOK), (SNAPSHOT, SPOT, 0, IS_UNLABELLED)),
+        (_BOOK, (SNAPSHOT, SPOT, 0, IS_UNLABELLED)),
+        (_TIMED_BOOK, (SNAPSHOT, FUTURES, 0, IS_UNLABELLED)),
+        (_in(b"btcusdt@depth", _TIMED_BOOK), (SNAPSHOT, FUTURES, 0, 0)),
+        (_TIMED_BOOK.replace(b'"E":1,', b""), (SNAPSHOT, FUTURES, 0, IS_UNLABELLED)),
+        (_TRADE, (TRADE, 0, 0, SELL_AGGRESSOR)),
+        (_TRADE.replace(b"}", b',"M":true}'), (TRADE, SPOT, 0, SELL_AGGRESSOR)),
+        (_TRADE.replace(b"}", b',"X":"MARKET","M":true}'), (TRADE, FUTURES, 0, SELL_AGGRESSOR)),
+        (_AGGREGATE, (TRADE, 0, 0, SELL_AGGRESSOR | IS_AGGREGATE)),
+        (_AGGREGATE.replace(b"}", b',"M":true}'), (TRADE, SPOT, 0, SELL_AGGRESSOR | IS_AGGREGATE)),
+        (_TICKER, (TICKER, SPOT, 0, 0)),
+        (_TICKER.replace(b'{"u"', b'{"e":"bookTicker","u"'), (TICKER, FUTURES, 0, 0)),
+        (_ODD_TICKER, (TICKER, SPOT, 0, 0)),
+        (_ODD_TICKER.replace(b'{"s"', b'{"e":"bookTicker","s"'), (TICKER, FUTURES, 0, 0)),
+    ],
+)
+def test_the_scanner_itself_tells_market_speed_and_label(record: bytes, expected: tuple[int, ...]) -> None:
+    """Without the reference decoder, and with nothing left of what stood in the batch before."""
+    batch = EventBatch.allocate(1, 4)
+    batch.messages.view(np.int64)[:] = 77
+    scanner = BinanceScanner(DecoderSettings("BTCUSDT", 8, 8, 1 << 20))
+    scanner.counts["other_symbol_seen"] = 1
+    assert scanner.scan(block_of(record + b"\n"), batch) == END
+    message = batch.messages[0]
+    assert tuple(int(message[name]) for name in ("kind", "market", "speed", "flags"))[: len(expected)] == expected
+    compare([record], DecoderSettings("BTCUSDT", 8, 8, 1 << 20))
 
 
 def _numeral(whole: str, fraction: str) -> str:

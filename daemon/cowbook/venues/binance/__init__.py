@@ -52,6 +52,10 @@ bookTicker  {"e":"bookTicker","u":17242169,"s":"BTCUSD_200626","ps":"BTCUSD","b"
 * Differences: a spot snapshot names neither symbol nor time; a futures one has times, and a COIN-M one its symbol. Spot's
   `bookTicker` has no `e` and no time. Sizes are in contracts for COIN-M, in the base asset elsewhere.
 * `m` is true if the buyer was the maker, so the aggressor sold.
+* Both markets share names of symbols. A diff of futures has `pu`, a snapshot `E` or `T`, a ticker `e`, a trade `X`; a trade of
+  spot has `M`. An aggTrade of futures has neither. The `rpiDepth` book, of futures, is told only by its stream's name.
+* Partial books, `@depth5`, `@depth10` and `@depth20`, have the best levels as they are. Those of spot look like REST answers,
+  those of futures like diffs, so they are told by their stream's name alone.
 
 docs/rules.md, section 1, has the exact grammar. Sources: binance-spot-api-docs, "How to manage a local order book correctly",
 and developers.binance.com for both kinds of futures.

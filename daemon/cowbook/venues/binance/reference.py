@@ -25,11 +25,27 @@ from cowbook.input.text.json_fields import (
     with_levels,
 )
 from cowbook.input.verdict import BLANK, UNUSED, Decoded, DecodedMessage, OtherSymbol, Rejected, shown
-from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
+from cowbook.plain.messages import (
+    DIFF,
+    FUTURES,
+    IS_AGGREGATE,
+    IS_UNLABELLED,
+    NONE,
+    RPI,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    SPOT,
+    TICKER,
+    TRADE,
+)
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 _TICKER_KEYS = {"u", "b", "B", "a", "A"}
 _PARTIAL_BOOKS = ("@depth5", "@depth10", "@depth20")
+_RPI_DEPTH = "@rpiDepth"
+_SPEEDS = {"@depth": 1, "@depth@100ms": 2, "@depth@500ms": 3, "@depth@250ms": 4}
+"""Number of the speed (`MESSAGE.speed`) by what follows the symbol in a stream's name."""
+
 _ABSENT = object()
 
 
@@ -75,6 +91,10 @@ def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
     if symbol is not None and symbol != settings.name:
         return OtherSymbol(symbol)
     message = build(value, settings)
+    if message.kind == DIFF:
+        _tell_stream(message, stream)
+    elif symbol is None and message.kind == SNAPSHOT:
+        message.flags |= IS_UNLABELLED
     message.ts_recv = envelope.ts_recv()
     return message
 
@@ -102,11 +122,11 @@ def _choose_builder(value: Object, stream: str) -> Callable[[Object, DecoderSett
         if not isinstance(event, str):
             refuse("malformed", f'"e" is not a string: {shown(event)}')
         is_partial = event == "depthUpdate" and any(partial in stream for partial in _PARTIAL_BOOKS)
-        return None if is_partial else _EVENTS.get(event)  # a partial book of futures has whole levels, not changes
+        return _build_futures_partial_book if is_partial else _EVENTS.get(event)
     if value.keys() >= _TICKER_KEYS:
         return _build_ticker
     if "lastUpdateId" in value:
-        return None if any(partial in stream for partial in _PARTIAL_BOOKS) else _build_snapshot
+        return _build_snapshot
     if "result" in value or "error" in value:
         return None
     refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(value))}")
@@ -121,6 +141,14 @@ def _named_symbol(value: Object, key: str, stream: str) -> str | None:
     if not isinstance(symbol, str):
         refuse("malformed", f'"{key}" is not a string: {shown(symbol)}')
     return symbol
+
+
+def _tell_stream(message: DecodedMessage, stream: str) -> None:
+    """Set what only the stream's name says of a diff: that it is of the `rpiDepth` book, and its speed."""
+    if _RPI_DEPTH in stream:
+        message.market = RPI
+    _, at, rest = stream.partition("@")
+    message.speed = _SPEEDS.get(at + rest, 0)
 
 
 # --- The builders. Each checks the grammar of all its fields before any range, so that `malformed` precedes `out_of_range`.
@@ -138,15 +166,26 @@ def _build_diff(value: Object, settings: DecoderSettings) -> DecodedMessage:
         ts_event=event_time(at),
         first_id=fitting_id("U", first),
         prev_id=NONE if previous is None else fitting_id("pu", previous),
+        market=SPOT if previous is None else FUTURES,
     )
     return with_levels(message, bids, asks, settings)
+
+
+def _build_futures_partial_book(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    """A record that is written as a diff, and has the best levels as they are: nothing joins on to the one before."""
+    message = _build_diff(value, settings)
+    message.kind = SNAPSHOT
+    message.rule, message.first_id, message.prev_id = RANGE, NONE, NONE
+    message.market = FUTURES
+    return message
 
 
 def _build_snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
     last = integer(value, "lastUpdateId")
     at = times(value, required=False)
     bids, asks = levels(value, "bids"), levels(value, "asks")
-    message = DecodedMessage(SNAPSHOT, fitting_id("lastUpdateId", last), ts_event=event_time(at))
+    market = FUTURES if at else SPOT
+    message = DecodedMessage(SNAPSHOT, fitting_id("lastUpdateId", last), ts_event=event_time(at), market=market)
     return with_levels(message, bids, asks, settings)
 
 
@@ -159,7 +198,8 @@ def _build_trade(value: Object, settings: DecoderSettings, id_key: str = "t", fl
         refuse("malformed", f'"m" is not true or false: {shown_field(value, "m")}')
     if maker:
         flags |= SELL_AGGRESSOR
-    message = DecodedMessage(TRADE, fitting_id(id_key, trade_id), ts_event=event_time(at), flags=flags)
+    market = FUTURES if "X" in value else SPOT if "M" in value else 0
+    message = DecodedMessage(TRADE, fitting_id(id_key, trade_id), ts_event=event_time(at), flags=flags, market=market)
     return with_levels(message, ([price], [size]), ([], []), settings)
 
 
@@ -170,7 +210,7 @@ def _build_aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedM
 def _build_ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
     last = integer(value, "u")
     bid, bid_size, ask, ask_size = numerals(value, "b", "B", "a", "A")
-    message = DecodedMessage(TICKER, fitting_id("u", last))
+    message = DecodedMessage(TICKER, fitting_id("u", last), market=FUTURES if "e" in value else SPOT)
     return with_levels(message, ([bid], [bid_size]), ([ask], [ask_size]), settings)
 
 

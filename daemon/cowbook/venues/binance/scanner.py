@@ -28,7 +28,6 @@ from cowbook.input.text.text_scanner import (
     COMMA,
     FAILED,
     NEWLINE,
-    NINE,
     OPEN,
     QUOTE,
     RETURN,
@@ -38,7 +37,6 @@ from cowbook.input.text.text_scanner import (
     WORD_5,
     WORD_6,
     WORD_7,
-    ZERO,
     find_newline,
     integer,
     nanoseconds,
@@ -51,11 +49,26 @@ from cowbook.input.verdict import Decoded
 from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import entry_of, inlined_kernel, kernel
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DIFF, IS_AGGREGATE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, EventBatch
+from cowbook.plain.messages import (
+    DIFF,
+    FUTURES,
+    IS_AGGREGATE,
+    IS_UNLABELLED,
+    NONE,
+    OTHER_SYMBOL,
+    RPI,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    SPOT,
+    TICKER,
+    TRADE,
+    EventBatch,
+)
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
 
 _SCRATCH_WORDS = 64
 
+_LETTER_E = ord("e")
 _T = ord("t")
 _F = ord("f")
 _STREAM_1, _STREAM_2 = word(b'{"stream'), word(b'":"')
@@ -73,7 +86,14 @@ _TICKER_ID = word(b'"u":')
 _TICKER_SYMBOL = word(b',"s":"')
 _TICKER_KEYS = tuple(word(f'","{key}":"'.encode()) for key in "bBaA")
 _TICKER_TIME_1, _TICKER_TIME_2 = word(b'","T":'), word(b',"E":')
+_AT = ord("@")
 _AT_DEPTH = word(b"@depth")
+_DEPTH_100, _DEPTH_500, _DEPTH_250 = word(b"@100ms"), word(b"@500ms"), word(b"@250ms")
+_FIVE = ord("5")
+_TEN, _TWENTY = word(b"10"), word(b"20")
+_RPI_1, _RPI_2 = word(b"@rpiDept"), ord("h")
+_LOWER_A, _LOWER_Z = ord("a"), ord("z")
+_TO_UPPER = ord("a") - ord("A")
 _KEY_PU, _KEY_PS = word(b'"pu":'), word(b'"ps":')
 _KEY_BIDS, _KEY_ASKS = word(b'"bids":'), word(b'"asks":')
 _KEY_ID_1, _KEY_ID_2 = word(b'"lastUpd'), word(b'ateId":')
@@ -99,6 +119,7 @@ _DIFF_ARRAYS = _bit("b") | _bit("a")
 _SNAPSHOT_ARRAYS = 1 << _PLACE_BIDS | 1 << _PLACE_ASKS
 _TICKER_STRINGS = _bit("b") | _bit("B") | _bit("a") | _bit("A")
 _TRADE_STRINGS = _bit("p") | _bit("q")
+_BIT_X, _BIT_M_UPPER = _bit("X"), _bit("M")
 
 
 @inlined_kernel
@@ -284,7 +305,18 @@ def _fill_diff(message, integers, strings, booleans, arrays, values):
     message.last_id = values[_U]
     message.rule = RANGE_WITH_PREVIOUS if integers & _BIT_PU else RANGE
     message.prev_id = values[_PLACE_PU] if integers & _BIT_PU else NONE
+    message.market = FUTURES if integers & _BIT_PU else SPOT
     return True
+
+
+@kernel
+def _set_snapshot(message, last_id, market):
+    message.kind = SNAPSHOT
+    message.last_id = last_id
+    message.rule = RANGE
+    message.first_id = NONE
+    message.prev_id = NONE
+    message.market = market
 
 
 @kernel
@@ -296,6 +328,8 @@ def _fill_trade(scan, message, integers, strings, booleans, values, level, aggre
         return False
     message.last_id = values[id_place]
     message.flags = aggregate | (SELL_AGGRESSOR if values[_M] else 0)
+    present = integers | strings | booleans
+    message.market = FUTURES if present & _BIT_X else SPOT if present & _BIT_M_UPPER else 0
     message.bid_start = level
     message.bid_count = 1
     message.ask_count = 0  # a trade may carry levels under a key that does not belong to it
@@ -360,13 +394,73 @@ def _usual_ticker(scan, position, message, level):
 
 
 @kernel
-def _is_partial_book(buffer, position):
-    """Returns whether a stream's name has `@depth` and a number. Such a stream repeats the best levels and has no changes."""
+def _find_at(buffer, position):
+    """Returns the position of the first `@` in a stream's name, and that of the quote behind the name if it has none."""
+    while buffer[position] != _AT and buffer[position] != QUOTE:
+        position += 1
+    return position
+
+
+@kernel
+def _is_stream_of(buffer, stream, at, symbol):
+    """Returns whether what stands before the `@` of a stream's name is the symbol, if it is put in upper case."""
+    if at - stream != symbol.size:
+        return False
+    for offset in range(symbol.size):
+        byte = buffer[stream + offset]
+        if byte >= _LOWER_A and byte <= _LOWER_Z:
+            byte -= _TO_UPPER
+        if byte != symbol[offset]:
+            return False
+    return True
+
+
+@kernel
+def _speed_of(buffer, at):
+    """Returns the number of the speed that a stream's name says, 0 if it says none. `at` is as from `_find_at`."""
+    if load64(buffer, at) & WORD_6 != _AT_DEPTH:
+        return 0
+    if buffer[at + 6] == QUOTE:
+        return 1
+    interval = load64(buffer, at + 6) & WORD_6
+    if buffer[at + 12] != QUOTE:
+        return 0
+    return 2 if interval == _DEPTH_100 else 3 if interval == _DEPTH_500 else 4 if interval == _DEPTH_250 else 0
+
+
+@kernel
+def _has_number_of_levels(buffer, position):
+    """Returns whether the name of a stream says that it repeats the best levels, and has no changes."""
     while buffer[position] != QUOTE:
-        if load64(buffer, position) & WORD_6 == _AT_DEPTH and ZERO <= buffer[position + 6] <= NINE:
+        if load64(buffer, position) & WORD_6 == _AT_DEPTH:
+            number = load64(buffer, position + 6) & WORD_2
+            if number & 0xFF == _FIVE or number == _TEN or number == _TWENTY:
+                return True
+        position += 1
+    return False
+
+
+@kernel
+def _has_rpi(buffer, position):
+    """Returns whether the name of a stream is that of the `rpiDepth` book."""
+    while buffer[position] != QUOTE:
+        if load64(buffer, position) == _RPI_1 and buffer[position + 8] == _RPI_2:
             return True
         position += 1
     return False
+
+
+@kernel
+def _fill_stream(buffer, stream, message):
+    """Set what the stream's name says of a diff."""
+    at = _find_at(buffer, stream)
+    message.speed = _speed_of(buffer, at)
+    if message.speed != 0:
+        return  # the whole name is known
+    if _has_number_of_levels(buffer, at):
+        _set_snapshot(message, message.last_id, FUTURES)
+    elif _has_rpi(buffer, at):
+        message.market = RPI
 
 
 @inlined_kernel
@@ -395,7 +489,6 @@ def _record(scan, position, end, message, values):
         return FAILED, 0, False
     message.ts_recv = ts_recv
     message.flags = 0
-    message.market = 0
     message.speed = 0
     if first_level + 2 > scan.prices.size:
         return FAILED, -1, False
@@ -403,8 +496,10 @@ def _record(scan, position, end, message, values):
     if after != FAILED and (not wrapped or buffer[after] == CLOSE):
         message.kind = TICKER
         message.ts_event = NONE
+        message.market = FUTURES if buffer[position + 2] == _LETTER_E else SPOT
         _place_quote(message, first_level)
         return after + wrapped, 2, True
+    message.market = 0
     message.bid_count = 0
     message.ask_count = 0
     position, integers, strings, booleans, arrays, level_count = _object(scan, position, end, message, first_level, values)
@@ -416,15 +511,22 @@ def _record(scan, position, end, message, values):
         position += 1
     if strings & _BIT_E_LOWER != 0:
         kind, aggregate = _event_kind(buffer, values[_E_LOWER])
-    elif integers & _BIT_ID != 0 and not wrapped and strings == 0:
+    elif integers & _BIT_ID != 0 and strings == 0:
         kind, aggregate = SNAPSHOT, 0
     else:
         kind, aggregate = TICKER, 0
     if (integers | booleans | arrays) & _BIT_E_LOWER != 0:
         return FAILED, 0, False
-    if wrapped and kind == DIFF and _is_partial_book(buffer, stream):
-        return FAILED, 0, False
-    if kind != SNAPSHOT:
+    if kind == SNAPSHOT:
+        if arrays != _SNAPSHOT_ARRAYS or booleans != 0 or integers & ~(_BIT_ID | _BIT_E | _BIT_T) != 0:
+            return FAILED, 0, False
+        at = _find_at(buffer, stream) if wrapped else stream
+        if buffer[at] != _AT:
+            message.flags = IS_UNLABELLED
+        elif not _is_stream_of(buffer, stream, at, scan.symbol):
+            message.kind = OTHER_SYMBOL
+            return position, 0, False
+    else:
         if strings & _BIT_S == 0:
             return FAILED, 0, False
         if kind != FAILED and not _is_symbol(buffer, values[_S], scan.symbol):
@@ -436,19 +538,21 @@ def _record(scan, position, end, message, values):
     known = False
     if kind == TICKER:
         message.ts_event = NONE
+        message.market = FUTURES if strings & _BIT_E_LOWER else SPOT
         known = _fill_ticker(scan, message, integers, strings, values, first_level)
         return position if known else FAILED, 2, True
     if not _event_time(message, integers, strings, booleans, arrays, values):
         return FAILED, 0, False
     if kind == DIFF:
         known = _fill_diff(message, integers, strings, booleans, arrays, values)
+        if wrapped:
+            _fill_stream(buffer, stream, message)
     elif kind == TRADE:
         level_count = 1
         known = _fill_trade(scan, message, integers, strings, booleans, values, first_level, aggregate)
     elif kind == SNAPSHOT:
-        message.last_id = values[_PLACE_ID]
-        message.rule = RANGE
-        known = arrays == _SNAPSHOT_ARRAYS and integers & ~(_BIT_ID | _BIT_E | _BIT_T) == 0
+        _set_snapshot(message, values[_PLACE_ID], FUTURES if integers & (_BIT_E | _BIT_T) else SPOT)
+        known = True
     return position if known else FAILED, level_count, True
 
 
