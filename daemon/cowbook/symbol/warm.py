@@ -203,8 +203,8 @@ def _calls_of_tables() -> Iterator[tuple[Any, ...]]:
     messages = runs.Messages(batch.messages, batch.prices, batch.sizes, np.zeros(1, runs.COUNTS))
     yield table_scanner.scan_csv, scan, 0, 0, 0, 0
     yield table_scanner.scan_packed, scan, 0, 0, 0, numbers, numbers, 8, 0
-    yield runs.group, scan, np.zeros(1, runs.RUN), messages, 0, 0, True
-    yield runs.run_end, rows, rows[0], 0, 0
+    yield runs.group, scan, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), messages, 0, 0, True
+    yield runs.run_end, rows, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), rows[0], 0, 0
 
 
 def _calls_of_text() -> Iterator[tuple[Any, ...]]:
