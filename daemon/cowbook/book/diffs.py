@@ -26,7 +26,7 @@ from cowbook.plain.book_state import (
     STALE_ONE,
     UNTIMED,
 )
-from cowbook.plain.messages import NONE, RPI
+from cowbook.plain.messages import FUTURES, IS_UNLABELLED, NONE, RPI, SPOT
 from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERED
 
 # What becomes of a diff.
@@ -43,10 +43,9 @@ _AFTER_WITNESS = 7  # of another speed: it joins the witness that waits, which r
 @inlined_kernel
 def is_of_other_market(state, market):
     """Returns whether a message is of a market whose book this is not. It is not told before diffs of both were seen."""
-    if market == 0 or market == state.market:
-        return False
-    both = 1 << market | 1 << state.market
-    return state.market != 0 and state.markets_seen & both == both
+    own = FUTURES if state.market == RPI else state.market
+    both = 1 << SPOT | 1 << FUTURES
+    return market != 0 and market != own and state.markets_seen & both == both
 
 
 @rare_kernel
@@ -128,9 +127,10 @@ def give_time(engine, ts):
 def _meet_untimed(engine, message, levels, place):
     """Take a diff while snapshots wait for a time. Returns its outcome; WAITS if it gives them one."""
     state = engine.state[0]
-    first_id = engine.slots.messages[place].last_id
-    verdict, expected, received = judge(message.rule, first_id, 1, message.first_id, message.last_id, message.prev_id)
-    if verdict == STALE:
+    first = engine.slots.messages[place]
+    verdict, expected, received = judge(message.rule, first.last_id, 1, message.first_id, message.last_id, message.prev_id)
+    is_foreign = first.flags & IS_UNLABELLED != 0 and state.other_symbol > 0  # by this diff, which ends it when it is applied
+    if verdict == STALE and not is_foreign:
         state.stale += 1
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)

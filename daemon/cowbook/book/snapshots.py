@@ -38,11 +38,31 @@ def snapshot_time(state, message):
 
 
 @rare_kernel
+def _forget_stale_one(engine):
+    place = find_slot(engine, STALE_ONE)
+    if place != NO_SLOT:
+        free_slot(engine, place)
+
+
+@rare_kernel
+def _note_stale(engine, message, levels, is_foreign):
+    """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
+    state = engine.state[0]
+    if is_foreign:
+        state.foreign_snapshots += 1
+        return
+    state.stale_snapshots += 1
+    _forget_stale_one(engine)
+    keep_in_slot(engine, message, levels, STALE_ONE)
+
+
+@rare_kernel
 def wait_for_time(engine, message, levels):
     """Let a snapshot wait for a time. Of too many, the first and the newest stay."""
     if count_slots(engine, UNTIMED) == MOST_UNTIMED:
-        free_slot(engine, oldest_but_one(engine, UNTIMED))
+        _forget_stale_one(engine)
         engine.state[0].stale_snapshots += 1
+        engine.slots.info[oldest_but_one(engine, UNTIMED)].purpose = STALE_ONE
     keep_in_slot(engine, message, levels, UNTIMED)
 
 
@@ -96,20 +116,6 @@ def _let_witness_wait(engine, message, levels):
             return
         free_slot(engine, place)
     keep_in_slot(engine, message, levels, AHEAD)
-
-
-@rare_kernel
-def _note_stale(engine, message, levels, is_foreign):
-    """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
-    state = engine.state[0]
-    if is_foreign:
-        state.foreign_snapshots += 1
-        return
-    state.stale_snapshots += 1
-    place = find_slot(engine, STALE_ONE)
-    if place != NO_SLOT:
-        free_slot(engine, place)
-    keep_in_slot(engine, message, levels, STALE_ONE)
 
 
 @rare_kernel
