@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.errors import GapHaltError
 from cowbook.plain.messages import EventBatch
-from support.generated_captures import Capture, make_capture
+from support.generated_captures import Capture, make_capture, make_long_capture
 from support.hostile_captures import make_hostile_capture
 from support.oracle import OracleHalt, OracleSettings
 from support.oracle import run as run_oracle
@@ -26,6 +26,13 @@ from support.search import examples
 def test_rows_equal_those_of_the_oracle(capture: Capture) -> None:
     """Whole files in one block each."""
     compare(Pipeline(capture.settings), capture, 1 << 20)
+
+
+def test_long_waits_end_where_the_oracle_ends_them() -> None:
+    """A witness that 1,000 diffs do not reach, and 1,000 diffs of another speed."""
+    for seed in range(examples(80)):
+        capture = make_long_capture(seed)
+        compare(Pipeline(capture.settings), capture, 1 << 20)
 
 
 class Restarting(Pipeline):

@@ -76,6 +76,7 @@ def test_a_lie_is_all_that_can_be_wrong(seed: int) -> None:
     check(make_true_capture(seed, LENGTH, lying=0.3))
 
 
+@pytest.mark.long
 def test_all_situations_occur() -> None:
     """The captures have in them what the rules are about, and much is called known."""
     counts: Counter[str] = Counter()
@@ -86,7 +87,6 @@ def test_all_situations_occur() -> None:
             counts.update(f"known.{row['bid_known']}" for row in oracle.open["bbo"])
             counts.update(f"{row['kind']}.{row['synced']}" for row in oracle.open["depth"])
             counts["anew"] += sum(row["missing"] is None for row in oracle.open["gaps"])
-    print(counts)
     for name in ("snapshot.matched", "snapshot.failed"):
         assert counts[f"audits.{name}"] > 100
     for name in ("gaps", "stale", "unused", "stale_snapshots", "foreign_snapshots", "replaced_witnesses", "anew", "other_symbol"):
