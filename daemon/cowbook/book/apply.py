@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
-from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market
+from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
 from cowbook.book.emit import dead_letter_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
@@ -41,7 +41,8 @@ ROOM = 2  # an array is too small for the next message: enlarge it, and call aga
 SCARCE = 3  # the free blocks may not suffice for the next message while snapshots hold some: release one, and call again
 POOL_IS_EMPTY = 4  # the pool ran out of blocks within a message: the book is lost
 HALTED_AT_GAP = 5
-_GOES_ON = 6
+OTHER_SPEED = 6  # another speed is to be the book's: make its diffs the kept ones, and call again
+_GOES_ON = 7
 
 _FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # its counter; those of the other reasons follow in the order of REASONS
 
@@ -64,7 +65,10 @@ def _take_snapshot(engine, message, levels):
         return CONSUMED
     if find_slot(engine, UNTIMED) != NO_SLOT:
         return give_time(engine, ts)
-    return snapshot(engine, message, levels, ts, False, False)
+    outcome = snapshot(engine, message, levels, ts, False, False)
+    if state.slot_count > 0 and (outcome == CONSUMED or outcome == CUT_AFTER):
+        wake_ahead(engine)
+    return outcome
 
 
 @inlined_kernel
@@ -139,12 +143,14 @@ def _take_due(engine):
     else:
         ts = state.due_time if purpose == UNTIMED else snapshot_time(state, message)
         outcome = snapshot(engine, message, levels, ts, purpose == FOREIGN, slot.is_due == REPLACES_BOOK)
-    if outcome == CUT_BEFORE:
+    if outcome == CUT_BEFORE or outcome == WAITS:
         slot.purpose = purpose
-        return CUT
+        return CUT if outcome == CUT_BEFORE else _GOES_ON
     if outcome == EXHAUSTED:
         return POOL_IS_EMPTY
     free_slot(engine, place)
+    if state.slot_count > 0:
+        wake_ahead(engine)
     return CUT if outcome == CUT_AFTER else _GOES_ON
 
 
@@ -157,6 +163,8 @@ def apply_messages(engine, batch, start, end):
     state, levels = engine.state[0], batch.levels
     place = start
     while True:
+        if state.takes_over > 0:
+            return OTHER_SPEED, place
         if state.due_count > 0:
             why = _take_due(engine)
             if why != _GOES_ON:

@@ -7,12 +7,12 @@ from cowbook.book.checks import check, cut_depth, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.emit import change_rows, finish_depth, gap_row
-from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, keep, newest_kept, own_log
+from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
-from cowbook.book.slots import NO_SLOT, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
+from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import (
     AHEAD,
@@ -24,6 +24,7 @@ from cowbook.plain.book_state import (
     PATIENCE,
     REPLACES_BOOK,
     STALE_ONE,
+    TOOK_OVER,
     UNTIMED,
 )
 from cowbook.plain.messages import FUTURES, IS_UNLABELLED, NONE, RPI, SPOT
@@ -37,7 +38,8 @@ _APPLIES_INSTEAD = 3  # as that: the snapshot that was believed is another symbo
 _IS_STALE = 4
 _IS_HELD = 5
 _IS_APART = 6  # of another speed
-_AFTER_WITNESS = 7  # of another speed: it joins the witness that waits, which replaces the book first
+_TAKES_OVER = 7  # of another speed, for so long that this one is to be the book's
+_AFTER_WITNESS = 8  # of another speed: it joins the witness that waits, which replaces the book first
 
 
 @inlined_kernel
@@ -79,6 +81,8 @@ def _is_old_and_late(state, message):
 def _decide_gap(engine, message):
     """Decide about a diff that would be a gap."""
     state = engine.state[0]
+    if state.takes_over == TOOK_OVER:
+        return _APPLIES_ANEW
     is_other_speed = message.speed != 0 and state.speed != 0 and message.speed != state.speed
     if not is_other_speed or state.is_first:
         return _APPLIES_WITH_GAP
@@ -88,7 +92,7 @@ def _decide_gap(engine, message):
         verdict, _expected, _received = judge(message.rule, witness_id, 1, message.first_id, message.last_id, message.prev_id)
         if verdict == APPLY:
             return _AFTER_WITNESS
-    return _APPLIES_ANEW if state.apart_run + 1 >= PATIENCE else _IS_APART
+    return _TAKES_OVER if state.apart_run + 1 >= PATIENCE else _IS_APART
 
 
 @rare_kernel
@@ -179,22 +183,35 @@ def begin_anew(engine, message, levels):
 @rare_kernel
 def _set_apart(engine, message, levels):
     """Keep a diff of another speed apart."""
-    state, words, log = engine.state[0], engine.words, apart_log(engine.logs)
+    state = engine.state[0]
     state.unused += 1
     state.apart_run += 1
-    if state.apart_end > state.apart_start and log.entries[state.apart_end - 1].speed != message.speed:
-        forget(words, APART)
-    keep(words, log, APART, message, levels)
+    state.apart_speed = message.speed
+    keep_apart(engine.words, apart_log(engine.logs), message, levels)
 
 
 @rare_kernel
-def _replace_by_witness(engine):
+def _replace_by_witness(engine, speed):
     """Have the witness that waits replace the book: the recorder has changed its speed, and the diffs of the new one join it."""
     place = find_slot(engine, AHEAD)
     make_due(engine, place)
     engine.slots.info[place].is_due = REPLACES_BOOK
-    forget(engine.words, OWN)
+    engine.state[0].takes_over = speed
     return WAITS
+
+
+@rare_kernel
+def wake_ahead(engine):
+    """Have the witness processed that waited until the kept diffs had reached the book."""
+    state = engine.state[0]
+    place = find_slot(engine, AHEAD)
+    if place == NO_SLOT:
+        return
+    snapshot_id = engine.slots.messages[place].last_id
+    if snapshot_id == state.last_id or (
+        snapshot_id < state.last_id and newest_kept(engine.words, own_log(engine.logs), OWN) >= state.last_id
+    ):
+        make_due(engine, place)
 
 
 @rare_kernel
@@ -202,7 +219,10 @@ def _skip(engine, message, levels, decision):
     """Count a diff that is not applied now. Returns its outcome."""
     state = engine.state[0]
     if decision == _AFTER_WITNESS:
-        return _replace_by_witness(engine)
+        return _replace_by_witness(engine, message.speed)
+    if decision == _TAKES_OVER:
+        state.takes_over = message.speed
+        return WAITS
     if decision == _IS_APART:
         _set_apart(engine, message, levels)
     elif decision == _IS_HELD:
@@ -211,29 +231,18 @@ def _skip(engine, message, levels, decision):
         state.stale += 1
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)
-            _wake_ahead(engine)
+            wake_ahead(engine)
     return CONSUMED
-
-
-@rare_kernel
-def _wake_ahead(engine):
-    """Have the witness processed that waited until the kept diffs had reached the book."""
-    state = engine.state[0]
-    place = find_slot(engine, AHEAD)
-    if place != NO_SLOT and engine.slots.messages[place].last_id <= state.last_id:
-        if newest_kept(engine.words, own_log(engine.logs), OWN) >= state.last_id:
-            make_due(engine, place)
 
 
 @rare_kernel
 def _wake(engine, message):
     """After an applied diff: have the snapshots processed that it has reached, and drop one that waits for too long."""
-    state, slots = engine.state[0], engine.slots
+    slots = engine.slots
     for place in range(MOST_SLOTS):
-        purpose = slots.info[place].purpose
-        snapshot_id = slots.messages[place].last_id
-        if (purpose == AHEAD and snapshot_id <= state.last_id) or (purpose == FOREIGN and snapshot_id <= message.last_id):
+        if slots.info[place].purpose == FOREIGN and slots.messages[place].last_id <= message.last_id:
             make_due(engine, place)
+    wake_ahead(engine)
     drop_impatient(engine)
 
 
@@ -245,7 +254,7 @@ def _settle(engine, decision):
         purpose = info[place].purpose
         if purpose == BELIEVED:
             if decision == _APPLIES_INSTEAD:
-                info[place].purpose = FOREIGN
+                become_foreign(engine, place)
             else:
                 free_slot(engine, place)
         elif purpose == STALE_ONE and state.resets == 0:
@@ -258,7 +267,7 @@ def _end_reset(engine):
     engine.state[0].resets = 0
     place = find_slot(engine, STALE_ONE)
     if place != NO_SLOT:
-        engine.slots.info[place].purpose = FOREIGN
+        become_foreign(engine, place)
 
 
 @kernel
@@ -288,6 +297,7 @@ def _apply(engine, message, levels, decision, expected, received):
     if message.speed != 0:
         state.speed = message.speed
     state.apart_run = 0
+    state.takes_over = 0
     state.diffs += 1
     state.verdict = NOT_COMPARED
     audit_waiting_tickers(engine)

@@ -43,11 +43,8 @@ def newest_kept(words, log, places):
 
 
 @kernel
-def keep(words, log, places, message, levels):
-    """Keep a diff, unless it is a repetition. The log must have room for it."""
+def _append(words, log, places, message, levels):
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
-    if end > start and message.last_id <= log.entries[end - 1].last_id:
-        return
     entry = log.entries[end]
     entry.rule = message.rule
     entry.first_id = message.first_id
@@ -74,6 +71,24 @@ def keep(words, log, places, message, levels):
     words[places[0]] = start
     words[places[1]] = end
     words[places[2]] = at
+
+
+@kernel
+def keep(words, log, places, message, levels):
+    """Keep a diff, unless it is a repetition. The log must have room for it."""
+    start, end = words[places[0]], words[places[1]]
+    if end == start or message.last_id > log.entries[end - 1].last_id:
+        _append(words, log, places, message, levels)
+
+
+@rare_kernel
+def keep_apart(words, log, message, levels):
+    """Keep a diff of another speed, unless it is a repetition. The log must have room for it."""
+    place = words[APART[1]] - 1
+    while place >= words[APART[0]] and log.entries[place].speed != message.speed:
+        place -= 1
+    if place < words[APART[0]] or message.last_id > log.entries[place].last_id:
+        _append(words, log, APART, message, levels)
 
 
 @inlined_kernel
@@ -120,3 +135,25 @@ def joining(words, log, places, snapshot_id, last):
         reached = entry.last_id
         is_first = 0
     return first if reached == last else -1
+
+
+@rare_kernel
+def takes_over(engine, snapshot_id):
+    """Returns whether the diffs of another speed join a snapshot without a hole, and end above the book's id."""
+    state, log = engine.state[0], apart_log(engine.logs)
+    reached = snapshot_id
+    is_first = 1
+    newest = NONE
+    for place in range(state.apart_start, state.apart_end):
+        entry = log.entries[place]
+        if entry.speed != state.apart_speed:
+            continue
+        newest = entry.last_id
+        if entry.last_id <= snapshot_id:
+            continue
+        verdict, _expected, _received = judge(entry.rule, reached, is_first, entry.first_id, entry.last_id, entry.prev_id)
+        if verdict != APPLY:
+            return False
+        reached = entry.last_id
+        is_first = 0
+    return newest > state.last_id and reached == newest

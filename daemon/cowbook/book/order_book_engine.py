@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import block_pool, ladder
-from cowbook.book.apply import CUT, DONE, HALTED_AT_GAP, POOL_IS_EMPTY, ROOM, apply_messages
+from cowbook.book.apply import CUT, DONE, HALTED_AT_GAP, OTHER_SPEED, POOL_IS_EMPTY, ROOM, apply_messages
 from cowbook.book.freeze import (
     EPOCH,
     FIRST_SNAPSHOT,
@@ -28,7 +28,7 @@ from cowbook.book.freeze import (
 )
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
-from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room
+from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room, take_over
 from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
@@ -180,6 +180,10 @@ class OrderBookEngine:
                 had_room, times = start, times + 1 if start == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()
+                continue
+            if why == OTHER_SPEED:
+                self.arrays = self.arrays._replace(logs=take_over(self.arrays.state[0], self.arrays.logs))
+                self._measure_room()
                 continue
             if why == HALTED_AT_GAP:
                 expected, received = self.value("gap_expected"), self.value("gap_received")

@@ -16,7 +16,7 @@ from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.ladder import ASK, BID
 from cowbook.book.state import Logs, Slots
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.book_state import FREE, WAITING_LIMIT
+from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
 from cowbook.plain.messages import SNAPSHOT
 from cowbook.plain.streams import ROW_ARRAYS
 
@@ -164,6 +164,27 @@ def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str)
             f"{name}_sizes": _enlarged(sizes, level_start, level_end, needed + WAITING_LIMIT),
         }
     )
+
+
+def take_over(state: np.void, logs: Logs) -> Logs:
+    """Returns logs in which the diffs of the speed `takes_over` are the kept ones. All others are forgotten."""
+    speed = int(state["takes_over"])
+    entries = logs.apart[int(state["apart_start"]) : int(state["apart_end"])]
+    kept = entries[entries["speed"] == speed]
+    counts = kept["bid_count"] + kept["ask_count"]
+    ends = np.cumsum(counts)
+    total = int(counts.sum())
+    prices, sizes = (np.empty(2 * total + WAITING_LIMIT, np.int64) for _ in range(2))
+    for entry, end in zip(kept, ends, strict=True):
+        first, count = int(entry["level_start"]), int(entry["bid_count"] + entry["ask_count"])
+        prices[end - count : end] = logs.apart_prices[first : first + count]
+        sizes[end - count : end] = logs.apart_sizes[first : first + count]
+    diffs = _enlarged(kept, 0, len(kept), _MESSAGES_AT_A_TIME)
+    diffs["level_start"][: len(kept)] = ends - counts
+    state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, len(kept), total
+    state["apart_start"] = state["apart_end"]
+    state["speed"], state["apart_run"], state["takes_over"] = speed, 0, TOOK_OVER
+    return logs._replace(diffs=diffs, diff_prices=prices, diff_sizes=sizes)
 
 
 def _room_in_slots(state: np.void, needed: int, logs: Logs, slots: Slots) -> Logs:

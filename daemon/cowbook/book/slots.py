@@ -7,7 +7,7 @@ be applied like any other when its turn has come.
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.book_state import AHEAD, FREE, MOST_SLOTS, PATIENCE, UNTIMED
+from cowbook.plain.book_state import AHEAD, FOREIGN, FREE, MOST_FOREIGN, MOST_SLOTS, PATIENCE, STALE_ONE, UNTIMED
 
 NO_SLOT = -1
 
@@ -105,10 +105,18 @@ def mark_ahead(engine):
 
 
 @rare_kernel
-def next_due(engine):
-    """Returns the due message that has waited longest. There must be one.
+def _rank(purpose):
+    if purpose == UNTIMED:
+        return 2
+    return 1 if purpose == FOREIGN else 0
 
-    Snapshots that waited for a time come last: they stand for messages of the input, behind which others may be due.
+
+@rare_kernel
+def next_due(engine):
+    """Returns the due message that comes first. There must be one.
+
+    A witness comes before snapshots that a diff has proved, and each in order of arrival. Snapshots that waited for a time come
+    last: they stand for messages of the input, behind which others may be due.
     """
     info = engine.slots.info
     found = NO_SLOT
@@ -119,10 +127,35 @@ def next_due(engine):
         if found == NO_SLOT:
             found = place
             continue
-        is_last, was_last = slot.purpose == UNTIMED, info[found].purpose == UNTIMED
-        if was_last > is_last or (was_last == is_last and slot.order < info[found].order):
+        rank, best = _rank(slot.purpose), _rank(info[found].purpose)
+        if rank < best or (rank == best and slot.order < info[found].order):
             found = place
     return found
+
+
+@rare_kernel
+def become_stale_one(engine, place):
+    """Count a snapshot that waits as stale, and remember it as the newest one, because ids may begin anew with it."""
+    other = find_slot(engine, STALE_ONE)
+    if other != NO_SLOT:
+        free_slot(engine, other)
+    slot = engine.slots.info[place]
+    if slot.is_due:
+        engine.state[0].due_count -= 1
+    slot.is_due = 0
+    slot.purpose = STALE_ONE
+    engine.state[0].stale_snapshots += 1
+
+
+@rare_kernel
+def become_foreign(engine, place):
+    """Let a snapshot wait, behind all others, for a diff that shows whose it is. Of too many, the newest stay."""
+    if count_slots(engine, FOREIGN) == MOST_FOREIGN:
+        free_slot(engine, find_slot(engine, FOREIGN))
+    state = engine.state[0]
+    state.slot_order += 1
+    engine.slots.info[place].order = state.slot_order
+    engine.slots.info[place].purpose = FOREIGN
 
 
 @rare_kernel
@@ -131,5 +164,4 @@ def drop_impatient(engine):
     state = engine.state[0]
     place = find_slot(engine, AHEAD)
     if place != NO_SLOT and not engine.slots.info[place].is_due and state.diffs - engine.slots.info[place].since >= PATIENCE:
-        free_slot(engine, place)
-        state.stale_snapshots += 1
+        become_stale_one(engine, place)

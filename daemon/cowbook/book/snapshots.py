@@ -7,21 +7,31 @@ from cowbook.book.checks import check, cut_depth, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
-from cowbook.book.kept import APART, OWN, apart_log, forget, joining, newest_kept, own_log
+from cowbook.book.kept import OWN, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import forget_known, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
-from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
-from cowbook.book.slots import NO_SLOT, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
+from cowbook.book.slots import NO_SLOT, become_stale_one, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
 from cowbook.kernels.jit import kernel, rare_kernel
-from cowbook.plain.book_state import AHEAD, BELIEVED, FOREIGN, MOST_FOREIGN, MOST_UNTIMED, NOT_COMPARED, STALE_ONE, UNTIMED
+from cowbook.plain.book_state import (
+    AHEAD,
+    BELIEVED,
+    FOREIGN,
+    IN_HAND,
+    MOST_FOREIGN,
+    MOST_UNTIMED,
+    NOT_COMPARED,
+    TOOK_OVER,
+    UNTIMED,
+)
 from cowbook.plain.messages import IS_RESET, IS_UNLABELLED, NONE
 from cowbook.plain.schemes import UNNUMBERED
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, WITNESS
 
 # What a snapshot is to the book.
 _REPLACES = 0
-_REPLACES_OTHER_SPEED = 1
+_TAKES_OVER = 1  # with the diffs of another speed
 _JUDGES = 2
 _WAITS = 3
 _STALE = 4
@@ -38,31 +48,19 @@ def snapshot_time(state, message):
 
 
 @rare_kernel
-def _forget_stale_one(engine):
-    place = find_slot(engine, STALE_ONE)
-    if place != NO_SLOT:
-        free_slot(engine, place)
-
-
-@rare_kernel
 def _note_stale(engine, message, levels, is_foreign):
     """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
-    state = engine.state[0]
     if is_foreign:
-        state.foreign_snapshots += 1
-        return
-    state.stale_snapshots += 1
-    _forget_stale_one(engine)
-    keep_in_slot(engine, message, levels, STALE_ONE)
+        engine.state[0].foreign_snapshots += 1
+    else:
+        become_stale_one(engine, keep_in_slot(engine, message, levels, IN_HAND))
 
 
 @rare_kernel
 def wait_for_time(engine, message, levels):
     """Let a snapshot wait for a time. Of too many, the first and the newest stay."""
     if count_slots(engine, UNTIMED) == MOST_UNTIMED:
-        _forget_stale_one(engine)
-        engine.state[0].stale_snapshots += 1
-        engine.slots.info[oldest_but_one(engine, UNTIMED)].purpose = STALE_ONE
+        become_stale_one(engine, oldest_but_one(engine, UNTIMED))
     keep_in_slot(engine, message, levels, UNTIMED)
 
 
@@ -88,21 +86,19 @@ def _choose(engine, message):
     last = state.last_id
     if message.flags & IS_RESET != 0 or last == NONE:
         return _REPLACES, -1
-    if not state.synced and snapshot_id >= last:
-        return _REPLACES, -1
-    if snapshot_id > last:
-        return _WAITS, -1
+    newest = newest_kept(words, own_log(logs), OWN)
+    if state.takes_over == TOOK_OVER:
+        return _REPLACES, joining(words, own_log(logs), OWN, snapshot_id, newest)
     place = joining(words, own_log(logs), OWN, snapshot_id, last)
     if place >= 0:
         return (_JUDGES if state.synced else _REPLACES), place
-    if state.apart_run >= 2:
-        newest = newest_kept(words, apart_log(logs), APART)
-        place = joining(words, apart_log(logs), APART, snapshot_id, newest) if newest > last else -1
-        if place >= 0:
-            return _REPLACES_OTHER_SPEED, place
-    newest = newest_kept(words, own_log(logs), OWN)
-    is_ahead = state.is_first and newest < last  # the book's own diffs have not reached it yet
-    return (_WAITS if state.synced and is_ahead else _STALE), -1
+    # The second unused diff in a row shows that the recorder has changed its speed.
+    if state.apart_run > 1 and takes_over(engine, snapshot_id):
+        return _TAKES_OVER, -1
+    if not state.synced:
+        return (_REPLACES if snapshot_id >= last else _STALE), -1
+    # It is ahead of the book, or the book is ahead of its own diffs.
+    return (_WAITS if snapshot_id > last or newest < last else _STALE), -1
 
 
 @rare_kernel
@@ -126,6 +122,10 @@ def snapshot(engine, message, levels, ts, is_foreign, is_forced):
     the book in any case.
     """
     what, place = (_REPLACES, -1) if is_forced else _choose(engine, message)
+    if what == _TAKES_OVER:
+        state = engine.state[0]
+        state.takes_over = state.apart_speed
+        return WAITS
     if what == _WAITS and not is_foreign:
         _let_witness_wait(engine, message, levels)
         return CONSUMED
@@ -136,7 +136,7 @@ def snapshot(engine, message, levels, ts, is_foreign, is_forced):
         return CUT_BEFORE
     if what == _JUDGES:
         return _witness(engine, message, levels, ts, place)
-    return _replace(engine, message, levels, ts, place, what == _REPLACES_OTHER_SPEED)
+    return _replace(engine, message, levels, ts, place, is_foreign)
 
 
 @rare_kernel
@@ -154,10 +154,13 @@ def _apply_kept(book, log, place, end, first_side):
 
 
 @rare_kernel
-def _replace(engine, message, levels, ts, place, is_other_speed):
-    """Replace the book by a snapshot, with the kept diffs from `place` on applied to it. Returns its outcome."""
+def _replace(engine, message, levels, ts, place, is_proved):
+    """Replace the book by a snapshot, with the kept diffs from `place` on applied to it. Returns its outcome.
+
+    `is_proved`: a diff of this symbol has shown whose the snapshot is.
+    """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
-    words, logs = engine.words, engine.logs
+    state.takes_over = 0
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
     first_event, first_run = state.next_event, state.open_depth
@@ -169,21 +172,14 @@ def _replace(engine, message, levels, ts, place, is_other_speed):
     state.last_id = message.last_id
     state.is_first = 1
     if place >= 0:
-        log = apart_log(logs) if is_other_speed else own_log(logs)
-        end = state.apart_end if is_other_speed else state.diff_end
+        log, end = own_log(engine.logs), state.diff_end
         if _apply_kept(book, log, place, end, BID) != OK:
             return EXHAUSTED
         if place < end:
             state.last_id = log.entries[end - 1].last_id
             state.is_first = 0
-            if is_other_speed:
-                state.speed = log.entries[end - 1].speed
     if cut_depth(engine, message, ts, False) != OK:
         return EXHAUSTED
-    if is_other_speed:
-        forget(words, OWN)
-        forget(words, APART)
-    state.apart_run = 0
     state.is_numbered = message.rule != UNNUMBERED
     state.channel = message.channel
     state.synced = 1
@@ -200,7 +196,7 @@ def _replace(engine, message, levels, ts, place, is_other_speed):
     state.last_depth_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
-    _believe(engine, message, levels)
+    _believe(engine, message, levels, is_proved)
     audit_waiting_tickers(engine)
     check(engine, message)
     if state.last_id == last_before and last_before != NONE and not was_synced:
@@ -216,12 +212,12 @@ def _replace(engine, message, levels, ts, place, is_other_speed):
 
 
 @rare_kernel
-def _believe(engine, message, levels):
+def _believe(engine, message, levels, is_proved):
     """Remember a snapshot that nothing says whose it is, until a diff joins it: it may have been another symbol's."""
     place = find_slot(engine, BELIEVED)
     if place != NO_SLOT:
         free_slot(engine, place)
-    if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first:
+    if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first and not is_proved:
         keep_in_slot(engine, message, levels, BELIEVED)
 
 

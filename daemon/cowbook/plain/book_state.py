@@ -29,6 +29,8 @@ MOST_FOREIGN = 16
 MOST_SLOTS = MOST_UNTIMED + MOST_FOREIGN + 4
 """Most snapshots that wait for a time, and that wait for a diff that shows whose they are; and one of each other purpose."""
 
+TOOK_OVER = -1
+
 # What a message in a slot waits for (`SLOT.purpose`).
 FREE = 0
 UNTIMED = 1  # a snapshot, for a message that gives it a time
@@ -135,6 +137,8 @@ STATE = np.dtype(
             "markets_seen",  # a bit for each market of which there was a diff
             "speed",  # of the last applied diff that said it
             "apart_run",  # diffs of another speed that were not used since the last applied diff
+            "apart_speed",  # of the last of them
+            "takes_over",  # a speed that is to become the book's: its diffs become the kept ones; TOOK_OVER when they are
             "depth",  # levels of each side that the venue keeps; 0: all
             "channel",  # the channel whose snapshots and diffs make up the book
             "is_numbered",  # 1 if the last depth message had ids, by which the loss of one would show
