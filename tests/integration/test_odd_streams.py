@@ -148,7 +148,7 @@ def test_another_local_time_is_another_snapshot_of_tardis(tmp_path: Path) -> Non
         for place, (side, price) in enumerate((("bid", bid), ("ask", ask))):
             lines.append(b"x,AB,%d,%d,true,%b,%d,1" % (time + place, time, side.encode(), price))
     result = run(tmp_path / "lf", "tardis", lines)
-    assert (best(result), [row["event_index"] for row in result.rows("bbo")]) == ((800, 900), [1, 3])
+    assert (best(result), [row["bid_price"] for row in result.rows("bbo")]) == ((800, 900), [1000, 800])
     content = b"\r\n".join(lines) + b"\r"  # cut between the last two bytes
     cut = reconstruct(tmp_path / "cr", {"a": content}, Run("X", "AB", "tardis", price_decimals=2, size_decimals=2))
     assert cut.parts == result.parts

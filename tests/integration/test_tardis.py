@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from support.harness import Reconstruction, Run, reconstruct
 from support.venue_samples import make_sample
@@ -38,10 +36,9 @@ def csv(changes: Sequence[Change], exchange: str = "x") -> bytes:
     return "\n".join([*lines, ""]).encode()
 
 
-def run(directory: Path, *files: bytes, **changes: Any) -> Reconstruction:
+def run(directory: Path, *files: bytes) -> Reconstruction:
     """Reconstruct files in their order."""
-    settings = Run(**{name: getattr(RUN, name) for name in RUN.__slots__} | changes)
-    return reconstruct(directory, {f"{number}": content for number, content in enumerate(files)}, settings)
+    return reconstruct(directory, {f"{number}": content for number, content in enumerate(files)}, RUN)
 
 
 def best(result: Reconstruction) -> list[tuple[int, int, int, int, bool]]:
@@ -130,5 +127,5 @@ def test_a_rejected_first_message_ends_sync_as_well(tmp_path: Path) -> None:
     """What could not be read was a change, or a snapshot that is missing: either way the next row follows nothing."""
     bad = csv([(3000, 3000, "false", "bid", 95, 9)]).replace(b",9\n", b",nine\n")
     good = csv([(3500, 3500, "false", "bid", 96, 9)]).partition(b"\n")[2]
-    result = run(tmp_path, csv(BOOK), bad + good, engine=EngineSettings())
-    assert [row["synced"] for row in result.rows("depth")] == [True] * 4 + [False]
+    result = run(tmp_path, csv(BOOK), bad + good)
+    assert [row["synced"] for row in result.rows("bbo")] == [True, False]
