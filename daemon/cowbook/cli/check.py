@@ -15,6 +15,7 @@ from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
 from cowbook.input.settings import DecoderSettings
 from cowbook.symbol.misfit import what_it_looks_like
+from cowbook.symbol.naming import check_name
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,6 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
             decoder = DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
             looks = [what_it_looks_like(path, symbol.format, decoder) for path in expanded.paths[:1]]
             found += [problem for problem in looks if problem is not None]
+            warnings += [f'"{symbol.id}": {text}' for text in check_name(expanded.paths, symbol.format, decoder)]
             if not symbol.follow:
                 warnings += alike(expanded.paths)
             size = sum(path.stat().st_size for path in expanded.paths)
