@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cowbook.capture.copies import read_once
 from cowbook.capture.paths import expand_paths
-from cowbook.capture.resume import alike
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
@@ -28,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     warnings: list[str] = []
     for symbol in config.symbol:
         try:
-            expanded = expand_paths(symbol.paths, config.base_dir)
+            expanded = read_once(expand_paths(symbol.paths, config.base_dir))
         except InputError as error:
             found = [f"{error}"]
             table.add_row(symbol.id, "0", "0.0", "", "")
@@ -43,8 +43,6 @@ def main(arguments: argparse.Namespace) -> int:
             looks = [what_it_looks_like(path, symbol.format, decoder) for path in expanded.paths[:1]]
             found += [problem for problem in looks if problem is not None]
             warnings += [f'"{symbol.id}": {text}' for text in check_name(expanded.paths, symbol.format, decoder)]
-            if not symbol.follow:
-                warnings += alike(expanded.paths)
             size = sum(path.stat().st_size for path in expanded.paths)
             table.add_row(
                 symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name
