@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -17,9 +17,20 @@ from hypothesis import strategies as st
 
 from cowbook.capture.compression import open_decoded
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.tables.table_scanner import fixed_of_float
+from cowbook.input.tables.table_scanner import NAME_FACTORS, fixed_of_float
 from cowbook.plain.block import PADDING, Block
-from cowbook.plain.messages import DEAD_LETTER, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, EventBatch
+from cowbook.plain.messages import (
+    BREAK,
+    DEAD_LETTER,
+    DIFF,
+    IS_RESET,
+    NONE,
+    OTHER_SYMBOL,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    TRADE,
+    EventBatch,
+)
 from cowbook.venues.decoders import make_decoder
 
 HEADER = b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"
@@ -40,31 +51,61 @@ class Seen:
     where: tuple[int, int] = (0, 0)  # of a dead letter
     reason: str = ""
     end_offset: int = 0
+    channel: int = 0
 
 
 def decode(content: bytes, format_name: str, block_sizes: list[int], settings: DecoderSettings = SETTINGS) -> list[Seen]:
     """What the decoder makes of a file that is handed out in blocks."""
+    return decode_files([content], format_name, block_sizes, settings)
+
+
+def decode_files(
+    contents: list[bytes],
+    format_name: str,
+    block_sizes: list[int],
+    settings: DecoderSettings = SETTINGS,
+    stops: frozenset[int] = frozenset(),
+) -> list[Seen]:
+    """What is made of files, one after the other. After so many messages (`stops`) another decoder goes on, as after a crash."""
     decoder = make_decoder(format_name, settings)
     batch = EventBatch.allocate(8, 8)
     seen: list[Seen] = []
-    start = end = turn = 0
-    while True:
-        count = min(block_sizes[turn % len(block_sizes)], len(content) - end)
-        turn += 1
-        final = count == 0
-        buffer = np.zeros(end + count - start + PADDING, np.uint8)
-        buffer[: end + count - start] = np.frombuffer(content[start : end + count], np.uint8)
-        end += count
-        block = Block(buffer, 0, end - start, "f", start, final, content[: min(end, 1024)])
-        full = True
-        while full:
-            full = decoder.decode(block, batch)
-            seen += of_batch(batch)
-            batch.clear()
-        start = block.offset_of(block.start)
-        if final:
-            assert start == end or not content.count(b"\n")
-            return seen
+    turn = 0
+    for content in contents:
+        start = end = read = 0
+        final = False
+        while not final:
+            count = min(block_sizes[turn % len(block_sizes)], len(content) - end)
+            turn += 1
+            final = count == 0
+            buffer = np.zeros(end + count - start + PADDING, np.uint8)
+            buffer[: end + count - start] = np.frombuffer(content[start : end + count], np.uint8)
+            end += count
+            read = max(read, end)
+            block = Block(buffer, 0, end - start, "f", start, final, content[: min(read, 1024)])
+            full = True
+            while full:
+                before = decoder.record_offset if decoder.record_offset is not None else block.offset_of(block.start)
+                full = decoder.decode(block, batch)
+                found = of_batch(batch)
+                batch.clear()
+                stop = next((place for place in range(len(found) + 1) if len(seen) + place in stops), None)
+                if stop is None or decoder.record_offset is not None:
+                    seen += found
+                    start = block.offset_of(block.start)
+                    continue
+                seen += found[:stop]
+                stops -= {len(seen)}
+                start = block.offset_of(block.start)
+                if stop < len(found):
+                    start = found[stop - 1].end_offset if stop else before
+                end, final = start, False
+                connection = decoder.connection_after(stop)
+                decoder = make_decoder(format_name, settings)
+                decoder.restore_connection(connection)
+                break
+        assert start == end or not content.count(b"\n")
+    return seen
 
 
 def of_batch(batch: EventBatch) -> list[Seen]:
@@ -77,7 +118,8 @@ def of_batch(batch: EventBatch) -> list[Seen]:
             letter = next(letters)
             seen.append(Seen(kind, where=(letter.offset, letter.length), reason=letter.reason, end_offset=end))
             continue
-        if kind == OTHER_SYMBOL:
+        if kind in (OTHER_SYMBOL, BREAK):
+            assert not message["bid_count"] or kind == OTHER_SYMBOL
             seen.append(Seen(kind, end_offset=end))
             continue
 
@@ -88,7 +130,8 @@ def of_batch(batch: EventBatch) -> list[Seen]:
         times = int(message["ts_event"]), int(message["ts_recv"])
         asks = levels("ask") if message["ask_count"] else ()
         numbers = int(message["last_id"]), int(message["flags"])
-        seen.append(Seen(kind, times, *numbers, levels("bid") if message["bid_count"] else (), asks, end_offset=end))
+        bids, channel = levels("bid") if message["bid_count"] else (), int(message["channel"])
+        seen.append(Seen(kind, times, *numbers, bids, asks, end_offset=end, channel=channel))
     return seen
 
 
@@ -107,9 +150,12 @@ def naive_fixed(text: str, decimals: int) -> int:
 
 def naive_time(text: str) -> int:
     """A time in ns."""
-    if not (text.isascii() and text.isdigit()):
+    if text.isascii() and text.isdigit():
+        value = int(text)
+    elif text[:1].isdigit() and text[-1:].isdigit() and Decimal(text) == int(Decimal(text)) <= 2**53:
+        value = int(Decimal(text))
+    else:
         raise ValueError
-    value = int(text)
     for limit, factor in ((11, 9), (14, 6), (17, 3)):
         if value < 10**limit:
             value *= 10**factor
@@ -119,43 +165,80 @@ def naive_time(text: str) -> int:
     return value
 
 
-def naive_row(line: bytes, *, trades: bool) -> tuple[str, tuple[object, ...]]:
-    """("good", (key, side, price, size)), or ("other" | "blank" | a reason, ())."""
+def naive_number(name: str) -> int:
+    """The number of an exchange: the sum of its words, each times a factor."""
+    text = name.encode()
+    words = [int.from_bytes(text[place : place + 8], "little") for place in range(0, len(text), 8)]
+    factors: list[int] = NAME_FACTORS.tolist()
+    return max(1, sum(word * factor for word, factor in zip(words, factors, strict=False)) % 2**64 // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row. What it says is "good", "blank", "other" or a reason."""
+
+    says: str
+    start: int
+    end: int
+    bare_end: int  # without its terminator
+    key: tuple[int, str] | None = None  # exchange, is_snapshot or the id
+    times: tuple[int, int] = (0, 0)
+    is_ask: bool = False
+    level: tuple[int, int] = (0, 0)
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it rejects its message."""
+        return self.says not in ("good", "blank", "other")
+
+
+def naive_line(line: bytes, place: tuple[int, int, int], *, trades: bool) -> Line:
+    """One row of a file, at `place`."""
     if len(line) > SETTINGS.max_line_bytes:
-        return "overlong", ()
+        return Line("overlong", *place)
     try:
         text = line.decode()
     except UnicodeDecodeError:
-        return "not_utf8", ()
+        return Line("not_utf8", *place)
     if not text.strip(" \t"):
-        return "blank", ()
+        return Line("blank", *place)
     fields = text.split(",")
     if len(fields) != 8:
-        return "malformed", ()
-    _, symbol, event, received, fifth, side, price, size = fields
+        return Line("malformed", *place)
+    exchange, symbol, event, received, fifth, side, price, size = fields
     if symbol != "AB":
-        return "other", ()
-    key: tuple[object, ...] = ()
+        return Line("other", *place)
+    key, times = None, (0, 0)
     try:
         times = naive_time(event), naive_time(received)
         if trades:
-            fifth = int(fifth) if fifth.isascii() and fifth.isdigit() and len(fifth) <= 18 else NONE  # type: ignore[assignment]
-        elif fifth not in ("true", "false"):
+            fifth = fifth if fifth.isascii() and fifth.isdigit() and len(fifth) <= 18 else str(NONE)
+        elif fifth not in ("true", "false", "True", "False"):
             raise ValueError
-        key = (fifth, *times)
+        key = naive_number(exchange), fifth.lower()
         if side not in (("buy", "sell") if trades else ("bid", "ask")):
             raise ValueError
-        row = (fifth, *times, side in ("ask", "sell"), naive_fixed(price, 2), naive_fixed(size, 3))
+        level = naive_fixed(price, 2), naive_fixed(size, 3)
     except ValueError:
-        return "malformed", key
+        return Line("malformed", *place, key, times)
     except OverflowError:
-        return "out_of_range", key
-    return "good", row
+        return Line("out_of_range", *place, key, times)
+    return Line("good", *place, key, times, side in ("ask", "sell"), level)
 
 
-def key_of(row: tuple[object, ...]) -> tuple[object, ...]:
-    """What rows of one message have in common."""
-    return (row[0], row[2]) if row[0] == "true" else row[:3]
+def goes_on(run: list[Line], line: Line) -> bool:
+    """Whether a row belongs to the message of these rows."""
+    if line.says == "other" or line.key is None:
+        return line.says != "other"
+    if line.key != run[0].key or line.times[1] == run[0].times[1]:
+        return line.key == run[0].key
+    sides = "".join("ba"[row.is_ask] for row in [*run, line] if row.says == "good")
+    return line.key[1] == "true" and "bab" not in squeezed(sides) and "aba" not in squeezed(sides)
+
+
+def squeezed(text: str) -> str:
+    """Equal letters that follow each other, as one."""
+    return "".join(letter for before, letter in zip(" " + text, text, strict=False) if letter != before)
 
 
 def naive(content: bytes, *, trades: bool) -> list[Seen]:
@@ -168,40 +251,54 @@ def naive(content: bytes, *, trades: bool) -> list[Seen]:
         whole = line if line.endswith(b"\n") else line + b"\n" * (offset + len(line) < len(content))
         if whole:
             bare = whole.removesuffix(b"\n").removesuffix(b"\r")
-            kind, row = naive_row(bare, trades=trades)
-            rows.append((kind, row, offset, offset + len(whole), offset + len(bare)))
+            rows.append(naive_line(bare, (offset, offset + len(whole), offset + len(bare)), trades=trades))
         offset += len(whole)
-    seen = []
+    seen: list[Seen] = []
+    opens = not trades
     while rows:
-        kind, row, start, *_ = rows[0]
         last = 1
-        if row and not trades:
-            while last < len(rows) and rows[last][0] != "other" and (not rows[last][1] or key_of(rows[last][1]) == key_of(row)):
+        if rows[0].key and not trades:
+            while last < len(rows) and goes_on(rows[:last], rows[last]):
                 last += 1
         run, rows = rows[:last], rows[last:]
-        if kind == "blank":
-            continue
-        end, bare_end = run[-1][3:]
-        reasons = [found for found, *_ in run if found not in ("good", "blank", "other")]
-        if bare_end - start > SETTINGS.max_line_bytes:
+        first, end, bare_end = run[0], run[-1].end, run[-1].bare_end
+        reasons = [row.says for row in run if row.is_bad]
+        if bare_end - first.start > SETTINGS.max_line_bytes:
             reasons = ["overlong"]
-        if kind == "other":
+        if first.says == "blank":
+            continue
+        if first.says == "other":
             seen.append(Seen(OTHER_SYMBOL, end_offset=end))
-        elif reasons:
-            seen.append(Seen(DEAD_LETTER, where=(start, bare_end - start), reason=reasons[0], end_offset=end))
-        elif trades:
-            flags = SELL_AGGRESSOR if row[3] else 0
-            seen.append(Seen(TRADE, row[1:3], row[0], flags, (row[4:6],), end_offset=end))  # type: ignore[arg-type]
-        else:
-            levels = [found for name, found, *_ in run if name == "good"]
-            bids, asks = (tuple(level[4:6] for level in levels if level[3] == is_ask) for is_ask in (False, True))
-            is_snapshot = row[0] == "true"
-            kinds = (SNAPSHOT, IS_RESET) if is_snapshot else (0, 0)
-            seen.append(Seen(kinds[0], row[1:3], NONE, kinds[1], bids, asks, end_offset=end))  # type: ignore[arg-type]
+            continue
+        if reasons:
+            where = first.start, bare_end - first.start
+            seen.append(Seen(DEAD_LETTER, where=where, reason=reasons[0], end_offset=end))
+            continue
+        assert first.key is not None
+        channel, fifth = first.key
+        levels = [row for row in run if row.says == "good"]
+        times = max(row.times[0] for row in levels), max(row.times[1] for row in levels)
+        if trades:
+            flags = SELL_AGGRESSOR if first.is_ask else 0
+            seen.append(Seen(TRADE, times, int(fifth), flags, (first.level,), end_offset=end, channel=channel))
+            continue
+        bids, asks = (tuple(row.level for row in levels if row.is_ask == is_ask) for is_ask in (False, True))
+        kind, flags = (SNAPSHOT, IS_RESET) if fifth == "true" else (DIFF, 0)
+        if opens and kind == DIFF:
+            seen.append(Seen(BREAK, end_offset=first.start))
+        opens = False
+        seen.append(Seen(kind, times, NONE, flags, bids, asks, end_offset=end, channel=channel))
     return seen
 
 
-_times = st.sampled_from([b"1585699200245000", b"1585699200355684", b"1585699200", b"9999999999999999999", b"x", b""])
+_times = st.sampled_from(
+    [
+        *(b"1585699200245000", b"1585699200355684", b"1585699200", b"9999999999999999999", b"x", b"", b"1" * 50),
+        *(b"1585699200245000.0", b"1585699200355684.000", b"1.585699200245e15", b"1585699200355684E+0", b"1585699200.245e6"),
+        *(b"1585699200245000.5", b"1585699200.", b".5", b"1e-3", b"1e400", b"0.0", b"9007199254740993.0", b"9007199254740992.0"),
+        *(b"nan", b"inf", b"-1.0", b"1.585699200245e+18", b"1585699200245000.0000000000000000000000"),
+    ]
+)
 _numerals = st.sampled_from(
     [
         b"1",
@@ -227,17 +324,20 @@ _line = st.tuples(
     st.sampled_from([b"AB"] * 8 + [b"ABC", b"B"]),
     _times,
     _times,
-    st.sampled_from([b"true", b"false"] * 6 + [b"True", b"1", b"77", b"42377944", b"ccc3c1fa-212c"]),
+    st.sampled_from([b"true", b"false"] * 6 + [b"True", b"False", b"TRUE", b"1", b"77", b"42377944", b"ccc3c1fa-212c"]),
     st.sampled_from([b"bid", b"ask"] * 6 + [b"buy", b"sell", b"", b"bids are long"]),
     _numerals,
     _numerals,
 ).map(b",".join)
 _good = st.tuples(
-    st.just(b"x,AB"),
+    st.sampled_from([b"x,AB"] * 8 + [b"another exchange,AB"]),
     st.sampled_from(
-        [b"1585699200245000,1585699200355684", b"1585699200245001,1585699200355684", b"1585699200245001,1585699200355690"]
+        [
+            *(b"1585699200245000,1585699200355684", b"1585699200245001,1585699200355684", b"1585699200245001,1585699200355690"),
+            *(b"1585699200245000.0,1585699200355684.0", b"1585699200245002,1585699200355691"),
+        ]
     ),
-    st.sampled_from([b"true", b"false", b"false"]),
+    st.sampled_from([b"true", b"true", b"True", b"false", b"false", b"False"]),
     st.sampled_from([b"bid", b"ask"]),
     st.sampled_from([b"6421.5,18640", b"6422,0", b"6421.49,1.001"]),
 ).map(b",".join)
@@ -256,6 +356,42 @@ def test_book_messages_equal_a_naive_reading(lines: list[bytes], terminator: byt
     lines = [line for line in lines if terminator == b"\n" or b"\r" not in line]
     content = terminator.join([HEADER, *lines]) + (terminator if ends else b"")
     assert decode(content, "tardis", block_sizes) == naive(content, trades=False)
+
+
+_few = st.lists(st.one_of(*[_good] * 6, st.just(b"x,ABC,1,1,true,bid,1,1"), _other), max_size=8)
+
+
+@given(
+    st.lists(st.tuples(_few, st.booleans()), min_size=1, max_size=4),
+    st.lists(st.integers(1, 400), min_size=1, max_size=5),
+    st.frozensets(st.integers(0, 20)),
+)
+def test_files_and_stops_make_no_difference(
+    files: list[tuple[list[bytes], bool]], block_sizes: list[int], stops: frozenset[int]
+) -> None:
+    """A file that does not begin with a snapshot begins with one BREAK, wherever a decoder stops and another one goes on."""
+    contents = [b"\n".join([HEADER, *lines]) + (b"\n" if ends else b"") for lines, ends in files]
+    expected = [seen for content in contents for seen in naive(content, trades=False)]
+    assert decode_files(contents, "tardis", block_sizes, stops=stops) == expected
+
+
+@given(_lines, st.permutations(range(10)), st.lists(st.integers(1, 400), min_size=1, max_size=5))
+def test_order_and_number_of_columns_make_no_difference(lines: list[bytes], order: list[int], block_sizes: list[int]) -> None:
+    """Columns in any order, and with unknown ones, are the same rows. Lines without eight fields have no columns to move."""
+    lines = [line for line in lines if line.count(b",") == 7 and len(line) < 1000]
+    moved = []
+    for number, line in enumerate([HEADER, *lines]):
+        fields = [*line.split(b","), b"%d" % number if number else b"", b"more" if number == 0 else b"any thing;"]
+        moved.append(b",".join(fields[place] for place in order))
+    settings = replace(SETTINGS, max_line_bytes=10**6)
+    plain = decode(b"\n".join([HEADER, *lines]), "tardis", [10**6], settings)
+    found = decode(b"\n".join(moved), "tardis", block_sizes, settings)
+    assert [bare(seen) for seen in found] == [bare(seen) for seen in plain]
+
+
+def bare(seen: Seen) -> Seen:
+    """Without places in the file, and without the reason of a bad row, which is that of its first bad column."""
+    return replace(seen, where=(0, 0), reason="", end_offset=0)
 
 
 @given(_lines, st.booleans(), st.lists(st.integers(1, 400), min_size=1, max_size=5))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -454,6 +455,59 @@ def tardis_csv(events: Sequence[Event], name: str, *, trades: bool) -> bytes:
     return "\n".join([*out, ""]).encode()
 
 
+def tardis_rows(events: Sequence[Event], name: str) -> list[dict[str, Any]]:
+    """Of the book, as the vendor may have them.
+
+    Changes of one message have several event times, and a snapshot has two receive times. Some rows are of the same symbol at
+    another exchange.
+    """
+    rows: list[dict[str, Any]] = []
+    for event in events:
+        at = event.time_ms * 1000
+        common = {"exchange": "x", "symbol": name, "timestamp": at, "local_timestamp": at + 250, "is_snapshot": False}
+        if event.kind in ("snapshot", "diff"):
+            for side, levels in (("bid", event.bids), ("ask", event.asks)):
+                is_snapshot = event.kind == "snapshot"
+                for tick, lots in levels.items():
+                    later = {"timestamp": at + len(rows) % 3, "local_timestamp": at + 250 + (is_snapshot and side == "ask")}
+                    level = {"side": side, "price": float(price(tick)), "amount": float(size(lots))}
+                    rows.append(common | later | level | {"is_snapshot": is_snapshot})
+        elif event.kind in ("other", "noise"):
+            whose = {"symbol": "OTHER"} if event.kind == "other" else {"exchange": "another exchange"}
+            rows.append(common | whose | {"side": "bid", "price": 1.0, "amount": 1.0})
+    return rows
+
+
+def tardis_through_pandas(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As a person's script has written them anew: row numbers, floats, `True`, other places of columns."""
+    names = ("amount", "price", "side", "is_snapshot", "local_timestamp", "timestamp", "symbol", "exchange")
+    lines = [",".join(("", *names))]
+    for place, row in enumerate(rows):
+        fields = row | {"timestamp": float(row["timestamp"]), "local_timestamp": float(row["local_timestamp"])}
+        lines.append(",".join(map(str, (place, *(fields[name] for name in names)))))
+    return "\n".join([*lines, ""]).encode()
+
+
+def tardis_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """The same in Parquet. Some receive times are null."""
+    table = pa.Table.from_pylist(list(rows))
+    for name in ("timestamp", "local_timestamp"):
+        times = [None if name[0] == "l" and row["timestamp"] % 7 == 0 else float(row[name]) for row in rows]
+        table = table.set_column(table.column_names.index(name), name, pa.array(times, pa.float64()))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=37)
+    return sink.getvalue()
+
+
+def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[dict[str, Any]]], bytes]) -> dict[str, bytes]:
+    """Three days. The second one begins with a change, the third one with a snapshot."""
+    kinds = [event.kind for event in events]
+    last = len(kinds) - 1 - kinds[::-1].index("snapshot")
+    second = kinds.index("diff", last // 3)
+    bounds = (0, second, max(second, last), len(kinds))
+    return {f"{day}-book": write(tardis_rows(events[start:end], name)) for day, (start, end) in enumerate(pairwise(bounds), 1)}
+
+
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
     """Snapshots and updates in one file."""
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
@@ -542,7 +596,7 @@ _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
-    *("tardis-csv", "tardis-csv-gz", "binance-csv", "cryptolake-parquet", "okx-zst"),
+    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "binance-csv", "cryptolake-parquet", "okx-zst"),
 )
 """All samples."""
 
@@ -587,6 +641,10 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         plain = make_sample("okx", 1, len(events))
         phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
         return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
+    if sample_id in ("tardis-pandas-csv", "tardis-parquet"):
+        days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
+        trades = tardis_csv(events, name, trades=True)
+        return Sample(sample_id, "tardis", name, ({"1-book": days["1-book"]}, days | {"4-trades": trades}), events, "nothing")
     if sample_id.startswith("tardis-csv"):
         book, trades = (tardis_csv(events, name, trades=is_trades) for is_trades in (False, True))
         before = {"1-book": tardis_csv(events[:first], name, trades=False)}

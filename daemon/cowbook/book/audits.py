@@ -6,6 +6,7 @@ The rules are in docs/rules.md, section 2.
 from __future__ import annotations
 
 from cowbook.book.emit import audit_row
+from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, best_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, REFUTED, WAITING_LIMIT
@@ -42,8 +43,9 @@ def count_audit(words, kind, outcome):
 
 
 @kernel
-def _judge(words, state, kind, is_same):
+def judge_audit(engine, kind, is_same):
     """Count an audit of the last depth message. If it failed while synced, end sync and return True; else return False."""
+    state, words = engine.state[0], engine.words
     if state.verdict == NOT_COMPARED:
         state.compared += 1
         state.verdict = COMPARED
@@ -56,7 +58,7 @@ def _judge(words, state, kind, is_same):
     count_audit(words, kind, FAILED if state.synced else FAILED_UNSYNCED)
     if not state.synced:
         return False
-    state.synced = 0
+    end_sync(engine)
     return True
 
 
@@ -74,7 +76,7 @@ def _compare(engine, ticker):
         and ask_size == ticker.ask_size
     )
     state = engine.state[0]
-    if not _judge(engine.words, state, BOOK_TICKER, is_same):
+    if not judge_audit(engine, BOOK_TICKER, is_same):
         return
     row = audit_row(state, engine.rows, BOOK_TICKER)
     row.expected_bid_price = ticker_bid_price
@@ -146,10 +148,18 @@ def audit_waiting_tickers(engine):
 
 
 @rare_kernel
+def forget_tickers(engine):
+    """Forget the tickers that wait: the ids begin anew."""
+    state = engine.state[0]
+    engine.words[_COUNTERS[BOOK_TICKER] + NOT_COMPARABLE] += state.ticker_end - state.ticker_start
+    state.ticker_start = state.ticker_end
+
+
+@rare_kernel
 def audit_checksum(engine, expected, found):
     """Compare the venue's checksum, `expected`, with the book's, `found`."""
     state = engine.state[0]
-    if _judge(engine.words, state, CHECKSUM, expected == found):
+    if judge_audit(engine, CHECKSUM, expected == found):
         row = audit_row(state, engine.rows, CHECKSUM)
         row.expected_bid_price = expected
         row.found_bid_price = found

@@ -19,13 +19,17 @@ def fill_day(row, state):
     row.events = state.next_event
     row.depth_events = state.depth_events
     row.synced_events = state.synced_events
-    row.depth_messages = state.diffs + state.snapshots
+    row.depth_messages = state.diffs + state.snapshots + state.witnesses
     row.compared = state.compared
     row.refuted = state.refuted
     row.gaps = state.gaps
     row.missing_updates = state.missing_updates
     row.crossed = state.crossed
     row.drifts = state.drifts
+    row.time_total = state.time_total
+    row.time_best_known = state.time_best_known
+    row.time_grid_known = state.time_grid_known
+    row.levels_learned = state.levels_learned
     row.dead_letters = (
         state.dead_overlong + state.dead_not_utf8 + state.dead_malformed + state.dead_unknown + state.dead_out_of_range
     )
@@ -48,18 +52,19 @@ def enter(engine, ts):
     After the cut it is called again for the same message.
     """
     state, settings = engine.state[0], engine.settings[0]
-    if ts >= state.day_end:
+    is_back = state.newest != NONE and ts < state.newest - _DAY
+    if ts >= state.day_end or (is_back and ts < state.day_end - _DAY):
         _begin_day(state, ts, engine.logs.days)
-    if state.newest == NONE or ts <= state.newest:
+    if state.newest == NONE or (ts <= state.newest and not is_back):
         return False
-    if settings.with_book and state.grid_due and state.next_event > 0:
+    if state.grid_due and state.next_event > 0:
         behind = state.newest % settings.book_interval
         ahead = settings.book_interval - behind if behind != 0 else 0
         if state.newest <= _MAX_TIME - ahead and ts > state.newest + ahead:
             grid_row(engine, state.newest + ahead)
     if state.next_event == state.cut_first:
         return False
-    return ts // settings.part_interval > state.newest // settings.part_interval
+    return ts // settings.part_interval != state.newest // settings.part_interval
 
 
 @inlined_kernel
@@ -70,8 +75,19 @@ def leave(state, settings, events_before):
 
 
 @inlined_kernel
-def advance(state, ts, events):
-    """Count a message's events and advance the clock."""
-    state.next_event += events
-    state.newest = max(state.newest, ts)
+def advance(state, ts):
+    """Advance the clock to an accepted message's time. A time more than a day back takes the clock with it."""
+    if state.newest == NONE:
+        state.newest = ts
+    elif ts > state.newest:
+        passed = ts - state.newest
+        state.time_total += passed
+        if state.best_is_known:
+            state.time_best_known += passed
+        if state.grid_is_known:
+            state.time_grid_known += passed
+        state.newest = ts
+    elif ts < state.newest - _DAY:
+        state.newest = ts
+        state.time_resets += 1
     state.last_time = ts

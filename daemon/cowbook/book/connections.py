@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cowbook.book.clock import enter
 from cowbook.book.emit import gap_row
+from cowbook.book.known import end_sync
 from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
@@ -36,7 +37,7 @@ def follow_connection(engine, message):
             if enter(engine, ts):
                 return CUTS
         gap_row(state, engine.rows, ts, last + 1, sequence, True)
-        state.synced = 0
+        end_sync(engine)
     state.last_sequence = sequence
     state.sequence_checked = 1
     return FOLLOWS

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.plain.messages import IS_AGGREGATE, NONE, SELL_AGGRESSOR
+from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import CHANGE
 
 
 @rare_kernel
 def grid_row(engine, ts):
-    """Write the row of the grid point `ts` from the current book."""
+    """Note what is known at the grid point `ts`, and write its row from the current book if that is wanted."""
     state = engine.state[0]
     state.grid_due = 0
     row = engine.rows.book[state.open_book]
     levels = engine.rows.book_levels[state.open_book]
-    state.open_book += 1
     row.event_index = state.next_event - 1
     row.ts = ts
     row.update_id = state.last_id
@@ -25,6 +26,12 @@ def grid_row(engine, ts):
         # Each level is bid price, bid size, ask price, ask size.
         count = engine.settings[0].book_levels
         copy_levels(engine.book, side_number, count, levels, levels[1:], 2 * side_number, 4)
+    count = engine.settings[0].book_levels
+    row.bids_known = known_levels(state, BID, levels, count)
+    row.asks_known = known_levels(state, ASK, levels, count)
+    note_grid(state, levels, count)
+    if engine.settings[0].with_book:
+        state.open_book += 1  # else the row is only a place to look at
 
 
 @rare_kernel
@@ -43,43 +50,23 @@ def gap_row(state, rows, ts, expected, received, is_dense):
 
 
 @kernel
-def _trade_row(state, rows, ts_recv, price, size):
-    """Append a trade's row and return it. The caller sets its other fields, such as the event's index and time."""
-    row = rows.trades[state.open_trades]
+def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size):
+    """Write a trade's row, and count it as an event."""
+    state = engine.state[0]
+    event = state.next_event
+    state.next_event += 1
+    if not engine.settings[0].with_trades:
+        return
+    row = engine.rows.trades[state.open_trades]
     state.open_trades += 1
-    row.ts_recv = ts_recv
+    row.event_index = event
+    row.ts_event = ts
+    row.ts_recv = message.ts_recv
+    row.trade_id = trade_id
+    row.is_sell = is_sell
     row.price = price
     row.size = size
-    return row
-
-
-@inlined_kernel
-def trade_row(state, settings, rows, message, levels):
-    """Write the row of a message with one trade."""
-    if not settings.with_trades:
-        return
-    row = _trade_row(state, rows, message.ts_recv, levels.prices[message.bid_start], levels.sizes[message.bid_start])
-    row.event_index = state.next_event
-    row.ts_event = message.ts_event
-    row.trade_id = message.last_id
-    row.is_sell = message.flags & SELL_AGGRESSOR != 0
-    row.is_aggregate = message.flags & IS_AGGREGATE != 0
-
-
-@inlined_kernel
-def trade_rows(state, settings, rows, message, levels):
-    """Write the rows of a message with several trades; plain.messages.MESSAGE describes its layout."""
-    if not settings.with_trades:
-        return
-    prices, sizes = levels.prices, levels.sizes
-    for number in range(message.bid_count):
-        first, second = message.bid_start + number, message.ask_start + number
-        row = _trade_row(state, rows, message.ts_recv, prices[first], sizes[first])
-        row.event_index = state.next_event + number
-        row.ts_event = prices[second]
-        row.trade_id = prices[second + message.bid_count]
-        row.is_sell = sizes[second] & SELL_AGGRESSOR != 0
-        row.is_aggregate = 0
+    row.is_aggregate = is_aggregate
 
 
 @inlined_kernel
@@ -90,29 +77,78 @@ def _copy_levels(rows, position, levels, start, count):
 
 
 @inlined_kernel
-def depth_rows(state, settings, rows, message, levels, ts, ts_recv, is_snapshot):
-    """Write a depth message's row and its levels, bids first. `finish_depth` sets `synced` after the audits."""
-    if not settings.with_depth or message.bid_count + message.ask_count == 0:
+def change_rows(state, settings, rows, message, levels):
+    """Write the levels of a diff, bids first, and count them as events. `finish_depth` sets `synced` after the audits."""
+    count = message.bid_count + message.ask_count
+    if count == 0:
+        return
+    if settings.with_depth:
+        begin_run(state, settings, rows, CHANGE, message.ts_event, message.ts_recv, message.last_id)
+        row = rows.depth[state.open_depth - 1]
+        row.bid_count = message.bid_count
+        row.ask_count = message.ask_count
+        _copy_levels(rows, state.open_depth_levels, levels, message.bid_start, message.bid_count)
+        state.open_depth_levels += message.bid_count
+        _copy_levels(rows, state.open_depth_levels, levels, message.ask_start, message.ask_count)
+        state.open_depth_levels += message.ask_count
+    state.next_event += count
+
+
+@kernel
+def begin_run(state, settings, rows, kind, ts, ts_recv, update_id):
+    """Begin a run of levels of one kind. `add_level` and `add_side` append to it."""
+    if not settings.with_depth:
         return
     row = rows.depth[state.open_depth]
     state.open_depth += 1
     row.level_start = state.open_depth_levels
-    row.bid_count = message.bid_count
-    row.ask_count = message.ask_count
+    row.bid_count = 0
+    row.ask_count = 0
     row.event_index = state.next_event
     row.ts_event = ts
     row.ts_recv = ts_recv
-    row.update_id = message.last_id
-    row.is_snapshot = is_snapshot
-    _copy_levels(rows, state.open_depth_levels, levels, message.bid_start, message.bid_count)
-    state.open_depth_levels += message.bid_count
-    _copy_levels(rows, state.open_depth_levels, levels, message.ask_start, message.ask_count)
-    state.open_depth_levels += message.ask_count
+    row.update_id = update_id
+    row.kind = kind
+    row.is_last = 0
+
+
+@kernel
+def add_level(state, settings, rows, side_number, price, size):
+    """Append a level to the run that was begun last, and count it as an event. All bids must come before all asks."""
+    state.next_event += 1
+    if not settings.with_depth:
+        return
+    place = state.open_depth_levels
+    rows.depth_prices[place] = price
+    rows.depth_sizes[place] = size
+    state.open_depth_levels += 1
+    row = rows.depth[state.open_depth - 1]
+    if side_number == BID:
+        row.bid_count += 1
+    else:
+        row.ask_count += 1
+
+
+@rare_kernel
+def add_side(state, settings, rows, book, side_number):
+    """Append all levels of a side, best first, and count them as events."""
+    count = book.sides[side_number].level_count
+    state.next_event += count
+    if not settings.with_depth:
+        return
+    place = state.open_depth_levels
+    copy_levels(book, side_number, count, rows.depth_prices, rows.depth_sizes, place, 1)
+    state.open_depth_levels += count
+    row = rows.depth[state.open_depth - 1]
+    if side_number == BID:
+        row.bid_count += count
+    else:
+        row.ask_count += count
 
 
 @rare_kernel
 def drift_row(state, rows, ts, update_id, was_synced):
-    """Count a comparison with a snapshot, append its row and return it. `measure` fills in the differences."""
+    """Count a comparison with a snapshot, append its row and return it. `compare` fills in the differences."""
     row = rows.drift[state.open_drift]
     state.open_drift += 1
     state.drifts += 1
@@ -151,19 +187,28 @@ def dead_letter_row(state, rows):
 
 
 @inlined_kernel
-def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
-    """Finish a depth message after its audits: set `synced` in its row, count crossed and locked books, and write the bbo row."""
+def finish_depth(state, settings, book, rows, ts, ts_recv, first_event, first_run):
+    """Finish a depth message after its audits: its rows get `synced` and `is_last`, and the bbo row is written if it is due.
+
+    `first_event` and `first_run` are where the message began: its first event, and its first run of open rows.
+    """
     state.grid_due = 1
+    level_count = state.next_event - first_event
     state.depth_events += level_count
     if state.synced:
         state.synced_events += level_count
-    if settings.with_depth and level_count > 0:
-        rows.depth[state.open_depth - 1].synced = state.synced
+    for run in range(first_run, state.open_depth):
+        rows.depth[run].synced = state.synced
+    if state.open_depth > first_run:
+        rows.depth[state.open_depth - 1].is_last = 1
     bid_price, bid_size = best_level(book, BID)
     ask_price, ask_size = best_level(book, ASK)
     if bid_price != NONE and ask_price != NONE:
         state.crossed += bid_price > ask_price
         state.locked += bid_price == ask_price
+    bid_known = is_inside(BID, bid_price, state.bid_bound)
+    ask_known = is_inside(ASK, ask_price, state.ask_bound)
+    state.best_is_known = bid_known and ask_known
     if not settings.with_bbo or state.next_event == 0:
         return
     if (
@@ -173,6 +218,8 @@ def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
         and ask_price == state.bbo_ask_price
         and ask_size == state.bbo_ask_size
         and state.synced == state.bbo_synced
+        and bid_known == state.bbo_bid_known
+        and ask_known == state.bbo_ask_known
     ):
         return
     state.bbo_written = 1
@@ -181,6 +228,8 @@ def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
     state.bbo_ask_price = ask_price
     state.bbo_ask_size = ask_size
     state.bbo_synced = state.synced
+    state.bbo_bid_known = bid_known
+    state.bbo_ask_known = ask_known
     row = rows.bbo[state.open_bbo]
     state.open_bbo += 1
     row.event_index = state.next_event - 1
@@ -192,3 +241,5 @@ def finish_depth(state, settings, book, rows, ts, ts_recv, level_count):
     row.ask_price = ask_price
     row.ask_size = ask_size
     row.synced = state.synced
+    row.bid_known = bid_known
+    row.ask_known = ask_known

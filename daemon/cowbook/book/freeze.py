@@ -12,24 +12,29 @@ from cowbook.book import block_pool, ladder
 from cowbook.book.block_pool import POOL_STATE
 from cowbook.book.clock import fill_day
 from cowbook.book.ladder_view import Ladder
-from cowbook.book.state import Logs
+from cowbook.book.state import Logs, Slots
 from cowbook.kernels.jit import as_records
-from cowbook.plain.book_state import PLACES, STATE
+from cowbook.plain.book_state import FREE, PLACES, SLOT, STATE, WAITING
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.messages import MESSAGE
 from cowbook.plain.rows import DAY_ROW, OpenRows, allocate_rows
 from cowbook.plain.streams import OPEN_COUNTS, ROW_ARRAYS
 
 # Places in an engine's words, which are the state, the pool's state and the sides, in this order.
 POOL = STATE.itemsize // 8
 SIDES = POOL + POOL_STATE.itemsize // 8
-SNAPSHOT_WAITS = PLACES["snapshot_waits"]
+SLOT_COUNT = PLACES["slot_count"]
 POOL_PLACES = {name: POOL + place for place, name in enumerate(POOL_STATE.names or ())}
 EPOCH, PROTECTED = POOL_PLACES["epoch"], POOL_PLACES["protected"]
 FIRST_SNAPSHOT, SECOND_SNAPSHOT = POOL_PLACES["first_snapshot"], POOL_PLACES["second_snapshot"]
 FREE_HEAD, FREE_COUNT = POOL_PLACES["free_head"], POOL_PLACES["free_count"]
 RETIRED_HEAD, RETIRED_TAIL = POOL_PLACES["retired_head"], POOL_PLACES["retired_tail"]
 RETIRED_COUNT = POOL_PLACES["retired_count"]
-_LOG_RANGES = ("diff_start", "diff_end", "diff_level_end", "ticker_start", "ticker_end")
+_LOG_RANGES = (
+    *(f"{log}_{what}" for log in ("diff", "apart") for what in ("start", "end", "level_end")),
+    *(f"{log}_{what}" for log in ("ticker", "trade", "recent") for what in ("start", "end")),
+    "slot_level_end",
+)
 
 
 class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
@@ -43,6 +48,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
     words: npt.NDArray[np.int64]  # a copy of the words, from the moment of the freeze
     rows: Any  # plain.rows.Rows
     logs: Logs
+    slots: Slots
 
     @property
     def epoch(self) -> int:
@@ -71,7 +77,7 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         """
         states, _, _ = records_of(self.words)
         rows = open_rows_of(states[0], self.rows)
-        return gather(states, rows, self.logs, *self.bids.levels(), *self.asks.levels())
+        return gather(states, rows, self.logs, self.slots, *self.bids.levels(), *self.asks.levels())
 
     def release(self) -> None:
         """Free the blocks that only this snapshot held. Call it once, in the engine's thread.
@@ -111,6 +117,7 @@ def gather(
     states: npt.NDArray[np.void],
     rows: OpenRows,
     logs: Logs,
+    slots: Slots,
     bid_prices: npt.NDArray[np.int64],
     bid_sizes: npt.NDArray[np.int64],
     ask_prices: npt.NDArray[np.int64],
@@ -122,11 +129,9 @@ def gather(
     """
     state = states[0]
     values = {name: int(state[name]) for name in STATE.names or () if name not in (*_LOG_RANGES, *OPEN_COUNTS)}
-    diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])].copy()
-    level_end = int(state["diff_level_end"])
-    level_start = int(diffs["level_start"][0]) if len(diffs) else level_end
-    diffs["level_start"] -= level_start
-    waiting = int(state["waiting_bid_count"] + state["waiting_ask_count"])
+    diffs = _kept_diffs(state, "diff", logs.diffs, logs.diff_prices, logs.diff_sizes)
+    apart = _kept_diffs(state, "apart", logs.apart, logs.apart_prices, logs.apart_sizes)
+    waiting, slot_prices, slot_sizes = _waiting(slots, logs)
     return EngineState(
         values=values,
         bid_prices=bid_prices,
@@ -134,14 +139,53 @@ def gather(
         ask_prices=ask_prices,
         ask_sizes=ask_sizes,
         rows=rows,
-        diffs=diffs,
-        diff_prices=logs.diff_prices[level_start:level_end],
-        diff_sizes=logs.diff_sizes[level_start:level_end],
+        diffs=diffs[0],
+        diff_prices=diffs[1],
+        diff_sizes=diffs[2],
+        apart=apart[0],
+        apart_prices=apart[1],
+        apart_sizes=apart[2],
         tickers=logs.tickers[int(state["ticker_start"]) : int(state["ticker_end"])],
-        snapshot_prices=logs.snapshot_prices[:waiting],
-        snapshot_sizes=logs.snapshot_sizes[:waiting],
+        slots=waiting,
+        slot_prices=slot_prices,
+        slot_sizes=slot_sizes,
+        trades=logs.trades[int(state["trade_start"]) : int(state["trade_end"])],
+        recent=logs.recent[int(state["recent_start"]) : int(state["recent_end"])],
         days=days_of(states, logs),
     )
+
+
+def _kept_diffs(
+    state: np.void, name: str, entries: npt.NDArray[np.void], prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The valid entries of a log of diffs, with their levels."""
+    kept = entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])].copy()
+    level_end = int(state[f"{name}_level_end"])
+    level_start = int(kept["level_start"][0]) if len(kept) else level_end
+    kept["level_start"] -= level_start
+    return kept, prices[level_start:level_end], sizes[level_start:level_end]
+
+
+def _waiting(slots: Slots, logs: Logs) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The messages that wait, with their levels: bids, then asks, message by message."""
+    used = [place for place, slot in enumerate(slots.info) if slot["purpose"] != FREE]
+    waiting = np.zeros(len(used), WAITING)
+    prices: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    sizes: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
+    at = 0
+    for number, place in enumerate(used):
+        message = slots.messages[place]
+        for name in MESSAGE.names or ():
+            waiting[number][name] = message[name]
+        for name in SLOT.names or ():
+            waiting[number][name] = slots.info[place][name]
+        first, count = int(message["bid_start"]), int(message["bid_count"] + message["ask_count"])
+        waiting[number]["level_start"] = at
+        waiting[number]["bid_start"] = waiting[number]["ask_start"] = 0
+        at += count
+        prices.append(logs.slot_prices[first : first + count])
+        sizes.append(logs.slot_sizes[first : first + count])
+    return waiting, np.concatenate(prices), np.concatenate(sizes)
 
 
 def fill_state(checkpoint: EngineState, state: npt.NDArray[np.void]) -> None:
@@ -150,9 +194,12 @@ def fill_state(checkpoint: EngineState, state: npt.NDArray[np.void]) -> None:
         state[name] = value
     for array in ROW_ARRAYS:
         state[f"open_{array.count}"] = len(checkpoint.rows[array.name])
-    state["diff_end"] = len(checkpoint.diffs)
-    state["diff_level_end"] = len(checkpoint.diff_prices)
+    state["diff_end"], state["diff_level_end"] = len(checkpoint.diffs), len(checkpoint.diff_prices)
+    state["apart_end"], state["apart_level_end"] = len(checkpoint.apart), len(checkpoint.apart_prices)
     state["ticker_end"] = len(checkpoint.tickers)
+    state["trade_end"] = len(checkpoint.trades)
+    state["recent_end"] = len(checkpoint.recent)
+    state["slot_level_end"] = len(checkpoint.slot_prices)
 
 
 def to_rows(checkpoint: EngineState, book_levels: int) -> Any:
@@ -170,11 +217,29 @@ def to_logs(checkpoint: EngineState) -> Logs:
         checkpoint.diffs.copy(),
         checkpoint.diff_prices.copy(),
         checkpoint.diff_sizes.copy(),
+        checkpoint.apart.copy(),
+        checkpoint.apart_prices.copy(),
+        checkpoint.apart_sizes.copy(),
         checkpoint.tickers.copy(),
-        checkpoint.snapshot_prices.copy(),
-        checkpoint.snapshot_sizes.copy(),
+        checkpoint.slot_prices.copy(),
+        checkpoint.slot_sizes.copy(),
+        checkpoint.trades.copy(),
+        checkpoint.recent.copy(),
         checkpoint.days[: checkpoint.values.get("day_count", 0)].copy(),
     )
+
+
+def to_slots(checkpoint: EngineState) -> Slots:
+    """Returns new slots with the checkpoint's messages."""
+    slots = Slots.allocate()
+    for place, waiting in enumerate(checkpoint.slots):
+        for name in MESSAGE.names or ():
+            slots.messages[place][name] = waiting[name]
+        for name in SLOT.names or ():
+            slots.info[place][name] = waiting[name]
+        slots.messages[place]["bid_start"] = waiting["level_start"]
+        slots.messages[place]["ask_start"] = waiting["level_start"] + waiting["bid_count"]
+    return slots
 
 
 def days_of(state: npt.NDArray[np.void], logs: Logs) -> npt.NDArray[np.void]:

@@ -298,7 +298,7 @@ def _rebase(book, price):
         old = sides[SCRATCH]
         index = next_level(blocks, old, 0, False)
         while index >= 0:
-            size = _size_at(blocks, old, index)
+            size = size_at_tick(blocks, old, index)
             if _insert(book, side_number, index * (old_tick // tick), size) != OK:
                 return POOL_EXHAUSTED
             index = next_level(blocks, old, index + 1, False)
@@ -376,6 +376,22 @@ def set_level(book, side_number, price, size):
     return OK
 
 
+@kernel
+def put_level(book, side_number, price, size):
+    """As `set_level`, for a tree of either kind, without the cache of leaves."""
+    state = book.pool[0]
+    index = price // state.tick if state.tick != 0 else 0
+    if index * state.tick != price:
+        if size == 0:
+            return OK
+        if _rebase(book, price) != OK:
+            return POOL_EXHAUSTED
+        index = price // state.tick
+    if size == 0:
+        return _remove(book, side_number, index)
+    return _insert(book, side_number, index, size)
+
+
 @rare_kernel
 def clear_side(book, side_number):
     """Remove all levels of a side."""
@@ -431,7 +447,7 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
 
 
 @kernel
-def _size_at(blocks, side, index):
+def size_at_tick(blocks, side, index):
     """Returns the size at a tick; 0 if there is no level."""
     if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
         return 0
@@ -452,7 +468,7 @@ def find_size(book, side_number, price):
     blocks = book.blocks
     tick = book.pool[0].tick
     index = price // tick if tick != 0 else 0
-    return _size_at(blocks, book.sides[side_number], index) if index * tick == price else 0
+    return size_at_tick(blocks, book.sides[side_number], index) if index * tick == price else 0
 
 
 @kernel
@@ -461,19 +477,14 @@ def best_level(book, side_number):
     side = book.sides[side_number]
     if side.level_count == 0:
         return NONE, NONE
-    return side.best * book.pool[0].tick, _size_at(book.blocks, side, side.best)
+    return side.best * book.pool[0].tick, size_at_tick(book.blocks, side, side.best)
 
 
-@rare_kernel
-def cut_side(book, side_number, depth):
-    """Remove all but the best `depth` levels of a live side. Returns OK or POOL_EXHAUSTED."""
-    blocks = book.blocks
+@kernel
+def worst_level(book, side_number):
+    """Returns the price of the worst level of a live side, which must have one."""
     side = book.sides[side_number]
-    while side.level_count > depth:
-        worst = _extreme(blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == ASK)
-        if _remove(book, side_number, worst) != OK:
-            return POOL_EXHAUSTED
-    return OK
+    return _extreme(book.blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == ASK) * book.pool[0].tick
 
 
 @kernel

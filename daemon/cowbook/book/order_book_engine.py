@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import block_pool, ladder
-from cowbook.book.apply import CUT, DONE, EXHAUSTED, HALTED_AT_GAP, ROOM, apply_messages
+from cowbook.book.apply import CUT, DONE, HALTED_AT_GAP, POOL_IS_EMPTY, ROOM, apply_messages
 from cowbook.book.freeze import (
     EPOCH,
     FIRST_SNAPSHOT,
     POOL,
     PROTECTED,
     SECOND_SNAPSHOT,
-    SNAPSHOT_WAITS,
+    SLOT_COUNT,
     BookSnapshot,
     days_of,
     fill_state,
@@ -24,18 +24,22 @@ from cowbook.book.freeze import (
     records_of,
     to_logs,
     to_rows,
+    to_slots,
 )
 from cowbook.book.ladder_view import Ladder
-from cowbook.book.room import ROOM_WORDS, make_room, measure_room
-from cowbook.book.state import SETTINGS, Batch, Engine, Levels, Logs, Scratch, new_state
+from cowbook.book.recent import fill
+from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room
+from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
-from cowbook.plain.book_state import PLACES
+from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
 from cowbook.plain.engine_state import EngineState
-from cowbook.plain.messages import MESSAGE, EventBatch
+from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
-from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, OUTCOMES, REASONS
+
+_MARKETS = {"": 0, "spot": SPOT, "futures": FUTURES, "rpi": RPI}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class EngineSettings:
     * `checksum`, 0 for none: style of the checksums that depth messages carry (cowbook.plain.schemes).
     * `price_decimals`, 8, and `size_decimals`, 8: decimals of the fixed-point numbers, which checksums depend on.
     * `depth`, 0: levels of each side that the venue keeps; 0 takes the number that the capture names, or else keeps all.
+    * `snapshots_are_whole`, False: True if a snapshot has all levels of the book, or all that the venue keeps.
+    * `channel`, empty: which of the markets that share the symbol's name, "spot", "futures" or "rpi"; else the first diff's.
     * `dead_letter_ends_sync`, False: True if a rejected record may have been a depth message whose loss nothing else would show.
     """
 
@@ -66,6 +72,8 @@ class EngineSettings:
     price_decimals: int = 8
     size_decimals: int = 8
     depth: int = 0  # levels of each side that the venue keeps; 0: as the capture says, or all
+    snapshots_are_whole: bool = False  # they have all levels, or all that the venue keeps
+    channel: str = ""  # the market whose book it is: spot, futures or rpi; empty: that of the first diff
     dead_letter_ends_sync: bool = False  # it may have been a depth message, and nothing else would show that
 
     def to_record(self) -> npt.NDArray[np.void]:
@@ -75,8 +83,11 @@ class EngineSettings:
         for stream in CHOSEN_STREAMS:
             record[f"with_{stream}"] = stream in self.streams
         numbers = ("book_levels", "book_interval", "part_events", "part_interval")
-        for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth", "dead_letter_ends_sync"):
+        for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth"):
             record[name] = getattr(self, name)
+        for name in ("dead_letter_ends_sync", "snapshots_are_whole"):
+            record[name] = getattr(self, name)
+        record["market"] = _MARKETS[self.channel]
         return record
 
 
@@ -133,9 +144,12 @@ class OrderBookEngine:
             logs=Logs.allocate(),
             room=np.zeros(ROOM_WORDS, np.int64),
             waiting=np.zeros(1, MESSAGE),
+            slots=Slots.allocate(),
+            seen=Seen.allocate(),
             scratch=Scratch.allocate(),
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
+        state["market"] = self.arrays.settings["market"]
         self._apply: Callable[..., tuple[int, int]] | None = None  # the kernel, once it is needed
         self._measure_room()
 
@@ -155,7 +169,7 @@ class OrderBookEngine:
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
         if self._apply is None:
             self._apply = entry_of(apply_messages, as_records(self.arrays), arrays, start, end)
-        had_room = -1  # the message for which room was last made
+        had_room, times = -1, 0  # the message before which room was last made, and how often
         while True:
             why, start = self._apply(as_records(self.arrays), arrays, start, end)
             if why == DONE:
@@ -163,23 +177,23 @@ class OrderBookEngine:
             if why == CUT:
                 return Applied(start, cut=True)
             if why == ROOM:
-                assert start != had_room, "make_room and has_room do not agree"
-                had_room = start
-                self._make_room(batch.messages[start])
+                had_room, times = start, times + 1 if start == had_room else 0
+                assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
+                self._make_room()
                 continue
             if why == HALTED_AT_GAP:
                 expected, received = self.value("gap_expected"), self.value("gap_received")
                 raise GapHaltError(f"gap: update id {received} follows where {expected} was expected", start)
-            if why == EXHAUSTED:
+            if why == POOL_IS_EMPTY:
                 raise BookMemoryError(
                     f"the book needs more than max_book_bytes = {self.settings.max_book_bytes}; "
                     "raise it, or look for a capture that never removes levels"
                 )
             raise PoolScarceError(start)
 
-    def _make_room(self, message: np.void) -> None:
+    def _make_room(self) -> None:
         arrays = self.arrays
-        rows, logs = make_room(arrays.state[0], message, arrays.rows, arrays.logs)
+        rows, logs = make_room(arrays.state[0], int(arrays.room[LEVELS_NEEDED]), arrays.rows, arrays.logs, arrays.slots)
         self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()
 
@@ -235,12 +249,18 @@ class OrderBookEngine:
         """Number of events so far, which are levels of applied depth messages, and trades. It is the index of the next event."""
         return self.value("next_event")
 
+    @property
+    def waits_for_time(self) -> bool:
+        """True if a depth snapshot waits for a message that gives it a time."""
+        return bool((self.arrays.slots.info["purpose"] == UNTIMED).any())
+
     def gap_statistics(self) -> dict[str, int]:
         """Counts, since the start, of missing messages and of messages that were not applied.
 
-        The keys are `gaps`, `missing_updates` (in gaps of known size), `stale` and `stale_snapshots`.
+        The keys are `gaps`, `missing_updates` (in gaps of known size), `stale`, `stale_snapshots`, `foreign_snapshots`,
+        `replaced_witnesses`, `time_resets`, `duplicate_trades` and `duplicate_messages`.
         """
-        return {name: self.value(name) for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
+        return {name: self.value(name) for name in GAP_STATISTICS}
 
     def audit_statistics(self) -> dict[str, dict[str, int]]:
         """Audits since the start, by kind ("bookTicker", "checksum") and outcome.
@@ -288,10 +308,10 @@ class OrderBookEngine:
             raise RuntimeError("two snapshots are held already: release one first")
         arrays = self.arrays
         logs = arrays.logs
-        if words[SNAPSHOT_WAITS]:
-            # The only log that is overwritten in place. It is short, and in use only before the first accepted message.
-            logs = logs._replace(snapshot_prices=logs.snapshot_prices.copy(), snapshot_sizes=logs.snapshot_sizes.copy())
-        frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs)
+        slots = NO_SLOTS
+        if words[SLOT_COUNT]:  # slots are overwritten in place: a few kilobytes
+            slots = Slots(arrays.slots.messages.copy(), arrays.slots.info.copy())
+        frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs, slots)
         words[slot] = words[PROTECTED] = words[EPOCH]
         words[EPOCH] += 1
         return frozen
@@ -318,7 +338,11 @@ class OrderBookEngine:
         engine = cls(settings)
         arrays = engine.arrays
         fill_state(checkpoint, arrays.state)
-        engine.arrays = arrays._replace(rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint))
+        engine.arrays = arrays._replace(
+            rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint), slots=to_slots(checkpoint)
+        )
+        fill(arrays.seen.trades, checkpoint.trades)
+        fill(arrays.seen.recent, checkpoint.recent)
         engine._measure_room()
         sides = (
             (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),

@@ -12,9 +12,12 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.book.state import Logs
-from cowbook.kernels.jit import inlined_kernel
-from cowbook.plain.book_state import WAITING_LIMIT
+from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
+from cowbook.book.ladder import ASK, BID
+from cowbook.book.state import Logs, Slots
+from cowbook.kernels.jit import inlined_kernel, rare_kernel
+from cowbook.plain.book_state import FREE, WAITING_LIMIT
+from cowbook.plain.messages import SNAPSHOT
 from cowbook.plain.streams import ROW_ARRAYS
 
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
@@ -22,68 +25,97 @@ _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 # Places in an engine's room.
 MESSAGES_LEFT = 0  # number of messages for which every array has enough entries, not counting levels
 LEVELS_LEFT = 1  # number of levels for which the arrays of levels have enough entries
-SNAPSHOT_LEVELS = 2  # number of levels that a waiting snapshot may have
+LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append
 ROOM_WORDS = 3
 
 _MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
-
-_MOST_DEPTH_MESSAGES = 2
-"""Applied in one turn: a snapshot that waited, and the message. Each may append the tickers that still wait again."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
 
 
 @inlined_kernel
-def has_room(room, state, logs, message):
-    """Returns whether every array has room for `message` and a snapshot that waits for it. The room is then taken."""
-    levels = message.bid_count + message.ask_count
-    waiting_tickers = state.ticker_end - state.ticker_start
+def has_room(engine, message):
+    """Returns whether every array has room for `message`. The room is then taken."""
+    room, state, logs = engine.room, engine.state[0], engine.logs
+    count = message.bid_count + message.ask_count
+    levels = count
+    depth = engine.settings[0].depth
+    if message.kind == SNAPSHOT or depth > 0 or state.depth > 0 or message.depth > 0:
+        levels += _further_levels(engine, message)
     room[MESSAGES_LEFT] -= 1
-    room[LEVELS_LEFT] -= levels + state.waiting_bid_count + state.waiting_ask_count
+    room[LEVELS_LEFT] -= levels
+    room[LEVELS_NEEDED] = levels
+    waiting_tickers = state.ticker_end - state.ticker_start
     return (
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
-        and levels <= room[SNAPSHOT_LEVELS]
-        and state.ticker_end + _MOST_DEPTH_MESSAGES * waiting_tickers + 1 <= logs.tickers.size
+        and state.slot_level_end + 2 * count <= logs.slot_prices.size
+        and state.ticker_end + waiting_tickers + 1 <= logs.tickers.size
         and state.day_count + _DAYS_OF_A_MESSAGE <= logs.days.size
     )
 
 
+@rare_kernel
+def _further_levels(engine, message):
+    """Returns how many levels a depth message may append besides its own.
+
+    A snapshot's rows are the whole book, or what it shows to be different; a diff may push levels out of the depth.
+    """
+    state, words, logs, sides = engine.state[0], engine.words, engine.logs, engine.book.sides
+    levels = sides[BID].level_count + sides[ASK].level_count
+    if message.kind == SNAPSHOT:
+        levels += 2 + levels_newer(words, own_log(logs), OWN, message.last_id)
+        levels += levels_newer(words, apart_log(logs), APART, message.last_id)
+        return levels
+    depth = engine.settings[0].depth
+    if depth == 0:
+        depth = message.depth if message.depth > 0 else state.depth
+    count = message.bid_count + message.ask_count
+    return count + max(0, sides[BID].level_count - depth) + max(0, sides[ASK].level_count - depth)
+
+
 def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
     """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left."""
-    messages = [len(logs.diffs) - int(state["diff_end"])]
-    levels = [len(logs.diff_prices) - int(state["diff_level_end"])]
+    messages = [
+        len(logs.diffs) - int(state["diff_end"]),
+        len(logs.apart) - int(state["apart_end"]),
+        len(logs.recent) - int(state["recent_end"]),
+        # An array that holds both rows and levels reserves half of its free entries for each.
+        (len(logs.trades) - int(state["trade_end"])) // 2,
+    ]
+    levels = [
+        len(logs.diff_prices) - int(state["diff_level_end"]),
+        len(logs.apart_prices) - int(state["apart_level_end"]),
+        (len(logs.trades) - int(state["trade_end"])) // 2,
+    ]
     for array in ROW_ARRAYS:
         left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
         if array.most_per_level:
-            # An array that holds both rows and levels reserves half of its free entries for each.
             left = left // 2 if array.most else left
             levels.append(left // array.most_per_level)
         if array.most:
             messages.append(left // array.most)
     room[MESSAGES_LEFT] = min(messages)
     room[LEVELS_LEFT] = min(levels)
-    room[SNAPSHOT_LEVELS] = len(logs.snapshot_prices)
 
 
-def make_room(state: np.void, message: np.void, rows: Any, logs: Logs) -> tuple[Any, Logs]:
-    """Returns (rows, logs) with room for `message` and for more of its kind. Arrays that have the room are kept as they are.
+def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots) -> tuple[Any, Logs]:
+    """Returns (rows, logs) with room for a message that may append `needed` levels, and for more of its kind.
 
-    Entries of the logs that are no longer needed are dropped, and the ranges in `state` are updated to match.
+    Arrays that have the room are kept as they are. Entries of the logs that are no longer needed are dropped, and the ranges in
+    `state` and the places of levels in `slots` are updated to match.
     """
-    levels = int(message["bid_count"] + message["ask_count"])
-    with_waiting = levels + int(state["waiting_bid_count"] + state["waiting_ask_count"])
     larger = {}
     for array in ROW_ARRAYS:
         entries = getattr(rows, array.name)
         count = int(state[f"open_{array.count}"])
         # Twice as many, because measure_room halves an array that holds both rows and levels.
-        needed = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * with_waiting)
-        if count + needed > len(entries):
-            larger[array.name] = _enlarged(entries, 0, count, needed)
-    return rows._replace(**larger), _room_in_logs(state, levels, with_waiting, logs)
+        wanted = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * needed)
+        if count + wanted > len(entries):
+            larger[array.name] = _enlarged(entries, 0, count, wanted)
+    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
@@ -94,31 +126,59 @@ def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     return larger
 
 
-def _room_in_logs(state: np.void, levels: int, with_waiting: int, logs: Logs) -> Logs:
-    start, end = int(state["diff_start"]), int(state["diff_end"])
-    level_end = int(state["diff_level_end"])
-    if end + _MESSAGES_AT_A_TIME > len(logs.diffs) or level_end + with_waiting > len(logs.diff_prices):
-        level_start = int(logs.diffs["level_start"][start]) if start < end else level_end
-        diffs = _enlarged(logs.diffs, start, end, WAITING_LIMIT)
-        diffs["level_start"][: end - start] -= level_start
-        logs = logs._replace(
-            diffs=diffs,
-            diff_prices=_enlarged(logs.diff_prices, level_start, level_end, with_waiting + WAITING_LIMIT),
-            diff_sizes=_enlarged(logs.diff_sizes, level_start, level_end, with_waiting + WAITING_LIMIT),
-        )
-        state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, end - start, level_end - level_start
+def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots) -> Logs:
+    for name, log in (("diff", "diffs"), ("apart", "apart")):
+        logs = _room_in_diffs(state, needed, logs, name, log)
+    for name, log in (("trade", "trades"), ("recent", "recent")):
+        start, end = int(state[f"{name}_start"]), int(state[f"{name}_end"])
+        wanted = 2 * (_MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
+        if end + wanted > len(getattr(logs, log)):
+            logs = logs._replace(**{log: _enlarged(getattr(logs, log), start, end, wanted)})
+            state[f"{name}_start"], state[f"{name}_end"] = 0, end - start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
-    if end + _MOST_DEPTH_MESSAGES * waiting + 1 > len(logs.tickers):
+    if end + waiting + 1 > len(logs.tickers):
         logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
     if days + _DAYS_OF_A_MESSAGE > len(logs.days):
         logs = logs._replace(days=_enlarged(logs.days, 0, days, _DAYS_AT_A_TIME))
-    if levels > len(logs.snapshot_prices):
-        kept = int(state["waiting_bid_count"] + state["waiting_ask_count"])
-        logs = logs._replace(
-            snapshot_prices=_enlarged(logs.snapshot_prices, 0, kept, levels),
-            snapshot_sizes=_enlarged(logs.snapshot_sizes, 0, kept, levels),
-        )
+    if int(state["slot_level_end"]) + 2 * needed > len(logs.slot_prices):
+        logs = _room_in_slots(state, needed, logs, slots)
     return logs
+
+
+def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str) -> Logs:
+    start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
+    entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
+    if end + _MESSAGES_AT_A_TIME <= len(entries) and level_end + needed <= len(prices):
+        return logs
+    level_start = int(entries["level_start"][start]) if start < end else level_end
+    larger = _enlarged(entries, start, end, _MESSAGES_AT_A_TIME)
+    larger["level_start"][: end - start] -= level_start
+    state[f"{name}_start"], state[f"{name}_end"], state[f"{name}_level_end"] = 0, end - start, level_end - level_start
+    return logs._replace(
+        **{
+            log: larger,
+            f"{name}_prices": _enlarged(prices, level_start, level_end, needed + WAITING_LIMIT),
+            f"{name}_sizes": _enlarged(sizes, level_start, level_end, needed + WAITING_LIMIT),
+        }
+    )
+
+
+def _room_in_slots(state: np.void, needed: int, logs: Logs, slots: Slots) -> Logs:
+    """New arrays for the levels of waiting messages, without those of messages that wait no more."""
+    used = [place for place, slot in enumerate(slots.info) if slot["purpose"] != FREE]
+    counts = [int(slots.messages["bid_count"][place] + slots.messages["ask_count"][place]) for place in used]
+    kept = sum(counts)
+    prices, sizes = (np.empty(max(2 * kept, kept + 4 * needed + 64), np.int64) for _ in range(2))
+    at = 0
+    for place, count in zip(used, counts, strict=True):
+        message = slots.messages[place]
+        first = int(message["bid_start"])
+        prices[at : at + count] = logs.slot_prices[first : first + count]
+        sizes[at : at + count] = logs.slot_sizes[first : first + count]
+        message["bid_start"], message["ask_start"] = at, at + message["bid_count"]
+        at += count
+    state["slot_level_end"] = at
+    return logs._replace(slot_prices=prices, slot_sizes=sizes)

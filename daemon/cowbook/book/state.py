@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.ladder import Book
-from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
-from cowbook.plain.messages import NONE
+from cowbook.plain.book_state import DIFF_ENTRY, MOST_SLOTS, RECENT_MESSAGES, RECENT_TRADES, SLOT, STATE, TICKER_ENTRY
+from cowbook.plain.messages import MESSAGE, NONE
 from cowbook.plain.rows import DAY_ROW
 from cowbook.plain.streams import CHOSEN_STREAMS
+
+# Bounds of what is known of a side.
+NOTHING_OF_BIDS = ALL_OF_ASKS = 2**62
+NOTHING_OF_ASKS = ALL_OF_BIDS = -(2**62)
 
 SETTINGS = np.dtype(
     [
@@ -28,6 +32,8 @@ SETTINGS = np.dtype(
             "size_decimals",
             "depth",  # levels of each side; 0: as the capture says
             "dead_letter_ends_sync",
+            "snapshots_are_whole",  # they have all levels, or all that the venue keeps
+            "market",  # whose book it is; 0: of the first diff
         )
     ]
 )
@@ -48,31 +54,72 @@ class Batch(NamedTuple):
 
 
 class Logs(NamedTuple):
-    """Diffs, tickers and a snapshot that wait, and the days. The state holds the valid ranges.
+    """What is kept for later: diffs, tickers, levels of waiting messages, ids of recent trades and messages, and the days.
 
-    The arrays are append-only, so that a snapshot can refer to them.
+    The arrays are append-only, so that a snapshot can refer to them. The state holds the valid ranges.
     """
 
-    diffs: npt.NDArray[np.void]  # DIFF_ENTRY
+    diffs: npt.NDArray[np.void]  # DIFF_ENTRY: the book's own diffs, by ascending id
     diff_prices: npt.NDArray[np.int64]
     diff_sizes: npt.NDArray[np.int64]
+    apart: npt.NDArray[np.void]  # DIFF_ENTRY: diffs of another speed, by ascending id
+    apart_prices: npt.NDArray[np.int64]
+    apart_sizes: npt.NDArray[np.int64]
     tickers: npt.NDArray[np.void]  # TICKER_ENTRY
-    snapshot_prices: npt.NDArray[np.int64]
-    snapshot_sizes: npt.NDArray[np.int64]
+    slot_prices: npt.NDArray[np.int64]
+    slot_sizes: npt.NDArray[np.int64]
+    trades: npt.NDArray[np.int64]  # keys of recent trades
+    recent: npt.NDArray[np.int64]  # keys of recent unnumbered depth messages
     days: npt.NDArray[np.void]  # DAY_ROW, of the days that have ended
 
     @classmethod
     def allocate(cls, capacity: int = 64) -> Logs:
         """Returns arrays without valid entries."""
         return cls(
-            np.empty(capacity, DIFF_ENTRY),
-            np.empty(capacity, np.int64),
-            np.empty(capacity, np.int64),
+            *_diff_log(capacity),
+            *_diff_log(capacity),
             np.empty(capacity, TICKER_ENTRY),
-            np.empty(capacity, np.int64),
-            np.empty(capacity, np.int64),
+            *(np.empty(capacity, np.int64) for _ in range(4)),
             np.empty(8, DAY_ROW),
         )
+
+
+def _diff_log(capacity: int) -> tuple[npt.NDArray[Any], ...]:
+    return np.empty(capacity, DIFF_ENTRY), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
+
+
+class DiffLog(NamedTuple):
+    """One of the logs of diffs."""
+
+    entries: npt.NDArray[np.void]  # DIFF_ENTRY
+    levels: Levels
+
+
+class Slots(NamedTuple):
+    """Messages that wait, and why. Both arrays have MOST_SLOTS entries."""
+
+    messages: npt.NDArray[np.void]  # MESSAGE; their levels are in Logs.slot_prices and slot_sizes
+    info: npt.NDArray[np.void]  # SLOT
+
+    @classmethod
+    def allocate(cls) -> Slots:
+        """Returns free slots."""
+        return cls(np.zeros(MOST_SLOTS, MESSAGE), np.zeros(MOST_SLOTS, SLOT))
+
+
+NO_SLOTS = Slots.allocate()
+
+
+class Seen(NamedTuple):
+    """Hash tables of the keys in Logs.trades and Logs.recent (book/recent.py). An empty place is 0."""
+
+    trades: npt.NDArray[np.int64]
+    recent: npt.NDArray[np.int64]
+
+    @classmethod
+    def allocate(cls) -> Seen:
+        """Returns empty tables, twice as large as what they hold."""
+        return cls(np.zeros(2 * RECENT_TRADES, np.int64), np.zeros(2 * RECENT_MESSAGES, np.int64))
 
 
 class Scratch(NamedTuple):
@@ -101,13 +148,16 @@ class Engine(NamedTuple):
     rows: Any  # plain.rows.Rows
     logs: Logs
     room: npt.NDArray[np.int64]  # book.room
-    waiting: npt.NDArray[np.void]  # MESSAGE, (1,): the waiting snapshot while it is applied
+    waiting: npt.NDArray[np.void]  # MESSAGE, (1,): a message that waited, while it is applied
+    slots: Slots
+    seen: Seen
     scratch: Scratch
 
 
 def new_state() -> npt.NDArray[np.void]:
     """Returns the state before any message: STATE, shape (1,)."""
     state = np.zeros(1, STATE)
-    for name in ("last_id", "newest", "last_time", "last_depth_time"):
+    for name in ("last_id", "newest", "last_time", "last_depth_time", "last_diff_id", "last_diff_time", "due_time"):
         state[name] = NONE
+    state["bid_bound"], state["ask_bound"] = NOTHING_OF_BIDS, NOTHING_OF_ASKS
     return state

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.position import Position
+from cowbook.plain.vocabulary import GAP_STATISTICS
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class DriftTotals:
     levels_extra: int = 0
     levels_differing: int = 0
     size_error: int = 0
+    levels_compared: int = 0
+    levels_learned: int = 0
 
     @property
     def levels(self) -> int:
@@ -35,6 +38,8 @@ class DriftTotals:
             self.levels_extra + int(rows["levels_extra"].sum()),
             self.levels_differing + int(rows["levels_differing"].sum()),
             self.size_error + int(rows["size_error_high"].sum()) * 10**18 + int(rows["size_error_low"].sum()),
+            self.levels_compared + int(rows["levels_compared"].sum()),
+            self.levels_learned + int(rows["levels_learned"].sum()),
         )
 
 
@@ -100,7 +105,7 @@ class PipelineState:
     @property
     def gap_statistics(self) -> dict[str, int]:
         """Gaps, missing update ids, and messages that were not applied, since the start of the input."""
-        return {name: self.order_book_state.values[name] for name in ("gaps", "missing_updates", "stale", "stale_snapshots")}
+        return {name: self.order_book_state.values[name] for name in GAP_STATISTICS}
 
     @property
     def drift_metrics(self) -> dict[str, int]:
@@ -112,6 +117,8 @@ class PipelineState:
             "levels_extra": totals.levels_extra,
             "levels_differing": totals.levels_differing,
             "size_error": totals.size_error,
+            "levels_compared": totals.levels_compared,
+            "levels_learned": totals.levels_learned,
         }
 
     @property

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
-from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY
+from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import Position, displayable
@@ -53,7 +53,6 @@ _LETTER_SCHEMA = pa.schema(
         ("detail", pa.string()),
     ]
 )
-_PRICES_SIZES = pa.schema([("price", pa.int64()), ("size", pa.int64())])
 
 
 def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview]:
@@ -62,11 +61,12 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
     rows = book.rows
     tables = {
         **{_file_of(stream): _stream_table(stream, rows, state.dead_letters) for stream in STREAMS},
-        "waiting-diffs.arrow": _message_table(book.diffs, book.diff_prices, book.diff_sizes),
+        "kept-diffs.arrow": _message_table(book.diffs, book.diff_prices, book.diff_sizes),
         "waiting-tickers.arrow": _struct_table(book.tickers),
-        "waiting-snapshot.arrow": pa.Table.from_arrays(
-            [pa.array(book.snapshot_prices), pa.array(book.snapshot_sizes)], schema=_PRICES_SIZES
-        ),
+        "apart-diffs.arrow": _message_table(book.apart, book.apart_prices, book.apart_sizes),
+        "waiting-messages.arrow": _message_table(book.slots, book.slot_prices, book.slot_sizes),
+        "recent-trades.arrow": pa.table({"key": pa.array(book.trades)}),
+        "recent-messages.arrow": pa.table({"key": pa.array(book.recent)}),
         "days.arrow": _struct_table(book.days),
     }
     files = {BOOK_FILE: _encode_book(state, compression)}
@@ -182,8 +182,9 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
     values = json.loads(metadata["order_book_state"])
     if not set(values) <= set(STATE.names or ()):
         raise DamagedError(f"{BOOK_FILE}: unknown fields in order_book_state")
-    diffs, diff_prices, diff_sizes = _decode_messages(tables.get("waiting-diffs.arrow"), DIFF_ENTRY)
-    waiting = tables.get("waiting-snapshot.arrow", _PRICES_SIZES.empty_table())
+    diffs, diff_prices, diff_sizes = _decode_messages(tables.get("kept-diffs.arrow"), DIFF_ENTRY)
+    apart, apart_prices, apart_sizes = _decode_messages(tables.get("apart-diffs.arrow"), DIFF_ENTRY)
+    slots, slot_prices, slot_sizes = _decode_messages(tables.get("waiting-messages.arrow"), WAITING)
     checkpoint = EngineState(
         values=values,
         bid_prices=prices[:middle],
@@ -195,8 +196,14 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         diff_prices=diff_prices,
         diff_sizes=diff_sizes,
         tickers=_decode_structs(tables.get("waiting-tickers.arrow"), TICKER_ENTRY),
-        snapshot_prices=waiting["price"].to_numpy(),
-        snapshot_sizes=waiting["size"].to_numpy(),
+        apart=apart,
+        apart_prices=apart_prices,
+        apart_sizes=apart_sizes,
+        slots=slots,
+        slot_prices=slot_prices,
+        slot_sizes=slot_sizes,
+        trades=_decode_keys(tables.get("recent-trades.arrow")),
+        recent=_decode_keys(tables.get("recent-messages.arrow")),
         days=_decode_structs(tables.get("days.arrow"), DAY_ROW),
     )
     decoder = json.loads(metadata["decoder"])
@@ -241,6 +248,10 @@ def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], b
 def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:
     """A structured array as a table of int64 columns."""
     return pa.table({name: pa.array(np.ascontiguousarray(array[name])) for name in array.dtype.names or ()})
+
+
+def _decode_keys(table: pa.Table | None) -> _Ints:
+    return np.empty(0, np.int64) if table is None else table["key"].to_numpy()
 
 
 def _decode_structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:

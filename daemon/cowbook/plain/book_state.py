@@ -7,11 +7,46 @@ from __future__ import annotations
 
 import numpy as np
 
+from cowbook.plain.messages import MESSAGE
 from cowbook.plain.streams import OPEN_COUNTS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
 
 WAITING_LIMIT = 16_384
-"""Most diffs kept while the book is not synced, and most tickers that wait for their depth message."""
+"""Most diffs that are kept, and most tickers that wait for their depth message."""
+
+KEPT_LEVELS_LIMIT = 1 << 22
+"""Most levels of kept diffs: 64 MiB. The oldest diffs are dropped beyond that."""
+
+RECENT_TRADES = 65_536
+RECENT_MESSAGES = 4_096
+"""How many ids of trades, and how many unnumbered depth messages, are remembered, so that one that comes twice counts once."""
+
+PATIENCE = 1_000
+"""A witness that so many applied diffs have not reached is dropped. So many diffs of another speed in a row are a gap."""
+
+MOST_UNTIMED = 16
+MOST_FOREIGN = 16
+MOST_SLOTS = MOST_UNTIMED + MOST_FOREIGN + 4
+"""Most snapshots that wait for a time, and that wait for a diff that shows whose they are; and one of each other purpose."""
+
+# What a message in a slot waits for (`SLOT.purpose`).
+FREE = 0
+UNTIMED = 1  # a snapshot, for a message that gives it a time
+FOREIGN = 2  # a snapshot, for the diff that shows that it is of this symbol
+AHEAD = 3  # a witness, for the diff that reaches its id
+STALE_ONE = 4  # the newest snapshot that was stale since the last applied diff: ids may begin anew
+HELD = 5  # the first diff of ids that may begin anew, for the second
+BELIEVED = 6  # an unlabelled snapshot that replaced the book, for the first diff that joins it
+IN_HAND = 7  # it is being processed
+
+SLOT = np.dtype([(name, np.int64) for name in ("purpose", "order", "since", "is_due")])
+"""Why a message waits, its place in the order of arrival, the number of applied diffs then, and not 0 if its turn has come."""
+
+WAITING = np.dtype([*MESSAGE.descr, *SLOT.descr, ("level_start", np.int64)])
+"""A message that waits, in a checkpoint."""
+
+REPLACES_BOOK = 2
+"""`SLOT.is_due` of a witness that is to replace the book."""
 
 _COUNTERS = (
     "messages",  # accepted messages
@@ -19,6 +54,14 @@ _COUNTERS = (
     "missing_updates",  # in gaps of known size
     "stale",
     "stale_snapshots",
+    "foreign_snapshots",  # that no diff of this symbol joined
+    "replaced_witnesses",  # that waited when a better one came
+    "time_resets",
+    "duplicate_trades",
+    "duplicate_messages",
+    "witnesses",  # snapshots that were compared with the book
+    "levels_compared",  # with a witness
+    "levels_learned",  # from witnesses
     "snapshots",  # applied
     "diffs",  # applied
     "trades",
@@ -33,10 +76,11 @@ _COUNTERS = (
     "synced_events",  # those of them that were applied while synced
     "compared",  # depth messages after which the book was compared with a ticker or checksum
     "refuted",  # those of them where a comparison failed
+    # Event time in ns: all of it, and while the best levels, or the levels of the grid, were known.
+    "time_total",
+    "time_best_known",
+    "time_grid_known",
 )
-
-WAITING_FIELDS = ("flags", "checksum", "price_decimals", "size_decimals", "depth", "rule", "channel")
-"""Fields of a waiting snapshot, besides its id and levels."""
 
 STATE = np.dtype(
     [
@@ -45,6 +89,13 @@ STATE = np.dtype(
             "last_id",  # update id of the last applied depth message
             "is_first",  # 1 if that message was a depth snapshot
             "synced",
+            # Every bid of at least `bid_bound` and every ask of at most `ask_bound` is known.
+            "bid_bound",
+            "ask_bound",
+            "best_is_known",
+            "grid_is_known",  # at the last grid point
+            "last_diff_id",  # of the last applied diff
+            "last_diff_time",
             "next_event",  # index of the next event
             "newest",  # running maximum of accepted messages' event times
             "last_time",  # event time of the last accepted message
@@ -58,18 +109,32 @@ STATE = np.dtype(
             "bbo_ask_price",
             "bbo_ask_size",
             "bbo_synced",
-            # A snapshot that waits for a time. Its levels are in Logs.snapshot_prices and snapshot_sizes.
-            "snapshot_waits",
-            "waiting_id",
-            "waiting_bid_count",
-            "waiting_ask_count",
-            *(f"waiting_{name}" for name in WAITING_FIELDS),
+            "bbo_bid_known",
+            "bbo_ask_known",
+            # Messages that wait. They are in the slots, their levels in Logs.slot_prices and slot_sizes.
+            "slot_count",
+            "slot_order",  # how many ever waited
+            "slot_level_end",
+            "due_count",
+            "due_time",  # what the snapshots that wait for a time get; NONE while nothing gives them one
+            "resets",  # 1 while the held diff, which proved to begin the ids anew, is applied
             # Valid ranges of the append-only logs.
             "diff_start",
             "diff_end",
             "diff_level_end",
+            "apart_start",
+            "apart_end",
+            "apart_level_end",
             "ticker_start",
             "ticker_end",
+            "trade_start",
+            "trade_end",
+            "recent_start",
+            "recent_end",
+            "market",  # whose book it is; 0 until a diff says it
+            "markets_seen",  # a bit for each market of which there was a diff
+            "speed",  # of the last applied diff that said it
+            "apart_run",  # diffs of another speed that were not used since the last applied diff
             "depth",  # levels of each side that the venue keeps; 0: all
             "channel",  # the channel whose snapshots and diffs make up the book
             "is_numbered",  # 1 if the last depth message had ids, by which the loss of one would show
@@ -96,9 +161,9 @@ PLACES = {name: place for place, name in enumerate(STATE.names or ())}
 """Place of each field among the state's int64 words."""
 
 DIFF_ENTRY = np.dtype(
-    [(name, np.int64) for name in ("rule", "first_id", "last_id", "prev_id", "level_start", "bid_count", "ask_count")]
+    [(name, np.int64) for name in ("rule", "first_id", "last_id", "prev_id", "speed", "level_start", "bid_count", "ask_count")]
 )
-"""A buffered diff. Its levels, bids first, are in Logs.diff_prices and diff_sizes."""
+"""A kept diff. Its levels, bids first, are in the prices and sizes of the same log."""
 
 TICKER_ENTRY = np.dtype([(name, np.int64) for name in ("id", "bid_price", "bid_size", "ask_price", "ask_size")])
 

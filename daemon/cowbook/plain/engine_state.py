@@ -26,7 +26,13 @@ class EngineState:
     diffs: npt.NDArray[np.void]  # DIFF_ENTRY; `level_start` counts from 0
     diff_prices: npt.NDArray[np.int64]
     diff_sizes: npt.NDArray[np.int64]
+    apart: npt.NDArray[np.void]  # DIFF_ENTRY, as `diffs`
+    apart_prices: npt.NDArray[np.int64]
+    apart_sizes: npt.NDArray[np.int64]
     tickers: npt.NDArray[np.void]  # TICKER_ENTRY
-    snapshot_prices: npt.NDArray[np.int64]
-    snapshot_sizes: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.void]  # WAITING: messages that wait
+    slot_prices: npt.NDArray[np.int64]
+    slot_sizes: npt.NDArray[np.int64]
+    trades: npt.NDArray[np.int64]  # keys of recent trades
+    recent: npt.NDArray[np.int64]  # keys of recent unnumbered depth messages
     days: npt.NDArray[np.void]  # DAY_ROW; the last day has not ended

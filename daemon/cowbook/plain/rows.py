@@ -54,6 +54,10 @@ DAY_ROW = np.dtype(
             "crossed",
             "drifts",
             "dead_letters",
+            "time_total",  # ns of event time
+            "time_best_known",  # of it, while the best levels of both sides were known
+            "time_grid_known",  # of it, while all levels of the grid were known
+            "levels_learned",
         )
     ]
 )

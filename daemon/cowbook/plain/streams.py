@@ -12,13 +12,14 @@ from enum import Enum, auto
 
 import numpy as np
 
-from cowbook.plain.vocabulary import AUDIT_KINDS
+from cowbook.plain.vocabulary import AUDIT_KINDS, DEPTH_KINDS
 
 
 class Kind(Enum):
     """The kind of a column's values. In the open rows they are all int64, with `messages.NONE` for null."""
 
     INTEGER = auto()
+    SMALL = auto()  # an integer below 2^15
     TIME = auto()  # ns since 1970, UTC
     PRICE = auto()  # fixed-point with the symbol's price_decimals
     SIZE = auto()  # fixed-point with the symbol's size_decimals
@@ -28,7 +29,8 @@ class Kind(Enum):
     SIZE_SUM = auto()  # two fields, high and low, of high * 10**18 + low; fixed-point with size_decimals
     QUOTE = auto()  # four fields: price and size of the best bid and ask, or a checksum; written as text
     GRID = auto()  # price and size of the best `book_levels` bids and asks: four columns for each level
-    LEVELS = auto()  # the levels of a message: each is a row with side, price and size
+    LEVELS = auto()  # a run of levels of a message: each is a row with side, price and size
+    LAST = auto()  # whether the run is the message's last; its last level alone has it
     RECORD = auto()  # a dead letter's position, reason and content, which are kept in Python
 
 
@@ -75,7 +77,7 @@ class Stream:
 
     name: str  # also of its directory
     columns: tuple[Column, ...]
-    most_rows: int  # upper bound for one message and the snapshot that waited for it
+    most_rows: int  # upper bound for one message
     most_rows_per_level: int = 0  # upper bound of further rows for each level of the message
     chosen: bool = False  # True if it is written only when `[output] streams` names it
 
@@ -104,7 +106,8 @@ STREAMS = (
             Column("ts_recv", Kind.TIME, optional=True, encoding=Encoding.PLAIN),
             Column("update_id", Kind.ID, encoding=Encoding.PLAIN, statistics=True),
             Column("levels", Kind.LEVELS),
-            Column("is_snapshot", Kind.FLAG),
+            Column("kind", Kind.CHOICE, names=DEPTH_KINDS, encoding=Encoding.DICTIONARY),
+            Column("is_last", Kind.LAST),
             _SYNCED,
         ),
         most_rows=2,
@@ -138,14 +141,24 @@ STREAMS = (
             Column("ask_price", Kind.PRICE, optional=True),
             Column("ask_size", Kind.SIZE, optional=True),
             _SYNCED,
+            Column("bid_known", Kind.FLAG),
+            Column("ask_known", Kind.FLAG),
         ),
-        most_rows=2,
+        most_rows=1,
         chosen=True,
     ),
     Stream(
         "book",
-        (EVENT_INDEX, Column("ts", Kind.TIME, statistics=True), _UPDATE_ID, _SYNCED, Column("levels", Kind.GRID)),
-        most_rows=2,
+        (
+            EVENT_INDEX,
+            Column("ts", Kind.TIME, statistics=True),
+            _UPDATE_ID,
+            _SYNCED,
+            Column("bids_known", Kind.SMALL),
+            Column("asks_known", Kind.SMALL),
+            Column("levels", Kind.GRID),
+        ),
+        most_rows=1,
         chosen=True,
     ),
     Stream(
@@ -171,8 +184,9 @@ STREAMS = (
             Column("levels_extra", Kind.INTEGER),
             Column("levels_differing", Kind.INTEGER),
             Column("size_error", Kind.SIZE_SUM),
+            Column("levels_learned", Kind.INTEGER),
         ),
-        most_rows=2,
+        most_rows=1,
     ),
     Stream(
         "audits",

@@ -9,11 +9,22 @@ Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range"]
 REASONS: tuple[Reason, ...] = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
 """Why a record was rejected. A message of kind DEAD_LETTER has the reason's index in its flags."""
 
-AUDIT_FIELDS = {"bookTicker": "audit", "checksum": "checksum"}
+AUDIT_FIELDS = {"bookTicker": "audit", "checksum": "checksum", "snapshot": "witness"}
 """Kinds of audits, and how the names of their counters in the state begin."""
 
 AUDIT_KINDS = tuple(AUDIT_FIELDS)
-BOOK_TICKER, CHECKSUM = range(len(AUDIT_KINDS))
+BOOK_TICKER, CHECKSUM, WITNESS = range(len(AUDIT_KINDS))
+
+DEPTH_KINDS = ("clear", "snapshot", "change", "learned", "dropped")
+"""Kinds of rows of `depth` (docs/rules.md, section 3)."""
+
+CLEAR, OF_SNAPSHOT, CHANGE, LEARNED, DROPPED = range(len(DEPTH_KINDS))
+
+GAP_STATISTICS = (
+    *("gaps", "missing_updates", "stale", "stale_snapshots", "foreign_snapshots", "replaced_witnesses"),
+    *("time_resets", "duplicate_trades", "duplicate_messages"),
+)
+"""Names of counters of what is missing, what was not applied, and what came twice."""
 
 OUTCOMES = ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
 """Outcomes of an audit."""

@@ -1,4 +1,4 @@
-"""Spreads depth messages over their levels, which gives the columns of the `depth` stream."""
+"""Spreads runs of levels over these, which gives the columns of the `depth` stream."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from cowbook.kernels.jit import kernel
 
 
 @kernel
-def spread(messages, event_index, ts_event, ts_recv, update_id, side, is_snapshot, synced):
-    """Fill the arrays, one value per level, from records of dtype DEPTH_MESSAGE. Their length is the levels of all messages."""
+def spread(messages, event_index, ts_event, ts_recv, update_id, side, kind, is_last, synced):
+    """Fill the arrays, one value per level, from the open rows of `depth`, each of which is a run of levels."""
     for place in range(messages.size):
         message = messages[place]
         start = message.level_start
@@ -27,6 +27,9 @@ def spread(messages, event_index, ts_event, ts_recv, update_id, side, is_snapsho
         for level in range(middle, end):
             side[level] = 1
         for level in range(start, end):
-            is_snapshot[level] = message.is_snapshot
+            kind[level] = message.kind
+        for level in range(start, end):
+            is_last[level] = 0
+        is_last[end - 1] = message.is_last
         for level in range(start, end):
             synced[level] = message.synced

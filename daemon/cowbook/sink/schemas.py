@@ -14,7 +14,7 @@ from cowbook.kernels.jit import as_records
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Column, Kind, Stream
-from cowbook.plain.vocabulary import CHECKSUM
+from cowbook.plain.vocabulary import CHECKSUM, WITNESS
 from cowbook.sink.columns import TIME, boolean, choice, fixed_point_text, optional, required
 from cowbook.sink.depth_kernel import spread
 
@@ -40,7 +40,7 @@ class StreamTables:
         }
         # Reused between cuts: the first touch of fresh memory costs more than filling it.
         self._times = np.empty((4, 0), np.int64)
-        self._flags = np.empty((3, 0), np.int8)
+        self._flags = np.empty((4, 0), np.int8)
 
     def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> dict[str, pa.Table]:
         """Make the tables of the streams that have rows in this cut, by name. `dead_letters` are those of its `dead_letter` rows.
@@ -72,10 +72,12 @@ class StreamTables:
 
     def _plain(self, column: Column, values: _Values) -> _Made:
         """A column with one value in each row."""
-        if column.kind is Kind.FLAG:
+        if column.kind in (Kind.FLAG, Kind.LAST):
             return column.name, boolean(values), False
         if column.kind is Kind.CHOICE:
             return column.name, choice(values, column.names), False
+        if column.kind is Kind.SMALL:
+            return column.name, required(values.astype(np.int16), pa.int16()), False
         may_be_null = column.optional or (column.kind is Kind.ID and not self._has_ids)
         return column.name, (optional if may_be_null else required)(values, self._types[column.kind]), may_be_null
 
@@ -83,9 +85,9 @@ class StreamTables:
         """A value for each of the `count` levels of the messages, by the column's name."""
         if self._times.shape[1] < count:
             self._times = np.empty((4, count), np.int64)
-            self._flags = np.empty((3, count), np.int8)
+            self._flags = np.empty((4, count), np.int8)
         times = ("event_index", "ts_event", "ts_recv", "update_id")
-        flags = ("side", "is_snapshot", "synced")
+        flags = ("side", "kind", "is_last", "synced")
         columns: dict[str, _Values] = {
             **{name: array[:count] for name, array in zip(times, self._times, strict=True)},
             **{name: array[:count] for name, array in zip(flags, self._flags, strict=True)},
@@ -110,6 +112,9 @@ class StreamTables:
         bid_price, bid_size, ask_price, ask_size = (int(row[field]) for field in column.fields)
         if row["kind"] == CHECKSUM:
             return str(bid_price)
+        if row["kind"] == WITNESS:  # the first level that differs
+            side, price, size = ("ask", ask_price, ask_size) if bid_price < 0 else ("bid", bid_price, bid_size)
+            return f"{side} {fixed_point_text(price, self._price_decimals)} x {fixed_point_text(size, self._size_decimals)}"
         sides = [
             f"{fixed_point_text(price, self._price_decimals)} x {fixed_point_text(size, self._size_decimals)}"
             for price, size in ((bid_price, bid_size), (ask_price, ask_size))

@@ -8,7 +8,7 @@ from typing import Any
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
-from cowbook.plain.messages import DeadLetter, EventBatch
+from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.symbol.naming import has_named, nobody_names
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.venues.recognise import formats_of
@@ -92,9 +92,11 @@ class SymbolReport:
             setattr(summary, name, value)
         summary.drift_rows = engine.value("drifts")
         summary.drift_levels = drift.levels
+        summary.levels_compared, summary.levels_learned = drift.levels_compared, drift.levels_learned
+        summary.known = known_shares(engine)
         summary.dead_letters = engine.dead_letter_statistics()
         summary.audits = engine.audit_statistics()
-        summary.depth_messages = engine.value("diffs") + engine.value("snapshots")
+        summary.depth_messages = sum(engine.value(name) for name in ("diffs", "snapshots", "witnesses"))
         summary.compared, summary.refuted = engine.value("compared"), engine.value("refuted")
         summary.synced = engine.synced
         summary.input_bytes = decoder.input_bytes
@@ -121,6 +123,26 @@ class SymbolReport:
         if self.misfit is not None:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
-        if engine.value("snapshot_waits"):
+        warnings += self._notes_of_time_and_market(engine)
+        if engine.waits_for_time:
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
         return warnings
+
+    def _notes_of_time_and_market(self, engine: OrderBookEngine) -> list[str]:
+        notes = []
+        if count := engine.value("time_resets"):
+            notes.append(f"time fell back by more than a day {count} times: a record before that had a wrong time in the future")
+        both = 1 << SPOT | 1 << FUTURES
+        if engine.value("markets_seen") & both == both:
+            own, other = ("spot", "futures") if engine.value("market") == SPOT else ("futures", "spot")
+            notes.append(
+                f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
+                f'{other} is unused; channel = "{other}" would take that one'
+            )
+        return notes
+
+
+def known_shares(engine: OrderBookEngine) -> dict[str, float | None]:
+    """Returns which share of event time the best levels, and all levels of the grid, were known; None before any time passed."""
+    total = engine.value("time_total")
+    return {name: engine.value(f"time_{name}_known") / total if total else None for name in ("best", "grid")}

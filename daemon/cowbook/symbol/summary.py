@@ -18,12 +18,20 @@ class SymbolSummary:
     missing_updates: int = 0
     stale: int = 0
     stale_snapshots: int = 0
+    foreign_snapshots: int = 0  # that no diff of the symbol joined
+    replaced_witnesses: int = 0  # that waited when a better one came
+    time_resets: int = 0
+    duplicate_trades: int = 0
+    duplicate_messages: int = 0
     other_symbol: int = 0
     unused: int = 0
     crossed: int = 0
     locked: int = 0
-    drift_rows: int = 0
+    drift_rows: int = 0  # comparisons with a snapshot
     drift_levels: int = 0  # levels that were missing, extra or different in these rows
+    levels_compared: int = 0
+    levels_learned: int = 0  # that snapshots showed beyond what was known
+    known: dict[str, float | None] = field(default_factory=dict)  # shares of event time: best, grid
     dead_letters: dict[str, int] = field(default_factory=dict)  # by reason
     audits: dict[str, dict[str, int]] = field(default_factory=dict)  # by kind, then outcome
     depth_messages: int = 0  # applied

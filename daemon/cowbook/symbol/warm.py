@@ -25,6 +25,7 @@ from cowbook.book.block_pool import blocks_available, release
 from cowbook.book.clock import fill_day
 from cowbook.book.ladder import copy_levels, fill_side, find_size
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
+from cowbook.book.recent import fill
 from cowbook.book.state import Batch, Levels
 from cowbook.input.forms.form_learner import FormScanner
 from cowbook.input.forms.form_scanner import scan_records as scan_forms
@@ -169,10 +170,11 @@ def _calls_of_book() -> Iterator[tuple[Any, ...]]:
     numbers, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
     batch = Batch(np.zeros(1, MESSAGE), Levels(numbers, numbers))
     yield apply_messages, engine.arrays, batch, 0, 0
-    yield spread, engine.arrays.rows.depth, *(numbers,) * 4, *(flags,) * 3
+    yield spread, engine.arrays.rows.depth, *(numbers,) * 4, *(flags,) * 4
     yield fill_side, book, 0, numbers, numbers
     yield copy_levels, book, 0, 0, numbers, numbers, 0, 1
     yield find_size, book, 0, 0
+    yield fill, numbers, numbers
     yield fill_day, np.zeros(1, DAY_ROW)[0], engine.arrays.state[0]
     yield blocks_available, book.pool, book.blocks
     yield release, book.pool, book.blocks, 0
@@ -201,8 +203,8 @@ def _calls_of_tables() -> Iterator[tuple[Any, ...]]:
     messages = runs.Messages(batch.messages, batch.prices, batch.sizes, np.zeros(1, runs.COUNTS))
     yield table_scanner.scan_csv, scan, 0, 0, 0, 0
     yield table_scanner.scan_packed, scan, 0, 0, 0, numbers, numbers, 8, 0
-    yield runs.group, scan, np.zeros(1, runs.RUN), messages, 0, 0, True
-    yield runs.run_end, rows, rows[0], 0, 0
+    yield runs.group, scan, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), messages, 0, 0, True
+    yield runs.run_end, rows, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), rows[0], 0, 0
 
 
 def _calls_of_text() -> Iterator[tuple[Any, ...]]:

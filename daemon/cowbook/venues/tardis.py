@@ -8,14 +8,18 @@ exchange,symbol,timestamp,local_timestamp,id,side,price,amount
 bitmex,XBTUSD,1583020803145000,1583020803307160,ccc3c1fa-212c-e8b0-1706-9b9c4f3d5ecf,sell,8531.5,2152
 ```
 
-Rows with the same `local_timestamp` are one message. Rows with `is_snapshot` are a snapshot, which replaces the book.
+Rows with the same `local_timestamp` are one message, whatever their `timestamp`s. Its event time is the latest of these. Rows
+with `is_snapshot` that follow each other are one snapshot, which replaces the book. Its rows may have several `local_timestamp`s.
+What pandas writes is read, too: `True` and `False`, times as floats, a column of row numbers.
 
-* Continuity: rows have no ids, so nothing shows a lost one.
+* Continuity: rows have no ids, so nothing shows a lost one. A file begins with a snapshot. What stands before it does not follow
+  the file before.
 * Proof of the book: none.
-* Markets: as the venue's. Liquidations have the columns of trades, and nothing tells them apart.
+* Markets: as the venue's. The `exchange` tells books of one symbol apart: each is a channel. Liquidations have the columns of
+  trades, and nothing tells them apart.
 * Order of files: as in `paths`.
 
-Source: docs.tardis.dev, downloadable CSV data types.
+Source: docs.tardis.dev, downloadable CSV data types and their FAQ.
 """
 
 from __future__ import annotations
@@ -23,11 +27,18 @@ from __future__ import annotations
 from cowbook.input.tables.table import Table
 from cowbook.input.venue import Venue
 
-_TIMES = {"symbol": ("symbol",), "ts_event": ("timestamp",), "ts_recv": ("local_timestamp",)}
-_BOOK = Table(_TIMES | {"is_snapshot": ("is_snapshot",), "side": ("side",), "price": ("price",), "size": ("amount",)})
+_WHOSE = {"exchange": ("exchange",), "symbol": ("symbol",), "ts_event": ("timestamp",), "ts_recv": ("local_timestamp",)}
+_BOOK = Table(
+    _WHOSE | {"is_snapshot": ("is_snapshot",), "side": ("side",), "price": ("price",), "size": ("amount",)},
+    optional=("exchange",),
+    snapshot_too=("False", "True"),
+    by_receipt=True,
+    opens_with_snapshot=True,
+)
 _TRADES = Table(
-    _TIMES | {"trade_id": ("id",), "side": ("side",), "price": ("price",), "size": ("amount",)},
+    _WHOSE | {"trade_id": ("id",), "side": ("side",), "price": ("price",), "size": ("amount",)},
     trades=True,
+    optional=("exchange",),
     sides=("buy", "sell"),
 )
 

@@ -44,9 +44,9 @@ def snapshot(
     return {"lastUpdateId": last, "bids": bids or [], "asks": asks or []} | time
 
 
-def trade(at: int = 0) -> dict[str, Any]:
+def trade(at: int = 0, number: int = 42) -> dict[str, Any]:
     """A trade of 3 at 7, sold into a bid, `at` seconds after START."""
-    return {"e": "trade", "E": START + at, "s": "BTCUSDT", "t": 42, "p": "7", "q": "3", "m": True}
+    return {"e": "trade", "E": START + at, "s": "BTCUSDT", "t": number, "p": "7", "q": "3", "m": True}
 
 
 def ticker(last: int, bid: tuple[int, int], ask: tuple[int, int]) -> dict[str, Any]:
@@ -92,10 +92,10 @@ def check_verdict(result: OracleResult, before: int, verdict: str, gap: tuple[in
     fate = (counts["messages"] - before, counts.get("stale", 0), counts.get("gaps", 0))
     assert fate == {"stale": (0, 1, 0), "apply": (1, 0, 0), "gap": (1, 0, 1)}[verdict]
     rows = column(result, "gaps", "event_index", "expected_id", "received_id", "missing")
-    assert rows == ([(1, *gap)] if gap and verdict == "gap" else [])
+    assert rows == ([(3, *gap)] if gap and verdict == "gap" else [])
     assert counts.get("missing_updates", 0) == ((gap[2] or 0) if gap and verdict == "gap" else 0)
-    # The snapshot has one event; an accepted diff adds one, synced unless there was a gap.
-    expected = [True] + ([] if verdict == "stale" else [verdict == "apply"])
+    # The snapshot has three events; an accepted diff adds one, synced unless there was a gap.
+    expected = [True] * 3 + ([] if verdict == "stale" else [verdict == "apply"])
     assert [row["synced"] for row in result.rows["depth"]] == expected
 
 
@@ -128,9 +128,9 @@ def test_only_a_gap_halts() -> None:
 def test_the_first_diff_is_no_gap() -> None:
     """Before any snapshot the book is built from diffs alone, not synced."""
     result = reconstruct(diff(500, 501, levels((5, 1), (6, 0))))
-    assert column(result, "depth", "event_index", "side", "price", "size", "is_snapshot", "synced") == [
-        (0, "bid", 5, 1, False, False),
-        (1, "bid", 6, 0, False, False),
+    assert column(result, "depth", "event_index", "side", "price", "size", "kind", "is_last", "synced") == [
+        (0, "bid", 5, 1, "change", False, False),
+        (1, "bid", 6, 0, "change", True, False),
     ]
     assert "gaps" not in result.counts
 
@@ -138,8 +138,8 @@ def test_the_first_diff_is_no_gap() -> None:
 # --- snapshots ---------------------------------------------------------------------------------------------------
 
 
-def test_a_late_snapshot_is_followed_by_the_buffered_diffs() -> None:
-    """A snapshot older than the diffs already applied: they are applied again, without rows of their own."""
+def test_a_late_snapshot_is_followed_by_the_kept_diffs() -> None:
+    """A snapshot older than the diffs already applied: they are applied again, and its rows are the book after them."""
     result = reconstruct(
         diff(9, 10, levels((5, 1))),
         diff(11, 11, levels((6, 2))),
@@ -147,21 +147,24 @@ def test_a_late_snapshot_is_followed_by_the_buffered_diffs() -> None:
         snapshot(10, levels((4, 7), (5, 9)), levels((8, 1))),
         diff(13, 13),
     )
-    # Snapshot: {5: 9, 4: 7}; then 11 sets 6, 12 removes 4.
-    assert column(result, "bbo", "event_index", "update_id", "bid_price", "bid_size", "ask_price", "synced") == [
-        (0, 10, 5, 1, None, False),
-        (1, 11, 6, 2, None, False),
-        (5, 12, 6, 2, 8, True),
+    # Snapshot: {5: 9, 4: 7}; then 11 sets 6, 12 removes 4. Two bids and one ask were sent: the asks are known as a whole.
+    names = ("event_index", "update_id", "bid_price", "bid_size", "ask_price", "synced", "bid_known", "ask_known")
+    assert column(result, "bbo", *names) == [
+        (0, 10, 5, 1, None, False, False, False),
+        (1, 11, 6, 2, None, False, False, False),
+        (7, 12, 6, 2, 8, True, True, True),
     ]
-    assert column(result, "depth", "event_index", "update_id", "is_snapshot", "synced")[3:] == [
-        (3, 10, True, True),
-        (4, 10, True, True),
-        (5, 10, True, True),
+    assert column(result, "depth", "event_index", "update_id", "side", "price", "size", "kind", "is_last", "synced")[3:] == [
+        (3, 12, "bid", 0, 0, "clear", False, True),
+        (4, 12, "ask", 0, 0, "clear", False, True),
+        (5, 12, "bid", 6, 2, "snapshot", False, True),
+        (6, 12, "bid", 5, 9, "snapshot", False, True),
+        (7, 12, "ask", 8, 1, "snapshot", True, True),
     ]
-    # `last` stayed 12: drift between {5: 1, 6: 2} and {5: 9, 6: 2} with ask 8, between the prices 4 and 8.
+    # `last` stayed 12: drift between {5: 1, 6: 2} and {5: 9, 6: 2} with ask 8, for bids down to 4 and all asks.
     assert result.rows["drift"] == [
         {
-            "event_index": 6,
+            "event_index": 8,
             "ts_event": START * SECOND,
             "update_id": 10,
             "was_synced": False,
@@ -170,6 +173,7 @@ def test_a_late_snapshot_is_followed_by_the_buffered_diffs() -> None:
             "levels_extra": 0,
             "levels_differing": 1,
             "size_error": 8 + 1,
+            "levels_learned": 0,
         }
     ]
     assert result.counts["messages"] == 5
@@ -182,24 +186,17 @@ def test_a_late_snapshot_that_does_not_join_is_stale(late: int) -> None:
     assert result.counts == {"messages": 1, "stale_snapshots": 1, "events": 1}
 
 
-def test_an_old_snapshot_of_a_synced_book_is_stale() -> None:
-    """A snapshot older than a synced book is stale, although its diffs are known."""
-    result = reconstruct(snapshot(10, levels((5, 1))), diff(11, 11), snapshot(10, levels((5, 2))))
-    assert (result.counts["messages"], result.counts["stale_snapshots"]) == (2, 1)
-    assert result.rows["drift"] == []
-
-
-def test_drift_compares_within_the_snapshots_range() -> None:
-    """All four kinds of level inside the snapshot's range; what lies outside it is not compared."""
+def test_drift_compares_within_the_range_of_each_side() -> None:
+    """All kinds of level inside the snapshot's range; what lies beyond its farthest prices is not compared."""
     result = reconstruct(
-        snapshot(10, levels((1, 9), (4, 2), (5, 3), (6, 4)), levels((7, 1), (99, 9))),
-        snapshot(10, levels((3, 0), (5, 3), (6, 1)), levels((8, 6)), at=1),
+        diff(9, 10, levels((1, 9), (4, 2), (5, 3), (6, 4)), levels((7, 1), (99, 9))),
+        snapshot(10, levels((3, 0), (5, 3), (6, 1)), levels((8, 6), (9, 0), (7, 0)), at=1),
     )
-    # Range 3 (a size of 0 counts for it) to 8. Before: 4, 5, 6 and 7; after: 5, 6 and 8.
+    # Bids from 3 on (a size of 0 counts for the range): 4, 5 and 6 before, 5 and 6 after. Asks up to 9: 7 before, 8 after.
     # Extra: 4 and 7 (2 + 1); missing: 8 (6); differing: 6 (3).
     names = ("levels_compared", "levels_missing", "levels_extra", "levels_differing", "size_error", "was_synced")
-    assert column(result, "drift", *names) == [(3, 1, 2, 1, 12, True)]
-    assert column(result, "drift", "event_index", "ts_event", "update_id") == [(10, (START + 1) * SECOND, 10)]
+    assert column(result, "drift", *names) == [(3, 1, 2, 1, 12, False)]
+    assert column(result, "drift", "event_index", "ts_event", "update_id") == [(11, (START + 1) * SECOND, 10)]
 
 
 def test_a_snapshot_without_levels_compares_nothing() -> None:
@@ -218,33 +215,40 @@ def test_a_newer_snapshot_has_no_drift() -> None:
         diff(17, 17, levels((3, 1))),
     )
     assert result.rows["drift"] == []
-    assert column(result, "depth", "price", "synced") == [(5, True), (4, True), (3, True)]
+    clears = [(0, True), (0, True)]
+    assert column(result, "depth", "price", "synced") == [*clears, (5, True), *clears, (4, True), (3, True)]
 
 
-def test_a_snapshot_without_time_takes_that_of_the_next_message() -> None:
-    """A snapshot without any time waits for the first message that would follow it, and takes its time."""
+def test_snapshots_without_time_take_that_of_the_next_message() -> None:
+    """Snapshots without any time wait for the first message that is accepted behind the first of them, and take its time."""
     result = reconstruct(
-        snapshot(10, levels((5, 1)), at=None),
+        snapshot(10, levels((5, 1)), levels((8, 1)), at=None),
         ticker(10, (6, 1), (0, 0)),
         diff(9, 9, at=1),  # stale after 10
         b"nonsense",
-        snapshot(11, levels((6, 1)), at=None),  # takes the place of the first
-        snapshot(9, at=None),
-        snapshot(10, at=2),  # has a time, but is older
-        diff(12, 12, levels((7, 1)), at=3),
+        snapshot(11, levels((6, 1)), levels((8, 1)), at=None),  # waits for 11, and fails then
+        snapshot(9, at=None),  # nothing joins it: 9 was kept, 10 is not there
+        diff(11, 12, levels((7, 1)), at=3),
     )
-    # The ticker of 10 never meets a book of 10. Stale snapshots: the replaced one, 9 and 10.
-    assert result.counts == {
+    # The ticker of 10 fails, which ends sync: 11 replaces.
+    assert {name: number for name, number in result.counts.items() if number} == {
         "stale": 1,
-        "stale_snapshots": 3,
+        "stale_snapshots": 1,
         "dead_letters.malformed": 1,
-        "audits.bookTicker.not_comparable": 1,
-        "messages": 2,
-        "events": 2,
+        "audits.bookTicker.failed": 1,
+        "messages": 3,
+        "events": 9,
     }
-    assert column(result, "depth", "event_index", "ts_event", "update_id", "price", "is_snapshot") == [
-        (0, (START + 3) * SECOND, 11, 6, True),
-        (1, (START + 3) * SECOND, 12, 7, False),
+    assert column(result, "depth", "ts_event", "update_id", "price", "kind", "synced") == [
+        ((START + 3) * SECOND, 10, 0, "clear", False),
+        ((START + 3) * SECOND, 10, 0, "clear", False),
+        ((START + 3) * SECOND, 10, 5, "snapshot", False),
+        ((START + 3) * SECOND, 10, 8, "snapshot", False),
+        ((START + 3) * SECOND, 11, 0, "clear", True),
+        ((START + 3) * SECOND, 11, 0, "clear", True),
+        ((START + 3) * SECOND, 11, 6, "snapshot", True),
+        ((START + 3) * SECOND, 11, 8, "snapshot", True),
+        ((START + 3) * SECOND, 12, 7, "change", True),
     ]
     assert column(result, "dead_letter", "event_index", "reason") == [(0, "malformed")]
 
@@ -258,18 +262,14 @@ def test_a_snapshot_that_waits_to_the_end_is_no_message() -> None:
 def test_a_snapshots_time_is_its_own_or_the_receive_time_or_the_last() -> None:
     """Its own time, else its receive time, else that of the last accepted message, even where another was later."""
     untimed = snapshot(10, levels((5, 1)), at=None)
-    result = reconstruct(
-        trade(at=9),
-        trade(at=4),
-        untimed,
-        f"{START + 5} ".encode() + json.dumps(untimed).encode(),
-        f"{START + 5} ".encode() + json.dumps(snapshot(10, levels((5, 1)), at=6)).encode(),
-    )
-    assert column(result, "depth", "ts_event", "ts_recv") == [
-        ((START + 4) * SECOND, None),
-        ((START + 5) * SECOND, (START + 5) * SECOND),
-        ((START + 6) * SECOND, (START + 5) * SECOND),
-    ]
+    before = [trade(at=9, number=1), trade(at=4, number=2)]
+    received = f"{START + 5} ".encode()
+    for record, expected in (
+        (untimed, ((START + 4) * SECOND, None)),
+        (received + json.dumps(untimed).encode(), ((START + 5) * SECOND, (START + 5) * SECOND)),
+        (received + json.dumps(untimed | {"E": START + 6}).encode(), ((START + 6) * SECOND, (START + 5) * SECOND)),
+    ):
+        assert set(column(reconstruct(*before, record), "depth", "ts_event", "ts_recv")) == {expected}
 
 
 # --- rows and cuts -----------------------------------------------------------------------------------------------
@@ -279,11 +279,11 @@ def test_trades_have_a_row_each_aggregated_or_not() -> None:
     """A trade, and an aggregated one whose time is its T."""
     aggregated: dict[str, Any] = {"e": "aggTrade", "E": START + 9, "T": START + 8, "s": "BTCUSDT"}
     aggregated |= {"a": 5, "p": "8", "q": "1", "m": False}
-    row = {"event_index": 0, "ts_event": START * SECOND, "ts_recv": None, "trade_id": 42, "side": "sell"}
-    other = {"event_index": 1, "ts_event": (START + 8) * SECOND, "ts_recv": None, "trade_id": 5, "side": "buy"}
+    row = {"event_index": 0, "ts_event": START * SECOND, "ts_recv": None, "trade_id": 42}
+    other = {"event_index": 1, "ts_event": (START + 8) * SECOND, "ts_recv": None, "trade_id": 5}
     assert reconstruct(trade(), aggregated).rows["trades"] == [
-        row | {"price": 7, "size": 3, "is_aggregate": False},
-        other | {"price": 8, "size": 1, "is_aggregate": True},
+        row | {"side": "sell", "price": 7, "size": 3, "is_aggregate": False},
+        other | {"side": "buy", "price": 8, "size": 1, "is_aggregate": True},
     ]
 
 
@@ -300,19 +300,19 @@ def test_a_bbo_row_is_written_when_the_best_levels_change() -> None:
     )
     names = ("event_index", "update_id", "bid_price", "bid_size", "ask_price", "ask_size", "synced")
     assert column(result, "bbo", *names) == [
-        (2, 10, 5, 1, 7, 1, True),
-        (4, 12, 5, 2, 7, 1, True),
-        (5, 13, 5, 2, None, None, True),
-        (6, 14, 5, 2, 5, 1, True),
-        (7, 15, 6, 1, 5, 1, True),
-        (7, 18, 6, 1, 5, 1, False),
+        (4, 10, 5, 1, 7, 1, True),
+        (6, 12, 5, 2, 7, 1, True),
+        (7, 13, 5, 2, None, None, True),
+        (8, 14, 5, 2, 5, 1, True),
+        (9, 15, 6, 1, 5, 1, True),
+        (9, 18, 6, 1, 5, 1, False),
     ]
     assert (result.counts["locked"], result.counts["crossed"]) == (1, 2)
 
 
 def test_no_bbo_and_grid_rows_before_the_first_event() -> None:
     """Depth messages without levels are accepted, and give neither bbo nor grid rows before the first event."""
-    result = reconstruct(snapshot(10), diff(11, 11, at=5), trade(at=9), diff(12, 12, at=10))
+    result = reconstruct(diff(10, 10), diff(11, 11, at=5), trade(at=9), diff(12, 12, at=10))
     assert result.counts == {"messages": 4, "events": 1}
     assert column(result, "bbo", "event_index", "update_id", "bid_price") == [(0, 12, None)]
     assert column(result, "book", "event_index", "ts", "update_id") == [(0, (START + 9) * SECOND, 11)]
@@ -322,16 +322,16 @@ def test_a_grid_row_shows_the_book_before_the_grid_point() -> None:
     """A row when time passes a grid point, with the book before; none while idle, none twice for the same book."""
     result = reconstruct(
         snapshot(10, levels((5, 1), (4, 1), (3, 1)), levels((7, 2)), at=0),
-        trade(at=10),  # START is a grid point itself
-        trade(at=20),  # nothing applied since
+        trade(at=10, number=1),  # START is a grid point itself
+        trade(at=20, number=2),  # nothing applied since
         diff(11, 11, levels((6, 1)), at=21),
         diff(12, 12, levels((6, 2)), at=30),  # not beyond g = 30
         diff(13, 13, at=12),  # back in time
-        trade(at=31),
+        trade(at=31, number=3),
         settings=replace(SETTINGS, book_interval_ns=10 * SECOND),
     )
-    first = {"event_index": 3, "ts": START * SECOND, "update_id": 10, "synced": True}
-    second = {"event_index": 7, "ts": (START + 30) * SECOND, "update_id": 13, "synced": True}
+    first = {"event_index": 5, "ts": START * SECOND, "update_id": 10, "synced": True, "bids_known": 2, "asks_known": 1}
+    second = {"event_index": 9, "ts": (START + 30) * SECOND, "update_id": 13, "synced": True, "bids_known": 2, "asks_known": 1}
     assert result.rows["book"] == [
         first
         | {"bid_px_00": 5, "bid_sz_00": 1, "ask_px_00": 7, "ask_sz_00": 2}
@@ -352,8 +352,8 @@ def test_a_count_cut_comes_after_a_message() -> None:
     result = reconstruct(
         diff(1, 1, levels((1, 1), (2, 1))),
         diff(2, 2, levels((1, 1), (2, 1), (3, 1), (4, 1), (5, 1), (6, 1))),  # passes 3 and 6
-        trade(),  # reaches 9
-        trade(),
+        trade(number=1),  # reaches 9
+        trade(number=2),
         settings=replace(SETTINGS, part_events=3),
     )
     assert cuts_of(result) == [(0, 7, "2024-08-08"), (8, 8, "2024-08-08"), (9, 9, "2024-08-08")]
@@ -365,20 +365,20 @@ def test_a_time_cut_comes_before_a_message() -> None:
     """A cut before the message that takes time into the next interval; its grid row is in the part before."""
     result = reconstruct(
         snapshot(10, levels((5, 1)), at=0),
-        trade(at=25),  # midnight is at 20
-        trade(at=15),  # back over midnight: no cut
-        trade(at=26),
+        trade(at=25, number=1),  # midnight is at 20
+        trade(at=15, number=2),  # back over midnight: no cut
+        trade(at=26, number=3),
         b"nonsense",
         settings=replace(SETTINGS, part_interval_ns=60 * SECOND),
     )
-    assert cuts_of(result) == [(0, 0, "2024-08-08"), (1, 3, "2024-08-09")]
+    assert cuts_of(result) == [(0, 2, "2024-08-08"), (3, 5, "2024-08-09")]
     assert [len(cut.rows["book"]) for cut in result.cuts] == [1, 0]
-    assert [row["event_index"] for row in result.cuts[1].rows["dead_letter"]] == [4]
+    assert [row["event_index"] for row in result.cuts[1].rows["dead_letter"]] == [6]
 
 
 def test_a_time_cut_needs_events_since_the_last_cut() -> None:
     """Where a count cut has just been, the next interval makes none."""
-    result = reconstruct(trade(), trade(at=25), settings=replace(SETTINGS, part_events=1, part_interval_ns=60 * SECOND))
+    result = reconstruct(trade(), trade(at=25, number=1), settings=replace(SETTINGS, part_events=1, part_interval_ns=60 * SECOND))
     assert cuts_of(result) == [(0, 0, "2024-08-08"), (1, 1, "2024-08-09")]
 
 
@@ -422,23 +422,29 @@ def test_a_failed_ticker_ends_sync_before_the_rows_are_stamped() -> None:
         "audits.bookTicker.matched_unsynced": 1,
         "audits.bookTicker.not_comparable": 1,
     }
-    row = {"event_index": 3, "ts_event": START * SECOND, "update_id": 12, "kind": "bookTicker"}
+    row = {"event_index": 5, "ts_event": START * SECOND, "update_id": 12, "kind": "bookTicker"}
     assert result.rows["audits"] == [row | {"expected": "5 x 1 / 7 x 9", "found": "5 x 1 / 7 x 1"}]
-    assert column(result, "depth", "update_id", "synced") == [(10, True), (10, True), (12, False)]
+    assert column(result, "depth", "update_id", "synced") == [(10, True)] * 4 + [(12, False)]
     assert column(result, "bbo", "update_id", "synced") == [(10, True), (12, False)]
 
 
 def test_a_ticker_that_fails_late_ends_sync_from_the_next_message() -> None:
-    """It ends sync from the next message on; diffs are buffered from there, so that an older snapshot may join them."""
+    """It ends sync from the next message on; an older snapshot may join the diffs that came since."""
     result = reconstruct(
         snapshot(10, levels((5, 1)), at=1),
         ticker(10, (6, 1), (0, 0)),
         diff(11, 11, levels((4, 1)), at=2),
-        snapshot(10, levels((5, 1)), at=3),  # 11 was buffered: joins
+        snapshot(10, levels((5, 1)), at=3),  # 11 was kept: joins
         diff(12, 12, levels((3, 1)), at=4),
     )
-    assert column(result, "audits", "event_index", "ts_event", "update_id") == [(1, (START + 1) * SECOND, 10)]
-    assert column(result, "depth", "price", "synced") == [(5, True), (4, False), (5, True), (3, True)]
+    assert column(result, "audits", "event_index", "ts_event", "update_id") == [(3, (START + 1) * SECOND, 10)]
+    assert column(result, "depth", "price", "synced")[2:] == [
+        (5, True),
+        (4, False),
+        *[(0, True), (0, True), (5, True), (4, True)],
+        (3, True),
+    ]
+    assert [row["synced"] for row in result.rows["bbo"]] == [True, False, True]
 
 
 def test_an_empty_side_equals_a_ticker_of_size_zero() -> None:
@@ -480,7 +486,10 @@ def test_dead_letters_have_the_place_of_their_record() -> None:
 RECORDS = [  # record, what is counted
     (b'{"e":"kline","s":"ETHUSDT"}', "unused"),
     (b'{"result":null,"id":1}', "unused"),
-    (b'{"stream":"btcusdt@depth20","data":{"lastUpdateId":"?"}}', "unused"),
+    (b'{"stream":"btcusdt@depth20","data":{"lastUpdateId":"?"}}', "dead_letters.malformed"),
+    (b'{"stream":"btcusdt@depth20","data":{"lastUpdateId":1,"bids":[],"asks":[],"E":1}}', "messages"),
+    (b'{"stream":"btcusdt@depth5","data":{"e":"depthUpdate","E":1,"u":1,"b":[],"a":[]}}', "messages"),
+    (b'{"stream":"btcusdt@depth5","data":{"e":"depthUpdate","E":1,"s":"X","u":1,"b":[],"a":[]}}', "other_symbol"),
     (b'{"e":"trade","s":"ETHUSDT"}', "other_symbol"),
     (b'{"stream":"ethusdt@depth","data":{"lastUpdateId":1}}', "other_symbol"),
     (b'{"lastUpdateId":1,"symbol":"ETHUSDT"}', "other_symbol"),

@@ -1,7 +1,7 @@
 """Describes tables of market data (CSV or Parquet, one row per level or trade) by what their columns mean (ADR 11).
 
 In a table of book changes, a message is a run of rows with the same key: all rows of one snapshot, or rows with equal times and
-ids.
+ids. Where the vendor writes down what it received, it is a run of rows that were received together (`Table.by_receipt`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.input.tables.table_scanner import (
+    EXCHANGE,
     FIRST_ID,
     IS_BID,
     IS_SNAPSHOT,
@@ -44,6 +45,7 @@ MEANINGS = {
     "last_id": LAST_ID,
     "prev_id": PREV_ID,
     "trade_id": TRADE_ID,
+    "exchange": EXCHANGE,
 }
 """The possible meanings of a column, by name. A `prev_id` of -1 means none, and so does a `trade_id` that is not a number."""
 
@@ -60,9 +62,15 @@ class Table:
     """The values of the side's column: bid and ask, or aggressor bought and sold. At most 7 characters each."""
     snapshot: tuple[str, str] = ("false", "true")
     """The values of `is_snapshot` for rows of a diff and of a snapshot. At most 7 characters each."""
+    snapshot_too: tuple[str, str] | None = None
+    """Another spelling of these values."""
     rule: int = UNNUMBERED
     resets: bool = True
     """True if snapshots are part of the stream (plain.messages.IS_RESET) rather than in a file of their own."""
+    by_receipt: bool = False
+    """True if a message is what was received at one time, and a snapshot may take several (runs.py)."""
+    opens_with_snapshot: bool = False
+    """True if a file that begins with other rows does not follow the file before it (plain.messages.BREAK)."""
 
     def plan(self, names: Sequence[str]) -> npt.NDArray[np.int64] | None:
         """The meaning of each column as int64, SKIPPED for unused ones. None if these are not the columns of this table."""
@@ -75,8 +83,8 @@ class Table:
         return plan
 
     def words(self) -> npt.NDArray[np.void]:
-        """The texts bid, ask, diff, snapshot as words that the kernels compare: WORDS of shape (1,)."""
-        texts = (*self.sides, *self.snapshot)
+        """The texts of sides and snapshots as words that the kernels compare: WORDS of shape (1,)."""
+        texts = (*self.sides, *self.snapshot, *(self.snapshot_too or self.snapshot))
         assert all(len(text) < 8 for text in texts)
         return np.array([tuple(word(text.encode()) for text in texts)], WORDS)
 

@@ -28,6 +28,8 @@ from cowbook.plain.vocabulary import REASONS
 
 _ROWS = 1 << 14
 _SHOWN_COLUMNS = 1_000  # characters
+_OPENS: Connection = {"file": "opens"}
+"""The state before a file's first message, if that must be a snapshot to follow the file before."""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,9 @@ class TableDecoder:
     """Turns blocks of a table into batches of messages.
 
     A bad row rejects its whole message; if it names none, the message around it. Half a message would make a wrong book.
+
+    The only state between messages is whether the file's first one is still to come, where that matters
+    (`Table.opens_with_snapshot`). A position alone does not tell, since rows of other symbols may stand before it.
     """
 
     def __init__(
@@ -65,7 +70,8 @@ class TableDecoder:
         self._tables = tables
         self._settings = settings
         self._limits = make_limits(settings)
-        self._symbol = np.frombuffer(settings.name.encode(), np.uint8).copy()
+        name = settings.name.encode()
+        self._symbol = np.frombuffer(name.ljust(len(name) + 8, b"\0"), np.uint8).copy()[: len(name)]  # read by words
         self._counts = np.zeros(1, runs.COUNTS)
         self._rows: npt.NDArray[np.void] = as_records(np.zeros(_ROWS, scanner.ROW))
         self._rejections: dict[int, Rejected] = {}  # of bad rows, by their offset
@@ -73,7 +79,10 @@ class TableDecoder:
         self._table = tables[0]
         self._plan = np.zeros(0, np.int64)
         self._words = tables[0].words()
-        self._run: npt.NDArray[np.void] = np.zeros(1, runs.RUN)
+        self._run: npt.NDArray[np.void] = as_records(np.zeros(1, runs.RUN))
+        self._open_run: npt.NDArray[np.void] = as_records(np.zeros(1, runs.OPEN_RUN))
+        self._opens = False  # the file's first message is still to come, and matters
+        self._opened_at: int | None = None  # place in the batch of the message that ended this
         self._overlong: _Overlong | None = None
         self._entries: dict[Any, Callable[..., Any]] = {}  # kernels that were needed
         self.other_symbols: list[str] = []
@@ -84,12 +93,14 @@ class TableDecoder:
         """As `Decoder.record_offset`, of an overlong message."""
         return self._overlong.offset if self._overlong is not None else None
 
-    def connection_after(self, _consumed: int) -> Connection:
-        """Always empty: a table has no connection."""
-        return {}
+    def connection_after(self, consumed: int) -> Connection:
+        """Not the state of a connection, which a table does not have, but that of a file."""
+        opens = self._opens if self._opened_at is None else consumed <= self._opened_at
+        return _OPENS if opens else {}
 
     def restore_connection(self, connection: Connection) -> None:
-        """Does nothing."""
+        """Continue with this state of the file."""
+        self._opens = connection == _OPENS
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's messages to the empty batch and move `block.start` past them. Returns whether the batch is full.
@@ -97,6 +108,7 @@ class TableDecoder:
         If it is full, clear the batch and call again. Otherwise `block.start` is at a message that may go on in the next block,
         or at the block's end. Raises InputError if the file is not one of the venue's tables.
         """
+        self._opened_at = None
         if not self._find_header(block):
             return False
         if self._overlong is not None and not self._skip_overlong(block, batch):
@@ -135,6 +147,7 @@ class TableDecoder:
         behind = len(self._header.line)
         if block.offset_of(block.start) < behind:
             block.start = min(block.end, behind - block.offset_of(0))
+            self._opens = self._table.opens_with_snapshot
         return True
 
     def _choose_table(self, header: Header, block: Block) -> None:
@@ -142,7 +155,7 @@ class TableDecoder:
             plan = table.plan(header.names)
             if plan is not None:
                 self._header, self._table, self._plan, self._words = header, table, plan, table.words()
-                self._run = as_records(np.array([(table.trades, table.rule, table.resets)], runs.RUN))
+                self._run = as_records(np.array([(table.trades, table.rule, table.resets, table.by_receipt)], runs.RUN))
                 return
         known = " or ".join(table.described() for table in self._tables)
         text = f"{block.file} is no such table: its columns are {','.join(header.names)[:_SHOWN_COLUMNS]}, not {known}"
@@ -209,6 +222,7 @@ class TableDecoder:
             decoded.first_id,
             decoded.last_id,
             decoded.prev_id,
+            decoded.channel,
             block.offset_of(start),
             block.offset_of(end),
         )
@@ -218,10 +232,13 @@ class TableDecoder:
         arrays = self._arrays(block)
         done = 0
         while True:
-            self._counts["messages"], self._counts["levels"] = batch.message_count, batch.level_count
+            self._counts[0] = batch.message_count, batch.level_count, self._opens, -1
             messages = as_records(runs.Messages(batch.messages, batch.prices, batch.sizes, self._counts))
-            why, done, last = map(int, self._call(runs.group, arrays, self._run, messages, done, count, ends))
-            batch.message_count, batch.level_count = int(self._counts["messages"][0]), int(self._counts["levels"][0])
+            why, done, last = map(int, self._call(runs.group, arrays, self._run, self._open_run, messages, done, count, ends))
+            batch.message_count, batch.level_count, opens, opened_at = map(int, self._counts[0])
+            self._opens = opens != 0
+            if opened_at >= 0:
+                self._opened_at = opened_at
             if why == scanner.REJECTED:
                 self._reject_run(block, batch, done, last)
                 done = last
@@ -280,7 +297,7 @@ class TableDecoder:
         letter = DeadLetter(block.file, offset, length, rejected.reason, content, rejected.detail)
         message = batch.messages[batch.message_count]
         message["kind"] = DEAD_LETTER
-        message["bid_count"] = message["ask_count"] = 0
+        message["bid_count"] = message["ask_count"] = message["channel"] = 0
         message["end_offset"] = end_offset
         message["flags"] = REASONS.index(letter.reason) | (IS_NO_DEPTH if self._table.trades else 0)
         batch.dead_letters.append(letter)
@@ -315,7 +332,7 @@ class TableDecoder:
             raise AssertionError("a message without a key ends with its line")
         while True:
             why, position, count = self._scan_rows(block, block.start, 0)
-            end = int(runs.run_end(self._rows, overlong.key, 0, count))
+            end = int(runs.run_end(self._rows, self._run, self._open_run, overlong.key, 0, count))
             if end < count:
                 overlong.absorb(block, int(self._rows["start"][end]) - block.offset_of(0))
                 return self._end_overlong(block, batch, overlong)

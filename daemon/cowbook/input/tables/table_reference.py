@@ -26,7 +26,8 @@ from cowbook.plain.vocabulary import Reason
 Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
-_KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot")
+_FLOAT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?")
+_KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot", "exchange")
 """The fields of a row that decide which message it belongs to."""
 
 _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True, "0": False, 1: True, 0: False}
@@ -45,6 +46,7 @@ class Row:
     first_id: int = NONE
     last_id: int = NONE
     prev_id: int = NONE
+    channel: int = 0
     symbol: str = ""
     rejected: Rejected | None = None
 
@@ -143,11 +145,15 @@ def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, se
         setattr(row, meaning, _to_time(name, field))
     elif meaning in ("first_id", "last_id", "prev_id"):
         setattr(row, meaning, _to_id(name, field, may_miss=meaning == "prev_id" or isinstance(field, int) or field is None))
+    elif meaning == "exchange":
+        row.channel = _to_channel(name, field)
     elif meaning == "trade_id":
         text = str(field)
         row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
     else:
         names = table.sides if meaning == "side" else table.snapshot
+        if meaning == "is_snapshot" and table.snapshot_too is not None and field in table.snapshot_too:
+            names = table.snapshot_too
         value = (
             _one_of_two(name, field, names)
             if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
@@ -173,14 +179,41 @@ def _to_bool(name: str, field: Field) -> bool:
 def _to_time(name: str, field: Field) -> int:
     if field is None:
         return NONE
+    if isinstance(field, float) and field != field:  # noqa: PLR0124 - a null among doubles
+        return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
-        field = int(field[:40])
-    if not isinstance(field, int) or field < 0:
+        whole: Field = int(field[:40])
+    else:
+        whole = _whole_of_float(field)
+    if not isinstance(whole, int) or whole < 0:
         refuse("malformed", f"{name} is {shown(field)}, not a time in s, ms, µs or ns")
-    time = nanoseconds(field)
+    time = nanoseconds(whole)
     if time is None:
-        refuse("out_of_range", f"the time {name} is not below 2^63 ns: {field}")
+        refuse("out_of_range", f"the time {name} is not below 2^63 ns: {whole}")
     return time
+
+
+def _whole_of_float(field: Field) -> int | None:
+    """A whole number, as a float of which the digits after the point are 0, too. None for a float that may stand for several."""
+    if isinstance(field, int):
+        return field
+    if isinstance(field, str) and not _FLOAT.fullmatch(field):
+        return None
+    value = Decimal(field) if field is not None else Decimal("NaN")
+    is_exact = value.is_finite() and value <= scanner.MAX_EXACT and value == value.to_integral_value()
+    return int(value) if is_exact else None
+
+
+def _to_channel(name: str, field: Field) -> int:
+    """The number of an exchange (table_scanner, `_number_of_name`)."""
+    if field is None:
+        refuse("malformed", f"{name} is null, or longer than the name of an exchange")
+    text = str(field).encode()
+    total = 0
+    factors = scanner.NAME_FACTORS
+    for place, start in enumerate(range(0, len(text), 8)):
+        total += int.from_bytes(text[start : start + 8], "little") * int(factors[place % len(factors)])
+    return max(total % 2**64 >> 1, 1)
 
 
 def _to_id(name: str, field: Field, *, may_miss: bool) -> int:

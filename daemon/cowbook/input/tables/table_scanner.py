@@ -10,7 +10,19 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.text.text_scanner import COMMA, FAILED, MINUS, ONE, POWERS, RETURN, digits, find_newline, nanoseconds, numeral
+from cowbook.input.text.text_scanner import (
+    COMMA,
+    DOT,
+    FAILED,
+    MINUS,
+    ONE,
+    POWERS,
+    RETURN,
+    digits,
+    find_newline,
+    nanoseconds,
+    numeral,
+)
 from cowbook.kernels.intrinsics import as_float, load64, trailing_zeros
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import NONE
@@ -30,6 +42,7 @@ FIRST_ID = 9
 LAST_ID = 10
 PREV_ID = 11
 TRADE_ID = 12
+EXCHANGE = 13
 
 ROW = np.dtype(
     [
@@ -44,6 +57,7 @@ ROW = np.dtype(
             "first_id",
             "last_id",
             "prev_id",
+            "channel",  # number of the exchange (`_number_of_name`); 0 = the table has none
             "start",  # decoded offset in its file
             "end",
         )
@@ -51,8 +65,8 @@ ROW = np.dtype(
 )
 """A row of any table. Absent times and ids are NONE."""
 
-WORDS = np.dtype([(name, np.int64) for name in ("bid", "ask", "diff", "snapshot")])
-"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words."""
+WORDS = np.dtype([(name, np.int64) for name in ("bid", "ask", "diff", "snapshot", "diff_too", "snapshot_too")])
+"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words. Snapshots have two spellings."""
 
 # Kinds of rows.
 GOOD = 0
@@ -72,12 +86,19 @@ STRANGE = 2  # a row for the reference decoder
 REJECTED = 3  # a run of rows that becomes a dead letter
 
 _MAX_FIXED = 10**18
+_MAX_NUMBER = 2**63 - 1
 _COMMAS = 0x2C2C2C2C2C2C2C2C
 _QUOTES = 0x2222222222222222
 _RETURNS = 0x0D0D0D0D0D0D0D0D
 _ONES = 0x0101010101010101
 _HIGH_BITS = -0x7F7F7F7F7F7F7F80  # 0x8080808080808080
 _UNIQUE = 10**15
+
+MAX_EXACT = 2**53
+"""Up to here a double holds every whole number."""
+
+NAME_FACTORS = np.array([3**place * 0x1E3779B97F4A7C15 % 2**63 for place in range(16)], np.int64)
+"""The factors, all odd, of a name's words in the number that stands for it (`_number_of_name`)."""
 
 
 @kernel
@@ -111,10 +132,28 @@ def _short_word(buffer, start, end):
 def _same(buffer, start, end, symbol):
     if end - start != symbol.size:
         return False
-    for place in range(symbol.size):
-        if buffer[start + place] != symbol[place]:
+    for place in range(0, symbol.size, 8):
+        difference = load64(buffer, start + place) ^ load64(symbol, place)
+        if symbol.size - place < 8:
+            difference &= (1 << (8 * (symbol.size - place))) - 1
+        if difference != 0:
             return False
     return True
+
+
+@kernel
+def _number_of_name(buffer, start, end):
+    """Returns the number of a name, from 1 on: the same in every run and container. Zero bytes behind a name do not count."""
+    total = 0
+    place = 0
+    while start < end:
+        word = load64(buffer, start)
+        if end - start < 8:
+            word &= (1 << (8 * (end - start))) - 1
+        total += word * NAME_FACTORS[place & 15]
+        place += 1
+        start += 8
+    return max((total >> 1) & _MAX_NUMBER, 1)
 
 
 class TableScan(NamedTuple):
@@ -122,7 +161,7 @@ class TableScan(NamedTuple):
 
     buffer: npt.NDArray[np.uint8]
     limits: npt.NDArray[np.void]  # text.scanner.LIMITS, (1,)
-    symbol: npt.NDArray[np.uint8]  # the name that a row of this symbol has
+    symbol: npt.NDArray[np.uint8]  # the name that a row of this symbol has; 7 more bytes may be read
     plan: npt.NDArray[np.int64]  # meaning of each column
     words: npt.NDArray[np.void]  # WORDS, (1,)
     rows: npt.NDArray[np.void]  # ROW
@@ -137,6 +176,7 @@ def _begin_row(row, start, end):
     row.first_id = NONE
     row.last_id = NONE
     row.prev_id = NONE
+    row.channel = 0
     row.start = start
     row.end = end
 
@@ -148,9 +188,17 @@ def _read_word(row, word, words, meaning):
         if word == words.ask:
             row.flags |= IS_ASK
         return word == words.ask or word == words.bid
-    if word == words.snapshot:
+    if word == words.snapshot or word == words.snapshot_too:
         row.flags |= OF_SNAPSHOT
-    return word == words.snapshot or word == words.diff
+        return True
+    return word == words.diff or word == words.diff_too
+
+
+@kernel
+def _zeros_end(buffer, point, whole):
+    """Returns the position after the fraction of a float that is the number `whole`; FAILED if it may be another number."""
+    fraction, after = digits(buffer, point + 1)
+    return after if fraction == 0 and after > point + 1 and whole <= MAX_EXACT else FAILED
 
 
 @inlined_kernel
@@ -175,6 +223,8 @@ def _read_number(buffer, at, line_end, row, meaning):
     elif meaning == LAST_ID:
         row.last_id = value
     else:
+        if buffer[after] == DOT:
+            after = _zeros_end(buffer, after, value)
         value = nanoseconds(value)
         if value < 0:
             return FAILED
@@ -197,6 +247,11 @@ def _read_field(scan, at, line_end, row, meaning):
         return after
     if meaning == SKIPPED:
         return _field_end(buffer, at, line_end)
+    if meaning == EXCHANGE:
+        after = _field_end(buffer, at, line_end)
+        if after >= 0:
+            row.channel = _number_of_name(buffer, at, after)
+        return after
     if meaning == SYMBOL:
         after = _field_end(buffer, at, line_end)
         if after >= 0 and not _same(buffer, at, after, scan.symbol):
@@ -267,6 +322,17 @@ def fixed_of_float(value, decimals):
 
 
 @kernel
+def _whole_of_float(value):
+    """Returns a double that is a whole number as that number; NONE for NaN, and FAILED for one that may mean another number."""
+    if value != value:  # noqa: PLR0124 - NaN
+        return NONE
+    if not (value >= 0.0 and value <= float(MAX_EXACT)):
+        return FAILED
+    whole = int(value)
+    return whole if float(whole) == value else FAILED
+
+
+@kernel
 def _same_text(buffer, start, width, symbol):
     if symbol.size > width:
         return False
@@ -297,14 +363,19 @@ def _read_packed(scan, at, width, row, meaning, kind):
         if not _same_text(buffer, at, width, scan.symbol):
             row.kind = OTHER
         return True
-    if meaning == SIDE:
-        return _read_word(row, word, scan.words[0], meaning)
+    if meaning == EXCHANGE:
+        row.channel = _number_of_name(buffer, at, at + width)
+        return kind == PACKED_TEXT and buffer[at + width - 1] == 0  # else it was cut
+    if meaning == SIDE or (meaning == IS_SNAPSHOT and kind == PACKED_TEXT):
+        return kind == PACKED_TEXT and _read_word(row, word, scan.words[0], meaning)
     if meaning == TRADE_ID and kind == PACKED_TEXT:
         value, after = digits(buffer, at)
         if after > at and buffer[after] == 0:
             row.last_id = value
         return after != FAILED
-    if kind != PACKED_INTEGER:
+    if kind == PACKED_FLOAT and (meaning == TS_EVENT or meaning == TS_RECV):
+        word = _whole_of_float(as_float(word))
+    elif kind != PACKED_INTEGER:
         return meaning == TRADE_ID
     if meaning == IS_BID or meaning == IS_SNAPSHOT:
         if word == (0 if meaning == IS_BID else 1):

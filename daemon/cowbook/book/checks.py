@@ -1,0 +1,84 @@
+"""What every applied depth message has in common: its levels, the depth that the venue keeps, and its checksum."""
+
+from __future__ import annotations
+
+from cowbook.book.audits import audit_checksum, count_audit
+from cowbook.book.checksums import book_checksum
+from cowbook.book.emit import add_level, begin_run
+from cowbook.book.ladder import ASK, BID, OK, set_level, worst_level
+from cowbook.book.outcomes import EXHAUSTED
+from cowbook.kernels.jit import kernel, rare_kernel
+from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT
+from cowbook.plain.schemes import NO_CHECKSUM
+from cowbook.plain.vocabulary import CHECKSUM, DROPPED, NOT_COMPARABLE
+
+
+@kernel
+def _set_side(book, side_number, levels, start, count):
+    for level in range(start, start + count):
+        if set_level(book, side_number, levels.prices[level], levels.sizes[level]) != OK:
+            return EXHAUSTED
+    return OK
+
+
+@kernel
+def set_levels(book, message, levels):
+    """Set a message's levels in the live trees. Returns OK or EXHAUSTED."""
+    if _set_side(book, BID, levels, message.bid_start, message.bid_count) != OK:
+        return EXHAUSTED
+    return _set_side(book, ASK, levels, message.ask_start, message.ask_count)
+
+
+@kernel
+def cut_depth(engine, message, ts, writes):
+    """Remove the levels beyond the depth that the venue keeps, for which it sends no more updates. Returns OK or EXHAUSTED.
+
+    If `writes`, each gets a row of kind `dropped`.
+    """
+    state, settings = engine.state[0], engine.settings[0]
+    if message.depth > 0:
+        state.depth = message.depth
+    depth = settings.depth if settings.depth > 0 else state.depth
+    if depth == 0:
+        return OK
+    sides = engine.book.sides
+    if sides[BID].level_count <= depth and sides[ASK].level_count <= depth:
+        return OK
+    return _drop(engine, message, depth, ts, writes)
+
+
+@rare_kernel
+def _drop(engine, message, depth, ts, writes):
+    """Remove the worst levels of both sides, the worst one first."""
+    state, settings, rows, book = engine.state[0], engine.settings[0], engine.rows, engine.book
+    if writes:
+        begin_run(state, settings, rows, DROPPED, ts, message.ts_recv, message.last_id)
+    for side_number in range(ASK + 1):
+        while book.sides[side_number].level_count > depth:
+            price = worst_level(book, side_number)
+            if set_level(book, side_number, price, 0) != OK:
+                return EXHAUSTED
+            if writes:
+                add_level(state, settings, rows, side_number, price, 0)
+    return OK
+
+
+@rare_kernel
+def _check(engine, message):
+    state = engine.state[0]
+    if message.kind == SNAPSHOT:
+        state.price_decimals = message.price_decimals
+        state.size_decimals = message.size_decimals
+    if message.flags & HAS_CHECKSUM == 0:
+        count_audit(engine.words, CHECKSUM, NOT_COMPARABLE)
+        return
+    state.price_decimals = max(state.price_decimals, message.price_decimals)
+    state.size_decimals = max(state.size_decimals, message.size_decimals)
+    audit_checksum(engine, message.checksum, book_checksum(engine))
+
+
+@kernel
+def check(engine, message):
+    """Compare a depth message's checksum with that of the book after the message."""
+    if engine.settings[0].checksum != NO_CHECKSUM:
+        _check(engine, message)

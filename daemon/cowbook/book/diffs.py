@@ -1,0 +1,348 @@
+"""Diffs: whose they are, whether they continue the book, and what follows where they do not (docs/rules.md, section 2)."""
+
+from __future__ import annotations
+
+from cowbook.book.audits import audit_waiting_tickers, forget_tickers
+from cowbook.book.checks import check, cut_depth, set_levels
+from cowbook.book.clock import advance, enter, leave
+from cowbook.book.continuity import APPLY, GAP, STALE, judge
+from cowbook.book.emit import change_rows, finish_depth, gap_row
+from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, keep, newest_kept, own_log
+from cowbook.book.known import end_sync
+from cowbook.book.ladder import OK
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
+from cowbook.book.recent import is_repetition, remember_message
+from cowbook.book.slots import NO_SLOT, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.plain.book_state import (
+    AHEAD,
+    BELIEVED,
+    FOREIGN,
+    HELD,
+    MOST_SLOTS,
+    NOT_COMPARED,
+    PATIENCE,
+    REPLACES_BOOK,
+    STALE_ONE,
+    UNTIMED,
+)
+from cowbook.plain.messages import NONE, RPI
+from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERED
+
+# What becomes of a diff.
+_APPLIES = 0
+_APPLIES_WITH_GAP = 1  # of the ids between
+_APPLIES_ANEW = 2  # with a gap of unknown size
+_APPLIES_INSTEAD = 3  # as that: the snapshot that was believed is another symbol's
+_IS_STALE = 4
+_IS_HELD = 5
+_IS_APART = 6  # of another speed
+_AFTER_WITNESS = 7  # of another speed: it joins the witness that waits, which replaces the book first
+
+
+@inlined_kernel
+def is_of_other_market(state, market):
+    """Returns whether a message is of a market whose book this is not. It is not told before diffs of both were seen."""
+    if market == 0 or market == state.market:
+        return False
+    both = 1 << market | 1 << state.market
+    return state.market != 0 and state.markets_seen & both == both
+
+
+@rare_kernel
+def note_market(state, message):
+    """Note of which market a diff is. The first one's is the book's, unless a setting names one; RPI begins no book."""
+    if state.market == 0 and message.market != RPI:
+        state.market = message.market
+    state.markets_seen |= 1 << message.market
+
+
+@rare_kernel
+def _confirms(engine, message, place):
+    """Returns whether a diff confirms that ids begin anew with the held one: it follows that, and is as old and as late."""
+    state, held = engine.state[0], engine.slots.messages[place]
+    verdict, _expected, _received = judge(message.rule, held.last_id, 0, message.first_id, message.last_id, message.prev_id)
+    return verdict == APPLY and message.last_id > held.last_id and _is_old_and_late(state, message)
+
+
+@inlined_kernel
+def _is_old_and_late(state, message):
+    """Returns whether a diff is not above the last applied one by id, but later in event time."""
+    return (
+        is_kept(message)
+        and state.last_diff_id != NONE
+        and message.last_id <= state.last_diff_id
+        and message.ts_event > state.last_diff_time
+    )
+
+
+@rare_kernel
+def _decide_gap(engine, message):
+    """Decide about a diff that would be a gap."""
+    state = engine.state[0]
+    is_other_speed = message.speed != 0 and state.speed != 0 and message.speed != state.speed
+    if not is_other_speed or state.is_first:
+        return _APPLIES_WITH_GAP
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT and state.apart_run > 0:
+        witness_id = engine.slots.messages[place].last_id
+        verdict, _expected, _received = judge(message.rule, witness_id, 1, message.first_id, message.last_id, message.prev_id)
+        if verdict == APPLY:
+            return _AFTER_WITNESS
+    return _APPLIES_ANEW if state.apart_run + 1 >= PATIENCE else _IS_APART
+
+
+@rare_kernel
+def _decide_stale(engine, message):
+    """Decide about a diff that is stale by its ids."""
+    state = engine.state[0]
+    if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
+        return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
+    if state.other_symbol > 0 and state.is_first and find_slot(engine, BELIEVED) != NO_SLOT:
+        return _APPLIES_INSTEAD
+    if _is_old_and_late(state, message):
+        return _IS_HELD
+    return _IS_STALE
+
+
+@inlined_kernel
+def _ids_at_gap(message, last):
+    """Returns (expected, received) id of a diff that does not follow `last`, as its scheme has them."""
+    if message.rule == RANGE_WITH_PREVIOUS:
+        return last, message.prev_id
+    return last + 1, message.last_id if message.rule == COUNTER else message.first_id
+
+
+@rare_kernel
+def give_time(engine, ts):
+    """Have the snapshots that wait for a time processed now, with this one. Returns the outcome of the message that gives it."""
+    state, info = engine.state[0], engine.slots.info
+    state.due_time = ts
+    for place in range(MOST_SLOTS):
+        if info[place].purpose == UNTIMED:
+            make_due(engine, place)
+    return WAITS
+
+
+@rare_kernel
+def _meet_untimed(engine, message, levels, place):
+    """Take a diff while snapshots wait for a time. Returns its outcome; WAITS if it gives them one."""
+    state = engine.state[0]
+    first_id = engine.slots.messages[place].last_id
+    verdict, expected, received = judge(message.rule, first_id, 1, message.first_id, message.last_id, message.prev_id)
+    if verdict == STALE:
+        state.stale += 1
+        if is_kept(message):
+            keep(engine.words, own_log(engine.logs), OWN, message, levels)
+        return CONSUMED
+    if verdict == GAP and engine.settings[0].halt_on_gap:
+        state.gap_expected = expected
+        state.gap_received = received
+        return HALTED
+    return give_time(engine, message.ts_event)
+
+
+@rare_kernel
+def _meet_held(engine, message):
+    """Take the next diff after one that is held. Returns its outcome; CONSUMED if it is to be judged like any other."""
+    state = engine.state[0]
+    place = find_slot(engine, HELD)
+    if not _confirms(engine, message, place):
+        state.stale += 1
+        free_slot(engine, place)
+        return CONSUMED
+    if engine.settings[0].halt_on_gap:
+        state.gap_expected, state.gap_received = _ids_at_gap(engine.slots.messages[place], state.last_id)
+        return HALTED
+    make_due(engine, place)
+    return WAITS
+
+
+@rare_kernel
+def begin_anew(engine, message, levels):
+    """Apply the held diff, with which the ids begin anew. Returns its outcome."""
+    state, words = engine.state[0], engine.words
+    if enter(engine, message.ts_event):
+        return CUT_BEFORE
+    state.resets = 1
+    expected, received = _ids_at_gap(message, state.last_id)
+    forget(words, OWN)
+    forget(words, APART)
+    forget_tickers(engine)
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT:
+        free_slot(engine, place)
+        state.stale_snapshots += 1
+    return _apply(engine, message, levels, _APPLIES_ANEW, expected, received)
+
+
+@rare_kernel
+def _set_apart(engine, message, levels):
+    """Keep a diff of another speed apart."""
+    state, words, log = engine.state[0], engine.words, apart_log(engine.logs)
+    state.unused += 1
+    state.apart_run += 1
+    if state.apart_end > state.apart_start and log.entries[state.apart_end - 1].speed != message.speed:
+        forget(words, APART)
+    keep(words, log, APART, message, levels)
+
+
+@rare_kernel
+def _replace_by_witness(engine):
+    """Have the witness that waits replace the book: the recorder has changed its speed, and the diffs of the new one join it."""
+    place = find_slot(engine, AHEAD)
+    make_due(engine, place)
+    engine.slots.info[place].is_due = REPLACES_BOOK
+    forget(engine.words, OWN)
+    return WAITS
+
+
+@rare_kernel
+def _skip(engine, message, levels, decision):
+    """Count a diff that is not applied now. Returns its outcome."""
+    state = engine.state[0]
+    if decision == _AFTER_WITNESS:
+        return _replace_by_witness(engine)
+    if decision == _IS_APART:
+        _set_apart(engine, message, levels)
+    elif decision == _IS_HELD:
+        keep_in_slot(engine, message, levels, HELD)
+    else:
+        state.stale += 1
+        if is_kept(message):
+            keep(engine.words, own_log(engine.logs), OWN, message, levels)
+            _wake_ahead(engine)
+    return CONSUMED
+
+
+@rare_kernel
+def _wake_ahead(engine):
+    """Have the witness processed that waited until the kept diffs had reached the book."""
+    state = engine.state[0]
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT and engine.slots.messages[place].last_id <= state.last_id:
+        if newest_kept(engine.words, own_log(engine.logs), OWN) >= state.last_id:
+            make_due(engine, place)
+
+
+@rare_kernel
+def _wake(engine, message):
+    """After an applied diff: have the snapshots processed that it has reached, and drop one that waits for too long."""
+    state, slots = engine.state[0], engine.slots
+    for place in range(MOST_SLOTS):
+        purpose = slots.info[place].purpose
+        snapshot_id = slots.messages[place].last_id
+        if (purpose == AHEAD and snapshot_id <= state.last_id) or (purpose == FOREIGN and snapshot_id <= message.last_id):
+            make_due(engine, place)
+    drop_impatient(engine)
+
+
+@rare_kernel
+def _settle(engine, decision):
+    """Before a diff is applied: what waited for the next applied diff need not wait any more."""
+    state, info = engine.state[0], engine.slots.info
+    for place in range(MOST_SLOTS):
+        purpose = info[place].purpose
+        if purpose == BELIEVED:
+            if decision == _APPLIES_INSTEAD:
+                info[place].purpose = FOREIGN
+            else:
+                free_slot(engine, place)
+        elif purpose == STALE_ONE and state.resets == 0:
+            free_slot(engine, place)
+
+
+@rare_kernel
+def _end_reset(engine):
+    """The second diff of the new ids is applied: the snapshot that was stale may now be joined."""
+    engine.state[0].resets = 0
+    place = find_slot(engine, STALE_ONE)
+    if place != NO_SLOT:
+        engine.slots.info[place].purpose = FOREIGN
+
+
+@kernel
+def _apply(engine, message, levels, decision, expected, received):
+    """Apply a diff after `enter`. Returns its outcome."""
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    ts = message.ts_event
+    is_reset = decision == _APPLIES_ANEW and state.resets == 1
+    if decision != _APPLIES:
+        gap_row(state, rows, ts, expected, received, decision == _APPLIES_WITH_GAP and message.rule != CHAIN)
+        end_sync(engine)
+    if state.slot_count > 0:
+        _settle(engine, decision)
+    first_event, first_run = state.next_event, state.open_depth
+    if set_levels(book, message, levels) != OK:
+        return EXHAUSTED
+    change_rows(state, settings, rows, message, levels)
+    if cut_depth(engine, message, ts, True) != OK:
+        return EXHAUSTED
+    advance(state, ts)
+    state.last_id = message.last_id
+    state.is_first = 0
+    state.is_numbered = message.rule != UNNUMBERED
+    state.last_depth_time = ts
+    state.last_diff_id = message.last_id
+    state.last_diff_time = ts
+    if message.speed != 0:
+        state.speed = message.speed
+    state.apart_run = 0
+    state.diffs += 1
+    state.verdict = NOT_COMPARED
+    audit_waiting_tickers(engine)
+    check(engine, message)
+    if is_kept(message):
+        keep(engine.words, own_log(engine.logs), OWN, message, levels)
+    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    if state.resets == 1 and not is_reset:
+        _end_reset(engine)
+    if state.slot_count > 0 and not is_reset:
+        _wake(engine, message)
+    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+
+
+@inlined_kernel
+def diff(engine, message, levels):
+    """Take a diff. Returns its outcome."""
+    state, settings = engine.state[0], engine.settings[0]
+    if message.channel != state.channel:
+        if state.channel != 0:
+            state.unused += 1  # the last snapshot is of another book of this symbol
+            return CONSUMED
+        state.channel = message.channel
+    if message.market != 0:
+        if message.market != state.market or state.markets_seen & (1 << message.market) == 0:
+            note_market(state, message)
+        if message.market != state.market:
+            state.unused += 1
+            return CONSUMED
+    if state.slot_count > 0:
+        place = find_slot(engine, UNTIMED)
+        if place != NO_SLOT:
+            return _meet_untimed(engine, message, levels, place)
+        if state.resets == 0 and find_slot(engine, HELD) != NO_SLOT:
+            outcome = _meet_held(engine, message)
+            if outcome != CONSUMED:
+                return outcome
+    verdict, expected, received = judge(
+        message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
+    )
+    decision = _APPLIES
+    if verdict != APPLY:
+        decision = _decide_gap(engine, message) if verdict == GAP else _decide_stale(engine, message)
+        if decision >= _IS_STALE:
+            return _skip(engine, message, levels, decision)
+        if verdict == STALE:
+            expected, received = _ids_at_gap(message, state.last_id)
+        if settings.halt_on_gap:
+            state.gap_expected = expected
+            state.gap_received = received
+            return HALTED
+    if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
+        return CONSUMED
+    if enter(engine, message.ts_event):
+        return CUT_BEFORE
+    if message.rule == UNNUMBERED:
+        remember_message(engine, message, levels)
+    return _apply(engine, message, levels, decision, expected, received)

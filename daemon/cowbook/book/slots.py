@@ -1,0 +1,135 @@
+"""Messages that wait: snapshots for a time, for a diff that reaches or proves them, and a diff for the one that confirms it.
+
+There are a few slots. A slot's message is an ordinary MESSAGE whose levels are in Logs.slot_prices and slot_sizes, so that it can
+be applied like any other when its turn has come.
+"""
+
+from __future__ import annotations
+
+from cowbook.kernels.jit import inlined_kernel, rare_kernel
+from cowbook.plain.book_state import AHEAD, FREE, MOST_SLOTS, PATIENCE, UNTIMED
+
+NO_SLOT = -1
+
+
+@inlined_kernel
+def find_slot(engine, purpose):
+    """Returns the first slot of this purpose; NO_SLOT if there is none."""
+    if engine.state[0].slot_count == 0:
+        return NO_SLOT
+    return _oldest(engine, purpose, 0)
+
+
+@rare_kernel
+def _oldest(engine, purpose, after):
+    """Returns the longest waiting slot of this purpose with an order above `after`; NO_SLOT if there is none."""
+    info = engine.slots.info
+    found = NO_SLOT
+    for place in range(MOST_SLOTS):
+        slot = info[place]
+        if slot.purpose == purpose and slot.order > after and (found == NO_SLOT or slot.order < info[found].order):
+            found = place
+    return found
+
+
+@rare_kernel
+def oldest_but_one(engine, purpose):
+    """Returns the second of the slots of this purpose in order of arrival; NO_SLOT if there are fewer than two."""
+    first = _oldest(engine, purpose, 0)
+    return NO_SLOT if first == NO_SLOT else _oldest(engine, purpose, engine.slots.info[first].order)
+
+
+@rare_kernel
+def count_slots(engine, purpose):
+    """Returns how many slots have this purpose."""
+    count = 0
+    for place in range(MOST_SLOTS):
+        count += engine.slots.info[place].purpose == purpose
+    return count
+
+
+@rare_kernel
+def free_slot(engine, place):
+    """Forget a message that waited."""
+    slot = engine.slots.info[place]
+    if slot.is_due:
+        engine.state[0].due_count -= 1
+    slot.is_due = 0
+    slot.purpose = FREE
+    engine.state[0].slot_count -= 1
+
+
+@rare_kernel
+def keep_in_slot(engine, message, levels, purpose):
+    """Let a message wait. There must be a free slot, and room for its levels. Returns the slot."""
+    state, logs = engine.state[0], engine.logs
+    place = _oldest(engine, FREE, -1)
+    engine.slots.messages[place] = message
+    kept = engine.slots.messages[place]
+    at = state.slot_level_end
+    kept.bid_start = at
+    for level in range(message.bid_count):
+        logs.slot_prices[at + level] = levels.prices[message.bid_start + level]
+        logs.slot_sizes[at + level] = levels.sizes[message.bid_start + level]
+    at += message.bid_count
+    kept.ask_start = at
+    for level in range(message.ask_count):
+        logs.slot_prices[at + level] = levels.prices[message.ask_start + level]
+        logs.slot_sizes[at + level] = levels.sizes[message.ask_start + level]
+    state.slot_level_end = at + message.ask_count
+    state.slot_count += 1
+    state.slot_order += 1
+    slot = engine.slots.info[place]
+    slot.purpose = purpose
+    slot.order = state.slot_order
+    slot.since = state.diffs
+    slot.is_due = 0
+    return place
+
+
+@rare_kernel
+def make_due(engine, place):
+    """Have a message processed before the next one of the input."""
+    slot = engine.slots.info[place]
+    if not slot.is_due:
+        slot.is_due = 1
+        engine.state[0].due_count += 1
+
+
+@rare_kernel
+def mark_ahead(engine):
+    """Have the witness that waits, if there is one, processed now: the book is not synced any more."""
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT:
+        make_due(engine, place)
+
+
+@rare_kernel
+def next_due(engine):
+    """Returns the due message that has waited longest. There must be one.
+
+    Snapshots that waited for a time come last: they stand for messages of the input, behind which others may be due.
+    """
+    info = engine.slots.info
+    found = NO_SLOT
+    for place in range(MOST_SLOTS):
+        slot = info[place]
+        if not slot.is_due:
+            continue
+        if found == NO_SLOT:
+            found = place
+            continue
+        is_last, was_last = slot.purpose == UNTIMED, info[found].purpose == UNTIMED
+        if was_last > is_last or (was_last == is_last and slot.order < info[found].order):
+            found = place
+    return found
+
+
+@rare_kernel
+def drop_impatient(engine):
+    """Drop the witness that PATIENCE applied diffs have not reached."""
+    state = engine.state[0]
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT and not engine.slots.info[place].is_due and state.diffs - engine.slots.info[place].since >= PATIENCE:
+        free_slot(engine, place)
+        state.stale_snapshots += 1

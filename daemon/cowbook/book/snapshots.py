@@ -1,0 +1,277 @@
+"""Depth snapshots: one that replaces the book, one that judges it, and one that waits (docs/rules.md, section 2)."""
+
+from __future__ import annotations
+
+from cowbook.book.audits import audit_waiting_tickers, judge_audit
+from cowbook.book.checks import check, cut_depth, set_levels
+from cowbook.book.clock import advance, enter, leave
+from cowbook.book.compare import clear_counts, judge_side, measure_side
+from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
+from cowbook.book.kept import APART, OWN, apart_log, forget, joining, newest_kept, own_log
+from cowbook.book.known import forget_known, snapshot_bounds
+from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED
+from cowbook.book.recent import remember_message
+from cowbook.book.slots import NO_SLOT, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
+from cowbook.kernels.jit import kernel, rare_kernel
+from cowbook.plain.book_state import AHEAD, BELIEVED, FOREIGN, MOST_FOREIGN, MOST_UNTIMED, NOT_COMPARED, STALE_ONE, UNTIMED
+from cowbook.plain.messages import IS_RESET, IS_UNLABELLED, NONE
+from cowbook.plain.schemes import UNNUMBERED
+from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, WITNESS
+
+# What a snapshot is to the book.
+_REPLACES = 0
+_REPLACES_OTHER_SPEED = 1
+_JUDGES = 2
+_WAITS = 3
+_STALE = 4
+
+
+@rare_kernel
+def snapshot_time(state, message):
+    """Returns a snapshot's event time: its own, else its receive time, else the last accepted message's, else NONE."""
+    if message.ts_event != NONE:
+        return message.ts_event
+    if message.ts_recv != NONE:
+        return message.ts_recv
+    return state.last_time
+
+
+@rare_kernel
+def wait_for_time(engine, message, levels):
+    """Let a snapshot wait for a time. Of too many, the first and the newest stay."""
+    if count_slots(engine, UNTIMED) == MOST_UNTIMED:
+        free_slot(engine, oldest_but_one(engine, UNTIMED))
+        engine.state[0].stale_snapshots += 1
+    keep_in_slot(engine, message, levels, UNTIMED)
+
+
+@rare_kernel
+def wait_for_owner(engine, message, levels):
+    """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay."""
+    if count_slots(engine, FOREIGN) == MOST_FOREIGN:
+        free_slot(engine, find_slot(engine, FOREIGN))
+    keep_in_slot(engine, message, levels, FOREIGN)
+
+
+@rare_kernel
+def is_of_unknown_owner(state, message):
+    """Returns whether nothing says whose a snapshot is, in an input that speaks of several symbols."""
+    return message.flags & IS_UNLABELLED != 0 and state.other_symbol > 0
+
+
+@rare_kernel
+def _choose(engine, message):
+    """Decide what a snapshot is to the book. Returns (what, place of the first kept diff to be applied to it; -1 for none)."""
+    state, words, logs = engine.state[0], engine.words, engine.logs
+    snapshot_id = message.last_id
+    last = state.last_id
+    if message.flags & IS_RESET != 0 or last == NONE:
+        return _REPLACES, -1
+    if not state.synced and snapshot_id >= last:
+        return _REPLACES, -1
+    if snapshot_id > last:
+        return _WAITS, -1
+    place = joining(words, own_log(logs), OWN, snapshot_id, last)
+    if place >= 0:
+        return (_JUDGES if state.synced else _REPLACES), place
+    if state.apart_run >= 2:
+        newest = newest_kept(words, apart_log(logs), APART)
+        place = joining(words, apart_log(logs), APART, snapshot_id, newest) if newest > last else -1
+        if place >= 0:
+            return _REPLACES_OTHER_SPEED, place
+    newest = newest_kept(words, own_log(logs), OWN)
+    is_ahead = state.is_first and newest < last  # the book's own diffs have not reached it yet
+    return (_WAITS if state.synced and is_ahead else _STALE), -1
+
+
+@rare_kernel
+def _let_witness_wait(engine, message, levels):
+    """Let a witness wait for a diff that reaches it. Of two, the one with more levels stays, of equally many the newer."""
+    place = find_slot(engine, AHEAD)
+    if place != NO_SLOT:
+        engine.state[0].replaced_witnesses += 1
+        other = engine.slots.messages[place]
+        if other.bid_count + other.ask_count > message.bid_count + message.ask_count:
+            return
+        free_slot(engine, place)
+    keep_in_slot(engine, message, levels, AHEAD)
+
+
+@rare_kernel
+def _note_stale(engine, message, levels, is_foreign):
+    """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
+    state = engine.state[0]
+    if is_foreign:
+        state.foreign_snapshots += 1
+        return
+    state.stale_snapshots += 1
+    place = find_slot(engine, STALE_ONE)
+    if place != NO_SLOT:
+        free_slot(engine, place)
+    keep_in_slot(engine, message, levels, STALE_ONE)
+
+
+@rare_kernel
+def snapshot(engine, message, levels, ts, is_foreign, is_forced):
+    """Take a depth snapshot with event time `ts`. Returns its outcome.
+
+    `is_foreign`: it waited for a diff that shows whose it is, and is foreign unless that one joins it. `is_forced`: it replaces
+    the book in any case.
+    """
+    what, place = (_REPLACES, -1) if is_forced else _choose(engine, message)
+    if what == _WAITS and not is_foreign:
+        _let_witness_wait(engine, message, levels)
+        return CONSUMED
+    if what == _STALE or what == _WAITS:
+        _note_stale(engine, message, levels, is_foreign)
+        return CONSUMED
+    if enter(engine, ts):
+        return CUT_BEFORE
+    if what == _JUDGES:
+        return _witness(engine, message, levels, ts, place)
+    return _replace(engine, message, levels, ts, place, what == _REPLACES_OTHER_SPEED)
+
+
+@rare_kernel
+def _apply_kept(book, log, place, end, first_side):
+    """Apply kept diffs to the trees of `first_side` (BID or BEFORE + BID) and the one after it. Returns OK or EXHAUSTED."""
+    prices, sizes = log.levels.prices, log.levels.sizes
+    for number in range(place, end):
+        entry = log.entries[number]
+        middle = entry.level_start + entry.bid_count
+        for level in range(entry.level_start, middle + entry.ask_count):
+            side_number = first_side + (level >= middle)
+            if put_level(book, side_number, prices[level], sizes[level]) != OK:
+                return EXHAUSTED
+    return OK
+
+
+@rare_kernel
+def _replace(engine, message, levels, ts, place, is_other_speed):
+    """Replace the book by a snapshot, with the kept diffs from `place` on applied to it. Returns its outcome."""
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    words, logs = engine.words, engine.logs
+    if message.rule == UNNUMBERED:
+        remember_message(engine, message, levels)
+    first_event, first_run = state.next_event, state.open_depth
+    was_synced, last_before = state.synced, state.last_id
+    for side_number in range(2):
+        move_side(book, side_number, BEFORE + side_number)
+    if set_levels(book, message, levels) != OK:
+        return EXHAUSTED
+    state.last_id = message.last_id
+    state.is_first = 1
+    if place >= 0:
+        log = apart_log(logs) if is_other_speed else own_log(logs)
+        end = state.apart_end if is_other_speed else state.diff_end
+        if _apply_kept(book, log, place, end, BID) != OK:
+            return EXHAUSTED
+        if place < end:
+            state.last_id = log.entries[end - 1].last_id
+            state.is_first = 0
+            if is_other_speed:
+                state.speed = log.entries[end - 1].speed
+    if cut_depth(engine, message, ts, False) != OK:
+        return EXHAUSTED
+    if is_other_speed:
+        forget(words, OWN)
+        forget(words, APART)
+    state.apart_run = 0
+    state.is_numbered = message.rule != UNNUMBERED
+    state.channel = message.channel
+    state.synced = 1
+    state.bid_bound, state.ask_bound = snapshot_bounds(settings, message, levels)
+    update_id = state.last_id
+    begin_run(state, settings, rows, CLEAR, ts, message.ts_recv, update_id)
+    for side_number in range(2):
+        add_level(state, settings, rows, side_number, 0, 0)
+    if book.sides[BID].level_count + book.sides[ASK].level_count > 0:
+        begin_run(state, settings, rows, OF_SNAPSHOT, ts, message.ts_recv, update_id)
+        for side_number in range(2):
+            add_side(state, settings, rows, book, side_number)
+    advance(state, ts)
+    state.last_depth_time = ts
+    state.snapshots += 1
+    state.verdict = NOT_COMPARED
+    _believe(engine, message, levels)
+    audit_waiting_tickers(engine)
+    check(engine, message)
+    if state.last_id == last_before and last_before != NONE and not was_synced:
+        row = drift_row(state, rows, ts, message.last_id, 0)
+        clear_counts(row)
+        bid_limit, ask_limit = snapshot_bounds(settings, message, levels)
+        measure_side(book, BID, bid_limit, row)
+        measure_side(book, ASK, ask_limit, row)
+    for side_number in range(2):
+        clear_side(book, BEFORE + side_number)
+    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+
+
+@rare_kernel
+def _believe(engine, message, levels):
+    """Remember a snapshot that nothing says whose it is, until a diff joins it: it may have been another symbol's."""
+    place = find_slot(engine, BELIEVED)
+    if place != NO_SLOT:
+        free_slot(engine, place)
+    if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first:
+        keep_in_slot(engine, message, levels, BELIEVED)
+
+
+@kernel
+def _put_sides(book, message, levels):
+    """Put a snapshot's levels into the BEFORE trees."""
+    for level in range(message.bid_start, message.bid_start + message.bid_count):
+        if put_level(book, BEFORE + BID, levels.prices[level], levels.sizes[level]) != OK:
+            return EXHAUSTED
+    for level in range(message.ask_start, message.ask_start + message.ask_count):
+        if put_level(book, BEFORE + ASK, levels.prices[level], levels.sizes[level]) != OK:
+            return EXHAUSTED
+    return OK
+
+
+@rare_kernel
+def _witness(engine, message, levels, ts, place):
+    """Compare the book with a snapshot to which the kept diffs from `place` on are applied. Returns its outcome.
+
+    What is inside the snapshot's range is taken from it. A difference inside of what was known before shows that one of the two
+    is wrong. Nothing tells which, so sync ends.
+    """
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    first_event, first_run = state.next_event, state.open_depth
+    if _put_sides(book, message, levels) != OK:
+        return EXHAUSTED
+    if _apply_kept(book, own_log(engine.logs), place, state.diff_end, BEFORE + BID) != OK:
+        return EXHAUSTED
+    bid_limit, ask_limit = snapshot_bounds(settings, message, levels)
+    row = drift_row(state, rows, ts, message.last_id, 1)
+    clear_counts(row)
+    blame = rows.audits[state.open_audits]
+    why, has_run = judge_side(engine, BID, bid_limit, row, blame, False, ts, message.ts_recv)
+    if why == OK:
+        why, has_run = judge_side(engine, ASK, ask_limit, row, blame, has_run, ts, message.ts_recv)
+    for side_number in range(2):
+        clear_side(book, BEFORE + side_number)
+    if why != OK:
+        return EXHAUSTED
+    row.event_index = state.next_event
+    state.levels_compared += row.levels_compared
+    state.levels_learned += row.levels_learned
+    advance(state, ts)
+    state.last_depth_time = ts
+    state.witnesses += 1
+    state.verdict = NOT_COMPARED
+    is_same = row.levels_missing + row.levels_extra + row.levels_differing == 0
+    if judge_audit(engine, WITNESS, is_same):
+        state.open_audits += 1
+        blame.event_index = state.next_event
+        blame.ts_event = ts
+        blame.update_id = state.last_id
+        blame.kind = WITNESS
+        forget_known(state)
+    else:
+        state.bid_bound = min(state.bid_bound, bid_limit)
+        state.ask_bound = max(state.ask_bound, ask_limit)
+    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
