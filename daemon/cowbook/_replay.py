@@ -9,6 +9,7 @@ import numpy as np
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
+from cowbook.capture.copies import read_once
 from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.capture.paths import expand_paths
 from cowbook.input.settings import DecoderSettings
@@ -59,7 +60,7 @@ def replay(
     batch = EventBatch.allocate()
     wait = every
     names = [paths] if isinstance(paths, str) else list(paths)
-    for path in expand_paths(names, Path()).paths:
+    for path in read_once(expand_paths(names, Path())).paths:
         with open_decoded(path) as file:
             for block in _blocks(file, str(path), block_bytes):
                 full = True

@@ -61,12 +61,41 @@ def test_an_empty_file_is_done_with_a_warning(tmp_path: Path, content: bytes) ->
 
 
 def test_a_capture_of_another_symbol_is_named(tmp_path: Path) -> None:
-    """A capture of another symbol yields nothing, and the summary names what it speaks of."""
+    """A capture of another symbol yields nothing, which is a failure that names what it speaks of."""
     result = reconstruct(tmp_path, {"a": diff(1, 2, symbol="ETHUSDT") * 3 + diff(3, 4, symbol="XRPUSDT")})
-    assert result.summary.state == "done"
+    assert result.summary.state == "failed"
     assert result.summary.other_symbol == 4
-    assert result.summary.warnings == ["no record is of BTCUSDT: the input speaks of ETHUSDT, XRPUSDT"]
+    assert result.summary.error == "no usable record names BTCUSDT: the input speaks of ETHUSDT, XRPUSDT"
+    assert result.summary.warnings == []
     assert result.parts == {}
+
+
+def test_a_name_in_lower_case_is_a_failure_though_a_snapshot_was_used(tmp_path: Path) -> None:
+    """A snapshot that names nobody proves no name; what fits is said, in each run anew, until there is a record of the symbol."""
+    told = 'no usable record names btcusdt: the input speaks of BTCUSDT; name = "BTCUSDT" would fit'
+    content = SNAPSHOT + diff(11, 11)
+    for _ in range(2):
+        result = reconstruct(tmp_path, {"a": content}, Run("btcusdt"))
+        assert (result.summary.state, result.summary.error, result.summary.messages) == ("failed", told, 1)
+    for _ in range(2):
+        result = reconstruct(tmp_path, {"a": content + diff(11, 11, symbol="btcusdt")}, Run("btcusdt"))
+        assert (result.summary.state, result.summary.other_symbol, result.summary.messages) == ("done", 1, 2)
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        diff(11, 11),
+        b'{"stream":"btcusdt@depth5","data":{"lastUpdateId":5,"bids":[],"asks":[]}}\n',
+        b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}\n',
+        diff(11, 11, "0.123456789"),
+    ],
+)
+def test_one_record_of_the_symbol_is_enough(tmp_path: Path, own: bytes) -> None:
+    """Of any kind that is used, also one that does not fit: then that is what is wrong."""
+    result = reconstruct(tmp_path, {"a": SNAPSHOT + diff(1, 2, symbol="ETHUSDT") * 100 + own})
+    assert result.summary.state == "done"
+    assert "speaks of" not in str(result.summary.warnings)
 
 
 def test_a_book_without_a_snapshot_is_never_synced(tmp_path: Path) -> None:
@@ -176,8 +205,8 @@ def test_the_first_other_symbols_are_named(tmp_path: Path) -> None:
     """The first ones are named, and that there may be more, though most records of them are scanned."""
     content = b"".join(kraken(f"X{number}/Y") for number in range(100))
     result = reconstruct(tmp_path, {"a": content}, Run("A/B", format="kraken"))
-    (warning,) = result.summary.warnings
-    assert warning == f"no record is of A/B: the input speaks of {', '.join(f'X{n}/Y' for n in range(16))} and maybe more"
+    names = ", ".join(f"X{n}/Y" for n in range(16))
+    assert result.summary.error == f"no usable record names A/B: the input speaks of {names} and maybe more"
 
 
 def test_another_format_after_the_collectors_own_lines_is_recognised(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from cowbook.book.checks import check, cut_depth, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.emit import change_rows, finish_depth, gap_row
-from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, keep, keep_apart, newest_kept, own_log
+from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
@@ -240,8 +240,14 @@ def _wake(engine, message):
     """After an applied diff: have the snapshots processed that it has reached, and drop one that waits for too long."""
     slots = engine.slots
     for place in range(MOST_SLOTS):
-        if slots.info[place].purpose == FOREIGN and slots.messages[place].last_id <= message.last_id:
+        snapshot_id = slots.messages[place].last_id
+        if slots.info[place].purpose != FOREIGN or snapshot_id > message.last_id:
+            continue
+        if joining(engine.words, own_log(engine.logs), OWN, snapshot_id, message.last_id) >= 0:
             make_due(engine, place)
+        else:
+            free_slot(engine, place)
+            engine.state[0].foreign_snapshots += 1
     wake_ahead(engine)
     drop_impatient(engine)
 

@@ -48,12 +48,9 @@ def snapshot_time(state, message):
 
 
 @rare_kernel
-def _note_stale(engine, message, levels, is_foreign):
+def _note_stale(engine, message, levels):
     """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
-    if is_foreign:
-        engine.state[0].foreign_snapshots += 1
-    else:
-        become_stale_one(engine, keep_in_slot(engine, message, levels, IN_HAND))
+    become_stale_one(engine, keep_in_slot(engine, message, levels, IN_HAND))
 
 
 @rare_kernel
@@ -115,28 +112,27 @@ def _let_witness_wait(engine, message, levels):
 
 
 @rare_kernel
-def snapshot(engine, message, levels, ts, is_foreign, is_forced):
+def snapshot(engine, message, levels, ts, is_proved, is_forced):
     """Take a depth snapshot with event time `ts`. Returns its outcome.
 
-    `is_foreign`: it waited for a diff that shows whose it is, and is foreign unless that one joins it. `is_forced`: it replaces
-    the book in any case.
+    `is_proved`: a diff of this symbol has shown whose it is. `is_forced`: it replaces the book in any case.
     """
     what, place = (_REPLACES, -1) if is_forced else _choose(engine, message)
     if what == _TAKES_OVER:
         state = engine.state[0]
         state.takes_over = state.apart_speed
         return WAITS
-    if what == _WAITS and not is_foreign:
+    if what == _WAITS:
         _let_witness_wait(engine, message, levels)
         return CONSUMED
-    if what == _STALE or what == _WAITS:
-        _note_stale(engine, message, levels, is_foreign)
+    if what == _STALE:
+        _note_stale(engine, message, levels)
         return CONSUMED
     if enter(engine, ts):
         return CUT_BEFORE
     if what == _JUDGES:
         return _witness(engine, message, levels, ts, place)
-    return _replace(engine, message, levels, ts, place, is_foreign)
+    return _replace(engine, message, levels, ts, place, is_proved)
 
 
 @rare_kernel

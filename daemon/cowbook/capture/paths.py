@@ -65,6 +65,8 @@ class ExpandedPaths:
 
     paths: tuple[Path, ...]
     warnings: tuple[str, ...]
+    patterns: tuple[int, ...]
+    """For each file, which of the paths and globs has matched it."""
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -121,7 +123,8 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
         first = listing.missing[0]
         advice = "correct the pattern or provide the file" if not first.key[1] else "correct the path or provide the file"
         raise InputError(f"{first.text}; {advice}")
-    return ExpandedPaths(tuple(entry.path for entry in listing.entries), listing.warnings)
+    entries = listing.entries
+    return ExpandedPaths(tuple(entry.path for entry in entries), listing.warnings, tuple(entry.key[0] for entry in entries))
 
 
 def key_of(path: str, patterns: Sequence[str], base: Path) -> Key | None:

@@ -219,18 +219,6 @@ def check_readable(paths: Sequence[Path]) -> None:
                 raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def alike(paths: Sequence[Path]) -> tuple[str, ...]:
-    """Warnings about files whose first KiB equals that of an earlier file: both are read, so a copy would count twice."""
-    seen: dict[bytes, Path] = {}
-    warnings = []
-    for path in paths:
-        head = _read_head(path)
-        first = seen.setdefault(head, path)
-        if first is not path and len(head) == IDENTITY_BYTES:
-            warnings.append(f"{path} begins as {first} does: if one is a copy of the other, its records count twice")
-    return tuple(warnings)
-
-
 def _read_head(path: Path) -> bytes:
     try:
         with open_input(path) as raw:

@@ -50,6 +50,7 @@ class DecoderState(NamedTuple):
     misfit: tuple[int, str] | None = None  # offset of the first value out of range, and what is wrong with it
     input_bytes: int = 0  # decoded, consumed since the start of the input
     connection: Mapping[str, str] = MappingProxyType({})  # state of the venue's connection
+    is_named: bool = True  # whether a usable record named the symbol; True also where that is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,6 +220,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
             misfit and (misfit[0], misfit[1]),
             decoder["input_bytes"],
             decoder.get("connection", {}),
+            decoder.get("is_named", True),
         ),
         drift=DriftTotals(**json.loads(metadata["drift_totals"])),
         provisional=tuple(json.loads(metadata["provisional"])),

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from rich.table import Table
 
+from cowbook.capture.copies import read_once
 from cowbook.capture.paths import expand_paths
-from cowbook.capture.resume import alike
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
 from cowbook.input.settings import DecoderSettings
 from cowbook.symbol.misfit import what_it_looks_like
+from cowbook.symbol.naming import check_name
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -27,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     warnings: list[str] = []
     for symbol in config.symbol:
         try:
-            expanded = expand_paths(symbol.paths, config.base_dir)
+            expanded = read_once(expand_paths(symbol.paths, config.base_dir))
         except InputError as error:
             found = [f"{error}"]
             table.add_row(symbol.id, "0", "0.0", "", "")
@@ -41,8 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
             decoder = DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
             looks = [what_it_looks_like(path, symbol.format, decoder) for path in expanded.paths[:1]]
             found += [problem for problem in looks if problem is not None]
-            if not symbol.follow:
-                warnings += alike(expanded.paths)
+            warnings += [f'"{symbol.id}": {text}' for text in check_name(expanded.paths, symbol.format, decoder)]
             size = sum(path.stat().st_size for path in expanded.paths)
             table.add_row(
                 symbol.id, str(len(expanded.paths)), f"{size / 1e6:.1f}", expanded.paths[0].name, expanded.paths[-1].name

@@ -64,6 +64,7 @@ class Freeze(msgspec.Struct, frozen=True, eq=False):
     end_of_input: str | None = None
     days: npt.NDArray[np.void] | None = None
     """At the end of the input: the days with what came behind the mark, for people; the first ones are those before it."""
+    is_named: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +264,9 @@ class Attempt(msgspec.Struct, eq=False):
             position=freeze.mark.position(),
             fingerprint=dict(owner.fingerprint),
             dead_letters=tuple(freeze.letters[: len(book.rows["dead_letter"])]),
-            decoder=DecoderState(tuple(freeze.other_symbols), freeze.misfit, freeze.input_bytes, freeze.connection),
+            decoder=DecoderState(
+                tuple(freeze.other_symbols), freeze.misfit, freeze.input_bytes, freeze.connection, freeze.is_named
+            ),
             drift=freeze.drift,
             provisional=provisional,
             end_of_input=freeze.end_of_input,

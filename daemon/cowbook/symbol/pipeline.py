@@ -14,7 +14,7 @@ import msgspec
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
-from cowbook.errors import BadRecordHaltError, GapHaltError, RestartNeededError
+from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, RestartNeededError
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
@@ -87,6 +87,7 @@ class Pipeline:
         self._letters.extend(state.dead_letters)
         self._decoder.other_symbols.extend(state.decoder.other_symbols)
         self._report.misfit = state.decoder.misfit
+        self._report.is_named = state.decoder.is_named
         self.input_bytes = state.decoder.input_bytes
         self._decoder.restore_connection(state.decoder.connection)
         self._drift = state.drift
@@ -117,6 +118,7 @@ class Pipeline:
         """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
         batch = self._batch
         self._report.note_dead_letters(batch.dead_letters)
+        self._report.note_names(batch, self.engine, self._decoder.other_symbols)
         self._letters.extend(batch.dead_letters)
         end = batch.message_count
         halts = self._halts_on_bad_record and bool(batch.dead_letters)
@@ -210,10 +212,12 @@ class Pipeline:
     def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Freeze:
         """Take the state at `mark`, after the last consumed record. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
-        symbols, misfit = self._decoder.other_symbols, self._report.misfit
+        report, symbols, letters = self._report, self._decoder.other_symbols, self._letters
         connection = self._decoder.connection_after(self._cursor.consumed)
-        read = self.input_bytes
-        return Freeze(snapshot, mark, self._letters, symbols, misfit, read, connection, self._drift, time.time_ns(), end_of_input)
+        read, drift, now = self.input_bytes, self._drift, time.time_ns()
+        return Freeze(
+            snapshot, mark, letters, symbols, report.misfit, read, connection, drift, now, end_of_input, is_named=report.is_named
+        )
 
     async def end(self, block: Block) -> None:
         """Process the last block. The checkpoint has the state before it, because more input may finish its last record."""
@@ -235,6 +239,12 @@ class Pipeline:
             freeze.snapshot.release()
         else:
             await self._finish(freeze, seconds)
+
+    def check_named(self) -> None:
+        """Raises InputError if the input, which was read to its end, names other symbols only: the name is wrong."""
+        text = self._report.nobody_names_it(self._decoder.other_symbols)
+        if text is not None:
+            raise InputError(text)
 
     async def halt(self) -> None:
         """Publish what stands before an error that ends the input: it is right, and stays."""
@@ -330,7 +340,8 @@ class Pipeline:
 
     def fill(self, summary: SymbolSummary) -> None:
         """Write what came of the run into the summary."""
-        decoder = DecoderState(tuple(self._decoder.other_symbols), self._report.misfit, self.input_bytes)
+        report = self._report
+        decoder = DecoderState(tuple(self._decoder.other_symbols), report.misfit, self.input_bytes, is_named=report.is_named)
         self._report.fill(summary, self.engine, decoder, self.drift)
         checkpoints = self.checkpointer.figures
         summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes

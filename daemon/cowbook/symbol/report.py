@@ -8,8 +8,8 @@ from typing import Any
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.verdict import MAX_OTHER_SYMBOLS
-from cowbook.plain.messages import FUTURES, SPOT, DeadLetter
+from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
+from cowbook.symbol.naming import has_named, nobody_names
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.venues.recognise import formats_of
 
@@ -17,6 +17,9 @@ _LOGGED_DEAD_LETTERS = 5
 """How many dead letters are logged one by one. All are counted and written."""
 
 _SNIFFED_DEAD_LETTERS = 64
+
+_FOREIGN_RECORDS = 1_000
+"""After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
 
 
 class SymbolReport:
@@ -32,6 +35,27 @@ class SymbolReport:
         self._logged = 0
         self.misfit: tuple[int, str] | None = None
         """Offset of the first record with a value that is out of range, and its error; None if there is none."""
+        self.is_named = False
+        """Whether a usable record named the symbol."""
+        self._said_foreign = False
+
+    def note_names(self, batch: EventBatch, engine: OrderBookEngine, other_symbols: Sequence[str]) -> None:
+        """Look for the first record that names the symbol, and log when many name others only."""
+        if self.is_named:
+            return
+        self.is_named = has_named(batch.messages[: batch.message_count])
+        if not self._said_foreign and engine.value("other_symbol") >= _FOREIGN_RECORDS:
+            text = self.nobody_names_it(other_symbols)
+            self._said_foreign = text is not None
+            if text is not None:
+                self._log.warning(text)
+
+    def nobody_names_it(self, other_symbols: Sequence[str]) -> str | None:
+        """What to say if no usable record so far names the symbol, but some name others; None otherwise.
+
+        None, too, if a value was out of range: that record names it, or may do so.
+        """
+        return None if self.is_named or self.misfit is not None else nobody_names(self._symbol, other_symbols)
 
     def note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Log the first dead letters, and then once that more follow."""
@@ -76,17 +100,15 @@ class SymbolReport:
         summary.compared, summary.refuted = engine.value("compared"), engine.value("refuted")
         summary.synced = engine.synced
         summary.input_bytes = decoder.input_bytes
-        summary.warnings += self._warnings(engine, decoder)
+        summary.warnings += [text for text in self._warnings(engine, decoder) if text != summary.error]
 
     def _warnings(self, engine: OrderBookEngine, decoder: DecoderState) -> list[str]:
         """Returns warnings for users about a run that succeeded."""
-        warnings = []
-        others = ", ".join(decoder.other_symbols)
-        if len(decoder.other_symbols) == MAX_OTHER_SYMBOLS:
-            others += " and maybe more"
+        foreign = self.nobody_names_it(decoder.other_symbols)
+        warnings = [foreign] if foreign is not None else []
         if engine.value("messages") == 0:
-            if others and self.misfit is None:
-                warnings.append(f"no record is of {self._symbol}: the input speaks of {others}")
+            if foreign is not None:
+                pass
             elif self._looks_like:
                 formats = " or ".join(f'"{name}"' for name in self._looks_like)
                 warnings.append(f'no usable record in the input: it looks like format = {formats}, and not "{self._format}"')

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.capture.copies import read_once
 from cowbook.capture.paths import expand_paths
-from cowbook.capture.resume import alike
 from cowbook.capture.rotation import FollowSettings
 from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
@@ -52,13 +52,13 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
     """Returns the settings of one symbol's worker. Raises InputError if files are missing, unless they are followed."""
     output = config.output
     follows = symbol.follow and not once
-    expanded = None if follows else expand_paths(symbol.paths, config.base_dir)
+    expanded = None if follows else read_once(expand_paths(symbol.paths, config.base_dir))
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
         paths=expanded.paths if expanded is not None else (),
-        notes=(*expanded.warnings, *alike(expanded.paths)) if expanded is not None else (),
+        notes=expanded.warnings if expanded is not None else (),
         follow=FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9) if follows else None,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,

@@ -155,6 +155,8 @@ class SymbolWorker:
                 if self._observer is not None:
                     self._observer.recovered(self.figures)
                 await self._consume(pipeline)
+                if self._settings.follow is None and not self._stopping:
+                    pipeline.check_named()
             finally:
                 await self._close()
         except SymbolError as error:

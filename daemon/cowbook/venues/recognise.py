@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.verdict import DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
+from cowbook.input.tables import table_scanner
+from cowbook.input.tables.table import Table
+from cowbook.input.tables.table_reference import csv_row, packed_row
+from cowbook.input.venue import Connection, Venue
+from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
+from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
 from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 
 SNIFFED_BYTES = 1 << 20
 """How much of a file is looked at."""
 _SNIFFED_RECORDS = 50
+_NAMING_RECORDS = 4_000
+"""In how many of a file's first records the symbol is looked for: a tenth of a second at most."""
 
 
 def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
@@ -68,3 +77,57 @@ def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str |
     if not names:
         return None
     return f'is no capture of format = "{format_name}": it looks like {" or ".join(names)}'
+
+
+def names_in(head: bytes, format_name: str, settings: DecoderSettings) -> tuple[bool, list[str]]:
+    """Returns whether one of a file's first records is the symbol's by what it says, and the other symbols before that one.
+
+    `head` is as in `misfit_of`. Records that are used and name nobody are the symbol's, but for unlabelled snapshots.
+    """
+    venue = load_venue(format_name)
+    others: dict[str, None] = {}
+    for name in _table_names(head, venue.tables, settings) if venue.tables else _record_names(head, venue, settings):
+        if name == settings.name:
+            return True, list(others)
+        others[name] = None
+    return False, list(others)
+
+
+def _record_names(head: bytes, venue: Venue, settings: DecoderSettings) -> Iterator[str]:
+    """The symbols of a text file's first records; of those that say none, but are used, the configured one."""
+    connection: Connection = {}
+    lines = head.split(b"\n", _NAMING_RECORDS)
+    for record in lines[: -1 if len(lines) > _NAMING_RECORDS or len(head) >= SNIFFED_BYTES else None]:
+        decoded: Decoded
+        if venue.decode_on_connection is not None:
+            decoded, connection = venue.decode_on_connection(record.removesuffix(b"\r"), settings, connection)
+        else:
+            assert venue.decode_record is not None
+            decoded = venue.decode_record(record.removesuffix(b"\r"), settings)
+        content = decoded.decoded if isinstance(decoded, Sequenced) else decoded
+        if isinstance(content, OtherSymbol):
+            yield content.symbol
+        elif isinstance(content, DecodedMessage) and not (content.kind == SNAPSHOT and content.flags & IS_UNLABELLED):
+            yield settings.name
+
+
+def _table_names(head: bytes, tables: tuple[Table, ...], settings: DecoderSettings) -> Iterator[str]:
+    """The symbols of a table's first rows; of those that say none, but are used, the configured one."""
+    header = read_header(head[:LONGEST_HEADER])
+    plans = [(table, table.plan(header.names)) for table in tables] if header is not None else []
+    table, plan = next(((table, plan) for table, plan in plans if plan is not None), (None, None))
+    if header is None or table is None or plan is None:
+        return
+    rows = head[len(header.line) :]
+    width = header.row_bytes
+    if width:
+        contents = [rows[place : place + width] for place in range(0, min(len(rows) // width, _NAMING_RECORDS) * width, width)]
+    else:
+        lines = rows.split(b"\n", _NAMING_RECORDS)
+        contents = [line.removesuffix(b"\r") for line in lines[: -1 if len(lines) > _NAMING_RECORDS else None]]
+    for content in contents:
+        row = (packed_row if width else csv_row)(content, header, plan, table, settings)
+        if row.kind == table_scanner.OTHER:
+            yield row.symbol
+        elif row.kind == table_scanner.GOOD:
+            yield settings.name

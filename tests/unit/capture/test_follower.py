@@ -15,7 +15,6 @@ import zstandard
 
 from cowbook.capture.follower import Follower
 from cowbook.capture.paths import expand_paths, natural_key
-from cowbook.capture.resume import alike
 from cowbook.errors import InputError
 from cowbook.plain.block import PADDING
 from cowbook.plain.position import Position
@@ -239,17 +238,6 @@ def test_files_come_in_the_order_of_the_list_then_in_natural_order(tmp_path: Pat
     expanded = expand_paths(["z", "b*.gz", "link", "*.gz"], base)
     assert [path.name for path in expanded.paths] == ["z", "b9.gz", "b10.gz", "a.gz"]
     assert len(expanded.warnings) == 3
-
-
-def test_copies_in_a_list_are_warned_about(tmp_path: Path) -> None:
-    """Who copies or compresses a file and leaves both is told; what is short or missing says nothing."""
-    content = bytes(range(33, 100)) * 30
-    files = {"a": content, "b.gz": gzip.compress(content + b"more"), "c": b"x" + content, "d": content[:500], "e": content[:500]}
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
-    paths = [tmp_path / name for name in (*files, "missing")]
-    begins = f"{tmp_path}/b.gz begins as {tmp_path}/a does"
-    assert alike(paths) == (f"{begins}: if one is a copy of the other, its records count twice",)
 
 
 def test_numbers_in_names_sort_as_numbers() -> None:
