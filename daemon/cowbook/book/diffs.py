@@ -243,7 +243,8 @@ def _wake(engine, message):
         snapshot_id = slots.messages[place].last_id
         if slots.info[place].purpose != FOREIGN or snapshot_id > message.last_id:
             continue
-        if joining(engine.words, own_log(engine.logs), OWN, snapshot_id, message.last_id) >= 0:
+        last = message.last_id
+        if snapshot_id == last or joining(engine.words, own_log(engine.logs), OWN, snapshot_id, last) >= 0:
             make_due(engine, place)
         else:
             free_slot(engine, place)

@@ -75,17 +75,21 @@ class Logs(NamedTuple):
     @classmethod
     def allocate(cls, capacity: int = 64) -> Logs:
         """Returns arrays without valid entries."""
+        integers = [np.empty(capacity, np.int64) for _ in range(8)]
         return cls(
-            *_diff_log(capacity),
-            *_diff_log(capacity),
-            np.empty(capacity, TICKER_ENTRY),
-            *(np.empty(capacity, np.int64) for _ in range(4)),
-            np.empty(8, DAY_ROW),
+            diffs=np.empty(capacity, DIFF_ENTRY),
+            diff_prices=integers[0],
+            diff_sizes=integers[1],
+            apart=np.empty(capacity, DIFF_ENTRY),
+            apart_prices=integers[2],
+            apart_sizes=integers[3],
+            tickers=np.empty(capacity, TICKER_ENTRY),
+            slot_prices=integers[4],
+            slot_sizes=integers[5],
+            trades=integers[6],
+            recent=integers[7],
+            days=np.empty(8, DAY_ROW),
         )
-
-
-def _diff_log(capacity: int) -> tuple[npt.NDArray[Any], ...]:
-    return np.empty(capacity, DIFF_ENTRY), np.empty(capacity, np.int64), np.empty(capacity, np.int64)
 
 
 class DiffLog(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables.table import Table
@@ -24,6 +25,9 @@ DecodeOnConnection = Callable[[bytes, DecoderSettings, Connection], tuple[Decode
 """As DecodeRecord, for venues whose records depend on earlier ones. Returns the connection's state after the record, too."""
 
 
+Snapshots = Literal["range", "depth", "all"]
+
+
 @dataclass(frozen=True, slots=True)
 class Venue:
     """A format: how a record is decoded, and what its messages prove."""
@@ -40,6 +44,9 @@ class Venue:
     """Whether every depth message and every trade has an id."""
     checksum: int = NO_CHECKSUM
     """Style of the checksums in depth messages (cowbook.plain.schemes)."""
+    snapshots: Snapshots = "range"
+    """What a depth snapshot of the venue shows: the levels to its farthest price ("range"), all that the venue keeps, which is
+    always the best `depth` ("depth"), or all levels ("all")."""
     shows_loss: bool = True
     """Whether the ids of depth messages show a missing one. If not, a bad record may have been a lost depth message, so it ends
     sync, unless the depth message before it had an id or the connection numbers its records."""

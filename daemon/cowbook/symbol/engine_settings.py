@@ -18,6 +18,7 @@ def engine_settings(chosen: EngineSettings, venue: Venue, decoder: DecoderSettin
     return replace(
         chosen,
         checksum=venue.checksum,
+        snapshots_are_whole=venue.snapshots != "range",
         dead_letter_ends_sync=not venue.shows_loss,
         price_decimals=decoder.price_decimals,
         size_decimals=decoder.size_decimals,

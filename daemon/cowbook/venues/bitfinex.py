@@ -157,4 +157,10 @@ def _decode_trade(trade: list[object], settings: DecoderSettings) -> DecodedMess
     return trades.to_message()
 
 
-VENUE = Venue(decode_on_connection=json_on_connection(_decode), has_ids=False, shows_loss=False, checksum=BITFINEX)
+VENUE = Venue(
+    decode_on_connection=json_on_connection(_decode),
+    has_ids=False,
+    shows_loss=False,
+    checksum=BITFINEX,
+    snapshots="depth",
+)

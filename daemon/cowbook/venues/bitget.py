@@ -91,4 +91,11 @@ _SHAPES = (
     Shape({"arg.instId": SYMBOL, "data": _TRADES}, {"ts": ANY}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=BITGET)
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    shows_loss=False,
+    checksum=BITGET,
+    snapshots="all",
+)

@@ -130,4 +130,4 @@ _SHAPES = (
     Shape({"params.channel": text_behind("trades."), "params.data": _TRADES}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES))
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all")

@@ -90,4 +90,11 @@ _SHAPES = (
     Shape({"market": SYMBOL, "data": _TRADES}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=FTX)
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    shows_loss=False,
+    checksum=FTX,
+    snapshots="depth",
+)

@@ -188,4 +188,11 @@ _SHAPES = (
     Shape({"data": _TRADES_V2}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=KRAKEN)
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    shows_loss=False,
+    checksum=KRAKEN,
+    snapshots="depth",
+)

@@ -61,4 +61,4 @@ _SHAPES = (
     Shape({"product_id": SYMBOL, "seq": LAST_ID, "price": PRICE, "qty": SIZE, "time": TIME}, {"uid": ANY}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES))
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all")

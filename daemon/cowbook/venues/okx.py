@@ -117,4 +117,11 @@ _SHAPES = (
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, checksum=OKX)
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    shows_loss=False,
+    checksum=OKX,
+    snapshots="depth",
+)
