@@ -43,9 +43,8 @@ def count_audit(words, kind, outcome):
 
 
 @kernel
-def judge_audit(engine, kind, is_same):
-    """Count an audit of the last depth message. If it failed while synced, end sync and return True; else return False."""
-    state, words = engine.state[0], engine.words
+def judge_audit(words, state, kind, is_same):
+    """Count an audit of the last depth message. Returns whether it failed while synced: the caller must then end sync."""
     if state.verdict == NOT_COMPARED:
         state.compared += 1
         state.verdict = COMPARED
@@ -56,32 +55,39 @@ def judge_audit(engine, kind, is_same):
         count_audit(words, kind, MATCHED if state.synced else MATCHED_UNSYNCED)
         return False
     count_audit(words, kind, FAILED if state.synced else FAILED_UNSYNCED)
-    if not state.synced:
-        return False
-    end_sync(engine)
-    return True
+    return state.synced != 0
 
 
 @kernel
-def _compare(engine, ticker):
-    """Compare a ticker with the best levels of the book."""
-    bid_price, bid_size = best_or_zero(engine.book, BID)
-    ask_price, ask_size = best_or_zero(engine.book, ASK)
-    ticker_bid_price = ticker.bid_price if ticker.bid_size != 0 else 0
-    ticker_ask_price = ticker.ask_price if ticker.ask_size != 0 else 0
-    is_same = (
-        bid_price == ticker_bid_price
+def _is_best(book, ticker):
+    """Returns whether a ticker has the best levels of the book."""
+    bid_price, bid_size = best_or_zero(book, BID)
+    ask_price, ask_size = best_or_zero(book, ASK)
+    return (
+        bid_price == (ticker.bid_price if ticker.bid_size != 0 else 0)
         and bid_size == ticker.bid_size
-        and ask_price == ticker_ask_price
+        and ask_price == (ticker.ask_price if ticker.ask_size != 0 else 0)
         and ask_size == ticker.ask_size
     )
-    state = engine.state[0]
-    if not judge_audit(engine, BOOK_TICKER, is_same):
-        return
-    row = audit_row(state, engine.rows, BOOK_TICKER)
-    row.expected_bid_price = ticker_bid_price
+
+
+@inlined_kernel
+def _compare(engine, ticker):
+    """Compare a ticker with the best levels of the book."""
+    if judge_audit(engine.words, engine.state[0], BOOK_TICKER, _is_best(engine.book, ticker)):
+        _refute(engine, ticker)
+
+
+@rare_kernel
+def _refute(engine, ticker):
+    """End sync, and write the row of a ticker that failed."""
+    end_sync(engine)
+    bid_price, bid_size = best_or_zero(engine.book, BID)
+    ask_price, ask_size = best_or_zero(engine.book, ASK)
+    row = audit_row(engine.state[0], engine.rows, BOOK_TICKER)
+    row.expected_bid_price = ticker.bid_price if ticker.bid_size != 0 else 0
     row.expected_bid_size = ticker.bid_size
-    row.expected_ask_price = ticker_ask_price
+    row.expected_ask_price = ticker.ask_price if ticker.ask_size != 0 else 0
     row.expected_ask_size = ticker.ask_size
     row.found_bid_price = bid_price
     row.found_bid_size = bid_size
@@ -159,7 +165,8 @@ def forget_tickers(engine):
 def audit_checksum(engine, expected, found):
     """Compare the venue's checksum, `expected`, with the book's, `found`."""
     state = engine.state[0]
-    if judge_audit(engine, CHECKSUM, expected == found):
+    if judge_audit(engine.words, state, CHECKSUM, expected == found):
+        end_sync(engine)
         row = audit_row(state, engine.rows, CHECKSUM)
         row.expected_bid_price = expected
         row.found_bid_price = found

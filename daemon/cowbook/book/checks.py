@@ -7,7 +7,7 @@ from cowbook.book.checksums import book_checksum
 from cowbook.book.emit import add_level, begin_run
 from cowbook.book.ladder import ASK, BID, OK, set_level, worst_level
 from cowbook.book.outcomes import EXHAUSTED
-from cowbook.kernels.jit import kernel, rare_kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT
 from cowbook.plain.schemes import NO_CHECKSUM
 from cowbook.plain.vocabulary import CHECKSUM, DROPPED, NOT_COMPARABLE
@@ -29,7 +29,7 @@ def set_levels(book, message, levels):
     return _set_side(book, ASK, levels, message.ask_start, message.ask_count)
 
 
-@kernel
+@inlined_kernel
 def cut_depth(engine, message, ts, writes):
     """Remove the levels beyond the depth that the venue keeps, for which it sends no more updates. Returns OK or EXHAUSTED.
 
@@ -77,7 +77,7 @@ def _check(engine, message):
     audit_checksum(engine, message.checksum, book_checksum(engine))
 
 
-@kernel
+@inlined_kernel
 def check(engine, message):
     """Compare a depth message's checksum with that of the book after the message."""
     if engine.settings[0].checksum != NO_CHECKSUM:

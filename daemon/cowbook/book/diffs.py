@@ -13,7 +13,7 @@ from cowbook.book.ladder import OK
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
-from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import (
     AHEAD,
     BELIEVED,
@@ -277,7 +277,7 @@ def _end_reset(engine):
         become_foreign(engine, place)
 
 
-@kernel
+@inlined_kernel
 def _apply(engine, message, levels, decision, expected, received):
     """Apply a diff after `enter`. Returns its outcome."""
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows

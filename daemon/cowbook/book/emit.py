@@ -49,7 +49,7 @@ def gap_row(state, rows, ts, expected, received, is_dense):
         state.missing_updates += row.missing
 
 
-@kernel
+@inlined_kernel
 def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size):
     """Write a trade's row, and count it as an event."""
     state = engine.state[0]
@@ -73,6 +73,7 @@ def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size)
 def _copy_levels(rows, position, levels, start, count):
     for level in range(count):
         rows.depth_prices[position + level] = levels.prices[start + level]
+    for level in range(count):
         rows.depth_sizes[position + level] = levels.sizes[start + level]
 
 
@@ -87,14 +88,14 @@ def change_rows(state, settings, rows, message, levels):
         row = rows.depth[state.open_depth - 1]
         row.bid_count = message.bid_count
         row.ask_count = message.ask_count
-        _copy_levels(rows, state.open_depth_levels, levels, message.bid_start, message.bid_count)
-        state.open_depth_levels += message.bid_count
-        _copy_levels(rows, state.open_depth_levels, levels, message.ask_start, message.ask_count)
-        state.open_depth_levels += message.ask_count
+        place = state.open_depth_levels
+        _copy_levels(rows, place, levels, message.bid_start, message.bid_count)
+        _copy_levels(rows, place + message.bid_count, levels, message.ask_start, message.ask_count)
+        state.open_depth_levels = place + count
     state.next_event += count
 
 
-@kernel
+@inlined_kernel
 def begin_run(state, settings, rows, kind, ts, ts_recv, update_id):
     """Begin a run of levels of one kind. `add_level` and `add_side` append to it."""
     if not settings.with_depth:

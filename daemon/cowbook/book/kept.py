@@ -42,9 +42,18 @@ def newest_kept(words, log, places):
     return log.entries[end - 1].last_id if end > start else NONE
 
 
+@inlined_kernel
+def _copy(target, at, source, start, count):
+    """Copy entries of one array to another. Plain loops over local numbers become vector instructions."""
+    for level in range(count):
+        target[at + level] = source[start + level]
+
+
 @kernel
 def _append(words, log, places, message, levels):
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
+    bid_start, bid_count = message.bid_start, message.bid_count
+    ask_start, ask_count = message.ask_start, message.ask_count
     entry = log.entries[end]
     entry.rule = message.rule
     entry.first_id = message.first_id
@@ -52,17 +61,14 @@ def _append(words, log, places, message, levels):
     entry.prev_id = message.prev_id
     entry.speed = message.speed
     entry.level_start = at
-    entry.bid_count = message.bid_count
-    entry.ask_count = message.ask_count
-    prices, sizes = log.levels.prices, log.levels.sizes
-    for level in range(message.bid_count):
-        prices[at + level] = levels.prices[message.bid_start + level]
-        sizes[at + level] = levels.sizes[message.bid_start + level]
-    at += message.bid_count
-    for level in range(message.ask_count):
-        prices[at + level] = levels.prices[message.ask_start + level]
-        sizes[at + level] = levels.sizes[message.ask_start + level]
-    at += message.ask_count
+    entry.bid_count = bid_count
+    entry.ask_count = ask_count
+    _copy(log.levels.prices, at, levels.prices, bid_start, bid_count)
+    _copy(log.levels.sizes, at, levels.sizes, bid_start, bid_count)
+    at += bid_count
+    _copy(log.levels.prices, at, levels.prices, ask_start, ask_count)
+    _copy(log.levels.sizes, at, levels.sizes, ask_start, ask_count)
+    at += ask_count
     end += 1
     if end - start > WAITING_LIMIT:
         start += 1

@@ -197,7 +197,9 @@ class OrderBookEngine:
 
     def _make_room(self) -> None:
         arrays = self.arrays
-        rows, logs = make_room(arrays.state[0], int(arrays.room[LEVELS_NEEDED]), arrays.rows, arrays.logs, arrays.slots)
+        is_held = self._view[PROTECTED] != block_pool.NO_SNAPSHOT
+        needed = int(arrays.room[LEVELS_NEEDED])
+        rows, logs = make_room(arrays.state[0], needed, arrays.rows, arrays.logs, arrays.slots, is_held=is_held)
         self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()
 

@@ -101,11 +101,12 @@ def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: L
     room[LEVELS_LEFT] = min(levels)
 
 
-def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots) -> tuple[Any, Logs]:
+def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, *, is_held: bool) -> tuple[Any, Logs]:
     """Returns (rows, logs) with room for a message that may append `needed` levels, and for more of its kind.
 
-    Arrays that have the room are kept as they are. Entries of the logs that are no longer needed are dropped, and the ranges in
-    `state` and the places of levels in `slots` are updated to match.
+    Arrays that have the room are kept as they are. `is_held`: a snapshot refers to the logs, so that none is written in place.
+    Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
+    updated to match.
     """
     larger = {}
     for array in ROW_ARRAYS:
@@ -115,7 +116,7 @@ def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots) 
         wanted = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * needed)
         if count + wanted > len(entries):
             larger[array.name] = _enlarged(entries, 0, count, wanted)
-    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots)
+    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, is_held=is_held)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
@@ -126,19 +127,31 @@ def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     return larger
 
 
-def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots) -> Logs:
+def _moved(array: _Array, start: int, end: int, needed: int, *, is_held: bool) -> _Array:
+    """Returns an array that begins with `array[start:end]` and has room for `needed` more entries.
+
+    It is the same one, where that is allowed and leaves half of it free: the first touch of fresh memory costs more than moving.
+    """
+    kept = end - start
+    if is_held or 2 * kept + needed > len(array):
+        return _enlarged(array, start, end, needed)
+    array[:kept] = array[start:end]
+    return array
+
+
+def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_held: bool) -> Logs:
     for name, log in (("diff", "diffs"), ("apart", "apart")):
-        logs = _room_in_diffs(state, needed, logs, name, log)
+        logs = _room_in_diffs(state, needed, logs, name, log, is_held=is_held)
     for name, log in (("trade", "trades"), ("recent", "recent")):
         start, end = int(state[f"{name}_start"]), int(state[f"{name}_end"])
         wanted = 2 * (_MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
         if end + wanted > len(getattr(logs, log)):
-            logs = logs._replace(**{log: _enlarged(getattr(logs, log), start, end, wanted)})
+            logs = logs._replace(**{log: _moved(getattr(logs, log), start, end, wanted + 2 * WAITING_LIMIT, is_held=is_held)})
             state[f"{name}_start"], state[f"{name}_end"] = 0, end - start
     start, end = int(state["ticker_start"]), int(state["ticker_end"])
     waiting = end - start
     if end + waiting + 1 > len(logs.tickers):
-        logs = logs._replace(tickers=_enlarged(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT))
+        logs = logs._replace(tickers=_moved(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT, is_held=is_held))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
     if days + _DAYS_OF_A_MESSAGE > len(logs.days):
@@ -148,20 +161,20 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots) -> Logs
     return logs
 
 
-def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str) -> Logs:
+def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, *, is_held: bool) -> Logs:
     start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
     entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
     if end + _MESSAGES_AT_A_TIME <= len(entries) and level_end + needed <= len(prices):
         return logs
     level_start = int(entries["level_start"][start]) if start < end else level_end
-    larger = _enlarged(entries, start, end, _MESSAGES_AT_A_TIME)
+    larger = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
     larger["level_start"][: end - start] -= level_start
     state[f"{name}_start"], state[f"{name}_end"], state[f"{name}_level_end"] = 0, end - start, level_end - level_start
     return logs._replace(
         **{
             log: larger,
-            f"{name}_prices": _enlarged(prices, level_start, level_end, needed + WAITING_LIMIT),
-            f"{name}_sizes": _enlarged(sizes, level_start, level_end, needed + WAITING_LIMIT),
+            f"{name}_prices": _moved(prices, level_start, level_end, needed + WAITING_LIMIT, is_held=is_held),
+            f"{name}_sizes": _moved(sizes, level_start, level_end, needed + WAITING_LIMIT, is_held=is_held),
         }
     )
 
@@ -179,7 +192,7 @@ def take_over(state: np.void, logs: Logs) -> Logs:
         first, count = int(entry["level_start"]), int(entry["bid_count"] + entry["ask_count"])
         prices[end - count : end] = logs.apart_prices[first : first + count]
         sizes[end - count : end] = logs.apart_sizes[first : first + count]
-    diffs = _enlarged(kept, 0, len(kept), _MESSAGES_AT_A_TIME)
+    diffs = _enlarged(kept, 0, len(kept), WAITING_LIMIT)
     diffs["level_start"][: len(kept)] = ends - counts
     state["diff_start"], state["diff_end"], state["diff_level_end"] = 0, len(kept), total
     state["apart_start"] = state["apart_end"]

@@ -8,7 +8,7 @@ from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
 from cowbook.book.kept import OWN, joining, newest_kept, own_log, takes_over
-from cowbook.book.known import forget_known, snapshot_bounds
+from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
@@ -261,13 +261,13 @@ def _witness(engine, message, levels, ts, place):
     state.witnesses += 1
     state.verdict = NOT_COMPARED
     is_same = row.levels_missing + row.levels_extra + row.levels_differing == 0
-    if judge_audit(engine, WITNESS, is_same):
+    if judge_audit(engine.words, state, WITNESS, is_same):
+        end_sync(engine)
         state.open_audits += 1
         blame.event_index = state.next_event
         blame.ts_event = ts
         blame.update_id = state.last_id
         blame.kind = WITNESS
-        forget_known(state)
     else:
         state.bid_bound = min(state.bid_bound, bid_limit)
         state.ask_bound = max(state.ask_bound, ask_limit)

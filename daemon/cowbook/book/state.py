@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.ladder import Book
-from cowbook.plain.book_state import DIFF_ENTRY, MOST_SLOTS, RECENT_MESSAGES, RECENT_TRADES, SLOT, STATE, TICKER_ENTRY
+from cowbook.plain.book_state import (
+    DIFF_ENTRY,
+    MOST_SLOTS,
+    RECENT_MESSAGES,
+    RECENT_TRADES,
+    SLOT,
+    STATE,
+    TICKER_ENTRY,
+    WAITING_LIMIT,
+)
 from cowbook.plain.messages import MESSAGE, NONE
 from cowbook.plain.rows import DAY_ROW
 from cowbook.plain.streams import CHOSEN_STREAMS
@@ -73,7 +82,7 @@ class Logs(NamedTuple):
     days: npt.NDArray[np.void]  # DAY_ROW, of the days that have ended
 
     @classmethod
-    def allocate(cls, capacity: int = 64) -> Logs:
+    def allocate(cls, capacity: int = 2 * WAITING_LIMIT) -> Logs:
         """Returns arrays without valid entries."""
         integers = [np.empty(capacity, np.int64) for _ in range(8)]
         return cls(
