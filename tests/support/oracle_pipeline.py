@@ -76,14 +76,18 @@ class Pipeline:
     def run(self, files: list[bytes], block_bytes: int) -> None:
         """Go through the files to the end of the input."""
         for number, content in enumerate(files):
-            for block in blocks(content, f"file-{number}", block_bytes):
-                full = True
-                while full:
-                    full = self.decoder.decode(block, self.batch)
-                    self.apply()
-                    self.batch.clear()
-                    self.between_batches()
+            self.feed(content, f"file-{number}", block_bytes)
         self.take_tail()
+
+    def feed(self, content: bytes, name: str = "file", block_bytes: int = 1 << 20) -> None:
+        """Go through a file."""
+        for block in blocks(content, name, block_bytes):
+            full = True
+            while full:
+                full = self.decoder.decode(block, self.batch)
+                self.apply()
+                self.batch.clear()
+                self.between_batches()
 
     def take_tail(self) -> None:
         """The rows behind the last cut."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.book.audits import audit_checksum, count_audit
 from cowbook.book.checksums import book_checksum
 from cowbook.book.emit import add_level, begin_run
-from cowbook.book.ladder import ASK, BID, OK, set_level, worst_level
+from cowbook.book.ladder import ASK, BEFORE, BID, OK, put_level, set_level, worst_level
 from cowbook.book.outcomes import EXHAUSTED
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT
@@ -30,29 +30,46 @@ def set_levels(book, message, levels):
 
 
 @inlined_kernel
-def cut_depth(engine, message, ts, writes):
+def kept_depth(engine, message):
+    """Returns how many levels of a side the venue keeps, 0 for all, as a depth message has it."""
+    state, settings = engine.state[0], engine.settings[0]
+    if message.depth > 0:
+        state.depth = message.depth
+    return settings.depth if settings.depth > 0 else state.depth
+
+
+@inlined_kernel
+def cut_depth(engine, message, ts, update_id, writes):
     """Remove the levels beyond the depth that the venue keeps, for which it sends no more updates. Returns OK or EXHAUSTED.
 
     If `writes`, each gets a row of kind `dropped`.
     """
-    state, settings = engine.state[0], engine.settings[0]
-    if message.depth > 0:
-        state.depth = message.depth
-    depth = settings.depth if settings.depth > 0 else state.depth
+    depth = kept_depth(engine, message)
     if depth == 0:
         return OK
     sides = engine.book.sides
     if sides[BID].level_count <= depth and sides[ASK].level_count <= depth:
         return OK
-    return _drop(engine, message, depth, ts, writes)
+    return _drop(engine, message, depth, ts, update_id, writes)
 
 
 @rare_kernel
-def _drop(engine, message, depth, ts, writes):
+def cut_shown(engine, message):
+    """Remove from the BEFORE trees what is beyond the depth that the venue keeps. Returns OK or EXHAUSTED."""
+    depth, book = kept_depth(engine, message), engine.book
+    for side_number in range(BEFORE + BID, BEFORE + ASK + 1):
+        while depth > 0 and book.sides[side_number].level_count > depth:
+            if put_level(book, side_number, worst_level(book, side_number), 0) != OK:
+                return EXHAUSTED
+    return OK
+
+
+@rare_kernel
+def _drop(engine, message, depth, ts, update_id, writes):
     """Remove the worst levels of both sides, the worst one first."""
     state, settings, rows, book = engine.state[0], engine.settings[0], engine.rows, engine.book
     if writes:
-        begin_run(state, settings, rows, DROPPED, ts, message.ts_recv, message.last_id)
+        begin_run(state, settings, rows, DROPPED, ts, message.ts_recv, update_id)
     for side_number in range(ASK + 1):
         while book.sides[side_number].level_count > depth:
             price = worst_level(book, side_number)

@@ -292,7 +292,7 @@ def _apply(engine, message, levels, decision, expected, received):
     if set_levels(book, message, levels) != OK:
         return EXHAUSTED
     change_rows(state, settings, rows, message, levels)
-    if cut_depth(engine, message, ts, True) != OK:
+    if cut_depth(engine, message, ts, message.last_id, True) != OK:
         return EXHAUSTED
     advance(state, ts)
     state.last_id = message.last_id

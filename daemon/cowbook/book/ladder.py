@@ -482,9 +482,10 @@ def best_level(book, side_number):
 
 @kernel
 def worst_level(book, side_number):
-    """Returns the price of the worst level of a live side, which must have one."""
+    """Returns the price of the worst level of a side of either kind, which must have one."""
     side = book.sides[side_number]
-    return _extreme(book.blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == ASK) * book.pool[0].tick
+    highest = side_number == ASK or side_number == BEFORE + ASK
+    return _extreme(book.blocks, side.root, BLOCK_BITS * (side.height - 1), highest) * book.pool[0].tick
 
 
 @kernel

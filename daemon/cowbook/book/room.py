@@ -68,10 +68,11 @@ def _further_levels(engine, message):
     if message.kind == SNAPSHOT:
         levels += 2 + levels_newer(words, own_log(logs), OWN, message.last_id)
         levels += levels_newer(words, apart_log(logs), APART, message.last_id)
-        return levels
     depth = engine.settings[0].depth
     if depth == 0:
         depth = message.depth if message.depth > 0 else state.depth
+    if message.kind == SNAPSHOT:
+        return 2 * levels + message.bid_count + message.ask_count if depth > 0 else levels
     count = message.bid_count + message.ask_count
     return count + max(0, sides[BID].level_count - depth) + max(0, sides[ASK].level_count - depth)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.audits import audit_waiting_tickers, judge_audit
-from cowbook.book.checks import check, cut_depth, set_levels
+from cowbook.book.checks import check, cut_depth, cut_shown, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
@@ -174,7 +174,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
         if place < end:
             state.last_id = log.entries[end - 1].last_id
             state.is_first = 0
-    if cut_depth(engine, message, ts, False) != OK:
+    if cut_depth(engine, message, ts, state.last_id, False) != OK:
         return EXHAUSTED
     state.is_numbered = message.rule != UNNUMBERED
     state.channel = message.channel
@@ -242,6 +242,8 @@ def _witness(engine, message, levels, ts, place):
         return EXHAUSTED
     if _apply_kept(book, own_log(engine.logs), place, state.diff_end, BEFORE + BID) != OK:
         return EXHAUSTED
+    if cut_shown(engine, message) != OK:
+        return EXHAUSTED
     bid_limit, ask_limit = snapshot_bounds(settings, message, levels)
     row = drift_row(state, rows, ts, message.last_id, 1)
     clear_counts(row)
@@ -251,7 +253,7 @@ def _witness(engine, message, levels, ts, place):
         why, has_run = judge_side(engine, ASK, ask_limit, row, blame, has_run, ts, message.ts_recv)
     for side_number in range(2):
         clear_side(book, BEFORE + side_number)
-    if why != OK:
+    if why != OK or cut_depth(engine, message, ts, state.last_id, True) != OK:
         return EXHAUSTED
     row.event_index = state.next_event
     state.levels_compared += row.levels_compared
