@@ -11,10 +11,10 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def percent(value: float | None, decimals: int = 1) -> str:
-    """A share in percent. It is rounded down, so that 100 % means all; `?` stands for None."""
+def percent(value: float, decimals: int = 1) -> str:
+    """A share in percent. It is rounded down, so that 100 % means all."""
     scale = 10**decimals
-    return "?" if value is None else f"{int(value * scale + 1e-9) / scale:.{decimals}f} %"
+    return f"{int(value * scale + 1e-9) / scale:.{decimals}f} %"
 
 
 def plain_console(*, stderr: bool = False, at_least: int = 0) -> Console:

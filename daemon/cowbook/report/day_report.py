@@ -80,16 +80,26 @@ class DayQuality:
     first_snapshot_time: int = 0  # event time in ns of the input's first depth snapshot; 0 before it, and from parts
 
     @property
-    def verified(self) -> int | None:
-        """Number of depth messages after which a comparison proved the synced book, and none disproved it."""
+    def comparable(self) -> int | None:
+        """Number of depth messages after which the synced book was compared with something."""
         if self.compared is None or self.compared_unsynced is None:
             return None
-        return self.compared - self.compared_unsynced - self.refuted
+        return self.compared - self.compared_unsynced
+
+    @property
+    def verified(self) -> int | None:
+        """Number of those where everything matched."""
+        return None if self.comparable is None else self.comparable - self.refuted
+
+    @property
+    def comparable_percent(self) -> float | None:
+        """Share of the depth messages that are comparable. Most venues say only of a few what the book must be."""
+        return _percent(self.comparable, self.depth_messages)
 
     @property
     def verified_percent(self) -> float | None:
-        """Share of the depth messages that are verified."""
-        return _percent(self.verified, self.depth_messages)
+        """Share of the comparable depth messages that are verified."""
+        return _percent(self.verified, self.comparable)
 
     @property
     def uncheckable(self) -> int | None:
@@ -126,11 +136,12 @@ class DayQuality:
     def to_json(self) -> dict[str, Any]:
         """As JSON values: the verdict, all figures, the shares, and times as text."""
         verdict = judge_day(self)
-        shares = ("verified", "verified_percent", "uncheckable", "synced_percent", "best_known_percent", "grid_known_percent")
+        shares = ("synced_percent", "best_known_percent", "grid_known_percent", "comparable_percent", "verified_percent")
+        counts = ("comparable", "verified", "uncheckable", "snapshots_wrong", "duplicates")
         return (
             {"symbol": self.symbol, "day": self.day, "verdict": verdict.word, "reason": verdict.reason}
             | asdict(self)
-            | {name: getattr(self, name) for name in (*shares, "snapshots_wrong", "duplicates")}
+            | {name: getattr(self, name) for name in (*shares, *counts)}
             | {"first_time": iso(self.first_time), "last_time": iso(self.last_time)}
             | {"first_snapshot_time": iso(self.first_snapshot_time or None)}
         )

@@ -70,8 +70,9 @@ def _why_unsynced(day: DayQuality, messages: int) -> str | None:
         return "no depth snapshot so far"
     later = (day.unsynced_messages or 0) - (day.early_messages or 0)
     if later > 0:
-        share = "any" if later == messages else f"{later:,} of {messages:,}"
-        return f"not synced after {share} depth messages: sync had ended before, and no snapshot followed"
+        if later == messages:
+            return "not synced after any depth message: sync had ended before, and no snapshot followed"
+        return f"not synced after {later:,} of {messages:,} depth messages: sync had ended before, or with a rejected record"
     if day.synced_events < day.depth_events and not day.unsynced_messages:
         return "not synced all the time"  # from the checkpoint of an older release
     return None
