@@ -24,6 +24,7 @@ SYMBOL = {
     "checkpoint_error": None,
     "events": 1234567,
     "synced": True,
+    "known": {"bids": {"to": "9.50", "whole": False}, "asks": {"to": None, "whole": True}, "best": 0.75, "grid": None},
     "gaps": 0,
     "dead_letters": 3,
     "lag_bytes": None,
