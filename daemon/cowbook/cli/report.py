@@ -82,14 +82,18 @@ def _markdown(days: Sequence[DayQuality]) -> list[str]:
 
 def _tables(days: Sequence[DayQuality]) -> list[tuple[Sequence[str], list[list[str]], list[str]]]:
     """Returns columns, rows and totals of the table of verdicts and of that of counts."""
-    total, name = make_total(days), ["total", f"{len(days):,} {'day' if len(days) == 1 else 'days'}"]
-    verdicts = ", ".join(f"{count:,} {word}" for word, count in _count_verdicts(days).items())
+    total, name = make_total(days), ["total", _days(len(days))]
+    verdicts = ", ".join(f"{word}: {_days(count)}" for word, count in _count_verdicts(days).items())
     judged = [[day.symbol, day.day, judge_day(day).word, *_shares(day), judge_day(day).reason] for day in days]
     counted = [[day.symbol, day.day, *_counts(day), _clock(day.first_time), _clock(day.last_time)] for day in days]
     return [
         (_VERDICT_COLUMNS, judged, [*name, "", *_shares(total), verdicts]),
         (_COUNT_COLUMNS, counted, [*name, *_counts(total), "", ""]),
     ]
+
+
+def _days(count: int) -> str:
+    return f"{count:,} {'day' if count == 1 else 'days'}"
 
 
 def _count_verdicts(days: Sequence[DayQuality]) -> dict[str, int]:
@@ -106,9 +110,10 @@ def _shares(day: DayQuality) -> list[str]:
 
 def _counts(day: DayQuality) -> list[str]:
     verified = "?" if day.verified is None else f"{day.verified:,} of {day.comparable:,}"
-    before, behind = (day.events,), (day.refuted, day.compared_unsynced, day.uncheckable, day.gaps, day.missing_updates)
-    behind += (day.snapshots_judged, day.snapshots_wrong, day.duplicates, day.crossed, day.dead_letters)
-    return [*map(_count, before), verified, *map(_count, behind)]
+    compared = (day.refuted, day.compared_unsynced, day.uncheckable)
+    missing = (day.gaps, day.missing_updates, day.snapshots_judged, day.snapshots_wrong)
+    others = (day.duplicates, day.crossed, day.dead_letters)
+    return [_count(day.events), verified, *(_count(value) for value in (*compared, *missing, *others))]
 
 
 def _count(value: int | None) -> str:

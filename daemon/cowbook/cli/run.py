@@ -200,7 +200,7 @@ def _describe_books(summary: SymbolSummary) -> str:
     """How many books, one after each depth message, were compared with something, and the outcomes."""
     verified = summary.compared - summary.compared_unsynced - summary.refuted
     uncheckable = summary.depth_messages - summary.compared
-    unsynced = f", {summary.compared_unsynced:,} compared unsynced" if summary.compared_unsynced else ""
+    unsynced = f", {summary.compared_unsynced:,} unsynced" if summary.compared_unsynced else ""
     return f"{verified:,} verified, {summary.refuted:,} refuted{unsynced}, {uncheckable:,} uncheckable"
 
 

@@ -119,7 +119,7 @@ def test_a_report_is_two_tables_json_or_markdown(tmp_path: Path, capsys: pytest.
     assert "1 of 1" in table
     assert table.count("2023-11-1") == 6
     assert table.count("total") == 2
-    assert "1 proved, 2 gap" in table
+    assert "proved: 1 day, gap: 2 days" in table
     assert all(meaning in table for meaning in WORDS.values())
     assert main(["report", str(tmp_path / "data"), "--json", "--symbol", "a|b"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -242,8 +242,8 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
         assert scrape("cowbook_witness_levels_total", outcome=outcome) == getattr(summary, f"levels_{outcome}")
     passed = scrape("cowbook_event_time_passed_seconds_total")
     assert passed > 1
-    for depth in ("best", "grid"):
-        assert scrape("cowbook_known_seconds_total", depth=depth) / passed == pytest.approx(summary.known[depth])
+    for which in ("best", "grid"):
+        assert scrape("cowbook_known_seconds_total", depth=which) / passed == pytest.approx(summary.known[which])
 
 
 def test_metrics_agree_with_the_summary(bench: Bench) -> None:
