@@ -22,6 +22,8 @@ def test_each_query_finds_rows(tmp_path: Path) -> None:
     tickers = [place for place, line in enumerate(lines) if '"B":' in line]
     wrong = re.sub('"B":"[^"]*"', '"B":"123456.00000000"', lines[tickers[-1]])
     lines.insert(tickers[-1], wrong)  # the exchange says something else of the same moment
+    first = next(place for place, line in enumerate(lines) if '"lastUpdateId"' in line)
+    lines.insert(first + 1, re.sub('(?<=",")[^"]*(?="])', "5.00000000", lines[first]))  # it says other sizes of the same moment
     lines.append("nonsense")
     (tmp_path / "capture").write_text("\n".join(lines) + "\n")
     (tmp_path / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["capture"]\n')

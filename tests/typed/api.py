@@ -58,6 +58,11 @@ def check_ladder(ladder: Ladder) -> None:
     assert_type(ladder.size_at(6_183_764_000_000), int)
     assert_type(ladder.levels(), Levels)
     assert_type(ladder.levels(10), Levels)
+    assert_type(ladder.known_to, int | None)
+    assert_type(ladder.is_whole, bool)
+    assert_type(ladder.is_known(6_183_764_000_000), bool)
+    assert_type(ladder.known_levels(), Levels)
+    assert_type(ladder.known_levels(10), Levels)
 
 
 def check_errors() -> None:

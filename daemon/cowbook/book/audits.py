@@ -9,7 +9,7 @@ from cowbook.book.emit import audit_row
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, best_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, REFUTED, WAITING_LIMIT
+from cowbook.plain.book_state import COMPARED, NOT_COMPARED, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import (
     AUDIT_FIELDS,
@@ -44,18 +44,23 @@ def count_audit(words, kind, outcome):
 
 @kernel
 def judge_audit(words, state, kind, is_same):
-    """Count an audit of the last depth message. Returns whether it failed while synced: the caller must then end sync."""
+    """Count an audit of the last depth message. Returns whether it failed while synced: the caller must then end sync.
+
+    Only a synced book can be refuted, and only once, because sync ends then.
+    """
     if state.verdict == NOT_COMPARED:
         state.compared += 1
+        if not state.synced:
+            state.compared_unsynced += 1
         state.verdict = COMPARED
-    if not is_same and state.verdict != REFUTED:
-        state.refuted += 1
-        state.verdict = REFUTED
     if is_same:
         count_audit(words, kind, MATCHED if state.synced else MATCHED_UNSYNCED)
         return False
     count_audit(words, kind, FAILED if state.synced else FAILED_UNSYNCED)
-    return state.synced != 0
+    if not state.synced:
+        return False
+    state.refuted += 1
+    return True
 
 
 @kernel

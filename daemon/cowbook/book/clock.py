@@ -20,16 +20,35 @@ def fill_day(row, state):
     row.depth_events = state.depth_events
     row.synced_events = state.synced_events
     row.depth_messages = state.diffs + state.snapshots + state.witnesses
+    row.unsynced_messages = state.unsynced_messages
+    row.early_messages = state.early_messages
+    row.unnumbered = state.unnumbered
     row.compared = state.compared
+    row.compared_unsynced = state.compared_unsynced
     row.refuted = state.refuted
+    row.audit_matched = state.audit_matched
+    row.audit_failed = state.audit_failed
+    row.checksum_matched = state.checksum_matched
+    row.checksum_failed = state.checksum_failed
+    row.witness_matched = state.witness_matched
+    row.witness_failed = state.witness_failed
+    row.failed_unsynced = state.audit_failed_unsynced + state.checksum_failed_unsynced + state.witness_failed_unsynced
+    row.snapshots = state.snapshots
+    row.witnesses = state.witnesses
+    row.levels_compared = state.levels_compared
+    row.levels_wrong = state.levels_wrong
+    row.levels_learned = state.levels_learned
     row.gaps = state.gaps
     row.missing_updates = state.missing_updates
+    row.duplicate_trades = state.duplicate_trades
+    row.duplicate_messages = state.duplicate_messages
+    row.foreign_snapshots = state.foreign_snapshots
+    row.time_resets = state.time_resets
     row.crossed = state.crossed
-    row.drifts = state.drifts
     row.time_total = state.time_total
     row.time_best_known = state.time_best_known
     row.time_grid_known = state.time_grid_known
-    row.levels_learned = state.levels_learned
+    row.first_snapshot_time = state.first_snapshot_time
     row.dead_letters = (
         state.dead_overlong + state.dead_not_utf8 + state.dead_malformed + state.dead_unknown + state.dead_out_of_range
     )

@@ -298,6 +298,8 @@ def _apply(engine, message, levels, decision, expected, received):
     state.last_id = message.last_id
     state.is_first = 0
     state.is_numbered = message.rule != UNNUMBERED
+    if message.rule == UNNUMBERED and state.last_sequence == 0:
+        state.unnumbered += 1
     state.last_depth_time = ts
     state.last_diff_id = message.last_id
     state.last_diff_time = ts

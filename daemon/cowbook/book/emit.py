@@ -198,6 +198,10 @@ def finish_depth(state, settings, book, rows, ts, ts_recv, first_event, first_ru
     state.depth_events += level_count
     if state.synced:
         state.synced_events += level_count
+    else:
+        state.unsynced_messages += 1
+        if state.snapshots == 0:
+            state.early_messages += 1
     for run in range(first_run, state.open_depth):
         rows.depth[run].synced = state.synced
     if state.open_depth > first_run:

@@ -55,20 +55,19 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         """The ladder's epoch that this snapshot ended, not a checkpoint's epoch. Each snapshot of an engine raises it by 1."""
         return int(self.words[EPOCH])
 
-    @property
-    def _book(self) -> ladder.Book:
-        _, pool, sides = records_of(self.words)
-        return ladder.Book(pool, sides, self.arrays.blocks)
+    def _side(self, side_number: int) -> Ladder:
+        state, pool, sides = records_of(self.words)
+        return Ladder(side_number, ladder.Book(pool, sides, self.arrays.blocks), state)
 
     @property
     def bids(self) -> Ladder:
         """The frozen bid side, highest price first."""
-        return Ladder(ladder.BID, self._book)
+        return self._side(ladder.BID)
 
     @property
     def asks(self) -> Ladder:
         """The frozen ask side, lowest price first."""
-        return Ladder(ladder.ASK, self._book)
+        return self._side(ladder.ASK)
 
     def get_checkpoint_state(self) -> EngineState:
         """Returns everything that later output depends on, as plain arrays and numbers. Any thread may call it.

@@ -230,12 +230,12 @@ class OrderBookEngine:
     @property
     def bids(self) -> Ladder:
         """The live bid side, highest price first."""
-        return Ladder(ladder.BID, self.arrays.book)
+        return Ladder(ladder.BID, self.arrays.book, self.arrays.state)
 
     @property
     def asks(self) -> Ladder:
         """The live ask side, lowest price first."""
-        return Ladder(ladder.ASK, self.arrays.book)
+        return Ladder(ladder.ASK, self.arrays.book, self.arrays.state)
 
     @property
     def last_id(self) -> int:
@@ -247,7 +247,10 @@ class OrderBookEngine:
 
     @property
     def synced(self) -> bool:
-        """True if a depth snapshot was applied and neither a gap nor a failed audit has followed it."""
+        """True if a depth snapshot was applied and neither a gap nor a failed audit has followed it.
+
+        `bids` and `asks` say how far each side is known then.
+        """
         return bool(self.value("synced"))
 
     @property
@@ -269,7 +272,7 @@ class OrderBookEngine:
         return {name: self.value(name) for name in GAP_STATISTICS}
 
     def audit_statistics(self) -> dict[str, dict[str, int]]:
-        """Audits since the start, by kind ("bookTicker", "checksum") and outcome.
+        """Audits since the start, by kind ("bookTicker", "checksum", "snapshot") and outcome.
 
         Outcomes are "matched", "failed", "matched_unsynced", "failed_unsynced" and "not_comparable" (docs/rules.md, section 2).
         """

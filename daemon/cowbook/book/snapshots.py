@@ -190,6 +190,8 @@ def _replace(engine, message, levels, ts, place, is_proved):
             add_side(state, settings, rows, book, side_number)
     advance(state, ts)
     state.last_depth_time = ts
+    if state.snapshots == 0:
+        state.first_snapshot_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
     _believe(engine, message, levels, is_proved)
@@ -256,14 +258,15 @@ def _witness(engine, message, levels, ts, place):
     if why != OK or cut_depth(engine, message, ts, state.last_id, True) != OK:
         return EXHAUSTED
     row.event_index = state.next_event
+    wrong = row.levels_missing + row.levels_extra + row.levels_differing
     state.levels_compared += row.levels_compared
+    state.levels_wrong += wrong
     state.levels_learned += row.levels_learned
     advance(state, ts)
     state.last_depth_time = ts
     state.witnesses += 1
     state.verdict = NOT_COMPARED
-    is_same = row.levels_missing + row.levels_extra + row.levels_differing == 0
-    if judge_audit(engine.words, state, WITNESS, is_same):
+    if judge_audit(engine.words, state, WITNESS, wrong == 0):
         end_sync(engine)
         state.open_audits += 1
         blame.event_index = state.next_event

@@ -11,6 +11,12 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+def percent(value: float, decimals: int = 1) -> str:
+    """A share in percent. It is rounded down, so that 100 % means all."""
+    scale = 10**decimals
+    return f"{int(value * scale + 1e-9) / scale:.{decimals}f} %"
+
+
 def plain_console(*, stderr: bool = False, at_least: int = 0) -> Console:
     """A console without markup, since ids and paths may have brackets and colons.
 

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
+from collections.abc import Sequence
 
 from rich.box import SIMPLE
 from rich.table import Table
 
-from cowbook.cli.console import plain_console
-from cowbook.report.day_report import DayQuality, iso, read_report
+from cowbook.cli.console import percent, plain_console
+from cowbook.report.day_report import DayQuality, iso, make_total, read_report
+from cowbook.report.verdict import WORDS, judge_day
 
-_COLUMNS = (
-    *("symbol", "day", "events", "verified", "refuted", "uncheckable", "synced", "gaps", "missing", "crossed", "drift"),
-    *("dead letters", "first", "last"),
+_LEFT = ("symbol", "day", "verdict", "why", "first", "last")
+_VERDICT_COLUMNS = ("symbol", "day", "verdict", "synced", "best known", "grid known", "why")
+_COUNT_COLUMNS = (
+    *("symbol", "day", "events", "verified", "refuted", "unsynced", "uncheckable", "gaps", "missing", "judged", "wrong"),
+    *("duplicates", "crossed", "dead letters", "first", "last"),
 )
+_LEGEND = WORDS | {
+    "synced": "share of the levels of depth messages whose rows are synced",
+    "best known": "share of event time in which the best bid and the best ask were known",
+    "grid known": "share of event time in which all levels of a row of the stream book were known",
+    "verified": "depth messages that matched, of those after which the synced book could be compared with something",
+    "refuted": "depth messages after which a comparison failed while the book was synced",
+    "unsynced": "depth messages after which the book was compared while it was not synced: neither verified nor refuted",
+    "uncheckable": "depth messages after which nothing was there to compare the book with",
+    "gaps, missing": "places where ids show that messages are missing, and how many ids, where that can be known",
+    "judged, wrong": "depth snapshots that judged a synced book, and those that differed from what was known",
+    "duplicates": "trades and depth messages that were there already, and were skipped",
+    "crossed": "depth messages (in an output directory: rows of bbo) after which the best bid was above the best ask",
+    "dead letters": "records that were rejected",
+    "first, last": "event times of the first and the latest message (in an output directory: row), in UTC",
+}
+"""What the words and columns mean."""
 
+_NOT_OF_TOTALS = ("symbol", "day", "verdict", "reason", "gap_sizes", "first_time", "last_time", "first_snapshot_time")
 _WIDEST = 1000
 
 
@@ -23,52 +45,81 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the days as a table, JSON or Markdown. Raises RecoveryError."""
     days = read_report(arguments.directory, arguments.symbol)
     if arguments.json:
-        print(json.dumps([day.to_json() for day in days], indent=2))
+        total = {name: value for name, value in make_total(days).to_json().items() if name not in _NOT_OF_TOTALS}
+        total["verdicts"] = _count_verdicts(days)
+        print(json.dumps({"days": [day.to_json() for day in days], "total": total, "legend": _LEGEND}, indent=2))
     elif arguments.markdown:
         print("\n".join(_markdown(days)))
     else:
-        table = Table(box=SIMPLE)
-        for name in _COLUMNS:
-            table.add_column(name, justify="left" if name in ("symbol", "day", "first", "last") else "right", no_wrap=True)
-        for day in days:
-            table.add_row(*_cells(day))
-        plain_console(at_least=plain_console(at_least=_WIDEST).measure(table).maximum).print(table)
+        _print_tables(days)
     return 0
 
 
-def _cells(day: DayQuality) -> list[str]:
+def _print_tables(days: Sequence[DayQuality]) -> None:
+    console = plain_console()
+    for columns, rows, total in _tables(days):
+        table = Table(box=SIMPLE, show_footer=True)
+        for name, sum_ in zip(columns, total, strict=True):
+            table.add_column(name, sum_, justify="left" if name in _LEFT else "right", no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        console = plain_console(at_least=plain_console(at_least=_WIDEST).measure(table).maximum)
+        console.print(table)
+    width = max(map(len, _LEGEND))
+    for word, meaning in _LEGEND.items():
+        console.print(f"{word:{width}}  {meaning}", soft_wrap=True, highlight=False)
+
+
+def _markdown(days: Sequence[DayQuality]) -> list[str]:
+    lines = []
+    for columns, rows, total in _tables(days):
+        bold = [f"**{cell}**" if cell else "" for cell in total]
+        table = [list(columns), ["---"] * len(columns), *rows, bold]
+        lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in table]
+        lines.append("")
+    return lines + [f"* **{word}**: {meaning}" for word, meaning in _LEGEND.items()]
+
+
+def _tables(days: Sequence[DayQuality]) -> list[tuple[Sequence[str], list[list[str]], list[str]]]:
+    """Returns columns, rows and totals of the table of verdicts and of that of counts."""
+    total, name = make_total(days), ["total", _days(len(days))]
+    verdicts = ", ".join(f"{word}: {_days(count)}" for word, count in _count_verdicts(days).items())
+    judged = [[day.symbol, day.day, judge_day(day).word, *_shares(day), judge_day(day).reason] for day in days]
+    counted = [[day.symbol, day.day, *_counts(day), _clock(day.first_time), _clock(day.last_time)] for day in days]
     return [
-        day.symbol,
-        day.day,
-        _count(day.events),
-        _percent(day.verified_percent),
-        _count(day.refuted),
-        _count(day.uncheckable),
-        _percent(day.synced_percent),
-        _count(day.gaps),
-        _count(day.missing_updates),
-        _count(day.crossed),
-        _count(day.drifts),
-        _count(day.dead_letters),
-        _clock(day.first_time),
-        _clock(day.last_time),
+        (_VERDICT_COLUMNS, judged, [*name, "", *_shares(total), verdicts]),
+        (_COUNT_COLUMNS, counted, [*name, *_counts(total), "", ""]),
     ]
+
+
+def _days(count: int) -> str:
+    return f"{count:,} {'day' if count == 1 else 'days'}"
+
+
+def _count_verdicts(days: Sequence[DayQuality]) -> dict[str, int]:
+    """Returns how many days have each verdict, in the order of the legend."""
+    counts = Counter(judge_day(day).word for day in days)
+    return {word: counts[word] for word in WORDS if counts[word]}
+
+
+def _shares(day: DayQuality) -> list[str]:
+    none = "?" if day.depth_messages is None else "-"  # not known, or there is nothing to have a share of
+    shares = (day.synced_percent, day.best_known_percent, day.grid_known_percent)
+    return [none if share is None else percent(share, 2) for share in shares]
+
+
+def _counts(day: DayQuality) -> list[str]:
+    verified = "?" if day.verified is None else f"{day.verified:,} of {day.comparable:,}"
+    compared = (day.refuted, day.compared_unsynced, day.uncheckable)
+    missing = (day.gaps, day.missing_updates, day.snapshots_judged, day.snapshots_wrong)
+    others = (day.duplicates, day.crossed, day.dead_letters)
+    return [_count(day.events), verified, *(_count(value) for value in (*compared, *missing, *others))]
 
 
 def _count(value: int | None) -> str:
     return "?" if value is None else f"{value:,}"
 
 
-def _percent(value: float | None) -> str:
-    """Rounded down, so that 100 % means all."""
-    return "?" if value is None else f"{int(value * 100) / 100:.2f} %"
-
-
 def _clock(time: int | None) -> str:
     text = iso(time)
     return "" if text is None else text[11:19]
-
-
-def _markdown(days: list[DayQuality]) -> list[str]:
-    rows = [list(_COLUMNS), ["---"] * len(_COLUMNS), *(_cells(day) for day in days)]
-    return [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]

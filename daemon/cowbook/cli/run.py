@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import percent, plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
 from cowbook.symbol.summary import SymbolSummary
@@ -134,7 +134,7 @@ class _Lines:
 
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
     """Print a run's table, its warnings and errors, where the parts are, and a query over them."""
-    console.print(_make_table(summaries))
+    console.print(_make_table(summaries, config.output.book_levels))
     for summary in summaries:
         for warning in summary.warnings:
             console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
@@ -149,16 +149,17 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
         console.print(query, soft_wrap=True, highlight=False)
 
 
-def _make_table(summaries: Sequence[SymbolSummary]) -> Table:
+def _make_table(summaries: Sequence[SymbolSummary], book_levels: int) -> Table:
     """The table of a run: few symbols side by side with all figures, many in a line each with the main ones."""
-    rows = [_make_row(summary) for summary in summaries]
+    rows = [_make_row(summary, book_levels) for summary in summaries]
     if len(rows) <= _SIDE_BY_SIDE:
         table = Table(title="cowbook", show_header=False)
         table.add_column(style="bold")
         for _ in rows:
             table.add_column(justify="right")
         for key in rows[0]:
-            table.add_row(key, *(row[key] for row in rows))
+            if any(row[key] for row in rows):
+                table.add_row(key, *(row[key] for row in rows))
     else:
         table = Table(title="cowbook")
         for column in _IN_A_LINE:
@@ -169,11 +170,8 @@ def _make_table(summaries: Sequence[SymbolSummary]) -> Table:
     return table
 
 
-def _make_row(summary: SymbolSummary) -> dict[str, str]:
-    """A symbol's figures for the table, by their label."""
-    audits = summary.audits.values()
-    matched = sum(outcomes["matched"] + outcomes["matched_unsynced"] for outcomes in audits)
-    failed = sum(outcomes["failed"] + outcomes["failed_unsynced"] for outcomes in audits)
+def _make_row(summary: SymbolSummary, book_levels: int) -> dict[str, str]:
+    """A symbol's figures for the table, by their label; empty where there is nothing to say."""
     rate = (summary.events - summary.recovered_events) / max(summary.seconds, 1e-9)
     return {
         "symbol": summary.id,
@@ -182,9 +180,13 @@ def _make_row(summary: SymbolSummary) -> dict[str, str]:
         "messages": f"{summary.messages:,}",
         "gaps": f"{summary.gaps:,} ({summary.missing_updates:,} ids missing)" if summary.gaps else "0",
         "stale": f"{summary.stale:,}",
-        "drift": f"{summary.drift_rows:,} snapshots compared, {summary.drift_levels:,} levels differ",
-        "audits": f"{matched:,} matched, {failed:,} failed",
+        "snapshots": _describe_snapshots(summary),
+        "known": _describe_known(summary, book_levels),
+        "audits": _describe_audits(summary),
         "books": _describe_books(summary),
+        "duplicates": _describe_duplicates(summary),
+        "time resets": f"{summary.time_resets:,}" if summary.time_resets else "",
+        "foreign snapshots": f"{summary.foreign_snapshots:,}" if summary.foreign_snapshots else "",
         "crossed": f"{summary.crossed:,}",
         "dead letters": f"{sum(summary.dead_letters.values()):,}",
         "synced": "yes" if summary.synced else "no",
@@ -196,8 +198,44 @@ def _make_row(summary: SymbolSummary) -> dict[str, str]:
 
 def _describe_books(summary: SymbolSummary) -> str:
     """How many books, one after each depth message, were compared with something, and the outcomes."""
-    verified, uncheckable = summary.compared - summary.refuted, summary.depth_messages - summary.compared
-    return f"{verified:,} verified, {summary.refuted:,} refuted, {uncheckable:,} uncheckable"
+    verified = summary.compared - summary.compared_unsynced - summary.refuted
+    uncheckable = summary.depth_messages - summary.compared
+    unsynced = f", {summary.compared_unsynced:,} unsynced" if summary.compared_unsynced else ""
+    return f"{verified:,} verified, {summary.refuted:,} refuted{unsynced}, {uncheckable:,} uncheckable"
+
+
+def _describe_snapshots(summary: SymbolSummary) -> str:
+    """How many snapshots judged the book, and what became of their levels."""
+    text = f"{summary.witnesses:,} judged"
+    if summary.witnesses:
+        text += (
+            f", {summary.levels_compared:,} levels compared, {summary.levels_wrong:,} wrong, {summary.levels_learned:,} learned"
+        )
+    return text
+
+
+def _describe_known(summary: SymbolSummary, book_levels: int) -> str:
+    """During which share of event time the best levels, and all levels of the grid, were known."""
+    best, grid = summary.known.get("best"), summary.known.get("grid")
+    if best is None or grid is None:
+        return "no time has passed"
+    return f"best {percent(100 * best)}, {book_levels} levels {percent(100 * grid)} of the time"
+
+
+def _describe_audits(summary: SymbolSummary) -> str:
+    """The outcomes of all comparisons. Those of an unsynced book prove nothing, and stand apart."""
+
+    def count(outcome: str) -> int:
+        return sum(outcomes[outcome] for outcomes in summary.audits.values())
+
+    text = f"{count('matched'):,} matched, {count('failed'):,} failed"
+    matched, failed = count("matched_unsynced"), count("failed_unsynced")
+    return text + (f"; unsynced: {matched:,} matched, {failed:,} failed" if matched or failed else "")
+
+
+def _describe_duplicates(summary: SymbolSummary) -> str:
+    counts = {"trades": summary.duplicate_trades, "messages": summary.duplicate_messages}
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
 
 
 def _describe_checkpoints(summary: SymbolSummary) -> str:

@@ -11,8 +11,12 @@ from rich.table import Table
 from cowbook.cli.clients import ask
 from cowbook.cli.console import plain_console
 from cowbook.errors import ServiceError
+from cowbook.telemetry.status import describe_known
 
-_COLUMNS = ("id", "state", "events", "synced", "gaps", "dead letters", "lag bytes", "event time", "epoch", "checkpoint time")
+_COLUMNS = (
+    *("id", "state", "events", "synced", "known", "gaps", "dead letters", "lag bytes"),
+    *("event time", "epoch", "checkpoint time"),
+)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -33,7 +37,8 @@ def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column in ("id", "state") else "right", overflow="fold")
     for symbol in symbols:
-        table.add_row(*(_cell(symbol[column.replace(" ", "_")]) for column in _COLUMNS))
+        shown = symbol | {"known": describe_known(symbol.get("known"))}
+        table.add_row(*(_cell(shown[column.replace(" ", "_")]) for column in _COLUMNS))
     console = plain_console(at_least=150)
     console.print(table)
     for symbol in symbols:

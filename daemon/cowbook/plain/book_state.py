@@ -63,6 +63,7 @@ _COUNTERS = (
     "duplicate_messages",
     "witnesses",  # snapshots that were compared with the book
     "levels_compared",  # with a witness
+    "levels_wrong",  # of those: blamed
     "levels_learned",  # from witnesses
     "snapshots",  # applied
     "diffs",  # applied
@@ -76,8 +77,12 @@ _COUNTERS = (
     *(f"{field}_{outcome}" for field in AUDIT_FIELDS.values() for outcome in OUTCOMES),
     "depth_events",  # levels of applied depth messages
     "synced_events",  # those of them that were applied while synced
-    "compared",  # depth messages after which the book was compared with a ticker or checksum
-    "refuted",  # those of them where a comparison failed
+    "unsynced_messages",  # depth messages after which the book was not synced
+    "early_messages",  # of these, those before the first snapshot that was applied
+    "unnumbered",  # applied diffs of which nothing would show the loss
+    "compared",  # depth messages after which the book was compared with something
+    "compared_unsynced",  # of these, those after which it was not synced
+    "refuted",  # of the others, those where a comparison failed
     # Event time in ns: all of it, and while the best levels, or the levels of the grid, were known.
     "time_total",
     "time_best_known",
@@ -151,7 +156,8 @@ STATE = np.dtype(
             "day_end",
             "day_first_time",
             "day_count",
-            "verdict",  # of the last depth message: NOT_COMPARED, COMPARED or REFUTED
+            "first_snapshot_time",  # event time of the first snapshot that was applied; 0 before it
+            "verdict",  # of the last depth message: NOT_COMPARED or COMPARED
             # The ids at the gap at which the engine halted.
             "gap_expected",
             "gap_received",
@@ -172,7 +178,6 @@ DIFF_ENTRY = np.dtype(
 TICKER_ENTRY = np.dtype([(name, np.int64) for name in ("id", "bid_price", "bid_size", "ask_price", "ask_size")])
 
 
-# Results of comparing the book after the last depth message (`STATE.verdict`).
+# Whether the book after the last depth message was compared with something (`STATE.verdict`).
 NOT_COMPARED = 0
 COMPARED = 1
-REFUTED = 2

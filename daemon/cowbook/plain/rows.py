@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.plain.streams import ROW_ARRAYS, STREAM_NAMES
+from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES
 
 Rows: Any = namedtuple("Rows", [array.name for array in ROW_ARRAYS])  # type: ignore[misc] # noqa: PYI024 - its fields follow from the table
 """The arrays that hold the open rows, one for each of `streams.ROW_ARRAYS`. The state has the numbers of valid entries."""
@@ -47,21 +48,38 @@ DAY_ROW = np.dtype(
             "depth_events",
             "synced_events",
             "depth_messages",
+            "unsynced_messages",
+            "early_messages",
+            "unnumbered",
             "compared",
+            "compared_unsynced",
             "refuted",
+            *(f"{field}_{outcome}" for field in AUDIT_FIELDS.values() for outcome in OUTCOMES[:2]),
+            "failed_unsynced",  # comparisons of all kinds
+            "snapshots",
+            "witnesses",
+            "levels_compared",
+            "levels_wrong",
+            "levels_learned",
             "gaps",
             "missing_updates",
+            "duplicate_trades",
+            "duplicate_messages",
+            "foreign_snapshots",
+            "time_resets",
             "crossed",
-            "drifts",
             "dead_letters",
             "time_total",  # ns of event time
             "time_best_known",  # of it, while the best levels of both sides were known
             "time_grid_known",  # of it, while all levels of the grid were known
-            "levels_learned",
+            "first_snapshot_time",  # no count: as in STATE
         )
     ]
 )
-"""A UTC day. Its messages are those for which the running maximum of event time is in the day."""
+"""A UTC day. Its messages are those for which the running maximum of event time is in the day.
+
+The counts are those of book_state.STATE. After a time reset there may be two rows of one day, with others between them.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ A checkpoint counts all comparisons. Parts record only the failed ones, so a rep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -21,13 +22,21 @@ from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError, StorageError
-from cowbook.plain.vocabulary import REASONS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
+from cowbook.report.verdict import judge_day
 
 _EPOCH = date(1970, 1, 1)
-_COUNTS = (
-    *("events", "depth_events", "synced_events", "depth_messages", "compared", "refuted"),
-    *("gaps", "missing_updates", "crossed", "drifts", "dead_letters"),
+_FROM_BOTH = (
+    *("events", "depth_events", "synced_events", "refuted", "levels_compared", "levels_wrong", "levels_learned"),
+    *("gaps", "missing_updates", "crossed", "dead_letters"),
 )
+_FROM_STATE = (
+    *("depth_messages", "unsynced_messages", "early_messages", "unnumbered", "compared", "compared_unsynced", "failed_unsynced"),
+    *("snapshots", "duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
+    *("time_total", "time_best_known", "time_grid_known"),
+)
+_COUNTS = (*_FROM_BOTH, *_FROM_STATE)
+"""Counts of DAY_ROW that a day has under the same name."""
 
 
 @dataclass(slots=True)
@@ -40,23 +49,57 @@ class DayQuality:
     depth_events: int = 0  # levels of depth messages
     synced_events: int = 0  # of these, the synced ones
     depth_messages: int | None = None
-    compared: int | None = None  # depth messages after which something proved or disproved the book
-    refuted: int | None = None  # of these, the ones that disproved it
+    unsynced_messages: int | None = None  # of these, those after which the book was not synced
+    early_messages: int | None = None  # of these, those before the input's first depth snapshot
+    unnumbered: int | None = None  # diffs of which nothing would show the loss
+    compared: int | None = None  # depth messages after which the book was compared with something
+    compared_unsynced: int | None = None  # of these, those after which it was not synced
+    refuted: int = 0  # of the others, those where a comparison failed
+    matched: dict[str, int] | None = None  # comparisons with a synced book, by kind
+    failed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(AUDIT_KINDS, 0))
+    failed_unsynced: int | None = None  # comparisons of an unsynced book that failed
+    snapshots: int | None = None  # depth snapshots that replaced the book
+    snapshots_judged: int = 0  # depth snapshots that judged the book
+    levels_compared: int = 0  # by them
+    levels_wrong: int = 0  # of these, inside of what was known
+    levels_learned: int = 0  # beyond it
     gaps: int = 0
     missing_updates: int = 0  # in the gaps of known size
     gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts
+    duplicate_trades: int | None = None
+    duplicate_messages: int | None = None
+    foreign_snapshots: int | None = None
+    time_resets: int | None = None
     crossed: int = 0  # depth messages (from parts: rows of bbo) after which the book was crossed
-    drifts: int = 0  # depth snapshots that were compared with the book
     dead_letters: int = 0
+    time_total: int | None = None  # ns of event time
+    time_best_known: int | None = None  # of it, while the best levels of both sides were known
+    time_grid_known: int | None = None  # of it, while all levels of the grid were known
     first_time: int | None = None  # event time in ns of its first event
     last_time: int | None = None  # latest event time in ns
+    first_snapshot_time: int = 0  # event time in ns of the input's first depth snapshot; 0 before it, and from parts
+
+    @property
+    def comparable(self) -> int | None:
+        """Number of depth messages after which the synced book was compared with something."""
+        if self.compared is None or self.compared_unsynced is None:
+            return None
+        return self.compared - self.compared_unsynced
+
+    @property
+    def verified(self) -> int | None:
+        """Number of those where everything matched."""
+        return None if self.comparable is None else self.comparable - self.refuted
+
+    @property
+    def comparable_percent(self) -> float | None:
+        """Share of the depth messages that are comparable. Most venues say only of a few what the book must be."""
+        return _percent(self.comparable, self.depth_messages)
 
     @property
     def verified_percent(self) -> float | None:
-        """Share of the depth messages after which a comparison proved the book."""
-        if self.compared is None or self.refuted is None or not self.depth_messages:
-            return None
-        return 100 * (self.compared - self.refuted) / self.depth_messages
+        """Share of the comparable depth messages that are verified."""
+        return _percent(self.verified, self.comparable)
 
     @property
     def uncheckable(self) -> int | None:
@@ -66,17 +109,61 @@ class DayQuality:
     @property
     def synced_percent(self) -> float | None:
         """Share of the levels of depth messages that were synced."""
-        return 100 * self.synced_events / self.depth_events if self.depth_events else None
+        return _percent(self.synced_events, self.depth_events)
+
+    @property
+    def best_known_percent(self) -> float | None:
+        """Share of event time in which the best levels of both sides were known."""
+        return _percent(self.time_best_known, self.time_total)
+
+    @property
+    def grid_known_percent(self) -> float | None:
+        """Share of event time in which all levels of the grid were known."""
+        return _percent(self.time_grid_known, self.time_total)
+
+    @property
+    def snapshots_wrong(self) -> int:
+        """Number of depth snapshots that judged the book and disagreed with it inside of what was known."""
+        return self.failed["snapshot"]
+
+    @property
+    def duplicates(self) -> int | None:
+        """Number of trades and depth messages that were there already."""
+        if self.duplicate_trades is None or self.duplicate_messages is None:
+            return None
+        return self.duplicate_trades + self.duplicate_messages
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values: all figures, the shares, and times as text."""
-        return asdict(self) | {
-            "verified_percent": self.verified_percent,
-            "uncheckable": self.uncheckable,
-            "synced_percent": self.synced_percent,
-            "first_time": iso(self.first_time),
-            "last_time": iso(self.last_time),
-        }
+        """As JSON values: the verdict, all figures, the shares, and times as text."""
+        verdict = judge_day(self)
+        shares = ("synced_percent", "best_known_percent", "grid_known_percent", "comparable_percent", "verified_percent")
+        counts = ("comparable", "verified", "uncheckable", "snapshots_wrong", "duplicates")
+        return (
+            {"symbol": self.symbol, "day": self.day, "verdict": verdict.word, "reason": verdict.reason}
+            | asdict(self)
+            | {name: getattr(self, name) for name in (*shares, *counts)}
+            | {"first_time": iso(self.first_time), "last_time": iso(self.last_time)}
+            | {"first_snapshot_time": iso(self.first_snapshot_time or None)}
+        )
+
+    def add(self, other: DayQuality) -> None:
+        """Add the figures of another row: of the same day, or for a total. What one of them does not know is unknown."""
+        for name in (*_COUNTS, "snapshots_judged"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, None if mine is None or theirs is None else mine + theirs)
+        for kind, count in other.failed.items():
+            self.failed[kind] += count
+        if self.matched is None or other.matched is None:
+            self.matched = None
+        else:
+            self.matched = {kind: count + other.matched[kind] for kind, count in self.matched.items()}
+        if other.last_time is not None:
+            self.last_time = max(other.last_time, other.last_time if self.last_time is None else self.last_time)
+        self.first_snapshot_time = self.first_snapshot_time or other.first_snapshot_time
+
+
+def _percent(part: int | None, whole: int | None) -> float | None:
+    return None if part is None or not whole else 100 * part / whole
 
 
 def iso(nanoseconds: int | None) -> str | None:
@@ -127,20 +214,39 @@ def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
 
 
 def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
-    days = state.order_book_state.days
-    if not len(days):  # no message was accepted
+    """Yields a symbol's days in their order. Of a day that event time came back to there are several rows: they are added."""
+    rows = state.order_book_state.days
+    if not len(rows):  # no message was accepted
         values = state.order_book_state.values
-        yield DayQuality(symbol, "", dead_letters=sum(values.get(f"dead_{reason}", 0) for reason in REASONS))
-    before = dict.fromkeys(_COUNTS, 0)
-    for row in days:
-        counts = {name: int(row[name]) for name in _COUNTS}
-        differences = {name: counts[name] - before[name] for name in _COUNTS}
-        day = (_EPOCH + timedelta(days=int(row["day"]))).isoformat()
-        quality = DayQuality(symbol, day, first_time=int(row["first_time"]), last_time=int(row["last_time"]))
-        for name, difference in differences.items():
-            setattr(quality, name, difference)
-        yield quality
-        before = counts
+        letters = sum(values.get(f"dead_{reason}", 0) for reason in REASONS)
+        yield DayQuality(symbol, "", dead_letters=letters, depth_messages=0, matched=dict.fromkeys(AUDIT_KINDS, 0))
+    days: dict[str, DayQuality] = {}
+    before = np.zeros((), rows.dtype)
+    for row in rows:
+        day = _make_day(symbol, row, before)
+        if day.day in days:
+            days[day.day].add(day)
+        else:
+            days[day.day] = day
+        before = row
+    yield from (days[name] for name in sorted(days))
+
+
+def _make_day(symbol: str, row: Any, before: Any) -> DayQuality:
+    """Returns what a DAY_ROW adds to the one before it."""
+
+    def count(name: str) -> int:
+        return int(row[name]) - int(before[name])
+
+    day = DayQuality(symbol, (_EPOCH + timedelta(days=int(row["day"]))).isoformat())
+    for name in _COUNTS:
+        setattr(day, name, count(name))
+    day.snapshots_judged = count("witnesses")
+    day.matched = {kind: count(f"{field}_matched") for kind, field in AUDIT_FIELDS.items()}
+    day.failed = {kind: count(f"{field}_failed") for kind, field in AUDIT_FIELDS.items()}
+    day.first_time, day.last_time = int(row["first_time"]), int(row["last_time"])
+    day.first_snapshot_time = int(row["first_snapshot_time"])
+    return day
 
 
 def _list_symbols(output_dir: Path) -> list[str]:
@@ -185,8 +291,34 @@ def _add_part(day: DayQuality, stream: str, part: pq.ParquetFile, firsts: dict[s
         table = part.read(["bid_price", "ask_price"])
         day.crossed += pc.sum(pc.greater(table["bid_price"], table["ask_price"])).as_py() or 0
     elif stream == "drift":
-        day.drifts += rows
+        _add_drift(day, part)
     elif stream == "audits":
-        day.refuted = (day.refuted or 0) + rows
+        day.refuted += rows
+        for kind in part.read(["kind"])["kind"].to_pylist():
+            day.failed[kind] += 1
     elif stream == "dead_letter":
         day.dead_letters += rows
+
+
+def _add_drift(day: DayQuality, part: pq.ParquetFile) -> None:
+    """Add the comparisons with snapshots that judged a synced book. Parts of an older release do not tell them apart."""
+    names = ["was_synced", "levels_compared", "levels_missing", "levels_extra", "levels_differing", "levels_learned"]
+    if "levels_learned" not in part.schema_arrow.names:
+        return
+    table = part.read(names)
+    table = table.filter(table["was_synced"])
+    total = {name: pc.sum(table[name]).as_py() or 0 for name in names[1:]}
+    day.snapshots_judged += table.num_rows
+    day.levels_compared += total["levels_compared"]
+    day.levels_wrong += total["levels_missing"] + total["levels_extra"] + total["levels_differing"]
+    day.levels_learned += total["levels_learned"]
+
+
+def make_total(days: Sequence[DayQuality]) -> DayQuality:
+    """Returns the sums over all days."""
+    total = DayQuality("total", "", matched=dict.fromkeys(AUDIT_KINDS, 0))
+    for name in _FROM_STATE:
+        setattr(total, name, 0)
+    for day in days:
+        total.add(day)
+    return total

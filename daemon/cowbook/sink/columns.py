@@ -43,5 +43,5 @@ def fixed_point_text(value: int, decimals: int) -> str:
     """A fixed-point number as text, with all its decimals."""
     if decimals == 0:
         return str(value)
-    whole, fraction = divmod(value, 10**decimals)
-    return f"{whole}.{fraction:0{decimals}d}"
+    whole, fraction = divmod(abs(value), 10**decimals)
+    return f"{'-' if value < 0 else ''}{whole}.{fraction:0{decimals}d}"

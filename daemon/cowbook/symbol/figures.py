@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,34 @@ class CheckpointFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownFigures:
+    """How much of a book is known: of each side how far, and during how much of event time."""
+
+    bids_to: str | None
+    """The price down to which every bid is known; None if nothing is known, and if all is."""
+    asks_to: str | None
+    """The price up to which every ask is known; None likewise."""
+    bids_whole: bool
+    asks_whole: bool
+    time_total: int
+    """Event time that has passed, in ns."""
+    time_best: int
+    """Of it, while the best levels of both sides were known."""
+    time_grid: int
+    """Of it, while all levels of the grid were."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values. The shares of event time are None before any has passed."""
+        total = self.time_total
+        return {
+            "bids": {"to": self.bids_to, "whole": self.bids_whole},
+            "asks": {"to": self.asks_to, "whole": self.asks_whole},
+            "best": self.time_best / total if total else None,
+            "grid": self.time_grid / total if total else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class BookFigures:
     """What a pipeline has counted since the start of its input, and how its book stands."""
 
@@ -59,11 +88,25 @@ class BookFigures:
     gaps: int
     missing_updates: int
     stale: int
+    duplicate_trades: int
+    duplicate_messages: int
+    foreign_snapshots: int
+    time_resets: int
     crossed: int
     depth_messages: int
     """Applied ones, snapshots included."""
     compared: int
+    """Of these, those after which the book was compared with something."""
+    compared_unsynced: int
+    """Of these, those after which it was not synced."""
     refuted: int
+    """Of those after which it was synced, those where a comparison failed."""
+    witnesses: int
+    """Depth snapshots that judged the book."""
+    levels_compared: int
+    levels_wrong: int
+    levels_learned: int
+    known: KnownFigures
     dead_letters: Mapping[str, int]
     """By reason."""
     audits: Mapping[str, Mapping[str, int]]

@@ -20,12 +20,13 @@ from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.plain.rows import OpenRows
+from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.attempt import Freeze
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
-from cowbook.symbol.figures import BookFigures, PipelineFigures
+from cowbook.symbol.figures import BookFigures, KnownFigures, PipelineFigures
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
@@ -53,7 +54,7 @@ class Pipeline:
     ) -> None:
         self.follower = start.follower
         self.checkpointer = checkpointer
-        self._size_decimals = settings.decoder.size_decimals
+        self._price_decimals, self._size_decimals = settings.decoder.price_decimals, settings.decoder.size_decimals
         self._halts_on_bad_record = settings.on_bad_record == "halt"
         self._sink = sink
         self._writers = writers
@@ -314,10 +315,20 @@ class Pipeline:
             gaps=value("gaps"),
             missing_updates=value("missing_updates"),
             stale=value("stale"),
+            duplicate_trades=value("duplicate_trades"),
+            duplicate_messages=value("duplicate_messages"),
+            foreign_snapshots=value("foreign_snapshots"),
+            time_resets=value("time_resets"),
             crossed=value("crossed"),
-            depth_messages=value("diffs") + value("snapshots"),
+            depth_messages=value("diffs") + value("snapshots") + value("witnesses"),
             compared=value("compared"),
+            compared_unsynced=value("compared_unsynced"),
             refuted=value("refuted"),
+            witnesses=value("witnesses"),
+            levels_compared=value("levels_compared"),
+            levels_wrong=value("levels_wrong"),
+            levels_learned=value("levels_learned"),
+            known=_known_figures(engine, self._price_decimals),
             dead_letters=engine.dead_letter_statistics(),
             audits=engine.audit_statistics(),
             drift_size_error=float(self.drift.size_error / 10**self._size_decimals),
@@ -343,10 +354,28 @@ class Pipeline:
         report = self._report
         decoder = DecoderState(tuple(self._decoder.other_symbols), report.misfit, self.input_bytes, is_named=report.is_named)
         self._report.fill(summary, self.engine, decoder, self.drift)
+        summary.known = _known_figures(self.engine, self._price_decimals).to_json()
         checkpoints = self.checkpointer.figures
         summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
         summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed
         summary.gaps_after_recovery = self.gaps_after_recovery
+
+
+def _known_figures(engine: OrderBookEngine, price_decimals: int) -> KnownFigures:
+    bids, asks = engine.bids, engine.asks
+    bids_to, asks_to = (
+        None if side.known_to is None or side.is_whole else fixed_point_text(side.known_to, price_decimals)
+        for side in (bids, asks)
+    )
+    return KnownFigures(
+        bids_to=bids_to,
+        asks_to=asks_to,
+        bids_whole=bids.is_whole,
+        asks_whole=asks.is_whole,
+        time_total=engine.value("time_total"),
+        time_best=engine.value("time_best_known"),
+        time_grid=engine.value("time_grid_known"),
+    )
 
 
 def _record_offset(block: Block, first_index: int, end_offset: int) -> int:

@@ -21,6 +21,12 @@ _SNIFFED_DEAD_LETTERS = 64
 _FOREIGN_RECORDS = 1_000
 """After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
 
+_COUNTS = (
+    *("messages", "other_symbol", "unused", "crossed", "locked", "compared", "compared_unsynced", "refuted"),
+    *("witnesses", "levels_compared", "levels_wrong", "levels_learned"),
+)
+"""Counts of the engine that the summary has under the same name."""
+
 
 class SymbolReport:
     """Collects what users should know about one symbol's input."""
@@ -86,18 +92,15 @@ class SymbolReport:
     def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
         """Write the counts since the start of the input into the summary. `drift` has the sums over all of the input."""
         summary.events = engine.event_count
-        for name in ("messages", "other_symbol", "unused", "crossed", "locked"):
+        for name in _COUNTS:
             setattr(summary, name, engine.value(name))
         for name, value in engine.gap_statistics().items():
             setattr(summary, name, value)
         summary.drift_rows = engine.value("drifts")
         summary.drift_levels = drift.levels
-        summary.levels_compared, summary.levels_learned = drift.levels_compared, drift.levels_learned
-        summary.known = known_shares(engine)
         summary.dead_letters = engine.dead_letter_statistics()
         summary.audits = engine.audit_statistics()
         summary.depth_messages = sum(engine.value(name) for name in ("diffs", "snapshots", "witnesses"))
-        summary.compared, summary.refuted = engine.value("compared"), engine.value("refuted")
         summary.synced = engine.synced
         summary.input_bytes = decoder.input_bytes
         summary.warnings += [text for text in self._warnings(engine, decoder) if text != summary.error]
@@ -140,9 +143,3 @@ class SymbolReport:
                 f'{other} is unused; channel = "{other}" would take that one'
             )
         return notes
-
-
-def known_shares(engine: OrderBookEngine) -> dict[str, float | None]:
-    """Returns which share of event time the best levels, and all levels of the grid, were known; None before any time passed."""
-    total = engine.value("time_total")
-    return {name: engine.value(f"time_{name}_known") / total if total else None for name in ("best", "grid")}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -27,16 +28,19 @@ class SymbolSummary:
     unused: int = 0
     crossed: int = 0
     locked: int = 0
-    drift_rows: int = 0  # comparisons with a snapshot
+    witnesses: int = 0  # depth snapshots that judged the book
+    levels_compared: int = 0  # by them
+    levels_wrong: int = 0  # of these, inside of what was known
+    levels_learned: int = 0  # that they showed beyond what was known
+    drift_rows: int = 0  # comparisons with a snapshot, also with one that replaced an unsynced book
     drift_levels: int = 0  # levels that were missing, extra or different in these rows
-    levels_compared: int = 0
-    levels_learned: int = 0  # that snapshots showed beyond what was known
-    known: dict[str, float | None] = field(default_factory=dict)  # shares of event time: best, grid
+    known: dict[str, Any] = field(default_factory=dict)  # bids, asks: to, whole; shares of event time: best, grid
     dead_letters: dict[str, int] = field(default_factory=dict)  # by reason
     audits: dict[str, dict[str, int]] = field(default_factory=dict)  # by kind, then outcome
     depth_messages: int = 0  # applied
-    compared: int = 0  # of these, those after which the book was compared with a ticker or checksum
-    refuted: int = 0  # of these, those where a comparison failed
+    compared: int = 0  # of these, those after which the book was compared with something
+    compared_unsynced: int = 0  # of these, those after which it was not synced, so that nothing is proved
+    refuted: int = 0  # of the others, those where a comparison failed
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0

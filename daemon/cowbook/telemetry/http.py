@@ -24,6 +24,7 @@ from prometheus_client import exposition
 
 from cowbook.errors import ServiceError
 from cowbook.log import get_logger
+from cowbook.telemetry.status import describe_known
 
 _MOST_CONNECTIONS = 64
 _MOST_WAITING = 32  # of these, waiting for checkpoints
@@ -324,14 +325,18 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-_COLUMNS = ("id", "state", "events", "synced", "gaps", "dead_letters", "lag_bytes", "event_time", "epoch", "checkpoint_time")
+_COLUMNS = (
+    *("id", "state", "events", "synced", "known", "gaps", "dead_letters", "lag_bytes"),
+    *("event_time", "epoch", "checkpoint_time"),
+)
 
 
 def _render_page(status: dict[str, Any]) -> str:
     """Returns the status as an HTML page without scripts."""
     rows = []
     for symbol in status["symbols"]:
-        cells = "".join(f"<td>{html.escape(_text(symbol.get(column)))}</td>" for column in _COLUMNS)
+        shown = symbol | {"known": describe_known(symbol.get("known"))}
+        cells = "".join(f"<td>{html.escape(_text(shown.get(column)))}</td>" for column in _COLUMNS)
         why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
         more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(why)}</i></td></tr>' if why else ""
         rows.append(f"<tr>{cells}</tr>{more}")

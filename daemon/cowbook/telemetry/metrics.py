@@ -40,7 +40,10 @@ _COUNTED = {
     "stale": ("cowbook_stale_messages", "Depth messages that were not newer than the book"),
     "crossed": ("cowbook_crossed_books", "Depth messages after which the best bid was above the best ask"),
     "compared": ("cowbook_compared_messages", "Depth messages after which something that proves or disproves the book was there"),
-    "refuted": ("cowbook_refuted_messages", "Depth messages after which that disproved the book"),
+    "refuted": ("cowbook_refuted_messages", "Depth messages after which that disproved the book, while it was synced"),
+    "compared_unsynced": ("cowbook_compared_unsynced_messages", "Compared depth messages after which the book was not synced"),
+    "foreign_snapshots": ("cowbook_foreign_snapshots", "Depth snapshots that no diff of the symbol joined"),
+    "time_resets": ("cowbook_time_resets", "Times that event time fell back by more than a day"),
 }
 """Counters of the book's figures: name and help text, by field."""
 
@@ -95,6 +98,14 @@ class ServiceMetrics:
         )
         self.dead_letters = self._make(Counter, "cowbook_dead_letters", "Rejected records", "reason")
         self.audits = self._make(Counter, "cowbook_audits", "Comparisons with what the exchange says", "kind", "outcome")
+        self.duplicates = self._make(Counter, "cowbook_duplicates", "Trades and depth messages that were there already", "kind")
+        self.witness_levels = self._make(
+            Counter, "cowbook_witness_levels", "Levels of depth snapshots that judged the book", "outcome"
+        )
+        self.known_seconds = self._make(
+            Counter, "cowbook_known_seconds", "Event time while the best levels, or all levels of the grid, were known", "depth"
+        )
+        self.passed_seconds = self._make(Counter, "cowbook_event_time_passed_seconds", "Event time that has passed")
         self.levels = self._make(Gauge, "cowbook_book_levels", "Price levels of the book", "side")
         self.pages = self._make(Gauge, "cowbook_book_pages", "Blocks of the book's ladder in use, those of snapshots included")
         self.copies = self._make(Counter, "cowbook_cow_page_copies", "Blocks that were copied because a snapshot was held")
@@ -160,10 +171,18 @@ class SymbolMetrics:
         self._states = {state: child(service.state, state) for state in STATES}
         self._loop_lag = child(service.loop_lag)
         self.restarts = {reason: child(service.restarts, reason) for reason in ("storage", "error")}
-        self._counters: list[tuple[Any, Callable[[PipelineFigures], int]]] = [
+        self._counters: list[tuple[Any, Callable[[PipelineFigures], float]]] = [
             *((child(family), _count(name)) for name, family in service.counted.items()),
             *((child(service.dead_letters, reason), _dead_letters(reason)) for reason in REASONS),
             *((child(service.audits, kind, outcome), _audits(kind, outcome)) for kind in AUDIT_KINDS for outcome in OUTCOMES),
+            *((child(service.duplicates, kind), _count(f"duplicate_{kind}s")) for kind in ("trade", "message")),
+            *(
+                (child(service.witness_levels, outcome), _count(f"levels_{outcome}"))
+                for outcome in ("compared", "wrong", "learned")
+            ),
+            (child(service.known_seconds, "best"), lambda figures: figures.book.known.time_best / 1e9),
+            (child(service.known_seconds, "grid"), lambda figures: figures.book.known.time_grid / 1e9),
+            (child(service.passed_seconds), lambda figures: figures.book.known.time_total / 1e9),
             (child(service.events, "depth"), lambda figures: figures.book.events - figures.book.trades),
             (child(service.events, "trade"), _count("trades")),
             (child(service.copies), _count("block_copies")),
@@ -171,12 +190,12 @@ class SymbolMetrics:
             (child(service.input_bytes), lambda figures: figures.input_bytes),
             (child(service.gaps_after_recovery), lambda figures: figures.gaps_after_recovery),
         ]
-        self._input_counters: list[tuple[Any, Callable[[InputFigures], int]]] = [
+        self._input_counters: list[tuple[Any, Callable[[InputFigures], float]]] = [
             (child(service.rotations), lambda figures: figures.rotations),
             (child(service.skipped_files), lambda figures: figures.skipped_files),
         ]
-        self._before = [0] * len(self._counters)
-        self._input_before = [0] * len(self._input_counters)
+        self._before = [0.0] * len(self._counters)
+        self._input_before = [0.0] * len(self._input_counters)
         for gauge in (self._impact, *self._rates):
             gauge.set(math.nan)
 
@@ -187,7 +206,7 @@ class SymbolMetrics:
         self._recovery_seconds.set(figures.recovery_seconds)
         # The checkpoint's counts are not added again. The counts of the input begin anew with each worker.
         self._before = [read(figures.pipeline) for _, read in self._counters]
-        self._input_before = [0] * len(self._input_counters)
+        self._input_before = [0.0] * len(self._input_counters)
 
     def processed(self, figures: WorkerFigures) -> None:
         """As WorkerObserver."""
@@ -250,7 +269,7 @@ def _audits(kind: str, outcome: str) -> Callable[[PipelineFigures], int]:
     return lambda figures: figures.book.audits[kind][outcome]
 
 
-def _count_on(counters: list[tuple[Any, Callable[[F], int]]], before: list[int], figures: F) -> None:
+def _count_on(counters: list[tuple[Any, Callable[[F], float]]], before: list[float], figures: F) -> None:
     """Add to each counter the growth of its count, and note the new counts in `before`."""
     for place, (counter, read) in enumerate(counters):
         now = read(figures)

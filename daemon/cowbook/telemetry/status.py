@@ -24,7 +24,9 @@ _FIELDS = (
         "stale",
     ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
-    *("depth_messages", "compared", "refuted"),
+    *("depth_messages", "compared", "refuted", "compared_unsynced"),
+    *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned"),
+    *("duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
 """Fields of a symbol's status that are null until it has recovered."""
@@ -85,10 +87,35 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
         "depth_messages": book.depth_messages,
         "compared": book.compared,
         "refuted": book.refuted,
+        "compared_unsynced": book.compared_unsynced,
+        "known": book.known.to_json(),
+        "snapshots_judged": book.witnesses,
+        "levels_compared": book.levels_compared,
+        "levels_wrong": book.levels_wrong,
+        "levels_learned": book.levels_learned,
+        "duplicate_trades": book.duplicate_trades,
+        "duplicate_messages": book.duplicate_messages,
+        "foreign_snapshots": book.foreign_snapshots,
+        "time_resets": book.time_resets,
         "gaps_after_recovery": pipeline.gaps_after_recovery,
         "events_per_busy_second": round(pipeline.quiet_rate) if not math.isnan(pipeline.quiet_rate) else None,
         "throughput_impact": round(pipeline.impact, 4) if not math.isnan(pipeline.impact) else None,
     }
+
+
+def describe_known(known: dict[str, Any] | None) -> str | None:
+    """Returns a status' `known` as text for people: `<lowest known bid> to <highest known ask>`. None stands for None."""
+    if known is None:
+        return None
+    bids, asks = (
+        "all" if side["whole"] else "nothing" if side["to"] is None else _shorten(side["to"])
+        for side in (known["bids"], known["asks"])
+    )
+    return bids if bids == asks else f"{bids} to {asks}"
+
+
+def _shorten(price: str) -> str:
+    return price.rstrip("0").rstrip(".") if "." in price else price
 
 
 def status_line(threads: Sequence[SymbolThread], states: Sequence[str]) -> str:

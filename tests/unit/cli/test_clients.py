@@ -24,6 +24,7 @@ SYMBOL = {
     "checkpoint_error": None,
     "events": 1234567,
     "synced": True,
+    "known": {"bids": {"to": "9.50", "whole": False}, "asks": {"to": None, "whole": True}, "best": 0.75, "grid": None},
     "gaps": 0,
     "dead_letters": 3,
     "lag_bytes": None,
@@ -107,7 +108,19 @@ def test_status_has_a_line_per_symbol_with_its_problem(server: Server, capsys: p
     assert "cowbook 9.9, ready, since 2026-01-01T00:00:00+00:00" in output
     (line,) = [line for line in output.splitlines() if "BTCUSDT" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
-        *("BTCUSDT", "running", "1,234,567", "yes", "0", "3", "-", "2026-01-01T00:00:00Z", "7", "2026-01-01T00:00:01Z")
+        *(
+            "BTCUSDT",
+            "running",
+            "1,234,567",
+            "yes",
+            "9.5 to all",
+            "0",
+            "3",
+            "-",
+            "2026-01-01T00:00:00Z",
+            "7",
+            "2026-01-01T00:00:01Z",
+        )
     ]
     assert "waiting: WAITS[red]: input/a*.gz" in output
     assert server.asked == [("GET", "/status", None)]

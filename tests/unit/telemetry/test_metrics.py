@@ -29,7 +29,7 @@ from cowbook.telemetry.metrics import STATES, ServiceMetrics
 
 AUDITS = [
     {"kind": kind, "outcome": outcome}
-    for kind in ("bookTicker", "checksum")
+    for kind in ("bookTicker", "checksum", "snapshot")
     for outcome in ("matched", "failed", "matched_unsynced", "failed_unsynced", "not_comparable")
 ]
 ONE: list[dict[str, str]] = [{}]
@@ -46,6 +46,13 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_depth_messages": ("counter", ONE),
     "cowbook_compared_messages": ("counter", ONE),
     "cowbook_refuted_messages": ("counter", ONE),
+    "cowbook_compared_unsynced_messages": ("counter", ONE),
+    "cowbook_duplicates": ("counter", [{"kind": kind} for kind in ("trade", "message")]),
+    "cowbook_foreign_snapshots": ("counter", ONE),
+    "cowbook_time_resets": ("counter", ONE),
+    "cowbook_witness_levels": ("counter", [{"outcome": outcome} for outcome in ("compared", "wrong", "learned")]),
+    "cowbook_known_seconds": ("counter", [{"depth": depth} for depth in ("best", "grid")]),
+    "cowbook_event_time_passed_seconds": ("counter", ONE),
     "cowbook_input_bytes": ("counter", ONE),
     "cowbook_input_lag_bytes": ("gauge", ONE),
     "cowbook_input_present": ("gauge", ONE),
@@ -212,6 +219,9 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
         ("depth_messages", summary.depth_messages),
         ("compared_messages", summary.compared),
         ("refuted_messages", summary.refuted),
+        ("compared_unsynced_messages", summary.compared_unsynced),
+        ("foreign_snapshots", summary.foreign_snapshots),
+        ("time_resets", summary.time_resets),
         ("gaps", summary.gaps),
         ("missing_updates", summary.missing_updates),
         ("stale_messages", summary.stale),
@@ -223,8 +233,17 @@ def assert_true(scrape: Scrape, thread: SymbolThread) -> None:
     for reason, value in summary.dead_letters.items():
         assert scrape("cowbook_dead_letters_total", reason=reason) == value
     assert summary.audits["bookTicker"]["matched"] > 0
-    for outcome, value in summary.audits["bookTicker"].items():
-        assert scrape("cowbook_audits_total", kind="bookTicker", outcome=outcome) == value
+    for kind, outcomes in summary.audits.items():
+        for outcome, value in outcomes.items():
+            assert scrape("cowbook_audits_total", kind=kind, outcome=outcome) == value
+    assert scrape("cowbook_duplicates_total", kind="trade") == summary.duplicate_trades
+    assert scrape("cowbook_duplicates_total", kind="message") == summary.duplicate_messages
+    for outcome in ("compared", "wrong", "learned"):
+        assert scrape("cowbook_witness_levels_total", outcome=outcome) == getattr(summary, f"levels_{outcome}")
+    passed = scrape("cowbook_event_time_passed_seconds_total")
+    assert passed > 1
+    for which in ("best", "grid"):
+        assert scrape("cowbook_known_seconds_total", depth=which) / passed == pytest.approx(summary.known[which])
 
 
 def test_metrics_agree_with_the_summary(bench: Bench) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cowbook.symbol.figures import CheckpointFigures, InputFigures, PipelineFigures, WorkerFigures
+from cowbook.symbol.figures import CheckpointFigures, InputFigures, KnownFigures, PipelineFigures, WorkerFigures
 from cowbook.telemetry.metrics import STATES
-from cowbook.telemetry.status import is_ready, status_line, symbol_status
+from cowbook.telemetry.status import describe_known, is_ready, status_line, symbol_status
 from support.figures import make_pipeline_figures
 
 KEYS = [
@@ -29,7 +29,9 @@ KEYS = [
         "stale",
     ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
-    *("depth_messages", "compared", "refuted"),
+    *("depth_messages", "compared", "refuted", "compared_unsynced"),
+    *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned"),
+    *("duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
     *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 ]
 """Programs read these: one that goes or is renamed breaks them."""
@@ -49,6 +51,16 @@ def make_pipeline(**changes: Any) -> PipelineFigures:
         "depth_messages": 17,
         "compared": 12,
         "refuted": 1,
+        "compared_unsynced": 2,
+        "known": KnownFigures("9.50000000", None, bids_whole=False, asks_whole=True, time_total=40, time_best=30, time_grid=10),
+        "witnesses": 6,
+        "levels_compared": 60,
+        "levels_wrong": 1,
+        "levels_learned": 7,
+        "duplicate_trades": 8,
+        "duplicate_messages": 9,
+        "foreign_snapshots": 10,
+        "time_resets": 11,
         "last_update_id": 77,
         "synced": True,
         "bid_levels": 2,
@@ -115,6 +127,16 @@ FULL = {
     "depth_messages": 17,
     "compared": 12,
     "refuted": 1,
+    "compared_unsynced": 2,
+    "known": {"bids": {"to": "9.50000000", "whole": False}, "asks": {"to": None, "whole": True}, "best": 0.75, "grid": 0.25},
+    "snapshots_judged": 6,
+    "levels_compared": 60,
+    "levels_wrong": 1,
+    "levels_learned": 7,
+    "duplicate_trades": 8,
+    "duplicate_messages": 9,
+    "foreign_snapshots": 10,
+    "time_resets": 11,
     "gaps_after_recovery": 1,
     "events_per_busy_second": 1235,
     "throughput_impact": 0.1235,
@@ -160,6 +182,24 @@ def test_unknown_values_are_null() -> None:
     unknown = ("last_update_id", "event_time", "throughput_impact", "events_per_busy_second", "checkpoint_time", "epoch", "file")
     assert {key: status[key] for key in (*unknown, "offset")} == dict.fromkeys((*unknown, "offset"))
     json.dumps(status, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("figures", "text"),
+    [
+        pytest.param(("9.50000000", "11.00000000", False, False), "9.5 to 11", id="to_prices"),
+        pytest.param(("100", None, False, True), "100 to all", id="asks_as_a_whole"),
+        pytest.param((None, None, True, True), "all", id="as_a_whole"),
+        pytest.param((None, None, False, False), "nothing", id="nothing"),
+    ],
+)
+def test_known_depth_is_said_in_prices(figures: tuple[str | None, str | None, bool, bool], text: str) -> None:
+    """How far bids and asks are known, as people write prices."""
+    bids_to, asks_to, bids_whole, asks_whole = figures
+    known = KnownFigures(bids_to, asks_to, bids_whole, asks_whole, time_total=0, time_best=0, time_grid=0)
+    assert known.to_json()["best"] is None
+    assert describe_known(known.to_json()) == text
+    assert describe_known(None) is None
 
 
 @pytest.mark.parametrize("state", STATES)

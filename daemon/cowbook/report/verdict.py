@@ -1,0 +1,104 @@
+"""The verdict on a day: one of a few words, with the reason.
+
+A word is only said where the counts show it. What an output directory does not know is no verdict.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cowbook.report.day_report import DayQuality
+
+PROVED = "proved"
+CONSISTENT = "consistent"
+GAP = "gap"
+NOT_PROVABLE = "not provable"
+UNKNOWN = "?"
+
+WORDS = {
+    PROVED: "the book was synced all the time, ids show that nothing is missing, and all that was compared matched",
+    CONSISTENT: "nothing contradicts the book, but it is not proved: the reason says what was not there",
+    GAP: "messages are missing, or a comparison showed that the book was wrong: the reason says which",
+    NOT_PROVABLE: "nothing shows whether the book is right: the reason says why",
+    UNKNOWN: "the output directory alone does not know it: report on the state directory",
+}
+"""The words, with what they mean."""
+
+_NAMES = {"bookTicker": ("ticker", "tickers"), "checksum": ("checksum", "checksums"), "snapshot": ("snapshot", "snapshots")}
+"""What audits are called, one and several, by kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A word, and why."""
+
+    word: str
+    reason: str
+
+
+def judge_day(day: DayQuality) -> Verdict:
+    """Returns the verdict on a day."""
+    problems = _problems(day)
+    if problems:
+        return Verdict(GAP, ", ".join(problems))
+    if day.depth_messages is None:
+        if day.depth_events and not day.synced_events:
+            return Verdict(NOT_PROVABLE, "no row is synced")
+        return Verdict(UNKNOWN, "comparisons that matched are counted in the state directory only")
+    if day.depth_messages == 0:
+        return Verdict(NOT_PROVABLE, "no depth message")
+    reason = _why_unsynced(day, day.depth_messages)
+    if reason is not None:
+        return Verdict(NOT_PROVABLE, reason)
+    return _judge_synced(day, day.depth_messages)
+
+
+def _problems(day: DayQuality) -> list[str]:
+    """What contradicts the book."""
+    problems = []
+    if day.gaps:
+        text = _count(day.gaps, "gap", "gaps")
+        problems.append(f"{text}, {_count(day.missing_updates, 'id', 'ids')} missing" if day.missing_updates else text)
+    return problems + [f"{_count(count, *_NAMES[kind])} failed" for kind, count in day.failed.items() if count]
+
+
+def _why_unsynced(day: DayQuality, messages: int) -> str | None:
+    """Why a day without a contradiction was not synced from the first snapshot on; None if it was."""
+    if not day.first_snapshot_time and not day.synced_events:
+        return "no depth snapshot so far"
+    later = (day.unsynced_messages or 0) - (day.early_messages or 0)
+    if later > 0:
+        if later == messages:
+            return "not synced after any depth message: sync had ended before, and no snapshot followed"
+        return f"not synced after {later:,} of {messages:,} depth messages: sync had ended before, or with a rejected record"
+    if day.synced_events < day.depth_events and not day.unsynced_messages:
+        return "not synced all the time"  # from the checkpoint of an older release
+    return None
+
+
+def _judge_synced(day: DayQuality, messages: int) -> Verdict:
+    """The verdict on a day that was synced from the first snapshot on, and that nothing contradicts."""
+    matched = ", ".join(_count(count, *_NAMES[kind]) for kind, count in (day.matched or {}).items() if count)
+    since = "" if not day.early_messages else f"from {_clock(day.first_snapshot_time)} on: "
+    crossed = f"; {_count(day.crossed, 'book', 'books')} crossed" if day.crossed else ""
+    if day.unnumbered and not day.verified:
+        return Verdict(NOT_PROVABLE, "the messages have no ids, and nothing was there to compare with")
+    if day.unnumbered:
+        return Verdict(CONSISTENT, f"{since}{matched} matched, but no ids show that nothing is missing{crossed}")
+    if day.verified:
+        return Verdict(PROVED, f"{since}{matched} matched")
+    if messages == (day.snapshots or 0) + (day.snapshots_judged or 0):
+        return Verdict(CONSISTENT, f"{since}snapshots alone: what was between them is not known{crossed}")
+    return Verdict(CONSISTENT, f"{since}ids show no gap, but nothing was there to compare with{crossed}")
+
+
+def _count(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def _clock(time: int) -> str:
+    """The time of day in UTC."""
+    seconds = time // 1_000_000_000 % 86_400
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
