@@ -24,6 +24,20 @@ from support.oracle import STREAMS, Cut, OracleSettings
 from support.oracle import run as run_oracle
 
 
+def engine_settings(settings: OracleSettings) -> EngineSettings:
+    """The same for an engine."""
+    return EngineSettings(
+        on_gap=settings.on_gap,
+        streams=settings.streams,
+        channel=settings.channel,
+        book_levels=settings.book_levels,
+        book_interval=settings.book_interval_ns,
+        part_events=settings.part_events,
+        part_interval=settings.part_interval_ns,
+        max_book_bytes=1 << 24,
+    )
+
+
 class Pipeline:
     """Decoder, engine and tables, without files and Parquet."""
 
@@ -38,18 +52,7 @@ class Pipeline:
                 oracle_settings.max_line_bytes,
             ),
         )
-        self.engine = OrderBookEngine(
-            EngineSettings(
-                on_gap=oracle_settings.on_gap,
-                streams=oracle_settings.streams,
-                channel=oracle_settings.channel,
-                book_levels=oracle_settings.book_levels,
-                book_interval=oracle_settings.book_interval_ns,
-                part_events=oracle_settings.part_events,
-                part_interval=oracle_settings.part_interval_ns,
-                max_book_bytes=1 << 24,
-            )
-        )
+        self.engine = OrderBookEngine(engine_settings(oracle_settings))
         self.tables = StreamTables(oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels)
         self.batch = EventBatch.allocate(8, 16)
         self.letters: list[DeadLetter] = []
