@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.errors import GapHaltError
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import EventBatch
 from support.generated_captures import Capture, make_capture, make_long_capture
 from support.hostile_captures import make_hostile_capture
@@ -56,6 +57,12 @@ class Snapshotting(Pipeline):
             self.check(self.held.pop(0))
         snapshot = self.engine.snapshot()
         self.held.append((snapshot, plain(snapshot.get_checkpoint_state())))
+
+    def take_frame(self) -> Frame | None:
+        """A frame takes a snapshot of its own."""
+        if len(getattr(self, "held", [])) == 2:
+            self.check(self.held.pop(0))
+        return super().take_frame()
 
     def check(self, held: tuple[object, object]) -> None:
         """A snapshot still says what it said when it was taken."""

@@ -11,6 +11,7 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.line_decoder import LineDecoder
 from cowbook.plain.block import PADDING, Block
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter, EventBatch
 from cowbook.plain.rows import OpenRows
 from cowbook.sink.parquet_sink import part_date
@@ -21,6 +22,20 @@ from support.harness import table_rows
 from support.hostile_captures import hostile_captures
 from support.oracle import STREAMS, Cut, OracleSettings
 from support.oracle import run as run_oracle
+
+
+def engine_settings(settings: OracleSettings) -> EngineSettings:
+    """The same for an engine."""
+    return EngineSettings(
+        on_gap=settings.on_gap,
+        streams=settings.streams,
+        channel=settings.channel,
+        book_levels=settings.book_levels,
+        book_interval=settings.book_interval_ns,
+        part_events=settings.part_events,
+        part_interval=settings.part_interval_ns,
+        max_book_bytes=1 << 24,
+    )
 
 
 class Pipeline:
@@ -37,28 +52,18 @@ class Pipeline:
                 oracle_settings.max_line_bytes,
             ),
         )
-        self.engine = OrderBookEngine(
-            EngineSettings(
-                on_gap=oracle_settings.on_gap,
-                streams=tuple(stream for stream in oracle_settings.streams if stream != "frame"),
-                channel=oracle_settings.channel,
-                book_levels=oracle_settings.book_levels,
-                book_interval=oracle_settings.book_interval_ns,
-                part_events=oracle_settings.part_events,
-                part_interval=oracle_settings.part_interval_ns,
-                max_book_bytes=1 << 24,
-            )
-        )
+        self.engine = OrderBookEngine(engine_settings(oracle_settings))
         self.tables = StreamTables(oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels)
         self.batch = EventBatch.allocate(8, 16)
         self.letters: list[DeadLetter] = []
+        self.frame: Frame | None = None  # of the open cut
         self.cuts: list[Cut] = []
 
     def take(self, rows: OpenRows) -> None:
         """The rows of a cut, as the oracle has them."""
         letters, self.letters = self.letters[: len(rows["dead_letter"])], self.letters[len(rows["dead_letter"]) :]
         content: dict[str, list[dict[str, object]]] = {stream: [] for stream in STREAMS}
-        for stream, table in self.tables.make(rows, letters).items():
+        for stream, table in self.tables.make(rows, letters, self.frame).items():
             content[stream] = table_rows(table)
         self.cuts.append(Cut(rows.first, rows.last, part_date(rows.newest), content))
 
@@ -71,7 +76,21 @@ class Pipeline:
             place = applied.consumed
             if not applied.cut:
                 return
-            self.take(self.engine.take_open_rows())
+            self.cut()
+
+    def cut(self) -> None:
+        """End the open cut, and begin the next one."""
+        self.take(self.engine.take_open_rows())
+        self.frame = self.take_frame() if "frame" in self.settings.streams else None
+
+    def take_frame(self) -> Frame | None:
+        """The book at the cut that was just made."""
+        if not len(self.engine.bids) + len(self.engine.asks):
+            return None
+        snapshot = self.engine.snapshot()
+        frame = snapshot.get_frame()
+        snapshot.release()
+        return frame
 
     def run(self, files: list[bytes], block_bytes: int) -> None:
         """Go through the files to the end of the input."""
@@ -142,7 +161,7 @@ def compare(pipeline: Pipeline, capture: Capture, block_bytes: int) -> None:
         (cut.first, cut.last, cut.date) for cut in expected.cuts
     ]
     for cut, other in zip(pipeline.cuts, expected.cuts, strict=True):
-        for stream in (s for s in STREAMS if s != "frame"):
+        for stream in STREAMS:
             assert cut.rows[stream] == other.rows[stream], stream
     assert {name: number for name, number in pipeline.counts().items() if number} == {
         name: number for name, number in expected.counts.items() if number

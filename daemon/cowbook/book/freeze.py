@@ -16,6 +16,7 @@ from cowbook.book.state import Logs, Slots
 from cowbook.kernels.jit import as_records
 from cowbook.plain.book_state import FREE, PLACES, SLOT, STATE, WAITING
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.frame import FRAME_ROW, Frame
 from cowbook.plain.messages import MESSAGE
 from cowbook.plain.rows import DAY_ROW, OpenRows, allocate_rows
 from cowbook.plain.streams import OPEN_COUNTS, ROW_ARRAYS
@@ -77,6 +78,25 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         states, _, _ = records_of(self.words)
         rows = open_rows_of(states[0], self.rows)
         return gather(states, rows, self.logs, self.slots, *self.bids.levels(), *self.asks.levels())
+
+    def get_frame(self) -> Frame:
+        """Returns all levels with what the stream `frame` says of them. Any thread may call it.
+
+        The snapshot is that of a cut, so its next event is the first of the cut that begins.
+        """
+        state = records_of(self.words)[0][0]
+        bids, asks = self.bids, self.asks
+        row = np.zeros(1, FRAME_ROW)
+        row["event_index"], row["ts_event"] = state["next_event"], state["last_depth_time"]
+        row["update_id"], row["synced"] = state["last_id"], state["synced"]
+        row["bid_count"], row["ask_count"] = bid_count, ask_count = len(bids), len(asks)
+        prices, sizes = np.empty(bid_count + ask_count, np.int64), np.empty(bid_count + ask_count, np.int64)
+        bids.fill(prices[:bid_count], sizes[:bid_count])
+        asks.fill(prices[bid_count:], sizes[bid_count:])
+        # Levels are sorted, so those inside the bound of a side are the first ones.
+        row["bids_known"] = np.count_nonzero(prices[:bid_count] >= state["bid_bound"])
+        row["asks_known"] = np.count_nonzero(prices[bid_count:] <= state["ask_bound"])
+        return Frame(row, prices, sizes)
 
     def release(self) -> None:
         """Free the blocks that only this snapshot held. Call it once, in the engine's thread.

@@ -82,5 +82,9 @@ class Ladder:
         count = len(self) if depth is None else min(depth, len(self))
         prices = np.empty(count, np.int64)
         sizes = np.empty(count, np.int64)
-        ladder.copy_levels(as_records(self._book), self.side_number, count, prices, sizes, 0, 1)
+        self.fill(prices, sizes)
         return prices, sizes
+
+    def fill(self, prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
+        """Fill two contiguous int64 arrays of one length with the best levels, best first. The side must have that many."""
+        ladder.copy_levels(as_records(self._book), self.side_number, len(prices), prices, sizes, 0, 1)

@@ -47,8 +47,8 @@ class EngineSettings:
     """The settings that a symbol's rows depend on, besides its messages. The daemon fills them from the configuration.
 
     * `on_gap`, "continue": "halt" makes `apply` raise GapHaltError at a gap instead of going on unsynced.
-    * `streams`, all four: the optional streams whose rows are collected ("depth", "trades", "bbo", "book"). Rows of gaps, drift,
-      audits and dead letters are always collected.
+    * `streams`, all five: the optional streams whose rows are collected ("depth", "trades", "bbo", "book"), and "frame", which
+      the daemon makes of a snapshot at each cut. Rows of gaps, drift, audits and dead letters are always collected.
     * `book_levels`, 20: levels of each side in a row of `book`.
     * `book_interval`, 1 s: ns of event time between two rows of `book`.
     * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: how many events, and how much event time, lie between two cuts.

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.position import Position
 from cowbook.plain.vocabulary import GAP_STATISTICS
@@ -68,6 +69,8 @@ class PipelineState:
     """The settings that change rows or files, by name."""
     dead_letters: tuple[DeadLetter, ...] = ()
     """The dead letters of the open rows, in order."""
+    frame: Frame | None = None
+    """The book at the first event of the open cut, if that is to be written."""
     decoder: DecoderState = field(default_factory=DecoderState)
     drift: DriftTotals = field(default_factory=DriftTotals)
     provisional: tuple[int, ...] = ()

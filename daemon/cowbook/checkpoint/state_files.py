@@ -21,12 +21,14 @@ from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.frame import FRAME_ROW, Frame
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import Position, displayable
 from cowbook.plain.rows import DAY_ROW, OpenRows
-from cowbook.plain.streams import STREAMS, Kind, Stream
+from cowbook.plain.streams import ROW_STREAMS, Kind, Stream
 
 BOOK_FILE = "book.parquet"
+_FRAME_FILE = "open-frame.arrow"
 
 _NOT_A_STATE = (
     pa.ArrowException,
@@ -60,7 +62,7 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
     book = state.order_book_state
     rows = book.rows
     tables = {
-        **{_file_of(stream): _stream_table(stream, rows, state.dead_letters) for stream in STREAMS},
+        **{_file_of(stream): _stream_table(stream, rows, state.dead_letters) for stream in ROW_STREAMS},
         "kept-diffs.arrow": _message_table(book.diffs, book.diff_prices, book.diff_sizes),
         "waiting-tickers.arrow": _struct_table(book.tickers),
         "apart-diffs.arrow": _message_table(book.apart, book.apart_prices, book.apart_sizes),
@@ -69,6 +71,8 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
         "recent-messages.arrow": pa.table({"key": pa.array(book.recent)}),
         "days.arrow": _struct_table(book.days),
     }
+    if state.frame is not None:
+        tables[_FRAME_FILE] = _message_table(state.frame.row, state.frame.prices, state.frame.sizes)
     files = {BOOK_FILE: _encode_book(state, compression)}
     for name, table in tables.items():
         if table.num_rows:
@@ -215,6 +219,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         position=Position.from_json(json.loads(metadata["position"])),
         fingerprint=json.loads(metadata["fingerprint"]),
         dead_letters=_decode_letters(tables),
+        frame=_decode_frame(tables.get(_FRAME_FILE)),
         decoder=DecoderState(
             tuple(decoder["other_symbols"]),
             misfit and (misfit[0], misfit[1]),
@@ -233,7 +238,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
 
 def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], book_levels: int) -> OpenRows:
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for stream in STREAMS:
+    for stream in ROW_STREAMS:
         name, table = stream.name, tables.get(_file_of(stream))
         if stream.has(Kind.LEVELS):
             arrays[name], arrays[f"{name}_prices"], arrays[f"{name}_sizes"] = _decode_messages(table, stream.row)
@@ -287,6 +292,15 @@ def _decode_messages(table: pa.Table | None, dtype: np.dtype[np.void]) -> tuple[
     return messages, prices, sizes
 
 
+def _decode_frame(table: pa.Table | None) -> Frame | None:
+    if table is None:
+        return None
+    row, prices, sizes = _decode_messages(table, FRAME_ROW)
+    if len(row) != 1:
+        raise DamagedError(f"{_FRAME_FILE} has {len(row)} frames")
+    return Frame(row, prices, sizes)
+
+
 def _level_lists(levels: npt.NDArray[np.int64]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(levels.reshape(-1)), levels.shape[1])
 
@@ -302,7 +316,7 @@ def _letter_table(rows: npt.NDArray[np.void], letters: tuple[DeadLetter, ...]) -
 
 
 def _decode_letters(tables: Mapping[str, pa.Table]) -> tuple[DeadLetter, ...]:
-    (stream,) = (stream for stream in STREAMS if stream.has(Kind.RECORD))
+    (stream,) = (stream for stream in ROW_STREAMS if stream.has(Kind.RECORD))
     table = tables.get(_file_of(stream), _LETTER_SCHEMA.empty_table())
     return tuple(DeadLetter(**row) for row in table.drop_columns("event_index").to_pylist())
 

@@ -18,6 +18,7 @@ from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
 from cowbook.cli.console import plain_console
 from cowbook.errors import RecoveryError
+from cowbook.plain.frame import Frame
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Kind, Stream
 
@@ -143,8 +144,10 @@ def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> in
     return 0 if valid and shown else 1
 
 
-def _count_rows(stream: Stream, rows: OpenRows) -> int:
+def _count_rows(stream: Stream, rows: OpenRows, frame: Frame | None) -> int:
     """Number of the stream's rows as its files would have them."""
+    if stream.is_frame:
+        return len(frame or ())
     return len(rows[f"{stream.name}_prices" if stream.has(Kind.LEVELS) else stream.name])
 
 
@@ -159,7 +162,7 @@ def _describe_state(state: PipelineState, checkpoint: Checkpoint) -> dict[str, A
             "synced": bool(book.values["synced"]),
             "buffered_diffs": len(book.diffs),
             "waiting_tickers": len(book.tickers),
-            "open_rows": {stream.name: _count_rows(stream, rows) for stream in STREAMS},
+            "open_rows": {stream.name: _count_rows(stream, rows, state.frame) for stream in STREAMS},
         },
         "gap_statistics": state.gap_statistics,
         "drift_metrics": state.drift_metrics,

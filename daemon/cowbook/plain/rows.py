@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.plain.streams import ROW_ARRAYS, STREAM_NAMES
+from cowbook.plain.streams import ROW_ARRAYS, ROW_STREAMS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES
 
 Rows: Any = namedtuple("Rows", [array.name for array in ROW_ARRAYS])  # type: ignore[misc] # noqa: PYI024 - its fields follow from the table
@@ -104,4 +104,4 @@ class OpenRows:
     @property
     def is_empty(self) -> bool:
         """True if no stream has a row."""
-        return not any(len(self.arrays[name]) for name in STREAM_NAMES)
+        return not any(len(self.arrays[stream.name]) for stream in ROW_STREAMS)

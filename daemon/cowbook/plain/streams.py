@@ -3,6 +3,8 @@
 `STREAMS` determines the fields of the open rows, the arrays that hold them, the room that a message needs in these, the files of
 a checkpoint, the columns and encodings of the Parquet files, and the names that `[output] streams` accepts. To add a stream,
 add an entry here, and a function in book/emit.py that writes its rows.
+
+`frame` alone has no open rows: no message writes it. Its rows are the book at the moment of the cut before (plain/frame.py).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class Kind(Enum):
     SIZE_SUM = auto()  # two fields, high and low, of high * 10**18 + low; fixed-point with size_decimals
     QUOTE = auto()  # four fields: price and size of the best bid and ask, or a checksum; written as text
     GRID = auto()  # price and size of the best `book_levels` bids and asks: four columns for each level
-    LEVELS = auto()  # a run of levels of a message: each is a row with side, price and size
+    LEVELS = auto()  # a run of levels of a message, or of a book: each is a row with side, price and size
     LAST = auto()  # whether the run is the message's last; its last level alone has it
     RECORD = auto()  # a dead letter's position, reason and content, which are kept in Python
 
@@ -80,6 +82,7 @@ class Stream:
     most_rows: int  # upper bound for one message
     most_rows_per_level: int = 0  # upper bound of further rows for each level of the message
     chosen: bool = False  # True if it is written only when `[output] streams` names it
+    is_frame: bool = False  # True if its rows are the book's levels at the cut before, and never open
 
     @property
     def row(self) -> np.dtype[np.void]:
@@ -105,7 +108,7 @@ STREAMS = (
             Column("ts_event", Kind.TIME, encoding=Encoding.PLAIN, statistics=True),
             Column("ts_recv", Kind.TIME, optional=True, encoding=Encoding.PLAIN),
             Column("update_id", Kind.ID, encoding=Encoding.PLAIN, statistics=True),
-            Column("levels", Kind.LEVELS),
+            Column("levels", Kind.LEVELS, encoding=Encoding.DICTIONARY),
             Column("kind", Kind.CHOICE, names=DEPTH_KINDS, encoding=Encoding.DICTIONARY),
             Column("is_last", Kind.LAST),
             _SYNCED,
@@ -162,6 +165,20 @@ STREAMS = (
         chosen=True,
     ),
     Stream(
+        "frame",
+        (
+            EVENT_INDEX,
+            _TS_EVENT,
+            _UPDATE_ID,
+            Column("levels", Kind.LEVELS),
+            Column("known", Kind.FLAG),
+            _SYNCED,
+        ),
+        most_rows=0,
+        chosen=True,
+        is_frame=True,
+    ),
+    Stream(
         "gaps",
         (
             EVENT_INDEX,
@@ -209,6 +226,9 @@ STREAM_NAMES = tuple(BY_NAME)
 CHOSEN_STREAMS = tuple(stream.name for stream in STREAMS if stream.chosen)
 """The streams that `[output] streams` may name. The others are always written."""
 
+ROW_STREAMS = tuple(stream for stream in STREAMS if not stream.is_frame)
+"""The streams that have open rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowArray:
@@ -234,7 +254,7 @@ def _row_arrays(stream: Stream) -> tuple[RowArray, ...]:
     return (rows,)
 
 
-ROW_ARRAYS = tuple(array for stream in STREAMS for array in _row_arrays(stream))
+ROW_ARRAYS = tuple(array for stream in ROW_STREAMS for array in _row_arrays(stream))
 """A stream's rows are in the array of its name. Its levels are in `<name>_prices` and `<name>_sizes`, or in `<name>_levels`."""
 
 OPEN_COUNTS = tuple(dict.fromkeys(f"open_{array.count}" for array in ROW_ARRAYS))

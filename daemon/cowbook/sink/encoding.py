@@ -2,7 +2,7 @@
 
 The encodings were measured on recorded streams and chosen for speed first, size second (ADR 4). Numbers are delta-encoded, except
 in `depth`. There rows repeat their message's times and id, which plain encoding with general compression handles at a third of
-the cost; and prices recur so often that a dictionary halves both size and time.
+the cost; and prices recur so often that a dictionary halves both size and time. In `frame` each price is there once, in order.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ from cowbook.plain.streams import BY_NAME, Encoding, Kind
 
 _FAST_LEVELS = {"zstd": -3}
 _DELTA_TYPES = (pa.types.is_integer, pa.types.is_timestamp, pa.types.is_decimal64)
-_OF_LEVELS = ("side", "price")
-"""Columns of a message's levels that are written with a dictionary."""
 
 
 def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
     """Return the file's bytes. `compression` is "zstd" (at a fast level), "lz4", "snappy" or "none"."""
     stream = BY_NAME[stream_name]
     columns = {column.name: column for column in stream.columns}
-    dictionary = [name for name, column in columns.items() if column.encoding is Encoding.DICTIONARY]
-    if stream.has(Kind.LEVELS):
-        dictionary += _OF_LEVELS
+    dictionary = [name for name, of in columns.items() if of.encoding is Encoding.DICTIONARY and of.kind is not Kind.LEVELS]
+    for of in stream.columns:
+        if of.kind is Kind.LEVELS:  # side, price and size
+            dictionary += ("side", "price") if of.encoding is Encoding.DICTIONARY else ("side",)
     encodings = {}
     for field in table.schema:
         column = columns.get(field.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cowbook.errors import OutputError, RestartNeededError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import Cut, Part
 from cowbook.plain.rows import OpenRows
@@ -122,12 +123,17 @@ class ParquetSink:
     def _staging(self) -> Path:
         return self._staging_root / str(self._incarnation)
 
-    def stage(self, rows: OpenRows, dead_letters: Sequence[DeadLetter], *, provisional: bool = False) -> Cut:
-        """Encode a cut's rows and write one part per stream that has any. The bytes are then durable, the names not yet."""
+    def stage(
+        self, rows: OpenRows, dead_letters: Sequence[DeadLetter], frame: Frame | None = None, *, provisional: bool = False
+    ) -> Cut:
+        """Encode a cut's rows and write one part per stream that has any. The bytes are then durable, the names not yet.
+
+        `frame` is the book at the cut before.
+        """
         parts = []
         date = part_date(rows.newest)
         name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
-        for stream, table in self._tables.make(rows, dead_letters).items():
+        for stream, table in self._tables.make(rows, dead_letters, frame).items():
             content = memoryview(encode(stream, table, self._compression))
             staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
             with as_storage_error("write", self._staging_root / staged, RestartNeededError):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from cowbook.kernels.jit import as_records
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Column, Kind, Stream
@@ -42,12 +43,20 @@ class StreamTables:
         self._times = np.empty((4, 0), np.int64)
         self._flags = np.empty((4, 0), np.int8)
 
-    def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> dict[str, pa.Table]:
+    def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter], frame: Frame | None = None) -> dict[str, pa.Table]:
         """Make the tables of the streams that have rows in this cut, by name. `dead_letters` are those of its `dead_letter` rows.
 
-        The tables are valid until the next call.
+        `frame` is the book at the cut before. A cut without other rows has no part of it. The tables are valid until the next
+        call.
         """
-        return {stream.name: _table(self._columns(stream, rows, dead_letters)) for stream in STREAMS if len(rows[stream.name])}
+        tables = {}
+        for stream in STREAMS:
+            if stream.is_frame:
+                if frame is not None and not rows.is_empty:
+                    tables[stream.name] = _table(self._frame_columns(stream, frame))
+            elif len(rows[stream.name]):
+                tables[stream.name] = _table(self._columns(stream, rows, dead_letters))
+        return tables
 
     def _columns(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
         """All columns of a stream, in their order."""
@@ -56,9 +65,7 @@ class StreamTables:
         for column in stream.columns:
             match column.kind:
                 case Kind.LEVELS:
-                    yield "side", choice(spreads["side"], ("bid", "ask")), False
-                    yield "price", required(rows[f"{stream.name}_prices"], self._types[Kind.PRICE]), False
-                    yield "size", required(rows[f"{stream.name}_sizes"], self._types[Kind.SIZE]), False
+                    yield from self._levels(spreads["side"], rows[f"{stream.name}_prices"], rows[f"{stream.name}_sizes"])
                 case Kind.GRID:
                     yield from self._grid(rows[f"{stream.name}_levels"])
                 case Kind.RECORD:
@@ -69,6 +76,25 @@ class StreamTables:
                     yield column.name, pa.array([self._quote(row, column) for row in own], pa.string()), False
                 case _:
                     yield self._plain(column, spreads[column.name] if spreads else own[column.fields[0]])
+
+    def _frame_columns(self, stream: Stream, frame: Frame) -> Iterator[_Made]:
+        """All columns of the stream of frames, in their order."""
+        row, count = frame.row[0], len(frame)
+        bids = int(row["bid_count"])
+        is_ask, known = np.zeros(count, np.int8), np.zeros(count, np.int8)
+        is_ask[bids:] = 1
+        known[: row["bids_known"]] = known[bids : bids + row["asks_known"]] = 1
+        for column in stream.columns:
+            if column.kind is Kind.LEVELS:
+                yield from self._levels(is_ask, frame.prices, frame.sizes)
+            else:
+                yield self._plain(column, known if column.name == "known" else np.full(count, row[column.name]))
+
+    def _levels(self, is_ask: _Values, prices: _Values, sizes: _Values) -> Iterator[_Made]:
+        """The columns of levels: 0 for a bid or 1 for an ask, and fixed-point numbers."""
+        yield "side", choice(is_ask, ("bid", "ask")), False
+        yield "price", required(prices, self._types[Kind.PRICE]), False
+        yield "size", required(sizes, self._types[Kind.SIZE]), False
 
     def _plain(self, column: Column, values: _Values) -> _Made:
         """A column with one value in each row."""

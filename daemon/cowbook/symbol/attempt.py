@@ -37,12 +37,27 @@ from cowbook.checkpoint.state_files import encode_state, iso_time
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import StorageError
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark, displayable
 from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.symbol.framing import gathered
 
 T = TypeVar("T")
+
+
+class GatheredSnapshot(msgspec.Struct, frozen=True, eq=False):
+    """What stands in a snapshot's place once its levels are gathered and its blocks are given back."""
+
+    state: EngineState
+
+    def get_checkpoint_state(self) -> EngineState:
+        """The gathered state."""
+        return self.state
+
+    def release(self) -> None:
+        """There is nothing to give back."""
 
 
 class Freeze(msgspec.Struct, frozen=True, eq=False):
@@ -52,7 +67,7 @@ class Freeze(msgspec.Struct, frozen=True, eq=False):
     PipelineState.
     """
 
-    snapshot: BookSnapshot
+    snapshot: BookSnapshot | GatheredSnapshot
     mark: Mark
     letters: list[DeadLetter]  # append-only; those of the open rows are the first ones
     other_symbols: list[str]  # append-only
@@ -65,6 +80,8 @@ class Freeze(msgspec.Struct, frozen=True, eq=False):
     days: npt.NDArray[np.void] | None = None
     """At the end of the input: the days with what came behind the mark, for people; the first ones are those before it."""
     is_named: bool = True
+    frame: asyncio.Future[Frame] | None = None
+    """That of the open cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,7 @@ class Attempt(msgspec.Struct, eq=False):
     _waiter: asyncio.Future[None] | None = None
     _phase_began: float = 0.0
     _book: EngineState | None = None
+    _frame: Frame | None = None
     _staged: list[Cut] = []
 
     async def run(self) -> Committed:
@@ -167,6 +185,7 @@ class Attempt(msgspec.Struct, eq=False):
             await self._in_executor(self._gather)
         finally:
             self._release()
+        self._frame = await gathered(self.freeze.frame)
         self._end_phase("gather")
         self._staged = [await cut for cut in self.cuts]
         self._end_phase("stage")
@@ -264,6 +283,7 @@ class Attempt(msgspec.Struct, eq=False):
             position=freeze.mark.position(),
             fingerprint=dict(owner.fingerprint),
             dead_letters=tuple(freeze.letters[: len(book.rows["dead_letter"])]),
+            frame=self._frame,
             decoder=DecoderState(
                 tuple(freeze.other_symbols), freeze.misfit, freeze.input_bytes, freeze.connection, freeze.is_named
             ),

@@ -22,11 +22,12 @@ from cowbook.plain.position import Mark
 from cowbook.plain.rows import OpenRows
 from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink
-from cowbook.symbol.attempt import Freeze
+from cowbook.symbol.attempt import Freeze, GatheredSnapshot
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.figures import BookFigures, KnownFigures, PipelineFigures
+from cowbook.symbol.framing import Framing, gathered
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
@@ -82,6 +83,7 @@ class Pipeline:
             self.engine = OrderBookEngine(engine)
         else:
             self._restore(engine, start.checkpoint.state)
+        self._framing = Framing(self.engine, writers, start.checkpoint.state.frame if start.checkpoint is not None else None)
 
     def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
         self.engine = OrderBookEngine.restore(settings, state.order_book_state)
@@ -138,6 +140,8 @@ class Pipeline:
                 rows = self.engine.take_open_rows()
                 self._drift = self._drift.plus(rows["drift"])
                 await self._stage(rows)
+                if not self._nothing_new:
+                    await self._framing.begin()
             if self._tail is None:
                 self.checkpoint_if_due()
             if not cut and self._cursor.consumed == end:
@@ -159,9 +163,9 @@ class Pipeline:
         try:
             applied = self.engine.apply(self._batch, before, stop)
         except PoolScarceError as error:
-            # The policy for a pool that runs out: processing waits until the persister has read its snapshot.
+            # The policy for a pool that runs out: processing waits until those that read the snapshots have given them back.
             cursor.consumed = error.consumed
-            await self.checkpointer.snapshot_released()
+            await self._snapshots_released()
             return False
         self.throughput.add(self.engine.event_count - events, time.perf_counter() - started, persisting=persisting)
         cursor.consumed = applied.consumed
@@ -172,6 +176,11 @@ class Pipeline:
                 self._continuity = None
         return applied.cut
 
+    async def _snapshots_released(self) -> None:
+        """Wait until no snapshot is held: neither by the attempt under way, nor for a frame."""
+        await self._framing.snapshot_released()
+        await self.checkpointer.snapshot_released()
+
     async def _stage(self, rows: OpenRows) -> None:
         """Have an executor stage the rows of a cut, while processing goes on. One cut is staged at a time."""
         if self._staging is not None:
@@ -181,8 +190,9 @@ class Pipeline:
         if self._nothing_new:
             return
         ends = self._tail is not None
+        frame = await gathered(self._framing.of_open_cut)
         loop = asyncio.get_running_loop()
-        self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, provisional=ends))
+        self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, frame, provisional=ends))
         if self._tail is not None:
             self._tail.append(self._staging)
         else:
@@ -217,29 +227,48 @@ class Pipeline:
         connection = self._decoder.connection_after(self._cursor.consumed)
         read, drift, now = self.input_bytes, self._drift, time.time_ns()
         return Freeze(
-            snapshot, mark, letters, symbols, report.misfit, read, connection, drift, now, end_of_input, is_named=report.is_named
+            snapshot,
+            mark,
+            letters,
+            symbols,
+            report.misfit,
+            read,
+            connection,
+            drift,
+            now,
+            end_of_input,
+            is_named=report.is_named,
+            frame=self._framing.of_open_cut,
         )
 
     async def end(self, block: Block) -> None:
         """Process the last block. The checkpoint has the state before it, because more input may finish its last record."""
         unfinished = block.buffer[block.start : block.end].tobytes()
         end_of_input = f"{hashlib.sha256(unfinished).hexdigest()} {block.offset_of(block.end)}"
+        await self._snapshots_released()
         started = time.perf_counter()
         mark = self._cursor.mark()
         self._nothing_new = self.checkpointer.is_known(mark, end_of_input)
-        freeze = self._freeze(mark, end_of_input)
+        freeze = None if self._nothing_new else self._freeze(mark, end_of_input)
         seconds = time.perf_counter() - started
+        if freeze is not None:  # its attempt waits for the last block, and that may need the snapshot's blocks
+            freeze = await self._gathered(freeze)
         self._tail = []
         try:
             await self.process(block)
         except BaseException:
-            freeze.snapshot.release()
             self._tail, self._nothing_new = None, False
             raise
-        if self._nothing_new:
-            freeze.snapshot.release()
-        else:
+        if freeze is not None:
             await self._finish(freeze, seconds)
+
+    async def _gathered(self, freeze: Freeze) -> Freeze:
+        """The same without a snapshot: its levels are gathered now, while processing waits."""
+        try:
+            state = await asyncio.get_running_loop().run_in_executor(self._writers, freeze.snapshot.get_checkpoint_state)
+        finally:
+            freeze.snapshot.release()
+        return msgspec.structs.replace(freeze, snapshot=GatheredSnapshot(state))
 
     def check_named(self) -> None:
         """Raises InputError if the input, which was read to its end, names other symbols only: the name is wrong."""
@@ -251,6 +280,7 @@ class Pipeline:
         """Publish what stands before an error that ends the input: it is right, and stays."""
         if not self.follower.has_position:
             return
+        await self._snapshots_released()
         mark = self._cursor.mark()
         if not self.checkpointer.is_known(mark, _HALTED):
             self._tail = []
@@ -346,6 +376,7 @@ class Pipeline:
         try:
             await self.checkpointer.close()
         finally:
+            await self._framing.snapshot_released()
             await asyncio.gather(*(self._tail or ()), return_exceptions=True)
             await self.follower.close()
 

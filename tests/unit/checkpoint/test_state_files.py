@@ -57,7 +57,7 @@ class ThroughFiles(Pipeline):
             place = applied.consumed
             if not applied.cut:
                 return
-            self.take(self.engine.take_open_rows())
+            self.cut()
             waiting = self.letters
             self.letters = []  # those of records that are not consumed yet
             self.restart()
@@ -77,6 +77,7 @@ class ThroughFiles(Pipeline):
             position=POSITION,
             fingerprint={"price_decimals": self.settings.price_decimals, "size_decimals": self.settings.size_decimals},
             dead_letters=tuple(self.letters),
+            frame=self.frame,
             decoder=DecoderState(("X",), (5, "why"), 77),
             drift=DriftTotals(1, 2, 3, 4, 10**30),
             provisional=(1, 2),
@@ -95,6 +96,7 @@ class ThroughFiles(Pipeline):
             assert getattr(again, name) == getattr(state, name)
         self.engine = OrderBookEngine.restore(self.engine.settings, again.order_book_state)
         self.letters = list(again.dead_letters)
+        self.frame = again.frame
 
 
 @settings(max_examples=examples(25))
@@ -113,7 +115,7 @@ def test_state_restores_after_every_record() -> None:
         pipeline.batch = EventBatch.allocate(1, 16)
         compare(pipeline, capture, 1 << 20)
         seen |= pipeline.seen
-    streams = ("depth", "trades", "bbo", "book", "gaps", "drift", "audits", "dead_letter")
+    streams = ("depth", "trades", "bbo", "book", "frame", "gaps", "drift", "audits", "dead_letter")
     waiting = {"waiting-diffs.arrow", "waiting-tickers.arrow"}
     assert seen >= {BOOK_FILE, *waiting, *(f"open-{stream}.arrow" for stream in streams)}
 
