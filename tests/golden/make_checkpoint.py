@@ -1,4 +1,4 @@
-"""Makes the golden checkpoint of the format that this release writes. From the checkout: `python tests/golden/make_checkpoint.py`.
+"""Makes the golden checkpoint of the format that this release writes: `python tests/golden/make_checkpoint.py`.
 
 Run it once for each version of the format, before that is released, and never again: what it has made is read for ever.
 """
