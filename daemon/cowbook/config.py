@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cowbook.errors import ConfigError
 from cowbook.plain.streams import CHOSEN_STREAMS
+from cowbook.plain.vocabulary import MARKET_NAMES
 from cowbook.venues import venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
@@ -34,6 +35,7 @@ _UNITS_NS = {
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
+_FORMAT_WITH_MARKETS = "binance"
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
@@ -154,6 +156,7 @@ class SymbolConfig(_Section):
     price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    channel: str = ""
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -184,6 +187,20 @@ class SymbolConfig(_Section):
         if value not in names:
             raise ValueError(f"must be one of {', '.join(names)}{_suggest(value, list(names)).partition('; known')[0]}")
         return value
+
+    @field_validator("channel")
+    @classmethod
+    def _is_market(cls, value: str) -> str:
+        if value and value not in MARKET_NAMES:
+            known = ", ".join(f'"{name}"' for name in MARKET_NAMES)
+            raise ValueError(f'must be one of {known}, or "" for that of the first diff')
+        return value
+
+    @model_validator(mode="after")
+    def _has_markets(self) -> SymbolConfig:
+        if self.channel and self.format != _FORMAT_WITH_MARKETS:
+            raise ValueError(f'channel is for format = "{_FORMAT_WITH_MARKETS}" only: other captures have one market')
+        return self
 
     @field_validator("paths")
     @classmethod

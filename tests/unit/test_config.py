@@ -262,3 +262,13 @@ def test_a_configuration_does_not_change(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL)
     with pytest.raises(ValidationError):
         config.output.book_levels = 3
+
+
+def test_a_channel_is_a_market_of_binance(tmp_path: Path) -> None:
+    """Known ones are taken, others are named with all that are known, and formats with one market have none."""
+    for name in ("", "spot", "futures", "rpi"):
+        assert load(tmp_path, MINIMAL + f'channel = "{name}"').symbol[0].channel == name
+    (found,) = problems(tmp_path, MINIMAL + 'channel = "margin"')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT" channel: must be one of "spot", "futures", "rpi", or ""')
+    (found,) = problems(tmp_path, MINIMAL.replace('"binance"', '"kraken"') + 'channel = "spot"')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel is for format = "binance" only')

@@ -37,9 +37,9 @@ from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
-from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, OUTCOMES, REASONS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS
 
-_MARKETS = {"": 0, "spot": SPOT, "futures": FUTURES, "rpi": RPI}
+_MARKETS = dict(zip(("", *MARKET_NAMES), (0, SPOT, FUTURES, RPI), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

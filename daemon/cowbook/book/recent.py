@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import PLACES, RECENT_MESSAGES, RECENT_TRADES
-from cowbook.plain.messages import IS_AGGREGATE, NONE
+from cowbook.plain.messages import HAS_CHECKSUM, IS_AGGREGATE, NONE
 
 TRADES_RANGE = (PLACES["trade_start"], PLACES["trade_end"], RECENT_TRADES)
 MESSAGES_RANGE = (PLACES["recent_start"], PLACES["recent_end"], RECENT_MESSAGES)
@@ -25,8 +25,10 @@ def trade_key(trade_id, flags):
 
 @kernel
 def message_key(message, levels):
-    """Returns the key of a depth message, of its time, kind and levels. Different ones have the same key once in 2^64."""
-    key = message.ts_event ^ message.kind
+    """Returns the key of a depth message: of its time, kind, levels and checksum. Different ones share a key once in 2^64."""
+    key = (message.ts_event ^ message.kind) * _MULTIPLIER
+    if message.flags & HAS_CHECKSUM != 0:
+        key ^= message.checksum + 1
     for part in range(2):
         start = message.bid_start if part == 0 else message.ask_start
         count = message.bid_count if part == 0 else message.ask_count
@@ -101,15 +103,18 @@ def remember(words, log, table, places, key):
 
 
 @inlined_kernel
-def _has_venue_time(message):
-    """Returns whether a message has a time of the venue's own, by which it can be told that it comes again."""
-    return message.ts_event != NONE and message.ts_event != message.ts_recv
+def _may_repeat(message):
+    """Returns whether only its content can tell that a message comes again: by a time of the venue's own.
+
+    Where the connection numbers its records, these numbers tell it, and equal messages with other numbers are two.
+    """
+    return message.ts_event != NONE and message.ts_event != message.ts_recv and message.sequence == 0
 
 
 @rare_kernel
 def is_repetition(engine, message, levels):
     """Returns whether an unnumbered depth message comes a second time, with the same venue's time and levels. Counts it then."""
-    if not _has_venue_time(message) or not has(engine.seen.recent, message_key(message, levels)):
+    if not _may_repeat(message) or not has(engine.seen.recent, message_key(message, levels)):
         return False
     engine.state[0].duplicate_messages += 1
     return True
@@ -118,7 +123,7 @@ def is_repetition(engine, message, levels):
 @rare_kernel
 def remember_message(engine, message, levels):
     """Remember an unnumbered depth message that is applied."""
-    if not _has_venue_time(message):
+    if not _may_repeat(message):
         return
     key = message_key(message, levels)
     if not has(engine.seen.recent, key):

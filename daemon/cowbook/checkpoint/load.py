@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowbook.checkpoint.manifest import DamagedError, Manifest, NewerVersionError, decode_manifest
+from cowbook.checkpoint.manifest import DamagedError, Manifest, NewerVersionError, OlderVersionError, decode_manifest
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.state_files import decode_state
 from cowbook.errors import RecoveryError
@@ -20,6 +20,10 @@ _FOREIGN_BITS = 0o077
 
 # These errors prove damage: the name is missing or is not a file. Any other error may be temporary.
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO)
+
+
+class OutdatedError(RecoveryError):
+    """A checkpoint is whole, but only an earlier release reads its state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,11 @@ def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
         manifest = decode_manifest(read_private(directory / MANIFEST_FILE, owner))
     except NewerVersionError as error:
         raise RecoveryError(f"{directory} {error}: use that release, or a later one") from error
+    except OlderVersionError as error:
+        raise OutdatedError(
+            f"{directory} {error}: finish that input with the release that wrote it, use other directories, or use --allow-fresh "
+            "to start from the beginning"
+        ) from error
     if manifest.id != symbol_id:
         raise DamagedError(f"is of symbol {manifest.id}, not of {symbol_id}")
     if str(manifest.epoch) != directory.name:

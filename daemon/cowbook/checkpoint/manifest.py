@@ -8,8 +8,11 @@ import msgspec
 
 from cowbook.plain.parts import Cut
 
-FORMAT_VERSION = 2
-"""Version of the checkpoint format that this release writes. It reads this version and all earlier ones."""
+FORMAT_VERSION = 3
+"""Version of the checkpoint format that this release writes."""
+
+OLDEST_VERSION = 3
+"""The oldest version that is read. Whatever is read once is read for ever: this number never grows again."""
 
 
 class DamagedError(Exception):
@@ -18,6 +21,10 @@ class DamagedError(Exception):
 
 class NewerVersionError(Exception):
     """A checkpoint was written by a later release."""
+
+
+class OlderVersionError(Exception):
+    """A checkpoint was written by a release whose state this one cannot read."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,7 +88,7 @@ def _wrap(inner: bytes) -> bytes:
 
 
 def decode_manifest(content: bytes) -> Manifest:
-    """Decode what `encode_manifest` made. Raises DamagedError for anything else, and NewerVersionError."""
+    """Decode what `encode_manifest` made. Raises DamagedError for anything else, and NewerVersionError or OlderVersionError."""
     try:
         inner = bytes(msgspec.json.decode(content, type=_Envelope).manifest)
         if _wrap(inner) != content:
@@ -89,6 +96,8 @@ def decode_manifest(content: bytes) -> Manifest:
         version = msgspec.json.decode(inner, type=_Version).version
         if version > FORMAT_VERSION:
             raise NewerVersionError(f"has format version {version}, and this release reads up to {FORMAT_VERSION}")
+        if 0 < version < OLDEST_VERSION:
+            raise OlderVersionError(f"has format version {version}, and this release reads from {OLDEST_VERSION} on")
         return msgspec.json.decode(inner, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"manifest.json cannot be read: {error}") from error

@@ -34,6 +34,7 @@ from cowbook.checkpoint.load import (
     MANIFEST_FILE,
     PUBLISHED_FILE,
     Checkpoint,
+    OutdatedError,
     check_private,
     is_published,
     read_checkpoint,
@@ -69,6 +70,8 @@ class Found:
 
     checkpoint: Checkpoint | None
     damaged: tuple[Damaged, ...]
+    outdated: OutdatedError | None = None
+    """The next older one is whole, but this release cannot read its state: nothing may go on without it."""
 
 
 class CheckpointStore:
@@ -174,6 +177,8 @@ class CheckpointStore:
                 return Found(read_checkpoint(directory, self._id, os.geteuid()), tuple(damaged))
             except DamagedError as error:
                 damaged.append(Damaged(epoch, directory, str(error)))
+            except OutdatedError as error:
+                return Found(None, tuple(damaged), error)
         return Found(None, tuple(damaged))
 
     def next_epoch(self) -> int:

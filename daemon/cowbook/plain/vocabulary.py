@@ -20,6 +20,9 @@ DEPTH_KINDS = ("clear", "snapshot", "change", "learned", "dropped")
 
 CLEAR, OF_SNAPSHOT, CHANGE, LEARNED, DROPPED = range(len(DEPTH_KINDS))
 
+MARKET_NAMES = ("spot", "futures", "rpi")
+"""Markets of Binance that share the names of symbols, as `[[symbol]] channel` names them (docs/rules.md, section 2)."""
+
 GAP_STATISTICS = (
     *("gaps", "missing_updates", "stale", "stale_snapshots", "foreign_snapshots", "replaced_witnesses"),
     *("time_resets", "duplicate_trades", "duplicate_messages"),

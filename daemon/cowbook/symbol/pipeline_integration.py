@@ -102,6 +102,8 @@ def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
 
 def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: Mapping[str, Any]) -> None:
     """Raises RecoveryError if the symbol must not go on from what was found."""
+    if found.outdated is not None:
+        raise found.outdated
     if found.checkpoint is None:
         if found.damaged:
             newest = found.damaged[0]

@@ -73,6 +73,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
             part_interval=output.part_interval,
             max_book_bytes=symbol.max_book_bytes,
             depth=symbol.depth,
+            channel=symbol.channel,
         ),
         compression=output.compression,
         fingerprint=fingerprint(config, symbol),
@@ -94,4 +95,5 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
         "streams": sorted(config.output.streams),
         **({"depth": symbol.depth} if symbol.depth else {}),
+        **({"channel": symbol.channel} if symbol.channel else {}),
     }

@@ -61,7 +61,15 @@ def expected_checksum(style: int, bids: Side, asks: Side, written: tuple[int, in
 
 
 def depth_message(
-    kind: int, bids: Side, asks: Side, *, checksum: int | None = None, written: tuple[int, int] = (0, 0), depth: int = 0
+    kind: int,
+    bids: Side,
+    asks: Side,
+    *,
+    checksum: int | None = None,
+    written: tuple[int, int] = (0, 0),
+    depth: int = 0,
+    time: int = 1,
+    sequence: int = 0,
 ) -> EventBatch:
     """One depth message."""
     batch = EventBatch.allocate(4, 4096)
@@ -72,13 +80,14 @@ def depth_message(
     values = {
         "kind": kind,
         "rule": UNNUMBERED,
-        "ts_event": 1,
+        "ts_event": time,
         "ts_recv": NONE,
         "first_id": NONE,
         "last_id": NONE,
         "prev_id": NONE,
     }
     values |= {"bid_start": 0, "bid_count": len(bids), "ask_start": len(bids), "ask_count": len(asks), "depth": depth}
+    values |= {"sequence": sequence}
     values |= {"flags": IS_RESET if kind == SNAPSHOT else 0, "price_decimals": written[0], "size_decimals": written[1]}
     for name, value in values.items():
         message[name] = value
@@ -118,11 +127,49 @@ def test_checksums_equal_those_of_zlib_in_every_style(style: int, seed: int, pri
     rows = engine.open_rows()["audits"]
     assert [(row["expected_bid_price"], row["found_bid_price"]) for row in rows] == [(checksum ^ 1, checksum)]
     engine.apply(depth_message(DIFF, {}, {}, checksum=checksum))
-    engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1))
+    engine.apply(depth_message(DIFF, {}, {}, checksum=checksum ^ 1, time=2))
     engine.apply(depth_message(DIFF, {}, {}))
     counts = engine.audit_statistics()["checksum"]
     assert counts == {"matched": 1, "failed": 1, "matched_unsynced": 1, "failed_unsynced": 1, "not_comparable": 1}
-    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=(price_decimals, size_decimals)))
+    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=(price_decimals, size_decimals), time=3))
+    assert engine.synced
+
+
+def test_a_message_that_comes_twice_counts_once() -> None:
+    """An unnumbered message with the venue's time and levels of an earlier one is skipped: it may not take the book back."""
+    engine = engine_of(NO_CHECKSUM)
+    engine.apply(depth_message(SNAPSHOT, {1: 1}, {3: 1}))
+    engine.apply(depth_message(DIFF, {1: 2}, {}, time=2))
+    engine.apply(depth_message(DIFF, {1: 3}, {}, time=3))
+    events = engine.event_count
+    for again in (depth_message(DIFF, {1: 2}, {}, time=2), depth_message(SNAPSHOT, {1: 1}, {3: 1})):
+        engine.apply(again)
+        assert engine.bids.best() == (1, 3)
+        assert engine.event_count == events
+    engine.apply(depth_message(DIFF, {1: 2}, {}, time=4))
+    assert engine.bids.best() == (1, 2)
+    assert engine.event_count == events + 1
+
+
+def test_messages_that_differ_in_their_checksum_are_two() -> None:
+    """Of two messages with one time and equal levels, both are compared if their checksums differ."""
+    engine = engine_of(KRAKEN)
+    bids, asks = {1 * 10**DECIMALS: 10**DECIMALS}, {2 * 10**DECIMALS: 10**DECIMALS}
+    checksum = expected_checksum(KRAKEN, bids, asks, (0, 0))
+    engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum))
+    for each in (checksum, checksum ^ 1, checksum):
+        engine.apply(depth_message(DIFF, {}, {}, checksum=each))
+    assert engine.audit_statistics()["checksum"]["matched"] == 2
+    assert engine.audit_statistics()["checksum"]["failed"] == 1
+
+
+def test_messages_with_numbers_of_their_connection_are_two() -> None:
+    """A level that changes and changes back at one time ends as it was: the numbers show three messages, not a repetition."""
+    engine = engine_of(NO_CHECKSUM)
+    engine.apply(depth_message(SNAPSHOT, {1: 1}, {3: 1}, sequence=1))
+    for number, size in enumerate((5, 6, 5)):
+        engine.apply(depth_message(DIFF, {1: size}, {}, time=2, sequence=2 + number))
+    assert engine.bids.best() == (1, 5)
     assert engine.synced
 
 

@@ -50,13 +50,14 @@ def test_records_of_any_kind_count_for_gaps_and_repeats_are_skipped() -> None:
     engine = OrderBookEngine()
     assert run([(UNUSED, 5), (SNAPSHOT, 6), (OTHER_SYMBOL, 7), (DIFF, 8), (UNUSED, 9)], engine) == []
     assert engine.synced
-    assert run([(OTHER_SYMBOL, 11), (DIFF, 12), (DIFF, 12)], engine) == [(10, 11, 2)]
+    assert run([(OTHER_SYMBOL, 11), (DIFF, 12), (DIFF, 12)], engine) == [(10, 11, 4)]  # behind two clears, a level and a change
     assert not engine.synced
-    assert engine.event_count == 3
-    assert engine.gap_statistics() == {"gaps": 1, "missing_updates": 1, "stale": 1, "stale_snapshots": 0}
+    assert engine.event_count == 5
+    counts = engine.gap_statistics()
+    assert {name: count for name, count in counts.items() if count} == {"gaps": 1, "missing_updates": 1, "stale": 1}
     assert len(run([(UNUSED, 1), (SNAPSHOT, 2), (DIFF, 3)], engine)) == 1
     assert engine.synced
-    assert run([(DIFF, 2)], engine)[1:] == [(4, 2, 5)]
+    assert run([(DIFF, 2)], engine)[1:] == [(4, 2, 9)]
     assert engine.gap_statistics()["missing_updates"] == 1  # of this one nobody knows how many
     assert not engine.synced
 

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from cowbook.checkpoint import manifest as module
 from cowbook.checkpoint.manifest import (
     FORMAT_VERSION,
+    OLDEST_VERSION,
     DamagedError,
     FileEntry,
     Manifest,
     NewerVersionError,
+    OlderVersionError,
     decode_manifest,
     encode_manifest,
 )
@@ -24,7 +26,7 @@ from cowbook.plain.parts import Cut, Part
 
 PART = Part("depth", 0, 9, 10, 99, "ab" * 32, "3/depth-part", "depth/symbol=A/date=2024-01-01/part")
 MANIFEST = Manifest(
-    version=1,
+    version=FORMAT_VERSION,
     id="A/B",
     symbol="AB",
     epoch=12,
@@ -78,6 +80,14 @@ def test_a_newer_version_is_not_damage() -> None:
         decode_manifest(module._wrap(json.dumps(later).encode()))
 
 
+def test_an_older_version_is_not_damage() -> None:
+    """A manifest that holds but is of a version that no release reads any more is not damaged; a version of 0 never was one."""
+    for version in range(1, OLDEST_VERSION):
+        older = json.loads(encode_manifest(MANIFEST))["manifest"] | {"version": version}
+        with pytest.raises(OlderVersionError, match=f"version {version}, .* from {OLDEST_VERSION} on"):
+            decode_manifest(module._wrap(json.dumps(older).encode()))
+
+
 def test_anything_after_the_manifest_is_damage() -> None:
     """Not even white space, nor a second one."""
     content = encode_manifest(MANIFEST)
@@ -125,7 +135,7 @@ def test_wrong_fields_are_damage_even_with_a_right_digest(field: str) -> None:
             decode_manifest(module._wrap(msgspec.json.encode(changed)))
 
 
-@given(st.builds(Manifest, version=st.just(1)))
+@given(st.builds(Manifest, version=st.just(FORMAT_VERSION)))
 def test_any_manifest_round_trips(manifest: Manifest) -> None:
     """Whatever the values are, as far as they are text and numbers at all."""
     try:

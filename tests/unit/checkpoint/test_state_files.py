@@ -116,8 +116,8 @@ def test_state_restores_after_every_record() -> None:
         compare(pipeline, capture, 1 << 20)
         seen |= pipeline.seen
     streams = ("depth", "trades", "bbo", "book", "frame", "gaps", "drift", "audits", "dead_letter")
-    waiting = {"waiting-diffs.arrow", "waiting-tickers.arrow"}
-    assert seen >= {BOOK_FILE, *waiting, *(f"open-{stream}.arrow" for stream in streams)}
+    kept = {"kept-diffs.arrow", "apart-diffs.arrow", "waiting-tickers.arrow", "waiting-messages.arrow", "recent-trades.arrow"}
+    assert seen >= {BOOK_FILE, *kept, "days.arrow", *(f"open-{stream}.arrow" for stream in streams)}
 
 
 @pytest.mark.parametrize("compression", ["snappy", "zstd", "lz4", "none"])
@@ -163,7 +163,7 @@ def test_state_of_hostile_captures_restores_after_every_record() -> None:
         pipeline.batch = EventBatch.allocate(1, 16)
         compare(pipeline, capture, 1 << 20)
         seen |= pipeline.seen
-    assert seen >= {"waiting-snapshot.arrow", "waiting-diffs.arrow", "waiting-tickers.arrow", "open-dead_letter.arrow"}
+    assert seen >= {"waiting-messages.arrow", "kept-diffs.arrow", "waiting-tickers.arrow", "open-dead_letter.arrow"}
 
 
 def test_an_empty_state_is_a_state() -> None:

@@ -96,3 +96,15 @@ async def test_a_reload_during_recovery_reaches_the_first_attempt(
     summary = await worker.run()
     assert summary.checkpoints == len(seen) > 0
     assert set(seen) == {settings}
+
+
+def test_a_channel_reaches_the_engine_and_the_fingerprint(tmp_path: Path) -> None:
+    """A checkpoint of one market is not gone on from with the other; without a channel the fingerprint is as ever."""
+    (tmp_path / "a").write_bytes(b"")
+    path = tmp_path / "cowbook.toml"
+    for channel in ("", "spot", "futures", "rpi"):
+        path.write_text(f'[[symbol]]\nname = "X"\nformat = "binance"\npaths = ["a"]\nchannel = "{channel}"\n')
+        config = load_config(path, {})
+        settings = worker_settings(config, config.symbol[0])
+        assert settings.engine.channel == channel
+        assert settings.fingerprint.get("channel", "") == channel
