@@ -12,6 +12,7 @@ from cowbook.book import block_pool, ladder
 from cowbook.book.block_pool import POOL_STATE
 from cowbook.book.clock import fill_day
 from cowbook.book.ladder_view import Ladder
+from cowbook.book.room import in_line
 from cowbook.book.state import Logs, Slots
 from cowbook.kernels.jit import as_records
 from cowbook.plain.book_state import FREE, PLACES, SLOT, STATE, WAITING
@@ -178,11 +179,8 @@ def _kept_diffs(
     state: np.void, name: str, entries: npt.NDArray[np.void], prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The valid entries of a log of diffs, with their levels."""
-    kept = entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])].copy()
-    level_end = int(state[f"{name}_level_end"])
-    level_start = int(kept["level_start"][0]) if len(kept) else level_end
-    kept["level_start"] -= level_start
-    return kept, prices[level_start:level_end], sizes[level_start:level_end]
+    kept = entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])]
+    return in_line(kept, prices, sizes, int(state[f"{name}_level_end"]))
 
 
 def _waiting(slots: Slots, logs: Logs) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

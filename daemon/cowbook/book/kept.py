@@ -49,6 +49,13 @@ def _copy(target, at, source, start, count):
         target[at + level] = source[start + level]
 
 
+@inlined_kernel
+def _span(log, place, level_end):
+    """Returns how many places of the arrays of levels lie from an entry's first level to the end of the newest one's."""
+    span = level_end - log.entries[place].level_start
+    return span if span >= 0 else span + log.levels.prices.size
+
+
 @kernel
 def _append(words, log, places, message, levels):
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
@@ -72,7 +79,7 @@ def _append(words, log, places, message, levels):
     end += 1
     if end - start > WAITING_LIMIT:
         start += 1
-    while start < end and at - log.entries[start].level_start > KEPT_LEVELS_LIMIT:
+    while start < end and _span(log, start, at) > KEPT_LEVELS_LIMIT:
         start += 1
     words[places[0]] = start
     words[places[1]] = end
@@ -118,9 +125,9 @@ def first_newer(words, log, places, snapshot_id):
 
 @rare_kernel
 def levels_newer(words, log, places, snapshot_id):
-    """Returns how many levels the kept diffs above the snapshot's id have."""
+    """Returns how many levels the kept diffs above the snapshot's id have at most."""
     place = first_newer(words, log, places, snapshot_id)
-    return words[places[2]] - log.entries[place].level_start if place < words[places[1]] else 0
+    return _span(log, place, words[places[2]]) if place < words[places[1]] else 0
 
 
 @rare_kernel

@@ -87,8 +87,12 @@ def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: L
         (len(logs.trades) - int(state["trade_end"])) // 2,
     ]
     levels = [
-        len(logs.diff_prices) - int(state["diff_level_end"]),
-        len(logs.apart_prices) - int(state["apart_level_end"]),
+        *(
+            levels_left(
+                entries[int(state[f"{log}_start"]) : int(state[f"{log}_end"])], int(state[f"{log}_level_end"]), len(prices)
+            )
+            for log, entries, prices in (("diff", logs.diffs, logs.diff_prices), ("apart", logs.apart, logs.apart_prices))
+        ),
         (len(logs.trades) - int(state["trade_end"])) // 2,
     ]
     for array in ROW_ARRAYS:
@@ -163,21 +167,60 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
 
 
 def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, *, is_held: bool) -> Logs:
+    """Room in a log of diffs. Its levels go round in their arrays: moving them would cost more than keeping them."""
     start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
     entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
-    if end + _MESSAGES_AT_A_TIME <= len(entries) and level_end + needed <= len(prices):
+    if end + _MESSAGES_AT_A_TIME > len(entries):
+        entries = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
+        logs = logs._replace(**{log: entries})
+        state[f"{name}_start"], state[f"{name}_end"] = start, end = 0, end - start
+    if levels_left(entries[start:end], level_end, len(prices)) >= needed:
         return logs
-    level_start = int(entries["level_start"][start]) if start < end else level_end
-    larger = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
-    larger["level_start"][: end - start] -= level_start
-    state[f"{name}_start"], state[f"{name}_end"], state[f"{name}_level_end"] = 0, end - start, level_end - level_start
-    return logs._replace(
-        **{
-            log: larger,
-            f"{name}_prices": _moved(prices, level_start, level_end, needed + WAITING_LIMIT, is_held=is_held),
-            f"{name}_sizes": _moved(sizes, level_start, level_end, needed + WAITING_LIMIT, is_held=is_held),
-        }
-    )
+    oldest = int(entries["level_start"][start]) if start < end else len(prices)
+    if not is_held and oldest <= level_end and oldest > max(needed, len(prices) // 4):
+        state[f"{name}_level_end"] = 0
+        return logs
+    if start == end and not is_held and needed < len(prices):
+        state[f"{name}_level_end"] = 0
+        return logs
+    kept, kept_prices, kept_sizes = in_line(entries[start:end], prices, sizes, level_end)
+    count = len(kept_prices)
+    if is_held:  # the entries, too, are read by the snapshot
+        entries = _enlarged(entries, start, end, WAITING_LIMIT)
+        state[f"{name}_start"], state[f"{name}_end"] = start, end = 0, end - start
+    entries["level_start"][start:end] = kept["level_start"]
+    state[f"{name}_level_end"] = count
+    larger = [_enlarged(array, 0, count, 2 * count + needed + WAITING_LIMIT) for array in (kept_prices, kept_sizes)]
+    return logs._replace(**{log: entries, f"{name}_prices": larger[0], f"{name}_sizes": larger[1]})
+
+
+def _kept(state: np.void, name: str, entries: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """The valid entries of a log of diffs."""
+    return entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])]
+
+
+def levels_left(kept: npt.NDArray[np.void], level_end: int, capacity: int) -> int:
+    """Returns how many levels can be appended at `level_end` to the arrays of a log with these entries."""
+    oldest = int(kept["level_start"][0]) if len(kept) else 0
+    return oldest - level_end - 1 if oldest > level_end else capacity - level_end
+
+
+def in_line(
+    kept: npt.NDArray[np.void], prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], level_end: int
+) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns copies of a log's entries and their levels, which are in the order of the entries, from place 0 on."""
+    kept = kept.copy()
+    starts, counts = kept["level_start"].copy(), kept["bid_count"] + kept["ask_count"]
+    kept["level_start"] = np.cumsum(counts) - counts
+    if not len(kept):
+        return kept, prices[:0].copy(), sizes[:0].copy()
+    round_again = np.flatnonzero(starts < starts[0])
+    if not len(round_again):
+        return kept, prices[starts[0] : level_end].copy(), sizes[starts[0] : level_end].copy()
+    last = int(round_again[0]) - 1
+    first_part, second_part = slice(int(starts[0]), int(starts[last] + counts[last])), slice(0, level_end)
+    prices, sizes = (np.concatenate([array[first_part], array[second_part]]) for array in (prices, sizes))
+    return kept, prices, sizes
 
 
 def take_over(state: np.void, logs: Logs) -> Logs:

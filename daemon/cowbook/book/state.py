@@ -82,9 +82,10 @@ class Logs(NamedTuple):
     days: npt.NDArray[np.void]  # DAY_ROW, of the days that have ended
 
     @classmethod
-    def allocate(cls, capacity: int = 2 * WAITING_LIMIT) -> Logs:
-        """Returns arrays without valid entries."""
-        integers = [np.empty(capacity, np.int64) for _ in range(8)]
+    def allocate(cls) -> Logs:
+        """Returns arrays without valid entries. Untouched memory costs nothing, while enlarging an array does."""
+        capacity = 2 * WAITING_LIMIT
+        integers = [np.empty(32 * capacity if place < 2 else capacity, np.int64) for place in range(8)]
         return cls(
             diffs=np.empty(capacity, DIFF_ENTRY),
             diff_prices=integers[0],
