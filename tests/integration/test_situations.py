@@ -331,9 +331,9 @@ NOW = 1_700_000_000_000
 @pytest.mark.parametrize("with_snapshot", [False, True])
 def test_ids_that_begin_anew_at_venues_that_count(venue: str, record: Any, with_snapshot: bool) -> None:
     """A lower id with a later time is a gap of unknown size; the next snapshot brings sync back. What is late is stale."""
-    bid, ask = (["10.0", "1"],), (["11.0", "1"],)
-    if venue == "kraken_futures":
-        bid, ask = ([10.0, 1],), ([11.0, 1],)
+    is_text = venue != "kraken_futures"
+    bid: Any = [["10.0", "1"] if is_text else [10.0, 1]]
+    ask: Any = [["11.0", "1"] if is_text else [11.0, 1]]
     records = [
         record("snapshot", 1000, NOW, bid, ask),
         record("delta", 1001, NOW + 1, bid),
