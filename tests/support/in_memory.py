@@ -10,6 +10,7 @@ from typing import Any
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.messages import DeadLetter, EventBatch
+from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.sink.schemas import StreamTables
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.venues import load_venue
@@ -66,12 +67,12 @@ def go_through(
     """Read files one after the other, message by message; `see` sees the engine behind each. There must be no cut."""
     decoder_settings = DecoderSettings(name, *decimals, 1 << 24)
     decoder = make_decoder(venue, decoder_settings)
-    engine = OrderBookEngine(engine_settings(replace(settings, part_interval=10**18), load_venue(venue), decoder_settings))
+    engine = OrderBookEngine(engine_settings(replace(settings, part_interval=1 << 62), load_venue(venue), decoder_settings))
     batch = EventBatch.allocate(1, 16)
     letters: list[DeadLetter] = []
     books = {0: book_of(engine)}
     for number, content in enumerate(files):
-        for block in blocks(content, f"file-{number}", 1 << 20):
+        for block in blocks(content, f"file-{number}", 1 << 20, content[:IDENTITY_BYTES]):
             full = True
             while full:
                 full = decoder.decode(block, batch)

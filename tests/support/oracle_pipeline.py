@@ -128,15 +128,15 @@ class Pipeline:
         return counts
 
 
-def blocks(content: bytes, name: str, block_bytes: int) -> Iterator[Block]:
-    """A file's blocks, as the follower hands them out."""
+def blocks(content: bytes, name: str, block_bytes: int, head: bytes = b"") -> Iterator[Block]:
+    """A file's blocks, as the follower hands them out. Without its `head` a file is one of lines."""
     start = end = 0
     while True:
         final = end >= len(content)
         end = min(len(content), end + block_bytes)
         buffer = np.zeros(end - start + PADDING, np.uint8)
         buffer[: end - start] = np.frombuffer(content[start:end], np.uint8)
-        block = Block(buffer, 0, end - start, name, start, final)
+        block = Block(buffer, 0, end - start, name, start, final, head)
         yield block
         if final:
             assert block.start == block.end
