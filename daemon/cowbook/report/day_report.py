@@ -218,8 +218,9 @@ def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
     rows = state.order_book_state.days
     if not len(rows):  # no message was accepted
         values = state.order_book_state.values
-        letters = sum(values.get(f"dead_{reason}", 0) for reason in REASONS)
-        yield DayQuality(symbol, "", dead_letters=letters, depth_messages=0, matched=dict.fromkeys(AUDIT_KINDS, 0))
+        nothing = _make_nothing(symbol)
+        nothing.dead_letters = sum(values.get(f"dead_{reason}", 0) for reason in REASONS)
+        yield nothing
     days: dict[str, DayQuality] = {}
     before = np.zeros((), rows.dtype)
     for row in rows:
@@ -316,9 +317,15 @@ def _add_drift(day: DayQuality, part: pq.ParquetFile) -> None:
 
 def make_total(days: Sequence[DayQuality]) -> DayQuality:
     """Returns the sums over all days."""
-    total = DayQuality("total", "", matched=dict.fromkeys(AUDIT_KINDS, 0))
-    for name in _FROM_STATE:
-        setattr(total, name, 0)
+    total = _make_nothing("total")
     for day in days:
         total.add(day)
     return total
+
+
+def _make_nothing(name: str) -> DayQuality:
+    """Returns a row of zeros without a day."""
+    nothing = DayQuality(name, "", matched=dict.fromkeys(AUDIT_KINDS, 0))
+    for count in _FROM_STATE:
+        setattr(nothing, count, 0)
+    return nothing

@@ -18,7 +18,7 @@ NOT_PROVABLE = "not provable"
 UNKNOWN = "?"
 
 WORDS = {
-    PROVED: "the book was synced all the time, ids show that nothing is missing, and all that was compared matched",
+    PROVED: "as far as it is known, the book was synced all the time, no ids are missing, and all that was compared matched",
     CONSISTENT: "nothing contradicts the book, but it is not proved: the reason says what was not there",
     GAP: "messages are missing, or a comparison showed that the book was wrong: the reason says which",
     NOT_PROVABLE: "nothing shows whether the book is right: the reason says why",
@@ -48,7 +48,7 @@ def judge_day(day: DayQuality) -> Verdict:
             return Verdict(NOT_PROVABLE, "no row is synced")
         return Verdict(UNKNOWN, "comparisons that matched are counted in the state directory only")
     if day.depth_messages == 0:
-        return Verdict(NOT_PROVABLE, "no depth message")
+        return Verdict(NOT_PROVABLE, "no depth message" if day.events else "no usable record")
     reason = _why_unsynced(day, day.depth_messages)
     if reason is not None:
         return Verdict(NOT_PROVABLE, reason)

@@ -298,3 +298,22 @@ def test_missing_and_foreign_files_are_damage() -> None:
     for others in ({}, {BOOK_FILE: b""}, {BOOK_FILE: b"PAR1"}, *bad_rows):
         with pytest.raises(DamagedError):
             decode_state(others)
+
+
+def test_a_days_count_that_an_older_release_did_not_have_is_zero() -> None:
+    """Days are only reported on: a checkpoint of which they lack a count is whole."""
+    capture = make_capture(1, 60)
+    pipeline = Unfinished(capture.settings)
+    pipeline.run(capture.files, 1 << 20)
+    state = state_of(pipeline)
+    assert len(state.order_book_state.days)
+    files = files_of(state)
+    days = pa.ipc.open_file(files["days.arrow"]).read_all()
+    sink = pa.BufferOutputStream()
+    older = days.drop_columns(["levels_wrong", "unsynced_messages"])
+    with pa.ipc.new_file(sink, older.schema) as writer:
+        writer.write_table(older)
+    read = decode_state(files | {"days.arrow": sink.getvalue().to_pybytes()}).order_book_state.days
+    for name in read.dtype.names or ():
+        right = 0 if name in ("levels_wrong", "unsynced_messages") else state.order_book_state.days[name]
+        assert (read[name] == right).all(), name

@@ -154,6 +154,18 @@ def test_totals_are_the_sums_of_all_days(tmp_path: Path, capsys: pytest.CaptureF
     assert total["grid_known_percent"] == pytest.approx(100 * summary.known["grid"])
 
 
+def test_a_symbol_without_a_usable_record_has_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its day is not known. The totals of the others are."""
+    reconstruct(tmp_path, {"a": lines_of_days()}, Run("X"))
+    reconstruct(tmp_path, {"b": b"nonsense\n"}, Run("Y"))
+    capsys.readouterr()
+    assert main(["report", str(tmp_path / "state"), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    (line,) = [day for day in report["days"] if day["symbol"] == "Y"]
+    assert (line["day"], line["verdict"], line["reason"], line["dead_letters"]) == ("", "not provable", "no usable record", 1)
+    assert (report["total"]["depth_messages"], report["total"]["dead_letters"]) == (15, 2)
+
+
 def diff(number: int, time: int, size: str = "1") -> dict[str, Any]:
     """A diff of one id that sets the bid of 1.5."""
     return {"e": "depthUpdate", "E": time, "s": "X", "U": number, "u": number, "b": [["1.5", size]], "a": []}

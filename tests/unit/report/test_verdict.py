@@ -120,6 +120,7 @@ def judge(**changes: Any) -> Verdict:
         ),
         pytest.param({"synced_events": 899}, "not provable", "not synced all the time", id="checkpoint_of_an_older_release"),
         pytest.param({"depth_messages": 0, "depth_events": 0}, "not provable", "no depth message", id="trades_alone"),
+        pytest.param({"depth_messages": 0, "depth_events": 0, "events": 0}, "not provable", "no usable record", id="nothing"),
         pytest.param(
             FROM_PARTS, "?", "comparisons that matched are counted in the state directory only", id="parts_without_a_problem"
         ),

@@ -160,7 +160,8 @@ def test_a_part_date_is_the_utc_day_of_its_newest_time(newest: int, date: str) -
 
 
 @pytest.mark.parametrize(
-    ("value", "decimals", "text"), [(0, 0, "0"), (5, 0, "5"), (0, 2, "0.00"), (105, 2, "1.05"), (10**18 - 1, 18, "0." + "9" * 18)]
+    ("value", "decimals", "text"),
+    [(0, 0, "0"), (-5, 0, "-5"), (0, 2, "0.00"), (105, 2, "1.05"), (-150, 2, "-1.50"), (10**18 - 1, 18, "0." + "9" * 18)],
 )
 def test_fixed_point_text_has_all_decimals(value: int, decimals: int, text: str) -> None:
     """All decimals are written."""

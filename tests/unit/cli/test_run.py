@@ -1,0 +1,71 @@
+"""The table at the end of `cowbook run --once`."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cowbook.cli.run import show
+from cowbook.config import load_config
+from cowbook.plain.vocabulary import AUDIT_KINDS, OUTCOMES
+from cowbook.symbol.summary import SymbolSummary
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Any:
+    """Shows a summary with these figures. Returns the table's cells by their label."""
+    (tmp_path / "cowbook.toml").write_text('[[symbol]]\nname = "X"\nformat = "binance"\npaths = ["a"]\n')
+    config = load_config(tmp_path / "cowbook.toml", {})
+
+    def show_it(**figures: Any) -> dict[str, str]:
+        audits = {kind: dict.fromkeys(OUTCOMES, 0) for kind in AUDIT_KINDS}
+        for kind, outcomes in figures.pop("audits", {}).items():
+            audits[kind] |= outcomes
+        console = Console(file=io.StringIO(), width=120)
+        show([SymbolSummary("X", audits=audits, **figures)], config, console)
+        lines = [line.strip("│").split("│") for line in console.file.getvalue().splitlines() if line.startswith("│")]  # type: ignore[attr-defined]
+        return {label.strip(): cell.strip() for label, cell in lines}
+
+    return show_it
+
+
+def test_books_of_an_unsynced_symbol_are_neither_verified_nor_refuted(shown: Any) -> None:
+    """The fourth word stands only where there are such books; the words add up to the depth messages."""
+    cells = shown(depth_messages=100, compared=30, compared_unsynced=0, refuted=1)
+    assert cells["books"] == "29 verified, 1 refuted, 70 uncheckable"
+    cells = shown(depth_messages=100, compared=30, compared_unsynced=12, refuted=1)
+    assert cells["books"] == "17 verified, 1 refuted, 12 unsynced, 70 uncheckable"
+
+
+def test_failures_of_an_unsynced_book_stand_apart(shown: Any) -> None:
+    """They are no failed audits."""
+    cells = shown(audits={"bookTicker": {"matched": 5, "failed_unsynced": 3}, "snapshot": {"matched": 2, "not_comparable": 9}})
+    assert cells["audits"] == "7 matched, 0 failed; unsynced: 0 matched, 3 failed"
+    assert shown(audits={"checksum": {"failed": 2}})["audits"] == "0 matched, 2 failed"
+
+
+def test_snapshots_say_what_they_judged_and_taught(shown: Any) -> None:
+    """Levels that were learned are not wrong."""
+    cells = shown(witnesses=2, levels_compared=2000, levels_wrong=1, levels_learned=30)
+    assert cells["snapshots"] == "2 judged, 2,000 levels compared, 1 wrong, 30 learned"
+    assert shown()["snapshots"] == "0 judged"
+
+
+def test_known_depth_is_a_share_of_time_that_is_rounded_down(shown: Any) -> None:
+    """100 % means always."""
+    assert shown(known={"best": 0.99999, "grid": 0.6301})["known"] == "best 99.9 %, 20 levels 63.0 % of the time"
+    assert shown(known={"best": 1.0, "grid": 0.0})["known"] == "best 100.0 %, 20 levels 0.0 % of the time"
+    assert shown(known={"best": None, "grid": None})["known"] == "no time has passed"
+    assert shown()["known"] == "no time has passed"  # of a symbol that failed before its first record
+
+
+def test_what_is_rare_has_a_line_only_where_it_is(shown: Any) -> None:
+    """Duplicates, time resets and foreign snapshots."""
+    assert not {"duplicates", "time resets", "foreign snapshots"} & shown().keys()
+    cells = shown(duplicate_trades=3, time_resets=1, foreign_snapshots=2)
+    assert (cells["duplicates"], cells["time resets"], cells["foreign snapshots"]) == ("3 trades", "1", "2")
+    assert shown(duplicate_trades=3, duplicate_messages=4)["duplicates"] == "3 trades, 4 messages"
