@@ -21,13 +21,14 @@ exec(compile(source, streams.__file__, "exec"), streams.__dict__)
 # The function, called where trades are written.
 from cowbook.book import emit
 trade_row = emit.trade_row
-def trade_and_block_row(state, settings, rows, message, levels):
-    trade_row(state, settings, rows, message, levels)
-    if levels.sizes[message.bid_start] >= 200:
-        row = rows.blocks[state.open_blocks]
-        state.open_blocks += 1
-        row.event_index = state.next_event
-        row.price = levels.prices[message.bid_start]
+def trade_and_block_row(engine, message, ts_event, trade_id, is_sell, is_aggregate, price, size):
+    event_index = engine.state[0].next_event
+    trade_row(engine, message, ts_event, trade_id, is_sell, is_aggregate, price, size)
+    if size >= 200:
+        row = engine.rows.blocks[engine.state[0].open_blocks]
+        engine.state[0].open_blocks += 1
+        row.event_index = event_index
+        row.price = price
         row.is_sell = 0
 emit.trade_row = trade_and_block_row
 
