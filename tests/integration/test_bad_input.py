@@ -186,9 +186,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         expand_paths(["*.gz"], tmp_path)
 
 
-def kraken(pair: str, checksum: str = "1") -> bytes:
+def kraken(pair: str, checksum: str = "1", time: str = "1.5") -> bytes:
     """A snapshot and a change of Kraken's, with a checksum that is wrong."""
-    levels = '[["1.0","1.0","1.5"]]'
+    levels = f'[["1.0","1.0","{time}"]]'
     return (
         f'1.5: [0,{{"as":{levels},"bs":{levels}}},"book-10","{pair}"]\n'
         f'1.6: [0,{{"a":{levels},"c":"{checksum}"}},"book-10","{pair}"]\n'
@@ -197,7 +197,7 @@ def kraken(pair: str, checksum: str = "1") -> bytes:
 
 def test_a_warning_says_that_no_checksum_matches(tmp_path: Path) -> None:
     """One that fails may be a lost message; if all do, it may be another format."""
-    result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B")}, Run("A/B", format="kraken"))
+    result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B", time="2.5")}, Run("A/B", format="kraken"))
     assert result.summary.warnings == ['none of 2 checksums matched: is it format = "kraken", and are all records there?']
 
 
