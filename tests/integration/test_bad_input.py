@@ -124,7 +124,7 @@ def test_a_bad_record_halts_before_it(tmp_path: Path) -> None:
     assert result.summary.state == "failed"
     assert result.summary.error is not None
     assert f"a at offset {len(good)}: malformed" in result.summary.error
-    assert len(result.rows("depth")) == result.summary.events == 3
+    assert len(result.rows("depth")) == result.summary.events == 5
     assert "dead_letter" not in str(result.parts.keys())
 
 
@@ -137,7 +137,7 @@ def test_a_gap_halts_before_its_message(tmp_path: Path) -> None:
         assert result.summary.state == "failed"
         assert result.summary.error is not None
         assert f"a at offset {len(good)}: gap: update id 14 follows where 12 was expected" in result.summary.error
-        assert len(result.rows("depth")) == 3
+        assert [row["kind"] for row in result.rows("depth")] == ["clear", "clear", "snapshot", "snapshot", "change"]
 
 
 def test_a_book_beyond_its_memory_names_the_setting(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_parts_without_checkpoints_are_refused(tmp_path: Path) -> None:
     assert read_parts(tmp_path / "data") == first.parts
     third = reconstruct(tmp_path, {"a": SNAPSHOT + diff(11, 11)}, allow_fresh=True)
     assert third.summary.state == "done"
-    assert len(third.rows("depth")) == 3
+    assert len(third.rows("depth")) == 5
     moved = [path.read_bytes() for path in sorted((tmp_path / "data" / ".superseded").rglob("*.parquet"))]
     assert sorted(moved) == sorted(first.parts.values())
 
@@ -186,9 +186,9 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         expand_paths(["*.gz"], tmp_path)
 
 
-def kraken(pair: str, checksum: str = "1") -> bytes:
+def kraken(pair: str, checksum: str = "1", time: str = "1.5") -> bytes:
     """A snapshot and a change of Kraken's, with a checksum that is wrong."""
-    levels = '[["1.0","1.0","1.5"]]'
+    levels = f'[["1.0","1.0","{time}"]]'
     return (
         f'1.5: [0,{{"as":{levels},"bs":{levels}}},"book-10","{pair}"]\n'
         f'1.6: [0,{{"a":{levels},"c":"{checksum}"}},"book-10","{pair}"]\n'
@@ -197,7 +197,7 @@ def kraken(pair: str, checksum: str = "1") -> bytes:
 
 def test_a_warning_says_that_no_checksum_matches(tmp_path: Path) -> None:
     """One that fails may be a lost message; if all do, it may be another format."""
-    result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B")}, Run("A/B", format="kraken"))
+    result = reconstruct(tmp_path, {"a": kraken("A/B") + kraken("A/B", time="2.5")}, Run("A/B", format="kraken"))
     assert result.summary.warnings == ['none of 2 checksums matched: is it format = "kraken", and are all records there?']
 
 

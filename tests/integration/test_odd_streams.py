@@ -206,22 +206,23 @@ def test_a_gap_of_a_connection_comes_after_the_grid_row_and_the_cut(tmp_path: Pa
     assert all(row["synced"] for row in result.rows("book"))
     (row,) = result.rows("gaps")
     (name,) = (name for name in result.parts if name.startswith("gaps/"))
-    (book,) = (name for name in result.parts if name.startswith("depth/") and "part-0000000000000002" in name)
-    assert (row["event_index"], name.rpartition("/")[2]) == (2, book.rpartition("/")[2])
+    (book,) = (name for name in result.parts if name.startswith("depth/") and "part-0000000000000004" in name)
+    assert (row["event_index"], name.rpartition("/")[2]) == (4, book.rpartition("/")[2])
 
 
 def test_checksums_use_the_most_decimals_seen(tmp_path: Path) -> None:
     """More decimals than the setting has, and a snapshot that is written with fewer than what came before."""
     from zlib import crc32
 
-    def book(bid: str, ask: str) -> Any:
+    def book(time: str, bid: str, ask: str) -> Any:
         digits = "".join(part.replace(".", "").lstrip("0") for part in (ask, "1.0", bid, "1.0"))
-        return [0, {"a": [[ask, "1.0", "1.5"]]}, {"b": [[bid, "1.0", "1.5"]], "c": str(crc32(digits.encode()))}, "book-10", "A/B"]
+        return [0, {"a": [[ask, "1.0", time]]}, {"b": [[bid, "1.0", time]], "c": str(crc32(digits.encode()))}, "book-10", "A/B"]
 
-    def snapshot(bid: str, ask: str) -> Any:
-        return [0, {"as": [[ask, "1.0", "1.5"]], "bs": [[bid, "1.0", "1.5"]]}, "book-10", "A/B"]
+    def snapshot(time: str, bid: str, ask: str) -> Any:
+        return [0, {"as": [[ask, "1.0", time]], "bs": [[bid, "1.0", time]]}, "book-10", "A/B"]
 
-    records = [snapshot("10.00", "11.00"), book("10.00", "11.00"), snapshot("10.0", "11.0"), book("10.0", "11.0")]
+    records = [snapshot("1.5", "10.00", "11.00"), book("1.6", "10.00", "11.00")]
+    records += [snapshot("1.7", "10.0", "11.0"), book("1.8", "10.0", "11.0")]
     result = run(tmp_path, "kraken", records, price_decimals=1)
     assert (result.summary.audits["checksum"]["matched"], result.summary.audits["checksum"]["failed"]) == (2, 0)
 

@@ -154,8 +154,12 @@ def test_the_library_example_shows_a_full_book(demo: Path, monkeypatch: pytest.M
 def test_the_output_page_has_every_column(demo: Path) -> None:
     """The page on output lists each stream's columns as its parts have them, in their order."""
     page = (REPOSITORY / "docs" / "output.md").read_text()
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.MULTILINE))
+    parts, _, rest = page.partition("\n## Columns\n")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", parts, re.MULTILINE))
     assert tuple(rows) == STREAM_NAMES
+    described = re.findall(r"^\| ([^|]*) \|", rest.partition("\n## ")[0], re.MULTILINE)
+    listed = [re.findall(r"\w+", " ".join(re.findall("`([^`]*)`", row))) for row in rows.values()]
+    assert set(re.findall("`([^`]*)`", " ".join(described))) == {column for columns in listed for column in columns}
     seen = {stream: next((demo / "build" / "demo" / "data").glob(f"{stream}/*/*/*.parquet"), None) for stream in STREAM_NAMES}
     for stream, part in seen.items():
         if part is not None:
@@ -163,6 +167,18 @@ def test_the_output_page_has_every_column(demo: Path) -> None:
             columns = pq.read_schema(part).names
             assert listed == (columns[: len(listed)] if stream == "book" else columns)
     assert sum(part is not None for part in seen.values()) >= 6
+
+
+def test_ten_lines_make_the_book_of_depth(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fold of the page on output ends with the best prices of the last row of `bbo`, and empties no side for good."""
+    monkeypatch.chdir(demo)
+    source = example("docs/output.md", '"clear"')
+    lines = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("import", "#"))]
+    assert len(lines) == 10
+    book = run(source)["book"]
+    query = "select bid_price, bid_size, ask_price, ask_size from 'build/demo/data/bbo/*/*/*.parquet' order by event_index desc limit 1"
+    bid, ask = max(book["bid"]), min(book["ask"])
+    assert duckdb.connect().execute(query).fetchone() == (bid, book["bid"][bid], ask, book["ask"][ask])
 
 
 def test_the_readme_names_every_stream() -> None:
