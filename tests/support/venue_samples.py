@@ -11,7 +11,7 @@ import json
 import random
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -511,7 +511,7 @@ def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[di
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
     """Snapshots and updates in one file."""
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
-    for event in events:
+    for event in numbered_by_diffs(events):
         if event.kind in ("snapshot", "diff"):
             kind, previous = ("snap", -1) if event.kind == "snapshot" else ("set", 10 * (event.number - 1))
             for side, levels in (("b", event.bids), ("a", event.asks)):
@@ -601,9 +601,21 @@ SAMPLE_IDS = (
 """All samples."""
 
 
+def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
+    """The events as a venue numbers them whose snapshots stand beside the stream: a snapshot has the id of the diff before it."""
+    numbered = []
+    number = 1
+    for event in events:
+        number += event.kind == "diff"
+        numbered.append(replace(event, number=number) if event.kind in ("diff", "snapshot") else event)
+    return numbered
+
+
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
-    _, name, make, _, _ = LINES[sample_id]
+    format_name, name, make, _, _ = LINES[sample_id]
+    if format_name == "binance":
+        events = numbered_by_diffs(events)
     write = make()
     records = []
     if sample_id == "bitfinex":
