@@ -179,7 +179,7 @@ def test_ten_lines_make_the_book_of_depth(demo: Path, monkeypatch: pytest.Monkey
     bbo = duckdb.connect().read_parquet("build/demo/data/bbo/*/*/*.parquet")
     newest = bbo.order("event_index desc").limit(1).project("bid_price, bid_size, ask_price, ask_size")
     bid, ask = max(book["bid"]), min(book["ask"])
-    assert newest.fetchone() == (bid, book["bid"][bid], ask, book["ask"][ask])
+    assert newest.fetchall()[0] == (bid, book["bid"][bid], ask, book["ask"][ask])
 
 
 def test_the_readme_names_every_stream() -> None:
