@@ -176,7 +176,7 @@ def test_ten_lines_make_the_book_of_depth(demo: Path, monkeypatch: pytest.Monkey
     lines = [line for line in source.splitlines() if line.strip() and not line.lstrip().startswith(("import", "#"))]
     assert len(lines) == 10
     book = run(source)["book"]
-    query = "select bid_price, bid_size, ask_price, ask_size from 'build/demo/data/bbo/*/*/*.parquet' order by event_index desc limit 1"
+    query = "select bid_price, bid_size, ask_price, ask_size from 'build/demo/data/bbo/*/*/*.parquet' order by event_index desc"
     bid, ask = max(book["bid"]), min(book["ask"])
     assert duckdb.connect().execute(query).fetchone() == (bid, book["bid"][bid], ask, book["ask"][ask])
 
