@@ -4,7 +4,8 @@ python tests/compare/versions.py OTHER_CHECKOUT
 
 Three comparisons over the made-up captures of every venue, the recorded ones beside the checkout, and a simulated one:
 the parts of an undisturbed run of each checkout; and the parts when the other checkout stops half way, at a checkpoint, and this
-one goes on from there. Prints a line for each, and the digest over all parts; ends with 1 if any differ.
+one goes on from there, if it reads such a state. Prints a line for each, and the digest over all parts; of streams that differ,
+in how many parts, and which columns only one of the two has. Ends with 1 if any differ.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import pyarrow.parquet as pq
+
+from cowbook.checkpoint.manifest import OLDEST_VERSION
 from support.venue_captures import CAPTURES
 from support.venue_samples import SAMPLE_IDS, make_sample
 
@@ -118,6 +122,30 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str]) -> list[str]
     return sorted(path for path in {*ours, *theirs} if ours.get(path) != theirs.get(path))
 
 
+def explain(wrong: Sequence[str], ours: Path, theirs: Path) -> list[str]:
+    """A line for each stream that differs."""
+    lines = []
+    for stream in sorted({path.partition("/")[0] for path in wrong}):
+        paths = [path for path in wrong if path.partition("/")[0] == stream]
+        both = [path for path in paths if (ours / "data" / path).exists() and (theirs / "data" / path).exists()]
+        text = f"  {stream}: {len(paths)} parts differ, {len(paths) - len(both)} of them are in one output only"
+        if both:
+            here, there = (pq.read_schema(directory / "data" / both[0]).names for directory in (ours, theirs))
+            only = [f"only this has {name}" for name in here if name not in there]
+            only += [f"only the other has {name}" for name in there if name not in here]
+            rows = [pq.read_metadata(directory / "data" / both[0]).num_rows for directory in (ours, theirs)]
+            text += f"; {both[0]}: {rows[0]} rows here, {rows[1]} there{''.join(f'; {what}' for what in only)}"
+        lines.append(text)
+    return lines
+
+
+def format_of(checkout: Path) -> int:
+    """The version of the checkpoint format that a checkout writes."""
+    program = "from cowbook.checkpoint.manifest import FORMAT_VERSION; print(FORMAT_VERSION)"
+    environment = os.environ | {"PYTHONPATH": str(checkout / "daemon")}
+    return int(subprocess.check_output([sys.executable, "-c", program], env=environment, text=True))
+
+
 def compare(other: Path, output: str, label: str, work: Path) -> bool:
     """Print what came of one set of settings; whether all is the same."""
     folder = work / "input"
@@ -127,17 +155,22 @@ def compare(other: Path, output: str, label: str, work: Path) -> bool:
     for name, checkout in (("other", other), ("this", REPOSITORY)):
         cowbook(checkout, "run", str(write_config(work / name / "cowbook.toml", folder, inputs, output)), "--once")
         results[name] = digests(work / name)
-    config = write_config(work / "resumed" / "cowbook.toml", folder, inputs, output)
-    write_inputs(folder, inputs, 0.5)
-    cowbook(other, "run", str(config), "--once", check=False)  # a record that is cut in two may be one that cannot be read
-    write_inputs(folder, inputs, 1.0)
-    cowbook(REPOSITORY, "run", str(config), "--once")
-    results["resumed"] = digests(work / "resumed")
+    version = format_of(other)
+    if version >= OLDEST_VERSION:
+        config = write_config(work / "resumed" / "cowbook.toml", folder, inputs, output)
+        write_inputs(folder, inputs, 0.5)
+        cowbook(other, "run", str(config), "--once", check=False)  # a record that is cut in two may be one that cannot be read
+        write_inputs(folder, inputs, 1.0)
+        cowbook(REPOSITORY, "run", str(config), "--once")
+        results["resumed"] = digests(work / "resumed")
+    else:
+        print(f"{label}, resumed: not compared, state of format {version} is refused")
     same = True
-    for name in ("this", "resumed"):
+    for name in sorted(results.keys() - {"other"}, reverse=True):
         wrong = differences(results[name], results["other"])
         same &= not wrong
         print(f"{label}, {name}: {len(results[name])} parts of {len(inputs)} symbols, {len(wrong)} differ {wrong[:5] or ''}")
+        print("".join(f"{line}\n" for line in explain(wrong, work / name, work / "other")), end="")
     total = hashlib.sha256(json.dumps(results["this"], sort_keys=True).encode()).hexdigest()
     print(f"{label}: digest over all parts {total[:16]}")
     return same and len(results["this"]) > len(inputs)
