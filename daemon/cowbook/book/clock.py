@@ -22,6 +22,8 @@ def fill_day(row, state):
     row.depth_messages = state.diffs + state.snapshots + state.witnesses
     row.compared = state.compared
     row.refuted = state.refuted
+    row.tickers_near = state.tickers_near
+    row.tickers_far = state.tickers_far
     row.gaps = state.gaps
     row.missing_updates = state.missing_updates
     row.crossed = state.crossed

@@ -49,6 +49,8 @@ DAY_ROW = np.dtype(
             "depth_messages",
             "compared",
             "refuted",
+            "tickers_near",
+            "tickers_far",
             "gaps",
             "missing_updates",
             "crossed",

@@ -26,6 +26,7 @@ from cowbook.plain.vocabulary import REASONS
 _EPOCH = date(1970, 1, 1)
 _COUNTS = (
     *("events", "depth_events", "synced_events", "depth_messages", "compared", "refuted"),
+    *("tickers_near", "tickers_far"),
     *("gaps", "missing_updates", "crossed", "drifts", "dead_letters"),
 )
 
@@ -42,6 +43,8 @@ class DayQuality:
     depth_messages: int | None = None
     compared: int | None = None  # depth messages after which something proved or disproved the book
     refuted: int | None = None  # of these, the ones that disproved it
+    tickers_near: int | None = None  # tickers without ids that show a state which the book had shortly before or after them
+    tickers_far: int | None = None  # those that do not
     gaps: int = 0
     missing_updates: int = 0  # in the gaps of known size
     gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts

@@ -37,6 +37,8 @@ class SymbolSummary:
     depth_messages: int = 0  # applied
     compared: int = 0  # of these, those after which the book was compared with a ticker or checksum
     refuted: int = 0  # of these, those where a comparison failed
+    tickers_near: int = 0  # tickers without ids that show a state which the book had within 8 depth messages
+    tickers_far: int = 0  # those that do not
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0

@@ -35,6 +35,10 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
+    ASK_PRICE,
+    ASK_SIZE,
+    BID_PRICE,
+    BID_SIZE,
     CHECKSUM,
     ISO_TIME,
     LAST_ID,
@@ -63,6 +67,7 @@ from cowbook.venues.fields import (
     iso_time,
     latest,
     levels,
+    loose_ticker,
     only_one,
     seconds_time,
     with_book,
@@ -78,7 +83,11 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return _decode_subscription(found, settings)
     if channel is None and "event" in found:  # v1: heartbeats and status
         return UNUSED
-    if channel not in ("book", "trade"):
+    return _decode_v2(found, channel, settings)
+
+
+def _decode_v2(found: Object, channel: object, settings: DecoderSettings) -> Decoded:
+    if channel not in ("book", "trade", "ticker"):
         if isinstance(channel, str):
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
@@ -86,6 +95,9 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     symbols = [an_object(entry, '"data"').get("symbol") for entry in data]
     if settings.name not in symbols:
         return OtherSymbol(str(symbols[0] if symbols else ""))
+    if channel == "ticker":
+        best = data[0] if len(data) == 1 else None
+        return loose_ticker(best, settings, ("bid", "ask"), ("bid_qty", "ask_qty")) if isinstance(best, dict) else UNUSED
     if channel == "book":
         return _decode_book_v2(found, only_one(data, '"data"'), settings)
     trades = Trades(settings)
@@ -173,6 +185,7 @@ _TRADES = trades_of({"0": PRICE, "1": SIZE, "2": SECONDS_TIME, "3": side("b", "s
 _TRADES_V2 = trades_of(
     {"symbol": SYMBOL, "side": side(), "price": PRICE, "qty": SIZE, "trade_id": LAST_ID, "timestamp": ISO_TIME}
 )
+_TICKER_FIELDS = ("last", "volume", "vwap", "low", "high", "change", "change_pct", "timestamp", "volume_usd")
 _SHAPES = (
     # v1: both sides in one object, in two objects, or one side alone.
     Shape({"1.a": _ASKS, "1.b": _BIDS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
@@ -186,6 +199,16 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "data.0.timestamp": ISO_TIME},
     ),
     Shape({"data": _TRADES_V2}),
+    Shape(
+        {
+            "data.0.symbol": SYMBOL,
+            "data.0.bid": BID_PRICE,
+            "data.0.bid_qty": BID_SIZE,
+            "data.0.ask": ASK_PRICE,
+            "data.0.ask_qty": ASK_SIZE,
+        },
+        dict.fromkeys((f"data.0.{name}" for name in _TICKER_FIELDS), ANY),
+    ),
 )
 
 VENUE = Venue(

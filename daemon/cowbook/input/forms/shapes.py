@@ -78,6 +78,11 @@ PRICE = Hole(ops.PRICE)
 SIZE = Hole(ops.SIZE)
 
 
+BID_PRICE, ASK_PRICE = Hole(ops.PRICE, 1), Hole(ops.PRICE, 2)
+BID_SIZE, ASK_SIZE = Hole(ops.SIZE, 1), Hole(ops.SIZE, 2)
+"""The best prices and sizes of a ticker. Sizes that the form does not have are -1."""
+
+
 def text_behind(prefix: str) -> Hole:
     """A text that begins with `prefix`; what follows, up to the next point, is ignored."""
     return Hole(ops.TEXT, prefix=prefix)
