@@ -144,6 +144,9 @@ def test_tickers_are_scanned(sample_id: str, write: Write) -> None:
     assert isinstance(scanner, FormScanner)
     scanner.learn(record, decoded)
     assert scanner.form_count == (0 if write is okx_bbo else 1)
+    other = ticker(sample_id, write, best_of(EVENTS[50])).replace(b"1.5", b"2.75").replace(b"0000", b"0001")
+    scanner.learn(other, venue.decode_record(other, settings))
+    assert scanner.form_count == (0 if write is okx_bbo else 1)
     assert isinstance(venue.decode_record(record, replace(settings, name="OTHER")), OtherSymbol)
     fine = text_of(write(settings.name, "10.05", "1", "11.0", "1"))
     assert venue.decode_record(fine, settings) == UNUSED

@@ -103,9 +103,6 @@ def _decode_trades(data: list[object], settings: DecoderSettings) -> DecodedMess
 
 
 _TRADES = trades_of({"0": TIME, "1": PRICE, "2": SIZE, "3": side()})
-_TICKER_FIELDS = (
-    *("instId", "last", "open24h", "high24h", "low24h", "baseVolume", "quoteVolume", "ts", "labeId", "openUtc", "chgUTC"),
-)
 _SHAPES = (
     Shape(
         {"arg.instId": SYMBOL, "data.0.asks": ASKS, "data.0.bids": BIDS, "data.0.ts": TIME},
@@ -120,7 +117,8 @@ _SHAPES = (
             "data.0.bestAsk": ASK_PRICE,
             "data.0.askSz": ASK_SIZE,
         },
-        {"ts": ANY} | dict.fromkeys((f"data.0.{name}" for name in _TICKER_FIELDS), ANY),
+        {"ts": ANY},
+        ignored="data.0",
     ),
 )
 

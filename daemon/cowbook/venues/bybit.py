@@ -105,10 +105,6 @@ def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel
 
 _BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": ONLY_ID}
 _TRADES = trades_of({"T": TIME, "S": side("Buy", "Sell"), "p": PRICE, "v": SIZE, "i": TEXT_ID})
-_TICKER_FIELDS = (
-    *("lastPrice", "tickDirection", "markPrice", "indexPrice", "openInterest", "openInterestValue", "turnover24h", "volume24h"),
-    *("prevPrice24h", "price24hPcnt", "highPrice24h", "lowPrice24h", "prevPrice1h", "fundingRate", "nextFundingTime"),
-)
 _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
@@ -121,7 +117,8 @@ _SHAPES = (
             "data.ask1Price": ASK_PRICE,
             "data.ask1Size": ASK_SIZE,
         },
-        {"ts": ANY, "cs": ANY, "data.symbol": ANY} | dict.fromkeys((f"data.{name}" for name in _TICKER_FIELDS), ANY),
+        {"ts": ANY, "cs": ANY},
+        ignored="data",
     ),
 )
 

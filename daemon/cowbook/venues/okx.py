@@ -23,7 +23,6 @@ from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
-    ANY,
     ASK_PRICE,
     ASK_SIZE,
     ASKS,
@@ -132,9 +131,6 @@ def _read_sequence(book: Object, key: str) -> int:
 _BOOK: Holes = {"arg.instId": SYMBOL, "data.0.asks": ASKS, "data.0.bids": BIDS, "data.0.ts": TIME}
 _CHAIN: Holes = {"data.0.seqId": LAST_ID, "data.0.prevSeqId": PREV_ID_OR_MINUS_1}
 _TRADES = trades_of({"tradeId": TEXT_ID, "px": PRICE, "sz": SIZE, "side": side(), "ts": TIME})
-_TICKER_FIELDS = (
-    *("instId", "last", "lastSz", "open24h", "high24h", "low24h", "sodUtc0", "sodUtc8", "volCcy24h", "vol24h", "ts"),
-)
 _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
@@ -147,7 +143,7 @@ _SHAPES = (
             "data.0.askPx": ASK_PRICE,
             "data.0.askSz": ASK_SIZE,
         },
-        dict.fromkeys((f"data.0.{name}" for name in _TICKER_FIELDS), ANY),
+        ignored="data.0",
     ),
 )
 
