@@ -619,8 +619,8 @@ def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, byt
     records = []
     if sample_id == "bitfinex":
         records = [(events[0], text_of(record)) for record in bitfinex_opening(name)]
-    pairs = zip(events, numbered, strict=True)
-    return records + [(event, text_of(record)) for event, as_sent in pairs for record in write(as_sent, name)]
+    sent = zip(events, numbered, strict=True)
+    return records + [(event, text_of(record)) for event, as_sent in sent for record in write(as_sent, name)]
 
 
 def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
