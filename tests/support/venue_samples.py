@@ -614,13 +614,13 @@ def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
     format_name, name, make, _, _ = LINES[sample_id]
-    if format_name == "binance":
-        events = numbered_by_diffs(events)
+    numbered = numbered_by_diffs(events) if format_name == "binance" else events
     write = make()
     records = []
     if sample_id == "bitfinex":
         records = [(events[0], text_of(record)) for record in bitfinex_opening(name)]
-    return records + [(event, text_of(record)) for event in events for record in write(event, name)]
+    sent = zip(events, numbered, strict=True)
+    return records + [(event, text_of(record)) for event, as_sent in sent for record in write(as_sent, name)]
 
 
 def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
