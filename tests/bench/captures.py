@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,22 @@ def reconstruct(directory: Path) -> list[SymbolSummary]:
     return run_once(load_config(path, {}))
 
 
+def judged_and_known(summaries: Sequence[SymbolSummary]) -> list[str]:
+    """Snapshots that judged a book, levels that they compared and that were wrong, shares of time known, and what came twice."""
+    judged = sum(sum(summary.audits["snapshot"][outcome] for outcome in ("matched", "failed")) for summary in summaries)
+    shares = []
+    for depth in ("best", "grid"):
+        known = [summary.known[depth] for summary in summaries if summary.known[depth] is not None]
+        shares.append(f"{min(known):.1%}" if known else "?")
+    return [
+        f"{judged:,}",
+        f"{sum(summary.levels_compared for summary in summaries):,}",
+        f"{sum(summary.audits['snapshot']['failed'] for summary in summaries):,}",
+        *shares,
+        f"{sum(summary.duplicate_trades + summary.duplicate_messages for summary in summaries):,}",
+    ]
+
+
 def main() -> int:
     """Print the table; 1 when anything is not as it must be."""
     if not FOLDER.is_dir():
@@ -70,6 +87,12 @@ def main() -> int:
         "tickers matched",
         "known",
         "failed",
+        "judged",
+        "levels",
+        "wrong",
+        "best known",
+        "grid known",
+        "twice",
         "dead letters",
         "M events/s",
     ):
@@ -90,10 +113,11 @@ def main() -> int:
             f"{audits['matched']:,}",
             f"{capture.comparable:,}",
             str(failed),
+            *judged_and_known([summary]),
             str(dead),
             f"{summary.events / summary.seconds / 1e6:.1f}",
         )
-    Console(width=120).print(table)
+    Console(width=150).print(table)
     print("as known" if good else "NOT as known")
     return 0 if good else 1
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.captures import judged_and_known
 from cowbook.config import load_config
 from cowbook.service.service import run_once
 from cowbook.symbol.summary import SymbolSummary
@@ -66,6 +67,12 @@ def main() -> int:
         "gaps",
         "checksums",
         "tickers",
+        "judged",
+        "levels",
+        "wrong",
+        "best known",
+        "grid known",
+        "twice",
         "as known",
     ):
         table.add_column(column, justify="left" if column in ("format", "capture") else "right")
@@ -86,9 +93,10 @@ def main() -> int:
             f"{sum(summary.messages for _, summary in own):,}",
             str(sum(summary.gaps for _, summary in own)),
             *matched,
+            *judged_and_known([summary for _, summary in own]),
             f"{sum(is_as_known(*pair) for pair in own)} of {len(own)}",
         )
-    Console(width=150).print(table)
+    Console(width=220).print(table)
     good = all(is_as_known(*pair) for pair in pairs)
     print("as known" if good else "NOT as known")
     return 0 if good else 1

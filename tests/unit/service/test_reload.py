@@ -44,7 +44,10 @@ CONSEQUENCES = {
     "log.format": REFUSED,
     **{
         f"symbol.{key}": REFUSED
-        for key in ("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "depth", "max_line_bytes", "format")
+        for key in (
+            *("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals"),
+            *("depth", "max_line_bytes", "format", "channel"),
+        )
     },
     **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait")},
 }
