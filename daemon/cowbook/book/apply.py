@@ -10,6 +10,7 @@ from cowbook.book.emit import dead_letter_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, MAX_HEIGHT
+from cowbook.book.nearness import take_loose_ticker
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition
 from cowbook.book.room import has_room
@@ -23,6 +24,7 @@ from cowbook.plain.messages import (
     BREAK,
     DEAD_LETTER,
     DIFF,
+    IS_LOOSE,
     IS_NO_DEPTH,
     NONE,
     OTHER_SYMBOL,
@@ -192,6 +194,8 @@ def apply_messages(engine, batch, start, end):
         if kind == TICKER:
             if is_of_other_market(state, message.market):
                 state.unused += 1
+            elif message.flags & IS_LOOSE != 0:
+                take_loose_ticker(engine, message, levels)
             else:
                 take_ticker(engine, message, levels)
         elif kind == DEAD_LETTER or kind == OTHER_SYMBOL or kind == UNUSED or kind == SUBSCRIPTION or kind == BREAK:

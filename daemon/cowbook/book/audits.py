@@ -133,6 +133,8 @@ def audit_waiting_tickers(engine):
     room for as many tickers as are waiting.
     """
     state, tickers = engine.state[0], engine.logs.tickers
+    if state.has_loose_tickers:
+        return
     first = state.ticker_start
     end = state.ticker_end
     while first < end and tickers[first].id > state.last_id:

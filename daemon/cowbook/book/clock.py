@@ -38,6 +38,8 @@ def fill_day(row, state):
     row.levels_compared = state.levels_compared
     row.levels_wrong = state.levels_wrong
     row.levels_learned = state.levels_learned
+    row.tickers_near = state.tickers_near
+    row.tickers_far = state.tickers_far
     row.gaps = state.gaps
     row.missing_updates = state.missing_updates
     row.duplicate_trades = state.duplicate_trades

@@ -10,6 +10,7 @@ from cowbook.book.emit import change_rows, finish_depth, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
+from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
@@ -314,6 +315,8 @@ def _apply(engine, message, levels, decision, expected, received):
     if is_kept(message):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
     finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    if state.has_loose_tickers:
+        follow_loose_tickers(engine)
     if state.resets == 1 and not is_reset:
         _end_reset(engine)
     if state.slot_count > 0 and not is_reset:

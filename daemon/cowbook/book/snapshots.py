@@ -10,6 +10,7 @@ from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_
 from cowbook.book.kept import OWN, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
+from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
 from cowbook.book.slots import NO_SLOT, become_stale_one, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
@@ -206,6 +207,8 @@ def _replace(engine, message, levels, ts, place, is_proved):
     for side_number in range(2):
         clear_side(book, BEFORE + side_number)
     finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    if state.has_loose_tickers:
+        follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
 
 
@@ -277,4 +280,6 @@ def _witness(engine, message, levels, ts, place):
         state.bid_bound = min(state.bid_bound, bid_limit)
         state.ask_bound = max(state.ask_bound, ask_limit)
     finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    if state.has_loose_tickers:
+        follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED

@@ -12,7 +12,7 @@ from cowbook.input.text.envelope import Envelope, open_envelope
 from cowbook.input.text.json_fields import RefusedError, load_with_numerals, refuse
 from cowbook.input.text.scanner import RecordScanner
 from cowbook.input.verdict import BLANK, UNUSED, Decoded, DecodedMessage, Rejected, Sequenced
-from cowbook.plain.messages import NONE, SNAPSHOT
+from cowbook.plain.messages import NONE, SNAPSHOT, TICKER
 from cowbook.plain.schemes import NO_CHECKSUM
 
 DecodeRecord = Callable[[bytes, DecoderSettings], Decoded]
@@ -120,7 +120,7 @@ def _with_receive_time(decoded: Decoded, envelope: Envelope) -> Decoded:
     message = decoded.decoded if isinstance(decoded, Sequenced) else decoded
     if isinstance(message, DecodedMessage):
         message.ts_recv = envelope.ts_recv()
-        if message.ts_event == NONE and message.kind != SNAPSHOT:
+        if message.ts_event == NONE and message.kind not in (SNAPSHOT, TICKER):
             message.ts_event = message.ts_recv
             if message.ts_event == NONE:
                 refuse("malformed", "no time: neither the record nor the capture has one")

@@ -21,6 +21,9 @@ RECENT_TRADES = 65_536
 RECENT_MESSAGES = 4_096
 """How many ids of trades, and how many unnumbered depth messages, are remembered, so that one that comes twice counts once."""
 
+NEARNESS = 8
+"""Among the states of the book behind so many depth messages before a loose ticker, and after it, its own is looked for."""
+
 PATIENCE = 1_000
 """A witness that so many applied diffs have not reached is dropped. So many diffs of another speed in a row are a gap."""
 
@@ -83,6 +86,8 @@ _COUNTERS = (
     "compared",  # depth messages after which the book was compared with something
     "compared_unsynced",  # of these, those after which it was not synced
     "refuted",  # of the others, those where a comparison failed
+    "tickers_near",  # loose tickers that show a state which the book had shortly before or after them
+    "tickers_far",  # those that do not
     # Event time in ns: all of it, and while the best levels, or the levels of the grid, were known.
     "time_total",
     "time_best_known",
@@ -161,6 +166,9 @@ STATE = np.dtype(
             # The ids at the gap at which the engine halted.
             "gap_expected",
             "gap_received",
+            "has_loose_tickers",  # 1 once one was read while the book was synced: the tickers that wait are loose ones
+            "past_count",  # depth messages since then, or since sync began
+            *(f"past_{place}" for place in range(4 * NEARNESS)),  # the last best levels: bid price and size, ask price and size
             *_COUNTERS,
             *OPEN_COUNTS,  # valid entries of the open rows' arrays
         )

@@ -35,6 +35,7 @@ SELL_AGGRESSOR = 1  # trade: the aggressor sold
 IS_AGGREGATE = 2  # trade: several fills in one record
 IS_RESET = 4  # snapshot: part of the stream, and so newer than all that came before it
 IS_UNLABELLED = 16  # snapshot: nothing in the record says whose it is
+IS_LOOSE = 32  # ticker: no id ties it to a depth message
 IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
@@ -63,7 +64,8 @@ MESSAGE = np.dtype(
         ("end_offset", np.int64),  # decoded offset in its file just after the record and its terminator
     ]
 )
-"""One record. A trade has its price and size as its only bid level. A ticker has one bid and one ask level.
+"""One record. A trade has its price and size as its only bid level. A ticker has one bid and one ask level. Of a loose ticker a
+side may be missing, and a size of -1 is not given.
 
 Of several trades (TRADES) the bid levels hold the prices and sizes. The ask levels hold the times (as prices) and flags
 (SELL_AGGRESSOR, as sizes), and after these the ids (as prices).

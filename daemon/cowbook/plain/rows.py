@@ -61,6 +61,8 @@ DAY_ROW = np.dtype(
             "levels_compared",
             "levels_wrong",
             "levels_learned",
+            "tickers_near",
+            "tickers_far",
             "gaps",
             "missing_updates",
             "duplicate_trades",

@@ -33,7 +33,7 @@ _FROM_BOTH = (
 _FROM_STATE = (
     *("depth_messages", "unsynced_messages", "early_messages", "unnumbered", "compared", "compared_unsynced", "failed_unsynced"),
     *("snapshots", "duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
-    *("time_total", "time_best_known", "time_grid_known"),
+    *("time_total", "time_best_known", "time_grid_known", "tickers_near", "tickers_far"),
 )
 _COUNTS = (*_FROM_BOTH, *_FROM_STATE)
 """Counts of DAY_ROW that a day has under the same name."""
@@ -63,6 +63,8 @@ class DayQuality:
     levels_compared: int = 0  # by them
     levels_wrong: int = 0  # of these, inside of what was known
     levels_learned: int = 0  # beyond it
+    tickers_near: int | None = None  # tickers without ids that show a state which the book had shortly before or after them
+    tickers_far: int | None = None  # those that do not
     gaps: int = 0
     missing_updates: int = 0  # in the gaps of known size
     gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts

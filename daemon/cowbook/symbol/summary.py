@@ -41,6 +41,8 @@ class SymbolSummary:
     compared: int = 0  # of these, those after which the book was compared with something
     compared_unsynced: int = 0  # of these, those after which it was not synced, so that nothing is proved
     refuted: int = 0  # of the others, those where a comparison failed
+    tickers_near: int = 0  # tickers without ids that show a state which the book had within 8 depth messages
+    tickers_far: int = 0  # those that do not
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Bitget spot v1: `books` and `trade`.
+"""Bitget spot v1: `books`, `trade` and `ticker`.
 
 ```
 {"action":"snapshot","arg":{"instType":"sp","channel":"books","instId":"STGUSDT"},
@@ -18,7 +18,23 @@ Source: Bitget's API documentation, "Depth channel".
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ANY, ASKS, BIDS, CHECKSUM, PRICE, SIZE, SYMBOL, TIME, Shape, side, trades_of
+from cowbook.input.forms.shapes import (
+    ANY,
+    ASK_PRICE,
+    ASK_SIZE,
+    ASKS,
+    BID_PRICE,
+    BID_SIZE,
+    BIDS,
+    CHECKSUM,
+    PRICE,
+    SIZE,
+    SYMBOL,
+    TIME,
+    Shape,
+    side,
+    trades_of,
+)
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
@@ -32,6 +48,7 @@ from cowbook.venues.fields import (
     an_object,
     is_sell,
     levels,
+    loose_ticker,
     milliseconds,
     only_one,
     text,
@@ -49,12 +66,15 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
     channel, action = text(argument, "channel"), found.get("action")
-    if channel not in ("books", "trade"):
+    if channel not in ("books", "trade", "ticker"):
         return UNUSED
     symbol = text(argument, "instId")
     if symbol != settings.name:
         return OtherSymbol(symbol)
     data = an_array(found["data"], '"data"')
+    if channel == "ticker":
+        best = data[0] if len(data) == 1 else None
+        return loose_ticker(best, settings, ("bestBid", "bestAsk"), ("bidSz", "askSz")) if isinstance(best, dict) else UNUSED
     if action not in ("snapshot", "update"):
         refuse("unknown", f"{channel} with the action {shown(action)}")
     is_snapshot = action == "snapshot"
@@ -89,6 +109,17 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "ts": ANY},
     ),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}, {"ts": ANY}),
+    Shape(
+        {
+            "arg.instId": SYMBOL,
+            "data.0.bestBid": BID_PRICE,
+            "data.0.bidSz": BID_SIZE,
+            "data.0.bestAsk": ASK_PRICE,
+            "data.0.askSz": ASK_SIZE,
+        },
+        {"ts": ANY},
+        ignored="data.0",
+    ),
 )
 
 VENUE = Venue(

@@ -1,4 +1,4 @@
-"""Bybit v5: `orderbook.<depth>.<symbol>` and `publicTrade.<symbol>`.
+"""Bybit v5: `orderbook.<depth>.<symbol>`, `publicTrade.<symbol>` and `tickers.<symbol>`.
 
 ```
 {"topic":"orderbook.50.BTCUSDT","type":"snapshot","ts":1700000000000,
@@ -23,7 +23,11 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
+    ASK_PRICE,
+    ASK_SIZE,
     ASKS,
+    BID_PRICE,
+    BID_SIZE,
     BIDS,
     ONLY_ID,
     PRICE,
@@ -42,7 +46,18 @@ from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, SNAPSHOT
 from cowbook.plain.schemes import COUNTER
-from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, text_id, with_book
+from cowbook.venues.fields import (
+    Trades,
+    an_array,
+    an_object,
+    is_sell,
+    levels,
+    loose_ticker,
+    milliseconds,
+    text,
+    text_id,
+    with_book,
+)
 
 _KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
 
@@ -54,7 +69,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     channel, _, rest = text(found, "topic").partition(".")
-    if channel not in ("orderbook", "publicTrade"):
+    if channel not in ("orderbook", "publicTrade", "tickers"):
         return UNUSED
     symbol = rest.rpartition(".")[2]
     if symbol != settings.name:
@@ -64,6 +79,10 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         if depth == "1" or not (depth.isascii() and depth.isdigit() and len(depth) < 9):
             return UNUSED  # depth 1 repeats the best prices and has no changes
         return _decode_book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
+    if channel == "tickers":
+        best = found.get("data")
+        sizes = ("bid1Size", "ask1Size")
+        return loose_ticker(best, settings, ("bid1Price", "ask1Price"), sizes) if isinstance(best, dict) else UNUSED
     trades = Trades(settings)
     data = an_array(found.get("data"), '"data"')
     for entry in data:
@@ -90,6 +109,17 @@ _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
+    Shape(
+        {
+            "topic": SYMBOL_BEHIND_DOT,
+            "data.bid1Price": BID_PRICE,
+            "data.bid1Size": BID_SIZE,
+            "data.ask1Price": ASK_PRICE,
+            "data.ask1Size": ASK_SIZE,
+        },
+        {"ts": ANY, "cs": ANY},
+        ignored="data",
+    ),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="depth")

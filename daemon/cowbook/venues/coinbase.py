@@ -1,4 +1,4 @@
-"""Coinbase Exchange: `level2`, `level2_batch` and `matches`.
+"""Coinbase Exchange: `level2`, `level2_batch`, `matches` and `ticker`.
 
 ```
 {"type":"snapshot","product_id":"SKL-GBP","asks":[["0.5762","2865.9"],...],"bids":[["0.5742","1029.5"],...]}
@@ -10,7 +10,7 @@
 A match's `side` is the maker's; the aggressor's is the opposite.
 
 * Continuity: changes have no ids, so nothing shows a lost one.
-* Proof of the book: none.
+* Proof of the book: none. Tickers have no ids, so only their rate says something.
 * Markets: spot only.
 
 Source: Coinbase's API documentation, "WebSocket channels".
@@ -19,24 +19,41 @@ Source: Coinbase's API documentation, "WebSocket channels".
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ANY, ISO_TIME, LAST_ID, PRICE, SIZE, SYMBOL, Shape, changes_of, side
+from cowbook.input.forms.shapes import (
+    ANY,
+    ASK_PRICE,
+    ASK_SIZE,
+    BID_PRICE,
+    BID_SIZE,
+    ISO_TIME,
+    LAST_ID,
+    PRICE,
+    SIZE,
+    SYMBOL,
+    Holes,
+    Shape,
+    changes_of,
+    side,
+)
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Levels, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import UNNUMBERED
-from cowbook.venues.fields import Trades, an_array, an_object, is_sell, iso_time, levels, text, with_book
+from cowbook.venues.fields import Trades, an_array, an_object, is_sell, iso_time, levels, loose_ticker, text, with_book
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
     kind = text(found, "type")
-    if kind not in ("snapshot", "l2update", "match"):
+    if kind not in ("snapshot", "l2update", "match", "ticker"):
         return UNUSED
     symbol = text(found, "product_id")
     if symbol != settings.name:
         return OtherSymbol(symbol)
+    if kind == "ticker":
+        return loose_ticker(found, settings, ("best_bid", "best_ask"), ("best_bid_size", "best_ask_size"))
     if kind == "match":
         trades = Trades(settings)
         trade_id = fitting_id("trade_id", integer(found, "trade_id"))
@@ -64,6 +81,14 @@ def _split_changes(changes: list[object]) -> tuple[Levels, Levels]:
     return levels(sides[0], '"changes"'), levels(sides[1], '"changes"')
 
 
+_TICKER: Holes = {"product_id": SYMBOL, "best_bid": BID_PRICE, "best_ask": ASK_PRICE}
+_IGNORED: Holes = dict.fromkeys(
+    (
+        *("sequence", "price", "open_24h", "volume_24h", "low_24h", "high_24h", "volume_30d"),
+        *("side", "time", "trade_id", "last_size"),
+    ),
+    ANY,
+)
 _CHANGES = changes_of({"0": side(), "1": PRICE, "2": SIZE})
 _SHAPES = (
     Shape({"product_id": SYMBOL, "changes": _CHANGES, "time": ISO_TIME}),
@@ -71,6 +96,8 @@ _SHAPES = (
         {"product_id": SYMBOL, "trade_id": LAST_ID, "price": PRICE, "size": SIZE, "time": ISO_TIME},
         {"maker_order_id": ANY, "taker_order_id": ANY, "sequence": ANY},
     ),
+    Shape(_TICKER | {"best_bid_size": BID_SIZE, "best_ask_size": ASK_SIZE}, _IGNORED),
+    Shape(_TICKER, _IGNORED),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, shows_loss=False, snapshots="all")

@@ -1,4 +1,4 @@
-"""Deribit: `book.<instrument>.<raw|100ms|agg2>` and `trades.<instrument>.<interval>`.
+"""Deribit: `book.<instrument>.<raw|100ms|agg2>`, `trades.<instrument>.<interval>`, `quote.<instrument>` and `ticker.<…>`.
 
 ```
 {"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.BTC-24SEP21-8000-P.raw","data":{"type":"snapshot",
@@ -23,11 +23,16 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ACTION,
+    ASK_PRICE,
+    ASK_SIZE,
+    BID_PRICE,
+    BID_SIZE,
     LAST_ID,
     PREV_ID,
     PRICE,
     SIZE,
     SYMBOL,
+    SYMBOL_BEHIND_DOT,
     TIME,
     Holes,
     Shape,
@@ -43,7 +48,7 @@ from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import CHAIN
-from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, milliseconds, text, with_book
+from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, loose_ticker, milliseconds, text, with_book
 
 _KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
 _INTERVALS = {"raw": 1, "100ms": 2, "agg2": 3}
@@ -59,6 +64,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     parameters = an_object(found.get("params"), '"params"')
     kind, _, rest = text(parameters, "channel").partition(".")
     instrument = rest.partition(".")[0]
+    if kind in ("quote", "ticker"):
+        return _decode_ticker(instrument, parameters.get("data"), settings)
     if kind not in ("book", "trades"):
         return UNUSED
     if kind == "book":
@@ -78,6 +85,13 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             sold = is_sell(trade.get("direction"))
             trades.add(trade.get("price"), trade.get("amount"), milliseconds(trade, "timestamp"), number, sold=sold)
     return trades.to_message() if own else OtherSymbol(instrument)
+
+
+def _decode_ticker(instrument: str, best: object, settings: DecoderSettings) -> Decoded:
+    if instrument != settings.name:
+        return OtherSymbol(instrument)
+    prices, sizes = ("best_bid_price", "best_ask_price"), ("best_bid_amount", "best_ask_amount")
+    return loose_ticker(best, settings, prices, sizes) if isinstance(best, dict) else UNUSED
 
 
 def _decode_book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
@@ -128,6 +142,16 @@ _SHAPES = (
     Shape(_BOOK | {"params.data.prev_change_id": PREV_ID}),
     Shape(_BOOK),
     Shape({"params.channel": text_behind("trades."), "params.data": _TRADES}),
+    Shape(
+        {
+            "params.channel": SYMBOL_BEHIND_DOT,
+            "params.data.best_bid_price": BID_PRICE,
+            "params.data.best_bid_amount": BID_SIZE,
+            "params.data.best_ask_price": ASK_PRICE,
+            "params.data.best_ask_amount": ASK_SIZE,
+        },
+        ignored="params.data",
+    ),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all")

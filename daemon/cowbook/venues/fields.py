@@ -9,9 +9,19 @@ from decimal import Decimal
 
 from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.text.json_fields import Levels, Numeral, Object, fixed, integer, refuse, shown_field, with_levels
-from cowbook.input.verdict import DecodedMessage, shown
-from cowbook.plain.messages import HAS_CHECKSUM, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
+from cowbook.input.text.json_fields import (
+    Levels,
+    Numeral,
+    Object,
+    RefusedError,
+    fixed,
+    integer,
+    refuse,
+    shown_field,
+    with_levels,
+)
+from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, shown
+from cowbook.plain.messages import HAS_CHECKSUM, IS_LOOSE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, TRADES
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
@@ -87,6 +97,26 @@ def with_book(
     if checksum is not None or message.kind == SNAPSHOT:
         message.price_decimals = _most_decimals(bids[0] + asks[0])
         message.size_decimals = _most_decimals(bids[1] + asks[1])
+    return message
+
+
+def loose_ticker(value: Object, settings: DecoderSettings, prices: tuple[str, str], sizes: tuple[str, str]) -> Decoded:
+    """A ticker that no id ties to a depth message, with the keys of its best bid and ask. Without sizes their values are -1.
+
+    It proves nothing, so one whose values are no numerals, or do not fit, is unused: a dead letter would end sync.
+    """
+    has_sizes = sizes[0] in value or sizes[1] in value
+    texts = [numeral(value.get(key)) for key in (*prices, *(sizes if has_sizes else ()))]
+    if find_non_numeral(texts) >= 0:
+        return UNUSED
+    found = [str(text) for text in texts] + ([] if has_sizes else ["0", "0"])
+    message = DecodedMessage(TICKER, NONE, flags=IS_LOOSE)
+    try:
+        with_levels(message, ([found[0]], [found[2]]), ([found[1]], [found[3]]), settings)
+    except RefusedError:
+        return UNUSED
+    if not has_sizes:
+        message.bid_sizes, message.ask_sizes = [-1], [-1]
     return message
 
 

@@ -35,6 +35,10 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
+    ASK_PRICE,
+    ASK_SIZE,
+    BID_PRICE,
+    BID_SIZE,
     CHECKSUM,
     ISO_TIME,
     LAST_ID,
@@ -63,6 +67,7 @@ from cowbook.venues.fields import (
     iso_time,
     latest,
     levels,
+    loose_ticker,
     only_one,
     seconds_time,
     with_book,
@@ -78,7 +83,11 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return _decode_subscription(found, settings)
     if channel is None and "event" in found:  # v1: heartbeats and status
         return UNUSED
-    if channel not in ("book", "trade"):
+    return _decode_v2(found, channel, settings)
+
+
+def _decode_v2(found: Object, channel: object, settings: DecoderSettings) -> Decoded:
+    if channel not in ("book", "trade", "ticker"):
         if isinstance(channel, str):
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
@@ -86,6 +95,9 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     symbols = [an_object(entry, '"data"').get("symbol") for entry in data]
     if settings.name not in symbols:
         return OtherSymbol(str(symbols[0] if symbols else ""))
+    if channel == "ticker":
+        best = data[0] if len(data) == 1 else None
+        return loose_ticker(best, settings, ("bid", "ask"), ("bid_qty", "ask_qty")) if isinstance(best, dict) else UNUSED
     if channel == "book":
         return _decode_book_v2(found, only_one(data, '"data"'), settings)
     trades = Trades(settings)
@@ -186,6 +198,16 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "data.0.timestamp": ISO_TIME},
     ),
     Shape({"data": _TRADES_V2}),
+    Shape(
+        {
+            "data.0.symbol": SYMBOL,
+            "data.0.bid": BID_PRICE,
+            "data.0.bid_qty": BID_SIZE,
+            "data.0.ask": ASK_PRICE,
+            "data.0.ask_qty": ASK_SIZE,
+        },
+        ignored="data.0",
+    ),
 )
 
 VENUE = Venue(

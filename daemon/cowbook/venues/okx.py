@@ -1,4 +1,4 @@
-"""OKX v5: `books`, `books-l2-tbt`, `books50-l2-tbt`, `trades` and `trades-all`.
+"""OKX v5: `books`, `books-l2-tbt`, `books50-l2-tbt`, `trades`, `trades-all`, `tickers` and `bbo-tbt`.
 
 ```
 {"arg":{"channel":"books","instId":"UNI-USD-SWAP"},"action":"snapshot","data":[{"asks":[["5.148","60","0","1"],...],
@@ -23,7 +23,11 @@ from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
+    ASK_PRICE,
+    ASK_SIZE,
     ASKS,
+    BID_PRICE,
+    BID_SIZE,
     BIDS,
     CHECKSUM_UNLESS_0,
     LAST_ID,
@@ -52,6 +56,7 @@ from cowbook.venues.fields import (
     an_object,
     is_sell,
     levels,
+    loose_ticker,
     milliseconds,
     only_one,
     text,
@@ -71,7 +76,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
     channel = text(argument, "channel")
-    if channel not in (*_BOOKS, "trades", "trades-all"):
+    if channel not in (*_BOOKS, "trades", "trades-all", "tickers", "bbo-tbt"):
         return UNUSED
     symbol = text(argument, "instId")
     if symbol != settings.name:
@@ -79,12 +84,27 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     data = an_array(found["data"], '"data"')
     if channel in _BOOKS:
         return _decode_book(found.get("action"), only_one(data, '"data"'), settings, _BOOKS[channel])
+    if channel in ("tickers", "bbo-tbt"):
+        return _decode_ticker(data, settings)
     trades = Trades(settings)
     for entry in data:
         trade = an_object(entry, '"data"')
         time, sold = milliseconds(trade, "ts"), is_sell(trade.get("side"))
         trades.add(trade.get("px"), trade.get("sz"), time, text_id(trade.get("tradeId")), sold=sold)
     return trades.to_message() if data else UNUSED
+
+
+def _decode_ticker(data: list[object], settings: DecoderSettings) -> Decoded:
+    if len(data) != 1 or not isinstance(data[0], dict):
+        return UNUSED
+    best = data[0]
+    if "bids" in best and "asks" in best:
+        try:
+            (bid, bid_size, *_), (ask, ask_size, *_) = best["bids"][0], best["asks"][0]
+        except (TypeError, ValueError, LookupError):
+            return UNUSED
+        best = {"bidPx": bid, "bidSz": bid_size, "askPx": ask, "askSz": ask_size}
+    return loose_ticker(best, settings, ("bidPx", "askPx"), ("bidSz", "askSz"))
 
 
 def _decode_book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
@@ -115,6 +135,16 @@ _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
+    Shape(
+        {
+            "arg.instId": SYMBOL,
+            "data.0.bidPx": BID_PRICE,
+            "data.0.bidSz": BID_SIZE,
+            "data.0.askPx": ASK_PRICE,
+            "data.0.askSz": ASK_SIZE,
+        },
+        ignored="data.0",
+    ),
 )
 
 VENUE = Venue(

@@ -75,7 +75,7 @@ from cowbook.input.text.text_scanner import (
 )
 from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
+from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, TRADES
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
@@ -304,6 +304,14 @@ def _place(message, side, start, count):
 
 
 @kernel
+def _start_ticker(message, sizes, first):
+    """A ticker has one bid and one ask. Their sizes may not be given."""
+    message.bid_start, message.bid_count = first, 1
+    message.ask_start, message.ask_count = first + 1, 1
+    sizes[first], sizes[first + 1] = -1, -1
+
+
+@kernel
 def _first_dot(buffer, position, end):
     """Returns the position of the first point; `end` if there is none."""
     while position < end and buffer[position] != DOT:
@@ -388,7 +396,7 @@ def _finish_message(message, ts_recv, found):
     """Set the fields that depend on the whole record. Returns whether all numbers fit, and the time that it needs is there."""
     message.ts_recv = ts_recv
     message.ts_event = found.latest
-    if message.ts_event == NONE and message.kind != SNAPSHOT:
+    if message.ts_event == NONE and message.kind != SNAPSHOT and message.kind != TICKER:
         message.ts_event = ts_recv
         if ts_recv == NONE:
             return False
@@ -437,14 +445,23 @@ def _match(forms, position, end, ts_recv, head, message):
             is_own = _is_symbol(buffer, position, after, scan.symbol)
             position = after
         elif operation == PRICE or operation == SIZE:
-            if first == prices.size:
-                return FAILED, -1, False
-            used = 1
-            _place(message, head.single_side, first, 1)
-            if operation == PRICE:
-                position = _price(scan, position, end, found, first)
+            place = first
+            if piece.argument == 0:
+                if first == prices.size:
+                    return FAILED, -1, False
+                used = 1
+                _place(message, head.single_side, first, 1)
             else:
-                position = _size(scan, position, end, found, first)
+                if first + 2 > prices.size:
+                    return FAILED, -1, False
+                if used == 0:
+                    used = 2
+                    _start_ticker(message, sizes, first)
+                place += piece.argument - 1
+            if operation == PRICE:
+                position = _price(scan, position, end, found, place)
+            else:
+                position = _size(scan, position, end, found, place)
         else:
             position = _scalar(buffer, position, end, piece, message, found)
         if position == FAILED:

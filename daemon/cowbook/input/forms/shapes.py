@@ -11,7 +11,7 @@ A path is keys and indices joined by points, as in "data.0.bids".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import NamedTuple
@@ -78,6 +78,11 @@ PRICE = Hole(ops.PRICE)
 SIZE = Hole(ops.SIZE)
 
 
+BID_PRICE, ASK_PRICE = Hole(ops.PRICE, 1), Hole(ops.PRICE, 2)
+BID_SIZE, ASK_SIZE = Hole(ops.SIZE, 1), Hole(ops.SIZE, 2)
+"""The best prices and sizes of a ticker. Sizes that the form does not have are -1."""
+
+
 def text_behind(prefix: str) -> Hole:
     """A text that begins with `prefix`; what follows, up to the next point, is ignored."""
     return Hole(ops.TEXT, prefix=prefix)
@@ -118,6 +123,8 @@ class Shape:
 
     holes: Mapping[str, Hole | Rows]
     optional: Mapping[str, Hole | Rows] = field(default_factory=dict)
+    ignored: str = ""
+    """Path of an object of which all other values are ignored, those of objects in it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,10 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
         found = [(path, tree.find(path)) for path in shape.holes]
         found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
         holes = [_make_piece(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
+        if shape.ignored:
+            named = {path for path, _value in found}
+            rest = [value for path, value in tree.find(shape.ignored).leaves(shape.ignored) if path not in named]
+            holes += [_make_piece(text, value, ANY, symbol) for value in rest]
     except LookupError:
         return None
     return Form(_make_pieces(text, 0, len(text), holes), _make_head([piece for _, _, piece in holes], decoded))
@@ -233,6 +244,14 @@ class Value(NamedTuple):
         for key in path.split("."):
             value = (value.members or {})[key]
         return value
+
+    def leaves(self, path: str) -> Iterator[tuple[str, Value]]:
+        """All values in this one, which is at `path`, that are neither arrays nor objects, with their paths."""
+        if self.members is None:
+            yield path, self
+            return
+        for key, value in self.members.items():
+            yield from value.leaves(f"{path}.{key}")
 
     def has(self, path: str) -> bool:
         """Returns whether there is a value at a path."""
