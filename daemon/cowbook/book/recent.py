@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import PLACES, RECENT_MESSAGES, RECENT_TRADES
-from cowbook.plain.messages import IS_AGGREGATE, NONE
+from cowbook.plain.messages import HAS_CHECKSUM, IS_AGGREGATE, NONE
 
 TRADES_RANGE = (PLACES["trade_start"], PLACES["trade_end"], RECENT_TRADES)
 MESSAGES_RANGE = (PLACES["recent_start"], PLACES["recent_end"], RECENT_MESSAGES)
@@ -25,8 +25,10 @@ def trade_key(trade_id, flags):
 
 @kernel
 def message_key(message, levels):
-    """Returns the key of a depth message, of its time, kind and levels. Different ones have the same key once in 2^64."""
-    key = message.ts_event ^ message.kind
+    """Returns the key of a depth message, of its time, kind, levels and checksum. Different ones share one once in 2^64."""
+    key = message.ts_event * _MULTIPLIER + message.kind
+    if message.flags & HAS_CHECKSUM != 0:
+        key = (key ^ message.checksum) * _MULTIPLIER
     for part in range(2):
         start = message.bid_start if part == 0 else message.ask_start
         count = message.bid_count if part == 0 else message.ask_count
