@@ -69,6 +69,27 @@ def test_depth_a_witness_keeps_to_it() -> None:
 
 UNNUMBERED = ("coinbase", "kraken-v1", "kraken-v2-frames", "okx", "bitget", "ftx", "tardis-csv", "cryptolake-parquet")
 """Samples whose depth messages have times, but no ids."""
+
+
+def test_twice_is_once_not_with_another_checksum() -> None:
+    """A change that is made again within one moment, after others, is another message: its checksum says so."""
+
+    def events_of(*changes: dict[int, int]) -> list[Event]:
+        bids, asks = {100: 1, 99: 1}, {110: 1}
+        events = [Event("snapshot", START_MS, dict(bids), asks, (dict(bids), asks), 1)]
+        for change in changes:
+            bids = {tick: lots for tick, lots in (bids | change).items() if lots}
+            events.append(Event("diff", START_MS + 1, change, {}, (bids, asks), 1))
+        return events
+
+    events = events_of({98: 5}, {99: 2}, {98: 0}, {98: 5})
+    for sample_id in ("kraken-v2-frames", "okx", "bitget", "ftx"):
+        outcome = run(sample_id, events)
+        assert outcome.book == events[-1].book
+        assert outcome.engine.synced
+        assert outcome.count("duplicate_messages") == 0
+
+
 TRADES_WITH_IDS = (
     *("binance", "kraken-v2-frames", "okx", "okx-chain", "ftx", "bitfinex", "coinbase", "coinbase-advanced", "bybit", "deribit"),
     *("kraken-futures", "tardis-csv", "cryptolake-parquet"),

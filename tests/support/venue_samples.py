@@ -39,6 +39,7 @@ class Event:
     asks: Side = field(default_factory=dict)
     book: tuple[Side, Side] = field(default_factory=lambda: ({}, {}))  # after it
     number: int = 0  # counts diffs and snapshots, from 1
+    update_id: int = 0  # counts diffs, from 2: a snapshot has that of the diff before it
     trade: tuple[int, int, int, bool] = (0, 0, 0, False)  # id, tick, lots, whether the aggressor sold
 
 
@@ -48,7 +49,8 @@ def make_events(seed: int, count: int, weights: Sequence[int] = (70, 12, 8, 6, 4
     time = START_MS
     sides: tuple[Side, Side] = ({100 - place: rng.randint(1, 900) for place in range(5)}, {110 + place: 50 for place in range(5)})
     number, trade = 1, 0
-    events = [Event("snapshot", time, dict(sides[0]), dict(sides[1]), (dict(sides[0]), dict(sides[1])), number)]
+    events = [Event("snapshot", time, dict(sides[0]), dict(sides[1]), (dict(sides[0]), dict(sides[1])), number, 1)]
+    update_id = 1
     while len(events) < count:
         time += rng.randint(1, 900)
         kind = rng.choices(["diff", "trade", "other", "noise", "snapshot"], weights)[0]
@@ -73,11 +75,12 @@ def make_events(seed: int, count: int, weights: Sequence[int] = (70, 12, 8, 6, 4
             if changes == ({}, {}):
                 number -= 1
                 continue
-            events.append(Event(kind, time, *changes, (dict(sides[0]), dict(sides[1])), number))
+            update_id += 1
+            events.append(Event(kind, time, *changes, (dict(sides[0]), dict(sides[1])), number, update_id))
         elif kind == "snapshot":
             number += 1
             book = dict(sides[0]), dict(sides[1])
-            events.append(Event(kind, time, *book, book, number))
+            events.append(Event(kind, time, *book, book, number, update_id))
         else:
             events.append(Event(kind, time))
     return events
@@ -150,17 +153,17 @@ def number_pairs(side: Side) -> list[list[Any]]:
 def binance(event: Event, name: str) -> list[Any]:
     """Spot, with a ticker before each diff."""
     if event.kind == "snapshot":
-        return [{"lastUpdateId": event.number, "E": event.time_ms, "bids": pairs(event.bids), "asks": pairs(event.asks)}]
+        return [{"lastUpdateId": event.update_id, "E": event.time_ms, "bids": pairs(event.bids), "asks": pairs(event.asks)}]
     if event.kind == "trade":
         trade_id, tick, lots, sold = event.trade
         fields = {"e": "trade", "E": event.time_ms, "T": event.time_ms, "s": name, "t": trade_id, "m": sold}
         return [fields | {"p": price(tick), "q": size(lots)}]
     if event.kind == "noise":
         return [{"result": None, "id": 1}]
-    diff = {"e": "depthUpdate", "E": event.time_ms, "s": name, "U": event.number, "u": event.number}
+    diff = {"e": "depthUpdate", "E": event.time_ms, "s": name, "U": event.update_id, "u": event.update_id}
     diff |= {"b": pairs(event.bids), "a": pairs(event.asks)}
     (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
-    ticker = {"u": event.number, "s": name, "b": price(bid), "B": size(bid_size), "a": price(ask), "A": size(ask_size)}
+    ticker = {"u": event.update_id, "s": name, "b": price(bid), "B": size(bid_size), "a": price(ask), "A": size(ask_size)}
     return [ticker, diff] if event.kind == "diff" else [diff | {"s": "OTHER", "U": 1, "u": 1}]
 
 
@@ -513,9 +516,9 @@ def binance_csv(events: Sequence[Event], name: str) -> bytes:
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
     for event in numbered_by_diffs(events):
         if event.kind in ("snapshot", "diff"):
-            kind, previous = ("snap", -1) if event.kind == "snapshot" else ("set", 10 * (event.number - 1))
+            kind, previous = ("snap", -1) if event.kind == "snapshot" else ("set", 10 * (event.update_id - 1))
             for side, levels in (("b", event.bids), ("a", event.asks)):
-                ids = f"{10 * event.number - 3 if event.kind == 'diff' else 10 * event.number},{10 * event.number}"
+                ids = f"{10 * event.update_id - 3 if event.kind == 'diff' else 10 * event.update_id},{10 * event.update_id}"
                 out += [
                     f"{name},{event.time_ms},{ids},{side},{kind},{price(tick)},{size(lots)},{previous}"
                     for tick, lots in levels.items()
