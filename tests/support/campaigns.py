@@ -297,7 +297,10 @@ def _kill(name: str, scenario: Scenario, options: Options) -> Result:
             if scenario.run(point.fault(action)).code == KILLED:
                 break
         else:
-            raise CampaignError("the fault was not met")
+            if ".del-" not in str(point.path):
+                raise CampaignError("the fault was not met")
+            notes["not met: which files a pruned checkpoint has depends on when it was taken"] += 1
+            return
         notes[point.syscall] += 1
         scenario.check_published(goal)
         if goal == 0 and rng.random() < 0.3:

@@ -350,8 +350,8 @@ class OrderBookEngine:
         engine.arrays = arrays._replace(
             rows=to_rows(checkpoint, settings.book_levels), logs=to_logs(checkpoint), slots=to_slots(checkpoint)
         )
-        fill(arrays.seen.trades, checkpoint.trades)
-        fill(arrays.seen.recent, checkpoint.recent)
+        fill(arrays.seen.trades, engine.arrays.logs.trades)
+        fill(arrays.seen.recent, engine.arrays.logs.recent)
         engine._measure_room()
         sides = (
             (ladder.BID, checkpoint.bid_prices, checkpoint.bid_sizes),

@@ -109,7 +109,7 @@ def test_rows_are_the_oracles_after_restoring_from_files(capture: Capture) -> No
 def test_state_restores_after_every_record() -> None:
     """After every single record of long captures; all files come to use."""
     seen: set[str] = set()
-    for seed in range(4):
+    for seed in (0, 1, 2, 39):  # the last one has diffs of another speed
         capture = make_capture(seed, 120)
         pipeline = ThroughFiles(capture.settings)
         pipeline.batch = EventBatch.allocate(1, 16)
