@@ -1,7 +1,7 @@
 """Messages that wait: snapshots for a time, for a diff that reaches or proves them, and a diff for the one that confirms it.
 
 There are a few slots. A slot's message is an ordinary MESSAGE whose levels are in Logs.slot_prices and slot_sizes, so that it can
-be applied like any other when its turn has come.
+be applied like any other when its turn has come (ADR 15).
 """
 
 from __future__ import annotations
