@@ -265,6 +265,8 @@ def kill(root: Path, options: Options) -> Result:
     return _kill("kill", scenario, options)
 
 
+_MISSED = "not met: which checkpoints are taken, and what is in them, depends on the machine's speed"
+
 _TRIES = 3
 """Runs until a fault must be met: threads make calls, and which one is the n-th of a place may differ."""
 
@@ -297,9 +299,10 @@ def _kill(name: str, scenario: Scenario, options: Options) -> Result:
             if scenario.run(point.fault(action)).code == KILLED:
                 break
         else:
-            if ".del-" not in str(point.path):
+            if "checkpoints" not in point.path.parts:
                 raise CampaignError("the fault was not met")
-            notes["not met: which files a pruned checkpoint has depends on when it was taken"] += 1
+            scenario.check_output(goal)
+            notes[_MISSED] += 1
             return
         notes[point.syscall] += 1
         scenario.check_published(goal)
@@ -336,7 +339,9 @@ def errors(root: Path, options: Options) -> Result:
         scenario.begin(goal)
         ending = scenario.run(point.fault(action))
         if "(INJECTED)" not in (scenario.directory / "trace").read_text():
-            raise CampaignError("the fault was not met")
+            if "checkpoints" not in point.path.parts:
+                raise CampaignError("the fault was not met")
+            notes[_MISSED] += 1
         scenario.check_published(goal)
         if ending.code == DONE:
             scenario.check_output(goal)  # what could not be removed, the next start removes
@@ -379,6 +384,8 @@ def _campaign(
                 break
     if not result.tried:
         raise CampaignError(f"there is no such point in the campaign {name} with seed {options.seed}: {options.point}")
+    if result.tried > 1 and 2 * result.notes[_MISSED] > result.tried:
+        raise CampaignError(f"{result.notes[_MISSED]} of {result.tried} faults were not met in the campaign {name}")
     result.seconds = time.monotonic() - started
     return result
 
