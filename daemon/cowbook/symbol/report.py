@@ -138,7 +138,8 @@ class SymbolReport:
             notes.append(f"time fell back by more than a day {count} times: a record before that had a wrong time in the future")
         both = 1 << SPOT | 1 << FUTURES
         if engine.value("markets_seen") & both == both:
-            own, other = ("spot", "futures") if engine.value("market") == SPOT else ("futures", "spot")
+            own = {SPOT: "spot", FUTURES: "futures"}.get(engine.value("market"), "rpi")
+            other = "futures" if own == "spot" else "spot"
             notes.append(
                 f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
                 f'{other} is unused; channel = "{other}" would take that one'
