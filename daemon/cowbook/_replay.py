@@ -40,7 +40,8 @@ def replay(
     does not change. Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
 
     * `paths`: a path or a glob, or several of them; relative ones start at the current directory. A glob's matches are read in
-      natural order, or by the times of their first records where those contradict it. Containers and compression are recognised by content.
+      natural order, or by the times of their first records where those contradict it. Containers and compression are recognised
+      by content.
     * `symbol`: the symbol's name in its records. Records of other symbols count as records and change nothing.
     * `every`, 1: records between two yields, at least 1. Rejected, unused and other symbols' records count; blank lines do not. A
       message of a table counts as one record.

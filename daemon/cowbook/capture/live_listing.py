@@ -47,7 +47,10 @@ class LiveListing:
         """Files whose growth calls for a new listing."""
 
     def refresh(self, *, force: bool = False) -> bool:
-        """Make a new listing if needed. Returns False where one is still needed a little later. Raises InputError as `list_files`."""
+        """Make a new listing if needed. Returns False where another one is needed a little later.
+
+        Raises InputError as `list_files`.
+        """
         if not (force or self.listing is None or self._bell.listing_changed or self._is_stale()):
             return self._again_at is None
         started = time.monotonic()

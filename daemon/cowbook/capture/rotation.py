@@ -5,8 +5,8 @@ the two. If the file has not grown, the listing is brought up to date, and unrea
 
 The current file is left only if another one is to be read, or it was deleted, and only after `rotate_wait` without growth: the
 writer may still hold the old file open after the rename. The wait counts from the last growth, but not from before the next
-file was first seen. Both are told by this process's own clock: since when it has seen a file unchanged. Modification times may be a
-file server's, and behind or ahead. A file that grows after it was left is an error, because its new bytes would be lost.
+file was first seen. Both are told by this process's own clock: since when it has seen a file unchanged. Modification times may
+be a file server's, behind or ahead. A file that grows after it was left is an error, because its new bytes would be lost.
 
 Waiting is cheap: the watch fires once and is armed again only at the next wait, and a slow poll covers network file systems,
 where inotify is silent. docs/adr/0009 says why not polling alone (late, or a load on the core with 200 symbols), `watchfiles`

@@ -138,9 +138,6 @@ class UnreadFiles:
         before, behind = order[:place], [index for index in order[place:] if index >= 0]
         successors = [index for index in before if dated[index].path in names]
         ahead = behind + successors
-        note = note_of_order([dated[index] for index in ahead])
-        if note is not None:
-            self._warn(note, f"order {dated[ahead[0]].key[0]}")
         return [free[index] for index in before if index not in successors], [free[index] for index in ahead]
 
     def _set_ahead(self, ahead: list[Entry]) -> None:
@@ -172,10 +169,10 @@ class UnreadFiles:
         """Warn of files ahead that are gone, unless another file holds what they held: they were compressed or copied."""
         inodes = {entry.inode for entry in entries}
         for entry in self._ahead:
-            if entry.inode in inodes or not entry.status.st_size or self._copies.get(stamp_of(entry.status)):
-                continue
             head = self.start_of(entry).head
-            if head and any(self.start_of(other).head.startswith(head) for other in entries):
+            if not head or entry.inode in inodes or self._copies.get(stamp_of(entry.status)):
+                continue
+            if any(self.start_of(other).head.startswith(head) for other in entries):
                 continue
             if self._warn(f"{entry.path} has vanished or was replaced before it was read: its content is missing"):
                 self.skipped_files += 1
@@ -216,9 +213,29 @@ class UnreadFiles:
                     other.path for other in self._classified.entries if self._claims.get(stamp_of(other.status)) in known
                 ] + descriptor_path(raw)
             verdict = self._is_copy(entry, originals or [])
-            if verdict is not True:
-                return entry if verdict is False else None
+            if verdict is False:
+                self._note_order(entry)
+                return entry
+            if verdict is None and not any(other.path == entry.path.with_suffix("") for other in self._classified.entries):
+                return None  # else it is being made from the file beside it
         return None
+
+    def _note_order(self, entry: Entry) -> None:
+        """Say it, once a pattern, if a file is read before another one whose name sorts before its own."""
+        pattern = entry.key[0]
+        group = [other for other in self._ahead if other.key[0] == pattern]
+        if f"order {pattern}" in self._warned or min(other.key for other in group) == entry.key:
+            return
+        assert self._classified is not None
+        read = [self.start_of(other).head for other in self._classified.entries if stamp_of(other.status) in self._claims]
+        dated = []
+        for other in group:
+            start = self.start_of(other)
+            if start.head and not any(head.startswith(start.head) for head in read):
+                dated.append(Dated(str(other.path), other.key, start.begins_ns, other.status.st_mtime_ns))
+        note = note_of_order(dated)
+        if note is not None:
+            self._warn(note, f"order {pattern}")
 
     def find_missing(
         self, raw: InputFile | None, current: Current | None, next_file: Entry | None, consumed: tuple[FileIdentity, ...]

@@ -20,6 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from cowbook.capture.growing_file import GrowingFile
@@ -73,7 +74,7 @@ def note_of_order(files: Sequence[Dated]) -> str | None:
 
 
 def in_written_order(expanded: ExpandedPaths, time_of: TimeOf) -> ExpandedPaths:
-    """Files that do not grow any more, in the order in which they were written, with a note where that is not the order of names."""
+    """Put files that do not grow any more into the order in which they were written, with a note where names say another one."""
     shared = Counter(expanded.patterns)
     starts = Starts(time_of, growing=False)
     files = []
@@ -121,9 +122,14 @@ def _live_names(names: Iterable[str]) -> set[str]:
     return plain & {beginning for name in plain for beginning in _beginnings(name)}
 
 
-def _beginnings(name: str) -> list[str]:
-    """The live names to which rotation may have added a number, a date or a word to make this one."""
-    return [name[:place] for place, character in enumerate(name) if place and not character.isalnum()]
+def _beginnings(name: str) -> set[str]:
+    """The live names to which rotation may have added a number or a date, at the end or before an extension, to make this one."""
+    places = [place for place, character in enumerate(name) if place and not character.isalnum()]
+    return {
+        name[:first] + name[last:]
+        for first, last in combinations([*places, len(name)], 2)
+        if any(character.isdigit() for character in name[first:last])
+    }
 
 
 def _uncompressed(name: str) -> str:

@@ -90,8 +90,9 @@ class Position:
 
     @property
     def settled(self) -> Position | None:
-        """The same place, named by what was consumed: behind the last consumed file instead of at offset 0 of the one begun
-        after it, which may be another one by the next start. None if nothing was consumed.
+        """The same place, named by what was consumed; None if nothing was.
+
+        Offset 0 of a file is the end of the one consumed before it: by the next start, another file may have the name.
         """
         if self.current.offset or self.current.disk_bytes:
             return self
