@@ -92,18 +92,19 @@ class UnreadFiles:
         assert listing is not None
         entries = listing.entries
         here = _current_indices(raw, current, entries)
+        is_listed = bool(here)
         key = current.key if current is not None else None
         order = bisect_left(entries, key, key=lambda entry: entry.key) if key is not None else 0
         claimed = self._find_consumed(entries, here, consumed, order)
         if current is not None and raw is None:  # it was left
             for index, identity in claimed.items():
                 if identity == consumed[-1] and identity.offset:  # an empty file cannot be recognised by content
-                    current.key = entries[index].key
+                    current.key, current.entry, is_listed = entries[index].key, entries[index], True
         free = [entry for index, entry in enumerate(entries) if index not in claimed and index not in here]
         if raw is not None and not here and mark is not None and mark.offset:
             identity = mark.exact_position().current  # a copy made before it was deleted holds nothing new
             free = [entry for entry in free if compare(entry.path, identity) != "equal"]
-        earlier, ahead = self._split(free, raw, current)
+        earlier, ahead = self._split(free, raw, current, is_listed=is_listed)
         originals = [entries[index].path for index in claimed] + descriptor_path(raw)
         for entry in earlier:
             if self._is_copy(entry, originals) is False:
@@ -118,7 +119,9 @@ class UnreadFiles:
         self._starts = {stamp: start for stamp, start in self._starts.items() if stamp in stamps}
         self._classified = listing
 
-    def _split(self, free: list[Entry], raw: InputFile | None, current: Current | None) -> tuple[list[Entry], list[Entry]]:
+    def _split(
+        self, free: list[Entry], raw: InputFile | None, current: Current | None, *, is_listed: bool
+    ) -> tuple[list[Entry], list[Entry]]:
         """Divide unread files into those that were written before the current one and those to be read, oldest first."""
         names = current.names if current is not None else set[str]()
         dated = []
@@ -131,8 +134,9 @@ class UnreadFiles:
         else:
             if current.begins_ns is None and raw is not None:
                 current.begins_ns = self._starts_of.of(descriptor_path(raw)[0]).begins_ns
-            modified_ns = os.fstat(raw.fileno()).st_mtime_ns if raw is not None else 0
-            path = str(current.entry.path) if current.entry is not None else min(names)
+            path, modified_ns = "", 0  # a file that is gone is no rotation's live file, whatever its name was
+            if is_listed and current.entry is not None:
+                path, modified_ns = str(current.entry.path), current.entry.status.st_mtime_ns
             order = [index - 1 for index in written_order([Dated(path, current.key, current.begins_ns, modified_ns), *dated])]
             place = order.index(-1)
         before, behind = order[:place], [index for index in order[place:] if index >= 0]

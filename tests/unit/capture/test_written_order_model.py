@@ -44,8 +44,8 @@ class Reader:
         position = self._kept[0][0]
         return 0 if position is None else len(position.consumed)
 
-    async def look(self) -> None:
-        """Read all that is there, and fail as soon as something comes that should not."""
+    async def look(self, steps: int) -> None:
+        """Read all that is there, and fail as soon as something comes that should not; then wait, perhaps in an empty file."""
         writer = self._writer
         if self._tail is None:
             position, consumed = self._kept[-1]
@@ -68,6 +68,9 @@ class Reader:
             return consumed == writer.written and tail.follower.at_end
 
         await tail.until(is_read, seconds=10.0)
+        for _ in range(steps):
+            await tail.step()
+        assert is_read()
         lost = [text for text in tail.follower.warnings if "in the order of" not in text]
         assert lost == [], lost
         self._kept = [*self._kept, (tail.position, tail.consumed)][-3:]
@@ -103,7 +106,7 @@ async def play(folder: Path, executor: Executor, naming: Naming, rng: random.Ran
             elif archives:
                 file = rng.choice(archives)
                 writer.compress(file) if action == "compress" else writer.copy(file)
-        await reader.look()
+        await reader.look(rng.choice((0, 0, 8)))
         if rng.random() < 0.6:
             await reader.stop(rng)
     await reader.stop(rng)
