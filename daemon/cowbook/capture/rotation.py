@@ -30,7 +30,7 @@ from cowbook.capture.resume import Found, InputFile, Unfound, check_readable, fi
 from cowbook.capture.unread_files import Current, UnreadFiles
 from cowbook.capture.written_order import Starts, TimeOf
 from cowbook.errors import InputError
-from cowbook.plain.position import FileIdentity, Mark, Position
+from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Mark, Position
 
 POLL_SECONDS = 0.1
 """Interval of polling where no watch is available; up to SAFETY_POLL_SECONDS for a file that has been idle for long."""
@@ -134,7 +134,13 @@ class FollowedFiles:
             return Found(-1, None)
         paths = [entry.path for entry in entries]
 
+        # A few bytes, such as a header, may be those of several files: the oldest that was not consumed is meant, whatever it is
+        # called by now. Inodes are used again, too.
+        ranks = self.unread.ranks(entries) if current.offset < IDENTITY_BYTES else None
+
         def order(index: int) -> int:
+            if ranks is not None:
+                return ranks[index]
             is_inode = entries[index].inode == (current.device, current.inode)
             is_path = str(paths[index]) == current.path
             return 0 if is_inode and is_path else 1 if is_inode else 2 if is_path else 3
