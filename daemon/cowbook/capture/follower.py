@@ -40,8 +40,6 @@ from cowbook.capture.rotation import (
 from cowbook.plain.block import Block
 from cowbook.plain.position import Mark, Position
 
-_BURST_SECONDS = 0.005  # waited after a wake-up, so that lines written one by one are read together
-
 T = TypeVar("T")
 
 
@@ -86,6 +84,7 @@ class Follower:
         self._background_call: asyncio.Future[Any] | None = None  # a call in a thread, other than a read
         self._settings, self._watcher = follow, watcher
         self._followed: FollowedFiles | None = None  # made on the loop by the first call that needs it
+        self._read_at_end = False  # the last read was begun with the bell armed, and came to the end of the file
         self._leaving = False  # the current file is being read to its end for the last time
         self._grown_at = 0.0
         self._failures, self._retry_at = 0, 0.0  # consecutive failures to read the current file
@@ -149,16 +148,19 @@ class Follower:
         if is_done and not await self._open_next():
             return None  # the last file stays current, so that a position in it can be asked for
         assert reader.file is not None
-        count = 0
-        if reader.file.raw is not None:
-            try:
-                count = await reader.read()
-            except OSError as error:
-                raise cannot_be_read(reader.file, error) from error
-        block = reader.advance(count, final=count == 0)
-        if count:
-            reader.start_reading()
-        return block
+        while True:
+            count = 0
+            if reader.file.raw is not None:
+                try:
+                    count = await reader.read()
+                except OSError as error:
+                    raise cannot_be_read(reader.file, error) from error
+            is_held_back = count > 0 and reader.hold_back(count)
+            block = reader.block if is_held_back else reader.advance(count, final=count == 0)
+            if count:
+                reader.start_reading()
+            if not is_held_back:
+                return block
 
     async def seek(self) -> None:
         """Find the file of the given position and go to its offset. Does nothing when called again."""
@@ -254,7 +256,7 @@ class Follower:
     def _followed_files(self) -> FollowedFiles:
         if self._followed is None:
             assert self._settings is not None
-            self._followed = FollowedFiles(self._settings, self._watcher, Bell())
+            self._followed = FollowedFiles(self._settings, self._watcher, Bell(self._settings.follow_delay_seconds))
         return self._followed
 
     async def _find_followed(self, position: Position) -> Found:
@@ -306,7 +308,7 @@ class Follower:
                 if not reader.is_reading:
                     if not self._leaving:
                         await self._wait_at_end(file)
-                    reader.start_reading()
+                    self._start_reading_at_end(file.raw)
                 count = await reader.read()
             except OSError as error:
                 self._release_unreadable(file, error)
@@ -316,11 +318,16 @@ class Follower:
                 self._grown_at = time.monotonic()
                 self._report_waiting(None)
                 self._failures = 0
-                block = reader.advance(count, final=False)
+                is_held_back = reader.hold_back(count)
+                block = reader.block if is_held_back else reader.advance(count, final=False)
                 # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
                 if count == self._block_bytes or file.raw.is_compressed:
+                    self._read_at_end = False
                     reader.start_reading()
+                if is_held_back:
+                    continue
                 return block
+            self._read_at_end = False
             if self._leaving:
                 self._leaving = False
                 block = reader.advance(0, final=True)
@@ -333,7 +340,11 @@ class Follower:
         """Return when the current file has more to read, or is to be left. Raises OSError."""
         assert self._settings is not None
         while True:
-            seen = await self._observe()
+            if self._read_at_end:  # the bell will ring for what comes after that read: nothing else is new
+                self._read_at_end = False
+                seen = Observation(watched=True)
+            else:
+                seen = await self._observe()
             self._failures = 0
             rest = time.monotonic() - self._grown_at
             step, seconds = at_end(seen, rest, self._settings.rotate_wait_seconds)
@@ -350,6 +361,14 @@ class Follower:
                 file.raw.finish()
                 self._leaving = True
             return
+
+    def _start_reading_at_end(self, raw: InputFile | None) -> None:
+        """Read what was appended. The bell is armed before, so that no append falls between the two."""
+        files = self._followed_files()
+        files.bell.clear()
+        assert isinstance(raw, GrowingFile)
+        self._read_at_end = not self._leaving and self._watcher is not None and not raw.is_compressed
+        self._reader.start_reading((lambda: files.arm(raw)) if self._read_at_end else None)
 
     def _release_unreadable(self, file: CurrentFile, error: OSError) -> None:
         """Release a file that could not be read, to be found and opened again at the same offset."""
@@ -394,10 +413,7 @@ class Follower:
 
     async def _wait_for_bell(self, seconds: float) -> bool:
         """Wait until the bell rings. Returns False if it did not within `seconds`."""
-        if not await self._followed_files().bell.wait(seconds):
-            return False
-        await asyncio.sleep(_BURST_SECONDS)
-        return True
+        return await self._followed_files().bell.wait(seconds)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking function in a thread, after the call that a cancelled caller left behind has ended."""

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 _MOST_EVENTS = 4_096
 """Events handled in one turn of the loop, so that other callbacks are not held up."""
 _RETRY_SECONDS = 0.001
+_PAUSE_SECONDS = 0.01
+"""Events are taken at most so often: what comes meanwhile is taken together, and wakes nobody by itself."""
 
 
 class Bell:
     """Wakes one follower, from any thread. Must be made on the follower's loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, delay_seconds: float = 0.0) -> None:
+        """`delay_seconds`: how long a change may wait for others, so that all bells of this delay ring together."""
+        self.delay_seconds = delay_seconds
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[bool] | None = None
         self._rung = False
@@ -83,6 +87,7 @@ class Watcher:
         self._is_open = True
         self._files: dict[int, tuple[Watch, set[Bell]]] = {}  # by watch descriptor
         self._directories: dict[int, _Directory] = {}
+        self._due: dict[float, dict[Bell, bool]] = {}  # bells to ring, by the loop's time, and whether for a directory
         self._listen()
 
     @classmethod
@@ -217,7 +222,24 @@ class Watcher:
                 self._loop.call_soon(self._drain)
         finally:
             self._lock.release()
+        self._loop.remove_reader(self._inotify.fd)
+        self._loop.call_later(_PAUSE_SECONDS, self._listen)
         for bell, listing in bells.items():
+            self._ring_later(bell, listing=listing)
+
+    def _ring_later(self, bell: Bell, *, listing: bool) -> None:
+        """Ring at the next multiple of the bell's delay, with all others of the same delay."""
+        if not bell.delay_seconds:
+            bell.ring(listing=listing)
+            return
+        due = (self._loop.time() // bell.delay_seconds + 1) * bell.delay_seconds
+        if due not in self._due:
+            self._due[due] = {}
+            self._loop.call_at(due, self._ring_due, due)
+        self._due[due][bell] = listing or self._due[due].get(bell, False)
+
+    def _ring_due(self, due: float) -> None:
+        for bell, listing in self._due.pop(due).items():
             bell.ring(listing=listing)
 
     def _collect_bells(self, event: Event, bells: dict[Bell, bool]) -> None:

@@ -50,6 +50,8 @@ class FollowSettings:
     """Paths and globs, relative to `base_dir`."""
     base_dir: Path
     rotate_wait_seconds: float = 5.0
+    follow_delay_seconds: float = 0.0
+    """How long an append may wait for others, of all files, so that they are taken with one wake-up."""
     time_of: TimeOf | None = None
     """Tells the time of a file's first records. Without it files go by their names and modification times."""
 
@@ -240,6 +242,10 @@ class FollowedFiles:
             fresh=fresh,
             watched=is_watched and self._files.is_watched,
         )
+
+    def arm(self, raw: GrowingFile) -> None:
+        """Have the bell ring at the next append. `is_armed` of the bell says whether it will."""
+        self._watch_current(raw)
 
     def _watch_current(self, raw: GrowingFile) -> bool:
         """Watch the open file for its next change. Returns False where no watch is available."""
