@@ -67,9 +67,10 @@ class Follower:
         watcher: Watcher | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_change` is called on the loop after each check of the files: what they show may have changed without a block."""
+        """`on_change` is called on the loop when a check of the files shows something new without a block."""
         self._paths = list(paths)
         self._on_change = on_change
+        self._shown: tuple[object, ...] = ()  # by the last check
         self._executor = executor
         self._block_bytes = block_bytes
         self._reader = Reader(executor, block_bytes, max_line_bytes)
@@ -396,7 +397,10 @@ class Follower:
             consumed = self._consumed if file.left is None else (*self._consumed, file.left)
             seen = await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
             file.begins_ns = files.begins_ns
-        self._on_change()
+        shown = self.unread_bytes, self.skipped_files, len(self.warnings), self.rotations
+        if shown != self._shown:
+            self._shown = shown
+            self._on_change()
         return seen
 
     def _report_waiting(self, reason: str | None) -> None:

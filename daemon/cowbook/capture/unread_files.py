@@ -142,7 +142,7 @@ class UnreadFiles:
             key = (self._last_pattern, entry.key[1]) if str(entry.path) in names else entry.key
             dated.append(Dated(str(entry.path), key, self.start_of(entry).begins_ns, entry.status.st_mtime_ns))
             groups[key[0]].append(index)
-        if current is not None and current.begins_ns is None and raw is not None:
+        if groups and current is not None and current.begins_ns is None and raw is not None:
             current.begins_ns = self._starts_of.of(descriptor_path(raw)[0]).begins_ns
         before: list[int] = []
         behind: list[int] = []
