@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from cowbook.capture.inotify import OfferedRead
 from cowbook.capture.resume import InputFile
 from cowbook.errors import InputError
 from cowbook.plain.block import PADDING, Block
@@ -91,22 +92,32 @@ class Reader:
         )
         self._handed_out_at = _HEADROOM
 
-    def start_reading(self, before: Callable[[], None] | None = None) -> None:
-        """Start reading the next block in a thread. `before` is called there first."""
+    def start_reading(self) -> None:
+        """Start reading the next block in a thread."""
         assert self.file is not None
+        self._reading = asyncio.ensure_future(self.file.reader.readinto(self._space()))
+
+    def start_calling(self, read: Callable[[memoryview], int]) -> None:
+        """As `start_reading`, but by a function that fills the buffer."""
+        view = self._space()
+        self._reading = asyncio.get_running_loop().run_in_executor(self._executor, lambda: read(view))
+
+    def offer_reading(self, read: Callable[[memoryview], int]) -> OfferedRead:
+        """Offer to read the next block by a function when the file grows. If it is taken back, `forget_offer` must follow."""
+        view = self._space()
+        offer = OfferedRead(lambda: read(view))
+        self._reading = offer.count
+        return offer
+
+    def forget_offer(self) -> None:
+        """Take note that an offered read will not be made."""
+        self._reading = None
+
+    def _space(self) -> memoryview:
+        """Where the next block goes."""
         if len(self._spare) > _HEADROOM + self._block_bytes + PADDING:
             self._spare = np.zeros(_HEADROOM + self._block_bytes + PADDING, np.uint8)
-        view = self._spare.data[_HEADROOM : _HEADROOM + self._block_bytes]
-        raw = self.file.raw
-        if before is None or raw is None:
-            self._reading = asyncio.ensure_future(self.file.reader.readinto(view))
-            return
-
-        def call_and_read() -> int:
-            before()
-            return raw.readinto(view) or 0
-
-        self._reading = asyncio.get_running_loop().run_in_executor(self._executor, call_and_read)
+        return self._spare.data[_HEADROOM : _HEADROOM + self._block_bytes]
 
     async def read(self) -> int:
         """Wait for the started read. Returns the number of bytes. Raises OSError, and InputError at damage."""
@@ -159,7 +170,10 @@ class Reader:
         return buffer, start, end
 
     def hold_back(self, count: int) -> bool:
-        """As `advance`, if the consumer can do nothing with the `count` bytes just read: they have no line feed. Whether it is so."""
+        """As `advance`, if the consumer can do nothing with the `count` bytes just read, since they have no line feed.
+
+        Returns whether that is so.
+        """
         old = self.block
         new = self._spare[_HEADROOM : _HEADROOM + count]
         if not old.lacks_line_feed or old.end - old.start + count > self._longest or (new == _LINE_FEED).any():

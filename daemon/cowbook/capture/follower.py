@@ -309,25 +309,18 @@ class Follower:
                 if not reader.is_reading:
                     if not self._leaving:
                         await self._wait_at_end(file)
-                    self._start_reading_at_end(file.raw)
+                    if not reader.is_reading:
+                        self._start_reading_at_end(file.raw)
                 count = await reader.read()
             except OSError as error:
                 self._release_unreadable(file, error)
                 continue
             assert isinstance(file.raw, GrowingFile)
             if count:
-                self._grown_at = time.monotonic()
-                self._report_waiting(None)
-                self._failures = 0
-                is_held_back = reader.hold_back(count)
-                block = reader.block if is_held_back else reader.advance(count, final=False)
-                # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
-                if count == self._block_bytes or file.raw.is_compressed:
-                    self._read_at_end = False
-                    reader.start_reading()
-                if is_held_back:
-                    continue
-                return block
+                block = self._take(file.raw, count)
+                if block is not None:
+                    return block
+                continue
             self._read_at_end = False
             if self._leaving:
                 self._leaving = False
@@ -336,6 +329,19 @@ class Follower:
                 self._followed_files().mark_left(file.raw, file.left)
                 self._read_before += file.release()
                 return block
+
+    def _take(self, raw: GrowingFile, count: int) -> Block | None:
+        """The block of the bytes just read; None if the consumer can do nothing with them yet."""
+        reader = self._reader
+        self._grown_at = time.monotonic()
+        self._report_waiting(None)
+        self._failures = 0
+        block = None if reader.hold_back(count) else reader.advance(count, final=False)
+        # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
+        if count == self._block_bytes or raw.is_compressed:
+            self._read_at_end = False
+            reader.start_reading()
+        return block
 
     async def _wait_at_end(self, file: CurrentFile) -> None:
         """Return when the current file has more to read, or is to be left. Raises OSError."""
@@ -352,7 +358,11 @@ class Follower:
             if step == "wait":
                 self._report_waiting(seen.missing)
                 self.at_end = True
-                rung = await self._wait_for_bell(min(seconds, self._poll_seconds(seen)))
+                rung = await self._wait_for_append(file, min(seconds, self._poll_seconds(seen)))
+                if self._reader.is_reading:
+                    self._report_waiting(None)
+                    self.at_end = False
+                    return
                 if not rung or self._followed_files().bell.listing_changed:
                     continue
             self._report_waiting(None)
@@ -363,13 +373,40 @@ class Follower:
                 self._leaving = True
             return
 
+    async def _wait_for_append(self, file: CurrentFile, seconds: float) -> bool:
+        """As `_wait_for_bell`, but what is appended meanwhile may have been read already: then a read has been started."""
+        bell = self._followed_files().bell
+        assert isinstance(file.raw, GrowingFile)
+        if not bell.is_armed or file.raw.is_compressed:
+            return await self._wait_for_bell(seconds)
+        offer = bell.offer = self._reader.offer_reading(self._reading_with_bell_armed(file.raw))
+        try:
+            return await self._wait_for_bell(seconds)
+        finally:
+            bell.offer = None
+            self._read_at_end = not offer.take_back()
+            if not self._read_at_end:
+                self._reader.forget_offer()
+
     def _start_reading_at_end(self, raw: InputFile | None) -> None:
-        """Read what was appended. The bell is armed before, so that no append falls between the two."""
-        files = self._followed_files()
-        files.bell.clear()
+        """Read what was appended, or the rest of a file that is left."""
         assert isinstance(raw, GrowingFile)
         self._read_at_end = not self._leaving and self._watcher is not None and not raw.is_compressed
-        self._reader.start_reading((lambda: files.arm(raw)) if self._read_at_end else None)
+        if self._read_at_end:
+            self._followed_files().bell.clear()
+            self._reader.start_calling(self._reading_with_bell_armed(raw))
+        else:
+            self._reader.start_reading()
+
+    def _reading_with_bell_armed(self, raw: GrowingFile) -> Callable[[memoryview], int]:
+        """A read before which the bell is armed, so that no append falls between the two."""
+        files = self._followed_files()
+
+        def read(view: memoryview) -> int:
+            files.arm(raw)
+            return raw.readinto(view)
+
+        return read
 
     def _release_unreadable(self, file: CurrentFile, error: OSError) -> None:
         """Release a file that could not be read, to be found and opened again at the same offset."""

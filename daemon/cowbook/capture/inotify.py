@@ -6,9 +6,10 @@ import asyncio
 import fnmatch
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cowbook.log import get_logger
 
@@ -20,6 +21,43 @@ _MOST_EVENTS = 4_096
 _RETRY_SECONDS = 0.001
 _PAUSE_SECONDS = 0.01
 """Events are taken at most so often: what comes meanwhile is taken together, and wakes nobody by itself."""
+
+
+class OfferedRead:
+    """A read that is made, in whatever thread, when the bell would ring: its follower is then woken with the bytes in hand.
+
+    Must be made on the follower's loop. The follower takes the offer back before it touches the file itself.
+    """
+
+    def __init__(self, read: Callable[[], int]) -> None:
+        self._read = read
+        self._loop = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._is_open = True
+        self.count: asyncio.Future[int] = self._loop.create_future()
+        """What the read returned, or raised."""
+
+    def take_back(self) -> bool:
+        """Returns False if the read has begun: then `count` will come."""
+        with self._lock:
+            is_open, self._is_open = self._is_open, False
+            return is_open
+
+    def perform(self) -> bool:
+        """Read, in the calling thread. Returns False if the offer was taken back."""
+        if not self.take_back():
+            return False
+        try:
+            count = self._read()
+        except Exception as error:  # noqa: BLE001 - the follower raises it
+            self._tell(self.count.set_exception, error)
+        else:
+            self._tell(self.count.set_result, count)
+        return True
+
+    def _tell(self, tell: Callable[[Any], None], value: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(tell, value)
 
 
 class Bell:
@@ -35,6 +73,8 @@ class Bell:
         """Whether a directory has changed. The follower resets it."""
         self.is_armed = False
         """Whether the next change of the watched file will ring the bell."""
+        self.offer: OfferedRead | None = None
+        """What to do instead of ringing when the watched file has grown."""
 
     def clear(self) -> None:
         """Forget earlier rings. The caller must then check everything that may have rung."""
@@ -50,11 +90,13 @@ class Bell:
                 self._loop.call_soon_threadsafe(self._finish_wait, True)
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until the bell rings. Returns False if it did not within `seconds`."""
+        """Wait until the bell rings or the offered read is made. Returns False if neither happened within `seconds`."""
         if self._rung:
             return True
         self._waiter = self._loop.create_future()
         timer = self._loop.call_later(seconds, self._finish_wait, False)
+        if self.offer is not None:
+            self.offer.count.add_done_callback(lambda _: self._finish_wait(True))
         try:
             return await self._waiter
         finally:
@@ -80,8 +122,9 @@ class Watcher:
     Methods tell the caller when no watch is available, so that it polls instead.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, inotify: Inotify) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, inotify: Inotify, readers: Executor | None = None) -> None:
         self._loop = loop
+        self._readers = readers
         self._inotify = inotify
         self._lock = threading.Lock()
         self._is_open = True
@@ -91,8 +134,11 @@ class Watcher:
         self._listen()
 
     @classmethod
-    def open(cls, loop: asyncio.AbstractEventLoop) -> Watcher | None:
-        """Start listening on a loop, in its thread. Returns None, with a warning in the log, where inotify is unavailable."""
+    def open(cls, loop: asyncio.AbstractEventLoop, readers: Executor | None = None) -> Watcher | None:
+        """Start listening on a loop, in its thread. Returns None, with a warning in the log, where inotify is unavailable.
+
+        With `readers` the reads that followers offer are made in its threads, those of one moment together.
+        """
         try:
             from asyncinotify import Inotify  # noqa: PLC0415 - its import fails where there is no inotify
 
@@ -100,7 +146,7 @@ class Watcher:
         except (ImportError, AttributeError, RuntimeError, UserWarning, OSError) as error:
             get_logger().warning("inotify is not available: followed files are polled ten times a second", reason=str(error))
             return None
-        return cls(loop, inotify)
+        return cls(loop, inotify, readers)
 
     def close(self) -> None:
         """Stop listening; to be called on the loop of `open`. Followers that still wait will poll."""
@@ -239,8 +285,15 @@ class Watcher:
         self._due[due][bell] = listing or self._due[due].get(bell, False)
 
     def _ring_due(self, due: float) -> None:
+        offers: list[tuple[Bell, OfferedRead]] = []
         for bell, listing in self._due.pop(due).items():
-            bell.ring(listing=listing)
+            offer = bell.offer
+            if listing or offer is None or self._readers is None:
+                bell.ring(listing=listing)
+            else:
+                offers.append((bell, offer))
+        if offers and self._readers is not None:
+            self._readers.submit(_perform, offers)
 
     def _collect_bells(self, event: Event, bells: dict[Bell, bool]) -> None:
         """Add the bells that an event concerns."""
@@ -262,3 +315,9 @@ class Watcher:
             bells.update({bell: True for bell, names in waiting if name is None or names.match(name)})
             if event.mask & Mask.IGNORED:
                 del self._directories[watch.wd]
+
+
+def _perform(offers: list[tuple[Bell, OfferedRead]]) -> None:
+    for bell, offer in offers:
+        if not offer.perform():
+            bell.ring()

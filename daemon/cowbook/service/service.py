@@ -113,12 +113,13 @@ class Service:
         gc.collect()
         gc.freeze()
         _raise_descriptor_limit()
-        watcher = None if self._once else Watcher.open(loop)
+        readers = self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read"))
+        watcher = None if self._once else Watcher.open(loop, readers)
         if watcher is not None:
             self._resources.callback(watcher.close)
         self._context = ThreadContext(
             self._config.service.loop,
-            readers=self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read")),
+            readers=readers,
             writers=writers,
             watcher=watcher,
             progress=self._progress,

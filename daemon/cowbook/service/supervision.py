@@ -15,7 +15,7 @@ from cowbook.telemetry.systemd import Notifier
 
 _PERIOD_SECONDS = 1.0
 _MOST_TURNS = 4
-"""Threads are asked in turn, one of so many at each look where there is time: waking 200 idle ones a second costs 3 % of a core."""
+"""Threads are asked in turn, one of so many at each look where time allows: to wake 200 a second costs 3 % of a core."""
 _UNHEALTHY_SECONDS = 10.0
 """A loop that has not answered for this long is ailing, where no watchdog says otherwise."""
 
