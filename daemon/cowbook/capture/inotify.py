@@ -9,18 +9,37 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cowbook.log import get_logger
 
 if TYPE_CHECKING:
-    from asyncinotify import Event, Inotify, Watch
+    from asyncinotify import Event, Inotify, Mask, Watch
 
 _MOST_EVENTS = 4_096
 """Events handled in one turn of the loop, so that other callbacks are not held up."""
 _RETRY_SECONDS = 0.001
 _PAUSE_SECONDS = 0.01
 """Events are taken at most so often: what comes meanwhile is taken together, and wakes nobody by itself."""
+
+
+_OVERFLOW, _IGNORED = 0x4000, 0x8000  # of inotify(7); operations on the library's flags take microseconds
+
+
+@cache
+def _once() -> Mask:
+    """The mask of a watch that fires once."""
+    from asyncinotify import Mask  # noqa: PLC0415 - as below
+
+    return Mask.MODIFY | Mask.ONESHOT
+
+
+@cache
+def _descriptor_path(descriptor: int) -> Path:
+    """An open file's path by its descriptor: its name may show another file by now."""
+    return Path(f"/proc/self/fd/{descriptor}")
 
 
 class OfferedRead:
@@ -166,14 +185,11 @@ class Watcher:
 
     def watch_file(self, descriptor: int, bell: Bell) -> bool:
         """Ring once, at the next change of an open file's content. Returns False where no watch is available."""
-        from asyncinotify import Mask  # noqa: PLC0415 - as above
-
         with self._lock:
             if not self._is_open:
                 return False
             try:
-                # Watched through the descriptor: the name may show another file by now.
-                watch = self._inotify.add_watch(f"/proc/self/fd/{descriptor}", Mask.MODIFY | Mask.ONESHOT)
+                watch = self._inotify.add_watch(_descriptor_path(descriptor), _once())
             except OSError:
                 return False
             self._files.setdefault(watch.wd, (watch, set()))[1].add(bell)
@@ -297,9 +313,8 @@ class Watcher:
 
     def _collect_bells(self, event: Event, bells: dict[Bell, bool]) -> None:
         """Add the bells that an event concerns."""
-        from asyncinotify import Mask  # noqa: PLC0415 - as above
-
-        if event.mask & Mask.Q_OVERFLOW:
+        mask = event.mask.value
+        if mask & _OVERFLOW:
             bells.update(dict.fromkeys(self._bells(), True))
             return
         watch = event.watch
@@ -313,7 +328,7 @@ class Watcher:
             name = None if event.name is None else str(event.name)
             waiting = self._directories[watch.wd].names.items()
             bells.update({bell: True for bell, names in waiting if name is None or names.match(name)})
-            if event.mask & Mask.IGNORED:
+            if mask & _IGNORED:
                 del self._directories[watch.wd]
 
 
