@@ -23,7 +23,7 @@ from pathlib import Path
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _START_MS = 1_723_161_600_000
-_SETTLE_SECONDS = 25.0
+_SETTLE_SECONDS = 45.0
 """Idle files are looked at less and less often."""
 
 

@@ -6,10 +6,11 @@ import asyncio
 import fnmatch
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
 _MOST_EVENTS = 4_096
 """Events handled in one turn of the loop, so that other callbacks are not held up."""
 _RETRY_SECONDS = 0.001
-_PAUSE_SECONDS = 0.01
+_PAUSE_SECONDS = 0.02
 """Events are taken at most so often: what comes meanwhile is taken together, and wakes nobody by itself."""
 
 
+_TURN_SECONDS = 0.01
+"""How long a follower waits for the one before it."""
 _OVERFLOW, _IGNORED = 0x4000, 0x8000  # of inotify(7); operations on the library's flags take microseconds
 
 
@@ -62,21 +65,43 @@ class OfferedRead:
             is_open, self._is_open = self._is_open, False
             return is_open
 
-    def perform(self) -> bool:
-        """Read, in the calling thread. Returns False if the offer was taken back."""
+    def perform(self) -> Callable[[], None] | None:
+        """Read, in the calling thread. Returns what wakes the follower; None if the offer was taken back."""
         if not self.take_back():
-            return False
+            return None
         try:
             count = self._read()
         except Exception as error:  # noqa: BLE001 - the follower raises it
-            self._tell(self.count.set_exception, error)
-        else:
-            self._tell(self.count.set_result, count)
-        return True
+            return partial(self._tell, self.count.set_exception, error)
+        return partial(self._tell, self.count.set_result, count)
 
     def _tell(self, tell: Callable[[Any], None], value: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(tell, value)
+
+
+class Turns:
+    """Wakes followers one after the other: who waits again after its work has the next one woken.
+
+    Threads that are woken all at once spend more time on passing the interpreter's lock around than on a few lines each.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[Bell, Callable[[], None]]] = deque()
+
+    def add(self, bell: Bell, wake: Callable[[], None]) -> None:
+        """Have a follower woken in its turn, in any thread."""
+        self._waiting.append((bell, wake))
+
+    def next(self) -> bool:
+        """Wake the next one, from any thread. Returns False if there is none."""
+        try:
+            bell, wake = self._waiting.popleft()
+        except IndexError:
+            return False
+        bell.turns = self
+        wake()
+        return True
 
 
 class Bell:
@@ -94,6 +119,8 @@ class Bell:
         """Whether the next change of the watched file will ring the bell."""
         self.offer: OfferedRead | None = None
         """What to do instead of ringing when the watched file has grown."""
+        self.turns: Turns | None = None
+        """Whose turn this is until it is waited again, so that the next one can be woken then."""
 
     def clear(self) -> None:
         """Forget earlier rings. The caller must then check everything that may have rung."""
@@ -110,6 +137,9 @@ class Bell:
 
     async def wait(self, seconds: float) -> bool:
         """Wait until the bell rings or the offered read is made. Returns False if neither happened within `seconds`."""
+        turns, self.turns = self.turns, None
+        if turns is not None:
+            turns.next()
         if self._rung:
             return True
         self._waiter = self._loop.create_future()
@@ -150,6 +180,8 @@ class Watcher:
         self._files: dict[int, tuple[Watch, set[Bell]]] = {}  # by watch descriptor
         self._directories: dict[int, _Directory] = {}
         self._due: dict[float, dict[Bell, bool]] = {}  # bells to ring, by the loop's time, and whether for a directory
+        self._turns = Turns()
+        self._is_urging = False  # a timer goes on with the turns where a follower takes long
         self._listen()
 
     @classmethod
@@ -264,6 +296,16 @@ class Watcher:
         if self._is_open:
             self._loop.add_reader(self._inotify.fd, self._drain)
 
+    def _perform(self, offers: list[tuple[Bell, OfferedRead]]) -> None:
+        for bell, offer in offers:
+            self._turns.add(bell, offer.perform() or bell.ring)
+        self._turns.next()
+
+    def _urge(self) -> None:
+        self._is_urging = self._turns.next()
+        if self._is_urging:
+            self._loop.call_later(_TURN_SECONDS, self._urge)
+
     def _drain(self) -> None:
         # Never block the loop on the lock: its holder may be stuck on a file system that has gone away.
         if not self._lock.acquire(blocking=False):
@@ -286,30 +328,33 @@ class Watcher:
             self._lock.release()
         self._loop.remove_reader(self._inotify.fd)
         self._loop.call_later(_PAUSE_SECONDS, self._listen)
+        self._deliver({bell: listing for bell, listing in bells.items() if bell.delay_seconds <= _PAUSE_SECONDS})
         for bell, listing in bells.items():
-            self._ring_later(bell, listing=listing)
+            if bell.delay_seconds > _PAUSE_SECONDS:
+                self._deliver_later(bell, listing=listing)
 
-    def _ring_later(self, bell: Bell, *, listing: bool) -> None:
-        """Ring at the next multiple of the bell's delay, with all others of the same delay."""
-        if not bell.delay_seconds:
-            bell.ring(listing=listing)
-            return
+    def _deliver_later(self, bell: Bell, *, listing: bool) -> None:
+        """Deliver at the next multiple of the bell's delay, with all others of the same delay."""
         due = (self._loop.time() // bell.delay_seconds + 1) * bell.delay_seconds
         if due not in self._due:
             self._due[due] = {}
-            self._loop.call_at(due, self._ring_due, due)
+            self._loop.call_at(due, lambda: self._deliver(self._due.pop(due)))
         self._due[due][bell] = listing or self._due[due].get(bell, False)
 
-    def _ring_due(self, due: float) -> None:
+    def _deliver(self, bells: dict[Bell, bool]) -> None:
+        """Ring bells, or have the reads made that their followers offer."""
         offers: list[tuple[Bell, OfferedRead]] = []
-        for bell, listing in self._due.pop(due).items():
+        for bell, listing in bells.items():
             offer = bell.offer
             if listing or offer is None or self._readers is None:
                 bell.ring(listing=listing)
             else:
                 offers.append((bell, offer))
         if offers and self._readers is not None:
-            self._readers.submit(_perform, offers)
+            self._readers.submit(self._perform, offers)
+            if not self._is_urging:
+                self._is_urging = True
+                self._loop.call_later(_TURN_SECONDS, self._urge)
 
     def _collect_bells(self, event: Event, bells: dict[Bell, bool]) -> None:
         """Add the bells that an event concerns."""
@@ -330,9 +375,3 @@ class Watcher:
             bells.update({bell: True for bell, names in waiting if name is None or names.match(name)})
             if mask & _IGNORED:
                 del self._directories[watch.wd]
-
-
-def _perform(offers: list[tuple[Bell, OfferedRead]]) -> None:
-    for bell, offer in offers:
-        if not offer.perform():
-            bell.ring()

@@ -36,7 +36,7 @@ POLL_SECONDS = 0.1
 """Interval of polling where no watch is available; up to SAFETY_POLL_SECONDS for a file that has been idle for long."""
 SAFETY_POLL_SECONDS = 1.0
 """Interval of polling beside a watch, since a network file system does not report what other machines write."""
-LONGEST_SAFETY_POLL_SECONDS = 5.0
+LONGEST_SAFETY_POLL_SECONDS = 10.0
 """The same for a file that has been idle for long."""
 LONGEST_BACKOFF_SECONDS = 5.0
 _FRESH_SECONDS = 0.05  # how soon to check again when the listing could not be refreshed
