@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.audits import audit_waiting_tickers, forget_tickers
-from cowbook.book.checks import check, cut_depth, set_levels
+from cowbook.book.checks import check, cut_depth, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.emit import change_rows, finish_depth, gap_row
@@ -13,6 +13,7 @@ from cowbook.book.ladder import OK
 from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
+from cowbook.book.room import APART_LEVELS_LEFT
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import (
@@ -188,6 +189,7 @@ def _set_apart(engine, message, levels):
     state.unused += 1
     state.apart_run += 1
     state.apart_speed = message.speed
+    engine.room[APART_LEVELS_LEFT] -= message.bid_count + message.ask_count
     keep_apart(engine.words, apart_log(engine.logs), message, levels)
 
 
@@ -290,7 +292,7 @@ def _apply(engine, message, levels, decision, expected, received):
     if state.slot_count > 0:
         _settle(engine, decision)
     first_event, first_run = state.next_event, state.open_depth
-    if set_levels(book, message, levels) != OK:
+    if set_book(book, message, levels) != OK:
         return EXHAUSTED
     change_rows(state, settings, rows, message, levels)
     if cut_depth(engine, message, ts, message.last_id, True) != OK:

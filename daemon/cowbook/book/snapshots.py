@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.audits import audit_waiting_tickers, judge_audit
-from cowbook.book.checks import check, cut_depth, cut_shown, set_levels
+from cowbook.book.checks import check, cut_depth, cut_shown, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
@@ -164,7 +164,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
     was_synced, last_before = state.synced, state.last_id
     for side_number in range(2):
         move_side(book, side_number, BEFORE + side_number)
-    if set_levels(book, message, levels) != OK:
+    if set_book(book, message, levels) != OK:
         return EXHAUSTED
     state.last_id = message.last_id
     state.is_first = 1
