@@ -66,11 +66,11 @@ def _note_other_record(engine, message):
         engine.words[_FIRST_REASON + (message.flags & ~IS_NO_DEPTH)] += 1
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
-            end_sync(engine)
+            end_sync(state, engine.slots)
     elif message.kind == OTHER_SYMBOL:
         state.other_symbol += 1
     elif message.kind == BREAK:
-        end_sync(engine)
+        end_sync(state, engine.slots)
     else:
         state.unused += 1
         if message.kind == SUBSCRIPTION:
@@ -127,8 +127,8 @@ def _take_snapshot(engine, message, levels):
     if ts == NONE:
         wait_for_time(engine, message, levels)
         return CONSUMED
-    if find_slot(engine, UNTIMED) != NO_SLOT:
-        return give_time(engine, ts)
+    if find_slot(state, engine.slots, UNTIMED) != NO_SLOT:
+        return give_time(state, engine.slots, ts)
     outcome = snapshot(engine, message, levels, ts, False, False)
     if state.slot_count > 0 and (outcome == CONSUMED or outcome == CUT_AFTER):
         wake_ahead(engine)
@@ -139,7 +139,7 @@ def _take_snapshot(engine, message, levels):
 def _take_due(engine):
     """Take the message that has waited longest of those whose turn has come. Returns why the kernel must return, or _GOES_ON."""
     state, slots = engine.state[0], engine.slots
-    place = next_due(engine)
+    place = next_due(slots)
     slot = slots.info[place]
     engine.waiting[0] = slots.messages[place]
     message = engine.waiting[0]
@@ -160,7 +160,7 @@ def _take_due(engine):
         return CUT if outcome == CUT_BEFORE else _GOES_ON
     if outcome == EXHAUSTED:
         return POOL_IS_EMPTY
-    free_slot(engine, place)
+    free_slot(state, slots, place)
     if state.slot_count > 0:
         wake_ahead(engine)
     return CUT if outcome == CUT_AFTER else _GOES_ON
