@@ -438,6 +438,7 @@ def make_capture(seed: int, length: int) -> Capture:
         book_interval_ns=rng.choice([10**6, 10**8, 10**9, 7 * 10**9]),
         part_events=rng.choice([1, 7, 50, 10**6]),
         part_interval_ns=rng.choice(_INTERVALS_NS),
+        most_open_rows=random.Random(seed).choice([1, 2, 3, 8, 100_000, 100_000]),
         channel=rng.choice([""] * 7 + ["spot", "futures", "rpi"]),
     )
     ending = rng.choice([b"\n", b"\n", b"\r\n"])

@@ -137,6 +137,7 @@ class Oracle(OracleRows):
             self.count(f"dead_letters.{reason}")
             row: Row = {"event_index": self.next, "file": file, "offset": offset, "length": len(record)}
             self.open["dead_letter"].append(row | {"reason": reason, "content": record[:4096]})
+            self.bound_open_rows()
             return
         if isinstance(message, str):
             if message != "blank":
@@ -512,6 +513,7 @@ class Oracle(OracleRows):
             self.count("audits.bookTicker.not_comparable")
         elif message.id == self.last:
             self.compare_ticker(message)
+            self.bound_open_rows()
             self.settle()
         else:
             self.tickers.append(message)

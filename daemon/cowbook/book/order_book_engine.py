@@ -28,7 +28,7 @@ from cowbook.book.freeze import (
 )
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
-from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room, take_over
+from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, is_cut_forced, make_room, measure_room, take_over
 from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
@@ -36,7 +36,7 @@ from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
-from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
+from cowbook.plain.streams import CHOSEN_STREAMS, MOST_OPEN_ROWS, OPEN_COUNTS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS
 
 _MARKETS = dict(zip(("", *MARKET_NAMES), (0, SPOT, FUTURES, RPI), strict=True))
@@ -52,6 +52,7 @@ class EngineSettings:
     * `book_levels`, 20: levels of each side in a row of `book`.
     * `book_interval`, 1 s: ns of event time between two rows of `book`.
     * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: how many events, and how much event time, lie between two cuts.
+    * `most_open_rows`, 100,000: so many open rows of a stream other than depth and trades make a cut, too.
     * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once, and touched only as needed.
     * `checksum`, 0 for none: style of the checksums that depth messages carry (cowbook.plain.schemes).
     * `price_decimals`, 8, and `size_decimals`, 8: decimals of the fixed-point numbers, which checksums depend on.
@@ -67,6 +68,7 @@ class EngineSettings:
     book_interval: int = 1_000_000_000
     part_events: int = 1_000_000
     part_interval: int = 3_600_000_000_000
+    most_open_rows: int = MOST_OPEN_ROWS
     max_book_bytes: int = 1 << 30
     checksum: int = 0  # its style (cowbook.plain.schemes)
     price_decimals: int = 8
@@ -155,7 +157,7 @@ class OrderBookEngine:
 
     def _measure_room(self) -> None:
         arrays = self.arrays
-        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
+        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs, self.settings.most_open_rows)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
         """Apply the messages from `start` (0) to before `stop` (None: all) of the batch, at most up to the next cut.
@@ -177,6 +179,8 @@ class OrderBookEngine:
             if why == CUT:
                 return Applied(start, cut=True)
             if why == ROOM:
+                if is_cut_forced(self.arrays.state[0], self.settings.most_open_rows):
+                    return Applied(start, cut=True)
                 had_room, times = start, times + 1 if start == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()
@@ -211,7 +215,9 @@ class OrderBookEngine:
         self.arrays = arrays._replace(rows=allocate_rows(capacity, self.settings.book_levels))
         for name in OPEN_COUNTS:
             arrays.state[name] = 0
-        arrays.state["cut_first"] = arrays.state["next_event"]
+        state = arrays.state[0]
+        state["cut_number"] = state["cut_number"] + 1 if state["cut_first"] == state["next_event"] else 0
+        state["cut_first"] = state["next_event"]
         self._measure_room()
         return rows
 

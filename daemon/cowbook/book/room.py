@@ -3,6 +3,9 @@
 The kernel checks before each message, so that applying one never fails half-way. It subtracts the most that a message can append,
 which follows from the table of arrays (plain/streams.py). When that upper bound says that there is no room, the room is measured
 anew from the true counts. Only an array that is really full is replaced by a larger copy; snapshots may still read the old one.
+
+In the same way the number of open rows is bounded: once a stream has its most open rows, there is no room for a message. The
+caller then makes a cut instead of room, so that applying a message never counts them.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from cowbook.book.state import Logs, Slots
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
 from cowbook.plain.messages import SNAPSHOT
-from cowbook.plain.streams import ROW_ARRAYS
+from cowbook.plain.streams import BOUNDED_STREAMS, ROW_ARRAYS
 
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 
@@ -77,14 +80,23 @@ def _further_levels(engine, message):
     return count + max(0, sides[BID].level_count - depth) + max(0, sides[ASK].level_count - depth)
 
 
-def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
-    """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left."""
+def is_cut_forced(state: np.void, most_open_rows: int) -> bool:
+    """Returns whether a stream has so many open rows that a cut is due before any other message."""
+    return any(int(state[f"open_{stream.name}"]) >= most_open_rows for stream in BOUNDED_STREAMS)
+
+
+def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int) -> None:
+    """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left.
+
+    There is room for a message as long as no stream of `BOUNDED_STREAMS` can have `most_open_rows` rows before it.
+    """
     messages = [
         len(logs.diffs) - int(state["diff_end"]),
         len(logs.apart) - int(state["apart_end"]),
         len(logs.recent) - int(state["recent_end"]),
         # An array that holds both rows and levels reserves half of its free entries for each.
         (len(logs.trades) - int(state["trade_end"])) // 2,
+        *(-((int(state[f"open_{stream.name}"]) - most_open_rows) // stream.most_rows) for stream in BOUNDED_STREAMS),
     ]
     levels = [
         *(

@@ -157,7 +157,7 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
         "checkpoint_timestamp_ns": str(state.checkpoint_timestamp),
         "snapshot_duration_ms": repr(state.snapshot_duration_ms),
         "order_book_state": json.dumps(state.order_book_state.values),
-        "open_rows": json.dumps({"first": rows.first, "last": rows.last, "newest": rows.newest}),
+        "open_rows": json.dumps({name: getattr(rows, name) for name in ("first", "last", "newest", "number")}),
         "book_levels": str(rows["book_levels"].shape[1] // 4),
         "position": json.dumps(state.position.to_json()),
         "fingerprint": json.dumps(state.fingerprint),
@@ -228,7 +228,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
             decoder.get("is_named", True),
         ),
         drift=DriftTotals(**json.loads(metadata["drift_totals"])),
-        provisional=tuple(json.loads(metadata["provisional"])),
+        provisional=tuple((first, number) for first, number in json.loads(metadata["provisional"])),
         end_of_input=json.loads(metadata["end_of_input"]),
         processing_rate=float(metadata["processing_rate"]),
         checkpoint_timestamp=int(metadata["checkpoint_timestamp_ns"]),
@@ -247,7 +247,7 @@ def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], b
         if stream.has(Kind.GRID):
             lists = table["levels"].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
             arrays[f"{name}_levels"] = lists.reshape(-1, 4 * book_levels)
-    return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays)
+    return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays, scalars["number"])
 
 
 def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:

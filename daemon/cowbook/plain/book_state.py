@@ -113,6 +113,7 @@ STATE = np.dtype(
             "last_time",  # event time of the last accepted message
             "last_depth_time",  # event time of the last applied depth message
             "cut_first",  # first event of the open cut
+            "cut_number",  # how many cuts before it have the same first event
             "grid_due",  # 1 if a depth message was applied since the last grid row
             # The last bbo row. The next one is written when a value differs.
             "bbo_written",

@@ -14,7 +14,7 @@ from cowbook.errors import OutputError, RestartNeededError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
-from cowbook.plain.parts import Cut, Part
+from cowbook.plain.parts import Cut, CutPlace, Part, part_name
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAM_NAMES
 from cowbook.sink.encoding import encode
@@ -107,8 +107,8 @@ class ParquetSink:
         with as_storage_error("move parts away in", self._output_dir):
             self._publication.supersede_all(self._incarnation)
 
-    def begin(self, first: int) -> None:
-        """Remove the stagings of earlier incarnations and make this one's. The first cut begins at event `first`."""
+    def begin(self, first: CutPlace) -> None:
+        """Remove the stagings of earlier incarnations and make this one's. `first` is the place of the first cut."""
         with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
                 if directory.name.isdigit():
@@ -132,7 +132,7 @@ class ParquetSink:
         """
         parts = []
         date = part_date(rows.newest)
-        name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
+        name = part_name(rows.first, rows.last, rows.number)
         for stream, table in self._tables.make(rows, dead_letters, frame).items():
             content = memoryview(encode(stream, table, self._compression))
             staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
@@ -150,7 +150,7 @@ class ParquetSink:
                     final=f"{stream}/{self._symbol_directory}/date={date}/{name}",
                 )
             )
-        return Cut(rows.first, rows.last, tuple(parts), provisional)
+        return Cut(rows.first, rows.last, tuple(parts), provisional, rows.number)
 
     def sync_staged(self, cuts: Sequence[Cut]) -> None:
         """Make the names of staged parts durable. Raises RestartNeededError if one is missing."""
@@ -164,8 +164,8 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
 
-    def standing(self) -> tuple[int, ...]:
-        """First events of the published cuts from `begin`'s first event on."""
+    def standing(self) -> tuple[CutPlace, ...]:
+        """Places of the published cuts from `begin`'s first one on."""
         return self._publication.standing()
 
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
@@ -173,13 +173,13 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             return self._publication.missing(cuts)
 
-    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace] = ()) -> None:
         """Move staged parts to their final names, durably. The cuts may be an earlier incarnation's."""
         self.check_lock()
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
 
-    def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[int]) -> None:
+    def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace]) -> None:
         """As `publish`, for cuts whose publication an earlier incarnation may have begun before it was killed."""
         self.publish(cuts, withdrawn)
         with as_storage_error("sync", self._output_dir, RestartNeededError):

@@ -12,7 +12,7 @@ from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
-from cowbook.plain.parts import Cut
+from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
 from cowbook.symbol.figures import CheckpointFigures
@@ -35,11 +35,11 @@ class Checkpointer:
         log: Any,
         *,
         recovered: Checkpoint | None,
-        provisional: tuple[int, ...] = (),
+        provisional: tuple[CutPlace, ...] = (),
         on_outcome: Callable[[Outcome], None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`provisional` are first events of published cuts that the worker is to replace.
+        """`provisional` are the places of published cuts that the worker is to replace.
 
         On the loop, `on_outcome` is told how an attempt ended, before those who have asked for it; then, when the next one may
         begin, `on_change` is called.
@@ -233,7 +233,7 @@ class Checkpointer:
         self._on_change()
 
 
-def _newest(recovered: Checkpoint | None, provisional: tuple[int, ...]) -> Newest:
+def _newest(recovered: Checkpoint | None, provisional: tuple[CutPlace, ...]) -> Newest:
     """What a worker that has just started knows."""
     now = time.monotonic_ns()
     if recovered is None:

@@ -14,6 +14,7 @@ from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import InputError, OutputError, RecoveryError
+from cowbook.plain.parts import CutPlace
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 
@@ -32,8 +33,8 @@ class Start:
     follower: Follower
     warnings: tuple[str, ...] = ()
     """Warnings for users about the files and parts that were found."""
-    provisional: tuple[int, ...] = ()
-    """First events of published cuts that may not be made again. Those that are not must be removed."""
+    provisional: tuple[CutPlace, ...] = ()
+    """Places of published cuts that may not be made again. Those that are not must be removed."""
 
 
 async def start_pipeline(
@@ -85,7 +86,7 @@ async def start_pipeline(
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
     for warning in warnings:
         log.warning(warning)
-    provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
+    provisional: tuple[CutPlace, ...] = checkpoint.state.provisional if checkpoint is not None else ()
     if found.damaged:
         # Only the damaged checkpoints knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
@@ -136,13 +137,13 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
 def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
     """Make the disk match the recovered checkpoint."""
     store.quarantine([damaged.epoch for damaged in found.damaged])
-    first = 0
+    first = (0, 0)
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         if not found.checkpoint.published:
             sink.publish_again(manifest.cuts, manifest.withdrawn)
             store.mark_published(found.checkpoint.directory)
-        first = found.checkpoint.state.order_book_state.rows.first
+        first = found.checkpoint.state.order_book_state.rows.place
     store.sweep()
     sink.begin(first)
 
@@ -153,7 +154,7 @@ def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
     store.quarantine(store.epochs())
     sink.supersede_all()
     store.sweep()
-    sink.begin(0)
+    sink.begin((0, 0))
 
 
 class ContinuityReport:

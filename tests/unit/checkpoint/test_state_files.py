@@ -80,7 +80,7 @@ class ThroughFiles(Pipeline):
             frame=self.frame,
             decoder=DecoderState(("X",), (5, "why"), 77),
             drift=DriftTotals(1, 2, 3, 4, 10**30),
-            provisional=(1, 2),
+            provisional=((1, 0), (1, 1)),
             end_of_input="digest 1",
             processing_rate=0.1,
             checkpoint_timestamp=1_700_000_000_123_456_789,

@@ -48,7 +48,7 @@ def opened(directory: Path, files: DurableFiles | None = None, incarnation: int 
     sink = sink_in(directory, files)
     sink.lock(incarnation)
     sink.scan()
-    sink.begin(0)
+    sink.begin((0, 0))
     return sink
 
 
@@ -109,7 +109,7 @@ def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None
         sink.lock(number)
         sink.scan()
         sink.supersede_all()
-        sink.begin(0)
+        sink.begin((0, 0))
         sink.publish([sink.stage(rows_with_trades(0, number, NEWEST), [LETTER])])
         sink.close()
     moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "2").rglob("*.parquet"))
