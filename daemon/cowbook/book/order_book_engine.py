@@ -28,7 +28,7 @@ from cowbook.book.freeze import (
 )
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
-from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, is_cut_forced, make_room, measure_room, take_over
+from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, is_cut_forced, kept_bytes, make_room, measure_room, take_over
 from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
@@ -310,6 +310,11 @@ class OrderBookEngine:
             "block_copies": int(pool["block_copies"]),
             "block_bytes": block_pool.BLOCK_BYTES,
         }
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the diffs that are kept to bring late snapshots to the book's moment: at most 130 MiB."""
+        return kept_bytes(self.arrays.state[0], self.arrays.logs)
 
     def snapshot(self) -> BookSnapshot:
         """Freeze the engine, in microseconds at any depth of the book. Release the snapshot after reading it.

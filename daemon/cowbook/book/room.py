@@ -217,6 +217,18 @@ def levels_left(kept: npt.NDArray[np.void], level_end: int, capacity: int) -> in
     return oldest - level_end - 1 if oldest > level_end else capacity - level_end
 
 
+def kept_bytes(state: np.void, logs: Logs) -> int:
+    """Returns the bytes of all kept diffs and their levels. The arrays that they lie in take up to about twice as much."""
+    total = 0
+    for name, log in (("diff", "diffs"), ("apart", "apart")):
+        entries, prices = getattr(logs, log), getattr(logs, f"{name}_prices")
+        start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
+        if start < end:
+            levels = (level_end - int(entries["level_start"][start])) % len(prices)
+            total += (end - start) * entries.itemsize + 2 * levels * prices.itemsize
+    return total
+
+
 def in_line(
     kept: npt.NDArray[np.void], prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], level_end: int
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int64]]:

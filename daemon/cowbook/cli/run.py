@@ -184,6 +184,7 @@ def _make_row(summary: SymbolSummary, book_levels: int) -> dict[str, str]:
         "known": _describe_known(summary, book_levels),
         "audits": _describe_audits(summary),
         "books": _describe_books(summary),
+        "tickers": _describe_tickers(summary),
         "duplicates": _describe_duplicates(summary),
         "time resets": f"{summary.time_resets:,}" if summary.time_resets else "",
         "foreign snapshots": f"{summary.foreign_snapshots:,}" if summary.foreign_snapshots else "",
@@ -231,6 +232,12 @@ def _describe_audits(summary: SymbolSummary) -> str:
     text = f"{count('matched'):,} matched, {count('failed'):,} failed"
     matched, failed = count("matched_unsynced"), count("failed_unsynced")
     return text + (f"; unsynced: {matched:,} matched, {failed:,} failed" if matched or failed else "")
+
+
+def _describe_tickers(summary: SymbolSummary) -> str:
+    """How many tickers without ids show a state that the book had shortly before or after them."""
+    near, far = summary.tickers_near, summary.tickers_far
+    return f"{near:,} near the book, {far:,} far from it ({percent(100 * near / (near + far))} near)" if near + far else ""
 
 
 def _describe_duplicates(summary: SymbolSummary) -> str:

@@ -106,6 +106,10 @@ class BookFigures:
     levels_compared: int
     levels_wrong: int
     levels_learned: int
+    tickers_near: int
+    """Tickers without ids that show a state which the book had within 8 depth messages."""
+    tickers_far: int
+    """Those that do not."""
     known: KnownFigures
     dead_letters: Mapping[str, int]
     """By reason."""
@@ -122,6 +126,8 @@ class BookFigures:
     ask_levels: int
     blocks_used: int
     """Blocks of the ladder's pool, those of snapshots included."""
+    kept_bytes: int
+    """Of the diffs that are kept for late snapshots."""
     block_copies: int
     """Blocks that were copied because a snapshot was held, since the worker's start."""
 

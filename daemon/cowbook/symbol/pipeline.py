@@ -358,6 +358,8 @@ class Pipeline:
             levels_compared=value("levels_compared"),
             levels_wrong=value("levels_wrong"),
             levels_learned=value("levels_learned"),
+            tickers_near=value("tickers_near"),
+            tickers_far=value("tickers_far"),
             known=_known_figures(engine, self._price_decimals),
             dead_letters=engine.dead_letter_statistics(),
             audits=engine.audit_statistics(),
@@ -368,6 +370,7 @@ class Pipeline:
             bid_levels=len(engine.bids),
             ask_levels=len(engine.asks),
             blocks_used=pool["blocks_used"],
+            kept_bytes=engine.kept_bytes,
             block_copies=pool["block_copies"],
         )
 

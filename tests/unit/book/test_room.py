@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cowbook import replay
+from cowbook.plain.book_state import DIFF_ENTRY
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> str:
@@ -33,3 +34,16 @@ def test_a_snapshot_that_waited_and_its_message_have_room_for_both_audits(tmp_pa
     audits = engine.audit_statistics()["bookTicker"]
     assert (audits["matched"], audits["not_comparable"]) == (1, 1)
     assert engine.value("ticker_end") - engine.value("ticker_start") == count - 2
+
+
+def test_kept_bytes_are_those_of_the_newest_diffs(tmp_path: Path) -> None:
+    """They grow with each diff and its levels, and no more once 16,384 are kept, wherever their levels go round."""
+    records: list[dict[str, Any]] = [
+        {"e": "depthUpdate", "E": 1723161580000, "s": "X", "U": number, "u": number, "b": [["1", "1"]] * (number % 3), "a": []}
+        for number in range(1, 40_001)
+    ]
+    seen = 0
+    for engine in replay(write(tmp_path / "a.jsonl", records), "X", every=997):
+        seen = min(seen + 997, len(records))
+        kept = [record["u"] % 3 for record in records[max(0, seen - 16_384) : seen]]
+        assert engine.kept_bytes == len(kept) * DIFF_ENTRY.itemsize + sum(kept) * 16
