@@ -19,7 +19,7 @@ KEPT_DIFFS = 16_384
 WAITING_TICKERS = 16_384
 RECENT_TRADES = 65_536
 WAITING_SNAPSHOTS = 16
-EXPIRY = 1000  # applied diffs that a witness waits for; unused diffs of another speed that are a gap
+EXPIRY = 1000  # applied diffs that a witness waits for; unused diffs of another speed, or stale ones, that are a gap
 
 Gap = tuple[int, int, int | None]
 """Expected id, received id, number of missing ones."""
@@ -114,6 +114,8 @@ class Oracle(OracleRows):
         self.others = False  # a labelled record of another symbol was read
         self.queue: list[Message] = []  # snapshots that wait for a diff to show whose they are
         self.unproved: Message | None = None  # an unlabelled snapshot that replaced the book, and that no diff has joined
+        self.stands: Message | None = None  # the snapshot that replaced the book, while no diff was applied behind it
+        self.stale_in_row = 0  # diffs that were stale against it
         self.held: Message | None = None  # a diff with which ids may have begun anew
         self.remembered: Message | None = None  # the newest snapshot that was stale since the last applied diff
         self.market = {"spot": SPOT, "futures": FUTURES, "rpi": RPI}.get(settings.channel, 0)
@@ -193,8 +195,9 @@ class Oracle(OracleRows):
             verdict = judge(message, first.id, True)
             if verdict == "gap" and self.settings.on_gap == "halt":
                 raise OracleHalt
-            if verdict == "stale" and (first.labelled or not self.others):
+            if verdict == "stale" and (first.labelled or not self.others) and self.stale_in_row + 1 < EXPIRY:
                 self.count("stale")
+                self.stale_in_row += 1
                 keep(self.kept, message)
                 return False
         snapshots, self.untimed = self.untimed, []
@@ -249,9 +252,11 @@ class Oracle(OracleRows):
 
     def stale_diff(self, message: Message) -> None:
         """A diff whose ids are behind the book's."""
-        if self.unproved is not None and self.others:
+        snapshot = self.unproved if self.others else None
+        if self.stale_in_row + 1 >= EXPIRY:
+            snapshot = self.stands
+        if snapshot is not None:
             assert self.last is not None
-            snapshot = self.unproved
             self.apply(message, (*usual_gap(message, self.last)[:2], None))
             self.wait_for_a_diff(snapshot)
             self.after_diff(message)
@@ -263,6 +268,7 @@ class Oracle(OracleRows):
     def stale(self, message: Message) -> None:
         """A diff that is skipped; kept all the same."""
         self.count("stale")
+        self.stale_in_row += 1
         keep(self.kept, message)
         self.settle()
 
@@ -283,7 +289,7 @@ class Oracle(OracleRows):
         self.last_diff = (message.id, message.ts)
         self.speed = message.speed or self.speed
         self.unused_in_row = 0
-        self.remembered = self.unproved = None
+        self.remembered = self.unproved = self.stands = None
         self.finish_depth(message, message.ts, rows)
         self.leave(before)
 
@@ -448,6 +454,8 @@ class Oracle(OracleRows):
         self.first = not again
         self.synced, self.known = True, bounds(message)
         self.unproved = None if proved or again or message.labelled else message
+        self.stands = None if again else message
+        self.stale_in_row = 0
         levels = [(side, 0, 0, "clear") for side in SIDES]
         for number, side in enumerate(SIDES):
             levels += [(side, price, size, "snapshot") for price, size in best_first(number, self.book[number])]

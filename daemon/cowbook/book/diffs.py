@@ -25,6 +25,7 @@ from cowbook.plain.book_state import (
     PATIENCE,
     REPLACES_BOOK,
     STALE_ONE,
+    STANDS,
     TOOK_OVER,
     UNTIMED,
 )
@@ -35,7 +36,7 @@ from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERE
 _APPLIES = 0
 _APPLIES_WITH_GAP = 1  # of the ids between
 _APPLIES_ANEW = 2  # with a gap of unknown size
-_APPLIES_INSTEAD = 3  # as that: the snapshot that was believed is another symbol's
+_APPLIES_INSTEAD = 3  # as that: the snapshot on which the book stands is another symbol's, or has a wrong id
 _IS_STALE = 4
 _IS_HELD = 5
 _IS_APART = 6  # of another speed
@@ -79,6 +80,12 @@ def _is_old_and_late(state, message):
 
 
 @rare_kernel
+def _count_stale(state):
+    state.stale += 1
+    state.stale_run += 1  # since the last snapshot that replaced: it only counts while the book stands on that
+
+
+@rare_kernel
 def _decide_gap(engine, message):
     """Decide about a diff that would be a gap."""
     state = engine.state[0]
@@ -97,12 +104,21 @@ def _decide_gap(engine, message):
 
 
 @rare_kernel
+def _stands(engine):
+    """Returns the slot of the snapshot on which the book stands, without any diff applied behind it; NO_SLOT if there is none."""
+    place = find_slot(engine, BELIEVED)
+    return place if place != NO_SLOT else find_slot(engine, STANDS)
+
+
+@rare_kernel
 def _decide_stale(engine, message):
     """Decide about a diff that is stale by its ids."""
     state = engine.state[0]
     if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
     if state.other_symbol > 0 and state.is_first and find_slot(engine, BELIEVED) != NO_SLOT:
+        return _APPLIES_INSTEAD
+    if state.stale_run + 1 >= PATIENCE and is_kept(message) and _stands(engine) != NO_SLOT:
         return _APPLIES_INSTEAD
     if _is_old_and_late(state, message):
         return _IS_HELD
@@ -135,8 +151,8 @@ def _meet_untimed(engine, message, levels, place):
     first = engine.slots.messages[place]
     verdict, expected, received = judge(message.rule, first.last_id, 1, message.first_id, message.last_id, message.prev_id)
     is_foreign = first.flags & IS_UNLABELLED != 0 and state.other_symbol > 0  # by this diff, which ends it when it is applied
-    if verdict == STALE and not is_foreign:
-        state.stale += 1
+    if verdict == STALE and not is_foreign and state.stale_run + 1 < PATIENCE:
+        _count_stale(state)
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)
         return CONSUMED
@@ -153,7 +169,7 @@ def _meet_held(engine, message):
     state = engine.state[0]
     place = find_slot(engine, HELD)
     if not _confirms(engine, message, place):
-        state.stale += 1
+        _count_stale(state)
         free_slot(engine, place)
         return CONSUMED
     if engine.settings[0].halt_on_gap:
@@ -229,7 +245,7 @@ def _skip(engine, message, levels, decision):
     elif decision == _IS_HELD:
         keep_in_slot(engine, message, levels, HELD)
     else:
-        state.stale += 1
+        _count_stale(state)
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)
             wake_ahead(engine)
@@ -260,7 +276,7 @@ def _settle(engine, decision):
     state, info = engine.state[0], engine.slots.info
     for place in range(MOST_SLOTS):
         purpose = info[place].purpose
-        if purpose == BELIEVED:
+        if purpose == BELIEVED or purpose == STANDS:
             if decision == _APPLIES_INSTEAD:
                 become_foreign(engine, place)
             else:

@@ -7,7 +7,7 @@ from cowbook.book.checks import check, cut_depth, cut_shown, set_levels
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
-from cowbook.book.kept import OWN, joining, newest_kept, own_log, takes_over
+from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.nearness import follow_loose_tickers
@@ -23,6 +23,7 @@ from cowbook.plain.book_state import (
     MOST_FOREIGN,
     MOST_UNTIMED,
     NOT_COMPARED,
+    STANDS,
     TOOK_OVER,
     UNTIMED,
 )
@@ -158,6 +159,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
     """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     state.takes_over = 0
+    state.stale_run = 0
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
     first_event, first_run = state.next_event, state.open_depth
@@ -214,12 +216,17 @@ def _replace(engine, message, levels, ts, place, is_proved):
 
 @rare_kernel
 def _believe(engine, message, levels, is_proved):
-    """Remember a snapshot that nothing says whose it is, until a diff joins it: it may have been another symbol's."""
-    place = find_slot(engine, BELIEVED)
-    if place != NO_SLOT:
-        free_slot(engine, place)
-    if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first and not is_proved:
+    """Remember a snapshot until a diff joins it: it may have been another symbol's, or have an id that no diff ever reaches."""
+    for purpose in (BELIEVED, STANDS):
+        place = find_slot(engine, purpose)
+        if place != NO_SLOT:
+            free_slot(engine, place)
+    if not engine.state[0].is_first:
+        return
+    if message.flags & IS_UNLABELLED != 0 and not is_proved:
         keep_in_slot(engine, message, levels, BELIEVED)
+    elif is_kept(message) and message.flags & IS_RESET == 0:
+        keep_in_slot(engine, message, levels, STANDS)
 
 
 @kernel

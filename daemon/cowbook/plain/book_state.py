@@ -25,7 +25,8 @@ NEARNESS = 8
 """Among the states of the book behind so many depth messages before a loose ticker, and after it, its own is looked for."""
 
 PATIENCE = 1_000
-"""A witness that so many applied diffs have not reached is dropped. So many diffs of another speed in a row are a gap."""
+"""A witness that so many applied diffs have not reached is dropped. So many diffs in a row that are of another speed, or stale
+against one snapshot, are a gap."""
 
 MOST_UNTIMED = 16
 MOST_FOREIGN = 16
@@ -42,7 +43,8 @@ AHEAD = 3  # a witness, for the diff that reaches its id
 STALE_ONE = 4  # the newest snapshot that was stale since the last applied diff: ids may begin anew
 HELD = 5  # the first diff of ids that may begin anew, for the second
 BELIEVED = 6  # an unlabelled snapshot that replaced the book, for the first diff that joins it
-IN_HAND = 7  # it is being processed
+STANDS = 7  # any other snapshot that replaced the book, likewise: its id may be too high for any diff
+IN_HAND = 8  # it is being processed
 
 SLOT = np.dtype([(name, np.int64) for name in ("purpose", "order", "since", "is_due")])
 """Why a message waits, its place in the order of arrival, the number of applied diffs then, and not 0 if its turn has come."""
@@ -149,6 +151,7 @@ STATE = np.dtype(
             "speed",  # of the last applied diff that said it
             "apart_run",  # diffs of another speed that were not used since the last applied diff
             "apart_speed",  # of the last of them
+            "stale_run",  # diffs that were stale against the snapshot on which the book stands
             "takes_over",  # a speed that is to become the book's: its diffs become the kept ones; TOOK_OVER when they are
             "depth",  # levels of each side that the venue keeps; 0: all
             "channel",  # the channel whose snapshots and diffs make up the book
