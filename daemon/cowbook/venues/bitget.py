@@ -20,11 +20,7 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     CHECKSUM,
     PRICE,
@@ -42,6 +38,7 @@ from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, 
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import BITGET, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     a_checksum,
     an_array,
@@ -52,8 +49,11 @@ from cowbook.venues.fields import (
     milliseconds,
     only_one,
     text,
+    ticker_shape,
     with_book,
 )
+
+_BEST = BestKeys("bestBid", "bidSz", "bestAsk", "askSz")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -73,8 +73,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     data = an_array(found["data"], '"data"')
     if channel == "ticker":
-        best = data[0] if len(data) == 1 else None
-        return loose_ticker(best, settings, ("bestBid", "bestAsk"), ("bidSz", "askSz")) if isinstance(best, dict) else UNUSED
+        return loose_ticker(data[0], settings, _BEST) if len(data) == 1 else UNUSED
     if action not in ("snapshot", "update"):
         refuse("unknown", f"{channel} with the action {shown(action)}")
     is_snapshot = action == "snapshot"
@@ -109,17 +108,7 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "ts": ANY},
     ),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}, {"ts": ANY}),
-    Shape(
-        {
-            "arg.instId": SYMBOL,
-            "data.0.bestBid": BID_PRICE,
-            "data.0.bidSz": BID_SIZE,
-            "data.0.bestAsk": ASK_PRICE,
-            "data.0.askSz": ASK_SIZE,
-        },
-        {"ts": ANY},
-        ignored="data.0",
-    ),
+    ticker_shape(_BEST, "data.0", {"arg.instId": SYMBOL}, {"ts": ANY}),
 )
 
 VENUE = Venue(

@@ -23,11 +23,7 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     ONLY_ID,
     PRICE,
@@ -47,6 +43,7 @@ from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, 
 from cowbook.plain.messages import DIFF, SNAPSHOT
 from cowbook.plain.schemes import COUNTER
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     an_array,
     an_object,
@@ -56,10 +53,12 @@ from cowbook.venues.fields import (
     milliseconds,
     text,
     text_id,
+    ticker_shape,
     with_book,
 )
 
 _KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
+_BEST = BestKeys("bid1Price", "bid1Size", "ask1Price", "ask1Size")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -80,9 +79,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             return UNUSED  # depth 1 repeats the best prices and has no changes
         return _decode_book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
     if channel == "tickers":
-        best = found.get("data")
-        sizes = ("bid1Size", "ask1Size")
-        return loose_ticker(best, settings, ("bid1Price", "ask1Price"), sizes) if isinstance(best, dict) else UNUSED
+        return loose_ticker(found.get("data"), settings, _BEST)
     trades = Trades(settings)
     data = an_array(found.get("data"), '"data"')
     for entry in data:
@@ -109,17 +106,7 @@ _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
-    Shape(
-        {
-            "topic": SYMBOL_BEHIND_DOT,
-            "data.bid1Price": BID_PRICE,
-            "data.bid1Size": BID_SIZE,
-            "data.ask1Price": ASK_PRICE,
-            "data.ask1Size": ASK_SIZE,
-        },
-        {"ts": ANY, "cs": ANY},
-        ignored="data",
-    ),
+    ticker_shape(_BEST, "data", {"topic": SYMBOL_BEHIND_DOT}, {"ts": ANY, "cs": ANY}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="depth")

@@ -23,11 +23,7 @@ from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     CHECKSUM_UNLESS_0,
     LAST_ID,
@@ -50,6 +46,7 @@ from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, 
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import CHAIN, OKX, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     a_checksum,
     an_array,
@@ -61,11 +58,14 @@ from cowbook.venues.fields import (
     only_one,
     text,
     text_id,
+    ticker_shape,
     with_book,
 )
 
 _BOOKS = {"books": 1, "books-l2-tbt": 2, "books50-l2-tbt": 3}
 """Numbers of the channels that send changes."""
+
+_BEST = BestKeys("bidPx", "bidSz", "askPx", "askSz")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -103,8 +103,8 @@ def _decode_ticker(data: list[object], settings: DecoderSettings) -> Decoded:
             (bid, bid_size, *_), (ask, ask_size, *_) = best["bids"][0], best["asks"][0]
         except (TypeError, ValueError, LookupError):
             return UNUSED
-        best = {"bidPx": bid, "bidSz": bid_size, "askPx": ask, "askSz": ask_size}
-    return loose_ticker(best, settings, ("bidPx", "askPx"), ("bidSz", "askSz"))
+        best = dict(zip(_BEST, (bid, bid_size, ask, ask_size), strict=True))
+    return loose_ticker(best, settings, _BEST)
 
 
 def _decode_book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
@@ -135,16 +135,7 @@ _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
-    Shape(
-        {
-            "arg.instId": SYMBOL,
-            "data.0.bidPx": BID_PRICE,
-            "data.0.bidSz": BID_SIZE,
-            "data.0.askPx": ASK_PRICE,
-            "data.0.askSz": ASK_SIZE,
-        },
-        ignored="data.0",
-    ),
+    ticker_shape(_BEST, "data.0", {"arg.instId": SYMBOL}),
 )
 
 VENUE = Venue(
