@@ -134,6 +134,10 @@ captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the
 	$(PY) tests/bench/captures.py
 	$(PY) tests/bench/venues.py
 
+.PHONY: picture
+picture: $(VENV)/.installed-dev ## draw docs/known-depth.svg anew, from a recorded capture beside the checkout
+	$(PY) tests/bench/known_depth.py
+
 clean: ## remove everything that was made
 	rm -rf $(VENV) .venvs build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
