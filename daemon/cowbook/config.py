@@ -18,8 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cowbook.errors import ConfigError
 from cowbook.plain.streams import CHOSEN_STREAMS
-from cowbook.plain.vocabulary import MARKET_NAMES
-from cowbook.venues import venue_names
+from cowbook.venues import load_venue, venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
@@ -35,7 +34,6 @@ _UNITS_NS = {
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
-_FORMAT_WITH_MARKETS = "binance"
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
@@ -188,18 +186,16 @@ class SymbolConfig(_Section):
             raise ValueError(f"must be one of {', '.join(names)}{_suggest(value, list(names)).partition('; known')[0]}")
         return value
 
-    @field_validator("channel")
-    @classmethod
-    def _is_market(cls, value: str) -> str:
-        if value and value not in MARKET_NAMES:
-            known = ", ".join(f'"{name}"' for name in MARKET_NAMES)
-            raise ValueError(f'must be one of {known}, or "" for that of the first diff')
-        return value
-
     @model_validator(mode="after")
-    def _has_markets(self) -> SymbolConfig:
-        if self.channel and self.format != _FORMAT_WITH_MARKETS:
-            raise ValueError(f'channel is for format = "{_FORMAT_WITH_MARKETS}" only: other captures have one market')
+    def _has_channel(self) -> SymbolConfig:
+        if not self.channel:
+            return self
+        channels = load_venue(self.format).channels
+        if not channels:
+            raise ValueError(f'channel = "{self.channel}": a symbol has one book only in format = "{self.format}": leave it out')
+        if self.channel not in channels:
+            known = ", ".join(f'"{name}"' for name in channels)
+            raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
         return self
 
     @field_validator("paths")

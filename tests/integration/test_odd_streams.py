@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cowbook.book.order_book_engine import EngineSettings
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.verdict import Rejected
 from cowbook.venues import load_venue
@@ -74,6 +75,23 @@ def test_each_channel_of_okx_is_a_book_of_its_own(tmp_path: Path) -> None:
     ]
     result = run(tmp_path, "okx", records)
     assert (best(result), result.summary.gaps, result.summary.unused) == ((800, 2000), 0, 1)
+
+
+def test_the_setting_chooses_one_of_several_books(tmp_path: Path) -> None:
+    """Snapshots and changes of the others are unused, and a warning names both with the setting."""
+    shallow = bybit(7, [["8", "1"]], [["13", "1"]], depth=50, kind="snapshot")
+    deep = bybit(100, [["10", "1"], ["9", "1"]], [["11", "1"]], depth=200, kind="snapshot")
+    changes = [bybit(8, [["8.5", "1"]], []), bybit(101, [["10", "0"]], [], depth=200)]
+    prices = {"orderbook.50": (850, 1300), "orderbook.200": (900, 1100)}
+    for records in ([shallow, deep, *changes], [*changes[:1], deep, shallow, *changes]):
+        for channel, expected in prices.items():
+            chosen = EngineSettings(channel=channel, max_book_bytes=1 << 22)
+            result = run(tmp_path / f"{channel} {len(records)}", "bybit", records, engine=chosen)
+            assert (best(result), result.summary.synced) == (expected, True)
+            assert result.summary.unused == (2 if channel == "orderbook.50" else len(records) - 2)
+            (other,) = prices.keys() - {channel}
+            (warning,) = [text for text in result.summary.warnings if "several books" in text]
+            assert f'channel = "{other}" would take that one' in warning
 
 
 def test_channels_of_bitfinex_are_told_apart_by_number(tmp_path: Path) -> None:

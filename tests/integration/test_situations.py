@@ -502,6 +502,20 @@ def test_speeds_two_side_by_side_are_one_book() -> None:
     assert outcome.book == ({100: 100, 90: 5900}, {110: 100})
 
 
+def test_speeds_the_setting_chooses_one() -> None:
+    """Diffs of the other speed are unused, whether they would join or not."""
+    records: list[Any] = [rest(1, (["10.0", "1"],), (["11.0", "1"],), E=NOW)]
+    for number in range(2, 60):
+        records.append(wrapped("depth@100ms", binance_diff(number, number, NOW + number, None, [["9.0", str(number)]])))
+        if number % 5 == 1:
+            slow = binance_diff(number - 4, number, NOW + number, None, [["8.0", str(number)]])
+            records.append(wrapped("depth", slow))
+    for channel, unused, prices in (("depth@100ms", 11, [100, 90]), ("depth", 58, [100, 80])):
+        outcome = go_through("binance", "BTCUSDT", [lines_of(*records)], settings=replace(SETTINGS, channel=channel))
+        assert (outcome.rows["gaps"], outcome.engine.synced, outcome.count("unused")) == ([], True, unused)
+        assert list(outcome.book[0]) == prices
+
+
 def test_speeds_a_recorder_changes_its_own() -> None:
     """The other speed's diffs are unused until a snapshot joins them: then they are the book's."""
     fast = [wrapped("depth@100ms", binance_diff(n, n, NOW + n, None)) for n in range(1, 20)]

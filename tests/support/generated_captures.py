@@ -439,7 +439,7 @@ def make_capture(seed: int, length: int) -> Capture:
         part_events=rng.choice([1, 7, 50, 10**6]),
         part_interval_ns=rng.choice(_INTERVALS_NS),
         most_open_rows=random.Random(seed).choice([1, 2, 3, 8, 100_000, 100_000]),
-        channel=rng.choice([""] * 7 + ["spot", "futures", "rpi"]),
+        channel=rng.choice([""] * 7 + ["spot", "futures", random.Random(seed).choice(["rpi", "depth", "depth@100ms"])]),
     )
     ending = rng.choice([b"\n", b"\n", b"\r\n"])
     cuts = sorted(rng.choices(range(len(lines) + 1), k=rng.choice([0, 0, 1, 3])))

@@ -118,6 +118,8 @@ class Oracle(OracleRows):
         self.stale_in_row = 0  # diffs that were stale against it
         self.held: Message | None = None  # a diff with which ids may have begun anew
         self.remembered: Message | None = None  # the newest snapshot that was stale since the last applied diff
+        speeds = ("", "depth", "depth@100ms", "depth@500ms", "depth@250ms")
+        self.only_speed = speeds.index(settings.channel) if settings.channel in speeds else 0
         self.market = {"spot": SPOT, "futures": FUTURES, "rpi": RPI}.get(settings.channel, 0)
         self.markets: set[int] = set()  # of which diffs were seen
         self.speed = 0
@@ -174,6 +176,8 @@ class Oracle(OracleRows):
     def is_of_the_books_market(self, message: Message) -> bool:
         """The book's market is that of the first diff, or the setting's; what is of another one is unused."""
         if message.kind == "diff":
+            if self.only_speed and message.speed not in (0, self.only_speed):
+                return False
             if message.market != RPI:
                 self.markets.add(message.market)
                 self.market = self.market or message.market

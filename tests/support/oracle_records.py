@@ -32,7 +32,7 @@ class OracleSettings:
     part_events: int = 1_000_000
     part_interval_ns: int = 3600 * 10**9
     most_open_rows: int = 100_000
-    channel: str = ""  # spot, futures or rpi; anything else names no market
+    channel: str = ""  # spot, futures or rpi, or a speed
 
 
 @dataclass

@@ -264,11 +264,13 @@ def test_a_configuration_does_not_change(tmp_path: Path) -> None:
         config.output.book_levels = 3
 
 
-def test_a_channel_is_a_market_of_binance(tmp_path: Path) -> None:
-    """Known ones are taken, others are named with all that are known, and formats with one market have none."""
-    for name in ("", "spot", "futures", "rpi"):
+def test_a_channel_is_a_book_that_the_format_knows(tmp_path: Path) -> None:
+    """Known ones are taken, others are named with all that are known, and formats with one book a symbol have none."""
+    for name in ("", "spot", "futures", "rpi", "depth", "depth@100ms"):
         assert load(tmp_path, MINIMAL + f'channel = "{name}"').symbol[0].channel == name
+    for name, form in (("books", "okx"), ("orderbook.50", "bybit"), ("book-10", "kraken"), ("100ms", "deribit")):
+        assert load(tmp_path, MINIMAL.replace("binance", form) + f'channel = "{name}"').symbol[0].channel == name
     (found,) = problems(tmp_path, MINIMAL + 'channel = "margin"')
-    assert found.startswith('[[symbol]] #1 "BTCUSDT" channel: must be one of "spot", "futures", "rpi", or ""')
-    (found,) = problems(tmp_path, MINIMAL.replace('"binance"', '"kraken"') + 'channel = "spot"')
-    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel is for format = "binance" only')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel = "margin": must be one of "spot", "futures", "rpi", "depth", ')
+    (found,) = problems(tmp_path, MINIMAL.replace('"binance"', '"coinbase"') + 'channel = "spot"')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel = "spot": a symbol has one book only in format = "coinbase"')

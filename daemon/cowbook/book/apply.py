@@ -9,7 +9,7 @@ from __future__ import annotations
 from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
-from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
+from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, note_other_channel, wake_ahead
 from cowbook.book.emit import dead_letter_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
@@ -117,6 +117,9 @@ def _take_snapshot(engine, message, levels):
     state = engine.state[0]
     if is_of_other_market(state, message.market):
         state.unused += 1
+        return CONSUMED
+    if engine.settings[0].channel != 0 and message.channel != engine.settings[0].channel:
+        note_other_channel(state, message)
         return CONSUMED
     if is_of_unknown_owner(state, message):
         wait_for_owner(engine, message, levels)

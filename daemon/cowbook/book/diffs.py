@@ -54,6 +54,13 @@ def is_of_other_market(state, market):
 
 
 @rare_kernel
+def note_other_channel(state, message):
+    """Count a message of another of the symbol's books."""
+    state.unused += 1
+    state.other_channel = message.channel
+
+
+@rare_kernel
 def note_market(state, message):
     """Note of which market a diff is. The first one's is the book's, unless a setting names one; RPI begins no book."""
     if state.market == 0 and message.market != RPI:
@@ -203,6 +210,7 @@ def _set_apart(engine, message, levels):
     state.unused += 1
     state.apart_run += 1
     state.apart_speed = message.speed
+    state.other_speed = message.speed
     engine.room[APART_LEVELS_LEFT] -= message.bid_count + message.ask_count
     keep_apart(engine.words, apart_log(engine.logs), message, levels)
 
@@ -346,10 +354,14 @@ def diff(engine, message, levels):
     state, settings = engine.state[0], engine.settings[0]
     if message.channel != state.channel:
         if state.channel != 0:
-            state.unused += 1  # the last snapshot is of another book of this symbol
+            note_other_channel(state, message)  # the last snapshot is of another book of this symbol
             return CONSUMED
         state.channel = message.channel
     if message.market != 0:
+        if settings.speed != 0 and message.speed != 0 and message.speed != settings.speed:
+            state.other_speed = message.speed
+            state.unused += 1
+            return CONSUMED
         if message.market != state.market or state.markets_seen & (1 << message.market) == 0:
             note_market(state, message)
         if message.market != state.market:

@@ -59,9 +59,10 @@ from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.plain.streams import CHOSEN_STREAMS, MOST_OPEN_ROWS, OPEN_COUNTS
-from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS, SPEED_NAMES
 
-_MARKETS = dict(zip(("", *MARKET_NAMES), (0, SPOT, FUTURES, RPI), strict=True))
+_MARKETS = dict(zip(MARKET_NAMES, (SPOT, FUTURES, RPI), strict=True))
+_SPEEDS = {name: number for number, name in enumerate(SPEED_NAMES, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ class EngineSettings:
     * `price_decimals`, 8, and `size_decimals`, 8: decimals of the fixed-point numbers, which checksums depend on.
     * `depth`, 0: levels of each side that the venue keeps; 0 takes the number that the capture names, or else keeps all.
     * `snapshots_are_whole`, False: True if a snapshot has all levels of the book, or all that the venue keeps.
-    * `channel`, empty: which of the markets that share the symbol's name, "spot", "futures" or "rpi"; else the first diff's.
+    * `channel`, empty: which of several books of the symbol. Of Binance it is a market ("spot", "futures" or "rpi") or a speed
+      ("depth", "depth@100ms", ...), else a name of the venue's. Empty: the capture decides.
+    * `channel_number`, 0: the number that the messages of a venue's channel have.
     * `dead_letter_ends_sync`, False: True if a rejected record may have been a depth message whose loss nothing else would show.
     """
 
@@ -97,7 +100,8 @@ class EngineSettings:
     size_decimals: int = 8
     depth: int = 0  # levels of each side that the venue keeps; 0: as the capture says, or all
     snapshots_are_whole: bool = False  # they have all levels, or all that the venue keeps
-    channel: str = ""  # the market whose book it is: spot, futures or rpi; empty: that of the first diff
+    channel: str = ""  # which of several books of the symbol; empty: as the capture decides
+    channel_number: int = 0  # of its messages; 0 where a market or a speed tells them apart
     dead_letter_ends_sync: bool = False  # it may have been a depth message, and nothing else would show that
 
     def to_record(self) -> npt.NDArray[np.void]:
@@ -111,7 +115,9 @@ class EngineSettings:
             record[name] = getattr(self, name)
         for name in ("dead_letter_ends_sync", "snapshots_are_whole"):
             record[name] = getattr(self, name)
-        record["market"] = _MARKETS[self.channel]
+        record["market"] = _MARKETS.get(self.channel, 0)
+        record["speed"] = _SPEEDS.get(self.channel, 0)
+        record["channel"] = self.channel_number
         return record
 
 
@@ -173,7 +179,8 @@ class OrderBookEngine:
             scratch=Scratch.allocate(),
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
-        state["market"] = self.arrays.settings["market"]
+        for name in ("market", "channel"):
+            state[name] = self.arrays.settings[name]
         self._kernels: list[Callable[..., tuple[int, int]]] | None = (
             None  # apply_messages and apply_snapshots, once they are needed
         )

@@ -155,6 +155,9 @@ STATE = np.dtype(
             "takes_over",  # a speed that is to become the book's: its diffs become the kept ones; TOOK_OVER when they are
             "depth",  # levels of each side that the venue keeps; 0: all
             "channel",  # the channel whose snapshots and diffs make up the book
+            # The last ones that were read and are not the book's; 0 for none.
+            "other_channel",
+            "other_speed",
             "is_numbered",  # 1 if the last depth message had ids, by which the loss of one would show
             # Most decimals seen, for checksums that depend on them.
             "price_decimals",

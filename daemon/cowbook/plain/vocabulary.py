@@ -23,6 +23,9 @@ CLEAR, OF_SNAPSHOT, CHANGE, LEARNED, DROPPED = range(len(DEPTH_KINDS))
 MARKET_NAMES = ("spot", "futures", "rpi")
 """Markets of Binance that share the names of symbols, as `[[symbol]] channel` names them (docs/rules.md, section 2)."""
 
+SPEED_NAMES = ("depth", "depth@100ms", "depth@500ms", "depth@250ms")
+"""Speeds of Binance's diffs, as the names of its streams say them. `MESSAGE.speed` is the place in this list, from 1 on."""
+
 GAP_STATISTICS = (
     *("gaps", "missing_updates", "stale", "stale_snapshots", "foreign_snapshots", "replaced_witnesses"),
     *("time_resets", "duplicate_trades", "duplicate_messages"),

@@ -9,8 +9,10 @@ from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
+from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
 from cowbook.symbol.summary import SymbolSummary
+from cowbook.venues import load_venue
 from cowbook.venues.recognise import formats_of
 
 _LOGGED_DEAD_LETTERS = 5
@@ -144,4 +146,20 @@ class SymbolReport:
                 f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
                 f'{other} is unused; channel = "{other}" would take that one'
             )
+        return notes + self._notes_of_channels(engine)
+
+    def _notes_of_channels(self, engine: OrderBookEngine) -> list[str]:
+        """Other books of the symbol that the input has, by the names that `channel` takes."""
+        names = {number: name for name, number in load_venue(self._format).channels.items() if number}
+        speeds = dict(enumerate(SPEED_NAMES, start=1))
+        notes = []
+        for known, own, other in (
+            (names, engine.value("channel"), engine.value("other_channel")),
+            (speeds, engine.value("speed"), engine.value("other_speed")),
+        ):
+            if own in known and other in known and own != other:
+                notes.append(
+                    f"the input has several books of {self._symbol}, {known[own]} and {known[other]}: the book is that of "
+                    f'{known[own]}, and changes of the other are unused; channel = "{known[other]}" would take that one'
+                )
         return notes

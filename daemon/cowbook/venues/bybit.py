@@ -109,4 +109,10 @@ _SHAPES = (
     ticker_shape(_BEST, "data", {"topic": SYMBOL_BEHIND_DOT}, {"ts": ANY, "cs": ANY}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="depth")
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    snapshots="depth",
+    channels={f"orderbook.{depth}": depth for depth in (25, 50, 100, 200, 500, 1000)},
+)

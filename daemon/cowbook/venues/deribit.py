@@ -153,4 +153,4 @@ _SHAPES = (
     ticker_shape(_BEST, "params.data", {"params.channel": SYMBOL_BEHIND_DOT}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all")
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all", channels=_INTERVALS)

@@ -207,4 +207,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=KRAKEN,
     snapshots="depth",
+    channels={f"book-{depth}": depth for depth in (10, 25, 100, 500, 1000)},
 )

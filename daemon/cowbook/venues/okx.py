@@ -145,4 +145,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=OKX,
     snapshots="depth",
+    channels=_BOOKS,
 )
