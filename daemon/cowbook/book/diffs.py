@@ -11,6 +11,7 @@ from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, k
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
 from cowbook.book.room import APART_LEVELS_LEFT
@@ -51,13 +52,6 @@ def is_of_other_market(state, market):
     own = FUTURES if state.market == RPI else state.market
     both = 1 << SPOT | 1 << FUTURES
     return market != 0 and market != own and state.markets_seen & both == both
-
-
-@rare_kernel
-def note_other_channel(state, message):
-    """Count a message of another of the symbol's books."""
-    state.unused += 1
-    state.other_channel = message.channel
 
 
 @rare_kernel

@@ -1,4 +1,4 @@
-"""Bitget spot v1: `books`, `trade` and `ticker`.
+"""Bitget spot v1: `books`, `books1`, `books5`, `books15`, `trade` and `ticker`.
 
 ```
 {"action":"snapshot","arg":{"instType":"sp","channel":"books","instId":"STGUSDT"},
@@ -35,7 +35,7 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
-from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
 from cowbook.plain.schemes import BITGET, UNNUMBERED
 from cowbook.venues.fields import (
     BestKeys,
@@ -53,6 +53,9 @@ from cowbook.venues.fields import (
     with_book,
 )
 
+_BOOKS = {"books": 1, "books1": 2, "books5": 3, "books15": 4}
+"""Numbers of the channels. All but `books` have no changes: each record shows the best levels anew."""
+
 _BEST = BestKeys("bestBid", "bidSz", "bestAsk", "askSz")
 
 
@@ -66,7 +69,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
     channel, action = text(argument, "channel"), found.get("action")
-    if channel not in ("books", "trade", "ticker"):
+    if channel not in (*_BOOKS, "trade", "ticker"):
         return UNUSED
     symbol = text(argument, "instId")
     if symbol != settings.name:
@@ -77,18 +80,23 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if action not in ("snapshot", "update"):
         refuse("unknown", f"{channel} with the action {shown(action)}")
     is_snapshot = action == "snapshot"
-    if channel == "books":
-        return _decode_book(only_one(data, '"data"'), settings, is_snapshot=is_snapshot)
+    if channel in _BOOKS:
+        if channel != "books" and not is_snapshot:
+            return UNUSED
+        return _decode_book(only_one(data, '"data"'), settings, _BOOKS[channel], is_snapshot=is_snapshot)
     return (
         UNUSED if is_snapshot or not data else _decode_trades(data, settings)
     )  # a snapshot's trades are older than the subscription
 
 
-def _decode_book(book: Object, settings: DecoderSettings, *, is_snapshot: bool) -> DecodedMessage:
+def _decode_book(book: Object, settings: DecoderSettings, channel: int, *, is_snapshot: bool) -> DecodedMessage:
     kind = SNAPSHOT if is_snapshot else DIFF
-    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"), channel=channel)
     bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
-    return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    if channel == _BOOKS["books"]:
+        return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    message.flags = IS_PICTURE  # a checksum is of 25 levels
+    return with_book(message, bids, asks, settings)
 
 
 def _decode_trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
@@ -118,4 +126,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=BITGET,
     snapshots="all",
+    channels=_BOOKS,
 )

@@ -12,7 +12,7 @@
 * Continuity: each delta's `u` is the last one plus one. A snapshot may come at any time and replaces the book. A lower `u` with a
   later time means that the venue counts anew.
 * Proof of the book: none but the ids.
-* Channels: each depth (50, 200, 1000) is a book of its own. Depth 1 is not used: it has no changes.
+* Channels: each depth (50, 200, 1000) is a book of its own. Depth 1 has no changes: each record shows the best prices anew.
 * Markets: spot, linear, inverse and options look alike. A trade's id is text, and a number only in some of them.
 
 Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
@@ -40,8 +40,8 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
-from cowbook.plain.messages import DIFF, SNAPSHOT
-from cowbook.plain.schemes import COUNTER
+from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
+from cowbook.plain.schemes import COUNTER, UNNUMBERED
 from cowbook.venues.fields import (
     BestKeys,
     Trades,
@@ -75,8 +75,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     if channel == "orderbook":
         depth = rest.partition(".")[0]
-        if depth == "1" or not (depth.isascii() and depth.isdigit() and len(depth) < 9):
-            return UNUSED  # depth 1 repeats the best prices and has no changes
+        if not (depth.isascii() and depth.isdigit() and len(depth) < 9):
+            return UNUSED
         return _decode_book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
     if channel == "tickers":
         return loose_ticker(found.get("data"), settings, _BEST)
@@ -89,14 +89,23 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if data else UNUSED
 
 
-def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> Decoded:
     """Decode a book record; `channel` is its depth."""
     kind = found.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
     number = fitting_id("u", integer(book, "u"))
+    if channel == 1:
+        return _decode_picture(found, book, settings) if kind == "snapshot" else UNUSED
     time = milliseconds(found, "cts" if "cts" in found else "ts")
     message = DecodedMessage(_KINDS[kind], number, rule=COUNTER, ts_event=time, first_id=number, channel=channel)
+    return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
+
+
+def _decode_picture(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+    """Decode the best prices (depth 1), which come anew each time. Their `u` is not that of the other depths."""
+    time = milliseconds(found, "cts" if "cts" in found else "ts")
+    message = DecodedMessage(SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=time, flags=IS_PICTURE, channel=1)
     return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
 
 
@@ -114,5 +123,5 @@ VENUE = Venue(
     make_scanner=shaped(*_SHAPES),
     has_ids=False,
     snapshots="depth",
-    channels={f"orderbook.{depth}": depth for depth in (25, 50, 100, 200, 500, 1000)},
+    channels={f"orderbook.{depth}": depth for depth in (1, 25, 50, 100, 200, 500, 1000)},
 )

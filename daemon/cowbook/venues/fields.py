@@ -23,7 +23,18 @@ from cowbook.input.text.json_fields import (
     with_levels,
 )
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, shown
-from cowbook.plain.messages import HAS_CHECKSUM, IS_LOOSE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, TRADES
+from cowbook.plain.messages import (
+    HAS_CHECKSUM,
+    IS_LOOSE,
+    IS_PICTURE,
+    IS_RESET,
+    NONE,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    TICKER,
+    TRADE,
+    TRADES,
+)
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
@@ -89,9 +100,9 @@ def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
 def with_book(
     message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
 ) -> DecodedMessage:
-    """Set a depth message's levels and the checksum of the book after it. A snapshot is marked as replacing the book."""
+    """Set a depth message's levels and the checksum of the book after it. A snapshot that is no picture replaces the book."""
     with_levels(message, bids, asks, settings)
-    if message.kind == SNAPSHOT:
+    if message.kind == SNAPSHOT and message.flags & IS_PICTURE == 0:
         message.flags |= IS_RESET
     if checksum is not None:
         message.flags |= HAS_CHECKSUM
