@@ -24,6 +24,7 @@ from prometheus_client import exposition
 
 from cowbook.errors import ServiceError
 from cowbook.log import get_logger
+from cowbook.plain.escaping import escaped
 from cowbook.telemetry.status import describe_known
 
 _MOST_CONNECTIONS = 64
@@ -338,7 +339,7 @@ def _render_page(status: dict[str, Any]) -> str:
         shown = symbol | {"known": describe_known(symbol.get("known"))}
         cells = "".join(f"<td>{html.escape(_text(shown.get(column)))}</td>" for column in _COLUMNS)
         why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
-        more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(why)}</i></td></tr>' if why else ""
+        more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(escaped(why))}</i></td></tr>' if why else ""
         rows.append(f"<tr>{cells}</tr>{more}")
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in _COLUMNS)
     return (
@@ -358,7 +359,7 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else escaped(str(value))
 
 
 def _dump(value: object) -> str:
