@@ -14,7 +14,10 @@ from pathlib import Path
 from cowbook.errors import StorageError
 
 PUBLIC_FILE = 0o666
-PUBLIC_DIRECTORY = 0o777
+PUBLIC_DIRECTORY = 0o775
+"""Of output. Whatever the umask, not everyone may remove or replace what is in it."""
+PARENT_DIRECTORY = 0o755
+"""Of what lies above private directories: nobody else may move these away."""
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 

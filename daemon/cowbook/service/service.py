@@ -19,6 +19,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from cowbook import __version__
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.load import who_could_remove
 from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, CowbookError
 from cowbook.log import get_logger, set_level
@@ -127,6 +128,9 @@ class Service:
             on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
             on_end=lambda: _call_if_open(loop, self._wake.set),
         )
+        exposed = who_could_remove(self._config.service.state_dir)
+        if exposed is not None:
+            self._log.warning("state is open to others", reason=exposed)
         http = self._config.http
         if http.listen and not self._once:
             self._http = HttpServer(self, http.listen, http.token)
