@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cowbook.errors import InputError
+from cowbook.plain.durable_files import as_storage_error
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -89,6 +90,7 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
             names = sorted(glob.glob(escaped, recursive=True), key=natural_key)  # noqa: PTH207 - it takes absolute patterns
+            _check_descriptors(full)
             matched, names = names, [name for name in names if not Path(name).is_dir()]
             if not names:
                 what = "only directories match" if matched else "no file matches"
@@ -114,6 +116,12 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
             else:
                 found[identity] = (Entry(resolved, key, status), name)
     return Listing(tuple(entry for entry, _ in found.values()), tuple(missing), tuple(warnings))
+
+
+def _check_descriptors(pattern: str) -> None:
+    """Raises StorageError if no file can be opened: a glob then skips the directories that it cannot read, and says nothing."""
+    with as_storage_error("list", Path(pattern)):
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY))
 
 
 def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
