@@ -15,7 +15,10 @@ from typing import Any
 _HEADER_BYTES = 1 << 8  # read at once; headers with statistics may be longer
 _LONGEST_HEADER = 1 << 20
 _MOST_PAGES = 1 << 20
-_ENTRY_BYTES = 64  # what a reader holds for each entry of a dictionary, beside its bytes
+# Memory of pages in use, as measured with Arrow: copies of a dictionary, bytes of each of its entries, copies of another page.
+_DICTIONARY_COPIES = 5
+_ENTRY_BYTES = 64
+_PAGE_COPIES = 2
 
 # Fields of PageHeader, and of the headers of kinds of pages in it.
 _KIND, _SIZE, _STORED = 1, 2, 3
@@ -169,8 +172,8 @@ class _Thrift:
 
 def held_bytes(pages: Sequence[Page]) -> int:
     """Memory that decoding these pages one after the other takes, once for each: the dictionary, and the largest other page."""
-    dictionaries = sum(page.size_bytes + _ENTRY_BYTES * page.values for page in pages if page.is_dictionary)
-    return dictionaries + max((page.size_bytes + page.stored_bytes for page in pages if not page.is_dictionary), default=0)
+    dictionaries = sum(_DICTIONARY_COPIES * page.size_bytes + _ENTRY_BYTES * page.values for page in pages if page.is_dictionary)
+    return dictionaries + _PAGE_COPIES * max((page.size_bytes for page in pages if not page.is_dictionary), default=0)
 
 
 def spelled_out(pages: Sequence[Page]) -> list[Page]:

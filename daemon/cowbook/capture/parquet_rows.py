@@ -39,7 +39,7 @@ _TAIL_BYTES = 8  # length of the footer, and the magic again
 _BATCH_ROWS = 1 << 16
 _READ_BYTES = 1 << 20  # of a column at once; otherwise Arrow reads all of it in a row group
 _LARGEST_FOOTER = 16 << 20
-_LARGEST_PAGES = 96 << 20
+_LARGEST_PAGES = 128 << 20
 _LARGEST_BATCH = 48 << 20
 _REWRITE = "write it anew with smaller pages and dictionaries (1 MiB is usual)"
 
@@ -190,7 +190,7 @@ class ParquetRows(io.RawIOBase):
             coded += [name] if stays else []
             texts.append(pages if stays else spelled_out(pages))
         if held > _LARGEST_PAGES:
-            what = f"pages of row group {group} take {held:,} bytes of memory, the most is {_LARGEST_PAGES:,}"
+            what = f"pages of row group {group} would take {held:,} bytes of memory, the most is {_LARGEST_PAGES:,}"
             raise InputError(f"{self._path}: {what}: {_REWRITE}")
         rows = _BATCH_ROWS
         while rows > 1 and sum(largest_batch(pages, rows) for pages in texts) > _LARGEST_BATCH:

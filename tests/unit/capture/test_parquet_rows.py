@@ -113,7 +113,7 @@ def write_constants(path: Path) -> None:
     ("make", "refused"),
     [
         pytest.param(write_unused, "", id="dictionary_of_a_column_without_meaning"),
-        pytest.param(write_dictionary, "pages of row group 0 take", id="dictionary"),
+        pytest.param(write_dictionary, "pages of row group 0 would take", id="dictionary"),
         pytest.param(write_long_texts, "", id="long_texts"),
         pytest.param(write_prefixes, "", id="texts_that_repeat_the_one_before"),
         pytest.param(write_constants, "", id="constant_rows"),
@@ -175,7 +175,7 @@ def test_what_precedes_a_refused_row_group_is_read(tmp_path: Path) -> None:
         assert header is not None
         assert len(content) == len(header.line) + 5 * header.row_bytes
         for _ in range(2):
-            with pytest.raises(InputError, match="pages of row group 1 take"):
+            with pytest.raises(InputError, match="pages of row group 1 would take"):
                 file.read(1)
         assert isinstance(file, ParquetRows)
         assert not file.is_drained
