@@ -219,6 +219,34 @@ def test_what_is_scarce_is_waited_for(
     assert read_parts(tmp_path / "data") == reference
 
 
+def test_a_restart_waits_for_descriptors_to_recover_with(
+    pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start is refused where a checkpoint cannot be read. A symbol that has worked waits instead."""
+    really_open = os.open
+    failed: list[int] = []
+    refused: list[Any] = []
+
+    def fails(kind: str, path: Path, number: int) -> int:
+        if kind == "rename" and path.name == "3" and in_state(path) and not failed:
+            failed.append(number)
+            return errno.EIO
+        return 0
+
+    def scarce(path: Any, *arguments: Any, **named: Any) -> int:
+        if failed and len(refused) < 3 and str(path).endswith("manifest.json") and ".tmp" not in str(path):
+            refused.append(path)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return really_open(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", scarce)
+    summary = run_failing(config_in(tmp_path, pieces), fails, monkeypatch)
+    assert summary.state == "done", summary.error
+    assert len(refused) == 3
+    assert summary.restarts == 4
+    assert read_parts(tmp_path / "data") == reference
+
+
 @pytest.mark.parametrize("kind", ["rename", "sync"])
 def test_a_commit_of_unknown_outcome_is_recovered(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -208,6 +208,8 @@ class SymbolThread(threading.Thread):
         except Exception as error:
             if isinstance(error, OSError) and error.errno in SCARCE:
                 return self._judge_storage_error(storage_error("run", Path(self.id), error))
+            if isinstance(error, MemoryError):
+                return self._judge_memory_error(error)
             if not self._context.retries_errors:
                 raise
             return self._judge_unforeseen_error(error)
@@ -241,6 +243,7 @@ class SymbolThread(threading.Thread):
             observer=self._observer,
             watcher=context.watcher,
         )
+        worker.is_restart = self._has_worked
         if self._checkpoints is not None:
             worker.configure(self._checkpoints)
         with self._lock:
@@ -263,6 +266,16 @@ class SymbolThread(threading.Thread):
             self._fail(error)
             return None
         return self._plan_restart(error, "storage", "storage failed, going on from the last checkpoint")
+
+    def _judge_memory_error(self, error: MemoryError) -> float | None:
+        """Memory ran out: a service waits until there is some; a single run has nothing to wait for."""
+        text = (
+            f"there is not enough memory: {str(error) or 'none'}; raise the limit (MemoryMax=, `ulimit -v`) or run fewer symbols"
+        )
+        if self._context.retries_errors:
+            return self._judge_storage_error(StorageError(text, errno.ENOMEM))
+        self._fail(SymbolError(text))
+        return None
 
     def _judge_unforeseen_error(self, error: Exception) -> float | None:
         """An error came that nobody has foreseen: restart the worker, unless there were too many of them lately."""
