@@ -159,13 +159,19 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
         "order_book_state": json.dumps(state.order_book_state.values),
         "open_rows": json.dumps({"first": rows.first, "last": rows.last, "newest": rows.newest}),
         "book_levels": str(rows["book_levels"].shape[1] // 4),
-        "position": json.dumps(state.position.to_json()),
+        "position": _encode_position(state.position),
         "fingerprint": json.dumps(state.fingerprint),
         "decoder": json.dumps(state.decoder._replace(connection=dict(state.decoder.connection))._asdict()),
         "drift_totals": json.dumps(asdict(state.drift)),
         "provisional": json.dumps(state.provisional),
         "end_of_input": json.dumps(state.end_of_input),
     }
+
+
+def _encode_position(position: Position) -> str:
+    """As `to_json`, but one identity at a time: there may be a hundred thousand files."""
+    consumed = ", ".join(json.dumps(asdict(identity)) for identity in position.consumed)
+    return f'{{"current": {json.dumps(asdict(position.current))}, "consumed": [{consumed}]}}'
 
 
 def iso_time(nanoseconds: int) -> str:

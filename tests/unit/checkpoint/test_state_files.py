@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
+from cowbook.checkpoint import state_files
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.state_files import BOOK_FILE, decode_state, encode_state
@@ -177,6 +179,12 @@ def test_an_empty_state_is_a_state() -> None:
     assert plain(again.order_book_state) == plain(state.order_book_state)
     assert again.last_update_id is None
     assert again == replace(state, order_book_state=again.order_book_state)
+
+
+def test_a_position_is_written_as_its_json() -> None:
+    """Piece by piece, since it may name a hundred thousand files."""
+    for position in (POSITION, replace(POSITION, consumed=()), replace(POSITION, consumed=POSITION.consumed * 3)):
+        assert state_files._encode_position(position) == json.dumps(position.to_json())
 
 
 @pytest.mark.parametrize(("bids", "asks"), [(0, 1), (1, 0), (70_000, 3), (3, 70_000), (200_000, 200_000)])
