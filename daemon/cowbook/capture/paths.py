@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cowbook.errors import InputError
@@ -73,7 +74,13 @@ class ExpandedPaths:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key for natural order, in which numbers inside names compare as numbers: file2 before file10."""
     parts = _DIGITS.split(name)
-    return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
+    return [(0, int(part), part) if index % 2 else _text_part(part) for index, part in enumerate(parts)]
+
+
+@lru_cache(1024)
+def _text_part(part: str) -> tuple[int, int, str]:
+    """One for all names that share it: there may be a hundred thousand in a directory."""
+    return 1, 0, part
 
 
 def list_files(patterns: Sequence[str], base: Path) -> Listing:
@@ -89,16 +96,16 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
         full = str(base / pattern)
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
-            names = sorted(glob.glob(escaped, recursive=True), key=natural_key)  # noqa: PTH207 - it takes absolute patterns
+            matched = glob.glob(escaped, recursive=True)  # noqa: PTH207 - it takes absolute patterns
             _check_descriptors(full)
-            matched, names = names, [name for name in names if not Path(name).is_dir()]
+            names = sorted((natural_key(name), name) for name in matched if not Path(name).is_dir())
             if not names:
                 what = "only directories match" if matched else "no file matches"
                 missing.append(Missing(full, (index, []), f"{full}: {what}"))
         else:
-            names = [full]
-        for name in names:
-            key = (index, natural_key(name))
+            names = [(natural_key(full), full)]
+        for natural, name in names:
+            key = (index, natural)
             try:
                 resolved = Path(name).resolve(strict=True)
                 status = resolved.stat()

@@ -170,8 +170,12 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
 
 def _encode_position(position: Position) -> str:
     """As `to_json`, but one identity at a time: there may be a hundred thousand files."""
-    consumed = ", ".join(json.dumps(asdict(identity)) for identity in position.consumed)
-    return f'{{"current": {json.dumps(asdict(position.current))}, "consumed": [{consumed}]}}'
+    pieces = ['{"current": ', json.dumps(asdict(position.current)), ', "consumed": [']
+    for identity in position.consumed:
+        pieces += [json.dumps(asdict(identity)), ", "]
+    if position.consumed:
+        pieces.pop()
+    return "".join((*pieces, "]}"))
 
 
 def iso_time(nanoseconds: int) -> str:
@@ -180,7 +184,10 @@ def iso_time(nanoseconds: int) -> str:
 
 
 def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
-    file = pq.ParquetFile(pa.BufferReader(files[BOOK_FILE]), page_checksum_verification=True, read_dictionary=["side"])
+    content = files[BOOK_FILE]
+    # By default Arrow refuses texts of more than 100 MB, which the position has after some 400,000 files.
+    limits = {"thrift_string_size_limit": len(content), "page_checksum_verification": True}
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=["side"], **limits)
     metadata = {key.decode().removeprefix("cowbook."): value.decode() for key, value in file.metadata.metadata.items()}
     table = file.read()
     prices, sizes = _decode_fixed_point(table["price"]), _decode_fixed_point(table["size"])

@@ -270,7 +270,7 @@ class HttpServer:
     async def _healthz(self, _request: web.BaseRequest) -> web.Response:
         ailing = self._view.ailing()
         if ailing:
-            return web.Response(status=503, text=f"no answer from: {', '.join(ailing)}\n")
+            return web.Response(status=503, text=f"no answer from: {escaped(', '.join(ailing))}\n")
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.BaseRequest) -> web.Response:
@@ -278,7 +278,7 @@ class HttpServer:
         if status["ready"]:
             return web.Response(text="ready\n")
         unready = [symbol["id"] for symbol in status["symbols"] if symbol["state"] in ("starting", "restarting")]
-        return web.Response(status=503, text=f"not ready: {', '.join(unready) or 'starting'}\n")
+        return web.Response(status=503, text=f"not ready: {escaped(', '.join(unready)) or 'starting'}\n")
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
         return web.json_response(text=self._status_text.get())
