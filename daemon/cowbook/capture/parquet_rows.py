@@ -59,11 +59,10 @@ class ParquetRows(io.RawIOBase):
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path} begins like Parquet but is not a whole Parquet file: {_one_line(error)}") from error
         schema = self._parquet.schema_arrow
-        self._columns = [
-            (field.name, kind if field.name in USED_COLUMNS else "x")
-            for field in schema
-            if field.name and (kind := _packing_of(field.type)) is not None
-        ]
+        columns = [(field.name, kind) for field in schema if field.name and (kind := _packing_of(field.type)) is not None]
+        if any(name in USED_COLUMNS for name, _ in columns):  # else it is no table, and all of its rows tell it from others
+            columns = [(name, kind if name in USED_COLUMNS else "x") for name, kind in columns]
+        self._columns = columns
         self._texts = {field.name for field in schema if _is_text(_value_type(field.type))}
         line = packed_header(self._columns)
         if len(line) > LONGEST_HEADER:

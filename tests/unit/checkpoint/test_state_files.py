@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 
 from cowbook.book.order_book_engine import OrderBookEngine
-from cowbook.checkpoint import state_files
 from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.state_files import BOOK_FILE, decode_state, encode_state
@@ -181,10 +179,15 @@ def test_an_empty_state_is_a_state() -> None:
     assert again == replace(state, order_book_state=again.order_book_state)
 
 
-def test_a_position_is_written_as_its_json() -> None:
-    """Piece by piece, since it may name a hundred thousand files."""
-    for position in (POSITION, replace(POSITION, consumed=()), replace(POSITION, consumed=POSITION.consumed * 3)):
-        assert state_files._encode_position(position) == json.dumps(position.to_json())
+def test_many_consumed_files_are_rows_of_a_file() -> None:
+    """Few of them are in the position's JSON. Whatever their names, they come back."""
+    for count in (999, 1000, 1001, 5000):
+        consumed = tuple(FileIdentity.of(f"{number}\udc80\n", 1, number, 3, b"abc", b"abc", 7) for number in range(count))
+        book = OrderBookEngine().get_checkpoint_state()
+        state = PipelineState("a", "b", book, replace(POSITION, consumed=consumed), {"price_decimals": 0, "size_decimals": 18})
+        files = files_of(state)
+        assert ("consumed-files.arrow" in files) == (count > 1000)
+        assert decode_state(files).position == state.position
 
 
 @pytest.mark.parametrize(("bids", "asks"), [(0, 1), (1, 0), (70_000, 3), (3, 70_000), (200_000, 200_000)])
