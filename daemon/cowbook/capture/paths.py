@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -89,9 +89,15 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
     Symlinks are resolved. A file named twice, even by hard links, is listed once, where it comes first. Raises InputError
     for a path that is not a regular file.
     """
-    found: dict[object, tuple[Entry, str]] = {}
-    missing = []
-    warnings = []
+    missing: list[Missing] = []
+    warnings: list[str] = []
+    entries = tuple(_find_files(patterns, base, missing, warnings))
+    return Listing(entries, tuple(missing), tuple(warnings))
+
+
+def _find_files(patterns: Sequence[str], base: Path, missing: list[Missing], warnings: list[str]) -> Iterator[Entry]:
+    """As `list_files`, one file after the other. Appends what is missing, and warnings."""
+    found: dict[object, str] = {}
     for index, pattern in enumerate(patterns):
         full = str(base / pattern)
         if glob.has_magic(pattern):
@@ -119,10 +125,10 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
             # Inodes identify a file only where it has hard links: some network file systems give several files the same number.
             identity: object = (status.st_dev, status.st_ino) if status.st_nlink > 1 else resolved
             if identity in found:
-                warnings.append(f"{name} names the same file as {found[identity][1]}: it is read once")
+                warnings.append(f"{name} names the same file as {found[identity]}: it is read once")
             else:
-                found[identity] = (Entry(resolved, key, status), name)
-    return Listing(tuple(entry for entry, _ in found.values()), tuple(missing), tuple(warnings))
+                found[identity] = name
+                yield Entry(resolved, key, status)
 
 
 def _check_descriptors(pattern: str) -> None:
@@ -133,13 +139,15 @@ def _check_descriptors(pattern: str) -> None:
 
 def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
     """As `list_files`, but a path that does not exist and a glob without a match raise InputError, too."""
-    listing = list_files(patterns, base)
-    if listing.missing:
-        first = listing.missing[0]
+    missing: list[Missing] = []
+    warnings: list[str] = []
+    # The rest of an entry is not kept: it takes four times as much memory as the path.
+    found = [(entry.path, entry.key[0]) for entry in _find_files(patterns, base, missing, warnings)]
+    if missing:
+        first = missing[0]
         advice = "correct the pattern or provide the file" if not first.key[1] else "correct the path or provide the file"
         raise InputError(f"{first.text}; {advice}")
-    entries = listing.entries
-    return ExpandedPaths(tuple(entry.path for entry in entries), listing.warnings, tuple(entry.key[0] for entry in entries))
+    return ExpandedPaths(tuple(path for path, _ in found), tuple(warnings), tuple(index for _, index in found))
 
 
 def key_of(path: str, patterns: Sequence[str], base: Path) -> Key | None:
