@@ -33,6 +33,7 @@ _UNITS_NS = {
     "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+_SHORTEST_PART_NS = 1_000_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
@@ -124,6 +125,8 @@ class OutputConfig(_Section):
     def _divides_the_day(cls, value: int) -> int:
         if _DAY_NS % value:
             raise ValueError('must divide the UTC day: "1min", "15min", "1h", "1d", …')
+        if value < _SHORTEST_PART_NS:
+            raise ValueError('must be at least "1s": each part costs files of its own')
         return value
 
 
@@ -259,9 +262,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     problems, variables = _apply_environment(values, environ)
     problems += _find_duplicates(values)
     config = _validate(values, variables, problems)
-    if config is not None and os.path.normpath(config.service.state_dir) == os.path.normpath(config.service.output_dir):
-        problems.append("[service] state_dir and output_dir are the same: give each its own")
-    if problems or config is None:
+    if config is None:
         raise ConfigError(str(path), problems)
     directory = path.resolve().parent
     state_directory = Path(environ.get("STATE_DIRECTORY", "").split(":")[0] or directory)
@@ -271,7 +272,20 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
             "output_dir": state_directory / config.service.output_dir,
         }
     )
+    problems += _find_shared_place(service)
+    if problems:
+        raise ConfigError(str(path), problems)
     return config.model_copy(update={"service": service, "base_dir": directory})
+
+
+def _find_shared_place(service: ServiceConfig) -> list[str]:
+    """State is private and output is public, so neither place may be the other one; links are followed."""
+    state, output = (Path(os.path.realpath(path)) for path in (service.state_dir, service.output_dir))
+    if state == output:
+        return ["[service] state_dir and output_dir are the same: give each its own"]
+    if output in state.parents:
+        return [f"[service] state_dir lies in output_dir ({output}), where others read: give it a place of its own"]
+    return []
 
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[str], dict[tuple[str, str], str]]:

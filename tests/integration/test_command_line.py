@@ -109,6 +109,17 @@ def test_check_names_what_is_missing(config: Path) -> None:
     assert "[service] output_dir" in result.stderr
 
 
+def test_a_state_directory_that_is_open_to_others_is_said(config: Path) -> None:
+    """By check, and in the log of a run, which goes on: volumes of containers are often so."""
+    (config.parent / "state").mkdir()
+    (config.parent / "state").chmod(0o777)
+    checked = cowbook("check", config)
+    assert "has mode 0777: everyone could remove" in checked.stdout
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 0
+    assert "has mode 0777: everyone could remove" in result.stderr
+
+
 def test_missing_input_fails_the_symbol_and_not_the_process(config: Path) -> None:
     """Run with missing input fails the symbol, not the process."""
     (config.parent / "a.jsonl.gz").unlink()

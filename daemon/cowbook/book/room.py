@@ -19,6 +19,7 @@ import numpy.typing as npt
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.ladder import ASK, BID
 from cowbook.book.state import Logs, Slots
+from cowbook.errors import BookMemoryError
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
 from cowbook.plain.messages import SNAPSHOT
@@ -35,6 +36,9 @@ ROOM_WORDS = 4
 
 MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
+
+MOST_DAYS = 1 << 17
+"""Days that may have ended. From 1970 to 2262, the last year of a time in ns, there are 106,751."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -120,7 +124,7 @@ def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, 
 
     Arrays that have the room are kept as they are. `is_held`: a snapshot refers to the logs, so that none is written in place.
     Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
-    updated to match.
+    updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
     larger = {}
     for array in ROW_ARRAYS:
@@ -168,6 +172,11 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
         logs = logs._replace(tickers=_moved(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT, is_held=is_held))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
+    if days > MOST_DAYS:
+        raise BookMemoryError(
+            f"event times have gone from one UTC day into another {days:,} times, the most is {MOST_DAYS:,}: there is a wrong "
+            "clock in the input, or it is several recordings in turn"
+        )
     if days + _DAYS_OF_A_MESSAGE > len(logs.days):
         logs = logs._replace(days=_enlarged(logs.days, 0, days, _DAYS_AT_A_TIME))
     if int(state["slot_level_end"]) + 2 * needed > len(logs.slot_prices):

@@ -13,6 +13,7 @@ from isal import isal_zlib
 
 from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.errors import InputError
+from cowbook.plain.durable_files import SCARCE, storage_error
 
 PARQUET = "parquet"
 """The kind of a Parquet file, which is a table rather than a compressed stream."""
@@ -214,6 +215,15 @@ class DecodedFile(io.RawIOBase):
 
 class PlainFile(io.FileIO):
     """A plain file, with the interface of a compressed one."""
+
+    def __init__(self, path: Path | str, mode: str, opener: Callable[[str, int], int] | None = None) -> None:
+        """As `io.FileIO`. Raises StorageError where this process cannot open more files: that says nothing about this one."""
+        try:
+            super().__init__(path, mode, opener=opener)
+        except OSError as error:
+            if error.errno in SCARCE:
+                raise storage_error("open", Path(path), error) from error
+            raise
 
     def go_to(self, offset: int, head: bytes) -> bytes:
         """Go to a decoded offset, once the file's first bytes, `head`, were read.

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from cowbook.capture.copies import read_once
 from cowbook.capture.paths import expand_paths
+from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
@@ -25,7 +26,8 @@ def main(arguments: argparse.Namespace) -> int:
     table = Table(title="would be read")
     for column in ("symbol", "files", "MB", "first", "last"):
         table.add_column(column, justify="right" if column in ("files", "MB") else "left", overflow="fold")
-    warnings: list[str] = []
+    exposed = who_could_remove(config.service.state_dir)
+    warnings = [] if exposed is None else [exposed]
     for symbol in config.symbol:
         try:
             expanded = read_once(expand_paths(symbol.paths, config.base_dir))

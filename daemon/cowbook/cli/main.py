@@ -12,6 +12,7 @@ from typing import Any
 
 from cowbook import __version__
 from cowbook.errors import ConfigError, CowbookError
+from cowbook.plain.escaping import escaped
 
 EXIT_DONE = 0
 EXIT_FAILED = 1  # a symbol failed
@@ -151,10 +152,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = command.main(arguments)
         sys.stdout.flush()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        for problem in error.problems:
+            print(escaped(f"{error.source}: {problem}"), file=sys.stderr)
         return EXIT_CONFIG
     except CowbookError as error:
-        print(f"cowbook: {error}", file=sys.stderr)
+        print(escaped(f"cowbook: {error}"), file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("cowbook: interrupted", file=sys.stderr)

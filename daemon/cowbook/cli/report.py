@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from cowbook.cli.console import percent, plain_console
+from cowbook.plain.escaping import escaped
 from cowbook.report.day_report import DayQuality, iso, make_total, read_report
 from cowbook.report.verdict import WORDS, judge_day
 
@@ -78,7 +79,7 @@ def _markdown(days: Sequence[DayQuality]) -> list[str]:
         table = [list(columns), ["---"] * len(columns), *rows, bold]
         lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in table]
         lines.append("")
-    return lines + [f"* **{word}**: {meaning}" for word, meaning in _LEGEND.items()]
+    return [escaped(line) for line in lines] + [f"* **{word}**: {meaning}" for word, meaning in _LEGEND.items()]
 
 
 def _tables(days: Sequence[DayQuality]) -> list[tuple[Sequence[str], list[list[str]], list[str]]]:

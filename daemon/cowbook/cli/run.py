@@ -18,10 +18,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cowbook.cli.console import percent, plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
+from cowbook.plain.escaping import escaped
 from cowbook.symbol.summary import SymbolSummary
 
 _SIDE_BY_SIDE = 4  # up to so many symbols get a column each; more get a line each, of at most 80 characters
@@ -88,7 +90,7 @@ class _Bars:
         """A ProgressCallback; called by the workers' threads."""
         with self._lock:
             if symbol not in self._tasks:
-                self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
+                self._tasks[symbol] = self._progress.add_task(escaped(symbol), events=0, rate=0.0)
                 self._before[symbol] = events
                 if len(self._tasks) == 1:
                     self._started = time.monotonic()
@@ -125,7 +127,7 @@ class _Lines:
         bytes_now = bytes_done - bytes_before
         remaining = elapsed * (bytes_total - bytes_done) / bytes_now if bytes_now else 0
         print(
-            f"{symbol}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
+            f"{escaped(symbol)}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
             f"{(events - events_before) / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
             file=sys.stderr,
             flush=True,
@@ -145,8 +147,9 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
         console.print(f"The parts are in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
     query = _make_query(written, config)
     if query:
-        console.print("A query for DuckDB:\n", soft_wrap=True)
-        console.print(query, soft_wrap=True, highlight=False)
+        console.print("A query for DuckDB:", soft_wrap=True)
+        console.print()
+        console.print(Text(query), soft_wrap=True, highlight=False)
 
 
 def _make_table(summaries: Sequence[SymbolSummary], book_levels: int) -> Table:

@@ -11,7 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cowbook.errors import OutputError, RestartNeededError
-from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
+from cowbook.plain.durable_files import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    PUBLIC_DIRECTORY,
+    PUBLIC_FILE,
+    DurableFiles,
+    as_storage_error,
+    is_file_of,
+    storage_error,
+)
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import Cut, CutPlace, Part, part_name
@@ -59,14 +68,16 @@ class ParquetSink:
         self._incarnation = incarnation
         path = self._staging_root / "LOCK"
         try:
-            self._files.make_directories(self._staging_root, PUBLIC_DIRECTORY)
-            self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_FILE)
+            self._make_staging()
+            self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+            os.fchmod(self._lock, PRIVATE_FILE)  # who may open it may hold it: an earlier release let everyone read it
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check_device()
         except BlockingIOError as error:
             self.unlock()
             raise OutputError(
-                f"{path} is locked: another cowbook writes this symbol; stop it, or use another output_dir"
+                f"{path} is locked: another cowbook writes this symbol, or a process that has opened it holds it; stop that one "
+                f"(`fuser {path}` names it), or use another output_dir"
             ) from error
         except OSError as error:
             self.unlock()
@@ -74,6 +85,22 @@ class ParquetSink:
         except OutputError:
             self.unlock()
             raise
+
+    def _make_staging(self) -> None:
+        """Make the directory where parts are staged, and let nobody else in.
+
+        Raises OutputError if links are there, or a directory of another user.
+        """
+        _refuse_links(self._staging_root.parent, self._staging_root)
+        self._files.make_directories(self._staging_root.parent, PUBLIC_DIRECTORY)
+        self._files.make_directories(self._staging_root, PRIVATE_DIRECTORY)
+        _refuse_links(*self._staging_root.iterdir())
+        status = self._staging_root.stat()
+        if status.st_uid != os.geteuid():
+            raise OutputError(
+                f"{self._staging_root} belongs to user {status.st_uid}, not to {os.geteuid()}: run as that user, or `chown` it"
+            )
+        self._staging_root.chmod(PRIVATE_DIRECTORY)
 
     def check_lock(self) -> None:
         """Check that the lock file is still there. Raises RestartNeededError if it was removed or replaced."""
@@ -113,7 +140,7 @@ class ParquetSink:
             for directory in sorted(self._staging_root.iterdir()):
                 if directory.name.isdigit():
                     self._files.remove_tree(directory)
-            self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
+            self._files.make_directory(self._staging, PRIVATE_DIRECTORY)
             # An earlier start may have been killed between making these directories and syncing their names.
             for directory in (self._staging_root, self._staging_root.parent, self._output_dir):
                 self._files.sync_directory(directory)
@@ -191,3 +218,9 @@ class ParquetSink:
             with suppress(OSError):  # not empty, or gone
                 self._files.remove_directory(self._staging)
             self.unlock()
+
+
+def _refuse_links(*paths: Path) -> None:
+    for path in paths:
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link, and parts would be written where it leads: remove it")

@@ -12,6 +12,7 @@ from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
+from cowbook.plain.durable_files import IMPOSSIBLE
 from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
@@ -24,8 +25,8 @@ MOST_UNPUBLISHED = 256
 class Checkpointer:
     """Takes frozen states and makes them durable, in the background of the loop that it is used on.
 
-    A failed attempt is dropped, counted, logged and tried again later. What only a restart mends is raised as RestartNeededError
-    by `raise_failure` and `finish`.
+    A failed attempt is dropped, counted, logged and tried again later. What does not pass by itself is raised by `raise_failure`
+    and `finish`: RestartNeededError, which a restart mends, and StorageError with a code in IMPOSSIBLE, which nothing here does.
     """
 
     def __init__(
@@ -153,7 +154,7 @@ class Checkpointer:
             await self._attempt.snapshot_released()
 
     def raise_failure(self) -> None:
-        """Raise what the last attempt has ended with, if that makes a restart necessary."""
+        """Raise what the last attempt has ended with, if the next one cannot mend it."""
         if self._running is not None and self._running.done():
             ended, self._running = self._running, None
             ended.result()
@@ -182,7 +183,7 @@ class Checkpointer:
             committed = await attempt.run()
         except BaseException as error:
             self._note_failure(attempt, error)
-            if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
+            if isinstance(error, RestartNeededError) or not isinstance(error, StorageError) or error.code in IMPOSSIBLE:
                 raise
         else:
             self._note_success(attempt, committed)

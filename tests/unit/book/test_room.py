@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cowbook import replay
+from cowbook.errors import BookMemoryError
 from cowbook.plain.book_state import DIFF_ENTRY
 
 
@@ -16,6 +17,32 @@ def write(path: Path, records: list[dict[str, Any]]) -> str:
     """A capture of JSON lines."""
     path.write_text("".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records))
     return str(path)
+
+
+def test_days_without_number_end_the_symbol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times that jump between two days make a row of counts at each jump: there is a bound, and it says what is wrong."""
+    monkeypatch.setattr("cowbook.book.room.MOST_DAYS", 50)
+    day = 86_400_000
+    records = [
+        {
+            "e": "depthUpdate",
+            "E": 1723161580000 + number % 2 * 3 * day,
+            "s": "X",
+            "U": number,
+            "u": number,
+            "b": [["1", "1"]],
+            "a": [],
+        }
+        for number in range(1, 100)
+    ]
+    path = write(tmp_path / "a.jsonl", records)
+    with pytest.raises(
+        BookMemoryError, match=r"from one UTC day into another [0-9]+ times, the most is 50: there is a wrong clock"
+    ):
+        for _ in replay(path, "X"):
+            pass
+    path = write(tmp_path / "b.jsonl", records[:49])
+    assert [engine.value("day_count") for engine in replay(path, "X")][-1] == 48
 
 
 @pytest.mark.parametrize("count", [*range(20, 34), 62, 63, 64, 8000, 8463])
