@@ -225,7 +225,8 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     wrong_bytes = sum(len(parts.get(name, expected.get(name, b""))) for name in different)
     if different:
         raise SystemExit(
-            f"{len(different)} of {len(expected)} parts differ, {wrong_bytes} bytes, the first: {different[0]}; all lies in {directory}"
+            f"{len(different)} of {len(expected)} parts differ, {wrong_bytes} bytes, "
+            f"the first: {different[0]}; all lies in {directory}"
         )
     return seen | {
         "hours": round((time.monotonic() - started) / 3600, 2),
