@@ -17,7 +17,7 @@ PYTEST_FAST = $(PY) -m pytest -n 4 --dist worksteal -m '$(FAST)'
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle memory bounds crash soak install uninstall captures clean
+.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle memory bounds crash crash-proof soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -124,6 +124,9 @@ bench-lifecycle: $(VENV)/.installed-dev ## start, reload and stop of 200 symbols
 
 crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: half an hour or more
 	$(PY) tests/crash/crash.py
+
+crash-proof: $(VENV)/.installed-dev ## put old faults back, one by one: the campaigns must find each within a minute
+	$(PY) tests/crash/proof.py
 
 soak: $(VENV)/.installed-dev ## the service under growth, rotation, signals and kills; MINUTES=10
 	$(PY) tests/soak/long_soak.py --minutes $(MINUTES)

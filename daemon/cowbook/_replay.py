@@ -12,11 +12,13 @@ from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
 from cowbook.capture.copies import read_once
 from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.capture.paths import expand_paths
+from cowbook.capture.written_order import in_written_order
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.symbol.engine_settings import engine_settings
+from cowbook.symbol.first_time import FirstTime
 from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 
@@ -38,7 +40,8 @@ def replay(
     does not change. Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
 
     * `paths`: a path or a glob, or several of them; relative ones start at the current directory. A glob's matches are read in
-      natural order. Containers and compression are recognised by content.
+      natural order, or by the times of their first records where those contradict it. Containers and compression are recognised
+      by content.
     * `symbol`: the symbol's name in its records. Records of other symbols count as records and change nothing.
     * `every`, 1: records between two yields, at least 1. Rejected, unused and other symbols' records count; blank lines do not. A
       message of a table counts as one record.
@@ -60,7 +63,8 @@ def replay(
     batch = EventBatch.allocate()
     wait = every
     names = [paths] if isinstance(paths, str) else list(paths)
-    for path in read_once(expand_paths(names, Path())).paths:
+    expanded = read_once(expand_paths(names, Path()))
+    for path in in_written_order(expanded, FirstTime(format, decoder_settings)).paths:
         with open_decoded(path) as file:
             for block in _blocks(file, str(path), block_bytes):
                 full = True

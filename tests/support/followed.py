@@ -11,6 +11,7 @@ from pathlib import Path
 from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.rotation import FollowSettings
+from cowbook.capture.written_order import TimeOf
 from cowbook.plain.position import Position
 
 ROTATE_WAIT = 0.05
@@ -30,6 +31,7 @@ class Tail:
         rotate_wait: float = ROTATE_WAIT,
         block_bytes: int = 4096,
         slice_seconds: float = 0.02,
+        time_of: TimeOf | None = None,
     ) -> None:
         self.follower = Follower(
             [],
@@ -37,7 +39,7 @@ class Tail:
             block_bytes=block_bytes,
             max_line_bytes=1 << 20,
             position=position,
-            follow=FollowSettings(patterns, base, rotate_wait),
+            follow=FollowSettings(patterns, base, rotate_wait, time_of=time_of),
             watcher=watcher,
         )
         self.consumed = b""

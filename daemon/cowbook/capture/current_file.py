@@ -31,6 +31,7 @@ class CurrentFile:
         self.device, self.inode = (left.device, left.inode) if left is not None else (0, 0)
         self.head = b""  # the first IDENTITY_BYTES decoded bytes, or fewer while fewer were read
         self.offset = 0  # decoded bytes read
+        self.begins_ns = left.begins_ns if left is not None else None  # as FileIdentity.begins_ns
         self._executor = executor
         self.raw: InputFile | None = None
         self.reader: Any = None
@@ -142,14 +143,14 @@ class Reader:
         first = max(self._handed_out_at, index - IDENTITY_BYTES)
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
         left = file.left if offset == file.offset else None
-        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, left)
+        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, left, file.begins_ns)
 
     def identity_at_end(self, disk_bytes: int) -> FileIdentity:
         """The identity of the file, which was read to its end. `disk_bytes` is its size on disk."""
         assert self.file is not None
         if self.file.left is not None:
             return self.file.left
-        return replace(self.mark_at(self.file.offset, ()).position().current, disk_bytes=disk_bytes)
+        return replace(self.mark_at(self.file.offset, ()).exact_position().current, disk_bytes=disk_bytes)
 
     async def close(self) -> None:
         """Close the file, after waiting for a started read."""

@@ -75,6 +75,7 @@ class Follower:
         self._executor = executor
         self._block_bytes = block_bytes
         self._reader = Reader(executor, block_bytes, max_line_bytes)
+        position = position.settled if position is not None else None
         self._resume = position
         self._next_path = 0
         self._consumed = position.consumed if position else ()
@@ -117,12 +118,12 @@ class Follower:
         file = self._reader.file
         raw = file.raw if file is not None else None
         unread = raw.unread_bytes if isinstance(raw, GrowingFile) else 0
-        return unread + (self._followed.ahead_bytes if self._followed is not None else 0)
+        return unread + (self._followed.unread.ahead_bytes if self._followed is not None else 0)
 
     @property
     def skipped_files(self) -> int:
         """Number of files that will never be read; only when following."""
-        return self._followed.skipped_files if self._followed is not None else 0
+        return self._followed.unread.skipped_files if self._followed is not None else 0
 
     @property
     def current_path(self) -> Path | None:
@@ -132,7 +133,7 @@ class Follower:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the user, such as files that will never be read. Complete after `seek`; grows when following."""
-        return self._warnings + (tuple(self._followed.warnings) if self._followed is not None else ())
+        return self._warnings + (tuple(self._followed.unread.warnings) if self._followed is not None else ())
 
     async def next_block(self) -> Block | None:
         """Return the next block, or None after the last one."""
@@ -243,7 +244,7 @@ class Follower:
         """Record the current file as consumed, and make this one current."""
         file = self._reader.file
         if file is not None:
-            disk_bytes = file.raw.tell_compressed() if file.raw is not None else 0
+            disk_bytes = max(1, file.raw.tell_compressed()) if file.raw is not None else 0
             self._consumed = (*self._consumed, self._reader.identity_at_end(disk_bytes))
             self._read_before += file.release()
         self._reader.begin(CurrentFile(path, raw, self._executor), 0, b"", b"")
@@ -361,7 +362,7 @@ class Follower:
     async def _reopen(self, file: CurrentFile) -> None:
         reason = self.waiting_for
         await asyncio.sleep(max(0.0, self._retry_at - time.monotonic()))
-        found = await self._find_followed(self.position_at(file.offset))
+        found = await self._find_followed(self.mark_at(file.offset).exact_position())
         assert found.raw is not None
         file.attach(found.raw)
         self._report_waiting(reason)  # opened is not yet readable: the next successful read clears it
@@ -375,6 +376,7 @@ class Follower:
         else:
             consumed = self._consumed if file.left is None else (*self._consumed, file.left)
             seen = await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
+            file.begins_ns = files.begins_ns
         self._on_change()
         return seen
 

@@ -12,7 +12,9 @@ from cowbook.capture.inotify import Bell, Watcher
 from cowbook.capture.paths import Listing, directories_of, list_files
 
 _LISTING_SECONDS = 10.0  # the patterns are expanded at least this often, even if nothing seems to have changed
-_STAMP_SECONDS = 0.05  # a directory's modification time may be this coarse: a change within it may not show
+_STAMP_SECONDS = 0.05
+"""A directory's modification time may be this coarse, so a change so soon after another one may not show in it. A listing that
+meets a new modification time is made again after this long, by this machine's clock: the other one may be a file server's."""
 
 Stamp = tuple[int, int, int, int]
 """Device, inode, size and modification time (ns). Equal stamps mean the same, unchanged file."""
@@ -30,7 +32,7 @@ class LiveListing:
         self._patterns, self._base = patterns, base
         self._watcher, self._bell = watcher, bell
         self._listed_at = 0.0  # monotonic
-        self._settled_before_ns = 0  # older modification times of directories can be trusted
+        self._again_at: float | None = None  # monotonic; see _STAMP_SECONDS
         self._stamps: dict[str, int] = {}
         self._not_before = 0.0
         self.listing: Listing | None = None
@@ -39,38 +41,43 @@ class LiveListing:
         """Whether inotify watches all directories."""
         self.since: dict[tuple[int, int], float] = {}
         """Since when each listed inode has been listed, monotonic."""
+        self.unchanged_since: dict[Stamp, float] = {}
+        """Since when each listed file has been seen as it is, monotonic."""
         self.doubtful: dict[Path, Stamp] = {}
         """Files whose growth calls for a new listing."""
 
     def refresh(self, *, force: bool = False) -> bool:
-        """Make a new listing if needed. Returns False where one is needed but must wait. Raises InputError as `list_files`."""
+        """Make a new listing if needed. Returns False where another one is needed a little later.
+
+        Raises InputError as `list_files`.
+        """
         if not (force or self.listing is None or self._bell.listing_changed or self._is_stale()):
-            return True
+            return self._again_at is None
         started = time.monotonic()
         if started < self._not_before and not force:
             return False
         self._bell.listing_changed = False
-        wall = time.time()
         listing = list_files(self._patterns, self._base)
         directories = directories_of(self._patterns, self._base, listing.entries)
-        self._stamps = {directory: _modified_ns(directory) for directory in directories}
+        stamps = {directory: _modified_ns(directory) for directory in directories}
+        is_settled, self._stamps = stamps == self._stamps, stamps
         if self._watcher is not None:
             self.is_watched, is_new = self._watcher.watch_directories(directories, self._bell)
             if is_new:  # something may have changed between the listing and the watch
                 self._bell.listing_changed = True
-        self._settled_before_ns = int((wall - _STAMP_SECONDS) * 1e9)
         self._listed_at = time.monotonic()
+        self._again_at = None if is_settled else self._listed_at + _STAMP_SECONDS
         # A large, busy directory must not keep a core busy: listing takes at most a tenth of the time.
         self._not_before = self._listed_at + 10 * (self._listed_at - started)
         self.since = {entry.inode: self.since.get(entry.inode, started) for entry in listing.entries}
+        stamps_of_files = (stamp_of(entry.status) for entry in listing.entries)
+        self.unchanged_since = {stamp: self.unchanged_since.get(stamp, started) for stamp in stamps_of_files}
         self.listing = listing
-        return True
+        return is_settled
 
     def _is_stale(self) -> bool:
-        age = time.monotonic() - self._listed_at
-        if age >= _LISTING_SECONDS:
-            return True
-        if age >= _STAMP_SECONDS and any(stamp >= self._settled_before_ns for stamp in self._stamps.values()):
+        now = time.monotonic()
+        if now - self._listed_at >= _LISTING_SECONDS or (self._again_at is not None and now >= self._again_at):
             return True
         if any(_modified_ns(directory) != stamp for directory, stamp in self._stamps.items()):
             return True

@@ -55,7 +55,10 @@ def find(paths: Sequence[Path], position: Position) -> Found:
 
 
 def _find_after_left(paths: Sequence[Path], statuses: Statuses, position: Position) -> Found:
-    """As `find`, for a position whose file was read to its end and left. The next file is the one that sorts after it."""
+    """As `find`, for a position whose file was read to its end and left. The next file is the one behind it.
+
+    If it has vanished, that is the one behind its place among the names, but none before a file that was consumed earlier.
+    """
     left = position.current
     key = natural_key(left.path)
     order = sum(natural_key(str(path)) < key for path in paths)
@@ -65,7 +68,7 @@ def _find_after_left(paths: Sequence[Path], statuses: Statuses, position: Positi
         order -= 1  # another file has taken its name: that one is next
     elif index is None:
         order -= 1
-    last = order if index is None else index
+    last = max([order, *claimed]) if index is None else index
     return _judge_others(paths, statuses, Found(last, None, consumed=frozenset(claimed)), last + 1)
 
 

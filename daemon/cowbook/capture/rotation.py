@@ -1,20 +1,12 @@
 """Decides what a follower does at the end of the current file: read on, wait, or leave it for the next one.
 
-Names mean little while files rotate: a file is renamed, compressed or copied, its name is given to a new one, and several
-rotations may happen while nobody looks. So the files are told apart by inode while they are open, and by content afterwards.
-
 At the end of the current file, `observe` arms the file's watch first and checks its size second, so no growth falls between
-the two. If the file has not grown, the listing is brought up to date and every listed file is put into one of five classes:
+the two. If the file has not grown, the listing is brought up to date, and unread_files.py tells what is to be read next.
 
-* the current file: it has the inode of the open descriptor, whatever its name;
-* consumed: its content is that of a file that was read to its end;
-* a copy: all it holds so far is the beginning of a file already read, as while logrotate compresses one. It is not read;
-* earlier: it sorts before the current file and was never read. It is warned about and never read;
-* ahead: everything else, in reading order. A file that has taken a name of the current one comes first, wherever it sorts.
-
-The current file is left only if a file is ahead, or it was deleted, and only after `rotate_wait` without growth: the writer
-may still hold the old file open after the rename. The wait counts from the last growth, but not from before the next file
-was first seen. A file that grows after it was left is an error, because its new bytes would be lost.
+The current file is left only if another one is to be read, or it was deleted, and only after `rotate_wait` without growth: the
+writer may still hold the old file open after the rename. The wait counts from the last growth, but not from before the next
+file was first seen. Both are told by this process's own clock: since when it has seen a file unchanged. Modification times may
+be a file server's, behind or ahead. A file that grows after it was left is an error, because its new bytes would be lost.
 
 Waiting is cheap: the watch fires once and is armed again only at the next wait, and a slow poll covers network file systems,
 where inotify is silent. docs/adr/0009 says why not polling alone (late, or a load on the core with 200 symbols), `watchfiles`
@@ -26,28 +18,17 @@ from __future__ import annotations
 import math
 import os
 import time
-from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.inotify import Bell, Watcher
-from cowbook.capture.live_listing import LiveListing, Stamp, stamp_of
-from cowbook.capture.paths import Entry, Key, Listing, key_of, list_files
-from cowbook.capture.resume import (
-    Found,
-    InputFile,
-    Unfound,
-    check_readable,
-    compare,
-    find_consumed,
-    find_current,
-    is_copy,
-    open_input,
-    skipped,
-    stat_all,
-)
+from cowbook.capture.live_listing import LiveListing, stamp_of
+from cowbook.capture.paths import Entry, key_of, list_files
+from cowbook.capture.resume import Found, InputFile, Unfound, check_readable, find_current, open_input, stat_all
+from cowbook.capture.unread_files import Current, UnreadFiles
+from cowbook.capture.written_order import Starts, TimeOf
 from cowbook.errors import InputError
 from cowbook.plain.position import FileIdentity, Mark, Position
 
@@ -59,7 +40,6 @@ LONGEST_SAFETY_POLL_SECONDS = 5.0
 """The same for a file that has been idle for long."""
 LONGEST_BACKOFF_SECONDS = 5.0
 _FRESH_SECONDS = 0.05  # how soon to check again when the listing could not be refreshed
-_COMPRESSION_BEGINS_SECONDS = 60.0  # how long an empty file named like a compressed one may wait for its compressor
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +50,8 @@ class FollowSettings:
     """Paths and globs, relative to `base_dir`."""
     base_dir: Path
     rotate_wait_seconds: float = 5.0
+    time_of: TimeOf | None = None
+    """Tells the time of a file's first records. Without it files go by their names and modification times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +69,7 @@ class Observation:
     known_seconds: float = 0.0
     """For how long the current file has been gone, or a next one has been there."""
     rest_seconds: float = 0.0
-    """Age of the current file's modification time."""
+    """For how long the listings have shown the current file as it is."""
     fresh: bool = True
     """Whether the listing is up to date."""
     watched: bool = False
@@ -110,37 +92,22 @@ def at_end(seen: Observation, rest_seconds: float, rotate_wait_seconds: float) -
     return ("leave", 0.0) if seen.fresh else ("wait", _FRESH_SECONDS)
 
 
-@dataclass(slots=True)
-class _Current:
-    """The file being read, or read last."""
-
-    names: set[str]  # every path at which it was seen
-    key: Key | None
-    entry: Entry | None = None
-    gone_since: float | None = None
-
-
 class FollowedFiles:
     """What is known of the files that a follower reads. Methods may block, and must be called by one thread at a time."""
 
     def __init__(self, settings: FollowSettings, watcher: Watcher | None, bell: Bell) -> None:
         self.settings = settings
         self.bell = bell
-        self.warnings: list[str] = []
-        """Warnings for the user; grows."""
-        self.skipped_files = 0
-        """Number of files that will never be read."""
-        self.ahead_bytes = 0
-        """Bytes on disk of the files ahead."""
         self._watcher = watcher
         self._watched: GrowingFile | None = None
         self._files = LiveListing(settings.patterns, settings.base_dir, watcher, bell)
-        self._classified: Listing | None = None  # the listing that was classified last
-        self._ahead: list[Entry] = []  # files to read, in order
-        self._current: _Current | None = None
-        self._warned: set[str] = set()
-        self._claims: dict[Stamp, FileIdentity] = {}  # files known to be consumed ones
-        self._copies: dict[Stamp, bool | None] = {}
+        self.unread = UnreadFiles(self._files, Starts(settings.time_of, growing=True), len(settings.patterns))
+        self._current: Current | None = None
+
+    @property
+    def begins_ns(self) -> int | None:
+        """Time of the current file's first records; None if it is not known, or not yet."""
+        return self._current.begins_ns if self._current is not None else None
 
     def check_readable(self) -> None:
         """Raises InputError when an existing file cannot be read."""
@@ -161,8 +128,9 @@ class FollowedFiles:
         entries = self._files.listing.entries
         current = position.current
         if current.disk_bytes:
-            self._current = _Current({current.path}, key_of(current.path, self.settings.patterns, self.settings.base_dir))
-            self._classify_files(None, (*position.consumed, current))
+            key = key_of(current.path, self.settings.patterns, self.settings.base_dir)
+            self._current = Current({current.path}, key, begins_ns=current.begins_ns)
+            self.unread.classify(None, self._current, (*position.consumed, current))
             return Found(-1, None)
         paths = [entry.path for entry in entries]
 
@@ -181,13 +149,13 @@ class FollowedFiles:
                 return found.text
             found = outside
             key = key_of(current.path, self.settings.patterns, self.settings.base_dir)
-            self._current = _Current({current.path}, key)
+            self._current = Current({current.path}, key, begins_ns=current.begins_ns)
         else:
             entry = entries[found.index]
-            self._current = _Current({current.path, str(entry.path)}, entry.key, entry)
+            self._current = Current({current.path, str(entry.path)}, entry.key, entry, current.begins_ns)
         assert isinstance(found.raw, GrowingFile)
         try:
-            self._classify_files(found.raw, position.consumed)
+            self.unread.classify(found.raw, self._current, position.consumed)
         except BaseException:
             found.raw.close()
             raise
@@ -221,15 +189,12 @@ class FollowedFiles:
 
     def mark_opened(self, entry: Entry) -> None:
         """Record that `entry` is now the current file."""
-        self._set_ahead([other for other in self._ahead if other is not entry])
-        self._current = _Current({str(entry.path)}, entry.key, entry)
+        self.unread.remove_from_ahead(entry)
+        self._current = Current({str(entry.path)}, entry.key, entry, self.unread.start_of(entry).begins_ns)
 
     def mark_left(self, raw: GrowingFile, identity: FileIdentity) -> None:
         """Record that the current file was read to its end and left."""
-        status = os.fstat(raw.fileno())
-        self._claims[stamp_of(status)] = identity
-        path = Path(identity.path)
-        self._files.doubtful = {path: stamp_of(status)}  # its writer may still append to it by mistake
+        self.unread.claim(os.fstat(raw.fileno()), identity)
 
     def observe(self, raw: InputFile | None, mark: Mark | None, consumed: tuple[FileIdentity, ...]) -> Observation:
         """Check the current file and, unless it has more to read, what follows it.
@@ -245,15 +210,16 @@ class FollowedFiles:
             status, more = raw.look()
             if more:
                 return Observation(grown=True)
-            rest = time.time() - status.st_mtime
+            now = time.monotonic()
+            rest = now - self._files.unchanged_since.get(stamp_of(status), now)
             is_gone = status.st_nlink == 0
         else:
             is_watched = self._watcher is not None
         fresh = self._files.refresh()
-        if self._classified is not self._files.listing:
-            self._classify_files(raw, consumed, mark)
-        next_file = self._find_next(raw, consumed)
-        missing = self._find_missing(raw, next_file, consumed)
+        if not self.unread.is_up_to_date:
+            self.unread.classify(raw, self._current, consumed, mark)
+        next_file = self.unread.find_next(raw, consumed)
+        missing = self.unread.find_missing(raw, self._current, next_file, consumed)
         now = time.monotonic()
         known = self._files.since.get(next_file.inode, now) if next_file is not None and missing is None else math.inf
         if self._current is not None:
@@ -277,146 +243,3 @@ class FollowedFiles:
             self._watcher.unwatch_file(self.bell)
             self._watched = raw
         return self.bell.is_armed or self._watcher.watch_file(raw.fileno(), self.bell)
-
-    def _classify_files(self, raw: InputFile | None, consumed: tuple[FileIdentity, ...], mark: Mark | None = None) -> None:
-        """Sort the listed files into consumed, copies, earlier and ahead, as the head of this module says."""
-        listing = self._files.listing
-        assert listing is not None
-        entries = listing.entries
-        here = self._find_current_indices(raw, entries)
-        current = self._current
-        key = current.key if current is not None else None
-        order = bisect_left(entries, key, key=lambda entry: entry.key) if key is not None else 0
-        claimed = self._find_consumed(entries, here, consumed, order)
-        if current is not None and raw is None:  # it was left
-            for index, identity in claimed.items():
-                if identity == consumed[-1] and identity.offset:  # an empty file cannot be recognised by content
-                    key = current.key = entries[index].key
-        free = [entry for index, entry in enumerate(entries) if index not in claimed and index not in here]
-        if raw is not None and not here and mark is not None and mark.offset:
-            identity = mark.position().current  # a copy made before it was deleted holds nothing new
-            free = [entry for entry in free if compare(entry.path, identity) != "equal"]
-        # A file that has taken one of the current file's names is its successor, even if that name sorts before the current one.
-        names = current.names if current is not None else set()
-        earlier = [entry for entry in free if key is not None and entry.key < key]
-        successors = sorted((entry for entry in earlier if str(entry.path) in names), key=lambda entry: entry.status.st_mtime_ns)
-        originals = [entries[index].path for index in claimed] + _descriptor_path(raw)
-        for entry in earlier:
-            if str(entry.path) not in names and self._is_copy(entry, originals) is False:
-                self._skip_file(entry)
-        ahead = successors + [entry for entry in free if entry not in earlier]
-        for warning in listing.warnings:
-            self._warn(warning)
-        self._warn_of_vanished(entries)
-        stamps = {stamp_of(entry.status) for entry in entries}
-        self._copies = {stamp: verdict for stamp, verdict in self._copies.items() if stamp in stamps}
-        self._set_ahead(ahead)
-        self._classified = listing
-
-    def _set_ahead(self, ahead: list[Entry]) -> None:
-        self._ahead = ahead
-        self.ahead_bytes = sum(entry.status.st_size for entry in ahead)
-
-    def _find_current_indices(self, raw: InputFile | None, entries: tuple[Entry, ...]) -> set[int]:
-        """Indices of the current file. While it is open, no other file can have its inode."""
-        if raw is None:
-            return set()
-        assert self._current is not None
-        status = os.fstat(raw.fileno())
-        here = {index for index, entry in enumerate(entries) if entry.inode == (status.st_dev, status.st_ino)}
-        if here:
-            entry = entries[min(here)]
-            self._current.key = entry.key
-            self._current.names.add(str(entry.path))
-        return here
-
-    def _find_consumed(
-        self, entries: tuple[Entry, ...], here: set[int], consumed: tuple[FileIdentity, ...], order: int
-    ) -> dict[int, FileIdentity]:
-        """As `resume.find_consumed`, but a file that is unchanged since it was judged is not read again."""
-        claimed = {}
-        unknown = dict.fromkeys(consumed)
-        for index, entry in enumerate(entries):
-            identity = self._claims.get(stamp_of(entry.status))
-            if index not in here and identity in unknown:
-                assert identity is not None
-                claimed[index] = identity
-                del unknown[identity]
-        paths = [entry.path for entry in entries]
-        free = {index: entry.status for index, entry in enumerate(entries) if index not in here and index not in claimed}
-        claimed.update(find_consumed(paths, free, unknown, order, following=True))
-        self._claims = {stamp_of(entries[index].status): identity for index, identity in claimed.items()}
-        for index, identity in claimed.items():
-            if not identity.offset:  # another file on the same inode would match an empty one, too
-                self._files.doubtful[entries[index].path] = stamp_of(entries[index].status)
-        return claimed
-
-    def _warn_of_vanished(self, entries: tuple[Entry, ...]) -> None:
-        """Warn of files ahead that are gone."""
-        inodes = {entry.inode for entry in entries}
-        paths = [str(entry.path) for entry in entries]
-        for entry in self._ahead:
-            if entry.inode in inodes or not entry.status.st_size:
-                continue
-            is_compressed_now = any(path.startswith(f"{entry.path}.") for path in paths)
-            if is_compressed_now or self._copies.get(stamp_of(entry.status)):
-                continue
-            if self._warn(f"{entry.path} has vanished or was replaced before it was read: its content is missing"):
-                self.skipped_files += 1
-
-    def _skip_file(self, entry: Entry) -> None:
-        assert self._current is not None
-        where = self._current.entry.path if self._current.entry is not None else min(self._current.names)
-        if self._warn(skipped(entry.path, where), str(entry.path)):
-            self.skipped_files += 1
-
-    def _warn(self, text: str, key: str | None = None) -> bool:
-        """Add a warning once. Returns False if it was given before."""
-        if (key or text) in self._warned:
-            return False
-        self._warned.add(key or text)
-        self.warnings.append(text)
-        return True
-
-    def _is_copy(self, entry: Entry, originals: list[Path]) -> bool | None:
-        stamp = stamp_of(entry.status)
-        if stamp not in self._copies:
-            self._copies[stamp] = is_copy(entry.path, originals)
-        verdict = self._copies[stamp]
-        if verdict is None and time.time() - entry.status.st_mtime > _COMPRESSION_BEGINS_SECONDS:
-            return False
-        if verdict is not False:
-            self._files.doubtful[entry.path] = stamp
-        return verdict
-
-    def _find_next(self, raw: InputFile | None, consumed: tuple[FileIdentity, ...]) -> Entry | None:
-        """The file to read next, copies passed over. None if there is none, or if it may still turn out to be a copy."""
-        assert self._classified is not None
-        originals: list[Path] | None = None
-        for entry in self._ahead:
-            if stamp_of(entry.status) not in self._copies and originals is None:
-                known = set(consumed)
-                originals = [
-                    other.path for other in self._classified.entries if self._claims.get(stamp_of(other.status)) in known
-                ] + _descriptor_path(raw)
-            verdict = self._is_copy(entry, originals or [])
-            if verdict is not True:
-                return entry if verdict is False else None
-        return None
-
-    def _find_missing(self, raw: InputFile | None, next_file: Entry | None, consumed: tuple[FileIdentity, ...]) -> str | None:
-        """A message about a missing file that would come before the next one; None if none does."""
-        assert self._classified is not None
-        key = self._current.key if self._current is not None else None
-        for missing in self._classified.missing:
-            if next_file is not None and missing.key > next_file.key:
-                continue
-            if raw is None and next_file is None and (key is None or missing.key[0] >= key[0]):
-                return missing.text
-            if (key is None or missing.key > key) and not any(missing.stands_for(identity.path) for identity in consumed):
-                return missing.text
-        return None
-
-
-def _descriptor_path(raw: InputFile | None) -> list[Path]:
-    return [Path(f"/proc/self/fd/{raw.fileno()}")] if raw is not None else []

@@ -8,15 +8,13 @@ from pathlib import Path
 
 from rich.table import Table
 
-from cowbook.capture.copies import read_once
-from cowbook.capture.paths import expand_paths
 from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError, InputError
-from cowbook.input.settings import DecoderSettings
 from cowbook.symbol.misfit import what_it_looks_like
 from cowbook.symbol.naming import check_name
+from cowbook.symbol.settings import decoder_settings, files_of
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -30,7 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     warnings = [] if exposed is None else [exposed]
     for symbol in config.symbol:
         try:
-            expanded = read_once(expand_paths(symbol.paths, config.base_dir))
+            expanded = files_of(symbol, config.base_dir)
         except InputError as error:
             found = [f"{error}"]
             table.add_row(symbol.id, "0", "0.0", "", "")
@@ -41,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
                 if not (path.is_file() and os.access(path, os.R_OK))
             ]
             warnings += expanded.warnings
-            decoder = DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
+            decoder = decoder_settings(symbol)
             looks = [what_it_looks_like(path, symbol.format, decoder) for path in expanded.paths[:1]]
             found += [problem for problem in looks if problem is not None]
             warnings += [f'"{symbol.id}": {text}' for text in check_name(expanded.paths, symbol.format, decoder)]

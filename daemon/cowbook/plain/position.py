@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,27 @@ class FileIdentity:
     tail_sha256: str
     disk_bytes: int = 0
     """Size on disk, once the file was read to its end and left; 0 before that. An empty file counts as 1."""
+    begins_ns: int | None = None
+    """Time of the file's first records, ns since 1970, where it is known: it places files beside one that has vanished."""
 
     @classmethod
-    def of(cls, path: str, device: int, inode: int, offset: int, head: bytes, tail: bytes, disk_bytes: int = 0) -> FileIdentity:
+    def of(
+        cls,
+        path: str,
+        device: int,
+        inode: int,
+        offset: int,
+        head: bytes,
+        tail: bytes,
+        disk_bytes: int = 0,
+        begins_ns: int | None = None,
+    ) -> FileIdentity:
         """Make an identity. `head` and `tail` are the first and the last bytes before the offset, at least `length` of each."""
         length = min(IDENTITY_BYTES, offset)
         assert len(head) >= length
         assert len(tail) >= length
         last = tail[len(tail) - length :]
-        return cls(path, device, inode, offset, _sha256(head[:length]), _sha256(last), disk_bytes)
+        return cls(path, device, inode, offset, _sha256(head[:length]), _sha256(last), disk_bytes, begins_ns)
 
     @property
     def length(self) -> int:
@@ -63,8 +75,9 @@ class FileIdentity:
 class Position:
     """The position after the last consumed record: the current file up to there, and the files consumed before it.
 
-    If `current.disk_bytes` is not 0, the current file was read to its end and left, and no other one was begun. The file after
-    it is next, whether or not the current one still exists.
+    If `current.disk_bytes` is not 0, the current file was read to its end and left, and nothing of another one was consumed. What
+    was written after it is next, whether or not the current one still exists. At offset 0 of the first file nothing was consumed
+    at all, and its name means nothing.
     """
 
     current: FileIdentity
@@ -74,6 +87,19 @@ class Position:
     def progress(self) -> tuple[int, int]:
         """As `Mark.progress`."""
         return _progress(len(self.consumed), self.current.offset, is_left=self.current.disk_bytes > 0)
+
+    @property
+    def settled(self) -> Position | None:
+        """The same place, named by what was consumed; None if nothing was.
+
+        Offset 0 of a file is the end of the one consumed before it: by the next start, another file may have the name.
+        """
+        if self.current.offset or self.current.disk_bytes:
+            return self
+        if not self.consumed:
+            return None
+        last = self.consumed[-1]
+        return Position(replace(last, disk_bytes=max(1, last.disk_bytes)), self.consumed[:-1])
 
     def to_json(self) -> dict[str, Any]:
         """The position as JSON values."""
@@ -97,6 +123,8 @@ class Mark(msgspec.Struct, frozen=True):
     consumed: tuple[FileIdentity, ...]
     left: FileIdentity | None = None
     """The current file's identity, if it was left at this offset and no other file was begun."""
+    begins_ns: int | None = None
+    """As `FileIdentity.begins_ns`."""
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -104,14 +132,21 @@ class Mark(msgspec.Struct, frozen=True):
         return _progress(len(self.consumed), self.offset, is_left=self.left is not None)
 
     def position(self) -> Position:
-        """Compute the hashes, and return the position."""
+        """Compute the hashes, and return the position, settled."""
+        exact = self.exact_position()
+        return exact.settled or exact
+
+    def exact_position(self) -> Position:
+        """As `position`, but in the current file even where nothing of it was consumed."""
         if self.left is not None:
             return Position(self.left, self.consumed)
-        return Position(FileIdentity.of(self.path, self.device, self.inode, self.offset, self.head, self.tail), self.consumed)
+        hashed = self.path, self.device, self.inode, self.offset, self.head, self.tail
+        return Position(FileIdentity.of(*hashed, begins_ns=self.begins_ns), self.consumed)
 
 
 def _progress(consumed: int, offset: int, *, is_left: bool) -> tuple[int, int]:
-    return (consumed + 1, -1) if is_left else (consumed, offset)
+    """Offset 0 of a file is the same place as the end of the one before it, which was left."""
+    return (consumed + 1, -1) if is_left else (consumed, offset or -1)
 
 
 def displayable(path: str | Path) -> str:

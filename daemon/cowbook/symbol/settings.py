@@ -9,12 +9,14 @@ from typing import Any
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.capture.copies import read_once
-from cowbook.capture.paths import expand_paths
+from cowbook.capture.paths import ExpandedPaths, expand_paths
 from cowbook.capture.rotation import FollowSettings
+from cowbook.capture.written_order import in_written_order
 from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
+from cowbook.symbol.first_time import FirstTime
 
 FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
 FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_interval", "compression")
@@ -52,18 +54,19 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
     """Returns the settings of one symbol's worker. Raises InputError if files are missing, unless they are followed."""
     output = config.output
     follows = symbol.follow and not once
-    expanded = None if follows else read_once(expand_paths(symbol.paths, config.base_dir))
+    decoder = decoder_settings(symbol)
+    expanded = None if follows else files_of(symbol, config.base_dir)
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
         paths=expanded.paths if expanded is not None else (),
         notes=expanded.warnings if expanded is not None else (),
-        follow=FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9) if follows else None,
+        follow=follow_settings(config, symbol) if follows else None,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
-        decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
+        decoder=decoder,
         engine=EngineSettings(
             on_gap=symbol.on_gap,
             streams=output.streams,
@@ -79,6 +82,22 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         fingerprint=fingerprint(config, symbol),
         checkpoints=checkpoint_settings(config),
     )
+
+
+def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
+    """Returns what the symbol's decoder needs to know."""
+    return DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
+
+
+def files_of(symbol: SymbolConfig, base: Path) -> ExpandedPaths:
+    """Returns the files of a symbol in the order of reading, without copies. Raises InputError if files are missing."""
+    return in_written_order(read_once(expand_paths(symbol.paths, base)), FirstTime(symbol.format, decoder_settings(symbol)))
+
+
+def follow_settings(config: Config, symbol: SymbolConfig) -> FollowSettings:
+    """Returns how to follow the symbol's files."""
+    time_of = FirstTime(symbol.format, decoder_settings(symbol))
+    return FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9, time_of=time_of)
 
 
 def checkpoint_settings(config: Config) -> CheckpointSettings:

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -212,25 +213,30 @@ async def test_another_content_under_a_consumed_name_is_another_file(paths: list
     )
 
 
-async def test_a_position_at_offset_0_is_found_by_name_inode_or_order(paths: list[Path], executor: Executor) -> None:
-    """A position in front of a file says nothing by its content: name, inode or order tell."""
+async def test_a_position_in_front_of_a_file_is_behind_the_one_before(paths: list[Path], executor: Executor) -> None:
+    """Nothing of the file was consumed, so its name means nothing: what is not consumed comes next, whatever it is called."""
     follower = Follower(paths, executor=executor, block_bytes=1 << 16)
-    position = None
+    positions: list[Position] = []
     while (block := await follower.next_block()) is not None:
+        if not positions or block.file == str(paths[1]):
+            positions.append(follower.position_at(block.offset_of(block.start)))
         if block.file == str(paths[1]):
-            position = follower.position_at(block.offset_of(block.start))
             break
         block.start = block.end
     await follower.close()
-    assert position is not None
-    assert position.current.offset == 0
+    nothing, position = positions
+    assert nothing.current.offset == 0
+    assert nothing.settled is None
+    assert (position.current.path, position.current.disk_bytes) == (str(paths[0]), len(lines("a")))
     rest = lines("b") + lines("c")
     assert (await Run().go(paths, executor, position)).consumed == rest
-    copies = [path.with_name(f"copy-{path.name}") for path in paths]
-    for path, copy in zip(paths, copies, strict=True):
-        shutil.copy(path, copy)
-        path.unlink()
-    assert (await Run().go(copies, executor, position)).consumed == rest
+    as_it_was = Position(replace(nothing.current, path=str(paths[1])), (replace(position.current, disk_bytes=0),))
+    assert (await Run().go(paths, executor, as_it_was)).consumed == rest
+    paths[1].rename(paths[1].with_name("aa"))
+    write(paths[1], "d")
+    listed = [paths[0], paths[1].with_name("aa"), *paths[1:]]
+    assert (await Run().go(listed, executor, position)).consumed == lines("b") + lines("d") + lines("c")
+    assert (await Run().go(listed, executor, nothing)).consumed == lines("a") + lines("b") + lines("d") + lines("c")
 
 
 async def test_empty_files_are_consumed_like_others(tmp_path: Path, executor: Executor) -> None:

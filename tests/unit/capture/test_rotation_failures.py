@@ -236,4 +236,5 @@ def test_positions_from_before_files_could_be_left_are_read() -> None:
     identity = {"path": "/a", "device": 1, "inode": 2, "offset": 0, "head_sha256": "", "tail_sha256": ""}
     position = Position.from_json({"current": identity, "consumed": [identity]})
     assert position.current.disk_bytes == 0
-    assert position.progress == (1, 0)
+    assert position.current.begins_ns is None
+    assert position.progress == (1, -1)
