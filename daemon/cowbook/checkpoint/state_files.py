@@ -82,11 +82,22 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
     files = {BOOK_FILE: _encode_book(state, compression)}
     for name, table in tables.items():
         if table.num_rows:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-            files[name] = memoryview(sink.getvalue())
+            files[name] = _arrow_file(table)
     return files
+
+
+def _arrow_file(table: pa.Table) -> memoryview:
+    """The content of a file in Arrow's format. Its size is measured first: a buffer that grows takes three times the memory."""
+    measured = pa.MockOutputStream()
+    _write_arrow(measured, table)
+    buffer = pa.allocate_buffer(measured.size())
+    _write_arrow(pa.FixedSizeBufferWriter(buffer), table)
+    return memoryview(buffer)
+
+
+def _write_arrow(sink: pa.NativeFile, table: pa.Table) -> None:
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def _file_of(stream: Stream) -> str:
