@@ -6,7 +6,7 @@ anew from the true counts. Only an array that is really full is replaced by a la
 Arrays to which few messages append are not part of the bound, which they would make too low. Their true counts are looked at.
 
 In the same way the number of open rows is bounded: once a stream has its most open rows, there is no room for a message. The
-caller then makes a cut instead of room, so that applying a message never counts them.
+caller then makes a cut instead of room, so that applying a message never counts them (ADR 16).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 CutPlace = tuple[int, int]
-"""First event and number of a cut. It identifies the cut, and cuts are made in the order of their places."""
+"""First event and number of a cut. It identifies the cut, and cuts are made in the order of their places (ADR 16)."""
 
 _NAME = re.compile(r"part-(\d+)-(-?\d+)(?:\.(\d+))?\.parquet")
 
