@@ -27,17 +27,25 @@ _BATCH_ROWS = 1 << 16
 
 
 class ParquetRows(io.RawIOBase):
-    """A Parquet file's rows as bytes. Raises InputError where the file is damaged or has too many columns."""
+    """A Parquet file's rows as bytes, up to damage. Raises InputError where the file has too many columns."""
 
     def __init__(self, path: Path, file: io.FileIO) -> None:
         super().__init__()
         self._path = path
         self._file = file
         self._decoded_rows = 0  # rows decoded so far
+        self.damage: str | None = None
+        """Why the last read gave nothing, if the file is damaged there."""
+        self._failure: str | None = None
+        self.row_count = 0
+        self._header: Header | None = None
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._pending = memoryview(b"")
         try:
             self._parquet = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path} begins like Parquet but is not a whole Parquet file: {_one_line(error)}") from error
+            self._note_damage("begins like Parquet but is not a whole Parquet file", error)
+            return
         schema = self._parquet.schema_arrow
         self._columns = [(field.name, kind) for field in schema if field.name and (kind := _packing_of(field.type)) is not None]
         line = packed_header(self._columns)
@@ -47,7 +55,7 @@ class ParquetRows(io.RawIOBase):
         assert header is not None
         self._header = header
         self.row_count = self._parquet.metadata.num_rows
-        self._batches: Iterator[pa.RecordBatch] = self._read_from(0)
+        self._batches = self._read_from(0)
         self._pending = memoryview(line)
 
     def readable(self) -> bool:
@@ -55,7 +63,7 @@ class ParquetRows(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer`; fewer bytes only at the end, 0 there. Raises InputError at damage."""
+        """Fill `buffer`; fewer bytes only at the end or at damage, 0 there."""
         filled = 0
         while filled < len(buffer):
             if not self._pending and not self._decode():
@@ -64,10 +72,13 @@ class ParquetRows(io.RawIOBase):
             buffer[filled : filled + count] = self._pending[:count]
             self._pending = self._pending[count:]
             filled += count
+        self.damage = self._failure if not filled else None
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
         """As `PlainFile.go_to`; empty if the file is shorter."""
+        if self._header is None:
+            return head if not offset else b""
         start, width = len(self._header.line), self._header.row_bytes
         first = max(0, offset - len(head) - start) // width if width else 0  # the row in which the tail begins
         if first > self.row_count:
@@ -93,7 +104,7 @@ class ParquetRows(io.RawIOBase):
     @property
     def is_drained(self) -> bool:
         """Whether all rows were handed out."""
-        return not self._pending and self._decoded_rows >= self.row_count
+        return not self._pending and (self._decoded_rows >= self.row_count or self._failure is not None)
 
     def fileno(self) -> int:
         """The file's descriptor."""
@@ -128,24 +139,25 @@ class ParquetRows(io.RawIOBase):
 
     def _decode(self) -> bool:
         """Decode the next batch of rows. Returns False after the last."""
-        if not self._header.row_bytes:
+        if self._header is None or not self._header.row_bytes or self._failure is not None:
             return False
         try:
             batch = next(self._batches, None)
             packed = pack(batch, self._header).data if batch is not None else None
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise self._damaged_error(error) from error
+            self._note_damage(f"cannot be read as Parquet from row {self._decoded_rows} on", error)
+            return False
         if batch is None or packed is None:
             return False
         self._decoded_rows += batch.num_rows
         self._pending = packed
         return True
 
-    def _damaged_error(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self._path} cannot be read as Parquet from row {self._decoded_rows} on: {_one_line(error)}; "
-            "what precedes it is processed; restore the file to go on"
-        )
+    def _note_damage(self, what: str, error: Exception) -> None:
+        """Note why there are no more rows. Raises the error if it is one of reading, which is no damage."""
+        if isinstance(error, OSError) and error.errno:
+            raise error
+        self._failure = f"{self._path} {what}: {_one_line(error)}"
 
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}

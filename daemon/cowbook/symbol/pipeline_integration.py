@@ -21,7 +21,7 @@ _MOST_MESSAGES = 10_000
 """After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
 
 
-_MAY_HALT = ("on_gap", "on_bad_record")
+_MAY_HALT = ("on_gap", "on_bad_record", "on_damage")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class WorkerSettings:
     state_dir: Path
     output_dir: Path
     on_bad_record: str
+    on_damage: str
     decoder: DecoderSettings
     engine: EngineSettings
     """The engine's settings from the configuration. `engine_settings` adds those that follow from the venue."""
@@ -63,6 +64,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
+        on_damage=symbol.on_damage,
         decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
         engine=EngineSettings(
             on_gap=symbol.on_gap,
@@ -96,4 +98,5 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         "streams": sorted(config.output.streams),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),
+        **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
     }
