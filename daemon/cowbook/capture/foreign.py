@@ -43,7 +43,7 @@ _TAR_CHECKSUM = slice(148, 156)
 def what_container(head: bytes) -> str | None:
     """Say what a file with these first bytes is, and what to do about it; None if it is none of these containers.
 
-    `head` has LOOKED_AT_BYTES of the file, or all of it.
+    `head` has at least LOOKED_AT_BYTES of the file, or all of it.
     """
     for magic, what, advice in _MAGICS:
         if head.startswith(magic):
@@ -57,6 +57,7 @@ def _is_tar(head: bytes) -> bool:
     """Whether it is the header of a tar archive of any format: the oldest has no magic, but all have a name and a checksum."""
     if len(head) < LOOKED_AT_BYTES or not head[:1].strip(b"\0") or b"\0" not in head[:_TAR_NAME_BYTES]:
         return False
+    head = head[:LOOKED_AT_BYTES]
     digits = head[_TAR_CHECKSUM].strip(b" \0")
     blanked = head[: _TAR_CHECKSUM.start] + b" " * 8 + head[_TAR_CHECKSUM.stop :]
     return digits.isdigit() and all(digit in b"01234567" for digit in digits) and int(digits, 8) == sum(blanked)

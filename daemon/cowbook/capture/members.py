@@ -7,10 +7,12 @@ while it grew gives the same bytes when it is decoded again to resume inside it.
 * A member is damaged where its decoder refuses, where something else stands in its place, or where the file ends inside it. All
   that can be decoded before that is given.
 * Behind damage, decoding goes on with the next *proved* member: bytes that begin like one, and decode without an error for
-  `_PROOF_BYTES` or to the member's own end. The three or four bytes alone stand in 100 MB of noise by chance.
+  `_PROOF_BYTES`, or to the member's own end, or to where the file ends or another one begins. The three or four bytes alone stand
+  in 100 MB of noise by chance.
 * A proved beginning inside a member means that the writer was killed there and another one appended, unless the member goes on
-  for `_WINDOW_BYTES` without an error, or ends well: then the bytes are content, as in an archive of compressed files. What was
-  decoded of the first member behind that beginning is dropped: the bytes were not its own.
+  for `_WINDOW_BYTES` without an error, or ends well: then the bytes are content, as in an archive of compressed files. A frame
+  without a checksum ends well only in front of another one. What was decoded of the first member behind that beginning is dropped:
+  the bytes were not its own.
 
 The place of damage in front of a member is one byte in the decoded bytes, `MARK`, so that a position can stand on either side.
 Damage behind which nothing comes has no byte, because more may be appended.
@@ -38,6 +40,9 @@ _PROOF_BYTES = 256
 _WINDOW_BYTES = 1 << 18
 _MOST_HELD_BYTES = 1 << 22
 """Decoded bytes that are held back while a member is told from its content. Noise does not decode to so many."""
+_LONGEST_HEADER = 18
+_SKIPPABLE = [bytes((value,)) for value in range(0x50, 0x60)]
+"""First bytes of zstd's skippable frames."""
 _GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
 
 
@@ -79,6 +84,10 @@ class _Codec:
     chunk_bytes: int
     """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB."""
     padding: bytes  # what may stand between members
+    header_bytes: Callable[[bytes], int]
+    """Length of a member's header, from its first bytes, at least five. Nothing else can begin inside of it."""
+    has_checksum: Callable[[bytes], bool]
+    """Whether the member with this header ends with a checksum, so that noise does not seem to end it well."""
 
 
 _NO_RESERVED_BIT = b"".join(re.escape(bytes((value,))) for value in range(256) if not value & 8)
@@ -91,6 +100,8 @@ CODECS = {
         _make_bytewise_gzip,
         1 << 14,
         b"\0",
+        lambda _: 10,
+        lambda _: True,
     ),
     "zstd": _Codec(
         "zstd frame",
@@ -100,6 +111,8 @@ CODECS = {
         _make_zstd,
         1 << 11,
         b"",
+        zstandard.frame_header_size,
+        lambda header: header[4] & 4 != 0,
     ),
 }
 """By the kind that `compression.kind_of` returns."""
@@ -149,9 +162,12 @@ class Members:
         """Decode the file up to its end."""
         while (yield from self._reach_member()):
             member = _Member(self._codec.make(), self._start)
+            is_one = self._held.startswith(self._codec.magic[: len(self._held)])
             why = yield from self._decode_member(member)
             if why is None:
                 continue
+            if not member.given and not is_one:
+                why = "something else stands in its place"
             stopped, offset = self._start, self._given
             found = yield from self._find_member()
             text = f"is damaged at decoded offset {offset}: {why} (a {self._codec.member} at byte {member.start})"
@@ -252,6 +268,9 @@ class Members:
         """Returns whether a member was cut where another one seems to begin. If not, more of it is decoded."""
         if not (yield from self._is_proved()):
             return False
+        header = os.pread(self._file.fileno(), _LONGEST_HEADER, member.start)
+        if self._start < member.start + self._codec.header_bytes(header):
+            return True  # zstandard may take the second header of a frame for its first
         pieces: list[bytes] = []
         fed = held_bytes = 0
         while fed < _WINDOW_BYTES and held_bytes <= _MOST_HELD_BYTES and not member.has_ended:
@@ -271,27 +290,35 @@ class Members:
             held_bytes += len(decoded)
             member.has_ended = member.decompressor.eof
             fed += len(piece) - (len(member.decompressor.unused_data) if member.has_ended else 0)
+        if member.has_ended and not self._codec.has_checksum(header) and fed < len(self._held):
+            if not self._codec.beginning.match(self._held, fed) and self._held[fed : fed + 1] not in _SKIPPABLE:
+                return True
         self._drop(fed)
         yield self._give(member, b"".join(pieces))
         return False
 
     def _is_proved(self) -> _Waiting:
-        """Returns whether the held bytes, which begin like a member, decode like one."""
+        """Returns whether the held bytes, which begin like a member, decode like one: up to its end, far enough, or to a next one."""
         decompressor = self._codec.make_exact()
         fed = decoded_bytes = 0
+        stop = self._find_beginning(1)
         while decoded_bytes < _PROOF_BYTES and not decompressor.eof:
-            if fed == len(self._held):
-                if self._read_more():
-                    continue
-                if not self._is_growing():
-                    return decoded_bytes > 0
+            if fed < stop:
+                try:
+                    decoded_bytes += len(decompressor.decompress(self._held[fed : fed + 1]))
+                except _ERRORS:
+                    return False
+                fed += 1
+            elif self._codec.beginning.match(self._held, fed):
+                return decoded_bytes > 0
+            elif self._read_more():
+                stop = self._find_beginning(fed)
+            elif self._is_growing():
                 yield None
-                continue
-            try:
-                decoded_bytes += len(decompressor.decompress(self._held[fed : fed + 1]))
-            except _ERRORS:
-                return False
-            fed += 1
+            elif fed < len(self._held):
+                stop = len(self._held)
+            else:
+                return decoded_bytes > 0
         return True
 
     def _find_member(self, most_bytes: int = sys.maxsize) -> _Waiting:
