@@ -17,7 +17,8 @@ PARQUET = "parquet"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f; pzstd files begin with such a frame
-_NO_TEXT = re.compile(rb"(?!\xef\xbb\xbf)[^\t\n\r -~]")
+_NO_TEXT = re.compile(rb"^(?!\xef\xbb\xbf)[\x80-\xff]|[\x00-\x08\x0b\x0e-\x1f\x7f]")
+"""Is found in the first bytes of a file that has neither records nor rows there."""
 _SEARCHED_BYTES = 1 << 26
 """How much of a file with an unknown beginning is searched for a member of a compressed file."""
 
@@ -232,8 +233,8 @@ def kind_of(magic: bytes) -> str | None:
 
 
 def begins_as_no_text(head: bytes) -> bool:
-    """Whether neither a record nor the name of a column begins with these bytes."""
-    return _NO_TEXT.match(head) is not None
+    """Whether these first bytes of a file are neither records nor rows of a table."""
+    return _NO_TEXT.search(head) is not None
 
 
 def kind_of_members(descriptor: int) -> str | None:

@@ -11,7 +11,7 @@ while it grew gives the same bytes when it is decoded again to resume inside it.
   in 100 MB of noise by chance.
 * A proved beginning inside a member means that the writer was killed there and another one appended, unless the member goes on
   for `_WINDOW_BYTES` without an error, or ends well: then the bytes are content, as in an archive of compressed files. A frame
-  without a checksum ends well only in front of another one. What was decoded of the first member behind that beginning is dropped:
+  without a checksum does not show that: its blocks of plain bytes swallow others as they come. What was decoded of the first member behind that beginning is dropped:
   the bytes were not its own.
 
 The place of damage in front of a member is one byte in the decoded bytes, `MARK`, so that a position can stand on either side.
@@ -41,8 +41,6 @@ _WINDOW_BYTES = 1 << 18
 _MOST_HELD_BYTES = 1 << 22
 """Decoded bytes that are held back while a member is told from its content. Noise does not decode to so many."""
 _LONGEST_HEADER = 18
-_SKIPPABLE = [bytes((value,)) for value in range(0x50, 0x60)]
-"""First bytes of zstd's skippable frames."""
 _GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
 
 
@@ -269,7 +267,7 @@ class Members:
         if not (yield from self._is_proved()):
             return False
         header = os.pread(self._file.fileno(), _LONGEST_HEADER, member.start)
-        if self._start < member.start + self._codec.header_bytes(header):
+        if self._start < member.start + self._codec.header_bytes(header) or not self._codec.has_checksum(header):
             return True  # zstandard may take the second header of a frame for its first
         pieces: list[bytes] = []
         fed = held_bytes = 0
@@ -290,9 +288,6 @@ class Members:
             held_bytes += len(decoded)
             member.has_ended = member.decompressor.eof
             fed += len(piece) - (len(member.decompressor.unused_data) if member.has_ended else 0)
-        if member.has_ended and not self._codec.has_checksum(header) and fed < len(self._held):
-            if not self._codec.beginning.match(self._held, fed) and self._held[fed : fed + 1] not in _SKIPPABLE:
-                return True
         self._drop(fed)
         yield self._give(member, b"".join(pieces))
         return False
