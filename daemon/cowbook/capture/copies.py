@@ -68,4 +68,3 @@ def _is_equal(path: Path, other: Path) -> bool:
             return False
     except (OSError, InputError):
         return False
-

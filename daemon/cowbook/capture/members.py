@@ -11,8 +11,8 @@ while it grew gives the same bytes when it is decoded again to resume inside it.
   in 100 MB of noise by chance.
 * A proved beginning inside a member means that the writer was killed there and another one appended, unless the member goes on
   for `_WINDOW_BYTES` without an error, or ends well: then the bytes are content, as in an archive of compressed files. A frame
-  without a checksum does not show that: its blocks of plain bytes swallow others as they come. What was decoded of the first member behind that beginning is dropped:
-  the bytes were not its own.
+  without a checksum does not show that: its blocks of plain bytes swallow others as they come. What was decoded of the first
+  member behind that beginning is dropped: the bytes were not its own.
 
 The place of damage in front of a member is one byte in the decoded bytes, `MARK`, so that a position can stand on either side.
 Damage behind which nothing comes has no byte, because more may be appended.
@@ -172,7 +172,8 @@ class Members:
             if not found:
                 self.end_damage = f"{text}; nothing behind it can be decoded"
                 return
-            yield Damage(f"{text}; {self._start - stopped} bytes behind it are skipped, and the next one is at byte {self._start}")
+            skipped = self._start - stopped
+            yield Damage(f"{text}; {skipped} bytes behind it are skipped, and the next one is at byte {self._start}")
             self._given += len(MARK)
 
     def find_first(self, most_bytes: int) -> int | None:
@@ -293,7 +294,7 @@ class Members:
         return False
 
     def _is_proved(self) -> _Waiting:
-        """Returns whether the held bytes, which begin like a member, decode like one: up to its end, far enough, or to a next one."""
+        """Returns whether the held bytes, which begin like a member, decode like one: to its end, far enough, or to a next."""
         decompressor = self._codec.make_exact()
         fed = decoded_bytes = 0
         stop = self._find_beginning(1)

@@ -122,7 +122,7 @@ class Pipeline:
     async def _apply(self, block: Block, first_index: int) -> None:
         """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
         batch = self._batch
-        self._report.note_dead_letters(batch.dead_letters)
+        self._report.note_dead_letters(batch.dead_letters, self.engine.value("messages"))
         self._report.note_names(batch, self.engine, self._decoder.other_symbols)
         self._letters.extend(batch.dead_letters)
         end = batch.message_count
@@ -271,9 +271,10 @@ class Pipeline:
             freeze.snapshot.release()
         return msgspec.structs.replace(freeze, snapshot=GatheredSnapshot(state))
 
-    def check_named(self) -> None:
-        """Raises InputError if the input, which was read to its end, names other symbols only: the name is wrong."""
-        text = self._report.nobody_names_it(self._decoder.other_symbols)
+    def check_usable(self) -> None:
+        """Raises InputError if the input, read to its end, had no usable record, or names other symbols only."""
+        others = self._decoder.other_symbols
+        text = self._report.nobody_names_it(others) or self._report.nothing_usable(self.engine, others)
         if text is not None:
             raise InputError(text)
 
@@ -333,6 +334,7 @@ class Pipeline:
             quiet_rate=throughput.rate(persisting=False),
             persisting_rate=throughput.rate(persisting=True),
             impact=throughput.impact_ratio,
+            problem=self._report.problem(self.engine, self._decoder.other_symbols),
         )
 
     def _make_book_figures(self) -> BookFigures:

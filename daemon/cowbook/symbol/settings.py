@@ -31,7 +31,6 @@ class WorkerSettings:
     state_dir: Path
     output_dir: Path
     on_bad_record: str
-    on_damage: str
     decoder: DecoderSettings
     engine: EngineSettings
     """The engine's settings from the configuration. `engine_settings` adds those that follow from the venue."""
@@ -42,6 +41,7 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()  # warnings for users about the paths
     block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
+    on_damage: str = "skip"
 
     @property
     def owner(self) -> CheckpointOwner:
@@ -65,7 +65,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
         on_damage=symbol.on_damage,
-        decoder=DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes),
+        decoder=decoder_settings(symbol),
         engine=EngineSettings(
             on_gap=symbol.on_gap,
             streams=output.streams,
@@ -81,6 +81,11 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         fingerprint=fingerprint(config, symbol),
         checkpoints=checkpoint_settings(config),
     )
+
+
+def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
+    """Returns what of a symbol's configuration decides what its records mean."""
+    return DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
 
 
 def checkpoint_settings(config: Config) -> CheckpointSettings:

@@ -156,7 +156,7 @@ class SymbolWorker:
                     self._observer.recovered(self.figures)
                 await self._consume(pipeline)
                 if self._settings.follow is None and not self._stopping:
-                    pipeline.check_named()
+                    pipeline.check_usable()
             finally:
                 await self._close()
         except SymbolError as error:

@@ -161,7 +161,12 @@ def test_what_was_flushed_before_the_kill_is_there_and_what_comes_behind_too(tmp
     for attempt in range(60):
         content, expected = b"", b""
         for restart in range(4):
-            pieces = list(flushed(kind, [b"%d %d %s\n" % (attempt, restart, rng.randbytes(rng.randrange(6, 30)).hex().encode()) for _ in range(20)]))
+            pieces = list(
+                flushed(
+                    kind,
+                    [b"%d %d %s\n" % (attempt, restart, rng.randbytes(rng.randrange(6, 30)).hex().encode()) for _ in range(20)],
+                )
+            )
             kept = b"".join(pieces)
             if restart < 3:
                 kept = kept[: rng.randrange(len(pieces[0]) + 12, len(kept))]

@@ -309,7 +309,9 @@ async def test_a_growing_compressed_file_gives_what_can_be_decoded(
     (tmp_path / "x.new").write_bytes(b"")
     assert tail.damages == []
     await tail.until(lambda: tail.finals == ["x.log"])
-    assert [("damaged at decoded offset" in damage, "it ends in the middle" in damage) for damage in tail.damages] == [(True, True)]
+    assert [("damaged at decoded offset" in damage, "it ends in the middle" in damage) for damage in tail.damages] == [
+        (True, True)
+    ]
     position = await tail.close()
     assert position is not None
     again = Tail(("x.*",), tmp_path, executor, watcher, position)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.simulate.capture import write_capture
-from cowbook.symbol.misfit import what_it_looks_like
+from cowbook.symbol.input_check import what_it_looks_like
 from cowbook.venues.recognise import formats_of
 from support.venue_samples import make_sample
 
