@@ -168,7 +168,7 @@ class SymbolReport:
         warnings = [foreign] if foreign is not None else []
         if engine.value("messages") == 0:
             if foreign is None:
-                warnings.append(self.nothing_usable(engine, decoder.other_symbols) or "no record in the input")
+                warnings.append(self.nothing_usable(engine, decoder.other_symbols) or "no usable record in the input")
         elif engine.value("snapshots") == 0 and engine.value("diffs") > 0:
             warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
         checksums = engine.audit_statistics()["checksum"]
