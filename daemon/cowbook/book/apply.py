@@ -1,4 +1,8 @@
-"""The kernel that applies messages: one loop over a batch in input order. It returns at the end, or where the caller must act."""
+"""The kernels that apply messages: one loop over a batch in input order. They return at the end, or where the caller must act.
+
+There are two, because compilation takes longer the more a root holds, and two roots compile side by side. One has what happens
+millions of times, the other snapshots and what waited. Each returns where the other one has to go on.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +35,13 @@ from cowbook.plain.messages import (
     SNAPSHOT,
     SUBSCRIPTION,
     TICKER,
-    UNUSED,
+    TRADE,
+    TRADES,
 )
 from cowbook.plain.schemes import UNNUMBERED
 from cowbook.plain.vocabulary import DAMAGED, REASONS
 
-# Why the kernel returned.
+# Why a kernel returned.
 DONE = 0  # all messages are consumed
 CUT = 1  # a cut is due: take the open rows, and call again
 ROOM = 2  # an array is too small for the next message: enlarge it, and call again
@@ -44,43 +49,12 @@ SCARCE = 3  # the free blocks may not suffice for the next message while snapsho
 POOL_IS_EMPTY = 4  # the pool ran out of blocks within a message: the book is lost
 HALTED_AT_GAP = 5
 OTHER_SPEED = 6  # another speed is to be the book's: make its diffs the kept ones, and call again
-_GOES_ON = 7
+SNAPSHOT_NEXT = 7  # call apply_snapshots
+OTHER_NEXT = 8  # call apply_messages
+_GOES_ON = 9
+_IS_REPEATED = 10
 
 _FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # its counter; those of the other reasons follow in the order of REASONS
-
-
-@rare_kernel
-def _take_snapshot(engine, message, levels):
-    """Take a depth snapshot of the input. Returns its outcome."""
-    state = engine.state[0]
-    if is_of_other_market(state, message.market):
-        state.unused += 1
-        return CONSUMED
-    if is_of_unknown_owner(state, message):
-        wait_for_owner(engine, message, levels)
-        return CONSUMED
-    if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
-        return CONSUMED
-    ts = snapshot_time(state, message)
-    if ts == NONE:
-        wait_for_time(engine, message, levels)
-        return CONSUMED
-    if find_slot(engine, UNTIMED) != NO_SLOT:
-        return give_time(engine, ts)
-    outcome = snapshot(engine, message, levels, ts, False, False)
-    if state.slot_count > 0 and (outcome == CONSUMED or outcome == CUT_AFTER):
-        wake_ahead(engine)
-    return outcome
-
-
-@inlined_kernel
-def _one(engine, message, levels):
-    """Take a diff, a snapshot or trades. Returns the outcome."""
-    if message.kind == DIFF:
-        return diff(engine, message, levels)
-    if message.kind == SNAPSHOT:
-        return _take_snapshot(engine, message, levels)
-    return trade(engine, message, levels)
 
 
 @rare_kernel
@@ -97,15 +71,27 @@ def _note_other_record(engine, message):
             end_sync(engine)
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
-            end_sync(engine)
+            end_sync(state, engine.slots)
     elif message.kind == OTHER_SYMBOL:
         state.other_symbol += 1
     elif message.kind == BREAK:
-        end_sync(engine)
+        end_sync(state, engine.slots)
     else:
         state.unused += 1
         if message.kind == SUBSCRIPTION:
             state.depth = message.depth
+
+
+@inlined_kernel
+def _take_ticker(engine, message, levels):
+    """Take a ticker of best prices."""
+    state = engine.state[0]
+    if is_of_other_market(state, message.market):
+        state.unused += 1
+    elif message.flags & IS_LOOSE != 0:
+        take_loose_ticker(engine, message, levels)
+    else:
+        take_ticker(engine, message, levels)
 
 
 @inlined_kernel
@@ -130,11 +116,35 @@ def _further_blocks(engine, message):
     return 2 * MAX_HEIGHT * levels + 2 * (sides[BID].level_count + sides[ASK].level_count)
 
 
-@rare_kernel
+@inlined_kernel
+def _take_snapshot(engine, message, levels):
+    """Take a depth snapshot of the input. Returns its outcome."""
+    state = engine.state[0]
+    if is_of_other_market(state, message.market):
+        state.unused += 1
+        return CONSUMED
+    if is_of_unknown_owner(state, message):
+        wait_for_owner(engine, message, levels)
+        return CONSUMED
+    if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
+        return CONSUMED
+    ts = snapshot_time(state, message)
+    if ts == NONE:
+        wait_for_time(engine, message, levels)
+        return CONSUMED
+    if find_slot(state, engine.slots, UNTIMED) != NO_SLOT:
+        return give_time(state, engine.slots, ts)
+    outcome = snapshot(engine, message, levels, ts, False, False)
+    if state.slot_count > 0 and (outcome == CONSUMED or outcome == CUT_AFTER):
+        wake_ahead(engine)
+    return outcome
+
+
+@inlined_kernel
 def _take_due(engine):
     """Take the message that has waited longest of those whose turn has come. Returns why the kernel must return, or _GOES_ON."""
     state, slots = engine.state[0], engine.slots
-    place = next_due(engine)
+    place = next_due(slots)
     slot = slots.info[place]
     engine.waiting[0] = slots.messages[place]
     message = engine.waiting[0]
@@ -155,70 +165,109 @@ def _take_due(engine):
         return CUT if outcome == CUT_BEFORE else _GOES_ON
     if outcome == EXHAUSTED:
         return POOL_IS_EMPTY
-    free_slot(engine, place)
+    free_slot(state, slots, place)
     if state.slot_count > 0:
         wake_ahead(engine)
     return CUT if outcome == CUT_AFTER else _GOES_ON
 
 
+@inlined_kernel
+def _stops_before(engine, message):
+    """Returns why the kernel must return before a message, _IS_REPEATED if the message is to be skipped, or _GOES_ON."""
+    state = engine.state[0]
+    if not has_room(engine, message):
+        return ROOM
+    if message.sequence != 0 and state.sequence_checked == 0:
+        verdict = follow_connection(engine, message)
+        if verdict == HALTS:
+            return HALTED_AT_GAP
+        if verdict == CUTS:
+            return CUT
+        if verdict == REPEATED:
+            state.stale += 1
+            return _IS_REPEATED
+    return _GOES_ON
+
+
 @kernel
-def apply_messages(engine, batch, start, end):
-    """Apply `batch.messages[start:end]`. Returns (why it stopped, index of the first message that is not consumed).
+def apply_snapshots(engine, batch, place, end):
+    """Apply what is due, and the snapshots from `place` on, to the first other message. Returns as `apply_messages`.
 
     What waits and has become due is applied behind the message that made it so, as a message of its own.
     """
     state, levels = engine.state[0], batch.levels
-    place = start
-    while True:
-        if state.takes_over > 0:
-            return OTHER_SPEED, place
+    while state.takes_over <= 0:
         if state.due_count > 0:
             why = _take_due(engine)
             if why != _GOES_ON:
                 return why, place
             continue
+        if place == end or batch.messages[place].kind != SNAPSHOT:
+            break
+        message = batch.messages[place]
+        why = _stops_before(engine, message)
+        if why == _GOES_ON and state.due_count > 0:
+            continue
+        outcome = CONSUMED
+        if why == _GOES_ON:
+            if _is_scarce(engine, message):
+                return SCARCE, place
+            outcome = _take_snapshot(engine, message, levels)
+        elif why != _IS_REPEATED:
+            return why, place
+        if outcome == CUT_BEFORE:
+            return CUT, place
+        if outcome == EXHAUSTED:
+            return POOL_IS_EMPTY, place
+        if outcome == WAITS:
+            continue
+        state.sequence_checked = 0  # the message is consumed
+        place += 1
+        if outcome == CUT_AFTER:
+            return CUT, place
+    return OTHER_NEXT, place
+
+
+@kernel
+def apply_messages(engine, batch, place, end):
+    """Apply `batch.messages[place:end]` up to a snapshot. Returns (why it stopped, index of the first message not consumed)."""
+    state, levels = engine.state[0], batch.levels
+    while True:
+        if state.takes_over > 0:
+            return OTHER_SPEED, place
+        if state.due_count > 0:
+            return SNAPSHOT_NEXT, place
         if place == end:
             state.sequence_checked = 0
             return DONE, end
         message = batch.messages[place]
-        if not has_room(engine, message):
-            return ROOM, place
-        if message.sequence != 0 and state.sequence_checked == 0:
-            verdict = follow_connection(engine, message)
-            if verdict == HALTS:
-                return HALTED_AT_GAP, place
-            if verdict == CUTS:
-                return CUT, place
-            if verdict == REPEATED:
-                state.stale += 1
-                place += 1
-                continue
-            if state.due_count > 0:
-                continue
         kind = message.kind
-        if kind == TICKER:
-            if is_of_other_market(state, message.market):
-                state.unused += 1
-            elif message.flags & IS_LOOSE != 0:
-                take_loose_ticker(engine, message, levels)
+        if kind == SNAPSHOT:
+            return SNAPSHOT_NEXT, place
+        why = _stops_before(engine, message)
+        if why == _GOES_ON and state.due_count > 0:
+            continue
+        outcome = CONSUMED
+        if why == _GOES_ON:
+            if kind == DIFF or kind == TRADE or kind == TRADES:
+                if _is_scarce(engine, message):
+                    return SCARCE, place
+                outcome = diff(engine, message, levels) if kind == DIFF else trade(engine, message, levels)
+            elif kind == TICKER:
+                _take_ticker(engine, message, levels)
             else:
-                take_ticker(engine, message, levels)
-        elif kind == DEAD_LETTER or kind == OTHER_SYMBOL or kind == UNUSED or kind == SUBSCRIPTION or kind == BREAK:
-            _note_other_record(engine, message)
-        else:
-            if _is_scarce(engine, message):
-                return SCARCE, place
-            outcome = _one(engine, message, levels)
-            if outcome == CUT_BEFORE:
-                return CUT, place
-            if outcome == EXHAUSTED:
-                return POOL_IS_EMPTY, place
-            if outcome == HALTED:
-                return HALTED_AT_GAP, place
-            if outcome == WAITS:
-                continue
-            if outcome == CUT_AFTER:
-                state.sequence_checked = 0
-                return CUT, place + 1
+                _note_other_record(engine, message)
+        elif why != _IS_REPEATED:
+            return why, place
+        if outcome == CUT_BEFORE:
+            return CUT, place
+        if outcome == EXHAUSTED:
+            return POOL_IS_EMPTY, place
+        if outcome == HALTED:
+            return HALTED_AT_GAP, place
+        if outcome == WAITS:
+            continue
         state.sequence_checked = 0  # the message is consumed
         place += 1
+        if outcome == CUT_AFTER:
+            return CUT, place

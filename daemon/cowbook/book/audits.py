@@ -86,7 +86,7 @@ def _compare(engine, ticker):
 @rare_kernel
 def _refute(engine, ticker):
     """End sync, and write the row of a ticker that failed."""
-    end_sync(engine)
+    end_sync(engine.state[0], engine.slots)
     bid_price, bid_size = best_or_zero(engine.book, BID)
     ask_price, ask_size = best_or_zero(engine.book, ASK)
     row = audit_row(engine.state[0], engine.rows, BOOK_TICKER)
@@ -173,7 +173,7 @@ def audit_checksum(engine, expected, found):
     """Compare the venue's checksum, `expected`, with the book's, `found`."""
     state = engine.state[0]
     if judge_audit(engine.words, state, CHECKSUM, expected == found):
-        end_sync(engine)
+        end_sync(state, engine.slots)
         row = audit_row(state, engine.rows, CHECKSUM)
         row.expected_bid_price = expected
         row.found_bid_price = found

@@ -5,28 +5,22 @@ from __future__ import annotations
 from cowbook.book.audits import audit_checksum, count_audit
 from cowbook.book.checksums import book_checksum
 from cowbook.book.emit import add_level, begin_run
-from cowbook.book.ladder import ASK, BEFORE, BID, OK, put_level, set_level, worst_level
+from cowbook.book.ladder import ASK, BEFORE, BID, OK, put_level, set_level, set_levels, worst_level
 from cowbook.book.outcomes import EXHAUSTED
-from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT
 from cowbook.plain.schemes import NO_CHECKSUM
 from cowbook.plain.vocabulary import CHECKSUM, DROPPED, NOT_COMPARABLE
 
 
-@kernel
-def _set_side(book, side_number, levels, start, count):
-    for level in range(start, start + count):
-        if set_level(book, side_number, levels.prices[level], levels.sizes[level]) != OK:
-            return EXHAUSTED
-    return OK
-
-
-@kernel
-def set_levels(book, message, levels):
+@inlined_kernel
+def set_book(book, message, levels):
     """Set a message's levels in the live trees. Returns OK or EXHAUSTED."""
-    if _set_side(book, BID, levels, message.bid_start, message.bid_count) != OK:
+    if set_levels(book, BID, levels, message.bid_start, message.bid_count) != OK:
         return EXHAUSTED
-    return _set_side(book, ASK, levels, message.ask_start, message.ask_count)
+    if set_levels(book, ASK, levels, message.ask_start, message.ask_count) != OK:
+        return EXHAUSTED
+    return OK
 
 
 @inlined_kernel

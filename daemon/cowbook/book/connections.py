@@ -37,7 +37,7 @@ def follow_connection(engine, message):
             if enter(engine, ts):
                 return CUTS
         gap_row(state, engine.rows, ts, last + 1, sequence, True)
-        end_sync(engine)
+        end_sync(state, engine.slots)
     state.last_sequence = sequence
     state.sequence_checked = 1
     return FOLLOWS

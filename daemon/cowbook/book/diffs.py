@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.audits import audit_waiting_tickers, forget_tickers
-from cowbook.book.checks import check, cut_depth, set_levels
+from cowbook.book.checks import check, cut_depth, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.book.emit import change_rows, finish_depth, gap_row
@@ -13,6 +13,7 @@ from cowbook.book.ladder import OK
 from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
+from cowbook.book.room import APART_LEVELS_LEFT
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import (
@@ -60,9 +61,9 @@ def note_market(state, message):
 
 
 @rare_kernel
-def _confirms(engine, message, place):
+def _confirms(state, slots, message, place):
     """Returns whether a diff confirms that ids begin anew with the held one: it follows that, and is as old and as late."""
-    state, held = engine.state[0], engine.slots.messages[place]
+    held = slots.messages[place]
     verdict, _expected, _received = judge(message.rule, held.last_id, 0, message.first_id, message.last_id, message.prev_id)
     return verdict == APPLY and message.last_id > held.last_id and _is_old_and_late(state, message)
 
@@ -79,17 +80,16 @@ def _is_old_and_late(state, message):
 
 
 @rare_kernel
-def _decide_gap(engine, message):
+def _decide_gap(state, slots, message):
     """Decide about a diff that would be a gap."""
-    state = engine.state[0]
     if state.takes_over == TOOK_OVER:
         return _APPLIES_ANEW
     is_other_speed = message.speed != 0 and state.speed != 0 and message.speed != state.speed
     if not is_other_speed or state.is_first:
         return _APPLIES_WITH_GAP
-    place = find_slot(engine, AHEAD)
+    place = find_slot(state, slots, AHEAD)
     if place != NO_SLOT and state.apart_run > 0:
-        witness_id = engine.slots.messages[place].last_id
+        witness_id = slots.messages[place].last_id
         verdict, _expected, _received = judge(message.rule, witness_id, 1, message.first_id, message.last_id, message.prev_id)
         if verdict == APPLY:
             return _AFTER_WITNESS
@@ -97,12 +97,11 @@ def _decide_gap(engine, message):
 
 
 @rare_kernel
-def _decide_stale(engine, message):
+def _decide_stale(state, slots, message):
     """Decide about a diff that is stale by its ids."""
-    state = engine.state[0]
     if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
-    if state.other_symbol > 0 and state.is_first and find_slot(engine, BELIEVED) != NO_SLOT:
+    if state.other_symbol > 0 and state.is_first and find_slot(state, slots, BELIEVED) != NO_SLOT:
         return _APPLIES_INSTEAD
     if _is_old_and_late(state, message):
         return _IS_HELD
@@ -118,13 +117,13 @@ def _ids_at_gap(message, last):
 
 
 @rare_kernel
-def give_time(engine, ts):
+def give_time(state, slots, ts):
     """Have the snapshots that wait for a time processed now, with this one. Returns the outcome of the message that gives it."""
-    state, info = engine.state[0], engine.slots.info
+    info = slots.info
     state.due_time = ts
     for place in range(MOST_SLOTS):
         if info[place].purpose == UNTIMED:
-            make_due(engine, place)
+            make_due(state, slots, place)
     return WAITS
 
 
@@ -144,22 +143,22 @@ def _meet_untimed(engine, message, levels, place):
         state.gap_expected = expected
         state.gap_received = received
         return HALTED
-    return give_time(engine, message.ts_event)
+    return give_time(state, engine.slots, message.ts_event)
 
 
 @rare_kernel
 def _meet_held(engine, message):
     """Take the next diff after one that is held. Returns its outcome; CONSUMED if it is to be judged like any other."""
     state = engine.state[0]
-    place = find_slot(engine, HELD)
-    if not _confirms(engine, message, place):
+    place = find_slot(state, engine.slots, HELD)
+    if not _confirms(state, engine.slots, message, place):
         state.stale += 1
-        free_slot(engine, place)
+        free_slot(state, engine.slots, place)
         return CONSUMED
     if engine.settings[0].halt_on_gap:
         state.gap_expected, state.gap_received = _ids_at_gap(engine.slots.messages[place], state.last_id)
         return HALTED
-    make_due(engine, place)
+    make_due(state, engine.slots, place)
     return WAITS
 
 
@@ -174,9 +173,9 @@ def begin_anew(engine, message, levels):
     forget(words, OWN)
     forget(words, APART)
     forget_tickers(engine)
-    place = find_slot(engine, AHEAD)
+    place = find_slot(state, engine.slots, AHEAD)
     if place != NO_SLOT:
-        free_slot(engine, place)
+        free_slot(state, engine.slots, place)
         state.stale_snapshots += 1
     return _apply(engine, message, levels, _APPLIES_ANEW, expected, received)
 
@@ -188,16 +187,17 @@ def _set_apart(engine, message, levels):
     state.unused += 1
     state.apart_run += 1
     state.apart_speed = message.speed
+    engine.room[APART_LEVELS_LEFT] -= message.bid_count + message.ask_count
     keep_apart(engine.words, apart_log(engine.logs), message, levels)
 
 
 @rare_kernel
-def _replace_by_witness(engine, speed):
+def _replace_by_witness(state, slots, speed):
     """Have the witness that waits replace the book: the recorder has changed its speed, and the diffs of the new one join it."""
-    place = find_slot(engine, AHEAD)
-    make_due(engine, place)
-    engine.slots.info[place].is_due = REPLACES_BOOK
-    engine.state[0].takes_over = speed
+    place = find_slot(state, slots, AHEAD)
+    make_due(state, slots, place)
+    slots.info[place].is_due = REPLACES_BOOK
+    state.takes_over = speed
     return WAITS
 
 
@@ -205,14 +205,14 @@ def _replace_by_witness(engine, speed):
 def wake_ahead(engine):
     """Have the witness processed that waited until the kept diffs had reached the book."""
     state = engine.state[0]
-    place = find_slot(engine, AHEAD)
+    place = find_slot(state, engine.slots, AHEAD)
     if place == NO_SLOT:
         return
     snapshot_id = engine.slots.messages[place].last_id
     if snapshot_id == state.last_id or (
         snapshot_id < state.last_id and newest_kept(engine.words, own_log(engine.logs), OWN) >= state.last_id
     ):
-        make_due(engine, place)
+        make_due(state, engine.slots, place)
 
 
 @rare_kernel
@@ -220,7 +220,7 @@ def _skip(engine, message, levels, decision):
     """Count a diff that is not applied now. Returns its outcome."""
     state = engine.state[0]
     if decision == _AFTER_WITNESS:
-        return _replace_by_witness(engine, message.speed)
+        return _replace_by_witness(state, engine.slots, message.speed)
     if decision == _TAKES_OVER:
         state.takes_over = message.speed
         return WAITS
@@ -246,36 +246,36 @@ def _wake(engine, message):
             continue
         last = message.last_id
         if snapshot_id == last or joining(engine.words, own_log(engine.logs), OWN, snapshot_id, last) >= 0:
-            make_due(engine, place)
+            make_due(engine.state[0], slots, place)
         else:
-            free_slot(engine, place)
+            free_slot(engine.state[0], slots, place)
             engine.state[0].foreign_snapshots += 1
     wake_ahead(engine)
-    drop_impatient(engine)
+    drop_impatient(engine.state[0], slots)
 
 
 @rare_kernel
-def _settle(engine, decision):
+def _settle(state, slots, decision):
     """Before a diff is applied: what waited for the next applied diff need not wait any more."""
-    state, info = engine.state[0], engine.slots.info
+    info = slots.info
     for place in range(MOST_SLOTS):
         purpose = info[place].purpose
         if purpose == BELIEVED:
             if decision == _APPLIES_INSTEAD:
-                become_foreign(engine, place)
+                become_foreign(state, slots, place)
             else:
-                free_slot(engine, place)
+                free_slot(state, slots, place)
         elif purpose == STALE_ONE and state.resets == 0:
-            free_slot(engine, place)
+            free_slot(state, slots, place)
 
 
 @rare_kernel
-def _end_reset(engine):
+def _end_reset(state, slots):
     """The second diff of the new ids is applied: the snapshot that was stale may now be joined."""
-    engine.state[0].resets = 0
-    place = find_slot(engine, STALE_ONE)
+    state.resets = 0
+    place = find_slot(state, slots, STALE_ONE)
     if place != NO_SLOT:
-        become_foreign(engine, place)
+        become_foreign(state, slots, place)
 
 
 @inlined_kernel
@@ -286,11 +286,11 @@ def _apply(engine, message, levels, decision, expected, received):
     is_reset = decision == _APPLIES_ANEW and state.resets == 1
     if decision != _APPLIES:
         gap_row(state, rows, ts, expected, received, decision == _APPLIES_WITH_GAP and message.rule != CHAIN)
-        end_sync(engine)
+        end_sync(state, engine.slots)
     if state.slot_count > 0:
-        _settle(engine, decision)
+        _settle(state, engine.slots, decision)
     first_event, first_run = state.next_event, state.open_depth
-    if set_levels(book, message, levels) != OK:
+    if set_book(book, message, levels) != OK:
         return EXHAUSTED
     change_rows(state, settings, rows, message, levels)
     if cut_depth(engine, message, ts, message.last_id, True) != OK:
@@ -318,7 +318,7 @@ def _apply(engine, message, levels, decision, expected, received):
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     if state.resets == 1 and not is_reset:
-        _end_reset(engine)
+        _end_reset(state, engine.slots)
     if state.slot_count > 0 and not is_reset:
         _wake(engine, message)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
@@ -340,10 +340,10 @@ def diff(engine, message, levels):
             state.unused += 1
             return CONSUMED
     if state.slot_count > 0:
-        place = find_slot(engine, UNTIMED)
+        place = find_slot(state, engine.slots, UNTIMED)
         if place != NO_SLOT:
             return _meet_untimed(engine, message, levels, place)
-        if state.resets == 0 and find_slot(engine, HELD) != NO_SLOT:
+        if state.resets == 0 and find_slot(state, engine.slots, HELD) != NO_SLOT:
             outcome = _meet_held(engine, message)
             if outcome != CONSUMED:
                 return outcome
@@ -352,7 +352,7 @@ def diff(engine, message, levels):
     )
     decision = _APPLIES
     if verdict != APPLY:
-        decision = _decide_gap(engine, message) if verdict == GAP else _decide_stale(engine, message)
+        decision = _decide_gap(state, engine.slots, message) if verdict == GAP else _decide_stale(state, engine.slots, message)
         if decision >= _IS_STALE:
             return _skip(engine, message, levels, decision)
         if verdict == STALE:

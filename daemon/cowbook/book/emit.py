@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
+from cowbook.kernels.copying import copy_numbers
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CHANGE
@@ -70,14 +71,6 @@ def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size)
 
 
 @inlined_kernel
-def _copy_levels(rows, position, levels, start, count):
-    for level in range(count):
-        rows.depth_prices[position + level] = levels.prices[start + level]
-    for level in range(count):
-        rows.depth_sizes[position + level] = levels.sizes[start + level]
-
-
-@inlined_kernel
 def change_rows(state, settings, rows, message, levels):
     """Write the levels of a diff, bids first, and count them as events. `finish_depth` sets `synced` after the audits."""
     count = message.bid_count + message.ask_count
@@ -89,8 +82,11 @@ def change_rows(state, settings, rows, message, levels):
         row.bid_count = message.bid_count
         row.ask_count = message.ask_count
         place = state.open_depth_levels
-        _copy_levels(rows, place, levels, message.bid_start, message.bid_count)
-        _copy_levels(rows, place + message.bid_count, levels, message.ask_start, message.ask_count)
+        copy_numbers(rows.depth_prices, place, levels.prices, message.bid_start, message.bid_count)
+        copy_numbers(rows.depth_sizes, place, levels.sizes, message.bid_start, message.bid_count)
+        middle = place + message.bid_count
+        copy_numbers(rows.depth_prices, middle, levels.prices, message.ask_start, message.ask_count)
+        copy_numbers(rows.depth_sizes, middle, levels.sizes, message.ask_start, message.ask_count)
         state.open_depth_levels = place + count
     state.next_event += count
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from cowbook.book.continuity import APPLY, judge
 from cowbook.book.state import DiffLog, Levels
+from cowbook.kernels.copying import copy_numbers
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import KEPT_LEVELS_LIMIT, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import NONE
@@ -43,13 +44,6 @@ def newest_kept(words, log, places):
 
 
 @inlined_kernel
-def _copy(target, at, source, start, count):
-    """Copy entries of one array to another. Plain loops over local numbers become vector instructions."""
-    for level in range(count):
-        target[at + level] = source[start + level]
-
-
-@inlined_kernel
 def _span(log, place, level_end):
     """Returns how many places of the arrays of levels lie from an entry's first level to the end of the newest one's."""
     span = level_end - log.entries[place].level_start
@@ -70,11 +64,11 @@ def _append(words, log, places, message, levels):
     entry.level_start = at
     entry.bid_count = bid_count
     entry.ask_count = ask_count
-    _copy(log.levels.prices, at, levels.prices, bid_start, bid_count)
-    _copy(log.levels.sizes, at, levels.sizes, bid_start, bid_count)
+    copy_numbers(log.levels.prices, at, levels.prices, bid_start, bid_count)
+    copy_numbers(log.levels.sizes, at, levels.sizes, bid_start, bid_count)
     at += bid_count
-    _copy(log.levels.prices, at, levels.prices, ask_start, ask_count)
-    _copy(log.levels.sizes, at, levels.sizes, ask_start, ask_count)
+    copy_numbers(log.levels.prices, at, levels.prices, ask_start, ask_count)
+    copy_numbers(log.levels.sizes, at, levels.sizes, ask_start, ask_count)
     at += ask_count
     end += 1
     if end - start > WAITING_LIMIT:

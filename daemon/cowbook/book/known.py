@@ -53,12 +53,11 @@ def bound_of(state, side_number):
 
 
 @rare_kernel
-def end_sync(engine):
+def end_sync(state, slots):
     """End sync, if the book is synced: nothing is known any more, and a witness that waits is used at once."""
-    state = engine.state[0]
     if state.synced:
         state.synced = 0
-        mark_ahead(engine)
+        mark_ahead(state, slots)
     forget_known(state)
 
 

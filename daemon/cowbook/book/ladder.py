@@ -40,7 +40,7 @@ from cowbook.book.block_pool import (
     take_block,
 )
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
-from cowbook.kernels.jit import kernel, rare_kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 
 BID = 0
@@ -330,6 +330,20 @@ def set_level(book, side_number, price, size):
 
     `price` and `size` are fixed-point numbers from 0 to below 10^18. Returns OK or POOL_EXHAUSTED.
     """
+    return _set_level(book, side_number, price, size)
+
+
+@kernel
+def set_levels(book, side_number, levels, start, count):
+    """Set `levels[start : start + count]` of a live side, each as `set_level` does. Returns OK or POOL_EXHAUSTED."""
+    for level in range(start, start + count):
+        if _set_level(book, side_number, levels.prices[level], levels.sizes[level]) != OK:
+            return POOL_EXHAUSTED
+    return OK
+
+
+@inlined_kernel
+def _set_level(book, side_number, price, size):
     pool, sides, blocks = book.pool, book.sides, book.blocks
     state = pool[0]
     index: Any = np.int64(price * state.inverse_tick + 0.5)

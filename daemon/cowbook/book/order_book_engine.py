@@ -9,7 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import block_pool, ladder
-from cowbook.book.apply import CUT, DONE, HALTED_AT_GAP, OTHER_SPEED, POOL_IS_EMPTY, ROOM, apply_messages
+from cowbook.book.apply import (
+    CUT,
+    DONE,
+    HALTED_AT_GAP,
+    OTHER_NEXT,
+    OTHER_SPEED,
+    POOL_IS_EMPTY,
+    ROOM,
+    SNAPSHOT_NEXT,
+    apply_messages,
+    apply_snapshots,
+)
 from cowbook.book.freeze import (
     EPOCH,
     FIRST_SNAPSHOT,
@@ -28,7 +39,16 @@ from cowbook.book.freeze import (
 )
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
-from cowbook.book.room import LEVELS_NEEDED, ROOM_WORDS, make_room, measure_room, take_over
+from cowbook.book.room import (
+    LEVELS_LEFT,
+    LEVELS_NEEDED,
+    MESSAGES_AT_A_TIME,
+    MESSAGES_LEFT,
+    ROOM_WORDS,
+    make_room,
+    measure_room,
+    take_over,
+)
 from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
@@ -150,7 +170,9 @@ class OrderBookEngine:
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
         state["market"] = self.arrays.settings["market"]
-        self._apply: Callable[..., tuple[int, int]] | None = None  # the kernel, once it is needed
+        self._kernels: list[Callable[..., tuple[int, int]]] | None = (
+            None  # apply_messages and apply_snapshots, once they are needed
+        )
         self._measure_room()
 
     def _measure_room(self) -> None:
@@ -167,15 +189,21 @@ class OrderBookEngine:
         """
         end = batch.message_count if stop is None else stop
         arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
-        if self._apply is None:
-            self._apply = entry_of(apply_messages, as_records(self.arrays), arrays, start, end)
+        if self._kernels is None:
+            self._kernels = [
+                entry_of(kernel, as_records(self.arrays), arrays, start, end) for kernel in (apply_messages, apply_snapshots)
+            ]
+        apply = self._kernels[0]
         had_room, times = -1, 0  # the message before which room was last made, and how often
         while True:
-            why, start = self._apply(as_records(self.arrays), arrays, start, end)
+            why, start = apply(as_records(self.arrays), arrays, start, end)
             if why == DONE:
                 return Applied(start, cut=False)
             if why == CUT:
                 return Applied(start, cut=True)
+            if why in (SNAPSHOT_NEXT, OTHER_NEXT):
+                apply = self._kernels[why == SNAPSHOT_NEXT]
+                continue
             if why == ROOM:
                 had_room, times = start, times + 1 if start == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
@@ -196,9 +224,13 @@ class OrderBookEngine:
             raise PoolScarceError(start)
 
     def _make_room(self) -> None:
-        arrays = self.arrays
+        arrays, room = self.arrays, self.arrays.room
+        needed = int(room[LEVELS_NEEDED])
+        if room[MESSAGES_LEFT] < 0 or room[LEVELS_LEFT] < 0:  # by the upper bound; the true counts are lower nearly always
+            self._measure_room()
+            if room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME and room[LEVELS_LEFT] > needed:
+                return
         is_held = self._view[PROTECTED] != block_pool.NO_SNAPSHOT
-        needed = int(arrays.room[LEVELS_NEEDED])
         rows, logs = make_room(arrays.state[0], needed, arrays.rows, arrays.logs, arrays.slots, is_held=is_held)
         self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()

@@ -3,6 +3,7 @@
 The kernel checks before each message, so that applying one never fails half-way. It subtracts the most that a message can append,
 which follows from the table of arrays (plain/streams.py). When that upper bound says that there is no room, the room is measured
 anew from the true counts. Only an array that is really full is replaced by a larger copy; snapshots may still read the old one.
+Arrays to which few messages append are not part of the bound, which they would make too low. Their true counts are looked at.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 MESSAGES_LEFT = 0  # number of messages for which every array has enough entries, not counting levels
 LEVELS_LEFT = 1  # number of levels for which the arrays of levels have enough entries
 LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append
-ROOM_WORDS = 3
+APART_LEVELS_LEFT = 3  # number of levels for which the arrays of the diffs of another speed have room
+ROOM_WORDS = 4
 
-_MESSAGES_AT_A_TIME = 1024
+MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
 
 _DAYS_OF_A_MESSAGE = 2
@@ -51,8 +53,12 @@ def has_room(engine, message):
     return (
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
+        and room[APART_LEVELS_LEFT] >= count
+        and state.apart_end < logs.apart.size
+        and state.trade_end + count < logs.trades.size
+        and state.recent_end < logs.recent.size
         and state.slot_level_end + 2 * count <= logs.slot_prices.size
-        and state.ticker_end + waiting_tickers + 1 <= logs.tickers.size
+        and state.ticker_end + waiting_tickers < logs.tickers.size
         and state.day_count + _DAYS_OF_A_MESSAGE <= logs.days.size
     )
 
@@ -79,22 +85,11 @@ def _further_levels(engine, message):
 
 def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
     """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left."""
-    messages = [
-        len(logs.diffs) - int(state["diff_end"]),
-        len(logs.apart) - int(state["apart_end"]),
-        len(logs.recent) - int(state["recent_end"]),
-        # An array that holds both rows and levels reserves half of its free entries for each.
-        (len(logs.trades) - int(state["trade_end"])) // 2,
-    ]
-    levels = [
-        *(
-            levels_left(
-                entries[int(state[f"{log}_start"]) : int(state[f"{log}_end"])], int(state[f"{log}_level_end"]), len(prices)
-            )
-            for log, entries, prices in (("diff", logs.diffs, logs.diff_prices), ("apart", logs.apart, logs.apart_prices))
-        ),
-        (len(logs.trades) - int(state["trade_end"])) // 2,
-    ]
+    diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])]
+    apart = logs.apart[int(state["apart_start"]) : int(state["apart_end"])]
+    messages = [len(logs.diffs) - int(state["diff_end"])]
+    levels = [levels_left(diffs, int(state["diff_level_end"]), len(logs.diff_prices))]
+    room[APART_LEVELS_LEFT] = levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
     for array in ROW_ARRAYS:
         left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
         if array.most_per_level:
@@ -118,7 +113,7 @@ def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, 
         entries = getattr(rows, array.name)
         count = int(state[f"open_{array.count}"])
         # Twice as many, because measure_room halves an array that holds both rows and levels.
-        wanted = 2 * (array.most * _MESSAGES_AT_A_TIME + array.most_per_level * needed)
+        wanted = 2 * (array.most * MESSAGES_AT_A_TIME + array.most_per_level * needed)
         if count + wanted > len(entries):
             larger[array.name] = _enlarged(entries, 0, count, wanted)
     return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, is_held=is_held)
@@ -149,7 +144,7 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
         logs = _room_in_diffs(state, needed, logs, name, log, is_held=is_held)
     for name, log in (("trade", "trades"), ("recent", "recent")):
         start, end = int(state[f"{name}_start"]), int(state[f"{name}_end"])
-        wanted = 2 * (_MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
+        wanted = 2 * (MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
         if end + wanted > len(getattr(logs, log)):
             logs = logs._replace(**{log: _moved(getattr(logs, log), start, end, wanted + 2 * WAITING_LIMIT, is_held=is_held)})
             state[f"{name}_start"], state[f"{name}_end"] = 0, end - start
@@ -170,7 +165,7 @@ def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str,
     """Room in a log of diffs. Its levels go round in their arrays: moving them would cost more than keeping them."""
     start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
     entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
-    if end + _MESSAGES_AT_A_TIME > len(entries):
+    if end + MESSAGES_AT_A_TIME > len(entries):
         entries = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
         logs = logs._replace(**{log: entries})
         state[f"{name}_start"], state[f"{name}_end"] = start, end = 0, end - start

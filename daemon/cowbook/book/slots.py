@@ -13,17 +13,17 @@ NO_SLOT = -1
 
 
 @inlined_kernel
-def find_slot(engine, purpose):
+def find_slot(state, slots, purpose):
     """Returns the first slot of this purpose; NO_SLOT if there is none."""
-    if engine.state[0].slot_count == 0:
+    if state.slot_count == 0:
         return NO_SLOT
-    return _oldest(engine, purpose, 0)
+    return _oldest(slots, purpose, 0)
 
 
 @rare_kernel
-def _oldest(engine, purpose, after):
+def _oldest(slots, purpose, after):
     """Returns the longest waiting slot of this purpose with an order above `after`; NO_SLOT if there is none."""
-    info = engine.slots.info
+    info = slots.info
     found = NO_SLOT
     for place in range(MOST_SLOTS):
         slot = info[place]
@@ -33,37 +33,37 @@ def _oldest(engine, purpose, after):
 
 
 @rare_kernel
-def oldest_but_one(engine, purpose):
+def oldest_but_one(slots, purpose):
     """Returns the second of the slots of this purpose in order of arrival; NO_SLOT if there are fewer than two."""
-    first = _oldest(engine, purpose, 0)
-    return NO_SLOT if first == NO_SLOT else _oldest(engine, purpose, engine.slots.info[first].order)
+    first = _oldest(slots, purpose, 0)
+    return NO_SLOT if first == NO_SLOT else _oldest(slots, purpose, slots.info[first].order)
 
 
 @rare_kernel
-def count_slots(engine, purpose):
+def count_slots(slots, purpose):
     """Returns how many slots have this purpose."""
     count = 0
     for place in range(MOST_SLOTS):
-        count += engine.slots.info[place].purpose == purpose
+        count += slots.info[place].purpose == purpose
     return count
 
 
 @rare_kernel
-def free_slot(engine, place):
+def free_slot(state, slots, place):
     """Forget a message that waited."""
-    slot = engine.slots.info[place]
+    slot = slots.info[place]
     if slot.is_due:
-        engine.state[0].due_count -= 1
+        state.due_count -= 1
     slot.is_due = 0
     slot.purpose = FREE
-    engine.state[0].slot_count -= 1
+    state.slot_count -= 1
 
 
 @rare_kernel
 def keep_in_slot(engine, message, levels, purpose):
     """Let a message wait. There must be a free slot, and room for its levels. Returns the slot."""
     state, logs = engine.state[0], engine.logs
-    place = _oldest(engine, FREE, -1)
+    place = _oldest(engine.slots, FREE, -1)
     engine.slots.messages[place] = message
     kept = engine.slots.messages[place]
     at = state.slot_level_end
@@ -88,20 +88,20 @@ def keep_in_slot(engine, message, levels, purpose):
 
 
 @rare_kernel
-def make_due(engine, place):
+def make_due(state, slots, place):
     """Have a message processed before the next one of the input."""
-    slot = engine.slots.info[place]
+    slot = slots.info[place]
     if not slot.is_due:
         slot.is_due = 1
-        engine.state[0].due_count += 1
+        state.due_count += 1
 
 
 @rare_kernel
-def mark_ahead(engine):
+def mark_ahead(state, slots):
     """Have the witness that waits, if there is one, processed now: the book is not synced any more."""
-    place = find_slot(engine, AHEAD)
+    place = find_slot(state, slots, AHEAD)
     if place != NO_SLOT:
-        make_due(engine, place)
+        make_due(state, slots, place)
 
 
 @rare_kernel
@@ -112,13 +112,13 @@ def _rank(purpose):
 
 
 @rare_kernel
-def next_due(engine):
+def next_due(slots):
     """Returns the due message that comes first. There must be one.
 
     A witness comes before snapshots that a diff has proved, and each in order of arrival. Snapshots that waited for a time come
     last: they stand for messages of the input, behind which others may be due.
     """
-    info = engine.slots.info
+    info = slots.info
     found = NO_SLOT
     for place in range(MOST_SLOTS):
         slot = info[place]
@@ -134,34 +134,32 @@ def next_due(engine):
 
 
 @rare_kernel
-def become_stale_one(engine, place):
+def become_stale_one(state, slots, place):
     """Count a snapshot that waits as stale, and remember it as the newest one, because ids may begin anew with it."""
-    other = find_slot(engine, STALE_ONE)
+    other = find_slot(state, slots, STALE_ONE)
     if other != NO_SLOT:
-        free_slot(engine, other)
-    slot = engine.slots.info[place]
+        free_slot(state, slots, other)
+    slot = slots.info[place]
     if slot.is_due:
-        engine.state[0].due_count -= 1
+        state.due_count -= 1
     slot.is_due = 0
     slot.purpose = STALE_ONE
-    engine.state[0].stale_snapshots += 1
+    state.stale_snapshots += 1
 
 
 @rare_kernel
-def become_foreign(engine, place):
+def become_foreign(state, slots, place):
     """Let a snapshot wait, behind all others, for a diff that shows whose it is. Of too many, the newest stay."""
-    if count_slots(engine, FOREIGN) == MOST_FOREIGN:
-        free_slot(engine, find_slot(engine, FOREIGN))
-    state = engine.state[0]
+    if count_slots(slots, FOREIGN) == MOST_FOREIGN:
+        free_slot(state, slots, find_slot(state, slots, FOREIGN))
     state.slot_order += 1
-    engine.slots.info[place].order = state.slot_order
-    engine.slots.info[place].purpose = FOREIGN
+    slots.info[place].order = state.slot_order
+    slots.info[place].purpose = FOREIGN
 
 
 @rare_kernel
-def drop_impatient(engine):
+def drop_impatient(state, slots):
     """Drop the witness that PATIENCE applied diffs have not reached."""
-    state = engine.state[0]
-    place = find_slot(engine, AHEAD)
-    if place != NO_SLOT and not engine.slots.info[place].is_due and state.diffs - engine.slots.info[place].since >= PATIENCE:
-        become_stale_one(engine, place)
+    place = find_slot(state, slots, AHEAD)
+    if place != NO_SLOT and not slots.info[place].is_due and state.diffs - slots.info[place].since >= PATIENCE:
+        become_stale_one(state, slots, place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.audits import audit_waiting_tickers, judge_audit
-from cowbook.book.checks import check, cut_depth, cut_shown, set_levels
+from cowbook.book.checks import check, cut_depth, cut_shown, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
@@ -51,22 +51,22 @@ def snapshot_time(state, message):
 @rare_kernel
 def _note_stale(engine, message, levels):
     """Count a snapshot that is of no use now. The newest one is remembered, because ids may begin anew with it."""
-    become_stale_one(engine, keep_in_slot(engine, message, levels, IN_HAND))
+    become_stale_one(engine.state[0], engine.slots, keep_in_slot(engine, message, levels, IN_HAND))
 
 
 @rare_kernel
 def wait_for_time(engine, message, levels):
     """Let a snapshot wait for a time. Of too many, the first and the newest stay."""
-    if count_slots(engine, UNTIMED) == MOST_UNTIMED:
-        become_stale_one(engine, oldest_but_one(engine, UNTIMED))
+    if count_slots(engine.slots, UNTIMED) == MOST_UNTIMED:
+        become_stale_one(engine.state[0], engine.slots, oldest_but_one(engine.slots, UNTIMED))
     keep_in_slot(engine, message, levels, UNTIMED)
 
 
 @rare_kernel
 def wait_for_owner(engine, message, levels):
     """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay."""
-    if count_slots(engine, FOREIGN) == MOST_FOREIGN:
-        free_slot(engine, find_slot(engine, FOREIGN))
+    if count_slots(engine.slots, FOREIGN) == MOST_FOREIGN:
+        free_slot(engine.state[0], engine.slots, find_slot(engine.state[0], engine.slots, FOREIGN))
     keep_in_slot(engine, message, levels, FOREIGN)
 
 
@@ -102,13 +102,13 @@ def _choose(engine, message):
 @rare_kernel
 def _let_witness_wait(engine, message, levels):
     """Let a witness wait for a diff that reaches it. Of two, the one with more levels stays, of equally many the newer."""
-    place = find_slot(engine, AHEAD)
+    place = find_slot(engine.state[0], engine.slots, AHEAD)
     if place != NO_SLOT:
         engine.state[0].replaced_witnesses += 1
         other = engine.slots.messages[place]
         if other.bid_count + other.ask_count > message.bid_count + message.ask_count:
             return
-        free_slot(engine, place)
+        free_slot(engine.state[0], engine.slots, place)
     keep_in_slot(engine, message, levels, AHEAD)
 
 
@@ -164,7 +164,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
     was_synced, last_before = state.synced, state.last_id
     for side_number in range(2):
         move_side(book, side_number, BEFORE + side_number)
-    if set_levels(book, message, levels) != OK:
+    if set_book(book, message, levels) != OK:
         return EXHAUSTED
     state.last_id = message.last_id
     state.is_first = 1
@@ -215,9 +215,9 @@ def _replace(engine, message, levels, ts, place, is_proved):
 @rare_kernel
 def _believe(engine, message, levels, is_proved):
     """Remember a snapshot that nothing says whose it is, until a diff joins it: it may have been another symbol's."""
-    place = find_slot(engine, BELIEVED)
+    place = find_slot(engine.state[0], engine.slots, BELIEVED)
     if place != NO_SLOT:
-        free_slot(engine, place)
+        free_slot(engine.state[0], engine.slots, place)
     if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first and not is_proved:
         keep_in_slot(engine, message, levels, BELIEVED)
 
@@ -270,7 +270,7 @@ def _witness(engine, message, levels, ts, place):
     state.witnesses += 1
     state.verdict = NOT_COMPARED
     if judge_audit(engine.words, state, WITNESS, wrong == 0):
-        end_sync(engine)
+        end_sync(state, engine.slots)
         state.open_audits += 1
         blame.event_index = state.next_event
         blame.ts_event = ts

@@ -66,8 +66,8 @@ def trade(engine, message, levels):
     elif _count_new(engine, message, levels) == 0 and message.bid_count > 0:
         state.duplicate_trades += message.bid_count
         return CONSUMED
-    if state.slot_count > 0 and find_slot(engine, UNTIMED) != NO_SLOT:
-        return give_time(engine, message.ts_event)
+    if state.slot_count > 0 and find_slot(state, engine.slots, UNTIMED) != NO_SLOT:
+        return give_time(state, engine.slots, message.ts_event)
     if enter(engine, message.ts_event):
         return CUT_BEFORE
     first_event = state.next_event

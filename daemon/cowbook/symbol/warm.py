@@ -7,6 +7,7 @@ several processes compile them in parallel into the cache. Each root is a file o
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numba import typeof
 
-from cowbook.book.apply import apply_messages
+from cowbook.book.apply import apply_messages, apply_snapshots
 from cowbook.book.block_pool import blocks_available, release
 from cowbook.book.clock import fill_day
 from cowbook.book.ladder import copy_levels, fill_side, find_size
@@ -159,6 +160,7 @@ def _compile_side_by_side(
 def _compile(queue: int, parent: int, formats: Sequence[str]) -> None:
     """Compile the roots whose places come from a pipe, until it ends or the parent has."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    gc.disable()  # a compiler makes millions of objects, few of them garbage: collections take an eighth of its time
     roots = roots_of(formats)
     while os.getppid() == parent and (place := os.read(queue, 1)):
         roots[place[0]].load()
@@ -170,6 +172,7 @@ def _calls_of_book() -> Iterator[tuple[Any, ...]]:
     numbers, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
     batch = Batch(np.zeros(1, MESSAGE), Levels(numbers, numbers))
     yield apply_messages, engine.arrays, batch, 0, 0
+    yield apply_snapshots, engine.arrays, batch, 0, 0
     yield spread, engine.arrays.rows.depth, *(numbers,) * 4, *(flags,) * 4
     yield fill_side, book, 0, numbers, numbers
     yield copy_levels, book, 0, 0, numbers, numbers, 0, 1
