@@ -231,7 +231,7 @@ def test_a_request_fails_once_the_checkpoints_are_removed(
 def test_a_symbol_that_makes_dead_letters_only_is_shown_and_corrected_by_a_reload(
     capture: bytes, reference: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """Its state says so everywhere, with what the input looks like; the right format is taken without a word about the old one."""
+    """Its state says so everywhere, with what the input looks like; the right format is taken as if there had been no other."""
     (tmp_path / "input").mkdir()
     (tmp_path / "input" / "1").write_bytes(capture)
     config = configure(tmp_path)

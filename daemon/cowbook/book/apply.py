@@ -68,7 +68,7 @@ def _note_other_record(engine, message):
         if reason == DAMAGED:
             if state.last_time != NONE:  # else nothing was there of which something could be missing
                 gap_row(state, engine.rows, state.last_time, NONE, NONE, False)
-            end_sync(engine)
+            end_sync(state, engine.slots)
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
             end_sync(state, engine.slots)
