@@ -154,6 +154,7 @@ class SymbolConfig(_Section):
     follow: bool = False
     on_gap: Literal["continue", "halt"] = "continue"
     on_bad_record: Literal["skip", "halt"] = "skip"
+    on_damage: Literal["skip", "halt"] = "skip"
     price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0

@@ -76,6 +76,7 @@ class Run:
     size_decimals: int = 8
     max_line_bytes: int = 1 << 24
     on_bad_record: str = "skip"
+    on_damage: str = "skip"
     engine: EngineSettings = field(default_factory=EngineSettings)
     block_bytes: int = 1 << 20
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
@@ -107,6 +108,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
         checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,
+        on_damage=run.on_damage,
     )
 
 

@@ -43,17 +43,28 @@ class OracleResult:
         return {stream: [row for cut in self.cuts for row in cut.rows[stream]] for stream in STREAMS}
 
 
-def run(files: Sequence[tuple[str, bytes]], settings: OracleSettings) -> OracleResult:
-    """Go through the files, each (name, decoded content). Raises OracleHalt at a gap with on_gap = halt."""
+def run(files: Sequence[tuple[str, bytes | Sequence[bytes]]], settings: OracleSettings) -> OracleResult:
+    """Go through the files, each (name, decoded content). Raises OracleHalt at a gap with on_gap = halt.
+
+    The content of a damaged file is a sequence: between each two pieces something is lost. Where the file ends damaged, the last
+    piece is empty.
+    """
     oracle = Oracle(settings)
     for name, content in files:
-        offset = 0
-        for line in content.split(b"\n"):
-            record = line.removesuffix(b"\r")
-            content_of_record = record.removeprefix(b"\xef\xbb\xbf") if offset == 0 else record
-            if offset < len(content):
-                oracle.record(name, offset, record, content_of_record)
-            offset += len(line) + 1
+        pieces = [content] if isinstance(content, bytes) else content
+        start = 0
+        for number, piece in enumerate(pieces):
+            *lines, rest = piece.split(b"\n")
+            offset = start
+            for line in [*lines, rest] if number == len(pieces) - 1 else lines:
+                record = line.removesuffix(b"\r")
+                content_of_record = record.removeprefix(b"\xef\xbb\xbf") if offset == 0 else record
+                if offset < start + len(piece):
+                    oracle.record(name, offset, record, content_of_record)
+                offset += len(line) + 1
+            if number < len(pieces) - 1:
+                oracle.damage(name, offset, rest)
+            start += len(piece) + 1
     oracle.end()
     return OracleResult(oracle.cuts, oracle.counts, oracle.synced)
 
@@ -155,6 +166,25 @@ class Oracle(OracleRows):
             self.wait_for_a_diff(message)
         elif not self.untimed or self.end_untimed(message):
             self.take(message)
+
+    def damage(self, file: str, offset: int, unfinished: bytes) -> None:
+        """A damaged place behind a record without its line feed, which counts if it is whole all the same."""
+        try:
+            if len(unfinished) > self.settings.max_line_bytes:
+                raise Bad("overlong")
+            decode(unfinished.removesuffix(b"\r"), self.settings)
+        except Bad:
+            pass
+        else:
+            self.record(file, offset, unfinished.removesuffix(b"\r"), unfinished.removesuffix(b"\r"))
+            offset, unfinished = offset + len(unfinished), b""
+        self.count("dead_letters.damaged")
+        row: Row = {"event_index": self.next, "file": file, "offset": offset, "length": len(unfinished)}
+        self.open["dead_letter"].append(row | {"reason": "damaged", "content": unfinished[:4096]})
+        if self.last_time is not None:
+            self.gap_row(self.last_time, None, None, None)
+        self.end_sync()
+        self.settle()
 
     def take(self, message: Message) -> None:
         """A trade, diff or snapshot, once everything has a time."""

@@ -166,7 +166,7 @@ class OracleRows:
         self.next += len(rows)
         return rows
 
-    def gap_row(self, ts: int, expected: int, received: int, missing: int | None) -> None:
+    def gap_row(self, ts: int, expected: int | None, received: int | None, missing: int | None) -> None:
         """A gap; it ends sync."""
         row: Row = {"event_index": self.next, "ts_event": ts, "expected_id": expected, "received_id": received}
         self.emit("gaps", row | {"missing": missing})

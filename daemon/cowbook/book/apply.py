@@ -10,7 +10,7 @@ from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
-from cowbook.book.emit import dead_letter_row
+from cowbook.book.emit import dead_letter_row, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, MAX_HEIGHT
@@ -41,7 +41,7 @@ from cowbook.plain.messages import (
     TRADES,
 )
 from cowbook.plain.schemes import UNNUMBERED
-from cowbook.plain.vocabulary import REASONS
+from cowbook.plain.vocabulary import DAMAGED, REASONS
 
 # Why a kernel returned.
 DONE = 0  # all messages are consumed
@@ -64,8 +64,13 @@ def _note_other_record(engine, message):
     """Count a record that does not change the book: a dead letter, a record of another symbol, or an unused one."""
     state = engine.state[0]
     if message.kind == DEAD_LETTER:
+        reason = message.flags & ~IS_NO_DEPTH
         dead_letter_row(state, engine.rows)
-        engine.words[_FIRST_REASON + (message.flags & ~IS_NO_DEPTH)] += 1
+        engine.words[_FIRST_REASON + reason] += 1
+        if reason == DAMAGED:
+            if state.last_time != NONE:  # else nothing was there of which something could be missing
+                gap_row(state, engine.rows, state.last_time, NONE, NONE, False)
+            end_sync(state, engine.slots)
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
             end_sync(state, engine.slots)

@@ -328,7 +328,8 @@ class OrderBookEngine:
     def dead_letter_statistics(self) -> dict[str, int]:
         """Rejected records since the start, by reason.
 
-        Reasons are "overlong", "not_utf8", "malformed", "unknown" and "out_of_range" (docs/rules.md, section 1).
+        Reasons are "overlong", "not_utf8", "malformed", "unknown" and "out_of_range" (docs/rules.md, section 1), and "damaged"
+        for a place in a damaged file.
         """
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from cowbook.capture.members import MARK
 from cowbook.capture.resume import InputFile
 from cowbook.errors import InputError
 from cowbook.plain.block import PADDING, Block
@@ -108,8 +109,12 @@ class Reader:
         return count
 
     def advance(self, count: int, *, final: bool) -> Block:
-        """Make the next block: what the consumer left of the last one, then the `count` bytes just read."""
+        """Make the next block: what the consumer left of the last one, then the `count` bytes just read.
+
+        Damage at the end of a file gets a byte of its own in the block, which is not counted as one of the file's.
+        """
         assert self.file is not None
+        damage = self.file.raw.damage if self.file.raw is not None else None
         old = self.block
         self._tail = (self._tail + old.buffer[max(self._handed_out_at, old.start - IDENTITY_BYTES) : old.start].tobytes())[
             -IDENTITY_BYTES:
@@ -130,14 +135,26 @@ class Reader:
         base = self.file.offset - first
         self.file.offset += count
         self._spare = old.buffer
-        self.block = Block(buffer, first - left, first + count, displayable(self.file.path), base, final, self.file.head)
+        end = first + count
+        if damage is not None and final:
+            buffer[end] = MARK[0]
+            end += 1
+        self.block = Block(buffer, first - left, end, displayable(self.file.path), base, final, self.file.head, damage)
         self._handed_out_at = first - left
         return self.block
+
+    @property
+    def end_offset(self) -> int:
+        """The offset behind all of the file that was read, and behind the damage at its end."""
+        assert self.file is not None
+        return self.file.offset + (self.block.final and self.block.damage is not None)
 
     def mark_at(self, offset: int, consumed: tuple[FileIdentity, ...]) -> Mark:
         """As `Follower.mark_at`."""
         file, block = self.file, self.block
         assert file is not None
+        if file.left is not None and offset == self.end_offset:
+            return Mark(file.name, file.device, file.inode, file.offset, file.head, b"", consumed, file.left)
         index = offset - block.base
         assert self._handed_out_at <= index <= block.end
         first = max(self._handed_out_at, index - IDENTITY_BYTES)

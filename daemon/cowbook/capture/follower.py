@@ -158,6 +158,9 @@ class Follower:
         block = reader.advance(count, final=count == 0)
         if count:
             reader.start_reading()
+        elif block.damage is not None and reader.file.raw is not None:
+            # Behind the damage no byte of the file is left that a position could tell from the one before it.
+            reader.file.left = reader.identity_at_end(max(1, reader.file.raw.tell_compressed()))
         return block
 
     async def seek(self) -> None:
@@ -209,7 +212,8 @@ class Follower:
     def mark_at(self, offset: int) -> Mark:
         """Return the position at a decoded offset of the current file.
 
-        The offset must lie between the block's first byte, as it was handed out, and the block's end.
+        The offset must lie between the block's first byte, as it was handed out, and the block's end. Behind damage at the
+        file's end, the position is that of a file that was left.
         """
         return self._reader.mark_at(offset, self._consumed)
 

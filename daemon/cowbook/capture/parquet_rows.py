@@ -45,19 +45,27 @@ _REWRITE = "write it anew with smaller pages and dictionaries (1 MiB is usual)"
 
 
 class ParquetRows(io.RawIOBase):
-    """A Parquet file's rows as bytes. Raises InputError where the file is damaged or has too many columns."""
+    """A Parquet file's rows as bytes, up to damage. Raises InputError where the file has too many columns."""
 
     def __init__(self, path: Path, file: io.FileIO) -> None:
         super().__init__()
         self._path = path
         self._file = file
         self._decoded_rows = 0  # rows decoded so far
-        self._failure: InputError | None = None
+        self.damage: str | None = None
+        """Why the last read gave nothing, if the file is damaged there."""
+        self._failure: str | None = None
+        self._refusal: InputError | None = None
+        self.row_count = 0
+        self._header: Header | None = None
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._pending = memoryview(b"")
         self._check_footer()
         try:
             self._parquet = pq.ParquetFile(file)
         except (pa.ArrowException, OSError) as error:
-            raise InputError(f"{path} begins like Parquet but is not a whole Parquet file: {_one_line(error)}") from error
+            self._note_damage("begins like Parquet but is not a whole Parquet file", error)
+            return
         schema = self._parquet.schema_arrow
         columns = [(field.name, kind) for field in schema if field.name and (kind := _packing_of(field.type)) is not None]
         if any(name in USED_COLUMNS for name, _ in columns):  # else it is no table, and all of its rows tell it from others
@@ -71,7 +79,7 @@ class ParquetRows(io.RawIOBase):
         assert header is not None
         self._header = header
         self.row_count = self._parquet.metadata.num_rows
-        self._batches: Iterator[pa.RecordBatch] = self._read_from(0)
+        self._batches = self._read_from(0)
         self._pending = memoryview(line)
 
     def readable(self) -> bool:
@@ -79,26 +87,27 @@ class ParquetRows(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer`; fewer bytes only at the end or before damage, 0 at the end. Raises InputError at damage."""
+        """Fill `buffer`; fewer bytes only at the end or at damage, 0 there. Raises InputError before what is too large."""
         filled = 0
         while filled < len(buffer):
-            if self._failure is not None and not self._pending:
-                if filled:
-                    break
-                raise self._failure
             if not self._pending and not self._decode():
                 break
             count = min(len(buffer) - filled, len(self._pending))
             buffer[filled : filled + count] = self._pending[:count]
             self._pending = self._pending[count:]
             filled += count
+        if not filled and self._refusal is not None:
+            raise self._refusal
+        self.damage = self._failure if not filled else None
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
         """As `PlainFile.go_to`; empty if the file is shorter."""
+        if self._header is None:
+            return head if not offset else b""
         start, width = len(self._header.line), self._header.row_bytes
         first = max(0, offset - len(head) - start) // width if width else 0  # the row in which the tail begins
-        self._failure = None
+        self._failure = self._refusal = None
         if first > self.row_count:
             return b""
         if first > 0:
@@ -122,7 +131,7 @@ class ParquetRows(io.RawIOBase):
     @property
     def is_drained(self) -> bool:
         """Whether all rows were handed out."""
-        return self._failure is None and not self._pending and self._decoded_rows >= self.row_count
+        return not self._pending and (self._decoded_rows >= self.row_count or self._failure is not None)
 
     def fileno(self) -> int:
         """The file's descriptor."""
@@ -166,7 +175,7 @@ class ParquetRows(io.RawIOBase):
         """How many rows of a row group are decoded at once, and the columns of texts that stay in dictionaries.
 
         Every column has one page decompressed at a time, and its dictionary. Those of all columns count together. Raises
-        InputError if they are too large for memory.
+        InputError if they are too large for memory, and PageError if they are damaged.
         """
         metadata = self._parquet.metadata.row_group(group)
         held = 0
@@ -177,10 +186,7 @@ class ParquetRows(io.RawIOBase):
             name = column.path_in_schema
             if name not in used:
                 continue
-            try:
-                pages = read_pages(self._file.fileno(), column)
-            except PageError as error:
-                raise InputError(f"{self._path}: column {name} {error}: {_REWRITE}") from error
+            pages = read_pages(self._file.fileno(), column)
             held += held_bytes(pages)
             if column.physical_type != "BYTE_ARRAY":
                 continue
@@ -197,30 +203,29 @@ class ParquetRows(io.RawIOBase):
         return rows, coded
 
     def _decode(self) -> bool:
-        """Decode the next batch of rows, or note why it cannot be decoded. Returns False after the last."""
-        if not self._header.row_bytes:
+        """Decode the next batch of rows. Returns False after the last, and where the rest cannot be decoded."""
+        if self._header is None or not self._header.row_bytes or self._failure is not None or self._refusal is not None:
             return False
         try:
             batch = next(self._batches, None)
             packed = pack(batch, self._header).data if batch is not None else None
         except InputError as error:
-            self._failure = error
-            return True
-        except (pa.ArrowException, OSError) as error:
-            self._failure = self._damaged_error(error)
-            self._failure.__cause__ = error
-            return True
+            self._refusal = error
+            return False
+        except (pa.ArrowException, OSError, UnicodeDecodeError, PageError) as error:
+            self._note_damage(f"cannot be read as Parquet from row {self._decoded_rows} on", error)
+            return False
         if batch is None or packed is None:
             return False
         self._decoded_rows += batch.num_rows
         self._pending = packed
         return True
 
-    def _damaged_error(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self._path} cannot be read as Parquet from row {self._decoded_rows} on: {_one_line(error)}; "
-            "what precedes it is processed; restore the file to go on"
-        )
+    def _note_damage(self, what: str, error: Exception) -> None:
+        """Note why there are no more rows. Raises the error if it is one of reading, which is no damage."""
+        if isinstance(error, OSError) and error.errno:
+            raise error
+        self._failure = f"{self._path} {what}: {_one_line(error)}"
 
 
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}

@@ -18,10 +18,6 @@ class _Console(Console):
         """
         return super().render_str(escaped(text), **options)
 
-    def on_broken_pipe(self) -> None:
-        """Raise where rich would end the process with a failure: `main` treats a reader that is gone as success."""
-        raise BrokenPipeError
-
 
 def percent(value: float, decimals: int = 1) -> str:
     """A share in percent. It is rounded down, so that 100 % means all."""
@@ -34,7 +30,7 @@ def plain_console(*, stderr: bool = False, at_least: int = 0) -> Console:
 
     `at_least` is the least width in columns. A wider table is then wrapped by the terminal instead of being squeezed.
     """
-    console = _Console(stderr=stderr, markup=False, emoji=False)
+    console = Console(stderr=stderr, markup=False, emoji=False)
     if console.width < at_least:
-        console = _Console(stderr=stderr, markup=False, emoji=False, width=at_least)
+        console = Console(stderr=stderr, markup=False, emoji=False, width=at_least)
     return console

@@ -24,6 +24,7 @@ from cowbook.cli.console import percent, plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
 from cowbook.plain.escaping import escaped
+from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.summary import SymbolSummary
 
 _SIDE_BY_SIDE = 4  # up to so many symbols get a column each; more get a line each, of at most 80 characters
@@ -33,6 +34,7 @@ _IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "s
 def main(arguments: argparse.Namespace) -> int:
     """Run as a service until stopped or, with --once, to the end of the input. Returns 1 if a symbol failed."""
     config = load_config(arguments.config, os.environ)
+    refuse_unusable(config, str(arguments.config), once=arguments.once)
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
         return _serve(arguments, config)

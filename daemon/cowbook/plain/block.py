@@ -29,6 +29,8 @@ class Block:
     """Whether nothing follows in this file, so that an unfinished last line is complete."""
     head: bytes = b""
     """The file's first decoded bytes, up to 1 KiB. They hold the first line of a table."""
+    damage: str | None = None
+    """What is wrong with the file in the place of the block's last byte, which is none of the file's; None if nothing is."""
 
     def offset_of(self, index: int) -> int:
         """The decoded offset in the file of `buffer[index]`."""

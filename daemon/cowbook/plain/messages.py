@@ -80,7 +80,7 @@ class DeadLetter:
     file: str
     offset: int
     length: int
-    reason: str  # overlong, not_utf8, malformed, unknown, out_of_range
+    reason: str  # one of vocabulary.REASONS
     content: bytes
     detail: str  # one line for the user: what is wrong and, if a setting would help, which
 

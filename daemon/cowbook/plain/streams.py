@@ -186,8 +186,8 @@ STREAMS = (
         (
             EVENT_INDEX,
             _TS_EVENT,
-            Column("expected_id", Kind.INTEGER),
-            Column("received_id", Kind.INTEGER),
+            Column("expected_id", Kind.INTEGER, optional=True),
+            Column("received_id", Kind.INTEGER, optional=True),
             Column("missing", Kind.INTEGER, optional=True),
         ),
         most_rows=2,

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range"]
+Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged"]
 
-REASONS: tuple[Reason, ...] = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
-"""Why a record was rejected. A message of kind DEAD_LETTER has the reason's index in its flags."""
+REASONS: tuple[Reason, ...] = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged")
+"""Why a record was rejected. A message of kind DEAD_LETTER has the reason's index in its flags.
+
+`damaged` is no record, but a place in a damaged file, with the unfinished record in front of it.
+"""
+
+DAMAGED = REASONS.index("damaged")
 
 AUDIT_FIELDS = {"bookTicker": "audit", "checksum": "checksum", "snapshot": "witness"}
 """Kinds of audits, and how the names of their counters in the state begin."""

@@ -26,6 +26,7 @@ from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
+from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.settings import checkpoint_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
@@ -297,8 +298,8 @@ class Service:
 
     async def _change(self, config: Config) -> None:
         """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
-        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
-        plan, problems = plan_reload(self._config, config, failed)
+        refuse_unusable(config, "the configuration")
+        plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)
         await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})

@@ -149,6 +149,13 @@ class PipelineFigures:
     """The same while one is."""
     impact: float
     """1 - persisting rate / quiet rate; NaN until both were measured for long enough."""
+    problem: str | None = None
+    """Why nothing of the input is usable, so far or any more; None if something is."""
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing was made of the input that a person would keep: no message was accepted."""
+        return self.problem is not None and self.book.messages == 0
 
 
 @dataclass(frozen=True, slots=True)

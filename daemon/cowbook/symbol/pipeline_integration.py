@@ -22,7 +22,7 @@ _MOST_MESSAGES = 10_000
 """After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
 
 
-_MAY_HALT = ("on_gap", "on_bad_record")
+_MAY_HALT = ("on_gap", "on_bad_record", "on_damage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,9 @@ async def start_pipeline(
     """Take the locks, find the newest valid checkpoint, check everything, and only then change anything.
 
     Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
-    beginning, unless the input merely cannot be read. The caller must release the locks, also after an error.
+    beginning, unless the input merely cannot be read; so it does where the checkpoint has no accepted message, since nothing was
+    made that is worth keeping: the format, the name or the files were wrong and have been corrected. The caller must release the
+    locks, also after an error.
     """
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(executor, store.lock)
@@ -65,7 +67,7 @@ async def start_pipeline(
         follower = make_follower(checkpoint.state.position if checkpoint is not None else None)
         await follower.seek()
     except (RecoveryError, OutputError, InputError) as error:
-        if not allow_fresh:
+        if not (allow_fresh or _is_useless(found)):
             raise
         await make_follower(None).check_readable()  # an unreadable input is no reason to move anything
         log.warning("starting from the beginning, what was there is moved away", reason=str(error))
@@ -91,6 +93,11 @@ async def start_pipeline(
         # Only the damaged checkpoints knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
     return Start(checkpoint, follower, warnings, provisional)
+
+
+def _is_useless(found: Found) -> bool:
+    """Whether there is a valid checkpoint, and it has no accepted message."""
+    return found.checkpoint is not None and not found.checkpoint.state.order_book_state.values["messages"]
 
 
 def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:

@@ -129,7 +129,15 @@ class SymbolThread(threading.Thread):
         figures = self.figures
         if figures.waiting_for is not None:
             return "waiting"
-        return "starting" if figures.pipeline is None else "running"
+        if figures.pipeline is None:
+            return "starting"
+        return "running" if figures.pipeline.problem is None else "unusable"
+
+    @property
+    def may_change(self) -> bool:
+        """Whether a reload may change any of its settings: it has failed, or has made nothing that a person would keep."""
+        pipeline = self.figures.pipeline
+        return self.state == "failed" or (pipeline is not None and pipeline.is_useless)
 
     def run(self) -> None:
         """Run workers until one comes to its end."""

@@ -16,7 +16,7 @@ from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
+from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.log import get_logger
 from cowbook.plain.block import Block
 from cowbook.plain.durable_files import SCARCE, DurableFiles
@@ -158,7 +158,7 @@ class SymbolWorker:
                     self._observer.recovered(self.figures)
                 await self._consume(pipeline)
                 if self._settings.follow is None and not self._stopping:
-                    pipeline.check_named()
+                    pipeline.check_usable()
             finally:
                 await self._close()
         except SymbolError as error:
@@ -258,7 +258,7 @@ class SymbolWorker:
                 if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
                     pipeline.checkpointer.publish_cuts()
                 self._report_soon()
-        except (InputError, GapHaltError, BadRecordHaltError):
+        except (InputError, GapHaltError, BadRecordHaltError, DamageHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         finally:

@@ -27,8 +27,9 @@ F = TypeVar("F")
 PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
 """Phases of persisting a checkpoint."""
 
-STATES = ("starting", "waiting", "running", "restarting", "stopping", "done", "failed")
-"""States of a symbol. `waiting` means waiting for its input. `done` and `failed` are final."""
+STATES = ("starting", "waiting", "running", "unusable", "restarting", "stopping", "done", "failed")
+"""States of a symbol. `waiting` means waiting for its input, and `unusable` that it makes dead letters only. `done` and `failed`
+are final."""
 
 _FREEZE_BUCKETS = (1e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
 _LAG_BUCKETS = (1e-4, 1e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0)

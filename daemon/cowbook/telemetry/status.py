@@ -44,10 +44,11 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
     """Returns one symbol's status as JSON values. Times are ISO 8601, and unknown values are None."""
     state, figures = thread.state, thread.figures
     found = figures.input
+    problem = figures.pipeline.problem if figures.pipeline is not None and state == "unusable" else None
     status: dict[str, Any] = {
         "id": thread.id,
         "state": state,
-        "error": thread.last_error if state in ("failed", "restarting") else None,
+        "error": thread.last_error if state in ("failed", "restarting") else problem,
         "waiting_for": figures.waiting_for if state == "waiting" else None,
         "restarts": thread.restarts,
         "last_error": thread.last_error,
@@ -134,6 +135,8 @@ def status_line(threads: Sequence[SymbolThread], states: Sequence[str]) -> str:
         if figures.pipeline is not None:
             events += figures.pipeline.book.events
             newest = max(newest, figures.checkpoints.timestamp)
+            if figures.pipeline.problem is not None:
+                notes.append(f"{thread.id}: {figures.pipeline.problem}")
             if figures.checkpoints.last_error is not None:
                 notes.append(f"{thread.id}: checkpoint failed: {figures.checkpoints.last_error}")
     text = f"{counts}; {events:,} events"

@@ -80,7 +80,7 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_drift_size_error": ("gauge", ONE),
     "cowbook_dead_letters": (
         "counter",
-        [{"reason": reason} for reason in ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")],
+        [{"reason": reason} for reason in ("overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged")],
     ),
     "cowbook_audits": ("counter", AUDITS),
     "cowbook_book_levels": ("gauge", [{"side": side} for side in ("bid", "ask")]),
