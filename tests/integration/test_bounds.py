@@ -22,4 +22,4 @@ def test_hostile_inputs_take_little_memory(name: str, scale: float, error: str) 
     found = run_case(name, scale)
     assert found.peak_bytes < LIMIT_BYTES
     assert error in found.error
-    assert found.exit_code in (0, 1)
+    assert found.exit_code in (0, 1, 78)

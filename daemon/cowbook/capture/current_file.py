@@ -154,13 +154,12 @@ class Reader:
         file, block = self.file, self.block
         assert file is not None
         if file.left is not None and offset == self.end_offset:
-            return Mark(file.name, file.device, file.inode, file.offset, file.head, b"", consumed, file.left)
+            return Mark(file.name, file.device, file.inode, file.offset, file.head, b"", consumed, file.left, file.begins_ns)
         index = offset - block.base
         assert self._handed_out_at <= index <= block.end
         first = max(self._handed_out_at, index - IDENTITY_BYTES)
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
-        left = file.left if offset == file.offset else None
-        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, left, file.begins_ns)
+        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, begins_ns=file.begins_ns)
 
     def identity_at_end(self, disk_bytes: int) -> FileIdentity:
         """The identity of the file, which was read to its end. `disk_bytes` is its size on disk."""
