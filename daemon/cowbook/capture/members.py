@@ -251,16 +251,13 @@ class Members:
     def _find_beginning(self, scan_from: int) -> int:
         """Index in the held bytes where a member may begin, be it with the last of them; their number if none does."""
         held, magic = self._held, self._codec.magic
-        place = held.find(magic, scan_from)
-        while 0 <= place < len(held) - len(magic):
-            if self._codec.beginning.match(held, place):
-                return place
-            place = held.find(magic, place + 1)
-        if place >= 0:
-            return place
-        for length in range(min(len(magic) - 1, len(held) - scan_from), 0, -1):
-            if held.endswith(magic[:length]):
-                return len(held) - length
+        found = self._codec.beginning.search(held, scan_from)
+        if found is not None:
+            return found.start()
+        if held and held[-1] in magic:
+            for length in range(min(len(magic), len(held) - scan_from), 0, -1):
+                if held.endswith(magic[:length]):
+                    return len(held) - length
         return len(held)
 
     def _is_cut_here(self, member: _Member) -> _Waiting:
