@@ -162,6 +162,7 @@ class SymbolConfig(_Section):
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
+    follow_delay: Annotated[Duration, Field(le=5 * 10**9)] = "20ms"  # type: ignore[assignment]
 
     @model_validator(mode="before")
     @classmethod

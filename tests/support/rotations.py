@@ -60,7 +60,7 @@ class Writer:
         """Every file, oldest first; the last one is live."""
         self._folder, self._rng = folder, rng
         self._header, self._skew_ns = header, skew_ns
-        self._lines = 0
+        self._lines = self._writes = 0
         self._begin()
 
     @property
@@ -120,6 +120,8 @@ class Writer:
         copy = file.path.with_name(file.path.name + suffix)
         copy.write_bytes(compressed[: self._rng.randrange(len(compressed))])
         file.halves = [copy]
+        if self._rng.random() < 0.5:
+            self._finish_compressing(file)
 
     def delete(self, file: File) -> None:
         """Delete an archive and what a compressor had made of it."""
@@ -147,7 +149,8 @@ class Writer:
         with file.path.open("ab") as opened:
             opened.write(content)
         file.content += content
-        file.modified_ns = self._now_ns + self._skew_ns
+        self._writes += 1
+        file.modified_ns = self._now_ns + self._skew_ns + self._writes
         os.utime(file.path, ns=(file.modified_ns, file.modified_ns))
 
     def _finish_compressing(self, file: File) -> None:

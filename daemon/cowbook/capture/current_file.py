@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from aiofiles.threadpool.binary import AsyncFileIO
 
+from cowbook.capture.inotify import OfferedRead
 from cowbook.capture.members import MARK
 from cowbook.capture.resume import InputFile
 from cowbook.errors import InputError
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Mark, displayable
 
+_LINE_FEED = 10
 _HEADROOM = 1 << 16  # bytes kept free before what is read, for the unfinished line of the previous block
 
 
@@ -65,13 +69,14 @@ class Reader:
         self.file: CurrentFile | None = None
         self._executor = executor
         self._block_bytes = block_bytes
+        self._longest = max_line_bytes
         self._largest = max_line_bytes + 2 * block_bytes + 2
         size = _HEADROOM + block_bytes + PADDING
         self._spare = np.zeros(size, np.uint8)
         self.block = Block(np.zeros(size, np.uint8), 0, 0, "", 0, final=False)
         self._handed_out_at = 0  # where the block began in its buffer when it was handed out
         self._tail = b""  # the last IDENTITY_BYTES decoded bytes before that
-        self._reading: asyncio.Task[int] | None = None
+        self._reading: asyncio.Future[int] | None = None
 
     @property
     def is_reading(self) -> bool:
@@ -91,10 +96,29 @@ class Reader:
     def start_reading(self) -> None:
         """Start reading the next block in a thread."""
         assert self.file is not None
+        self._reading = asyncio.ensure_future(self.file.reader.readinto(self._space()))
+
+    def start_calling(self, read: Callable[[memoryview], int]) -> None:
+        """As `start_reading`, but by a function that fills the buffer."""
+        view = self._space()
+        self._reading = asyncio.get_running_loop().run_in_executor(self._executor, lambda: read(view))
+
+    def offer_reading(self, read: Callable[[memoryview], int]) -> OfferedRead:
+        """Offer to read the next block by a function when the file grows. If it is taken back, `forget_offer` must follow."""
+        view = self._space()
+        offer = OfferedRead(lambda: read(view))
+        self._reading = offer.count
+        return offer
+
+    def forget_offer(self) -> None:
+        """Take note that an offered read will not be made."""
+        self._reading = None
+
+    def _space(self) -> memoryview:
+        """Where the next block goes."""
         if len(self._spare) > _HEADROOM + self._block_bytes + PADDING:
             self._spare = np.zeros(_HEADROOM + self._block_bytes + PADDING, np.uint8)
-        view = self._spare.data[_HEADROOM : _HEADROOM + self._block_bytes]
-        self._reading = asyncio.ensure_future(self.file.reader.readinto(view))
+        return self._spare.data[_HEADROOM : _HEADROOM + self._block_bytes]
 
     async def read(self) -> int:
         """Wait for the started read. Returns the number of bytes. Raises OSError, and InputError at damage."""
@@ -119,28 +143,18 @@ class Reader:
         self._tail = (self._tail + old.buffer[max(self._handed_out_at, old.start - IDENTITY_BYTES) : old.start].tobytes())[
             -IDENTITY_BYTES:
         ]
-        left = old.end - old.start
-        buffer = self._spare
-        first = _HEADROOM
-        if left > _HEADROOM:
-            if left + count > self._largest:
-                raise AssertionError("the consumer left more than the longest line")
-            first = left
-            buffer = np.zeros(left + self._block_bytes + PADDING, np.uint8)
-            buffer[first : first + count] = self._spare[_HEADROOM : _HEADROOM + count]
-        buffer[first - left : first] = old.buffer[old.start : old.end]
+        buffer, start, end = self._joined(old, count)
+        first = end - count
         if len(self.file.head) < IDENTITY_BYTES and self.file.offset < IDENTITY_BYTES:
             missing = IDENTITY_BYTES - len(self.file.head)
             self.file.head += buffer[first : first + min(count, missing)].tobytes()
         base = self.file.offset - first
         self.file.offset += count
-        self._spare = old.buffer
-        end = first + count
         if damage is not None and final:
             buffer[end] = MARK[0]
             end += 1
-        self.block = Block(buffer, first - left, end, displayable(self.file.path), base, final, self.file.head, damage)
-        self._handed_out_at = first - left
+        self.block = Block(buffer, start, end, displayable(self.file.path), base, final, self.file.head, damage)
+        self._handed_out_at = start
         return self.block
 
     @property
@@ -148,6 +162,38 @@ class Reader:
         """The offset behind all of the file that was read, and behind the damage at its end."""
         assert self.file is not None
         return self.file.offset + (self.block.final and self.block.damage is not None)
+
+    def _joined(self, old: Block, count: int) -> tuple[npt.NDArray[np.uint8], int, int]:
+        """What the consumer left of a block, then the `count` bytes just read: the buffer, their first index, and their end.
+
+        A long rest stays where it is, in a buffer that doubles: otherwise a line would be copied as often as it grows.
+        """
+        left = old.end - old.start
+        if left <= _HEADROOM:
+            buffer, self._spare = self._spare, old.buffer
+            buffer[_HEADROOM - left : _HEADROOM] = old.buffer[old.start : old.end]
+            return buffer, _HEADROOM - left, _HEADROOM + count
+        if left + count > self._largest:
+            raise AssertionError("the consumer left more than the longest line")
+        buffer, start = old.buffer, old.start
+        if old.end + count + PADDING > len(buffer):
+            buffer, start = np.zeros(2 * (left + count) + PADDING, np.uint8), 0
+            buffer[:left] = old.buffer[old.start : old.end]
+        end = start + left + count
+        buffer[end - count : end] = self._spare[_HEADROOM : _HEADROOM + count]
+        return buffer, start, end
+
+    def hold_back(self, count: int) -> bool:
+        """As `advance`, if the consumer can do nothing with the `count` bytes just read, since they have no line feed.
+
+        Returns whether that is so.
+        """
+        old = self.block
+        new = self._spare[_HEADROOM : _HEADROOM + count]
+        if not old.lacks_line_feed or old.end - old.start + count > self._longest or (new == _LINE_FEED).any():
+            return False
+        self.advance(count, final=False).lacks_line_feed = True
+        return True
 
     def mark_at(self, offset: int, consumed: tuple[FileIdentity, ...]) -> Mark:
         """As `Follower.mark_at`."""

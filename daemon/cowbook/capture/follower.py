@@ -40,8 +40,6 @@ from cowbook.capture.rotation import (
 from cowbook.plain.block import Block
 from cowbook.plain.position import Mark, Position
 
-_BURST_SECONDS = 0.005  # waited after a wake-up, so that lines written one by one are read together
-
 T = TypeVar("T")
 
 
@@ -69,9 +67,10 @@ class Follower:
         watcher: Watcher | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_change` is called on the loop after each check of the files: what they show may have changed without a block."""
+        """`on_change` is called on the loop when a check of the files shows something new without a block."""
         self._paths = list(paths)
         self._on_change = on_change
+        self._shown: tuple[object, ...] = ()  # by the last check
         self._executor = executor
         self._block_bytes = block_bytes
         self._reader = Reader(executor, block_bytes, max_line_bytes)
@@ -86,6 +85,7 @@ class Follower:
         self._background_call: asyncio.Future[Any] | None = None  # a call in a thread, other than a read
         self._settings, self._watcher = follow, watcher
         self._followed: FollowedFiles | None = None  # made on the loop by the first call that needs it
+        self._read_at_end = False  # the last read was begun with the bell armed, and came to the end of the file
         self._leaving = False  # the current file is being read to its end for the last time
         self._grown_at = 0.0
         self._failures, self._retry_at = 0, 0.0  # consecutive failures to read the current file
@@ -149,19 +149,22 @@ class Follower:
         if is_done and not await self._open_next():
             return None  # the last file stays current, so that a position in it can be asked for
         assert reader.file is not None
-        count = 0
-        if reader.file.raw is not None:
-            try:
-                count = await reader.read()
-            except OSError as error:
-                raise cannot_be_read(reader.file, error) from error
-        block = reader.advance(count, final=count == 0)
-        if count:
-            reader.start_reading()
-        elif block.damage is not None and reader.file.raw is not None:
-            # Behind the damage no byte of the file is left that a position could tell from the one before it.
-            reader.file.left = reader.identity_at_end(max(1, reader.file.raw.tell_compressed()))
-        return block
+        while True:
+            count = 0
+            if reader.file.raw is not None:
+                try:
+                    count = await reader.read()
+                except OSError as error:
+                    raise cannot_be_read(reader.file, error) from error
+            is_held_back = count > 0 and reader.hold_back(count)
+            block = reader.block if is_held_back else reader.advance(count, final=count == 0)
+            if count:
+                reader.start_reading()
+            elif block.damage is not None and reader.file.raw is not None:
+                # Behind the damage no byte of the file is left that a position could tell from the one before it.
+                reader.file.left = reader.identity_at_end(max(1, reader.file.raw.tell_compressed()))
+            if not is_held_back:
+                return block
 
     async def seek(self) -> None:
         """Find the file of the given position and go to its offset. Does nothing when called again."""
@@ -258,7 +261,7 @@ class Follower:
     def _followed_files(self) -> FollowedFiles:
         if self._followed is None:
             assert self._settings is not None
-            self._followed = FollowedFiles(self._settings, self._watcher, Bell())
+            self._followed = FollowedFiles(self._settings, self._watcher, Bell(self._settings.follow_delay_seconds))
         return self._followed
 
     async def _find_followed(self, position: Position) -> Found:
@@ -310,21 +313,19 @@ class Follower:
                 if not reader.is_reading:
                     if not self._leaving:
                         await self._wait_at_end(file)
-                    reader.start_reading()
+                    if not reader.is_reading:
+                        self._start_reading_at_end(file.raw)
                 count = await reader.read()
             except OSError as error:
                 self._release_unreadable(file, error)
                 continue
             assert isinstance(file.raw, GrowingFile)
             if count:
-                self._grown_at = time.monotonic()
-                self._report_waiting(None)
-                self._failures = 0
-                block = reader.advance(count, final=False)
-                # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
-                if count == self._block_bytes or file.raw.is_compressed:
-                    reader.start_reading()
-                return block
+                block = self._take(file.raw, count)
+                if block is not None:
+                    return block
+                continue
+            self._read_at_end = False
             if self._leaving:
                 self._leaving = False
                 block = reader.advance(0, final=True)
@@ -333,18 +334,39 @@ class Follower:
                 self._read_before += file.release()
                 return block
 
+    def _take(self, raw: GrowingFile, count: int) -> Block | None:
+        """The block of the bytes just read; None if the consumer can do nothing with them yet."""
+        reader = self._reader
+        self._grown_at = time.monotonic()
+        self._report_waiting(None)
+        self._failures = 0
+        block = None if reader.hold_back(count) else reader.advance(count, final=False)
+        # A short read means the end of a plain file for now. Whether there is more is decided by the next check.
+        if count == self._block_bytes or raw.is_compressed:
+            self._read_at_end = False
+            reader.start_reading()
+        return block
+
     async def _wait_at_end(self, file: CurrentFile) -> None:
         """Return when the current file has more to read, or is to be left. Raises OSError."""
         assert self._settings is not None
         while True:
-            seen = await self._observe()
+            if self._read_at_end:  # the bell will ring for what comes after that read: nothing else is new
+                self._read_at_end = False
+                seen = Observation(watched=True)
+            else:
+                seen = await self._observe()
             self._failures = 0
             rest = time.monotonic() - self._grown_at
             step, seconds = at_end(seen, rest, self._settings.rotate_wait_seconds)
             if step == "wait":
                 self._report_waiting(seen.missing)
                 self.at_end = True
-                rung = await self._wait_for_bell(min(seconds, self._poll_seconds(seen)))
+                rung = await self._wait_for_append(file, min(seconds, self._poll_seconds(seen)))
+                if self._reader.is_reading:
+                    self._report_waiting(None)
+                    self.at_end = False
+                    return
                 if not rung or self._followed_files().bell.listing_changed:
                     continue
             self._report_waiting(None)
@@ -354,6 +376,41 @@ class Follower:
                 file.raw.finish()
                 self._leaving = True
             return
+
+    async def _wait_for_append(self, file: CurrentFile, seconds: float) -> bool:
+        """As `_wait_for_bell`, but what is appended meanwhile may have been read already: then a read has been started."""
+        bell = self._followed_files().bell
+        assert isinstance(file.raw, GrowingFile)
+        if not bell.is_armed or file.raw.is_compressed:
+            return await self._wait_for_bell(seconds)
+        offer = bell.offer = self._reader.offer_reading(self._reading_with_bell_armed(file.raw))
+        try:
+            return await self._wait_for_bell(seconds)
+        finally:
+            bell.offer = None
+            self._read_at_end = not offer.take_back()
+            if not self._read_at_end:
+                self._reader.forget_offer()
+
+    def _start_reading_at_end(self, raw: InputFile | None) -> None:
+        """Read what was appended, or the rest of a file that is left."""
+        assert isinstance(raw, GrowingFile)
+        self._read_at_end = not self._leaving and self._watcher is not None and not raw.is_compressed
+        if self._read_at_end:
+            self._followed_files().bell.clear()
+            self._reader.start_calling(self._reading_with_bell_armed(raw))
+        else:
+            self._reader.start_reading()
+
+    def _reading_with_bell_armed(self, raw: GrowingFile) -> Callable[[memoryview], int]:
+        """A read before which the bell is armed, so that no append falls between the two."""
+        files = self._followed_files()
+
+        def read(view: memoryview) -> int:
+            files.arm(raw)
+            return raw.readinto(view)
+
+        return read
 
     def _release_unreadable(self, file: CurrentFile, error: OSError) -> None:
         """Release a file that could not be read, to be found and opened again at the same offset."""
@@ -381,7 +438,10 @@ class Follower:
             consumed = self._consumed if file.left is None else (*self._consumed, file.left)
             seen = await self._in_thread(files.observe, file.raw, self.mark_at(file.offset), consumed)
             file.begins_ns = files.begins_ns
-        self._on_change()
+        shown = self.unread_bytes, self.skipped_files, len(self.warnings), self.rotations
+        if shown != self._shown:
+            self._shown = shown
+            self._on_change()
         return seen
 
     def _report_waiting(self, reason: str | None) -> None:
@@ -398,10 +458,7 @@ class Follower:
 
     async def _wait_for_bell(self, seconds: float) -> bool:
         """Wait until the bell rings. Returns False if it did not within `seconds`."""
-        if not await self._followed_files().bell.wait(seconds):
-            return False
-        await asyncio.sleep(_BURST_SECONDS)
-        return True
+        return await self._followed_files().bell.wait(seconds)
 
     async def _in_thread(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking function in a thread, after the call that a cancelled caller left behind has ended."""

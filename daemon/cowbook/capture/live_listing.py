@@ -12,6 +12,7 @@ from cowbook.capture.inotify import Bell, Watcher
 from cowbook.capture.paths import Listing, directories_of, list_files
 
 _LISTING_SECONDS = 10.0  # the patterns are expanded at least this often, even if nothing seems to have changed
+_WATCHED_LISTING_SECONDS = 60.0  # the same where inotify watches, too
 _STAMP_SECONDS = 0.05
 """A directory's modification time may be this coarse, so a change so soon after another one may not show in it. A listing that
 meets a new modification time is made again after this long, by this machine's clock: the other one may be a file server's."""
@@ -77,7 +78,8 @@ class LiveListing:
 
     def _is_stale(self) -> bool:
         now = time.monotonic()
-        if now - self._listed_at >= _LISTING_SECONDS or (self._again_at is not None and now >= self._again_at):
+        longest = _WATCHED_LISTING_SECONDS if self.is_watched else _LISTING_SECONDS
+        if now - self._listed_at >= longest or (self._again_at is not None and now >= self._again_at):
             return True
         if any(_modified_ns(directory) != stamp for directory, stamp in self._stamps.items()):
             return True

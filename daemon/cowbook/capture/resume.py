@@ -107,12 +107,14 @@ def find_current(
 ) -> Found | Unfound:
     """Open a position's file at its offset. A file that matches but was consumed before the position is passed over.
 
-    `order` ranks the indices, lowest tried first; the default is `FileIdentity.strangeness`. A file of rank 0 is not compared
-    with the consumed ones.
+    `order` ranks the indices, lowest tried first. The default is `FileIdentity.strangeness`; where so few bytes were consumed
+    that several files may begin with them, it is the order of the paths. A file of rank 0 is not compared with the consumed ones.
     """
     current = position.current
     reasons: dict[int, str] = {}
     unreadable = False
+    if order is None and current.offset < IDENTITY_BYTES:
+        order = (1).__add__
     orders = {
         index: order(index) if order else current.strangeness(str(paths[index]), status.st_dev, status.st_ino)
         for index, status in statuses.items()

@@ -30,13 +30,13 @@ from cowbook.capture.resume import Found, InputFile, Unfound, check_readable, fi
 from cowbook.capture.unread_files import Current, UnreadFiles
 from cowbook.capture.written_order import Starts, TimeOf
 from cowbook.errors import InputError
-from cowbook.plain.position import FileIdentity, Mark, Position
+from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Mark, Position
 
 POLL_SECONDS = 0.1
 """Interval of polling where no watch is available; up to SAFETY_POLL_SECONDS for a file that has been idle for long."""
 SAFETY_POLL_SECONDS = 1.0
 """Interval of polling beside a watch, since a network file system does not report what other machines write."""
-LONGEST_SAFETY_POLL_SECONDS = 5.0
+LONGEST_SAFETY_POLL_SECONDS = 10.0
 """The same for a file that has been idle for long."""
 LONGEST_BACKOFF_SECONDS = 5.0
 _FRESH_SECONDS = 0.05  # how soon to check again when the listing could not be refreshed
@@ -50,6 +50,8 @@ class FollowSettings:
     """Paths and globs, relative to `base_dir`."""
     base_dir: Path
     rotate_wait_seconds: float = 5.0
+    follow_delay_seconds: float = 0.0
+    """How long an append may wait for others, of all files, so that they are taken with one wake-up."""
     time_of: TimeOf | None = None
     """Tells the time of a file's first records. Without it files go by their names and modification times."""
 
@@ -134,7 +136,13 @@ class FollowedFiles:
             return Found(-1, None)
         paths = [entry.path for entry in entries]
 
+        # A few bytes, such as a header, may be those of several files: the oldest that was not consumed is meant, whatever it is
+        # called by now. Inodes are used again, too.
+        ranks = self.unread.ranks(entries) if current.offset < IDENTITY_BYTES else None
+
         def order(index: int) -> int:
+            if ranks is not None:
+                return ranks[index]
             is_inode = entries[index].inode == (current.device, current.inode)
             is_path = str(paths[index]) == current.path
             return 0 if is_inode and is_path else 1 if is_inode else 2 if is_path else 3
@@ -234,6 +242,10 @@ class FollowedFiles:
             fresh=fresh,
             watched=is_watched and self._files.is_watched,
         )
+
+    def arm(self, raw: GrowingFile) -> None:
+        """Have the bell ring at the next append. `is_armed` of the bell says whether it will."""
+        self._watch_current(raw)
 
     def _watch_current(self, raw: GrowingFile) -> bool:
         """Watch the open file for its next change. Returns False where no watch is available."""

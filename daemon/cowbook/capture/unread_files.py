@@ -18,8 +18,11 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cowbook.capture.live_listing import LiveListing, Stamp, stamp_of
 from cowbook.capture.paths import Entry, Key, Listing
@@ -74,6 +77,11 @@ class UnreadFiles:
             self._starts[stamp] = self._starts_of.of(entry.path)
         return self._starts[stamp]
 
+    def ranks(self, entries: Sequence[Entry]) -> dict[int, int]:
+        """The place of each entry in the order in which they were written, from 1 on."""
+        dated = [Dated(str(entry.path), entry.key, self.start_of(entry).begins_ns, entry.status.st_mtime_ns) for entry in entries]
+        return {index: rank for rank, index in enumerate(written_order(dated), 1)}
+
     def claim(self, status: os.stat_result, identity: FileIdentity) -> None:
         """Take note that a file was read to its end and left."""
         stamp = stamp_of(status)
@@ -102,8 +110,11 @@ class UnreadFiles:
                     current.key, current.entry, is_listed = entries[index].key, entries[index], True
         free = [entry for index, entry in enumerate(entries) if index not in claimed and index not in here]
         if raw is not None and not here and mark is not None and mark.offset:
-            identity = mark.exact_position().current  # a copy made before it was deleted holds nothing new
-            free = [entry for entry in free if compare(entry.path, identity) != "equal"]
+            identity = mark.exact_position().current
+            same = [entry for entry in free if compare(entry.path, identity) == "equal"]  # it was compressed, or copied before
+            free = [entry for entry in free if entry not in same]
+            if same and current is not None:
+                current.key, current.entry, is_listed = same[0].key, same[0], True
         earlier, ahead = self._split(free, raw, current, is_listed=is_listed)
         originals = [entries[index].path for index in claimed] + descriptor_path(raw)
         for entry in earlier:
@@ -124,25 +135,48 @@ class UnreadFiles:
     ) -> tuple[list[Entry], list[Entry]]:
         """Divide unread files into those that were written before the current one and those to be read, oldest first."""
         names = current.names if current is not None else set[str]()
+        groups: dict[int, list[int]] = defaultdict(list)  # by pattern
         dated = []
-        for entry in free:
+        for index, entry in enumerate(free):
             # The name was used again, so its file belongs behind everything that was there before.
             key = (self._last_pattern, entry.key[1]) if str(entry.path) in names else entry.key
             dated.append(Dated(str(entry.path), key, self.start_of(entry).begins_ns, entry.status.st_mtime_ns))
-        if current is None or current.key is None:
-            order, place = written_order(dated), 0
-        else:
-            if current.begins_ns is None and raw is not None:
-                current.begins_ns = self._starts_of.of(descriptor_path(raw)[0]).begins_ns
-            path, modified_ns = "", 0  # a file that is gone is no rotation's live file, whatever its name was
-            if is_listed and current.entry is not None:
-                path, modified_ns = str(current.entry.path), current.entry.status.st_mtime_ns
-            order = [index - 1 for index in written_order([Dated(path, current.key, current.begins_ns, modified_ns), *dated])]
-            place = order.index(-1)
-        before, behind = order[:place], [index for index in order[place:] if index >= 0]
+            groups[key[0]].append(index)
+        if groups and current is not None and current.begins_ns is None and raw is not None:
+            current.begins_ns = self._starts_of.of(descriptor_path(raw)[0]).begins_ns
+        before: list[int] = []
+        behind: list[int] = []
+        for pattern in sorted(groups):
+            files = [dated[index] for index in groups[pattern]]
+            place = self._place(current, pattern, is_listed=is_listed, is_reused=any(file.path in names for file in dated))
+            if not isinstance(place, Dated):
+                (before if place == "before" else behind).extend(groups[pattern][index] for index in written_order(files))
+                continue
+            order = written_order([place, *files])
+            ranks = [groups[pattern][index - 1] for index in order if index]
+            before += ranks[: order.index(0)]
+            behind += ranks[order.index(0) :]
         successors = [index for index in before if dated[index].path in names]
         ahead = behind + successors
         return [free[index] for index in before if index not in successors], [free[index] for index in ahead]
+
+    def _place(
+        self, current: Current | None, pattern: int, *, is_listed: bool, is_reused: bool
+    ) -> Dated | Literal["before", "behind"]:
+        """The current file, to be ordered with a pattern's files; or whether these come all before it, or all behind it."""
+        if current is None or current.key is None:
+            return "behind"
+        begins_ns = current.begins_ns - 1 if current.begins_ns is not None else None  # a file of the same time is not earlier
+        if is_listed and current.entry is not None:
+            entry = current.entry
+            place = Dated(str(entry.path), current.key, begins_ns, entry.status.st_mtime_ns - 1)
+        elif is_reused:  # it is gone, and where to cannot be told: its time alone counts, if it has one
+            return Dated("", (pattern, []), begins_ns, 0)
+        else:
+            place = Dated("", current.key, begins_ns, 0)
+        if place.key[0] == pattern:
+            return place
+        return "before" if pattern < place.key[0] else "behind"
 
     def _set_ahead(self, ahead: list[Entry]) -> None:
         self._ahead = ahead

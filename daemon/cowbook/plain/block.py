@@ -31,6 +31,8 @@ class Block:
     """The file's first decoded bytes, up to 1 KiB. They hold the first line of a table."""
     damage: str | None = None
     """What is wrong with the file in the place of the block's last byte, which is none of the file's; None if nothing is."""
+    lacks_line_feed: bool = False
+    """Set by the consumer where it can go on only at a line feed, and none is left: it need not be given less."""
 
     def offset_of(self, index: int) -> int:
         """The decoded offset in the file of `buffer[index]`."""

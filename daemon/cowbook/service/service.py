@@ -121,12 +121,13 @@ class Service:
         scarce = _provide_descriptors(len(self._config.symbol))
         if scarce is not None:
             self._log.warning("few descriptors", reason=scarce)
-        watcher = None if self._once else Watcher.open(loop)
+        readers = self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read"))
+        watcher = None if self._once else Watcher.open(loop, readers)
         if watcher is not None:
             self._resources.callback(watcher.close)
         self._context = ThreadContext(
             self._config.service.loop,
-            readers=self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read")),
+            readers=readers,
             writers=writers,
             watcher=watcher,
             progress=self._progress,

@@ -99,7 +99,7 @@ def files_of(symbol: SymbolConfig, base: Path) -> ExpandedPaths:
 def follow_settings(config: Config, symbol: SymbolConfig) -> FollowSettings:
     """Returns how to follow the symbol's files."""
     time_of = FirstTime(symbol.format, decoder_settings(symbol))
-    return FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9, time_of=time_of)
+    return FollowSettings(symbol.paths, config.base_dir, symbol.rotate_wait / 1e9, symbol.follow_delay / 1e9, time_of)
 
 
 def checkpoint_settings(config: Config) -> CheckpointSettings:

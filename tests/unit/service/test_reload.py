@@ -49,7 +49,7 @@ CONSEQUENCES = {
             *("depth", "max_line_bytes", "format", "channel"),
         )
     },
-    **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait")},
+    **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait", "follow_delay")},
 }
 ELSEWHERE = {"symbol.id"}
 """Another id is another symbol: it has a test of its own."""

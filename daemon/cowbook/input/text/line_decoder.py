@@ -226,6 +226,8 @@ class LineDecoder:
         if block.end - block.start > self._settings.max_line_bytes + 1:
             self._overlong = _Overlong(block.offset_of(block.start))
             self._overlong.absorb(block, _without_return(block, block.end))
+        else:
+            block.lacks_line_feed = int(find_newline(block.buffer, block.start, block.end)) < 0
         return False
 
     def _skip_overlong(self, block: Block, batch: EventBatch) -> bool:
