@@ -1,4 +1,4 @@
-"""Decodes the members of a gzip file, or the frames of a zstd file, in order, and goes on behind damage (ADR 18).
+"""Decodes the members of a gzip file, or the frames of a zstd file, in order, and goes on behind damage (ADR 17).
 
 What is damaged, and where decoding goes on, is decided by the file's bytes alone, however they arrive: a file that was decoded
 while it grew gives the same bytes when it is decoded again to resume inside it.
