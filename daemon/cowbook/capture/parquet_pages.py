@@ -1,4 +1,4 @@
-"""Looks at the pages of a Parquet file before they are decoded: a few bytes of a page may stand for gigabytes.
+"""Looks at the pages of a Parquet file before they are decoded: a few bytes of a page may stand for gigabytes (ADR 18).
 
 A reader decompresses a page as a whole, as large as the page's header says. The file's footer cannot be relied on for that, so
 the headers are read here, page after page (struct PageHeader of parquet-format, in Thrift's compact protocol). A dictionary is
