@@ -299,7 +299,9 @@ class Service:
 
     async def _change(self, config: Config) -> None:
         """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
-        refuse_unusable(config, "the configuration")
+        known = self._config.symbol
+        # The files of others may have gone since they were read.
+        refuse_unusable(config, "the configuration", of=lambda symbol: symbol not in known)
         plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)

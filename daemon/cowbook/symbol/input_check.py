@@ -6,6 +6,7 @@ It looks at names, rights, and the beginning of each symbol's first file. What s
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,11 +43,16 @@ def check_input(config: Config, symbol: SymbolConfig) -> SymbolCheck:
     return SymbolCheck(files, (*unreadable, *([misfit] if misfit is not None else [])))
 
 
-def refuse_unusable(config: Config, source: str, *, once: bool = False) -> None:
-    """Raise ConfigError, from `source`, with all problems that `check` shows. With `once` no input is waited for."""
+def refuse_unusable(
+    config: Config, source: str, *, once: bool = False, of: Callable[[SymbolConfig], bool] = lambda _: True
+) -> None:
+    """Raise ConfigError, from `source`, with all problems that `check` shows `of` these symbols.
+
+    With `once` no input is waited for.
+    """
     problems = unwritable_directories(config)
     for symbol in config.symbol:
-        if once or not symbol.follow:
+        if (once or not symbol.follow) and of(symbol):
             problems += describe_problems(symbol, check_input(config, symbol))
     if problems:
         raise ConfigError(source, problems)
