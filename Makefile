@@ -6,6 +6,7 @@ COWBOOK := $(VENV)/bin/cowbook
 PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
+KILLS := 200
 WORKERS := 2
 PREFIX ?= /usr/local
 # The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
@@ -17,7 +18,7 @@ PYTEST_FAST = $(PY) -m pytest -n 4 --dist worksteal -m '$(FAST)'
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle memory bounds crash crash-proof soak install uninstall captures clean
+.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -124,6 +125,12 @@ bench-lifecycle: $(VENV)/.installed-dev ## start, reload and stop of 200 symbols
 
 crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: half an hour or more
 	$(PY) tests/crash/crash.py
+
+crash-rotations: $(VENV)/.installed-dev ## kill it under rotation of several venues' files: KILLS=200
+	$(PY) tests/crash/crash.py --only rotations --kills $(KILLS)
+
+bench-following: $(VENV)/.installed-dev ## what following costs, in turn with another checkout: OTHER=path
+	$(PY) tests/bench/following.py $(if $(OTHER),--other $(OTHER))
 
 crash-proof: $(VENV)/.installed-dev ## put old faults back, one by one: the campaigns must find each within a minute
 	$(PY) tests/crash/proof.py

@@ -31,9 +31,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="try only every n-th point, from a random one on")
     parser.add_argument("--sample", type=int, metavar="N", help="try N random points of each system call instead")
-    parser.add_argument("--kills", type=int, default=60, metavar="N", help="least kills of the random campaign (default: 60)")
+    parser.add_argument(
+        "--kills", type=int, default=60, metavar="N", help="least kills of the campaigns random and rotations (default: 60)"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
-    parser.add_argument("--only", choices=("kill", "venues", "errors", "random", "states"), help="only this campaign")
+    parser.add_argument(
+        "--only", choices=("kill", "venues", "errors", "random", "rotations", "states"), help="only this campaign"
+    )
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
     os.environ |= _ENVIRONMENT
@@ -41,6 +45,7 @@ def main() -> int:
     from support import zygote
     from support.campaigns import CAMPAIGNS, Options
     from support.crash_states import states_campaign
+    from support.rotation_campaign import rotations
     from support.scenario import CampaignError
 
     problem = zygote.strace_problem()
@@ -54,7 +59,7 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="cowbook-crash-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
         # The last one runs workers in this process: with their threads, nothing could be forked any more.
-        campaigns = CAMPAIGNS | {"states": states_campaign}
+        campaigns = CAMPAIGNS | {"rotations": rotations, "states": states_campaign}
         results = [campaign(root / name, options) for name, campaign in campaigns.items() if arguments.only in (None, name)]
     except CampaignError as error:  # before anything was tried
         print(f"{error}\n  kept: {root}")

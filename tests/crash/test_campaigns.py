@@ -13,7 +13,13 @@ _CANNOT_RUN = 77
 
 @pytest.mark.parametrize(
     "campaign",
-    [("kill", "--sample", "4"), ("venues", "--sample", "1"), ("errors", "--sample", "2"), ("random", "--kills", "20")],
+    [
+        ("kill", "--sample", "4"),
+        ("venues", "--sample", "1"),
+        ("errors", "--sample", "2"),
+        ("random", "--kills", "20"),
+        ("rotations", "--kills", "6"),
+    ],
     ids=lambda campaign: campaign[0],
 )
 def test_sample_of_campaign(campaign: tuple[str, ...], seed: int) -> None:

@@ -54,7 +54,7 @@ def run(directory: Path, *arguments: str) -> tuple[int, str]:
         pytest.param(["check", "cowbook.toml"], 0, id="check"),
         pytest.param(["check", "wrong.toml"], 78, id="check_with_problems"),
         pytest.param(["run", "cowbook.toml", "--once"], 0, id="run"),
-        pytest.param(["run", "wrong.toml", "--once"], 1, id="run_that_fails"),
+        pytest.param(["run", "wrong.toml", "--once"], 78, id="run_that_is_refused"),
         pytest.param(["report", "state"], 0, id="report"),
         pytest.param(["report", "state", "--markdown"], 0, id="report_as_markdown"),
         pytest.param(["checkpoints", "list", "state"], 0, id="checkpoints"),

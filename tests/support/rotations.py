@@ -6,7 +6,9 @@ import gzip
 import os
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import zstandard
@@ -52,15 +54,31 @@ class File:
 
 
 class Writer:
-    """Writes lines with times into files that rotate. Modification times follow a clock of its own, as a file server's do."""
+    """Writes lines into files that rotate.
 
-    def __init__(self, folder: Path, naming: Naming, rng: random.Random, *, header: bytes, skew_ns: int) -> None:
+    Where `skew_ns` is given, modification times follow a clock of their own, as a file server's do: the time of the last line and
+    so much more.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        naming: Naming,
+        rng: random.Random,
+        *,
+        header: bytes = b"",
+        skew_ns: int | None = None,
+        source: Iterator[bytes] | None = None,
+    ) -> None:
+        """`source` gives the lines; the default are lines with a number and a time a second after the last."""
         self.naming = naming
         self.files: list[File] = []
         """Every file, oldest first; the last one is live."""
         self._folder, self._rng = folder, rng
         self._header, self._skew_ns = header, skew_ns
         self._lines = self._writes = 0
+        self._source = source if source is not None else self._numbered()
+        self._unfinished = b""  # what is still to be written of a line
         self._begin()
 
     @property
@@ -73,20 +91,27 @@ class Writer:
     def _now_ns(self) -> int:
         return _BEGIN_NS + self._lines * 10**9
 
+    def _numbered(self) -> Iterator[bytes]:
+        while True:
+            line = b"%d,line %d\n" % (self._now_ns, self._lines)
+            self._lines += 1
+            yield line
+
     def append(self, lines: int, *, half: bool = False) -> None:
         """Write lines to the live file, and perhaps the beginning of one more, which the next call ends first."""
         self.end_line()
-        content = b""
-        for _ in range(lines):
-            content += b"%d,line %d\n" % (self._now_ns, self._lines)
-            self._lines += 1
-        self._write(content + (b"%d,li" % self._now_ns if half else b""))
+        content = b"".join(islice(self._source, lines))
+        if half:
+            line = next(self._source, b"")
+            cut = len(line) // 2
+            content, self._unfinished = content + line[:cut], line[cut:]
+        self._write(content)
 
     def end_line(self) -> None:
         """End an unfinished line."""
-        if self.files[-1].content and not self.files[-1].content.endswith(b"\n"):
-            self._write(b"ne %d\n" % self._lines)
-            self._lines += 1
+        if self._unfinished:
+            self._write(self._unfinished)
+            self._unfinished = b""
 
     def rotate(self) -> None:
         """End the live file and begin a new one. Nothing is renamed before it was written to."""
@@ -150,8 +175,10 @@ class Writer:
             opened.write(content)
         file.content += content
         self._writes += 1
-        file.modified_ns = self._now_ns + self._skew_ns + self._writes
-        os.utime(file.path, ns=(file.modified_ns, file.modified_ns))
+        file.modified_ns = file.path.stat().st_mtime_ns
+        if self._skew_ns is not None:
+            file.modified_ns = self._now_ns + self._skew_ns + self._writes
+            os.utime(file.path, ns=(file.modified_ns, file.modified_ns))
 
     def _finish_compressing(self, file: File) -> None:
         for copy in file.halves:

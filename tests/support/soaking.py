@@ -217,9 +217,9 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     finally:
         for feeder in feeders:
             feeder.close()
-    _run_once(directory / "cowbook.toml")
+    run_once(directory / "cowbook.toml")
     whole = {name: [str(directory / f"{name}.jsonl")] for name in symbols}
-    _run_once(_configure(directory / "reference" / "cowbook.toml", whole, port=port, follow=False))
+    run_once(_configure(directory / "reference" / "cowbook.toml", whole, port=port, follow=False))
     parts, expected = read_parts(directory / "data"), read_parts(directory / "reference" / "data")
     different = sorted(name for name in parts.keys() | expected.keys() if parts.get(name) != expected.get(name))
     wrong_bytes = sum(len(parts.get(name, expected.get(name, b""))) for name in different)
@@ -314,7 +314,8 @@ def _wait_until_consumed(daemon: Daemon, directory: Path, *, but: int = 0) -> No
     raise SystemExit("the daemon has not consumed everything after five minutes")
 
 
-def _run_once(config: Path) -> None:
+def run_once(config: Path) -> None:
+    """Run to the end of the input. Raises SystemExit if that fails."""
     result = subprocess.run(
         [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"], capture_output=True, text=True, check=False
     )

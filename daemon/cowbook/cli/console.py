@@ -30,7 +30,7 @@ def plain_console(*, stderr: bool = False, at_least: int = 0) -> Console:
 
     `at_least` is the least width in columns. A wider table is then wrapped by the terminal instead of being squeezed.
     """
-    console = Console(stderr=stderr, markup=False, emoji=False)
+    console = _Console(stderr=stderr, markup=False, emoji=False)
     if console.width < at_least:
-        console = Console(stderr=stderr, markup=False, emoji=False, width=at_least)
+        console = _Console(stderr=stderr, markup=False, emoji=False, width=at_least)
     return console

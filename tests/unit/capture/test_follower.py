@@ -218,6 +218,46 @@ def test_truncated_zstd_is_damaged_after_its_content(tmp_path: Path, executor: E
         assert f"damaged at decoded offset {len(delivered)}: it ends in the middle" in error
 
 
+@pytest.mark.parametrize("says_so", [True, False], ids=["held_back", "handed_out"])
+async def test_an_unfinished_line_is_neither_copied_nor_handed_out_as_often_as_it_grows(
+    tmp_path: Path, executor: Executor, says_so: bool
+) -> None:
+    """A consumer that needs a line feed gets one; a long rest lies in few buffers, and no byte changes."""
+    content = b"short\n" + bytes(range(97, 123)) * 20_000 + b"\nlast\n" + b"x" * 3000
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    follower = Follower([path], executor=executor, block_bytes=512, max_line_bytes=1 << 20)
+    consumed, blocks, buffers = b"", 0, {}
+    while (block := await follower.next_block()) is not None:
+        blocks += 1
+        buffers[block.buffer.ctypes.data] = len(block.buffer)
+        text = block.buffer[block.start : block.end].tobytes()
+        assert content[block.offset_of(block.start) :].startswith(text)
+        whole = text if block.final else text[: text.rfind(b"\n") + 1]
+        consumed += whole
+        block.start += len(whole)
+        block.lacks_line_feed = says_so and not block.final
+        assert follower.position_at(block.offset_of(block.start)).current.offset == len(consumed)
+    await follower.close()
+    assert consumed == content
+    assert blocks < 8 if says_so else blocks > 1000
+    assert len(buffers) < 16
+
+
+async def test_a_line_longer_than_allowed_is_handed_out(tmp_path: Path, executor: Executor) -> None:
+    """The consumer must see that it is too long, though it has no line feed."""
+    (tmp_path / "x").write_bytes(b"x" * 20_000)
+    follower = Follower([tmp_path / "x"], executor=executor, block_bytes=512, max_line_bytes=10_000)
+    longest = 0
+    while (block := await follower.next_block()) is not None:
+        longest = max(longest, block.end - block.start)
+        if block.end - block.start > 10_001 or block.final:
+            block.start = block.end
+        block.lacks_line_feed = True
+    await follower.close()
+    assert 10_001 < longest <= 10_001 + 512
+
+
 async def test_unreadable_paths_are_errors_that_name_them(tmp_path: Path, executor: Executor) -> None:
     """A directory and a vanished file are errors with their path."""
     for path in (tmp_path, tmp_path / "gone"):

@@ -16,7 +16,7 @@ import pytest
 import uvloop
 
 from cowbook.capture import follower
-from cowbook.capture.inotify import Bell, Watcher
+from cowbook.capture.inotify import Bell, OfferedRead, Turns, Watcher
 from support.followed import Tail
 
 
@@ -183,3 +183,90 @@ async def test_no_watcher_where_inotify_is_missing(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(asyncinotify, "Inotify", refuse)
     assert Watcher.open(asyncio.get_running_loop()) is None
+
+
+async def test_changes_within_the_delay_ring_together(tmp_path: Path, watcher: Watcher) -> None:
+    """Bells of one delay ring at one moment, each once, however many changes there were."""
+    bells = [Bell(0.1), Bell(0.1)]
+    files = [(tmp_path / name).open("ab", buffering=0) for name in "ab"]
+    rung: list[float] = []
+
+    async def wait(bell: Bell) -> None:
+        assert await bell.wait(60)
+        rung.append(asyncio.get_running_loop().time())
+
+    for file, bell in zip(files, bells, strict=True):
+        assert watcher.watch_file(file.fileno(), bell)
+    waiting = [asyncio.ensure_future(wait(bell)) for bell in bells]
+    await asyncio.sleep(0)
+    for file in files:
+        for _ in range(5):
+            file.write(b"x")
+        file.close()
+    await asyncio.gather(*waiting)
+    assert int(rung[0] / 0.1) == int(rung[1] / 0.1)
+
+
+async def test_an_offered_read_is_made_instead_of_ringing(tmp_path: Path) -> None:
+    """It is made in another thread; what it raises comes to the follower; an offer that was taken back only rings."""
+    with ThreadPoolExecutor(1) as readers:
+        watcher = Watcher.open(asyncio.get_running_loop(), readers)
+        assert watcher is not None
+        threads: list[int] = []
+
+        def read() -> int:
+            threads.append(threading.get_ident())
+            if len(threads) == 2:
+                raise OSError(errno.EIO, "Input/output error")
+            return 7
+
+        bell = Bell()
+        with (tmp_path / "x").open("ab", buffering=0) as file:
+            for outcome in ("read", "raised", "taken back"):
+                assert watcher.watch_file(file.fileno(), bell)
+                offer = bell.offer = OfferedRead(read)
+                if outcome == "taken back":
+                    assert offer.take_back()
+                file.write(b"x")
+                assert await bell.wait(60)
+                if outcome == "read":
+                    assert await offer.count == 7
+                elif outcome == "raised":
+                    with pytest.raises(OSError, match="Input/output error"):
+                        await offer.count
+                else:
+                    assert not offer.count.done()
+                assert not offer.take_back()
+        assert threading.get_ident() not in threads
+        assert len(threads) == 2
+        watcher.close()
+
+
+async def test_followers_are_woken_in_turn() -> None:
+    """The next one is woken when the one before waits again."""
+    turns = Turns()
+    bells = [Bell() for _ in range(3)]
+    for bell in bells:
+        turns.add(bell, bell.ring)
+    assert turns.next()
+    for place, bell in enumerate(bells):
+        assert [other._rung for other in bells] == [other <= place for other in range(3)]
+        assert await bell.wait(60)
+    assert not turns.next()
+
+
+async def test_one_that_does_not_wait_again_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """They are woken after a moment all the same."""
+    with ThreadPoolExecutor(1) as readers:
+        watcher = Watcher.open(asyncio.get_running_loop(), readers)
+        assert watcher is not None
+        bells = [Bell() for _ in range(3)]
+        with (tmp_path / "x").open("ab", buffering=0) as file:
+            for bell in bells:
+                assert watcher.watch_file(file.fileno(), bell)
+                bell.offer = OfferedRead(lambda: 1)
+            file.write(b"x")
+            for bell in bells:
+                assert bell.offer is not None
+                assert await asyncio.wait_for(bell.offer.count, 60) == 1
+        watcher.close()
