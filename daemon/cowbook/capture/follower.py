@@ -28,6 +28,7 @@ from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.inotify import Bell, Watcher
 from cowbook.capture.resume import Found, InputFile, check_readable, find, open_input, stat_all
 from cowbook.capture.rotation import (
+    FRESH_SECONDS,
     LONGEST_BACKOFF_SECONDS,
     LONGEST_SAFETY_POLL_SECONDS,
     POLL_SECONDS,
@@ -290,6 +291,9 @@ class Follower:
         while True:
             seen = await self._observe()
             reason = seen.missing
+            if seen.next is not None and not seen.fresh:
+                await self._wait_for_bell(FRESH_SECONDS)
+                continue
             if seen.next is not None:
                 opened = await self._in_thread(files.open, seen.next)
                 if isinstance(opened, GrowingFile):

@@ -40,6 +40,8 @@ class LiveListing:
         """The last listing; a new object after each expansion."""
         self.is_watched = False
         """Whether inotify watches all directories."""
+        self.is_settled = False
+        """Whether the last two listings were equal. One alone may miss a file that was renamed while the names were listed."""
         self.since: dict[tuple[int, int], float] = {}
         """Since when each listed inode has been listed, monotonic."""
         self.unchanged_since: dict[Stamp, float] = {}
@@ -48,12 +50,12 @@ class LiveListing:
         """Files whose growth calls for a new listing."""
 
     def refresh(self, *, force: bool = False) -> bool:
-        """Make a new listing if needed. Returns False where another one is needed a little later.
+        """Make a new listing if needed. Returns whether it is settled.
 
         Raises InputError as `list_files`.
         """
         if not (force or self.listing is None or self._bell.listing_changed or self._is_stale()):
-            return self._again_at is None
+            return self.is_settled
         started = time.monotonic()
         if started < self._not_before and not force:
             return False
@@ -61,20 +63,21 @@ class LiveListing:
         listing = list_files(self._patterns, self._base)
         directories = directories_of(self._patterns, self._base, listing.entries)
         stamps = {directory: _modified_ns(directory) for directory in directories}
-        is_settled, self._stamps = stamps == self._stamps, stamps
+        self.is_settled = self.listing is not None and _names(listing) == _names(self.listing)
+        is_certain, self._stamps = self.is_settled and stamps == self._stamps, stamps
         if self._watcher is not None:
             self.is_watched, is_new = self._watcher.watch_directories(directories, self._bell)
             if is_new:  # something may have changed between the listing and the watch
                 self._bell.listing_changed = True
         self._listed_at = time.monotonic()
-        self._again_at = None if is_settled else self._listed_at + _STAMP_SECONDS
+        self._again_at = None if is_certain else self._listed_at + _STAMP_SECONDS
         # A large, busy directory must not keep a core busy: listing takes at most a tenth of the time.
         self._not_before = self._listed_at + 10 * (self._listed_at - started)
         self.since = {entry.inode: self.since.get(entry.inode, started) for entry in listing.entries}
         stamps_of_files = (stamp_of(entry.status) for entry in listing.entries)
         self.unchanged_since = {stamp: self.unchanged_since.get(stamp, started) for stamp in stamps_of_files}
         self.listing = listing
-        return is_settled
+        return self.is_settled
 
     def _is_stale(self) -> bool:
         now = time.monotonic()
@@ -97,3 +100,7 @@ def _modified_ns(directory: str) -> int:
         return os.stat(directory).st_mtime_ns  # noqa: PTH116 - much quicker, and asked often
     except OSError:
         return 0
+
+
+def _names(listing: Listing) -> set[tuple[Path, tuple[int, int]]]:
+    return {(entry.path, entry.inode) for entry in listing.entries}

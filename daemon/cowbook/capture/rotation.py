@@ -39,7 +39,8 @@ SAFETY_POLL_SECONDS = 1.0
 LONGEST_SAFETY_POLL_SECONDS = 10.0
 """The same for a file that has been idle for long."""
 LONGEST_BACKOFF_SECONDS = 5.0
-_FRESH_SECONDS = 0.05  # how soon to check again when the listing could not be refreshed
+FRESH_SECONDS = 0.05
+"""How soon to check again when the listing could not be refreshed, or is not settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Observation:
     rest_seconds: float = 0.0
     """For how long the listings have shown the current file as it is."""
     fresh: bool = True
-    """Whether the listing is up to date."""
+    """Whether the listing is up to date and settled."""
     watched: bool = False
     """Whether inotify will ring the bell at the next change."""
 
@@ -91,7 +92,7 @@ def at_end(seen: Observation, rest_seconds: float, rotate_wait_seconds: float) -
     left = rotate_wait_seconds - min(max(rest_seconds, seen.rest_seconds), seen.known_seconds)
     if left > 0:
         return "wait", left
-    return ("leave", 0.0) if seen.fresh else ("wait", _FRESH_SECONDS)
+    return ("leave", 0.0) if seen.fresh else ("wait", FRESH_SECONDS)
 
 
 class FollowedFiles:
@@ -151,7 +152,7 @@ class FollowedFiles:
         found = find_current(paths, statuses, position, order=order, open_file=GrowingFile)
         if isinstance(found, Unfound):
             outside = self._find_unlisted(paths, position)
-            if outside is None and not found.may_come:
+            if outside is None and not found.may_come and self._files.is_settled:
                 raise InputError(found.text)
             if outside is None:
                 return found.text

@@ -8,14 +8,16 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cowbook.capture import follower
+from cowbook.capture import follower, live_listing
 from cowbook.capture.follower import Follower
 from cowbook.capture.growing_file import GrowingFile
+from cowbook.capture.paths import Listing, list_files
 from cowbook.capture.rotation import FollowSettings
 from cowbook.errors import InputError
 from cowbook.plain.position import Position
@@ -238,3 +240,37 @@ def test_positions_from_before_files_could_be_left_are_read() -> None:
     assert position.current.disk_bytes == 0
     assert position.current.begins_ns is None
     assert position.progress == (1, -1)
+
+
+@pytest.mark.parametrize("was_left", [False, True])
+async def test_a_file_that_is_renamed_while_names_are_listed_is_found_by_the_next_look(
+    tmp_path: Path, executor: Executor, monkeypatch: pytest.MonkeyPatch, was_left: bool
+) -> None:
+    """One listing proves nothing: a new name may have been listed before the rename, and the old one after it."""
+    path = tmp_path / "x"
+    path.write_bytes(lines("a"))
+    tail = Tail(("old-*", "x"), tmp_path, executor)
+    (tmp_path / "old-0").write_bytes(lines("0"))
+    await tail.expect(lines("0") + lines("a"))
+    position = await tail.close()
+    if was_left:
+        assert position is not None
+        position = Position(replace(position.current, disk_bytes=position.current.offset), position.consumed)
+        path.unlink()
+        path.write_bytes(lines("between"))
+    path.rename(tmp_path / "old-1")
+    path.write_bytes(lines("b"))
+    looks = 0
+
+    def miss_the_renamed_file(patterns: Any, base: Path) -> Listing:
+        nonlocal looks
+        looks += 1
+        listing = list_files(patterns, base)
+        entries = tuple(entry for entry in listing.entries if looks > 1 or entry.path.name != "old-1")
+        return replace(listing, entries=entries)
+
+    monkeypatch.setattr(live_listing, "list_files", miss_the_renamed_file)
+    tail = Tail(("old-*", "x"), tmp_path, executor, position=position)
+    await tail.expect((lines("between") if was_left else b"") + lines("b"))
+    assert looks > 1
+    await tail.close()
