@@ -423,5 +423,4 @@ def test_odd_columns_of_parquet_are_read_or_rejected(tmp_path: Path) -> None:
     result = reconstruct(
         tmp_path / "bytes", parquet(tmp_path, note=pa.Array.from_buffers(pa.string(), 3, [None, offsets, content])), CRYPTOLAKE
     )
-    assert result.summary.state == "failed"
-    assert "cannot be read as Parquet" in (result.summary.error or "")
+    assert (result.summary.state, result.summary.events) == ("done", 3)  # nobody reads that column
