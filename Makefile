@@ -18,7 +18,7 @@ PYTEST_FAST = $(PY) -m pytest -n 4 --dist worksteal -m '$(FAST)'
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols memory crash crash-proof crash-rotations bench-following soak install uninstall captures clean
+.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +117,12 @@ bench-checkpoints: $(VENV)/.installed-dev ## only what checkpoints cost
 memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
 	$(PY) tests/bench/memory.py
 
+bounds: $(VENV)/.installed-dev ## peak memory of inputs that were made to take all of it; some minutes
+	$(PY) tests/bench/bounds.py
+
+bench-lifecycle: $(VENV)/.installed-dev ## start, reload and stop of 200 symbols, in turn with another checkout: OTHER=path
+	$(PY) tests/bench/lifecycle.py $(if $(OTHER),--other $(OTHER))
+
 crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: half an hour or more
 	$(PY) tests/crash/crash.py
 
@@ -143,6 +149,10 @@ uninstall: ## remove what `make install` has made
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py
 	$(PY) tests/bench/venues.py
+
+.PHONY: picture
+picture: $(VENV)/.installed-dev ## draw docs/known-depth.svg anew, from a recorded capture beside the checkout
+	$(PY) tests/bench/known_depth.py
 
 clean: ## remove everything that was made
 	rm -rf $(VENV) .venvs build .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis daemon/*.egg-info

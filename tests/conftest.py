@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 import uvloop
 from hypothesis import HealthCheck, settings
 
@@ -81,6 +82,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> dict[str, Any]:  # noqa: ARG001
     """Run each asynchronous test on both kinds of event loop."""
     return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A test that configures the log, as a command does in this process, leaves it as it was."""
+    settings = structlog.get_config()
+    yield
+    structlog.configure(**settings)
 
 
 @pytest.fixture

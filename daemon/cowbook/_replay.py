@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
+from cowbook.capture.compression import DecodedStream, open_decoded
 from cowbook.capture.copies import read_once
-from cowbook.capture.parquet_rows import ParquetRows
+from cowbook.capture.members import MARK
 from cowbook.capture.paths import expand_paths
 from cowbook.capture.written_order import in_written_order
+from cowbook.errors import DamageHaltError
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import EventBatch
@@ -53,9 +54,13 @@ def replay(
       from the other parameters and the venue.
     * `block_bytes`, 1 MiB: decoded bytes to read at a time. It changes no result.
 
+    Behind a damaged place of a compressed file, reading goes on with what can be decoded. It is a gap, and a record of its own;
+    `engine.dead_letter_statistics()["damaged"]` counts them.
+
     Nothing is read, and nothing raised, before the first `next()`. Raises KeyError for an unknown format, or a CowbookError:
-    InputError for a file that is missing, damaged, or a table where records are expected (or the other way round); GapHaltError
-    at a gap if `settings.on_gap` is "halt"; BookMemoryError when the book outgrows `settings.max_book_bytes`.
+    InputError for a file that is missing, or a table where records are expected (or the other way round); GapHaltError at a gap,
+    and DamageHaltError at a damaged place, if `settings.on_gap` is "halt"; BookMemoryError when the book outgrows
+    `settings.max_book_bytes`.
     """
     decoder_settings = DecoderSettings(symbol, price_decimals, size_decimals, 1 << 24)
     decoder = make_decoder(format, decoder_settings)
@@ -81,12 +86,14 @@ def replay(
                             wait = every
                             yield engine
                     batch.clear()
+                if block.damage is not None and settings is not None and settings.on_gap == "halt":
+                    raise DamageHaltError(f'{block.damage}; on_gap = "continue" would go on behind it')
     if wait != every:
         yield engine
 
 
-def _blocks(file: PlainFile | DecodedFile | ParquetRows, name: str, block_bytes: int) -> Iterator[Block]:
-    """Yields a file's blocks. The bytes that the consumer leaves of one begin the next."""
+def _blocks(file: DecodedStream, name: str, block_bytes: int) -> Iterator[Block]:
+    """Yields a file's blocks. The bytes that the consumer leaves of one begin the next. Damage is a block's last byte."""
     offset = 0
     left = np.empty(0, np.uint8)
     head = b""
@@ -96,7 +103,10 @@ def _blocks(file: PlainFile | DecodedFile | ParquetRows, name: str, block_bytes:
         count = file.readinto(buffer.data[len(left) : len(left) + block_bytes])
         end = len(left) + (count or 0)
         head += buffer[len(left) : end].tobytes()[: IDENTITY_BYTES - len(head)]
-        block = Block(buffer, 0, end, name, offset - len(left), not count, head)
+        if file.damage is not None and not count:
+            buffer[end] = MARK[0]
+            end += 1
+        block = Block(buffer, 0, end, name, offset - len(left), not count, head, file.damage)
         yield block
         if block.final:
             return

@@ -18,8 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cowbook.errors import ConfigError
 from cowbook.plain.streams import CHOSEN_STREAMS
-from cowbook.plain.vocabulary import MARKET_NAMES
-from cowbook.venues import venue_names
+from cowbook.venues import load_venue, venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
 
@@ -34,8 +33,8 @@ _UNITS_NS = {
     "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+_SHORTEST_PART_NS = 1_000_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
-_FORMAT_WITH_MARKETS = "binance"
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
@@ -126,6 +125,8 @@ class OutputConfig(_Section):
     def _divides_the_day(cls, value: int) -> int:
         if _DAY_NS % value:
             raise ValueError('must divide the UTC day: "1min", "15min", "1h", "1d", …')
+        if value < _SHORTEST_PART_NS:
+            raise ValueError('must be at least "1s": each part costs files of its own')
         return value
 
 
@@ -153,6 +154,7 @@ class SymbolConfig(_Section):
     follow: bool = False
     on_gap: Literal["continue", "halt"] = "continue"
     on_bad_record: Literal["skip", "halt"] = "skip"
+    on_damage: Literal["skip", "halt"] = "skip"
     price_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -189,18 +191,16 @@ class SymbolConfig(_Section):
             raise ValueError(f"must be one of {', '.join(names)}{_suggest(value, list(names)).partition('; known')[0]}")
         return value
 
-    @field_validator("channel")
-    @classmethod
-    def _is_market(cls, value: str) -> str:
-        if value and value not in MARKET_NAMES:
-            known = ", ".join(f'"{name}"' for name in MARKET_NAMES)
-            raise ValueError(f'must be one of {known}, or "" for that of the first diff')
-        return value
-
     @model_validator(mode="after")
-    def _has_markets(self) -> SymbolConfig:
-        if self.channel and self.format != _FORMAT_WITH_MARKETS:
-            raise ValueError(f'channel is for format = "{_FORMAT_WITH_MARKETS}" only: other captures have one market')
+    def _has_channel(self) -> SymbolConfig:
+        if not self.channel:
+            return self
+        channels = load_venue(self.format).channels
+        if not channels:
+            raise ValueError(f'channel = "{self.channel}": a symbol has one book only in format = "{self.format}": leave it out')
+        if self.channel not in channels:
+            known = ", ".join(f'"{name}"' for name in channels)
+            raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
         return self
 
     @field_validator("paths")
@@ -264,9 +264,7 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     problems, variables = _apply_environment(values, environ)
     problems += _find_duplicates(values)
     config = _validate(values, variables, problems)
-    if config is not None and os.path.normpath(config.service.state_dir) == os.path.normpath(config.service.output_dir):
-        problems.append("[service] state_dir and output_dir are the same: give each its own")
-    if problems or config is None:
+    if config is None:
         raise ConfigError(str(path), problems)
     directory = path.resolve().parent
     state_directory = Path(environ.get("STATE_DIRECTORY", "").split(":")[0] or directory)
@@ -276,7 +274,20 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
             "output_dir": state_directory / config.service.output_dir,
         }
     )
+    problems += _find_shared_place(service)
+    if problems:
+        raise ConfigError(str(path), problems)
     return config.model_copy(update={"service": service, "base_dir": directory})
+
+
+def _find_shared_place(service: ServiceConfig) -> list[str]:
+    """State is private and output is public, so neither place may be the other one; links are followed."""
+    state, output = (Path(os.path.realpath(path)) for path in (service.state_dir, service.output_dir))
+    if state == output:
+        return ["[service] state_dir and output_dir are the same: give each its own"]
+    if output in state.parents:
+        return [f"[service] state_dir lies in output_dir ({output}), where others read: give it a place of its own"]
+    return []
 
 
 def _apply_environment(values: dict[str, Any], environ: Mapping[str, str]) -> tuple[list[str], dict[tuple[str, str], str]]:

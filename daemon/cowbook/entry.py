@@ -16,7 +16,8 @@ def main() -> int:
     if runs:
         # A signal before anything has begun: a service has stopped as told, but a run to the end of the input was interrupted.
         early_signals.hold_signals(_EXIT_INTERRUPTED if "--once" in sys.argv else 0)
-        faulthandler.enable()  # systemd's watchdog ends a hung process by SIGABRT: show where it hung
+        if sys.stderr is not None:  # it may have been closed
+            faulthandler.enable()  # systemd's watchdog ends a hung process by SIGABRT: show where it hung
     from cowbook.cli.main import main as run_command  # noqa: PLC0415 - takes time, in which signals may come
 
     try:

@@ -25,7 +25,7 @@ class SymbolError(CowbookError):
 
 
 class InputError(SymbolError):
-    """An input file is missing, unreadable, damaged, truncated or replaced. Names the file and the decoded offset."""
+    """An input file is missing, unreadable, truncated or replaced. Names the file and the decoded offset."""
 
 
 class GapHaltError(SymbolError):
@@ -41,6 +41,10 @@ class GapHaltError(SymbolError):
 
 class BadRecordHaltError(SymbolError):
     """`on_bad_record = "halt"` met a bad record. Names file, offset and reason."""
+
+
+class DamageHaltError(SymbolError):
+    """`on_damage = "halt"`, or `on_gap = "halt"`, met a damaged file. Names file, offset and remedy."""
 
 
 class BookMemoryError(SymbolError):

@@ -11,6 +11,8 @@ from typing import Any, TextIO
 
 import structlog
 
+from cowbook.plain.escaping import escaped_all
+
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
@@ -29,11 +31,12 @@ def configure_logging(level: str, log_format: str) -> None:
     """Set up structlog. `log_format` is json, console, or auto: console on a terminal, JSON elsewhere."""
     set_level(level)
     as_json = log_format == "json" or (log_format == "auto" and not sys.stderr.isatty())
-    # ConsoleRenderer renders exceptions itself. Colours are for terminals only.
-    renderers: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    # JSON escapes by itself. Colours are for terminals only.
+    renderers: list[Any] = [structlog.processors.format_exc_info]
+    renderers += (
+        [structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        else [_escape_for_terminal, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
     if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
         renderers.append(_prefix_priority)
@@ -82,6 +85,18 @@ def is_journal(fileno: Callable[[], int], journal_stream: str) -> bool:
 def _drop_below_threshold(_logger: object, method: str, event: Any) -> Any:
     if LEVELS.get(method, logging.ERROR) < _threshold:
         raise structlog.DropEvent
+    return event
+
+
+def _escape_for_terminal(_logger: object, _method: str, event: Any) -> Any:
+    """Escape all text, since a name or a record may hold escape sequences and line breaks. A traceback keeps its lines.
+
+    They are indented, so that none of them passes for a line of the log.
+    """
+    traceback = event.pop("exception", None)
+    event = escaped_all(event)
+    if traceback is not None:
+        event["exception"] = "\n".join(f"    {line}" for line in map(escaped_all, traceback.split("\n")))
     return event
 
 

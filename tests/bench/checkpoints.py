@@ -61,6 +61,7 @@ class Measured:
     resident_bytes: list[int] = field(default_factory=list)
     block_copies: int = 0
     block_bytes: int = 0
+    kept_bytes: list[int] = field(default_factory=list)
 
 
 class PacedWorker(SymbolWorker):
@@ -87,6 +88,7 @@ class PacedWorker(SymbolWorker):
                 break
             await pipeline.process(following)
             measured.blocks_used.append(pipeline.engine.pool_statistics()["blocks_used"])
+            measured.kept_bytes.append(pipeline.engine.kept_bytes)
             await request
             measured.resident_bytes.append(process.memory_info().rss)
         statistics_now = pipeline.engine.pool_statistics()
@@ -184,6 +186,7 @@ def report_freezes(directory: Path, checkpoints: int, console: Console) -> None:
         "max µs",
         "copies each",
         "pool MB, least to most",
+        "kept diffs MB, most",
         "RSS MB after 1/6, 3/6, 4/6, 5/6, all",
     ):
         table.add_column(name, justify="right")
@@ -204,6 +207,7 @@ def report_freezes(directory: Path, checkpoints: int, console: Console) -> None:
             f"{times[-1]:.0f}",
             f"{measured.block_copies / count:.0f}",
             f"{min(pool):.1f} to {max(pool):.1f}",
+            f"{max(measured.kept_bytes) / 1e6:.1f}",
             " / ".join(f"{measured.resident_bytes[count * part // 6 - 1] / 1e6:.0f}" for part in (1, 3, 4, 5, 6)),
         )
     console.print(table)

@@ -1,4 +1,8 @@
-"""`make crash`: the crash campaigns, and a table of what came of them."""
+"""`make crash`: the crash campaigns, and a table of what came of them.
+
+`tried` are points at which something was done, and `starts` the runs after it. `parts` and `MB` were compared with an undisturbed
+run.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +43,10 @@ def main() -> int:
     os.environ |= _ENVIRONMENT
     sys.path.insert(0, str(_REPOSITORY / "tests"))
     from support import zygote
-    from support.campaigns import CAMPAIGNS, CampaignError, Options
+    from support.campaigns import CAMPAIGNS, Options
     from support.crash_states import states_campaign
     from support.rotation_campaign import rotations
+    from support.scenario import CampaignError
 
     problem = zygote.strace_problem()
     if problem is not None:
@@ -59,9 +64,12 @@ def main() -> int:
     except CampaignError as error:  # before anything was tried
         print(f"{error}\n  kept: {root}")
         return 1
-    print(f"{'campaign':10} {'tried':>7} {'failures':>9} {'seconds':>8}")
+    titles = f"{'starts':>7} {'parts':>9} {'MB':>8} {'wrong bytes':>12}"
+    print(f"{'campaign':10} {'tried':>7} {'failures':>9} {titles} {'seconds':>8}")
     for result in results:
-        print(f"{result.name:10} {result.tried:7} {result.failures:9} {result.seconds:8.1f}")
+        tally = result.tally
+        compared = f"{tally.starts:7} {tally.parts:9} {tally.compared_bytes / 1e6:8.1f} {tally.wrong_bytes:12}"
+        print(f"{result.name:10} {result.tried:7} {result.failures:9} {compared} {result.seconds:8.1f}")
         for note, count in sorted(result.notes.items()):
             print(f"    {count:6} {note}")
     if any(result.failures for result in results):

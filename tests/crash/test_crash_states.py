@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.crash_states import crash_states, record, recover
+from support.scenario import Tally
 
 pytestmark = pytest.mark.on_disk
 
@@ -21,4 +22,4 @@ def test_sample_of_crash_states(tmp_path: Path, seed: int) -> None:
     states = list(crash_states(phases, rng, 1))
     assert len(states) > 300
     for name, phase, write in rng.sample(states, _SAMPLE):
-        assert recover(phase, write) is None, name
+        assert recover(phase, write, Tally()) is None, name

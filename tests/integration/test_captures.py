@@ -40,3 +40,15 @@ def test_recorded_captures_have_all_their_trades_and_tickers(tmp_path: Path) -> 
     names = read_parts(tmp_path / "data")
     days = {name.split("date=")[1][:10] for name in names if "usdm-btcusdt" in name}
     assert days == {"2023-04-04", "2023-04-05"}
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_the_picture_of_known_depth_is_of_the_capture() -> None:
+    """What the page shows and says comes out of the capture that it names."""
+    picture = load("known_depth")
+    drawn = picture.draw(list(picture.samples()))
+    assert picture.PICTURE.read_text() == drawn
+    page = (picture.PICTURE.parent / "output.md").read_text()
+    assert "known 86." in drawn
+    assert "known 81." in drawn
+    assert "during 86 % of the time, and the best 20 levels of each side during 81 %" in page

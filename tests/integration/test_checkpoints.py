@@ -32,6 +32,7 @@ from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
+from support.ended_runs import end_behind
 from support.harness import Reconstruction, Run, read_parts, reconstruct, worker_settings, write_files
 
 SETTINGS = EngineSettings(part_events=1500, part_interval=15_000_000_000, book_levels=4, book_interval=200_000_000)
@@ -298,42 +299,9 @@ def test_a_checkpoint_between_any_two_messages_is_resumed_exactly_there(
     rng = random.Random(seed)
     for _ in range(12):
         settings = run(triggers=TriggerSettings(rng.randrange(1, 3000), 10**18, 0), block_bytes=rng.randrange(2_000, 60_000))
-        stopped_anywhere(directory, {"a.jsonl": capture}, settings, rng.randrange(1, 300))
+        end_behind(directory, {"a.jsonl": capture}, settings, rng.randrange(1, 300))
     result = reconstruct(directory, {"a.jsonl": capture}, run())
     assert result.parts == reference.parts
-
-
-def stopped_anywhere(directory: Path, files: dict[str, bytes], settings: Run, batches: int) -> SymbolSummary:
-    """Run until some number of batches has been applied, then stop there and then."""
-
-    class StoppingWorker(SymbolWorker):
-        async def _consume(self, pipeline: Pipeline) -> None:
-            apply, left = pipeline._apply, batches
-
-            async def apply_and_count(block: Block, first_index: int) -> None:
-                nonlocal left
-                await apply(block, first_index)
-                left -= 1
-                if left == 0:
-                    raise _EnoughError
-
-            pipeline._apply = apply_and_count  # type: ignore[method-assign]
-            try:
-                await super()._consume(pipeline)
-            except _EnoughError:
-                await pipeline.stop()
-
-    with ThreadPoolExecutor(2) as executor, asyncio.Runner() as runner:
-
-        async def go() -> SymbolSummary:
-            names = write_files(directory / "input", files)
-            return await StoppingWorker(worker_settings(directory, names, settings), executor, executor).run()
-
-        return runner.run(go())
-
-
-class _EnoughError(Exception):
-    """Enough batches were applied."""
 
 
 def test_too_many_waiting_cuts_cause_a_checkpoint(

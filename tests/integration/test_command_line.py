@@ -109,12 +109,25 @@ def test_check_names_what_is_missing(config: Path) -> None:
     assert "[service] output_dir" in result.stderr
 
 
-def test_missing_input_fails_the_symbol_and_not_the_process(config: Path) -> None:
-    """Run with missing input fails the symbol, not the process."""
+def test_a_state_directory_that_is_open_to_others_is_said(config: Path) -> None:
+    """By check, and in the log of a run, which goes on: volumes of containers are often so."""
+    (config.parent / "state").mkdir()
+    (config.parent / "state").chmod(0o777)
+    checked = cowbook("check", config)
+    assert "has mode 0777: everyone could remove" in checked.stdout
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 0
+    assert "has mode 0777: everyone could remove" in result.stderr
+
+
+def test_run_refuses_missing_input_as_check_does(config: Path) -> None:
+    """Run says the same, before anything is written."""
     (config.parent / "a.jsonl.gz").unlink()
     result = cowbook("run", config, "--once")
-    assert result.returncode == 1
-    assert "No such file" in result.stdout
+    assert result.returncode == 78
+    assert "No such file" in result.stderr
+    assert cowbook("check", config).stderr == result.stderr
+    assert not list(config.parent.glob("*/*"))
 
 
 def test_simulate_says_what_the_capture_holds(tmp_path: Path) -> None:
@@ -134,15 +147,34 @@ def test_simulate_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.stderr == f"cowbook simulate: {tmp_path}/missing/x: there is no directory {tmp_path}/missing; make it first\n"
 
 
-def test_a_closed_pipe_is_no_failure(config: Path) -> None:
-    """A closed pipe is no failure."""
-    command = [sys.executable, "-m", "cowbook", "check", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["check"], 0), (["run", "--once", "--json"], 0), (["run", "--once"], 0), (["run", "--once", "--json", "--fails"], 1)],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+@pytest.mark.parametrize("closed", ["stdout", "stderr", "both"])
+def test_exit_codes_survive_readers_that_are_gone(config: Path, command: list[str], code: int, closed: str) -> None:
+    """`| head -1` changes nothing, whatever is closed: done is done, and failed is failed."""
+    if "--fails" in command:  # only the end shows it
+        command = command[:-1]
+        config.write_text(config.read_text().replace('name = "BTCUSDT"', 'name = "OTHER"'))
+    full = [sys.executable, "-m", "cowbook", command[0], str(config), *command[1:]]
+    with subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.close()
-        assert process.wait(120) == 0
-        assert process.stderr.read() == b""
+        if closed != "stderr":
+            process.stdout.close()
+        if closed != "stdout":
+            process.stderr.close()
+        assert process.wait(120) == code
+        if closed == "stdout":
+            assert b"Traceback" not in process.stderr.read()
+
+
+def test_streams_that_are_closed_at_the_start_lead_nowhere(config: Path) -> None:
+    """As a job scheduler may start it."""
+    script = f"{sys.executable} -m cowbook run {config} --once >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", script], check=False, timeout=120).returncode == 0
 
 
 def test_warm_says_where_the_kernels_are() -> None:

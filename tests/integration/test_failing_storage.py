@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cowbook.capture.compression import PlainFile
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
 from cowbook.plain.durable_files import DurableFiles
@@ -165,6 +166,85 @@ def test_storage_that_fails_for_a_while_changes_no_part(
         assert summary.checkpoints_failed + summary.restarts > 0
     else:
         assert summary.restarts > 0
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        pytest.param(errno.EFBIG, "raise the limit (`ulimit -f`, LimitFSIZE=)", id="EFBIG"),
+        pytest.param(errno.EXDEV, "must each be on one", id="EXDEV"),
+    ],
+)
+@pytest.mark.parametrize("where", ["state", "output"])
+def test_what_is_not_possible_ends_the_symbol(
+    pieces: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str, where: str
+) -> None:
+    """It would fail for ever: the symbol ends with what to do, and nothing is tried again."""
+    failed: list[Path] = []
+
+    def fails(kind: str, path: Path, _: int) -> int:
+        if in_state(path) == (where == "state") and kind == ("create" if code == errno.EFBIG else "rename"):
+            failed.append(path)
+            return code
+        return 0
+
+    summary = run_failing(config_in(tmp_path, pieces), fails, monkeypatch)
+    assert summary.state == "failed"
+    assert summary.restarts == 0
+    assert advice in str(summary.error)
+    assert len(failed) <= 2
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_is_scarce_is_waited_for(
+    pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Input that cannot be opened for want of descriptors is neither missing nor read already: the parts stay the same."""
+    really_open, count = PlainFile.__init__, 0
+
+    def scarce(file: PlainFile, *arguments: Any, **named: Any) -> None:
+        nonlocal count
+        count += 1
+        if 15 < count < 25:
+            named["opener"] = lambda *_: fail()
+        really_open(file, *arguments, **named)
+
+    def fail() -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(PlainFile, "__init__", scarce)
+    (summary,) = service.run_once(load_config(config_in(tmp_path, pieces), {}))
+    assert summary.state == "done", summary.error
+    assert summary.restarts > 0
+    assert read_parts(tmp_path / "data") == reference
+
+
+def test_a_restart_waits_for_descriptors_to_recover_with(
+    pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start is refused where a checkpoint cannot be read. A symbol that has worked waits instead."""
+    really_open = os.open
+    failed: list[int] = []
+    refused: list[Any] = []
+
+    def fails(kind: str, path: Path, number: int) -> int:
+        if kind == "rename" and path.name == "3" and in_state(path) and not failed:
+            failed.append(number)
+            return errno.EIO
+        return 0
+
+    def scarce(path: Any, *arguments: Any, **named: Any) -> int:
+        if failed and len(refused) < 3 and str(path).endswith("manifest.json") and ".tmp" not in str(path):
+            refused.append(path)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return really_open(path, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", scarce)
+    summary = run_failing(config_in(tmp_path, pieces), fails, monkeypatch)
+    assert summary.state == "done", summary.error
+    assert len(refused) == 3
+    assert summary.restarts == 4
+    assert read_parts(tmp_path / "data") == reference
 
 
 @pytest.mark.parametrize("kind", ["rename", "sync"])

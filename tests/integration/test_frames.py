@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,15 @@ import pytest
 from cowbook.book.freeze import BookSnapshot
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
-from cowbook.plain.block import Block
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import EventBatch
 from cowbook.plain.streams import CHOSEN_STREAMS
 from cowbook.symbol.pipeline import Pipeline
-from cowbook.symbol.symbol_worker import SymbolWorker
+from support.ended_runs import end_behind
 from support.fold import Fold, fold_row
 from support.generated_captures import Capture, make_capture
-from support.harness import Reconstruction, Run, fixed, read_parts, reconstruct, worker_settings, write_files
+from support.harness import Reconstruction, Run, fixed, read_parts, reconstruct
 from support.hostile_captures import make_hostile_capture
 from support.oracle_pipeline import engine_settings, without_halt
 from support.search import examples
@@ -85,13 +82,12 @@ def book_of(rows: Iterable[dict[str, Any]]) -> Fold:
 def check_frames(result: Reconstruction) -> int:
     """Hold the fold of `depth` against each frame, and the fold from each frame on against that of all rows; how many frames."""
     depth = result.rows("depth")
-    frames: dict[int, list[dict[str, Any]]] = {}
-    for row in result.rows("frame"):
-        frames.setdefault(row["event_index"], []).append(row)
+    frames = result.cuts("frame")
     going: list[Fold] = []  # from each frame on
     whole: Fold = ({}, {})
     place = 0
-    for first, rows in frames.items():
+    for (first, _number), rows in frames.items():
+        assert {row["event_index"] for row in rows} == {first}
         while place < len(depth) and depth[place]["event_index"] < first:
             for book in (whole, *going):
                 fold_row(book, depth[place])
@@ -218,7 +214,7 @@ def test_runs_over_a_growing_file_give_the_frames_of_one_run(tmp_path: Path) -> 
     content = capture()
     whole = finished(tmp_path / "whole", content)
     check_frames(whole)
-    for length in range(100, len(content), 211):
+    for length in range(content.index(b"\n") + 1, len(content), 211):
         tail = finished(tmp_path / "steps", content[:length])
         assert tail.rows("frame") == [row for row in whole.rows("frame") if row["event_index"] <= last_cut(tail)]
     assert without_letters(finished(tmp_path / "steps", content).parts) == without_letters(whole.parts)
@@ -234,45 +230,6 @@ def without_letters(parts: dict[str, bytes]) -> dict[str, bytes]:
     return {name: content for name, content in parts.items() if not name.startswith("dead_letter/")}
 
 
-class _EndedError(Exception):
-    """The worker has ended at the place."""
-
-
-def end_behind(directory: Path, content: bytes, batches: int, triggers: TriggerSettings, *, stops: bool) -> None:
-    """Run until so many records are applied; then stop with a checkpoint, or end as if killed."""
-
-    class EndingWorker(SymbolWorker):
-        async def _consume(self, pipeline: Pipeline) -> None:
-            apply, left = pipeline._apply, batches
-
-            async def apply_and_count(block: Block, first_index: int) -> None:
-                nonlocal left
-                await apply(block, first_index)
-                left -= 1
-                if left == 0:
-                    raise _EndedError
-
-            pipeline._apply = apply_and_count  # type: ignore[method-assign]
-            try:
-                await super()._consume(pipeline)
-            except _EndedError:
-                if not stops:
-                    raise
-                await pipeline.stop()
-
-    with ThreadPoolExecutor(2) as executor, asyncio.Runner() as runner:
-
-        async def go() -> None:
-            names = write_files(directory / "input", {"a": content})
-            run = Run(engine=SMALL, triggers=triggers, block_bytes=400)
-            await EndingWorker(worker_settings(directory, names, run), executor, executor).run()
-
-        try:
-            runner.run(go())
-        except _EndedError:
-            assert not stops
-
-
 @pytest.mark.parametrize(("stops", "triggers"), [(True, CALM), (True, ALWAYS), (False, ALWAYS)])
 def test_a_run_that_ends_behind_any_record_goes_on_to_the_same_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, triggers: TriggerSettings, *, stops: bool
@@ -286,7 +243,8 @@ def test_a_run_that_ends_behind_any_record_goes_on_to_the_same_frames(
     seen = 0
     for records in range(1, content.count(b"\n")):
         shutil.rmtree(tmp_path / "run")
-        end_behind(tmp_path / "run", content, records, triggers, stops=stops)
+        run = Run(engine=SMALL, triggers=triggers, block_bytes=400)
+        end_behind(tmp_path / "run", {"a": content}, run, records, stops=stops)
         seen += any((tmp_path / "run" / "state").glob("*/checkpoints/*/open-frame.arrow"))
         assert finished(tmp_path / "run", content).parts == whole.parts
     assert seen > 10

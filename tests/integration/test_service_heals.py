@@ -226,3 +226,43 @@ def test_a_request_fails_once_the_checkpoints_are_removed(
             assert "--allow-fresh" in daemon.symbol()["error"]
             assert daemon.stop() == 0
             assert any(line["event"] == "stopped" and line["failed"] == ["BTCUSDT"] for line in daemon.log())
+
+
+def test_a_symbol_that_makes_dead_letters_only_is_shown_and_corrected_by_a_reload(
+    capture: bytes, reference: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Its state says so everywhere, with what the input looks like; the right format is taken as if there had been no other."""
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "1").write_bytes(capture)
+    config = configure(tmp_path)
+    config.write_text(_CONFIG.replace('"binance"', '"kraken"'))
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "unusable", "the state")
+        assert 'these look like binance records: format = "binance" would fit' in daemon.symbol()["error"]
+        assert daemon.metric('cowbook_symbol_state{state="unusable",symbol="BTCUSDT"}') == 1
+        shown = daemon.command("status")
+        assert shown.returncode == 0
+        assert "unusable: BTCUSDT: no usable record in the input" in shown.stdout.replace("\n", " ")
+        assert "unusable" in daemon.get("/")
+        assert daemon.command("checkpoint").returncode == 0, "its dead letters are in a checkpoint"
+        config.write_text(_CONFIG)
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "running" and daemon.symbol()["events"], "the right format")
+        assert daemon.symbol()["dead_letters"] == 0
+        assert daemon.stop() == 0
+    assert finish(config) == reference
+
+
+def test_a_reload_refuses_an_input_that_check_refuses(capture: bytes, tmp_path: Path) -> None:
+    """What runs goes on."""
+    (tmp_path / "input").mkdir()
+    (tmp_path / "input" / "1").write_bytes(capture)
+    config = configure(tmp_path)
+    with DaemonProcess(config) as daemon:
+        daemon.wait_for(lambda: daemon.symbol()["state"] == "running" and daemon.symbol()["events"], "a start")
+        config.write_text(_CONFIG + '[[symbol]]\nname = "X/Y"\nformat = "kraken"\npaths = ["input/1"]\n')
+        daemon.send(signal.SIGHUP)
+        daemon.wait_for(lambda: any("reload refused" in line.get("event", "") for line in daemon.log()), "the refusal")
+        assert "binance" in str(daemon.log()[-1])
+        assert daemon.symbol()["state"] == "running"
+        assert daemon.stop() == 0

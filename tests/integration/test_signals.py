@@ -38,7 +38,7 @@ async def wait(worker, pipeline):
     await consume(worker, pipeline)
     while not worker._stopping:
         pipeline.checkpoint_if_due()
-        await worker._wait(asyncio.get_running_loop().create_future(), 0.01)
+        await worker._wait_for(asyncio.get_running_loop().create_future(), 0.01)
     if "HANG" in os.environ:
         await asyncio.sleep(3600)
 symbol_worker.SymbolWorker._consume = wait
@@ -266,10 +266,13 @@ class Reloading:
 def test_a_reload_changes_what_it_should_or_is_refused_whole(input_directory: Path) -> None:
     """Adds, removes and starts again what it should, refuses whole what it must, and harms nobody else."""
     a, c = (SYMBOL.format(id=one, paths="input/*") for one in "AC")
-    broken, mended = (SYMBOL.format(id="B", paths=paths) for paths in ("nothing/*", "input/0*"))
+    broken, mended = (SYMBOL.format(id="B", paths=paths) for paths in ("other/*", "input/0*"))
+    (input_directory / "other").mkdir()  # of another symbol, and then a table: only the second file shows that it is none
+    (input_directory / "other" / "0").write_text('{"e":"trade","E":1,"s":"OTHER","t":1,"p":"1","q":"1","T":1,"m":true}\n')
+    (input_directory / "other" / "1").write_text("exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n")
     config = write_config(input_directory, "reload", a, broken)
     with running(config, command=PATIENT) as daemon:
-        daemon.until(lambda: "ready" in daemon.events())
+        daemon.until(lambda: {"ready", "symbol failed"} <= {*daemon.events()})
         assert [line["symbol"] for line in daemon.lines() if line["event"] == "symbol failed"] == ["B"]
         reloading = Reloading(input_directory, daemon)
 
@@ -285,9 +288,11 @@ def test_a_reload_changes_what_it_should_or_is_refused_whole(input_directory: Pa
         assert consequences(reloading.reload(a, broken)) == ([], [], ["B"])
         daemon.until(lambda: len([line for line in daemon.lines() if line["event"] == "symbol failed"]) == 2)
         assert consequences(reloading.reload(a, mended, c)) == (["C"], [], ["B"])
-        recoveries = daemon.events().count("recovered")
+        recoveries = 2  # of B, which had nothing of its first input: any other is as good
+        daemon.until(lambda: daemon.events().count("recovered") == recoveries)
         assert "is not TOML" in problems(reloading.reload(text="[[symbol"))
         assert "unknown key paths_" in problems(reloading.reload(a, c + 'paths_ = "a"\n'))
+        assert "no file matches" in problems(reloading.reload(a, mended, SYMBOL.format(id="D", paths="nothing/*")))
         assert "price_decimals was 8 and is 3" in problems(reloading.reload(a + "price_decimals = 3\n", mended))
         assert "part_events was 10000 and is 7" in problems(
             reloading.reload(text=config.read_text().replace("10000", "7").replace("price_decimals = 3\n", ""))

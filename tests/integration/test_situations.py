@@ -502,6 +502,20 @@ def test_speeds_two_side_by_side_are_one_book() -> None:
     assert outcome.book == ({100: 100, 90: 5900}, {110: 100})
 
 
+def test_speeds_the_setting_chooses_one() -> None:
+    """Diffs of the other speed are unused, whether they would join or not."""
+    records: list[Any] = [rest(1, (["10.0", "1"],), (["11.0", "1"],), E=NOW)]
+    for number in range(2, 60):
+        records.append(wrapped("depth@100ms", binance_diff(number, number, NOW + number, None, [["9.0", str(number)]])))
+        if number % 5 == 1:
+            slow = binance_diff(number - 4, number, NOW + number, None, [["8.0", str(number)]])
+            records.append(wrapped("depth", slow))
+    for channel, unused, prices in (("depth@100ms", 11, [100, 90]), ("depth", 58, [100, 80])):
+        outcome = go_through("binance", "BTCUSDT", [lines_of(*records)], settings=replace(SETTINGS, channel=channel))
+        assert (outcome.rows["gaps"], outcome.engine.synced, outcome.count("unused")) == ([], True, unused)
+        assert list(outcome.book[0]) == prices
+
+
 def test_speeds_a_recorder_changes_its_own() -> None:
     """The other speed's diffs are unused until a snapshot joins them: then they are the book's."""
     fast = [wrapped("depth@100ms", binance_diff(n, n, NOW + n, None)) for n in range(1, 20)]
@@ -537,3 +551,47 @@ def test_symbols_unlabelled_answers_of_several() -> None:
     assert outcome.count("foreign_snapshots") == 1
     assert outcome.engine.audit_statistics()["snapshot"]["matched"] == 1
     assert outcome.kinds() == ["change", "clear", "snapshot", "change"]
+
+
+@pytest.mark.parametrize("is_futures", [False, True])
+@pytest.mark.parametrize("label", ["", "btcusdt@depth20"])
+@pytest.mark.parametrize("ahead", [10**9, 1_500])
+def test_snapshots_that_no_diff_reaches_end(*, is_futures: bool, label: str, ahead: int) -> None:
+    """The 1,000th diff that is stale against it goes on without it. One that was only far ahead comes back with its diff."""
+
+    def diff(number: int) -> dict[str, Any]:
+        data = spot_diff(number, number, [["9.0", f"{number}.0"]], time=1_700_000_000_000)
+        return data | ({"pu": number - 1} if is_futures else {})
+
+    snapshot = rest(ahead, [["8.0", "1"]], [["11.0", "1"]], E=1_700_000_000_000)
+    first = {"stream": label, "data": snapshot} if label else snapshot
+    seen = []
+    for count in (999, 1_000, 1_501):
+        records = [first, *(diff(number) for number in range(1, count + 1))]
+        outcome = go_through("binance", "BTCUSDT", [lines_of(*records)])
+        seen.append((outcome.count("stale"), outcome.count("gaps"), outcome.engine.synced))
+    assert seen[:2] == [(999, 0, True), (999, 1, False)]
+    assert seen[2] == (999, 1, ahead == 1_500)
+    gap = outcome.rows["gaps"][0]
+    assert (gap["expected_id"], gap["missing"]) == (ahead if is_futures else ahead + 1, None)
+    assert outcome.book[0].get(90) == 150_100
+
+
+def test_snapshots_that_no_diff_reaches_give_way_to_one_that_waits() -> None:
+    """A right answer that came while the book stood on a wrong id takes its place at once: nothing is lost but the gap's row."""
+    wrong, right = rest(10**9, [["8.0", "1"]], [["11.0", "1"]], E=1_700_000_000_000), rest(500, [["8.5", "1"]], [["11.0", "1"]])
+    diffs = [spot_diff(number, number, [["9.0", str(number)]]) for number in range(1, 1_001)]
+    outcome = go_through("binance", "BTCUSDT", [lines_of(wrong, *diffs[:600], right, *diffs[600:])])
+    assert (outcome.count("stale"), outcome.count("gaps"), outcome.engine.synced) == (999, 1, True)
+    assert outcome.book == ({85: 100, 90: 100_000}, {110: 100})
+
+
+def test_snapshots_that_no_diff_reaches_end_without_a_time_too() -> None:
+    """The 1,000th stale diff gives it a time; as many later it ends, and the book goes on."""
+    wrong = rest(10**9, [["8.0", "1"]], [["11.0", "1"]])
+    seen = []
+    for count in (999, 1_000, 1_998, 1_999):
+        diffs = [spot_diff(number, number, [["9.0", str(number)]]) for number in range(1, count + 1)]
+        outcome = go_through("binance", "BTCUSDT", [lines_of(wrong, *diffs)])
+        seen.append((outcome.count("stale"), outcome.count("snapshots"), outcome.count("gaps")))
+    assert seen == [(999, 0, 0), (1_000, 1, 0), (1_998, 1, 0), (1_998, 1, 1)]

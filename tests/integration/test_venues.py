@@ -189,7 +189,8 @@ def test_a_wrong_format_is_named(shared_data: Path, tmp_path: Path) -> None:
     """The run's summary names the format that the capture looks like."""
     content = (shared_data / "cryptofeed/KRAKEN.ws.50.0").read_bytes()
     result = reconstruct(tmp_path, {"a": content}, Run(name="X", format="okx"))
-    assert any('it looks like format = "kraken", and not "okx"' in warning for warning in result.summary.warnings)
+    assert result.summary.state == "failed"
+    assert 'these look like kraken records: format = "kraken" would fit' in str(result.summary.error)
 
 
 def test_a_table_in_place_of_records_is_an_error(tmp_path: Path) -> None:
@@ -234,11 +235,11 @@ def test_trades_of_one_record_are_written_once_after_a_restart(shared_data: Path
 
 
 def test_trades_before_the_damage_of_a_table_are_published(shared_data: Path, tmp_path: Path) -> None:
-    """A table whose compression is broken: the trades before the damage are published, and the error says where it is."""
+    """A table whose compression is broken: the trades before the damage are published, and a warning says that there is some."""
     content = (shared_data / "tardis/CORRUPT_binance-futures_trades.csv.gz").read_bytes()
     result = reconstruct(tmp_path, {"a.csv.gz": content}, Run("BTCUSDT", format="tardis"))
-    assert result.summary.state == "failed"
-    assert re.search("is damaged at decoded offset [0-9]+", result.summary.error or "")
+    assert result.summary.state == "done"
+    assert any("the input is damaged in 1 place" in warning for warning in result.summary.warnings)
     decoder = zlib.decompressobj(31)
     decoded = b""
     with suppress(zlib.error):

@@ -11,7 +11,7 @@ from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.errors import GapHaltError
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import EventBatch
-from support.generated_captures import Capture, make_capture, make_long_capture
+from support.generated_captures import Capture, make_capture, make_frozen_capture, make_long_capture
 from support.hostile_captures import make_hostile_capture
 from support.oracle import OracleHalt, OracleSettings
 from support.oracle import run as run_oracle
@@ -30,10 +30,10 @@ def test_rows_equal_those_of_the_oracle(capture: Capture) -> None:
 
 
 def test_long_waits_end_where_the_oracle_ends_them() -> None:
-    """A witness that 1,000 diffs do not reach, and 1,000 diffs of another speed."""
+    """A witness that 1,000 diffs do not reach, 1,000 diffs of another speed, and 1,000 that are stale against a snapshot."""
     for seed in range(examples(80)):
-        capture = make_long_capture(seed)
-        compare(Pipeline(capture.settings), capture, 1 << 20)
+        for capture in (make_long_capture(seed), make_frozen_capture(seed)):
+            compare(Pipeline(capture.settings), capture, 1 << 20)
 
 
 class Restarting(Pipeline):
@@ -102,6 +102,8 @@ def test_an_engine_restored_after_every_record_writes_the_same_rows() -> None:
         pipeline = Restarting(capture.settings)
         pipeline.batch = EventBatch.allocate(1, 16)
         compare(pipeline, capture, 1 << 20)
+        capture = make_frozen_capture(seed)
+        compare(Restarting(capture.settings), capture, 4096)
 
 
 @settings(max_examples=examples(200))

@@ -6,29 +6,33 @@ Whatever happens, the run that goes on afterwards ends with the parts of an undi
 from __future__ import annotations
 
 import gzip
-import os
 import random
-import re
 import shutil
-import stat
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cowbook.simulate.capture import write_capture
 from support import zygote
 from support.harness import read_parts
-from support.venue_samples import SAMPLE_IDS, make_sample
-from support.zygote import DONE, FAILED, KILLED, Ending, Fault, TimeLimitError
-
-CHANGING_CALLS = (
-    *("write", "pwrite64", "openat", "fsync", "fdatasync", "ftruncate"),
-    *("?rename", "?renameat", "renameat2", "?unlink", "unlinkat", "?rmdir", "?mkdir", "mkdirat"),
+from support.scenario import (
+    CHANGING_CALLS,
+    CampaignError,
+    Point,
+    Scenario,
+    Tally,
+    check_parts,
+    check_published,
+    check_rest,
+    clear,
+    write,
 )
-READING_CALLS = ("read", "pread64", "getdents64", "flock", "?stat", "?lstat", "?newfstatat", "fstat")
+from support.venue_samples import SAMPLE_IDS, make_sample
+from support.zygote import DONE, KILLED, Fault, TimeLimitError
+
 _ERRORS = ("EIO", "ENOSPC")
 _RETAIN = 2
 _MOST_FAILURES = 10
@@ -92,10 +96,6 @@ paths = ["{symbol}/*.jsonl*"]
 """
 
 
-class CampaignError(Exception):
-    """What a run has left is not what it should be; or the campaign itself does not work."""
-
-
 @dataclass(slots=True)
 class Result:
     """What came of a campaign."""
@@ -104,6 +104,7 @@ class Result:
     tried: int = 0
     failures: int = 0
     seconds: float = 0.0
+    tally: Tally = field(default_factory=Tally)
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -126,135 +127,6 @@ class Options:
         for point in points:
             by_syscall[point.syscall].append(point)
         return [point for group in by_syscall.values() for point in rng.sample(group, min(self.sample, len(group)))]
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A call of a phase's undisturbed run: the `occurrence`-th of this system call that names the path."""
-
-    phase: int
-    syscall: str
-    path: Path
-    occurrence: int
-
-    def name(self, directory: Path) -> str:
-        """For a person, and to repeat it."""
-        return f"{self.phase}:{self.syscall}:{self.path.relative_to(directory)}:{self.occurrence}"
-
-    def fault(self, action: str) -> Fault:
-        """A fault at this point."""
-        return Fault(self.syscall, action, self.occurrence, self.path)
-
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A run that begins where another one ended, after its input has grown: its input, what it leaves, and its calls."""
-
-    files: dict[str, bytes]
-    parts: dict[str, bytes]
-    saved: Path | None
-    """State and output before it; None if there are none."""
-    points: list[Point]
-
-
-class Scenario:
-    """A small capture that grows once, its last line unfinished: two runs, with several checkpoints each, in one directory."""
-
-    def __init__(self, root: Path, config: str, inputs: Iterable[dict[str, bytes]], *, commits: int = 3) -> None:
-        """`inputs`: the files of the one run, and of the other; each is to make so many checkpoints at least."""
-        self._least_commits = commits
-        self.root = root
-        self.directory = root / "work"
-        self.directory.mkdir(parents=True)
-        (self.directory / "cowbook.toml").write_text(config)
-        self.phases: list[Phase] = []
-        for files in inputs:
-            self._add(files)
-        self.provisional = set(self.phases[0].parts.items()) - set(self.phases[1].parts.items())
-
-    def _add(self, files: dict[str, bytes]) -> None:
-        """Make the next phase: an undisturbed run from the beginning, and a traced one from where the phase before ended."""
-        number = len(self.phases)
-        saved = self._save(f"before-{number}") if number else None
-        self.put(files)
-        _clear(self.directory)
-        ending = zygote.run(self.directory, zygote.repeatable)
-        parts = self._parts(ending)
-        self._restore(saved)
-        traced = zygote.run(self.directory, zygote.repeatable, trace=(*CHANGING_CALLS, *READING_CALLS))
-        if self._parts(traced) != parts:
-            raise CampaignError("a run in two parts has other parts than a whole one")
-        points = list(read_points(self.directory / "trace", self.directory, number))
-        commits = [point for point in points if "rename" in point.syscall and "/checkpoints/.tmp" in str(point.path)]
-        if len(commits) < self._least_commits:
-            raise CampaignError(f"there are too few checkpoints: {len(commits)}")
-        self.phases.append(Phase(files, parts, saved, points))
-
-    def _parts(self, ending: Ending) -> dict[str, bytes]:
-        """Parts of a run that was not disturbed."""
-        if ending.code != DONE:
-            raise CampaignError(f"an undisturbed run ended with {ending.code}:\n{ending.text}")
-        check_rest(self.directory)
-        return read_parts(self.directory / "data")
-
-    def _save(self, name: str) -> Path:
-        """Keep state and output."""
-        saved = self.root / name
-        for part in ("state", "data"):
-            shutil.copytree(self.directory / part, saved / part)
-        return saved
-
-    def _restore(self, saved: Path | None) -> None:
-        """Bring state and output back."""
-        _clear(self.directory)
-        if saved is not None:
-            shutil.copytree(saved, self.directory, dirs_exist_ok=True)
-
-    def put(self, files: dict[str, bytes]) -> None:
-        """Make these the input."""
-        for name, content in files.items():
-            _write(self.directory / "input" / name, content)
-        for path in (self.directory / "input").iterdir():
-            if path.name not in files:
-                path.unlink()
-
-    def begin(self, number: int) -> Phase:
-        """Everything as before a phase, with its input."""
-        phase = self.phases[number]
-        self._restore(phase.saved)
-        self.put(phase.files)
-        return phase
-
-    def run(self, *faults: Fault) -> Ending:
-        """Run on what is there. Raises CampaignError for an exception that nothing has foreseen."""
-        ending = zygote.run(self.directory, zygote.repeatable, faults=faults)
-        if ending.code not in (DONE, FAILED, KILLED) or "Traceback" in ending.text:
-            raise CampaignError(f"it ended with {ending.code}:\n{ending.text}")
-        if ending.code == FAILED and not re.search(r"^failed: \w+: .", ending.text, re.MULTILINE):
-            raise CampaignError(f"it failed without a message:\n{ending.text}")
-        return ending
-
-    def check_published(self, number: int) -> None:
-        """Whenever a run of a phase is stopped, what is published is whole and right, up to then."""
-        right = {part for phase in self.phases[: number + 1] for part in phase.parts.items()}
-        check_published(self.directory, right)
-
-    def finish(self, number: int) -> None:
-        """Run undisturbed to the end of a phase and check what it leaves."""
-        ending = self.run()
-        if ending.code != DONE:
-            raise CampaignError(f"the run after it ended with {ending.code}:\n{ending.text}")
-        self.check_output(number)
-        check_rest(self.directory)
-
-    def check_output(self, number: int) -> None:
-        """Raises CampaignError when a finished phase left other parts than it should, or superseded any that were right."""
-        check_parts(self.directory, self.phases[number].parts)
-        superseded = self.directory / "data" / ".superseded"
-        allowed = {content for _, content in self.provisional} if number else set()
-        for path in superseded.rglob("*.parquet"):
-            if path.read_bytes() not in allowed:
-                raise CampaignError(f"{path} was superseded, and was right")
 
 
 def kill(root: Path, options: Options) -> Result:
@@ -282,6 +154,7 @@ def venues(root: Path, options: Options) -> Result:
         total.tried += result.tried
         total.failures += result.failures
         total.seconds += result.seconds
+        total.tally.add(result.tally)
         total.notes[sample_id] = result.tried
     return total
 
@@ -299,8 +172,6 @@ def _kill(name: str, scenario: Scenario, options: Options) -> Result:
             if scenario.run(point.fault(action)).code == KILLED:
                 break
         else:
-            if "checkpoints" not in point.path.parts:
-                raise CampaignError("the fault was not met")
             scenario.check_output(goal)
             notes[_MISSED] += 1
             return
@@ -339,8 +210,6 @@ def errors(root: Path, options: Options) -> Result:
         scenario.begin(goal)
         ending = scenario.run(point.fault(action))
         if "(INJECTED)" not in (scenario.directory / "trace").read_text():
-            if "checkpoints" not in point.path.parts:
-                raise CampaignError("the fault was not met")
             notes[_MISSED] += 1
         scenario.check_published(goal)
         if ending.code == DONE:
@@ -387,6 +256,7 @@ def _campaign(
     if result.tried > 1 and 2 * result.notes[_MISSED] > result.tried:
         raise CampaignError(f"{result.notes[_MISSED]} of {result.tried} faults were not met in the campaign {name}")
     result.seconds = time.monotonic() - started
+    result.tally.add(scenario.tally)
     return result
 
 
@@ -401,7 +271,7 @@ def randomly(root: Path, options: Options) -> Result:
     symbols = "".join(_LARGE_SYMBOL.format(symbol=symbol) for symbol in _SYMBOLS)
     (directory / "cowbook.toml").write_text(_LARGE + symbols)
     for name, content in inputs.items():
-        _write(directory / name, content)
+        write(directory / name, content)
     begun = time.monotonic()
     undisturbed = zygote.run(directory, zygote.soon_again)
     pace = 0.03 + 2 * (time.monotonic() - begun) / options.kills
@@ -412,7 +282,7 @@ def randomly(root: Path, options: Options) -> Result:
     try:
         while result.tried < options.kills or result.notes["rounds"] < 2:
             result.notes["rounds"] += 1
-            kills = _round(directory, inputs, parts, rng, pace, grows=result.notes["rounds"] % 2 == 0)
+            kills = _round(directory, inputs, parts, rng, pace, result.tally, grows=result.notes["rounds"] % 2 == 0)
             result.tried += kills
             pace *= 0.7 if 2 * kills < options.kills else 1.0
     except (CampaignError, TimeLimitError) as error:
@@ -425,10 +295,17 @@ def randomly(root: Path, options: Options) -> Result:
 
 
 def _round(
-    directory: Path, inputs: dict[str, bytes], parts: dict[str, bytes], rng: random.Random, pace: float, *, grows: bool
+    directory: Path,
+    inputs: dict[str, bytes],
+    parts: dict[str, bytes],
+    rng: random.Random,
+    pace: float,
+    tally: Tally,
+    *,
+    grows: bool,
 ) -> int:
     """From nothing to the end, with kills at random moments; how many."""
-    _clear(directory)
+    clear(directory)
     shares = dict.fromkeys(inputs, 1.0)
     if grows:
         shares = {name: 0.05 if name.endswith("2.jsonl") else 1.0 for name in inputs}
@@ -436,8 +313,9 @@ def _round(
     progress: list[int] = []
     while True:
         for name, share in shares.items():
-            _write(directory / name, inputs[name][: int(len(inputs[name]) * share)])
+            write(directory / name, inputs[name][: int(len(inputs[name]) * share)])
         child = zygote.Child(directory, zygote.soon_again)
+        tally.starts += 1
         child.open_gate()
         if not child.ended(rng.uniform(0.0, 2.0 * pace) * 1.3**idle):
             child.kill()
@@ -446,9 +324,9 @@ def _round(
         if ending.code not in (DONE, KILLED):
             raise CampaignError(f"after {kills} kills it ended with {ending.code}:\n{ending.text}")
         if not grows:
-            check_published(directory, set(parts.items()))
+            check_published(directory, set(parts.items()), tally)
         if ending.code == DONE and min(shares.values()) == 1.0:
-            check_parts(directory, parts)
+            check_parts(directory, parts, tally)
             check_rest(directory)
             return kills
         before, progress = progress, _newest_epochs(directory)
@@ -462,84 +340,10 @@ def _newest_epochs(directory: Path) -> list[int]:
     return [max((int(path.name) for path in folder.glob("[0-9]*")), default=0) for folder in checkpoints]
 
 
-def check_published(directory: Path, right: set[tuple[str, bytes]]) -> None:
-    """Raises CampaignError when a part stands in its place and is not one of these."""
-    wrong = sorted(name for name, content in read_parts(directory / "data").items() if (name, content) not in right)
-    if wrong:
-        raise CampaignError(f"published, and wrong: {wrong}")
-
-
-def check_parts(directory: Path, right: dict[str, bytes]) -> None:
-    """Raises CampaignError when these are not the parts, byte for byte."""
-    parts = read_parts(directory / "data")
-    if parts != right:
-        missing, surplus = sorted(right.keys() - parts.keys()), sorted(parts.keys() - right.keys())
-        other = sorted(name for name in right.keys() & parts.keys() if right[name] != parts[name])
-        raise CampaignError(f"parts: missing {missing}, not expected {surplus}, with other bytes {other}")
-
-
-def check_rest(directory: Path) -> None:
-    """Raises CampaignError when anything is left of what was begun, or when others may read the state."""
-    problems = [f"left in staging: {path}" for path in (directory / "data").glob(".staging/*/*") if path.name != "LOCK"]
-    problems += [
-        f"not expected: {path}" for path in (directory / "data").glob("*/symbol=*/date=*/*") if path.suffix != ".parquet"
-    ]
-    for path in (directory / "state").rglob("*"):
-        status = path.lstat()
-        if stat.S_IMODE(status.st_mode) != (0o700 if stat.S_ISDIR(status.st_mode) else 0o600):
-            problems.append(f"mode {stat.S_IMODE(status.st_mode):04o}: {path}")
-    for symbol in (directory / "state").iterdir():
-        problems += [
-            f"not expected: {path}" for path in symbol.iterdir() if path.name not in ("LOCK", "checkpoints", "index.json")
-        ]
-        epochs = sorted((symbol / "checkpoints").iterdir())
-        problems += [f"left behind: {path}" for path in epochs if not path.name.isdigit()]
-        if not epochs:
-            problems.append(f"no checkpoint in {symbol}")
-        elif not (max(epochs, key=lambda path: int(path.name) if path.name.isdigit() else -1) / "published").exists():
-            problems.append(f"the newest checkpoint in {symbol} is not published")
-    if problems:
-        raise CampaignError("\n".join(problems))
-
-
-def read_points(trace: Path, directory: Path, phase: int) -> Iterator[Point]:
-    """The calls in a log of strace that name something below the state or the output."""
-    below = (f"{directory}/state", f"{directory}/data")
-    seen: Counter[tuple[str, str]] = Counter()
-    for line in trace.read_text(errors="replace").splitlines():
-        call = re.match(r"\d+ +(\w+)\((.*)", line)
-        if call is None:
-            continue
-        # What a call gives back is not known when it begins.
-        arguments = call[2].rpartition(" = ")[0] or call[2]
-        paths = [path for pair in re.findall(r'"(/[^"]*)"|\d<(/[^>]*)>', arguments) for path in pair if path.startswith(below)]
-        if call[1] == "rename":  # strace looks at the first path only
-            del paths[1:]
-        seen.update((call[1], path) for path in set(paths))
-        if paths:
-            yield Point(phase, call[1], Path(paths[0]), seen[call[1], paths[0]])
-
-
 def _report(campaign: str, options: Options, what: str, kept: Path, error: Exception) -> None:
     """Say what failed, where it can be looked at, and how to see it again."""
     print(f"\nFAILED: {campaign}: {error}\n  kept: {kept}")
     print(f"  again: python tests/crash/crash.py --only {campaign} --seed {options.seed} {what}\n", flush=True)
-
-
-def _clear(directory: Path) -> None:
-    """Remove state and output."""
-    for name in ("state", "data"):
-        shutil.rmtree(directory / name, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file in place, and only what has changed: a capture that grows stays the same file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_CREAT | os.O_RDWR, 0o644), "r+b") as file:
-        if file.read() != content:
-            file.seek(0)
-            file.write(content)
-            file.truncate()
 
 
 def _capture(root: Path, symbol: str, messages: int, gaps: int, seed: int) -> list[bytes]:

@@ -20,6 +20,7 @@ from cowbook.simulate.capture import write_capture
 from support.campaigns import Options, Result
 from support.harness import Reconstruction, Run, reconstruct
 from support.recording_files import Disk, Operation, RecordingFiles, torn_contents
+from support.scenario import Tally
 
 RUN = Run(
     engine=EngineSettings(part_events=1500, part_interval=15_000_000_000, book_levels=3, book_interval=1_000_000_000),
@@ -148,7 +149,7 @@ def states_campaign(root: Path, options: Options) -> Result:
         if number % options.every:
             continue
         result.tried += 1
-        problem = recover(phase, write)
+        problem = recover(phase, write, result.tally)
         if problem is not None:
             result.failures += 1
             print(f"states, seed {options.seed}: {name}: {problem}", flush=True)
@@ -156,7 +157,7 @@ def states_campaign(root: Path, options: Options) -> Result:
     return result
 
 
-def recover(phase: Phase, write: Write) -> str | None:
+def recover(phase: Phase, write: Write, tally: Tally) -> str | None:
     """Go on from a crash state to the end of the input; what is wrong with the result, if anything is."""
     directory = scratch()
     try:
@@ -164,8 +165,11 @@ def recover(phase: Phase, write: Write) -> str | None:
         result = reconstruct(directory, phase.files, RUN)
         if result.summary.state != "done":
             return f"failed: {result.summary.error}"
+        tally.starts += 1
+        tally.compare(result.parts)
         parts = comparable(result)
         if parts != phase.parts:
+            tally.wrong_bytes += sum(map(len, result.parts.values()))
             differing = [name for name in {*parts, *phase.parts} if parts.get(name) != phase.parts.get(name)]
             return f"other parts: {sorted(differing)}"
         left = [path for path in (directory / "state").rglob(".*") if path.name.startswith((".tmp", ".del"))]

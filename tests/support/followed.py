@@ -45,6 +45,8 @@ class Tail:
         self.consumed = b""
         self.finals: list[str] = []
         """Names of the files that ended."""
+        self.damages: list[str] = []
+        """What was wrong with files, in order. In `consumed` each damaged place is a line feed."""
         self.position = position
         self._slice = slice_seconds
 
@@ -60,6 +62,8 @@ class Tail:
         assert block is not None
         assert not self.follower.is_last
         content = block.buffer[block.start : block.end].tobytes()
+        if block.damage is not None:
+            self.damages.append(block.damage)
         if block.final:
             self.finals.append(Path(block.file).name)
         else:

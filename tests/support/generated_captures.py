@@ -438,7 +438,8 @@ def make_capture(seed: int, length: int) -> Capture:
         book_interval_ns=rng.choice([10**6, 10**8, 10**9, 7 * 10**9]),
         part_events=rng.choice([1, 7, 50, 10**6]),
         part_interval_ns=rng.choice(_INTERVALS_NS),
-        channel=rng.choice([""] * 7 + ["spot", "futures", "rpi"]),
+        most_open_rows=random.Random(seed).choice([1, 2, 3, 8, 100_000, 100_000]),
+        channel=rng.choice([""] * 7 + ["spot", "futures", random.Random(seed).choice(["rpi", "depth", "depth@100ms"])]),
     )
     ending = rng.choice([b"\n", b"\n", b"\r\n"])
     cuts = sorted(rng.choices(range(len(lines) + 1), k=rng.choice([0, 0, 1, 3])))
@@ -482,4 +483,45 @@ def make_long_capture(seed: int) -> Capture:
         if not quiet and rng.random() < 0.002:
             lines.append(snapshot(max(number + rng.choice([-400, -1, 0, 2, 3000]), 0), rng.choice([1, 5])))
     lines += [snapshot(first + rng.choice([-2, 5, length]), 3), record(first + length, speed), record(12, speeds[0])]
+    return Capture([b"\n".join(lines)], OracleSettings(part_events=50))
+
+
+def make_frozen_capture(seed: int) -> Capture:
+    """A snapshot whose id is far ahead of about 1,000 diffs: too far for ever, or so that they reach it in the end."""
+    rng = random.Random(seed)
+    futures, labelled, untimed, name = rng.random() < 0.5, rng.random() < 0.5, rng.random() < 0.2, "btcusdt@depth"
+    lines: list[bytes] = []
+
+    def write(data: dict[str, object], stream: str) -> bytes:
+        return json.dumps({"stream": stream, "data": data}).encode()
+
+    def diff(number: int, *, behind: int = 1, symbol: str = "BTCUSDT") -> bytes:
+        data: dict[str, object] = {"e": "depthUpdate", "E": START_NS // 10**6 + number, "s": symbol, "U": number, "u": number}
+        data |= {"pu": number - behind} if futures else {}
+        data |= {"b": [[str(number % 7), str(number % 3)]] if rng.random() < 0.1 else [], "a": []}
+        return write(data, name)
+
+    def snapshot(number: int, levels: int) -> bytes:
+        data: dict[str, object] = {"lastUpdateId": number, "bids": [[str(price), "1"] for price in range(levels)], "asks": []}
+        data |= {"E": START_NS // 10**6 + number} if futures else {}
+        record = write(data, "btcusdt@depth20") if labelled else json.dumps(data).encode()
+        return record if untimed else f"{START_NS + rng.choice([0, 10**9])} ".encode() + record
+
+    first = 11
+    if rng.random() < 0.5:  # a book that stands, and a gap
+        lines += [snapshot(10, 3), diff(11), diff(12)]
+        first = rng.choice([13, 20, 20])
+    ahead = first + rng.choice([900, 998, 999, 1000, 1001, 1003, 10**6, 10**6])
+    lines.append(snapshot(ahead, rng.choice([0, 2, 9])))
+    trouble = rng.choice([0.0, 0.002, 0.01])
+    for number in range(first, first + rng.choice([997, 999, 1000, 1001, 1020, 2010])):
+        lines.append(diff(number, behind=2 if rng.random() < trouble else 1))
+        if rng.random() < trouble:
+            lines.append(rng.choice([lines[-1], lines[-2], diff(rng.randrange(9, 14)), diff(number + 1, symbol="ETHUSDT")]))
+        if rng.random() < trouble:
+            lines.append(snapshot(number + rng.choice([-5, 0, 1, 4, 10**5]), rng.choice([1, 9, 10])))
+    last = number
+    if rng.random() < 0.5:
+        lines.append(snapshot(last + rng.choice([-5, 0, 3]), 4))
+    lines += [diff(number) for number in range(last + 1, last + rng.choice([5, 30]))]
     return Capture([b"\n".join(lines)], OracleSettings(part_events=50))

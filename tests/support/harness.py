@@ -20,6 +20,7 @@ from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.parts import CutPlace, cut_of_name
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -37,12 +38,16 @@ class Reconstruction:
 
     def rows(self, stream: str) -> list[dict[str, Any]]:
         """All rows of a stream in order, as plain values: times in ns, prices and sizes as fixed-point integers."""
-        names = sorted(name for name in self.parts if name.startswith(f"{stream}/"))
-        names.sort(key=lambda name: name.rpartition("part-")[2])
-        rows: list[dict[str, Any]] = []
-        for name in names:
-            rows += table_rows(pq.ParquetFile(self.output_dir / name).read())
-        return rows
+        return [row for rows in self.cuts(stream).values() for row in rows]
+
+    def cuts(self, stream: str) -> dict[CutPlace, list[dict[str, Any]]]:
+        """The same, by the place of the cut, in order."""
+        found = {}
+        for name in self.parts:
+            place = cut_of_name(name.rpartition("/")[2])
+            if name.startswith(f"{stream}/") and place is not None:
+                found[place] = table_rows(pq.ParquetFile(self.output_dir / name).read())
+        return dict(sorted(found.items()))
 
 
 def table_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -71,6 +76,7 @@ class Run:
     size_decimals: int = 8
     max_line_bytes: int = 1 << 24
     on_bad_record: str = "skip"
+    on_damage: str = "skip"
     engine: EngineSettings = field(default_factory=EngineSettings)
     block_bytes: int = 1 << 20
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
@@ -102,6 +108,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
         checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,
+        on_damage=run.on_damage,
     )
 
 

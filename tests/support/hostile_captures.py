@@ -296,6 +296,7 @@ def make_hostile_capture(seed: int, length: int, oddity: float = 0.03) -> Captur
         book_interval_ns=rng.choice([1, 10**6, 10**8, 10**9, 10**10]),
         part_events=rng.choice([1, 2, 5, 20, 10**6]),
         part_interval_ns=rng.choice([1, 60, 3600, 86_400]) * 10**9,
+        most_open_rows=random.Random(seed).choice([1, 2, 3, 8, 100_000, 100_000]),
     )
     ending = rng.choice([b"\n", b"\n", b"\r\n"])
     cuts = sorted(rng.choices(range(len(lines) + 1), k=rng.choice([0, 1, 3])))

@@ -19,7 +19,7 @@ KEPT_DIFFS = 16_384
 WAITING_TICKERS = 16_384
 RECENT_TRADES = 65_536
 WAITING_SNAPSHOTS = 16
-EXPIRY = 1000  # applied diffs that a witness waits for; unused diffs of another speed that are a gap
+EXPIRY = 1000  # applied diffs that a witness waits for; unused diffs of another speed, or stale ones, that are a gap
 
 Gap = tuple[int, int, int | None]
 """Expected id, received id, number of missing ones."""
@@ -43,17 +43,28 @@ class OracleResult:
         return {stream: [row for cut in self.cuts for row in cut.rows[stream]] for stream in STREAMS}
 
 
-def run(files: Sequence[tuple[str, bytes]], settings: OracleSettings) -> OracleResult:
-    """Go through the files, each (name, decoded content). Raises OracleHalt at a gap with on_gap = halt."""
+def run(files: Sequence[tuple[str, bytes | Sequence[bytes]]], settings: OracleSettings) -> OracleResult:
+    """Go through the files, each (name, decoded content). Raises OracleHalt at a gap with on_gap = halt.
+
+    The content of a damaged file is a sequence: between each two pieces something is lost. Where the file ends damaged, the last
+    piece is empty.
+    """
     oracle = Oracle(settings)
     for name, content in files:
-        offset = 0
-        for line in content.split(b"\n"):
-            record = line.removesuffix(b"\r")
-            content_of_record = record.removeprefix(b"\xef\xbb\xbf") if offset == 0 else record
-            if offset < len(content):
-                oracle.record(name, offset, record, content_of_record)
-            offset += len(line) + 1
+        pieces = [content] if isinstance(content, bytes) else content
+        start = 0
+        for number, piece in enumerate(pieces):
+            *lines, rest = piece.split(b"\n")
+            offset = start
+            for line in [*lines, rest] if number == len(pieces) - 1 else lines:
+                record = line.removesuffix(b"\r")
+                content_of_record = record.removeprefix(b"\xef\xbb\xbf") if offset == 0 else record
+                if offset < start + len(piece):
+                    oracle.record(name, offset, record, content_of_record)
+                offset += len(line) + 1
+            if number < len(pieces) - 1:
+                oracle.damage(name, offset, rest)
+            start += len(piece) + 1
     oracle.end()
     return OracleResult(oracle.cuts, oracle.counts, oracle.synced)
 
@@ -114,8 +125,12 @@ class Oracle(OracleRows):
         self.others = False  # a labelled record of another symbol was read
         self.queue: list[Message] = []  # snapshots that wait for a diff to show whose they are
         self.unproved: Message | None = None  # an unlabelled snapshot that replaced the book, and that no diff has joined
+        self.stands: Message | None = None  # the snapshot that replaced the book, while no diff was applied behind it
+        self.stale_in_row = 0  # diffs that were stale against it
         self.held: Message | None = None  # a diff with which ids may have begun anew
         self.remembered: Message | None = None  # the newest snapshot that was stale since the last applied diff
+        speeds = ("", "depth", "depth@100ms", "depth@500ms", "depth@250ms")
+        self.only_speed = speeds.index(settings.channel) if settings.channel in speeds else 0
         self.market = {"spot": SPOT, "futures": FUTURES, "rpi": RPI}.get(settings.channel, 0)
         self.markets: set[int] = set()  # of which diffs were seen
         self.speed = 0
@@ -137,6 +152,7 @@ class Oracle(OracleRows):
             self.count(f"dead_letters.{reason}")
             row: Row = {"event_index": self.next, "file": file, "offset": offset, "length": len(record)}
             self.open["dead_letter"].append(row | {"reason": reason, "content": record[:4096]})
+            self.bound_open_rows()
             return
         if isinstance(message, str):
             if message != "blank":
@@ -150,6 +166,25 @@ class Oracle(OracleRows):
             self.wait_for_a_diff(message)
         elif not self.untimed or self.end_untimed(message):
             self.take(message)
+
+    def damage(self, file: str, offset: int, unfinished: bytes) -> None:
+        """A damaged place behind a record without its line feed, which counts if it is whole all the same."""
+        try:
+            if len(unfinished) > self.settings.max_line_bytes:
+                raise Bad("overlong")
+            decode(unfinished.removesuffix(b"\r"), self.settings)
+        except Bad:
+            pass
+        else:
+            self.record(file, offset, unfinished.removesuffix(b"\r"), unfinished.removesuffix(b"\r"))
+            offset, unfinished = offset + len(unfinished), b""
+        self.count("dead_letters.damaged")
+        row: Row = {"event_index": self.next, "file": file, "offset": offset, "length": len(unfinished)}
+        self.open["dead_letter"].append(row | {"reason": "damaged", "content": unfinished[:4096]})
+        if self.last_time is not None:
+            self.gap_row(self.last_time, None, None, None)
+        self.end_sync()
+        self.settle()
 
     def take(self, message: Message) -> None:
         """A trade, diff or snapshot, once everything has a time."""
@@ -171,6 +206,8 @@ class Oracle(OracleRows):
     def is_of_the_books_market(self, message: Message) -> bool:
         """The book's market is that of the first diff, or the setting's; what is of another one is unused."""
         if message.kind == "diff":
+            if self.only_speed and message.speed not in (0, self.only_speed):
+                return False
             if message.market != RPI:
                 self.markets.add(message.market)
                 self.market = self.market or message.market
@@ -192,8 +229,9 @@ class Oracle(OracleRows):
             verdict = judge(message, first.id, True)
             if verdict == "gap" and self.settings.on_gap == "halt":
                 raise OracleHalt
-            if verdict == "stale" and (first.labelled or not self.others):
+            if verdict == "stale" and (first.labelled or not self.others) and self.stale_in_row + 1 < EXPIRY:
                 self.count("stale")
+                self.stale_in_row += 1
                 keep(self.kept, message)
                 return False
         snapshots, self.untimed = self.untimed, []
@@ -248,9 +286,11 @@ class Oracle(OracleRows):
 
     def stale_diff(self, message: Message) -> None:
         """A diff whose ids are behind the book's."""
-        if self.unproved is not None and self.others:
+        snapshot = self.unproved if self.others else None
+        if self.stale_in_row + 1 >= EXPIRY:
+            snapshot = self.stands
+        if snapshot is not None:
             assert self.last is not None
-            snapshot = self.unproved
             self.apply(message, (*usual_gap(message, self.last)[:2], None))
             self.wait_for_a_diff(snapshot)
             self.after_diff(message)
@@ -262,6 +302,7 @@ class Oracle(OracleRows):
     def stale(self, message: Message) -> None:
         """A diff that is skipped; kept all the same."""
         self.count("stale")
+        self.stale_in_row += 1
         keep(self.kept, message)
         self.settle()
 
@@ -282,7 +323,7 @@ class Oracle(OracleRows):
         self.last_diff = (message.id, message.ts)
         self.speed = message.speed or self.speed
         self.unused_in_row = 0
-        self.remembered = self.unproved = None
+        self.remembered = self.unproved = self.stands = None
         self.finish_depth(message, message.ts, rows)
         self.leave(before)
 
@@ -447,6 +488,8 @@ class Oracle(OracleRows):
         self.first = not again
         self.synced, self.known = True, bounds(message)
         self.unproved = None if proved or again or message.labelled else message
+        self.stands = None if again else message
+        self.stale_in_row = 0
         levels = [(side, 0, 0, "clear") for side in SIDES]
         for number, side in enumerate(SIDES):
             levels += [(side, price, size, "snapshot") for price, size in best_first(number, self.book[number])]
@@ -512,6 +555,7 @@ class Oracle(OracleRows):
             self.count("audits.bookTicker.not_comparable")
         elif message.id == self.last:
             self.compare_ticker(message)
+            self.bound_open_rows()
             self.settle()
         else:
             self.tickers.append(message)

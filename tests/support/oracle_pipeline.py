@@ -34,6 +34,7 @@ def engine_settings(settings: OracleSettings) -> EngineSettings:
         book_interval=settings.book_interval_ns,
         part_events=settings.part_events,
         part_interval=settings.part_interval_ns,
+        most_open_rows=settings.most_open_rows,
         max_book_bytes=1 << 24,
     )
 
@@ -65,7 +66,7 @@ class Pipeline:
         content: dict[str, list[dict[str, object]]] = {stream: [] for stream in STREAMS}
         for stream, table in self.tables.make(rows, letters, self.frame).items():
             content[stream] = table_rows(table)
-        self.cuts.append(Cut(rows.first, rows.last, part_date(rows.newest), content))
+        self.cuts.append(Cut(rows.first, rows.last, part_date(rows.newest), content, rows.number))
 
     def apply(self) -> None:
         """Apply what was decoded."""
@@ -157,8 +158,8 @@ def compare(pipeline: Pipeline, capture: Capture, block_bytes: int) -> None:
     files = [(f"file-{number}", content) for number, content in enumerate(capture.files)]
     expected = run_oracle(files, capture.settings)
     pipeline.run(capture.files, block_bytes)
-    assert [(cut.first, cut.last, cut.date) for cut in pipeline.cuts] == [
-        (cut.first, cut.last, cut.date) for cut in expected.cuts
+    assert [(cut.first, cut.last, cut.number, cut.date) for cut in pipeline.cuts] == [
+        (cut.first, cut.last, cut.number, cut.date) for cut in expected.cuts
     ]
     for cut, other in zip(pipeline.cuts, expected.cuts, strict=True):
         for stream in STREAMS:
@@ -172,6 +173,6 @@ def plain(state: object) -> dict[str, object]:
     """A checkpoint's state, comparable."""
     rows = state.rows  # type: ignore[attr-defined]
     values = {name: getattr(state, name) for name in state.__slots__ if name != "rows"}  # type: ignore[attr-defined]
-    values |= {f"rows.{name}": getattr(rows, name) for name in ("first", "last", "newest")}
+    values |= {f"rows.{name}": getattr(rows, name) for name in ("first", "last", "newest", "number")}
     values |= {f"rows[{name}]": array for name, array in rows.arrays.items()}
     return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()}

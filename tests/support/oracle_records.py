@@ -31,7 +31,8 @@ class OracleSettings:
     book_interval_ns: int = 10**9
     part_events: int = 1_000_000
     part_interval_ns: int = 3600 * 10**9
-    channel: str = ""  # spot, futures or rpi; anything else names no market
+    most_open_rows: int = 100_000
+    channel: str = ""  # spot, futures or rpi, or a speed
 
 
 @dataclass
@@ -262,20 +263,17 @@ def _build(kind: str, value: dict[str, Any], settings: OracleSettings) -> Messag
     times = {}
     if kind != "ticker":
         for key in ("E", "T"):
-            if key in value or (key == "E" and kind not in ("snapshot", "partial")):
+            if key in value or (key == "E" and kind != "snapshot"):
                 times[key] = _whole(_need(value, key))
     bids: list[tuple[str, str]] = []
     asks: list[tuple[str, str]] = []
     first = 0
     prev: int | None = None
     maker = False
-    if kind == "diff":
+    if kind in ("diff", "partial"):
         first, last = _whole(_need(value, "U")), _whole(_need(value, "u"))
         if "pu" in value:
             prev = _whole(value["pu"])
-        bids, asks = _text_levels(_need(value, "b")), _text_levels(_need(value, "a"))
-    elif kind == "partial":
-        last = _whole(_need(value, "u"))
         bids, asks = _text_levels(_need(value, "b")), _text_levels(_need(value, "a"))
     elif kind == "snapshot":
         last = _whole(_need(value, "lastUpdateId"))

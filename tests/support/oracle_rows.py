@@ -22,6 +22,7 @@ class Cut:
     last: int
     date: str
     rows: dict[str, list[Row]]
+    number: int = 0  # of cuts before it that begin with the same event
 
 
 class OracleRows:
@@ -38,6 +39,7 @@ class OracleRows:
         self.last_time: int | None = None  # of the last accepted message
         self.depth_time: int | None = None  # of the last applied depth message
         self.cut_first = 0
+        self.cut_number = 0
         self.grid_due = False
         self.last_bbo: tuple[Any, ...] | None = None
         self.frame: list[Row] = []
@@ -82,9 +84,15 @@ class OracleRows:
         self.last_time = ts
 
     def leave(self, before: int) -> None:
-        """After a message: the count cut."""
+        """After a message: the count cut, or a forced one."""
         self.count("messages")
         if self.next // self.settings.part_events > before // self.settings.part_events:
+            self.cut()
+        self.bound_open_rows()
+
+    def bound_open_rows(self) -> None:
+        """Too many rows that are no events force a cut."""
+        if any(len(self.open[stream]) >= self.settings.most_open_rows for stream in STREAMS if stream not in ("depth", "trades")):
             self.cut()
 
     def cut(self) -> None:
@@ -93,8 +101,9 @@ class OracleRows:
         date = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%d")
         if any(self.open.values()):
             self.open["frame"] = self.frame
-        self.cuts.append(Cut(self.cut_first, self.next - 1, date, self.open))
+        self.cuts.append(Cut(self.cut_first, self.next - 1, date, self.open, self.cut_number))
         self.open = {stream: [] for stream in STREAMS}
+        self.cut_number = self.cut_number + 1 if self.next == self.cut_first else 0
         self.cut_first = self.next
         self.frame = self.frame_rows() if "frame" in self.settings.streams else []
 
@@ -157,7 +166,7 @@ class OracleRows:
         self.next += len(rows)
         return rows
 
-    def gap_row(self, ts: int, expected: int, received: int, missing: int | None) -> None:
+    def gap_row(self, ts: int, expected: int | None, received: int | None, missing: int | None) -> None:
         """A gap; it ends sync."""
         row: Row = {"event_index": self.next, "ts_event": ts, "expected_id": expected, "received_id": received}
         self.emit("gaps", row | {"missing": missing})

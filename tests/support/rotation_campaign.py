@@ -15,9 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from support.campaigns import CampaignError, Options, Result
+from support.campaigns import Options, Result
 from support.harness import read_parts
 from support.rotations import NAMINGS, File, Naming, Writer
+from support.scenario import CampaignError
 from support.soaking import Daemon, run_once
 from support.venue_samples import LINES, make_events, records_of
 

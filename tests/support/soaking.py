@@ -194,6 +194,7 @@ def _configure(path: Path, symbols: dict[str, list[str]], *, port: int, follow: 
 
 def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     """Run it in a directory; what was seen. Raises SystemExit when something is not as it must be."""
+    started = time.monotonic()
     rng = random.Random(seed)
     diffs = max(int(_DIFFS_PER_MINUTE * seconds / 60), 300)
     symbols = {"AAAUSDT": ["input/AAAUSDT-*.jsonl*"], "BBBUSDT": ["input/BBBUSDT-*.jsonl*"]}
@@ -221,10 +222,20 @@ def soak(directory: Path, *, seconds: float, seed: int) -> dict[str, Any]:
     run_once(_configure(directory / "reference" / "cowbook.toml", whole, port=port, follow=False))
     parts, expected = read_parts(directory / "data"), read_parts(directory / "reference" / "data")
     different = sorted(name for name in parts.keys() | expected.keys() if parts.get(name) != expected.get(name))
+    wrong_bytes = sum(len(parts.get(name, expected.get(name, b""))) for name in different)
     if different:
-        raise SystemExit(f"{len(different)} of {len(expected)} parts differ, the first: {different[0]}; all lies in {directory}")
-    seen |= {"rotations": sum(feeder.rotations for feeder in feeders), "starts": daemon.starts, "identical parts": len(expected)}
-    return seen
+        raise SystemExit(
+            f"{len(different)} of {len(expected)} parts differ, {wrong_bytes} bytes, "
+            f"the first: {different[0]}; all lies in {directory}"
+        )
+    return seen | {
+        "hours": round((time.monotonic() - started) / 3600, 2),
+        "rotations": sum(feeder.rotations for feeder in feeders),
+        "starts": daemon.starts,
+        "identical parts": len(expected),
+        "MB compared": round(sum(map(len, expected.values())) / 1e6, 1),
+        "wrong bytes": wrong_bytes,
+    }
 
 
 def _disturb(daemon: Daemon, feeders: list[Feeder], inputs: Path, rng: random.Random, seconds: float) -> dict[str, Any]:

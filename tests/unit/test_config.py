@@ -144,6 +144,31 @@ def test_one_directory_for_both(tmp_path: Path) -> None:
         load(tmp_path, MINIMAL + '\n[service]\nstate_dir = "x/../data"\n', {})
 
 
+def test_one_directory_for_both_by_a_link(tmp_path: Path) -> None:
+    """What counts is where they really lie."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    with pytest.raises(ConfigError, match="state_dir and output_dir are the same"):
+        load(tmp_path, MINIMAL + '\n[service]\nstate_dir = "link"\n', {})
+
+
+@pytest.mark.parametrize("state_dir", ["data/state", "link/state/deep"])
+def test_state_below_output(tmp_path: Path, state_dir: str) -> None:
+    """State is private, and output is for others."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    with pytest.raises(ConfigError, match="state_dir lies in output_dir"):
+        load(tmp_path, MINIMAL + f'\n[service]\nstate_dir = "{state_dir}"\n', {})
+
+
+@pytest.mark.parametrize("interval", ["1ns", "500ms", "999ms"])
+def test_a_part_spans_a_second_at_least(tmp_path: Path, interval: str) -> None:
+    """Each part costs files of its own, however few rows it has."""
+    with pytest.raises(ConfigError, match=r"\[output\] part_interval: must"):
+        load(tmp_path, MINIMAL + f'\n[output]\npart_interval = "{interval}"\n', {})
+    assert load(tmp_path, MINIMAL + '\n[output]\npart_interval = "1s"\n', {}).output.part_interval == 10**9
+
+
 def test_environment(tmp_path: Path) -> None:
     """Variables override keys, each by its type; $STATE_DIRECTORY moves state and output."""
     environ = {
@@ -264,11 +289,13 @@ def test_a_configuration_does_not_change(tmp_path: Path) -> None:
         config.output.book_levels = 3
 
 
-def test_a_channel_is_a_market_of_binance(tmp_path: Path) -> None:
-    """Known ones are taken, others are named with all that are known, and formats with one market have none."""
-    for name in ("", "spot", "futures", "rpi"):
+def test_a_channel_is_a_book_that_the_format_knows(tmp_path: Path) -> None:
+    """Known ones are taken, others are named with all that are known, and formats with one book a symbol have none."""
+    for name in ("", "spot", "futures", "rpi", "depth", "depth@100ms"):
         assert load(tmp_path, MINIMAL + f'channel = "{name}"').symbol[0].channel == name
+    for name, form in (("books", "okx"), ("orderbook.50", "bybit"), ("book-10", "kraken"), ("100ms", "deribit")):
+        assert load(tmp_path, MINIMAL.replace("binance", form) + f'channel = "{name}"').symbol[0].channel == name
     (found,) = problems(tmp_path, MINIMAL + 'channel = "margin"')
-    assert found.startswith('[[symbol]] #1 "BTCUSDT" channel: must be one of "spot", "futures", "rpi", or ""')
-    (found,) = problems(tmp_path, MINIMAL.replace('"binance"', '"kraken"') + 'channel = "spot"')
-    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel is for format = "binance" only')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel = "margin": must be one of "spot", "futures", "rpi", "depth", ')
+    (found,) = problems(tmp_path, MINIMAL.replace('"binance"', '"coinbase"') + 'channel = "spot"')
+    assert found.startswith('[[symbol]] #1 "BTCUSDT": channel = "spot": a symbol has one book only in format = "coinbase"')

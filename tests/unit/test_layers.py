@@ -13,7 +13,7 @@ BASE = {"plain", "kernels", "errors", "log"}
 WORKER = BASE | {"capture", "input", "venues", "book", "sink", "checkpoint", "config", "symbol"}
 MAY_IMPORT = {
     "errors": set[str](),
-    "log": set[str](),
+    "log": {"plain"},  # what people are shown is escaped
     "plain": {"errors"},  # durable_files raises
     "kernels": set[str](),
     "capture": BASE,

@@ -10,16 +10,17 @@ from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
 from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
-from cowbook.book.emit import dead_letter_row
+from cowbook.book.emit import dead_letter_row, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, MAX_HEIGHT
 from cowbook.book.nearness import take_loose_ticker
+from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition
 from cowbook.book.room import has_room
 from cowbook.book.slots import NO_SLOT, find_slot, free_slot, next_due
-from cowbook.book.snapshots import is_of_unknown_owner, snapshot, snapshot_time, wait_for_owner, wait_for_time
+from cowbook.book.snapshots import is_of_unknown_owner, picture, snapshot, snapshot_time, wait_for_owner, wait_for_time
 from cowbook.book.state import Levels
 from cowbook.book.trades import trade
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
@@ -30,6 +31,7 @@ from cowbook.plain.messages import (
     DIFF,
     IS_LOOSE,
     IS_NO_DEPTH,
+    IS_PICTURE,
     NONE,
     OTHER_SYMBOL,
     SNAPSHOT,
@@ -39,7 +41,7 @@ from cowbook.plain.messages import (
     TRADES,
 )
 from cowbook.plain.schemes import UNNUMBERED
-from cowbook.plain.vocabulary import REASONS
+from cowbook.plain.vocabulary import DAMAGED, REASONS
 
 # Why a kernel returned.
 DONE = 0  # all messages are consumed
@@ -62,8 +64,13 @@ def _note_other_record(engine, message):
     """Count a record that does not change the book: a dead letter, a record of another symbol, or an unused one."""
     state = engine.state[0]
     if message.kind == DEAD_LETTER:
+        reason = message.flags & ~IS_NO_DEPTH
         dead_letter_row(state, engine.rows)
-        engine.words[_FIRST_REASON + (message.flags & ~IS_NO_DEPTH)] += 1
+        engine.words[_FIRST_REASON + reason] += 1
+        if reason == DAMAGED:
+            if state.last_time != NONE:  # else nothing was there of which something could be missing
+                gap_row(state, engine.rows, state.last_time, NONE, NONE, False)
+            end_sync(state, engine.slots)
         is_shown = state.is_numbered or state.last_sequence != 0
         if engine.settings[0].dead_letter_ends_sync and not is_shown and message.flags & IS_NO_DEPTH == 0:
             end_sync(state, engine.slots)
@@ -118,6 +125,10 @@ def _take_snapshot(engine, message, levels):
     if is_of_other_market(state, message.market):
         state.unused += 1
         return CONSUMED
+    is_picture = message.flags & IS_PICTURE != 0
+    if engine.settings[0].channel != 0 and message.channel != engine.settings[0].channel and not is_picture:
+        note_other_channel(state, message)
+        return CONSUMED
     if is_of_unknown_owner(state, message):
         wait_for_owner(engine, message, levels)
         return CONSUMED
@@ -129,6 +140,8 @@ def _take_snapshot(engine, message, levels):
         return CONSUMED
     if find_slot(state, engine.slots, UNTIMED) != NO_SLOT:
         return give_time(state, engine.slots, ts)
+    if is_picture:
+        return picture(engine, message, levels, ts)
     outcome = snapshot(engine, message, levels, ts, False, False)
     if state.slot_count > 0 and (outcome == CONSUMED or outcome == CUT_AFTER):
         wake_ahead(engine)

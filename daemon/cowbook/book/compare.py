@@ -10,7 +10,7 @@ from cowbook.book.emit import add_level, begin_run
 from cowbook.book.known import is_inside
 from cowbook.book.ladder import BEFORE, BID, MAX_TICK, OK, POOL_EXHAUSTED, next_level, set_level, size_at_tick
 from cowbook.kernels.jit import kernel, rare_kernel
-from cowbook.plain.vocabulary import LEARNED
+from cowbook.plain.vocabulary import CHANGE, LEARNED
 
 _UNIT = 10**18
 
@@ -114,6 +114,34 @@ def judge_side(engine, side_number, limit, row, blame, has_run, ts, ts_recv):
         add_level(state, settings, rows, side_number, price, after)
         if set_level(book, side_number, price, after) != OK:
             return POOL_EXHAUSTED, has_run
+
+
+@rare_kernel
+def take_side(engine, side_number, update_id, has_run, ts, ts_recv):
+    """Make a side of the live book equal to what the BEFORE trees show, with a row for each level that differs.
+
+    Returns (OK or POOL_EXHAUSTED, whether a run of rows is begun).
+    """
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    blocks, tick = book.blocks, max(1, book.pool[0].tick)
+    downwards = side_number == BID
+    index = MAX_TICK if downwards else 0
+    step = -1 if downwards else 1
+    while True:
+        found_at = next_level(blocks, book.sides[side_number], index, downwards)
+        shown_at = next_level(blocks, book.sides[BEFORE + side_number], index, downwards)
+        index = _better(side_number, found_at, shown_at)
+        if index < 0:
+            return OK, has_run
+        price, after = index * tick, size_at_tick(blocks, book.sides[BEFORE + side_number], index)
+        if size_at_tick(blocks, book.sides[side_number], index) != after:
+            if not has_run:
+                begin_run(state, settings, rows, CHANGE, ts, ts_recv, update_id)
+                has_run = True
+            add_level(state, settings, rows, side_number, price, after)
+            if set_level(book, side_number, price, after) != OK:
+                return POOL_EXHAUSTED, has_run
+        index += step
 
 
 @kernel

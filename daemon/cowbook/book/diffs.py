@@ -11,6 +11,7 @@ from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, k
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
 from cowbook.book.room import APART_LEVELS_LEFT
@@ -26,6 +27,7 @@ from cowbook.plain.book_state import (
     PATIENCE,
     REPLACES_BOOK,
     STALE_ONE,
+    STANDS,
     TOOK_OVER,
     UNTIMED,
 )
@@ -36,7 +38,7 @@ from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERE
 _APPLIES = 0
 _APPLIES_WITH_GAP = 1  # of the ids between
 _APPLIES_ANEW = 2  # with a gap of unknown size
-_APPLIES_INSTEAD = 3  # as that: the snapshot that was believed is another symbol's
+_APPLIES_INSTEAD = 3  # as that: the snapshot on which the book stands is another symbol's, or has a wrong id
 _IS_STALE = 4
 _IS_HELD = 5
 _IS_APART = 6  # of another speed
@@ -80,6 +82,12 @@ def _is_old_and_late(state, message):
 
 
 @rare_kernel
+def _count_stale(state):
+    state.stale += 1
+    state.stale_run += 1  # since the last snapshot that replaced: it only counts while the book stands on that
+
+
+@rare_kernel
 def _decide_gap(state, slots, message):
     """Decide about a diff that would be a gap."""
     if state.takes_over == TOOK_OVER:
@@ -97,11 +105,20 @@ def _decide_gap(state, slots, message):
 
 
 @rare_kernel
+def _stands(state, slots):
+    """Returns the slot of the snapshot on which the book stands, without any diff applied behind it; NO_SLOT if there is none."""
+    place = find_slot(state, slots, BELIEVED)
+    return place if place != NO_SLOT else find_slot(state, slots, STANDS)
+
+
+@rare_kernel
 def _decide_stale(state, slots, message):
     """Decide about a diff that is stale by its ids."""
     if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
     if state.other_symbol > 0 and state.is_first and find_slot(state, slots, BELIEVED) != NO_SLOT:
+        return _APPLIES_INSTEAD
+    if state.stale_run + 1 >= PATIENCE and is_kept(message) and _stands(state, slots) != NO_SLOT:
         return _APPLIES_INSTEAD
     if _is_old_and_late(state, message):
         return _IS_HELD
@@ -134,8 +151,8 @@ def _meet_untimed(engine, message, levels, place):
     first = engine.slots.messages[place]
     verdict, expected, received = judge(message.rule, first.last_id, 1, message.first_id, message.last_id, message.prev_id)
     is_foreign = first.flags & IS_UNLABELLED != 0 and state.other_symbol > 0  # by this diff, which ends it when it is applied
-    if verdict == STALE and not is_foreign:
-        state.stale += 1
+    if verdict == STALE and not is_foreign and state.stale_run + 1 < PATIENCE:
+        _count_stale(state)
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)
         return CONSUMED
@@ -152,7 +169,7 @@ def _meet_held(engine, message):
     state = engine.state[0]
     place = find_slot(state, engine.slots, HELD)
     if not _confirms(state, engine.slots, message, place):
-        state.stale += 1
+        _count_stale(state)
         free_slot(state, engine.slots, place)
         return CONSUMED
     if engine.settings[0].halt_on_gap:
@@ -187,6 +204,7 @@ def _set_apart(engine, message, levels):
     state.unused += 1
     state.apart_run += 1
     state.apart_speed = message.speed
+    state.other_speed = message.speed
     engine.room[APART_LEVELS_LEFT] -= message.bid_count + message.ask_count
     keep_apart(engine.words, apart_log(engine.logs), message, levels)
 
@@ -229,7 +247,7 @@ def _skip(engine, message, levels, decision):
     elif decision == _IS_HELD:
         keep_in_slot(engine, message, levels, HELD)
     else:
-        state.stale += 1
+        _count_stale(state)
         if is_kept(message):
             keep(engine.words, own_log(engine.logs), OWN, message, levels)
             wake_ahead(engine)
@@ -260,7 +278,7 @@ def _settle(state, slots, decision):
     info = slots.info
     for place in range(MOST_SLOTS):
         purpose = info[place].purpose
-        if purpose == BELIEVED:
+        if purpose == BELIEVED or purpose == STANDS:
             if decision == _APPLIES_INSTEAD:
                 become_foreign(state, slots, place)
             else:
@@ -330,10 +348,14 @@ def diff(engine, message, levels):
     state, settings = engine.state[0], engine.settings[0]
     if message.channel != state.channel:
         if state.channel != 0:
-            state.unused += 1  # the last snapshot is of another book of this symbol
+            note_other_channel(state, message)  # the last snapshot is of another book of this symbol
             return CONSUMED
         state.channel = message.channel
     if message.market != 0:
+        if settings.speed != 0 and message.speed != 0 and message.speed != settings.speed:
+            state.other_speed = message.speed
+            state.unused += 1
+            return CONSUMED
         if message.market != state.market or state.markets_seen & (1 << message.market) == 0:
             note_market(state, message)
         if message.market != state.market:

@@ -130,6 +130,7 @@ def open_rows_of(state: np.void, rows: Any) -> OpenRows:
         last=int(state["next_event"]) - 1,
         newest=int(state["newest"]),
         arrays={array.name: getattr(rows, array.name)[: int(state[f"open_{array.count}"])] for array in ROW_ARRAYS},
+        number=int(state["cut_number"]),
     )
 
 

@@ -10,7 +10,7 @@ from cowbook.book.ladder import ASK, BID
 from cowbook.book.slots import mark_ahead
 from cowbook.book.state import ALL_OF_ASKS, ALL_OF_BIDS, NOTHING_OF_ASKS, NOTHING_OF_BIDS
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.messages import NONE
+from cowbook.plain.messages import IS_PICTURE, NONE
 
 
 @rare_kernel
@@ -18,9 +18,10 @@ def snapshot_bounds(settings, message, levels):
     """Returns (bid bound, ask bound) of what a snapshot shows.
 
     A side is known as a whole if it has fewer levels than the other one: then no limit has cut it. Otherwise it is known to its
-    farthest price. Levels count as they were sent, also those of size 0.
+    farthest price. Levels count as they were sent, also those of size 0. A picture shows no more than that, whatever the venue's
+    other snapshots do.
     """
-    if settings.snapshots_are_whole:
+    if settings.snapshots_are_whole and message.flags & IS_PICTURE == 0:
         return ALL_OF_BIDS, ALL_OF_ASKS
     bids, asks = message.bid_count, message.ask_count
     if bids == 0 and asks == 0:

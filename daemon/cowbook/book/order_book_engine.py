@@ -45,6 +45,8 @@ from cowbook.book.room import (
     MESSAGES_AT_A_TIME,
     MESSAGES_LEFT,
     ROOM_WORDS,
+    is_cut_forced,
+    kept_bytes,
     make_room,
     measure_room,
     take_over,
@@ -56,10 +58,11 @@ from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
-from cowbook.plain.streams import CHOSEN_STREAMS, OPEN_COUNTS
-from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS
+from cowbook.plain.streams import CHOSEN_STREAMS, MOST_OPEN_ROWS, OPEN_COUNTS
+from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS, SPEED_NAMES
 
-_MARKETS = dict(zip(("", *MARKET_NAMES), (0, SPOT, FUTURES, RPI), strict=True))
+_MARKETS = dict(zip(MARKET_NAMES, (SPOT, FUTURES, RPI), strict=True))
+_SPEEDS = {name: number for number, name in enumerate(SPEED_NAMES, start=1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,15 @@ class EngineSettings:
     * `book_levels`, 20: levels of each side in a row of `book`.
     * `book_interval`, 1 s: ns of event time between two rows of `book`.
     * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: how many events, and how much event time, lie between two cuts.
+    * `most_open_rows`, 100,000: so many open rows of a stream other than depth and trades make a cut, too.
     * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once, and touched only as needed.
     * `checksum`, 0 for none: style of the checksums that depth messages carry (cowbook.plain.schemes).
     * `price_decimals`, 8, and `size_decimals`, 8: decimals of the fixed-point numbers, which checksums depend on.
     * `depth`, 0: levels of each side that the venue keeps; 0 takes the number that the capture names, or else keeps all.
     * `snapshots_are_whole`, False: True if a snapshot has all levels of the book, or all that the venue keeps.
-    * `channel`, empty: which of the markets that share the symbol's name, "spot", "futures" or "rpi"; else the first diff's.
+    * `channel`, empty: which of several books of the symbol. Of Binance it is a market ("spot", "futures" or "rpi") or a speed
+      ("depth", "depth@100ms", ...), else a name of the venue's. Empty: the capture decides.
+    * `channel_number`, 0: the number that the messages of a venue's channel have.
     * `dead_letter_ends_sync`, False: True if a rejected record may have been a depth message whose loss nothing else would show.
     """
 
@@ -87,13 +93,15 @@ class EngineSettings:
     book_interval: int = 1_000_000_000
     part_events: int = 1_000_000
     part_interval: int = 3_600_000_000_000
+    most_open_rows: int = MOST_OPEN_ROWS
     max_book_bytes: int = 1 << 30
     checksum: int = 0  # its style (cowbook.plain.schemes)
     price_decimals: int = 8
     size_decimals: int = 8
     depth: int = 0  # levels of each side that the venue keeps; 0: as the capture says, or all
     snapshots_are_whole: bool = False  # they have all levels, or all that the venue keeps
-    channel: str = ""  # the market whose book it is: spot, futures or rpi; empty: that of the first diff
+    channel: str = ""  # which of several books of the symbol; empty: as the capture decides
+    channel_number: int = 0  # of its messages; 0 where a market or a speed tells them apart
     dead_letter_ends_sync: bool = False  # it may have been a depth message, and nothing else would show that
 
     def to_record(self) -> npt.NDArray[np.void]:
@@ -107,7 +115,9 @@ class EngineSettings:
             record[name] = getattr(self, name)
         for name in ("dead_letter_ends_sync", "snapshots_are_whole"):
             record[name] = getattr(self, name)
-        record["market"] = _MARKETS[self.channel]
+        record["market"] = _MARKETS.get(self.channel, 0)
+        record["speed"] = _SPEEDS.get(self.channel, 0)
+        record["channel"] = self.channel_number
         return record
 
 
@@ -169,7 +179,8 @@ class OrderBookEngine:
             scratch=Scratch.allocate(),
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
-        state["market"] = self.arrays.settings["market"]
+        for name in ("market", "channel"):
+            state[name] = self.arrays.settings[name]
         self._kernels: list[Callable[..., tuple[int, int]]] | None = (
             None  # apply_messages and apply_snapshots, once they are needed
         )
@@ -177,7 +188,7 @@ class OrderBookEngine:
 
     def _measure_room(self) -> None:
         arrays = self.arrays
-        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs)
+        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs, self.settings.most_open_rows)
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
         """Apply the messages from `start` (0) to before `stop` (None: all) of the batch, at most up to the next cut.
@@ -205,6 +216,8 @@ class OrderBookEngine:
                 apply = self._kernels[why == SNAPSHOT_NEXT]
                 continue
             if why == ROOM:
+                if is_cut_forced(self.arrays.state[0], self.settings.most_open_rows):
+                    return Applied(start, cut=True)
                 had_room, times = start, times + 1 if start == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()
@@ -243,7 +256,9 @@ class OrderBookEngine:
         self.arrays = arrays._replace(rows=allocate_rows(capacity, self.settings.book_levels))
         for name in OPEN_COUNTS:
             arrays.state[name] = 0
-        arrays.state["cut_first"] = arrays.state["next_event"]
+        state = arrays.state[0]
+        state["cut_number"] = state["cut_number"] + 1 if state["cut_first"] == state["next_event"] else 0
+        state["cut_first"] = state["next_event"]
         self._measure_room()
         return rows
 
@@ -313,7 +328,8 @@ class OrderBookEngine:
     def dead_letter_statistics(self) -> dict[str, int]:
         """Rejected records since the start, by reason.
 
-        Reasons are "overlong", "not_utf8", "malformed", "unknown" and "out_of_range" (docs/rules.md, section 1).
+        Reasons are "overlong", "not_utf8", "malformed", "unknown" and "out_of_range" (docs/rules.md, section 1), and "damaged"
+        for a place in a damaged file.
         """
         return {reason: self.value(f"dead_{reason}") for reason in REASONS}
 
@@ -336,6 +352,11 @@ class OrderBookEngine:
             "block_copies": int(pool["block_copies"]),
             "block_bytes": block_pool.BLOCK_BYTES,
         }
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the diffs that are kept to bring late snapshots to the book's moment: at most 130 MiB."""
+        return kept_bytes(self.arrays.state[0], self.arrays.logs)
 
     def snapshot(self) -> BookSnapshot:
         """Freeze the engine, in microseconds at any depth of the book. Release the snapshot after reading it.

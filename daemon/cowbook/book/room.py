@@ -4,6 +4,9 @@ The kernel checks before each message, so that applying one never fails half-way
 which follows from the table of arrays (plain/streams.py). When that upper bound says that there is no room, the room is measured
 anew from the true counts. Only an array that is really full is replaced by a larger copy; snapshots may still read the old one.
 Arrays to which few messages append are not part of the bound, which they would make too low. Their true counts are looked at.
+
+In the same way the number of open rows is bounded: once a stream has its most open rows, there is no room for a message. The
+caller then makes a cut instead of room, so that applying a message never counts them (ADR 16).
 """
 
 from __future__ import annotations
@@ -16,10 +19,11 @@ import numpy.typing as npt
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.ladder import ASK, BID
 from cowbook.book.state import Logs, Slots
+from cowbook.errors import BookMemoryError
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
 from cowbook.plain.messages import SNAPSHOT
-from cowbook.plain.streams import ROW_ARRAYS
+from cowbook.plain.streams import BOUNDED_STREAMS, ROW_ARRAYS
 
 _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 
@@ -32,6 +36,9 @@ ROOM_WORDS = 4
 
 MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
+
+MOST_DAYS = 1 << 17
+"""Days that may have ended. From 1970 to 2262, the last year of a time in ns, there are 106,751."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -83,11 +90,22 @@ def _further_levels(engine, message):
     return count + max(0, sides[BID].level_count - depth) + max(0, sides[ASK].level_count - depth)
 
 
-def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs) -> None:
-    """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left."""
+def is_cut_forced(state: np.void, most_open_rows: int) -> bool:
+    """Returns whether a stream has so many open rows that a cut is due before any other message."""
+    return any(int(state[f"open_{stream.name}"]) >= most_open_rows for stream in BOUNDED_STREAMS)
+
+
+def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int) -> None:
+    """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left.
+
+    There is room for a message as long as no stream of `BOUNDED_STREAMS` can have `most_open_rows` rows before it.
+    """
     diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])]
     apart = logs.apart[int(state["apart_start"]) : int(state["apart_end"])]
-    messages = [len(logs.diffs) - int(state["diff_end"])]
+    messages = [
+        len(logs.diffs) - int(state["diff_end"]),
+        *(-((int(state[f"open_{stream.name}"]) - most_open_rows) // stream.most_rows) for stream in BOUNDED_STREAMS),
+    ]
     levels = [levels_left(diffs, int(state["diff_level_end"]), len(logs.diff_prices))]
     room[APART_LEVELS_LEFT] = levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
     for array in ROW_ARRAYS:
@@ -106,7 +124,7 @@ def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, 
 
     Arrays that have the room are kept as they are. `is_held`: a snapshot refers to the logs, so that none is written in place.
     Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
-    updated to match.
+    updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
     larger = {}
     for array in ROW_ARRAYS:
@@ -154,6 +172,11 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
         logs = logs._replace(tickers=_moved(logs.tickers, start, end, 16 * waiting + WAITING_LIMIT, is_held=is_held))
         state["ticker_start"], state["ticker_end"] = 0, waiting
     days = int(state["day_count"])
+    if days > MOST_DAYS:
+        raise BookMemoryError(
+            f"event times have gone from one UTC day into another {days:,} times, the most is {MOST_DAYS:,}: there is a wrong "
+            "clock in the input, or it is several recordings in turn"
+        )
     if days + _DAYS_OF_A_MESSAGE > len(logs.days):
         logs = logs._replace(days=_enlarged(logs.days, 0, days, _DAYS_AT_A_TIME))
     if int(state["slot_level_end"]) + 2 * needed > len(logs.slot_prices):
@@ -198,6 +221,18 @@ def levels_left(kept: npt.NDArray[np.void], level_end: int, capacity: int) -> in
     """Returns how many levels can be appended at `level_end` to the arrays of a log with these entries."""
     oldest = int(kept["level_start"][0]) if len(kept) else 0
     return oldest - level_end - 1 if oldest > level_end else capacity - level_end
+
+
+def kept_bytes(state: np.void, logs: Logs) -> int:
+    """Returns the bytes of all kept diffs and their levels. The arrays that they lie in take up to about twice as much."""
+    total = 0
+    for name, log in (("diff", "diffs"), ("apart", "apart")):
+        entries, prices = getattr(logs, log), getattr(logs, f"{name}_prices")
+        start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
+        if start < end:
+            levels = (level_end - int(entries["level_start"][start])) % len(prices)
+            total += (end - start) * entries.itemsize + 2 * levels * prices.itemsize
+    return total
 
 
 def in_line(

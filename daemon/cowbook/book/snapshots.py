@@ -5,12 +5,13 @@ from __future__ import annotations
 from cowbook.book.audits import audit_waiting_tickers, judge_audit
 from cowbook.book.checks import check, cut_depth, cut_shown, set_book
 from cowbook.book.clock import advance, enter, leave
-from cowbook.book.compare import clear_counts, judge_side, measure_side
+from cowbook.book.compare import clear_counts, judge_side, measure_side, take_side
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
-from cowbook.book.kept import OWN, joining, newest_kept, own_log, takes_over
+from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
 from cowbook.book.slots import NO_SLOT, become_stale_one, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
@@ -23,6 +24,7 @@ from cowbook.plain.book_state import (
     MOST_FOREIGN,
     MOST_UNTIMED,
     NOT_COMPARED,
+    STANDS,
     TOOK_OVER,
     UNTIMED,
 )
@@ -137,6 +139,59 @@ def snapshot(engine, message, levels, ts, is_proved, is_forced):
 
 
 @rare_kernel
+def picture(engine, message, levels, ts):
+    """Take a picture of the best levels, with event time `ts`. Returns its outcome.
+
+    Pictures make up a book of their own. Beside the book of another channel one only judges it, where it has the book's id.
+    """
+    state = engine.state[0]
+    if state.channel != 0 and state.channel != message.channel:
+        if not state.synced or message.rule == UNNUMBERED or message.last_id != state.last_id:
+            note_other_channel(state, message)
+            return CONSUMED
+        return CUT_BEFORE if enter(engine, ts) else _witness(engine, message, levels, ts, state.diff_end)
+    if message.rule != UNNUMBERED and state.last_id != NONE and message.last_id <= state.last_id and ts <= state.last_depth_time:
+        state.stale_snapshots += 1
+        return CONSUMED
+    if enter(engine, ts):
+        return CUT_BEFORE
+    if state.channel == 0 or state.snapshots == 0:
+        outcome = _replace(engine, message, levels, ts, -1, True)
+        state.is_numbered = 0  # no id shows that a picture is missing
+        return outcome
+    return _follow(engine, message, levels, ts)
+
+
+@rare_kernel
+def _follow(engine, message, levels, ts):
+    """Bring a book of pictures to the next one: what differs changes. Returns the outcome."""
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    first_event, first_run = state.next_event, state.open_depth
+    if message.rule == UNNUMBERED:
+        remember_message(engine, message, levels)
+    if _put_sides(book, message, levels) != OK:
+        return EXHAUSTED
+    why, has_run = take_side(engine, BID, message.last_id, False, ts, message.ts_recv)
+    if why == OK:
+        why, has_run = take_side(engine, ASK, message.last_id, has_run, ts, message.ts_recv)
+    for side_number in range(2):
+        clear_side(book, BEFORE + side_number)
+    if why != OK:
+        return EXHAUSTED
+    state.last_id = message.last_id
+    state.synced = 1
+    state.bid_bound, state.ask_bound = snapshot_bounds(settings, message, levels)
+    advance(state, ts)
+    state.last_depth_time = ts
+    state.snapshots += 1
+    state.verdict = NOT_COMPARED
+    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    if state.has_loose_tickers:
+        follow_loose_tickers(engine)
+    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+
+
+@rare_kernel
 def _apply_kept(book, log, place, end, first_side):
     """Apply kept diffs to the trees of `first_side` (BID or BEFORE + BID) and the one after it. Returns OK or EXHAUSTED."""
     prices, sizes = log.levels.prices, log.levels.sizes
@@ -158,6 +213,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
     """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     state.takes_over = 0
+    state.stale_run = 0
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
     first_event, first_run = state.next_event, state.open_depth
@@ -214,12 +270,18 @@ def _replace(engine, message, levels, ts, place, is_proved):
 
 @rare_kernel
 def _believe(engine, message, levels, is_proved):
-    """Remember a snapshot that nothing says whose it is, until a diff joins it: it may have been another symbol's."""
-    place = find_slot(engine.state[0], engine.slots, BELIEVED)
-    if place != NO_SLOT:
-        free_slot(engine.state[0], engine.slots, place)
-    if message.flags & IS_UNLABELLED != 0 and engine.state[0].is_first and not is_proved:
+    """Remember a snapshot until a diff joins it: it may have been another symbol's, or have an id that no diff ever reaches."""
+    state, slots = engine.state[0], engine.slots
+    for purpose in (BELIEVED, STANDS):
+        place = find_slot(state, slots, purpose)
+        if place != NO_SLOT:
+            free_slot(state, slots, place)
+    if not state.is_first:
+        return
+    if message.flags & IS_UNLABELLED != 0 and not is_proved:
         keep_in_slot(engine, message, levels, BELIEVED)
+    elif is_kept(message) and message.flags & IS_RESET == 0:
+        keep_in_slot(engine, message, levels, STANDS)
 
 
 @kernel

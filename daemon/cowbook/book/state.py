@@ -42,7 +42,10 @@ SETTINGS = np.dtype(
             "depth",  # levels of each side; 0: as the capture says
             "dead_letter_ends_sync",
             "snapshots_are_whole",  # they have all levels, or all that the venue keeps
-            "market",  # whose book it is; 0: of the first diff
+            # Whose book it is. 0: of the first diff.
+            "market",
+            "speed",
+            "channel",
         )
     ]
 )

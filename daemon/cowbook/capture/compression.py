@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import zlib
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-import zstandard
-from isal import isal_zlib
-
+from cowbook.capture.foreign import LOOKED_AT_BYTES, what_container
+from cowbook.capture.members import CODECS, MARK, Damage, Members, Pieces, find_proved
 from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
-from cowbook.errors import InputError
+from cowbook.plain.durable_files import SCARCE, storage_error
 
 PARQUET = "parquet"
 """The kind of a Parquet file, which is a table rather than a compressed stream."""
@@ -20,97 +19,40 @@ PARQUET = "parquet"
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f; pzstd files begin with such a frame
-# Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB.
-_CHUNK_BYTES = {"gzip": 1 << 14, "zstd": 1 << 11}
-_GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
-
-
-class _Decompressor(Protocol):
-    """One gzip member or zstd frame."""
-
-    @property
-    def eof(self) -> bool: ...
-    @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
-
-
-_Maker = Callable[[], _Decompressor]
-
-
-def _make_zstd() -> _Decompressor:
-    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
-
-
-def _make_gzip() -> _Decompressor:
-    decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
-    return decompressor
-
-
-def _make_bytewise_gzip() -> _Decompressor:
-    decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
-    return decompressor
-
-
-_ISAL_ERROR: Any = isal_zlib.error  # its stub says that it is an instance
-_ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, EOFError)
-
-
-class _Members:
-    """Decodes the members of a compressed file one after the other, fed in pieces of any size."""
-
-    def __init__(self, make: _Maker, *, zero_padding: bool) -> None:
-        self._make = make
-        self._zero_padding = zero_padding
-        self._current: _Decompressor | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the decoded bytes of `data`. Raises one of _ERRORS at damage; what this call had decoded is then lost."""
-        decoded = []
-        while data:
-            if self._current is None:
-                if self._zero_padding:
-                    data = data.lstrip(b"\0")
-                    if not data:
-                        break
-                self._current = self._make()
-            decoded.append(self._current.decompress(data))
-            if not self._current.eof:
-                break
-            data = self._current.unused_data
-            self._current = None
-        return b"".join(decoded)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the bytes so far end with a whole member."""
-        return self._current is None
+_NO_TEXT = re.compile(rb"^(?!\xef\xbb\xbf)[\x80-\xff]|[\x00-\x08\x0b\x0e-\x1f\x7f]")
+"""Is found in the first bytes of a file that has neither records nor rows there."""
+_SEARCHED_BYTES = 1 << 26
+"""How much of a file with an unknown beginning is searched for a member of a compressed file."""
 
 
 class DecodedFile(io.RawIOBase):
-    """A compressed file's decoded bytes. Every byte before damage is delivered; then InputError names the damage's offset."""
+    """A compressed file's decoded bytes (capture/members.py).
+
+    A read ends behind a damaged place's byte, and `damage` says then what is wrong there; so it does at the end of a damaged
+    file. A container inside, such as a tar archive, is damage in front of everything.
+    """
 
     def __init__(self, path: Path, file: io.FileIO, kind: str, *, growing: bool = False) -> None:
         """`file` stands at its start. While `growing`, an end in the middle of a member is not damage."""
         super().__init__()
         self._path = path
         self._file = file
-        self._kind = kind
-        self._chunk_bytes = _CHUNK_BYTES[kind]
-        self._members = _Members(_make_gzip if kind == "gzip" else _make_zstd, zero_padding=kind == "gzip")
-        self._pending = memoryview(b"")
         self._growing = growing
-        self._fed = 0  # compressed bytes decoded without an error
-        self._decoded = 0  # decoded bytes
-        self._failure: str | None = None
-        self._at_end = False
+        self._members = Members(file, kind, lambda: self._growing)
+        self._pieces = self._decode()
+        self._pending = memoryview(b"")
+        self._mark: Damage | None = None  # its byte comes behind the pending ones
+        self._container: str | None = None
+        self.damage: str | None = None
+        """What is wrong at the last byte that was read or, after a read that gave nothing, at the end of the file."""
 
     def readable(self) -> bool:
         """Always True."""
         return True
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill `buffer`; fewer bytes only at the end or before damage, 0 at the end. Raises InputError at damage."""
+        """Fill `buffer`; fewer bytes only at damage, at the end, and while more is to come. 0 at the end."""
+        self.damage = None
         filled = 0
         while filled < len(buffer):
             if self._pending:
@@ -118,18 +60,21 @@ class DecodedFile(io.RawIOBase):
                 buffer[filled : filled + count] = self._pending[:count]
                 self._pending = self._pending[count:]
                 filled += count
-            elif self._failure is None and not self._at_end:
-                self._decode_chunk()
-                if self._growing and self._at_end:
-                    self._at_end = False  # the file may have grown by the next call
-                    break
-            elif self._failure is not None and not filled:
-                raise InputError(
-                    f"{self._path} is damaged at decoded offset {self._decoded}: {self._failure}; "
-                    "what precedes it is processed; restore the file to go on"
-                )
+            elif self._mark is not None:
+                buffer[filled : filled + 1] = MARK
+                self.damage, self._mark = f"{self._path} {self._mark.text}", None
+                return filled + 1
             else:
-                break
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                if isinstance(piece, Damage):
+                    self._mark = piece
+                else:
+                    self._pending = memoryview(piece)
+        if not filled and not self._growing:
+            text = self._container or self._members.end_damage
+            self.damage = None if text is None else f"{self._path} {text}"
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
@@ -155,6 +100,7 @@ class DecodedFile(io.RawIOBase):
 
     def close(self) -> None:
         """Close the file."""
+        self._pieces.close()
         self._file.close()
         super().close()
 
@@ -164,56 +110,39 @@ class DecodedFile(io.RawIOBase):
 
     @property
     def is_drained(self) -> bool:
-        """Whether all decoded bytes were handed out, and no damage is still to be raised."""
-        return not self._pending and self._failure is None
+        """Whether all decoded bytes were handed out."""
+        return not self._pending and self._mark is None
 
-    def _decode_chunk(self) -> None:
-        chunk = self._file.read(self._chunk_bytes)
-        try:
-            decoded = self._members.feed(chunk)
-            if not chunk and not self._growing and not self._members.is_complete:
-                raise EOFError("it ends in the middle")
-        except _ERRORS as error:
-            self._failure = str(error)
-            decoded = self._decode_up_to_damage(len(chunk))
-        self._fed += len(chunk)
-        self._at_end = not chunk
-        self._decoded += len(decoded)
-        self._pending = memoryview(decoded)
-
-    def _decode_up_to_damage(self, chunk_bytes: int) -> bytes:
-        """Decode again up to the damage, the last chunk byte by byte. Returns what was not delivered yet.
-
-        Byte by byte, everything that can be decoded is, so the damage's offset does not depend on how the file was read.
-        `chunk_bytes` is the length of the chunk in which the damage showed.
-        """
-        members = _Members(_make_bytewise_gzip if self._kind == "gzip" else _make_zstd, zero_padding=self._kind == "gzip")
-        self._file.seek(0)
-        count = 0
-        tail = b""
-        pieces = []
-        try:
-            left = self._fed
-            while left:
-                chunk = self._file.read(min(left, self._chunk_bytes))
-                if not chunk:
-                    break  # truncated meanwhile
-                left -= len(chunk)
-                piece = members.feed(chunk)
-                count += len(piece)
-                tail = (tail + piece)[-(1 << 16) :]
-            for byte in self._file.read(chunk_bytes):
-                pieces.append(members.feed(bytes((byte,))))  # noqa: PERF401 - pieces before an error are kept
-        except _ERRORS as error:
-            self._failure = str(error)
-        # isal and zlib may differ by a few bytes in what they return for the same chunks.
-        decoded = b"".join(pieces)
-        ahead = self._decoded - count
-        return decoded[ahead:] if ahead >= 0 else tail[ahead:] + decoded
+    def _decode(self) -> Pieces:
+        """Decode the members. Of a container that is not read, nothing is given."""
+        pieces = self._members.pieces()
+        head = b""
+        piece: bytes | Damage | None = b""
+        while isinstance(piece, bytes) and len(head) < LOOKED_AT_BYTES:
+            head += piece
+            piece = next(pieces, None)
+        self._container = what_container(head)
+        if self._container is not None:
+            return
+        yield head
+        yield piece
+        yield from pieces
 
 
 class PlainFile(io.FileIO):
     """A plain file, with the interface of a compressed one."""
+
+    damage: str | None = None
+    """Always None."""
+
+    def __init__(self, path: Path | str, mode: str, opener: Callable[[str, int], int] | None = None) -> None:
+        """As `io.FileIO`. Raises StorageError where this process cannot open more files: that says nothing about this one."""
+        try:
+            super().__init__(path, mode, opener=opener)
+        except OSError as error:
+            if error.errno in SCARCE:
+                raise storage_error("open", Path(path), error) from error
+            raise
 
     def go_to(self, offset: int, head: bytes) -> bytes:
         """Go to a decoded offset, once the file's first bytes, `head`, were read.
@@ -228,23 +157,74 @@ class PlainFile(io.FileIO):
         return self.tell()
 
 
-def open_decoded(path: Path) -> PlainFile | DecodedFile | ParquetRows:
-    """Open a file's decoded bytes, unbuffered. Raises OSError when it cannot be opened, InputError for damaged Parquet."""
+class ForeignFile(io.RawIOBase):
+    """A container that is not read: nothing, and damage at its end."""
+
+    def __init__(self, file: io.FileIO, what: str) -> None:
+        """`what` says what it is, and what to do."""
+        super().__init__()
+        self._file = file
+        self.damage: str | None = what
+
+    def readable(self) -> bool:
+        """Always True."""
+        return True
+
+    def readinto(self, _buffer: memoryview, /) -> int:  # type: ignore[override]
+        """Always 0."""
+        return 0
+
+    def go_to(self, _offset: int, head: bytes) -> bytes:
+        """As `PlainFile.go_to`."""
+        return head
+
+    def tell_compressed(self) -> int:
+        """Its size."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def fileno(self) -> int:
+        """The file's descriptor."""
+        return self._file.fileno()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+        super().close()
+
+
+DecodedStream = PlainFile | DecodedFile | ParquetRows | ForeignFile
+
+
+def open_decoded(path: Path) -> DecodedStream:
+    """Open a file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
     file = PlainFile(path, "rb")
     try:
-        magic = file.read(4)
+        head = file.read(LOOKED_AT_BYTES)
+        kind = kind_of(head[:4])
+        what = what_container(head) if kind is None else None
+        if kind is None and what is None and begins_as_no_text(head):
+            kind = kind_of_members(file.fileno())
         file.seek(0)
     except OSError:
         file.close()
         raise
-    kind = kind_of(magic)
+    if what is not None:
+        return ForeignFile(file, f"{path} {what}")
     if kind == PARQUET:
         return open_rows(path, file)
     return file if kind is None else DecodedFile(path, file, kind)
 
 
+def read_fully(file: io.RawIOBase, count: int) -> bytes:
+    """The next bytes of a file: fewer than `count` only at its end, or at the end for now of one that grows."""
+    content = file.read(count) or b""
+    while len(content) < count and (more := file.read(count - len(content))):
+        content += more
+    return content
+
+
 def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
-    """Open a Parquet file's rows. Raises InputError, and closes the file, when it is not Parquet."""
+    """Open a Parquet file's rows. Raises InputError, and closes the file, when it has too many columns."""
     try:
         return ParquetRows(path, file)
     except BaseException:
@@ -261,6 +241,20 @@ def kind_of(magic: bytes) -> str | None:
     if magic == _ZSTD_MAGIC or (magic[1:] == _SKIPPABLE_MAGIC and magic[0] & 0xF0 == 0x50):
         return "zstd"
     return None
+
+
+def begins_as_no_text(head: bytes) -> bool:
+    """Whether these first bytes of a file are neither records nor rows of a table."""
+    return _NO_TEXT.search(head) is not None
+
+
+def kind_of_members(descriptor: int) -> str | None:
+    """The kind of a compressed file whose beginning was overwritten, by the first member that is in it; None if there is none.
+
+    Only a file that begins as no text does may be one.
+    """
+    places = {kind: place for kind in CODECS if (place := find_proved(descriptor, kind, _SEARCHED_BYTES)) is not None}
+    return min(places, key=lambda kind: places[kind], default=None)
 
 
 def may_become_compressed(magic: bytes) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
-from cowbook.capture.parquet_rows import ParquetRows
+from cowbook.capture.compression import open_decoded, read_fully
 from cowbook.capture.paths import ExpandedPaths
 from cowbook.errors import InputError
 from cowbook.plain.position import IDENTITY_BYTES
@@ -54,7 +53,7 @@ def _read(path: Path, count: int) -> bytes:
     """The first decoded bytes of a file; empty if it cannot be read: the error is raised when it is read in its turn."""
     try:
         with open_decoded(path) as file:
-            return _fill(file, count)
+            return read_fully(file, count)
     except (OSError, InputError):
         return b""
 
@@ -63,17 +62,9 @@ def _is_equal(path: Path, other: Path) -> bool:
     """Whether two files have the same decoded content, of which all can be read."""
     try:
         with open_decoded(path) as file, open_decoded(other) as original:
-            while (content := _fill(file, _CHUNK_BYTES)) == _fill(original, _CHUNK_BYTES):
-                if not content:
-                    return True
+            while (content := read_fully(file, _CHUNK_BYTES)) == read_fully(original, _CHUNK_BYTES):
+                if not content:  # what is lost of a damaged one is not known
+                    return file.damage is None and original.damage is None
             return False
     except (OSError, InputError):
         return False
-
-
-def _fill(file: PlainFile | DecodedFile | ParquetRows, count: int) -> bytes:
-    """The next bytes of a file: fewer than `count` only at its end."""
-    content = file.read(count) or b""
-    while len(content) < count and (more := file.read(count - len(content))):
-        content += more
-    return content

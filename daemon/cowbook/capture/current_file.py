@@ -15,6 +15,7 @@ import numpy.typing as npt
 from aiofiles.threadpool.binary import AsyncFileIO
 
 from cowbook.capture.inotify import OfferedRead
+from cowbook.capture.members import MARK
 from cowbook.capture.resume import InputFile
 from cowbook.errors import InputError
 from cowbook.plain.block import PADDING, Block
@@ -132,8 +133,12 @@ class Reader:
         return count
 
     def advance(self, count: int, *, final: bool) -> Block:
-        """Make the next block: what the consumer left of the last one, then the `count` bytes just read."""
+        """Make the next block: what the consumer left of the last one, then the `count` bytes just read.
+
+        Damage at the end of a file gets a byte of its own in the block, which is not counted as one of the file's.
+        """
         assert self.file is not None
+        damage = self.file.raw.damage if self.file.raw is not None else None
         old = self.block
         self._tail = (self._tail + old.buffer[max(self._handed_out_at, old.start - IDENTITY_BYTES) : old.start].tobytes())[
             -IDENTITY_BYTES:
@@ -145,9 +150,18 @@ class Reader:
             self.file.head += buffer[first : first + min(count, missing)].tobytes()
         base = self.file.offset - first
         self.file.offset += count
-        self.block = Block(buffer, start, end, displayable(self.file.path), base, final, self.file.head)
+        if damage is not None and final:
+            buffer[end] = MARK[0]
+            end += 1
+        self.block = Block(buffer, start, end, displayable(self.file.path), base, final, self.file.head, damage)
         self._handed_out_at = start
         return self.block
+
+    @property
+    def end_offset(self) -> int:
+        """The offset behind all of the file that was read, and behind the damage at its end."""
+        assert self.file is not None
+        return self.file.offset + (self.block.final and self.block.damage is not None)
 
     def _joined(self, old: Block, count: int) -> tuple[npt.NDArray[np.uint8], int, int]:
         """What the consumer left of a block, then the `count` bytes just read: the buffer, their first index, and their end.
@@ -185,12 +199,13 @@ class Reader:
         """As `Follower.mark_at`."""
         file, block = self.file, self.block
         assert file is not None
+        if file.left is not None and offset == self.end_offset:
+            return Mark(file.name, file.device, file.inode, file.offset, file.head, b"", consumed, file.left, file.begins_ns)
         index = offset - block.base
         assert self._handed_out_at <= index <= block.end
         first = max(self._handed_out_at, index - IDENTITY_BYTES)
         tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
-        left = file.left if offset == file.offset else None
-        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, left, file.begins_ns)
+        return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, begins_ns=file.begins_ns)
 
     def identity_at_end(self, disk_bytes: int) -> FileIdentity:
         """The identity of the file, which was read to its end. `disk_bytes` is its size on disk."""

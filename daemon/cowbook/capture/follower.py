@@ -149,20 +149,29 @@ class Follower:
             return await self._read_followed()
         if is_done and not await self._open_next():
             return None  # the last file stays current, so that a position in it can be asked for
-        assert reader.file is not None
         while True:
-            count = 0
-            if reader.file.raw is not None:
-                try:
-                    count = await reader.read()
-                except OSError as error:
-                    raise cannot_be_read(reader.file, error) from error
-            is_held_back = count > 0 and reader.hold_back(count)
-            block = reader.block if is_held_back else reader.advance(count, final=count == 0)
-            if count:
-                reader.start_reading()
-            if not is_held_back:
+            block = await self._read_listed()
+            if block is not None:
                 return block
+
+    async def _read_listed(self) -> Block | None:
+        """Read on in a file that is not followed. Returns None if the consumer can do nothing with the bytes yet."""
+        reader = self._reader
+        assert reader.file is not None
+        count = 0
+        if reader.file.raw is not None:
+            try:
+                count = await reader.read()
+            except OSError as error:
+                raise cannot_be_read(reader.file, error) from error
+        is_held_back = count > 0 and reader.hold_back(count)
+        block = reader.block if is_held_back else reader.advance(count, final=count == 0)
+        if count:
+            reader.start_reading()
+        elif block.damage is not None and reader.file.raw is not None:
+            # Behind the damage no byte of the file is left that a position could tell from the one before it.
+            reader.file.left = reader.identity_at_end(max(1, reader.file.raw.tell_compressed()))
+        return None if is_held_back else block
 
     async def seek(self) -> None:
         """Find the file of the given position and go to its offset. Does nothing when called again."""
@@ -213,7 +222,8 @@ class Follower:
     def mark_at(self, offset: int) -> Mark:
         """Return the position at a decoded offset of the current file.
 
-        The offset must lie between the block's first byte, as it was handed out, and the block's end.
+        The offset must lie between the block's first byte, as it was handed out, and the block's end. Behind damage at the
+        file's end, the position is that of a file that was left.
         """
         return self._reader.mark_at(offset, self._consumed)
 

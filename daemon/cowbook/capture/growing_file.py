@@ -7,7 +7,19 @@ import os
 import stat
 from pathlib import Path
 
-from cowbook.capture.compression import PARQUET, DecodedFile, PlainFile, kind_of, may_become_compressed, open_rows
+from cowbook.capture.compression import (
+    PARQUET,
+    DecodedFile,
+    DecodedStream,
+    ForeignFile,
+    PlainFile,
+    begins_as_no_text,
+    kind_of,
+    kind_of_members,
+    may_become_compressed,
+    open_rows,
+)
+from cowbook.capture.foreign import LOOKED_AT_BYTES, what_container
 from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.errors import InputError
 from cowbook.plain.position import IDENTITY_BYTES
@@ -87,7 +99,7 @@ class GrowingFile(io.RawIOBase):
         """Raises OSError when the file cannot be opened, InputError when it is not a regular file."""
         super().__init__()
         self._file = _CheckedFile(path)
-        self._decoded: PlainFile | DecodedFile | ParquetRows | None = None
+        self._decoded: DecodedStream | None = None
         self._is_parquet = False
         self._finished = False
         try:
@@ -100,8 +112,13 @@ class GrowingFile(io.RawIOBase):
 
     @property
     def is_compressed(self) -> bool:
-        """Whether the file is known to be compressed or Parquet."""
-        return self._is_parquet or isinstance(self._decoded, DecodedFile)
+        """Whether the file is known to be compressed, Parquet, or a container that is not read."""
+        return self._is_parquet or isinstance(self._decoded, DecodedFile | ForeignFile)
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong at the last byte that was read or, after a read that gave nothing, at the end of the complete file."""
+        return self._decoded.damage if self._decoded is not None else None
 
     @property
     def unread_bytes(self) -> int:
@@ -149,16 +166,29 @@ class GrowingFile(io.RawIOBase):
         self._file.close()
         super().close()
 
-    def _recognise(self) -> PlainFile | DecodedFile | ParquetRows | None:
+    def _recognise(self) -> DecodedStream | None:
         """The decoder for the file's encoding; None while too few bytes are there to tell."""
         if self._decoded is None:
-            magic = os.pread(self._file.fileno(), 4, 0)
-            if self._finished or not may_become_compressed(magic):
-                kind = kind_of(magic)
+            head = os.pread(self._file.fileno(), LOOKED_AT_BYTES, 0)
+            if self._finished or not may_become_compressed(head[:4]):
+                kind = kind_of(head[:4])
                 if kind == PARQUET:
                     return self._open_rows()
+                what = what_container(head) if kind is None else None
+                if what is not None:
+                    return self._refuse(what)
+                if kind is None and begins_as_no_text(head):
+                    kind = kind_of_members(self._file.fileno())
                 growing = not self._finished
                 self._decoded = self._file if kind is None else DecodedFile(self._file.path, self._file, kind, growing=growing)
+        return self._decoded
+
+    def _refuse(self, what: str) -> ForeignFile:
+        """A container that is not read."""
+        size = os.fstat(self._file.fileno()).st_size
+        self._file.seek(size)
+        self._file.largest = size
+        self._decoded = ForeignFile(self._file, f"{self._file.path} {what}")
         return self._decoded
 
     def _open_rows(self) -> ParquetRows | None:

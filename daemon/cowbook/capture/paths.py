@@ -7,11 +7,13 @@ import glob
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cowbook.errors import InputError
+from cowbook.plain.durable_files import as_storage_error
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -72,7 +74,13 @@ class ExpandedPaths:
 def natural_key(name: str) -> list[tuple[int, int, str]]:
     """Sort key for natural order, in which numbers inside names compare as numbers: file2 before file10."""
     parts = _DIGITS.split(name)
-    return [(0, int(part), part) if index % 2 else (1, 0, part) for index, part in enumerate(parts)]
+    return [(0, int(part), part) if index % 2 else _text_part(part) for index, part in enumerate(parts)]
+
+
+@lru_cache(1024)
+def _text_part(part: str) -> tuple[int, int, str]:
+    """One for all names that share it: there may be a hundred thousand in a directory."""
+    return 1, 0, part
 
 
 def list_files(patterns: Sequence[str], base: Path) -> Listing:
@@ -81,22 +89,29 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
     Symlinks are resolved. A file named twice, even by hard links, is listed once, where it comes first. Raises InputError
     for a path that is not a regular file.
     """
-    found: dict[object, tuple[Entry, str]] = {}
-    missing = []
-    warnings = []
+    missing: list[Missing] = []
+    warnings: list[str] = []
+    entries = tuple(_find_files(patterns, base, missing, warnings))
+    return Listing(entries, tuple(missing), tuple(warnings))
+
+
+def _find_files(patterns: Sequence[str], base: Path, missing: list[Missing], warnings: list[str]) -> Iterator[Entry]:
+    """As `list_files`, one file after the other. Appends what is missing, and warnings."""
+    found: dict[object, str] = {}
     for index, pattern in enumerate(patterns):
         full = str(base / pattern)
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
-            names = sorted(glob.glob(escaped, recursive=True), key=natural_key)  # noqa: PTH207 - it takes absolute patterns
-            matched, names = names, [name for name in names if not Path(name).is_dir()]
+            matched = glob.glob(escaped, recursive=True)  # noqa: PTH207 - it takes absolute patterns
+            _check_descriptors(full)
+            names = sorted((natural_key(name), name) for name in matched if not Path(name).is_dir())
             if not names:
                 what = "only directories match" if matched else "no file matches"
                 missing.append(Missing(full, (index, []), f"{full}: {what}"))
         else:
-            names = [full]
-        for name in names:
-            key = (index, natural_key(name))
+            names = [(natural_key(full), full)]
+        for natural, name in names:
+            key = (index, natural)
             try:
                 resolved = Path(name).resolve(strict=True)
                 status = resolved.stat()
@@ -110,21 +125,29 @@ def list_files(patterns: Sequence[str], base: Path) -> Listing:
             # Inodes identify a file only where it has hard links: some network file systems give several files the same number.
             identity: object = (status.st_dev, status.st_ino) if status.st_nlink > 1 else resolved
             if identity in found:
-                warnings.append(f"{name} names the same file as {found[identity][1]}: it is read once")
+                warnings.append(f"{name} names the same file as {found[identity]}: it is read once")
             else:
-                found[identity] = (Entry(resolved, key, status), name)
-    return Listing(tuple(entry for entry, _ in found.values()), tuple(missing), tuple(warnings))
+                found[identity] = name
+                yield Entry(resolved, key, status)
+
+
+def _check_descriptors(pattern: str) -> None:
+    """Raises StorageError if no file can be opened: a glob then skips the directories that it cannot read, and says nothing."""
+    with as_storage_error("list", Path(pattern)):
+        os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY))
 
 
 def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
     """As `list_files`, but a path that does not exist and a glob without a match raise InputError, too."""
-    listing = list_files(patterns, base)
-    if listing.missing:
-        first = listing.missing[0]
+    missing: list[Missing] = []
+    warnings: list[str] = []
+    # The rest of an entry is not kept: it takes four times as much memory as the path.
+    found = [(entry.path, entry.key[0]) for entry in _find_files(patterns, base, missing, warnings)]
+    if missing:
+        first = missing[0]
         advice = "correct the pattern or provide the file" if not first.key[1] else "correct the path or provide the file"
         raise InputError(f"{first.text}; {advice}")
-    entries = listing.entries
-    return ExpandedPaths(tuple(entry.path for entry in entries), listing.warnings, tuple(entry.key[0] for entry in entries))
+    return ExpandedPaths(tuple(path for path, _ in found), tuple(warnings), tuple(index for _, index in found))
 
 
 def key_of(path: str, patterns: Sequence[str], base: Path) -> Key | None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded
+from cowbook.capture.compression import DecodedFile, DecodedStream, open_decoded, read_fully
 from cowbook.capture.growing_file import GrowingFile
-from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.capture.paths import natural_key
 from cowbook.errors import InputError
 from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Position
 
-InputFile = PlainFile | DecodedFile | ParquetRows | GrowingFile
+InputFile = DecodedStream | GrowingFile
 Statuses = Mapping[int, os.stat_result]
 """Status of each existing file, by its index in a list of paths."""
 
@@ -227,7 +226,7 @@ def check_readable(paths: Sequence[Path]) -> None:
 def _read_head(path: Path) -> bytes:
     try:
         with open_input(path) as raw:
-            return raw.read(IDENTITY_BYTES) or b""
+            return read_fully(raw, IDENTITY_BYTES)
     except (OSError, InputError):
         return b""  # the error is raised when the file is read
 
@@ -240,7 +239,7 @@ def compare(path: Path, identity: FileIdentity, *, head_is_enough: bool = False)
     try:
         with open_input(path) as raw:
             if head_is_enough and isinstance(raw, DecodedFile):
-                return "equal" if identity.matches_head(raw.read(identity.length) or b"") else "other"
+                return "equal" if identity.matches_head(read_fully(raw, identity.length)) else "other"
             if isinstance(reach(raw, identity), str):
                 return "other"
             return "grown" if raw.read(1) else "equal"
@@ -273,19 +272,13 @@ def is_copy(path: Path, originals: Iterable[Path]) -> bool | None:
 def _is_complete(file: GrowingFile) -> bool:
     """Whether a compressed file, read to its end, ends there with a whole member."""
     file.finish()
-    try:
-        return not file.read(1)
-    except InputError:
-        return False
+    return not file.read(1) and file.damage is None
 
 
 def _begins_with(other: InputFile, copy: GrowingFile) -> bool:
     size = IDENTITY_BYTES  # small at first: most files differ there already
     while piece := copy.read(size):
-        wanted = other.read(len(piece)) or b""
-        while len(wanted) < len(piece) and (more := other.read(len(piece) - len(wanted))):
-            wanted += more
-        if wanted != piece:
+        if read_fully(other, len(piece)) != piece:
             return False
         size = 1 << 20
     return True
@@ -298,17 +291,22 @@ def reach(raw: InputFile, wanted: FileIdentity) -> tuple[bytes, bytes] | str:
     """
     length = wanted.length
     try:
-        head = raw.read(length) or b""
-        if len(head) < length and not raw.read(1):  # tells an end from damage, which raises
-            return "is shorter: it was truncated"
+        head = read_fully(raw, length)
+        if len(head) < length:
+            return _describe_end(raw)
         if not wanted.matches_head(head):
             return "has different content: it was replaced"
         tail = raw.go_to(wanted.offset, head)
     except InputError as error:
         return f"cannot be decoded up to there: {error}"
     if len(tail) < length:
-        return "is shorter: it was truncated"
+        return _describe_end(raw)
     return (head, tail) if wanted.matches_tail(tail) else "has different content: it was replaced"
+
+
+def _describe_end(raw: InputFile) -> str:
+    """Why a file ends before the offset that was looked for."""
+    return "is shorter: it was truncated" if raw.damage is None else f"cannot be decoded up to there: {raw.damage}"
 
 
 def _explain_not_found(paths: Sequence[Path], wanted: FileIdentity, reasons: dict[int, str]) -> str:

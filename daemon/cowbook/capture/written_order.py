@@ -1,4 +1,4 @@
-"""Puts files into the order in which they were written, whatever rotation has made of their names (ADR 17).
+"""Puts files into the order in which they were written, whatever rotation has made of their names (ADR 19).
 
 The order of the list of paths holds between its patterns. Within a pattern three witnesses are asked, each of which can be
 wrong:

@@ -49,6 +49,23 @@ def check_private(path: Path, status: os.stat_result, owner: int) -> None:
         raise RecoveryError(f"{path} has mode {mode:04o}: others may have changed it; look at it, then `chmod go-rwx` it")
 
 
+def who_could_remove(state_dir: Path) -> str | None:
+    """Returns who else could move whole states out of a directory, as a text for users; None for nobody.
+
+    What they hold is checked anyway. But who may rename in the directory can hide a symbol's state, or put an empty one there.
+    """
+    try:
+        status = state_dir.stat()
+    except FileNotFoundError:
+        return None  # it will be made for this user alone
+    if status.st_uid not in (0, os.geteuid()):
+        return f"{state_dir} belongs to user {status.st_uid}, who could remove the state of every symbol: give state its own"
+    if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
+        mode = stat.S_IMODE(status.st_mode)
+        return f"{state_dir} has mode {mode:04o}: everyone could remove the state of every symbol; `chmod o-w` it"
+    return None
+
+
 def read_private(path: Path, owner: int) -> bytes:
     """Read a file. Raises DamagedError if it is missing or not a file, RecoveryError if it cannot be read now."""
     try:

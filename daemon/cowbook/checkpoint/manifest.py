@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from cowbook.plain.parts import Cut
+from cowbook.plain.parts import Cut, CutPlace
 
 FORMAT_VERSION = 3
 """Version of the checkpoint format that this release writes."""
@@ -61,7 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     end_of_input: bool
     files: tuple[FileEntry, ...]
     cuts: tuple[Cut, ...]  # to publish
-    withdrawn: tuple[int, ...]  # first events of provisional cuts to remove without a replacement
+    withdrawn: tuple[CutPlace, ...]  # places of provisional cuts to remove without a replacement
 
     @property
     def size_bytes(self) -> int:

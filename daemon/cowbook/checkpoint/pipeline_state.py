@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
+from cowbook.plain.parts import CutPlace
 from cowbook.plain.position import Position
 from cowbook.plain.vocabulary import GAP_STATISTICS
 
@@ -73,8 +74,8 @@ class PipelineState:
     """The book at the first event of the open cut, if that is to be written."""
     decoder: DecoderState = field(default_factory=DecoderState)
     drift: DriftTotals = field(default_factory=DriftTotals)
-    provisional: tuple[int, ...] = ()
-    """First events of provisional cuts that were published at an earlier end of input and are not replaced yet."""
+    provisional: tuple[CutPlace, ...] = ()
+    """Places of provisional cuts that were published at an earlier end of input and are not replaced yet."""
     end_of_input: str | None = None
     """Set if the input ended here: a digest of the unfinished record after the position, or "halted"."""
     processing_rate: float = 0.0

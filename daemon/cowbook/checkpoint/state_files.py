@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,12 +24,15 @@ from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import FRAME_ROW, Frame
 from cowbook.plain.messages import DeadLetter
-from cowbook.plain.position import Position, displayable
+from cowbook.plain.position import FileIdentity, Position, displayable
 from cowbook.plain.rows import DAY_ROW, OpenRows
 from cowbook.plain.streams import ROW_STREAMS, Kind, Stream
 
 BOOK_FILE = "book.parquet"
 _FRAME_FILE = "open-frame.arrow"
+_CONSUMED_FILE = "consumed-files.arrow"
+_MOST_FILES_IN_JSON = 1000
+"""Of a position in book.parquet's metadata. If more are consumed, they are in a file of their own."""
 
 _NOT_A_STATE = (
     pa.ArrowException,
@@ -71,16 +75,29 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
         "recent-messages.arrow": pa.table({"key": pa.array(book.recent)}),
         "days.arrow": _struct_table(book.days),
     }
+    if len(state.position.consumed) > _MOST_FILES_IN_JSON:
+        tables[_CONSUMED_FILE] = _identity_table(state.position.consumed)
     if state.frame is not None:
         tables[_FRAME_FILE] = _message_table(state.frame.row, state.frame.prices, state.frame.sizes)
     files = {BOOK_FILE: _encode_book(state, compression)}
     for name, table in tables.items():
         if table.num_rows:
-            sink = pa.BufferOutputStream()
-            with pa.ipc.new_file(sink, table.schema) as writer:
-                writer.write_table(table)
-            files[name] = memoryview(sink.getvalue())
+            files[name] = _arrow_file(table)
     return files
+
+
+def _arrow_file(table: pa.Table) -> memoryview:
+    """The content of a file in Arrow's format. Its size is measured first: a buffer that grows takes three times the memory."""
+    measured = pa.MockOutputStream()
+    _write_arrow(measured, table)
+    buffer = pa.allocate_buffer(measured.size())
+    _write_arrow(pa.FixedSizeBufferWriter(buffer), table)
+    return memoryview(buffer)
+
+
+def _write_arrow(sink: pa.NativeFile, table: pa.Table) -> None:
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
 
 
 def _file_of(stream: Stream) -> str:
@@ -157,15 +174,37 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
         "checkpoint_timestamp_ns": str(state.checkpoint_timestamp),
         "snapshot_duration_ms": repr(state.snapshot_duration_ms),
         "order_book_state": json.dumps(state.order_book_state.values),
-        "open_rows": json.dumps({"first": rows.first, "last": rows.last, "newest": rows.newest}),
+        "open_rows": json.dumps({name: getattr(rows, name) for name in ("first", "last", "newest", "number")}),
         "book_levels": str(rows["book_levels"].shape[1] // 4),
-        "position": json.dumps(state.position.to_json()),
+        "position": _encode_position(state.position),
         "fingerprint": json.dumps(state.fingerprint),
         "decoder": json.dumps(state.decoder._replace(connection=dict(state.decoder.connection))._asdict()),
         "drift_totals": json.dumps(asdict(state.drift)),
         "provisional": json.dumps(state.provisional),
         "end_of_input": json.dumps(state.end_of_input),
     }
+
+
+def _encode_position(position: Position) -> str:
+    is_long = len(position.consumed) > _MOST_FILES_IN_JSON
+    return json.dumps((replace(position, consumed=()) if is_long else position).to_json())
+
+
+def _identity_table(identities: Sequence[FileIdentity]) -> pa.Table:
+    """Files, one a row. There may be a hundred thousand, for which JSON takes ten times as much memory."""
+    names = [field.name for field in fields(FileIdentity)]
+    columns: dict[str, Any] = {name: [getattr(identity, name) for identity in identities] for name in names}
+    return pa.table(columns | {"path": pa.array(map(os.fsencode, columns["path"]), pa.binary())})
+
+
+def _decode_position(text: str, consumed: pa.Table | None) -> Position:
+    position = Position.from_json(json.loads(text))
+    if consumed is None:
+        return position
+    columns = consumed.to_pydict()
+    columns["path"] = [os.fsdecode(path) for path in columns["path"]]
+    rows = zip(*columns.values(), strict=True)
+    return replace(position, consumed=tuple(FileIdentity(**dict(zip(columns, row, strict=True))) for row in rows))
 
 
 def iso_time(nanoseconds: int) -> str:
@@ -216,7 +255,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
         id=metadata["id"],
         symbol=metadata["symbol"],
         order_book_state=checkpoint,
-        position=Position.from_json(json.loads(metadata["position"])),
+        position=_decode_position(metadata["position"], tables.get(_CONSUMED_FILE)),
         fingerprint=json.loads(metadata["fingerprint"]),
         dead_letters=_decode_letters(tables),
         frame=_decode_frame(tables.get(_FRAME_FILE)),
@@ -228,7 +267,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
             decoder.get("is_named", True),
         ),
         drift=DriftTotals(**json.loads(metadata["drift_totals"])),
-        provisional=tuple(json.loads(metadata["provisional"])),
+        provisional=tuple((first, number) for first, number in json.loads(metadata["provisional"])),
         end_of_input=json.loads(metadata["end_of_input"]),
         processing_rate=float(metadata["processing_rate"]),
         checkpoint_timestamp=int(metadata["checkpoint_timestamp_ns"]),
@@ -247,7 +286,7 @@ def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], b
         if stream.has(Kind.GRID):
             lists = table["levels"].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
             arrays[f"{name}_levels"] = lists.reshape(-1, 4 * book_levels)
-    return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays)
+    return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays, scalars["number"])
 
 
 def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:

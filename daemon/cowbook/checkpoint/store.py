@@ -43,9 +43,9 @@ from cowbook.checkpoint.load import (
 from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
 from cowbook.errors import RecoveryError, RestartNeededError
 from cowbook.plain.durable_files import (
+    PARENT_DIRECTORY,
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
-    PUBLIC_DIRECTORY,
     DurableFiles,
     as_storage_error,
     is_file_of,
@@ -97,7 +97,7 @@ class CheckpointStore:
         Raises RecoveryError if another process holds the lock, or if the directory is not private to this user.
         """
         try:
-            self._files.make_directories(self.root.parent.parent, PUBLIC_DIRECTORY)
+            self._files.make_directories(self.root.parent.parent, PARENT_DIRECTORY)
             self._files.make_directories(self.root, PRIVATE_DIRECTORY)
             check_private(self.root, self.root.lstat(), os.geteuid())
             # An earlier start may have been killed between making these and syncing their names.

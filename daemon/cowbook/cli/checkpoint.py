@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from cowbook.cli.clients import ask
 from cowbook.errors import ServiceError
+from cowbook.plain.escaping import escaped
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -25,10 +26,10 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         for checkpoint in answer["checkpoints"]:
             if checkpoint["error"] is None:
-                print(f"{checkpoint['id']}: {_epoch(checkpoint['epoch'], arguments.wait)}")
+                print(escaped(f"{checkpoint['id']}: {_epoch(checkpoint['epoch'], arguments.wait)}"))
     for checkpoint in answer["checkpoints"]:
         if checkpoint["error"] is not None:
-            print(f"{checkpoint['id']}: {checkpoint['error']}", file=sys.stderr)
+            print(escaped(f"{checkpoint['id']}: {checkpoint['error']}"), file=sys.stderr)
     return 0 if code < 300 else 1
 
 

@@ -18,6 +18,7 @@ from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
 from cowbook.cli.console import plain_console
 from cowbook.errors import RecoveryError
+from cowbook.plain.escaping import escaped
 from cowbook.plain.frame import Frame
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Kind, Stream
@@ -79,7 +80,7 @@ def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
         _print_table(rows)
     else:
         for row in rows:
-            print(f"{row['symbol']} {row['epoch']}: {'valid' if row['valid'] else row['problem']}")
+            print(escaped(f"{row['symbol']} {row['epoch']}: {'valid' if row['valid'] else row['problem']}"))
         print(f"{len(rows)} checkpoints, {len(damaged)} of them not valid")
     return 1 if damaged or not rows else 0
 
@@ -197,7 +198,7 @@ def _remove_old(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
         print(json.dumps(removed, indent=2))
     else:
         for row in removed:
-            print(f"removed {row['symbol']} {row['epoch']}")
+            print(escaped(f"removed {row['symbol']} {row['epoch']}"))
         print(f"{len(removed)} checkpoints removed")
     if damaged:
         print(f"{damaged} are not valid and were kept: `cowbook checkpoints verify` says why", file=sys.stderr)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
+from rich.text import Text
+
+from cowbook.plain.escaping import escaped
 
 
 class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Raise where rich would end the process with a failure: `main` treats a reader that is gone as success."""
-        raise BrokenPipeError
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As rich's, with the text escaped: all plain text that is printed comes by here, the cells of tables, too.
+
+        Pass a `Text` for lines that are meant as lines.
+        """
+        return super().render_str(escaped(text), **options)
 
 
 def percent(value: float, decimals: int = 1) -> str:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cowbook import __version__
+from cowbook.cli.streams import make_unbreakable
 from cowbook.errors import ConfigError, CowbookError
+from cowbook.plain.escaping import escaped
 
-EXIT_DONE = 0
 EXIT_FAILED = 1  # a symbol failed
 EXIT_USAGE = 2
 EXIT_CONFIG = 78  # wrong configuration: systemd must not restart it
@@ -142,6 +142,7 @@ def _parse_symbol(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
+    make_unbreakable()
     parser = _make_parser()
     arguments = parser.parse_args(argv)
     if arguments.command == "run" and arguments.json and not arguments.once:
@@ -151,16 +152,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = command.main(arguments)
         sys.stdout.flush()
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        for problem in error.problems:
+            print(escaped(f"{error.source}: {problem}"), file=sys.stderr)
         return EXIT_CONFIG
     except CowbookError as error:
-        print(f"cowbook: {error}", file=sys.stderr)
+        print(escaped(f"cowbook: {error}"), file=sys.stderr)
         return EXIT_FAILED
     except KeyboardInterrupt:
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # The reader of the output is gone. That is no failure, and nothing more can be printed.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
     return code

@@ -11,6 +11,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from cowbook.cli.console import percent, plain_console
+from cowbook.plain.escaping import escaped
 from cowbook.report.day_report import DayQuality, iso, make_total, read_report
 from cowbook.report.verdict import WORDS, judge_day
 
@@ -18,7 +19,7 @@ _LEFT = ("symbol", "day", "verdict", "why", "first", "last")
 _VERDICT_COLUMNS = ("symbol", "day", "verdict", "synced", "best known", "grid known", "why")
 _COUNT_COLUMNS = (
     *("symbol", "day", "events", "verified", "refuted", "unsynced", "uncheckable", "gaps", "missing", "judged", "wrong"),
-    *("duplicates", "crossed", "dead letters", "first", "last"),
+    *("near tickers", "duplicates", "crossed", "dead letters", "first", "last"),
 )
 _LEGEND = WORDS | {
     "synced": "share of the levels of depth messages whose rows are synced",
@@ -30,6 +31,7 @@ _LEGEND = WORDS | {
     "uncheckable": "depth messages after which nothing was there to compare the book with",
     "gaps, missing": "places where ids show that messages are missing, and how many ids, where that can be known",
     "judged, wrong": "depth snapshots that judged a synced book, and those that differed from what was known",
+    "near tickers": "share of the tickers without ids that show a best bid and ask which the book had within 8 depth messages",
     "duplicates": "trades and depth messages that were there already, and were skipped",
     "crossed": "depth messages (in an output directory: rows of bbo) after which the best bid was above the best ask",
     "dead letters": "records that were rejected",
@@ -77,7 +79,7 @@ def _markdown(days: Sequence[DayQuality]) -> list[str]:
         table = [list(columns), ["---"] * len(columns), *rows, bold]
         lines += [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in table]
         lines.append("")
-    return lines + [f"* **{word}**: {meaning}" for word, meaning in _LEGEND.items()]
+    return [escaped(line) for line in lines] + [f"* **{word}**: {meaning}" for word, meaning in _LEGEND.items()]
 
 
 def _tables(days: Sequence[DayQuality]) -> list[tuple[Sequence[str], list[list[str]], list[str]]]:
@@ -113,7 +115,8 @@ def _counts(day: DayQuality) -> list[str]:
     compared = (day.refuted, day.compared_unsynced, day.uncheckable)
     missing = (day.gaps, day.missing_updates, day.snapshots_judged, day.snapshots_wrong)
     others = (day.duplicates, day.crossed, day.dead_letters)
-    return [_count(day.events), verified, *(_count(value) for value in (*compared, *missing, *others))]
+    near = "?" if day.tickers_near is None else "-" if day.near_percent is None else percent(day.near_percent, 2)
+    return [_count(day.events), verified, *(_count(value) for value in (*compared, *missing)), near, *map(_count, others)]
 
 
 def _count(value: int | None) -> str:

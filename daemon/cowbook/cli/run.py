@@ -18,10 +18,13 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from cowbook.cli.console import percent, plain_console
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
+from cowbook.plain.escaping import escaped
+from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.summary import SymbolSummary
 
 _SIDE_BY_SIDE = 4  # up to so many symbols get a column each; more get a line each, of at most 80 characters
@@ -31,6 +34,7 @@ _IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "s
 def main(arguments: argparse.Namespace) -> int:
     """Run as a service until stopped or, with --once, to the end of the input. Returns 1 if a symbol failed."""
     config = load_config(arguments.config, os.environ)
+    refuse_unusable(config, str(arguments.config), once=arguments.once)
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
         return _serve(arguments, config)
@@ -88,7 +92,7 @@ class _Bars:
         """A ProgressCallback; called by the workers' threads."""
         with self._lock:
             if symbol not in self._tasks:
-                self._tasks[symbol] = self._progress.add_task(symbol, events=0, rate=0.0)
+                self._tasks[symbol] = self._progress.add_task(escaped(symbol), events=0, rate=0.0)
                 self._before[symbol] = events
                 if len(self._tasks) == 1:
                     self._started = time.monotonic()
@@ -125,7 +129,7 @@ class _Lines:
         bytes_now = bytes_done - bytes_before
         remaining = elapsed * (bytes_total - bytes_done) / bytes_now if bytes_now else 0
         print(
-            f"{symbol}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
+            f"{escaped(symbol)}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
             f"{(events - events_before) / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
             file=sys.stderr,
             flush=True,
@@ -145,8 +149,9 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
         console.print(f"The parts are in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
     query = _make_query(written, config)
     if query:
-        console.print("A query for DuckDB:\n", soft_wrap=True)
-        console.print(query, soft_wrap=True, highlight=False)
+        console.print("A query for DuckDB:", soft_wrap=True)
+        console.print()
+        console.print(Text(query), soft_wrap=True, highlight=False)
 
 
 def _make_table(summaries: Sequence[SymbolSummary], book_levels: int) -> Table:
@@ -184,6 +189,7 @@ def _make_row(summary: SymbolSummary, book_levels: int) -> dict[str, str]:
         "known": _describe_known(summary, book_levels),
         "audits": _describe_audits(summary),
         "books": _describe_books(summary),
+        "tickers": _describe_tickers(summary),
         "duplicates": _describe_duplicates(summary),
         "time resets": f"{summary.time_resets:,}" if summary.time_resets else "",
         "foreign snapshots": f"{summary.foreign_snapshots:,}" if summary.foreign_snapshots else "",
@@ -231,6 +237,12 @@ def _describe_audits(summary: SymbolSummary) -> str:
     text = f"{count('matched'):,} matched, {count('failed'):,} failed"
     matched, failed = count("matched_unsynced"), count("failed_unsynced")
     return text + (f"; unsynced: {matched:,} matched, {failed:,} failed" if matched or failed else "")
+
+
+def _describe_tickers(summary: SymbolSummary) -> str:
+    """How many tickers without ids show a state that the book had shortly before or after them."""
+    near, far = summary.tickers_near, summary.tickers_far
+    return f"{near:,} near the book, {far:,} far from it ({percent(100 * near / (near + far))} near)" if near + far else ""
 
 
 def _describe_duplicates(summary: SymbolSummary) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from cowbook.cli.console import plain_console
+from cowbook.plain.escaping import escaped
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -15,7 +16,7 @@ def main(arguments: argparse.Namespace) -> int:
     formats = arguments.format or venue_names()
     why = why_not_cached()
     if why is not None:
-        print(f"compiled kernels cannot be kept in {cache_folder()}: {why}")
+        print(escaped(f"compiled kernels cannot be kept in {cache_folder()}: {why}"))
         return 1
     count = missing(formats)
     console = plain_console(stderr=True)

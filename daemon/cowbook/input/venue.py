@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cowbook.input.settings import DecoderSettings
@@ -47,6 +47,9 @@ class Venue:
     snapshots: Snapshots = "range"
     """What a depth snapshot of the venue shows: the levels to its farthest price ("range"), all that the venue keeps, which is
     always the best `depth` ("depth"), or all levels ("all")."""
+    channels: Mapping[str, int] = field(default_factory=dict)
+    """Names of the books that a symbol may have in one input, as `[[symbol]] channel` names them, and the number that the
+    messages of each have as `channel`. It is 0 where a market or a speed tells them apart (Binance)."""
     shows_loss: bool = True
     """Whether the ids of depth messages show a missing one. If not, a bad record may have been a lost depth message, so it ends
     sync, unless the depth message before it had an id or the connection numbers its records."""

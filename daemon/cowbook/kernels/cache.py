@@ -10,6 +10,7 @@ compiles its kernels anew.
 
 from __future__ import annotations
 
+import errno
 import grp
 import hashlib
 import os
@@ -19,6 +20,7 @@ import stat
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ from cowbook.kernels.frozen import digest_of
 _KEEP_DAYS = 60
 _DAY_SECONDS = 86_400
 _DIGEST_BYTES = 32
+_MOST_LINKS = 40  # as in Linux
 
 
 def cache_folder() -> Path:
@@ -62,18 +65,46 @@ def _home() -> Path:
 def _why_untrusted(folder: Path) -> tuple[Path, str | None]:
     """Returns where a folder really is, and the reason why it cannot be used; None if it can. It is created if need be."""
     try:
-        for path in (*reversed(folder.parents), folder):  # 0o700 keeps others out at any umask
-            path.mkdir(mode=0o700, exist_ok=True)
-        folder = folder.resolve(strict=True)
-        for path in (folder, *folder.parents):
-            why = _who_else_writes(path, path.stat(), is_parent=path != folder)
-            if why is not None:
-                return folder, why
-        if not os.access(folder, os.W_OK | os.X_OK):
-            return folder, f"{folder} cannot be written to"
+        folder, why = _walk_to(folder)
+        if why is None and not os.access(folder, os.W_OK | os.X_OK):
+            why = f"{folder} cannot be written to"
     except (OSError, RuntimeError) as error:
         return folder, str(error)
-    return folder, None
+    return folder, why
+
+
+def _walk_to(folder: Path) -> tuple[Path, str | None]:
+    """Go to a folder from the root, making what is missing. Returns the real path, and the reason why it cannot be trusted.
+
+    Each folder on the way is looked at before anything in it is, without following a link by itself. So whatever was looked at
+    stays where it is: nobody else could have replaced it meanwhile. A link counts if it is this user's or root's.
+    """
+    place = Path(folder.anchor)
+    why = _who_else_writes(place, place.lstat(), is_parent=True)
+    ahead = [*reversed(folder.parts[1:])]
+    links = 0
+    while ahead and why is None:
+        path = place / ahead.pop()
+        if path.name == "..":
+            place = place.parent
+            continue
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            path.mkdir(mode=0o700, exist_ok=True)  # keeps others out at any umask
+            status = path.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            place, why = path, _who_else_writes(path, status, is_parent=bool(ahead))
+        elif status.st_uid not in (0, os.getuid()):
+            why = f"{path} is a link of user {status.st_uid}"
+        else:
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+            target = path.readlink()
+            place = Path(target.anchor) if target.is_absolute() else place
+            ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    return place, why
 
 
 def why_not_cached() -> str | None:
@@ -83,6 +114,8 @@ def why_not_cached() -> str | None:
 
 def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> str | None:
     """Returns who besides this user and root could add files to a folder or replace it, as a text for users; None for nobody."""
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{path} is not a directory"
     if status.st_uid not in (0, os.getuid()):
         return f"{path} belongs to user {status.st_uid}"
     if is_parent and status.st_mode & stat.S_ISVTX:
@@ -158,9 +191,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
             return None
         path = self.path_of(signature, target_context.codegen())
         try:
-            content = path.read_bytes()
-            if time.time() - path.stat().st_mtime > _DAY_SECONDS:
-                os.utime(path)  # marks it as used
+            content = _read_own(path)
         except OSError:
             return None
         payload = content[_DIGEST_BYTES:]
@@ -189,6 +220,21 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
                 Path(file.name).unlink(missing_ok=True)
         except OSError:
             return
+
+
+def _read_own(path: Path) -> bytes:
+    """Read a file that nobody else could have written, and mark it as used. Raises OSError, PermissionError for any other file.
+
+    The folder is safe now; it may not have been when the file came into it.
+    """
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW)) as file:
+        status = os.fstat(file.fileno())
+        if status.st_uid not in (0, os.getuid()) or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise PermissionError(errno.EACCES, "others could have written it", str(path))
+        if time.time() - status.st_mtime > _DAY_SECONDS:
+            with suppress(OSError):
+                os.utime(file.fileno())
+        return file.read()
 
 
 @cache

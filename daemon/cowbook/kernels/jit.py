@@ -89,7 +89,8 @@ def entry_of(compiled: Any, *arguments: Any) -> Callable[..., Any]:
     if not IS_COMPILED:
         return cast("Callable[..., Any]", compiled)
     signature = tuple(typeof(argument) for argument in arguments)
-    compiled.compile(signature)
+    if signature not in compiled.overloads:  # numba's lock, which compile takes, is one for all threads
+        compiled.compile(signature)
     entry: Callable[..., Any] = compiled.overloads[signature].entry_point
     return entry
 

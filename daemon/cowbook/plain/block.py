@@ -29,6 +29,8 @@ class Block:
     """Whether nothing follows in this file, so that an unfinished last line is complete."""
     head: bytes = b""
     """The file's first decoded bytes, up to 1 KiB. They hold the first line of a table."""
+    damage: str | None = None
+    """What is wrong with the file in the place of the block's last byte, which is none of the file's; None if nothing is."""
     lacks_line_feed: bool = False
     """Set by the consumer where it can go on only at a line feed, and none is left: it need not be given less."""
 

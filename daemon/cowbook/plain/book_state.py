@@ -25,7 +25,8 @@ NEARNESS = 8
 """Among the states of the book behind so many depth messages before a loose ticker, and after it, its own is looked for."""
 
 PATIENCE = 1_000
-"""A witness that so many applied diffs have not reached is dropped. So many diffs of another speed in a row are a gap."""
+"""A witness that so many applied diffs have not reached is dropped. So many diffs in a row that are of another speed, or stale
+against one snapshot, are a gap."""
 
 MOST_UNTIMED = 16
 MOST_FOREIGN = 16
@@ -42,7 +43,8 @@ AHEAD = 3  # a witness, for the diff that reaches its id
 STALE_ONE = 4  # the newest snapshot that was stale since the last applied diff: ids may begin anew
 HELD = 5  # the first diff of ids that may begin anew, for the second
 BELIEVED = 6  # an unlabelled snapshot that replaced the book, for the first diff that joins it
-IN_HAND = 7  # it is being processed
+STANDS = 7  # any other snapshot that replaced the book, likewise: its id may be too high for any diff
+IN_HAND = 8  # it is being processed
 
 SLOT = np.dtype([(name, np.int64) for name in ("purpose", "order", "since", "is_due")])
 """Why a message waits, its place in the order of arrival, the number of applied diffs then, and not 0 if its turn has come."""
@@ -113,6 +115,7 @@ STATE = np.dtype(
             "last_time",  # event time of the last accepted message
             "last_depth_time",  # event time of the last applied depth message
             "cut_first",  # first event of the open cut
+            "cut_number",  # how many cuts before it have the same first event
             "grid_due",  # 1 if a depth message was applied since the last grid row
             # The last bbo row. The next one is written when a value differs.
             "bbo_written",
@@ -148,9 +151,13 @@ STATE = np.dtype(
             "speed",  # of the last applied diff that said it
             "apart_run",  # diffs of another speed that were not used since the last applied diff
             "apart_speed",  # of the last of them
+            "stale_run",  # diffs that were stale against the snapshot on which the book stands
             "takes_over",  # a speed that is to become the book's: its diffs become the kept ones; TOOK_OVER when they are
             "depth",  # levels of each side that the venue keeps; 0: all
             "channel",  # the channel whose snapshots and diffs make up the book
+            # The last ones that were read and are not the book's; 0 for none.
+            "other_channel",
+            "other_speed",
             "is_numbered",  # 1 if the last depth message had ids, by which the loss of one would show
             # Most decimals seen, for checksums that depend on them.
             "price_decimals",

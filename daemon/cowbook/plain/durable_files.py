@@ -14,7 +14,10 @@ from pathlib import Path
 from cowbook.errors import StorageError
 
 PUBLIC_FILE = 0o666
-PUBLIC_DIRECTORY = 0o777
+PUBLIC_DIRECTORY = 0o775
+"""Of output. Whatever the umask, not everyone may remove or replace what is in it."""
+PARENT_DIRECTORY = 0o755
+"""Of what lies above private directories: nobody else may move these away."""
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
@@ -85,6 +88,18 @@ class DurableFiles:
         self.remove_directory(path)
 
 
+OUT_OF_DESCRIPTORS = "this process may not open more files: raise the limit (`ulimit -n`, LimitNOFILE=)"
+"""What to do at EMFILE."""
+
+IMPOSSIBLE = (errno.EXDEV, errno.EFBIG, errno.ENAMETOOLONG)
+"""Errors that come again with every attempt, whatever its files are called."""
+
+LASTING = (*IMPOSSIBLE, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EEXIST)
+"""Errors that do not pass by themselves: these, and something that stands in the way. Someone has to set it right."""
+
+SCARCE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of a process or system that has nothing left to give at the moment."""
+
 _HINTS = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or raise the quota",
@@ -96,6 +111,13 @@ _HINTS = {
     errno.EISDIR: "a directory is there: move it away",
     errno.ELOOP: "a symbolic link is there: put the real directory or file in its place",
     errno.EXDEV: "it is on another file system: state, and output with its .staging, must each be on one",
+    errno.ENAMETOOLONG: "use shorter directories or a shorter id",
+    errno.EFBIG: "files may not be that large: raise the limit (`ulimit -f`, LimitFSIZE=), or make parts smaller (part_events)",
+    errno.EMFILE: OUT_OF_DESCRIPTORS,
+    errno.ENFILE: "the whole system has too many files open: raise fs.file-max",
+    errno.EIO: "look at the disk",
+    errno.ESTALE: "the file server has forgotten it: mount it again",
+    errno.ENOMEM: "the system has no memory left",
 }
 
 

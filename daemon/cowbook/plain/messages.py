@@ -37,6 +37,7 @@ IS_RESET = 4  # snapshot: part of the stream, and so newer than all that came be
 IS_UNLABELLED = 16  # snapshot: nothing in the record says whose it is
 IS_LOOSE = 32  # ticker: no id ties it to a depth message
 IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
+IS_PICTURE = 128  # snapshot: one of many that each show the best levels and nothing else, of a channel without changes
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(
@@ -79,7 +80,7 @@ class DeadLetter:
     file: str
     offset: int
     length: int
-    reason: str  # overlong, not_utf8, malformed, unknown, out_of_range
+    reason: str  # one of vocabulary.REASONS
     content: bytes
     detail: str  # one line for the user: what is wrong and, if a setting would help, which
 

@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+CutPlace = tuple[int, int]
+"""First event and number of a cut. It identifies the cut, and cuts are made in the order of their places (ADR 16)."""
+
+_NAME = re.compile(r"part-(\d+)-(-?\d+)(?:\.(\d+))?\.parquet")
+
+
+def part_name(first: int, last: int, number: int) -> str:
+    """The name of a cut's parts."""
+    return f"part-{first:016d}-{last:016d}{f'.{number}' if number else ''}.parquet"
+
+
+def cut_of_name(name: str) -> CutPlace | None:
+    """The place of the cut whose part has this name; None if it is no part's."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (int(match[1]), int(match[3] or 0))
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,10 +39,16 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The parts of one range of events, at most one per stream.
 
-    A *provisional* cut was made at the end of the input. When more input arrives, a cut with the same first event replaces it.
+    A *provisional* cut was made at the end of the input. When more input arrives, the cut with the same place replaces it.
     """
 
     first: int
     last: int
     parts: tuple[Part, ...]
     provisional: bool = False
+    number: int = 0  # of cuts with this first event before it; they had no events
+
+    @property
+    def place(self) -> CutPlace:
+        """What identifies the cut, and orders cuts."""
+        return self.first, self.number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -154,5 +155,7 @@ def displayable(path: str | Path) -> str:
     return str(path).encode("utf-8", "backslashreplace").decode()
 
 
+@lru_cache(4)
 def _sha256(content: bytes) -> str:
+    """One text for equal content: of a small file, of which there may be a hundred thousand, head and tail are the same."""
     return hashlib.sha256(content).hexdigest()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.plain.parts import CutPlace
 from cowbook.plain.streams import ROW_ARRAYS, ROW_STREAMS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES
 
@@ -92,12 +93,19 @@ class OpenRows:
     """
 
     first: int
-    """Index of the cut's first event, which names the cut."""
+    """Index of the cut's first event. It names the cut, together with `number`."""
     last: int
     """Index of the last event; first - 1 if there are no events."""
     newest: int
     """Running maximum of event time at the last accepted message; `messages.NONE` if there was no message."""
     arrays: Mapping[str, npt.NDArray[Any]]
+    number: int = 0
+    """How many cuts have this first event and came before this one: without an event, because too many rows were open."""
+
+    @property
+    def place(self) -> CutPlace:
+        """What identifies the cut, and orders cuts."""
+        return self.first, self.number
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         """The valid entries of one array. Raises KeyError for a name that is not in `streams.ROW_ARRAYS`."""

@@ -83,6 +83,7 @@ class Stream:
     most_rows_per_level: int = 0  # upper bound of further rows for each level of the message
     chosen: bool = False  # True if it is written only when `[output] streams` names it
     is_frame: bool = False  # True if its rows are the book's levels at the cut before, and never open
+    are_events: bool = False  # True if each row is an event, so that `part_events` bounds the open ones
 
     @property
     def row(self) -> np.dtype[np.void]:
@@ -115,6 +116,7 @@ STREAMS = (
         ),
         most_rows=2,
         chosen=True,
+        are_events=True,
     ),
     Stream(
         "trades",
@@ -131,6 +133,7 @@ STREAMS = (
         most_rows=1,
         most_rows_per_level=1,
         chosen=True,
+        are_events=True,
     ),
     Stream(
         "bbo",
@@ -183,8 +186,8 @@ STREAMS = (
         (
             EVENT_INDEX,
             _TS_EVENT,
-            Column("expected_id", Kind.INTEGER),
-            Column("received_id", Kind.INTEGER),
+            Column("expected_id", Kind.INTEGER, optional=True),
+            Column("received_id", Kind.INTEGER, optional=True),
             Column("missing", Kind.INTEGER, optional=True),
         ),
         most_rows=2,
@@ -228,6 +231,12 @@ CHOSEN_STREAMS = tuple(stream.name for stream in STREAMS if stream.chosen)
 
 ROW_STREAMS = tuple(stream for stream in STREAMS if not stream.is_frame)
 """The streams that have open rows."""
+
+MOST_OPEN_ROWS = 100_000
+"""So many open rows of a stream whose rows are no events make a cut."""
+
+BOUNDED_STREAMS = tuple(stream for stream in ROW_STREAMS if not stream.are_events)
+"""The streams for which that holds."""
 
 
 @dataclass(frozen=True, slots=True)

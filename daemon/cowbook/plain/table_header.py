@@ -18,14 +18,28 @@ PACKED_TEXT_BYTES = 40
 LONGEST_HEADER = 1024
 """Most bytes of a first line. Those of the known tables are much shorter."""
 
+USED_COLUMNS = frozenset(
+    (
+        *("exchange", "symbol", "timestamp", "local_timestamp", "is_snapshot", "id", "side", "price", "amount"),
+        *("origin_time", "received_time", "receipt_timestamp", "sequence_number", "side_is_bid", "size", "quantity", "trade_id"),
+        *("first_update_id", "last_update_id", "update_type", "qty", "pu"),
+    )
+)
+"""The names of columns that some table uses (input/tables/table.py). Of a Parquet file no others are read.
+
+A new name changes how files with such a column are packed: positions in them are found by the release that made them only.
+"""
+
 # Kinds of packed columns.
 PACKED_INTEGER = 0
 PACKED_FLOAT = 1
 PACKED_TEXT = 2
+PACKED_NOTHING = 3  # a column that no table uses: it is not read
 
-_KINDS = {"i": PACKED_INTEGER, "f": PACKED_FLOAT, "t": PACKED_TEXT}
+_KINDS = {"i": PACKED_INTEGER, "f": PACKED_FLOAT, "t": PACKED_TEXT, "x": PACKED_NOTHING}
+_WIDTHS = np.array([8, 8, PACKED_TEXT_BYTES, 0], np.int64)
 _SEPARATORS = re.compile(r"[,:\s]")
-_PACKED_COLUMN = re.compile(r"([^,:]+):([ift])")
+_PACKED_COLUMN = re.compile(r"([^,:]+):([iftx])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +69,13 @@ def read_header(head: bytes) -> Header | None:
     if line.startswith(PACKED_MAGIC):
         columns = _PACKED_COLUMN.findall(line[len(PACKED_MAGIC) :].decode())
         kinds = np.array([_KINDS[kind] for _, kind in columns], np.int64)
-        places = np.concatenate([[0], np.cumsum(np.where(kinds == PACKED_TEXT, PACKED_TEXT_BYTES, 8))]).astype(np.int64)
+        places = np.concatenate([[0], np.cumsum(_WIDTHS[kinds])]).astype(np.int64)
         return Header(line, tuple(name for name, _ in columns), kinds, places)
     text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace").rstrip("\r\n")
     return Header(line, tuple(name.strip().strip('"') for name in text.split(",")))
 
 
 def packed_header(columns: Sequence[tuple[str, str]]) -> bytes:
-    """Make the first line of packed rows. `columns` are names with kinds `i`, `f` or `t`. Its length is a multiple of 8."""
+    """Make the first line of packed rows. `columns` are names with kinds `i`, `f`, `t` or `x`. Its length is a multiple of 8."""
     text = PACKED_MAGIC + ",".join(f"{_SEPARATORS.sub('_', name)}:{kind}" for name, kind in columns).encode()
     return text + b" " * (-(len(text) + 1) % 8) + b"\n"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range"]
+Reason = Literal["overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged"]
 
-REASONS: tuple[Reason, ...] = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")
-"""Why a record was rejected. A message of kind DEAD_LETTER has the reason's index in its flags."""
+REASONS: tuple[Reason, ...] = ("overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged")
+"""Why a record was rejected. A message of kind DEAD_LETTER has the reason's index in its flags.
+
+`damaged` is no record, but a place in a damaged file, with the unfinished record in front of it.
+"""
+
+DAMAGED = REASONS.index("damaged")
 
 AUDIT_FIELDS = {"bookTicker": "audit", "checksum": "checksum", "snapshot": "witness"}
 """Kinds of audits, and how the names of their counters in the state begin."""
@@ -22,6 +27,9 @@ CLEAR, OF_SNAPSHOT, CHANGE, LEARNED, DROPPED = range(len(DEPTH_KINDS))
 
 MARKET_NAMES = ("spot", "futures", "rpi")
 """Markets of Binance that share the names of symbols, as `[[symbol]] channel` names them (docs/rules.md, section 2)."""
+
+SPEED_NAMES = ("depth", "depth@100ms", "depth@500ms", "depth@250ms")
+"""Speeds of Binance's diffs, as the names of its streams say them. `MESSAGE.speed` is the place in this list, from 1 on."""
 
 GAP_STATISTICS = (
     *("gaps", "missing_updates", "stale", "stale_snapshots", "foreign_snapshots", "replaced_witnesses"),

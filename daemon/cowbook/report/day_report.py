@@ -124,6 +124,13 @@ class DayQuality:
         return _percent(self.time_grid_known, self.time_total)
 
     @property
+    def near_percent(self) -> float | None:
+        """Share of the tickers without ids that show a state which the book had shortly before or after them."""
+        if self.tickers_near is None or self.tickers_far is None:
+            return None
+        return _percent(self.tickers_near, self.tickers_near + self.tickers_far)
+
+    @property
     def snapshots_wrong(self) -> int:
         """Number of depth snapshots that judged the book and disagreed with it inside of what was known."""
         return self.failed["snapshot"]
@@ -138,7 +145,10 @@ class DayQuality:
     def to_json(self) -> dict[str, Any]:
         """As JSON values: the verdict, all figures, the shares, and times as text."""
         verdict = judge_day(self)
-        shares = ("synced_percent", "best_known_percent", "grid_known_percent", "comparable_percent", "verified_percent")
+        shares = (
+            *("synced_percent", "best_known_percent", "grid_known_percent", "comparable_percent", "verified_percent"),
+            "near_percent",
+        )
         counts = ("comparable", "verified", "uncheckable", "snapshots_wrong", "duplicates")
         return (
             {"symbol": self.symbol, "day": self.day, "verdict": verdict.word, "reason": verdict.reason}

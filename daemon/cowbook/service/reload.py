@@ -26,13 +26,13 @@ class ReloadPlan:
     removed: tuple[str, ...]
     added: tuple[str, ...]
     restarted: tuple[str, ...]
-    """Symbols whose input or limits have changed, and symbols that had failed."""
+    """Symbols whose input or limits have changed, and those whose settings may all change."""
 
 
-def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[ReloadPlan, list[str]]:
+def plan_reload(old: Config, new: Config, open_ids: Collection[str]) -> tuple[ReloadPlan, list[str]]:
     """Plan the change from one configuration to the other. Returns the plan, and the problems that prevent it, one line each.
 
-    `failed` are the ids of symbols that have failed. Nothing of them runs, so any of their settings may change.
+    `open_ids` are those of symbols that have failed, or have made nothing of their input: any of their settings may change.
     """
     problems = []
     for section in ("service", "http"):
@@ -52,7 +52,7 @@ def plan_reload(old: Config, new: Config, failed: Collection[str]) -> tuple[Relo
     for symbol_id, symbol in now.items():
         if symbol_id not in then:
             continue
-        if symbol_id in failed:
+        if symbol_id in open_ids:
             restarted.append(symbol_id)
             continue
         was, is_now = fingerprint(old, then[symbol_id]), fingerprint(new, symbol)

@@ -19,12 +19,14 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 
 from cowbook import __version__
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.load import who_could_remove
 from cowbook.config import Config, SymbolConfig
-from cowbook.errors import ConfigError, CowbookError
+from cowbook.errors import ConfigError, CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
+from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.settings import checkpoint_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
@@ -38,6 +40,8 @@ from cowbook.telemetry.systemd import Notifier
 _READERS = 4
 _WRITERS = 2
 _ENOUGH_DESCRIPTORS = 65_536
+_FEWEST_DESCRIPTORS = 32
+_DESCRIPTORS_PER_SYMBOL = 10
 
 
 def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
@@ -71,10 +75,12 @@ class Service:
     ) -> None:
         """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
 
-        With `once` nothing is followed or served, and the end of all input is the end.
+        With `once` nothing is followed or served, and the end of all input is the end. Raises ServiceError if this process may
+        open too few files.
         """
         self._load = load
         self._config = load()
+        _provide_descriptors(0)  # before the event loop, which needs some
         self._once = once
         self._log = get_logger()
         self._notifier = Notifier(environ)
@@ -112,7 +118,9 @@ class Service:
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
         gc.freeze()
-        _raise_descriptor_limit()
+        scarce = _provide_descriptors(len(self._config.symbol))
+        if scarce is not None:
+            self._log.warning("few descriptors", reason=scarce)
         readers = self._resources.enter_context(ThreadPoolExecutor(_READERS, thread_name_prefix="read"))
         watcher = None if self._once else Watcher.open(loop, readers)
         if watcher is not None:
@@ -128,6 +136,9 @@ class Service:
             on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
             on_end=lambda: _call_if_open(loop, self._wake.set),
         )
+        exposed = who_could_remove(self._config.service.state_dir)
+        if exposed is not None:
+            self._log.warning("state is open to others", reason=exposed)
         http = self._config.http
         if http.listen and not self._once:
             self._http = HttpServer(self, http.listen, http.token)
@@ -171,7 +182,8 @@ class Service:
                 self._checkpoint_asked = False
                 self._log.info("checkpoint asked for")
                 for thread in self.threads.values():
-                    thread.checkpoint().add_done_callback(self._log_refusal(thread.id))
+                    before = thread.figures.checkpoints.epoch
+                    thread.checkpoint().add_done_callback(self._log_answer(thread.id, before))
             elif self._once and all(thread.ended.is_set() for thread in self.threads.values()):
                 return
             else:
@@ -264,6 +276,18 @@ class Service:
 
         return log
 
+    def _log_answer(self, symbol_id: str, before: int) -> Callable[[Any], None]:
+        """As `_log_refusal`, and log that no checkpoint newer than `before` was needed. A new one is logged by its worker."""
+        log_refusal = self._log_refusal(symbol_id)
+
+        def log(future: Any) -> None:
+            log_refusal(future)
+            if not future.cancelled() and future.exception() is None and future.result() == before:
+                text = "nothing new: this checkpoint covers everything" if before else "no checkpoint: nothing is consumed yet"
+                self._log.info(text, symbol=symbol_id, epoch=before)
+
+        return log
+
     async def _reload(self) -> None:
         self._notifier.reloading()
         try:
@@ -275,8 +299,10 @@ class Service:
 
     async def _change(self, config: Config) -> None:
         """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
-        failed = [thread.id for thread in self.threads.values() if thread.state == "failed"]
-        plan, problems = plan_reload(self._config, config, failed)
+        known = self._config.symbol
+        # The files of others may have gone since they were read.
+        refuse_unusable(config, "the configuration", of=lambda symbol: symbol not in known)
+        plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)
         await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})
@@ -345,9 +371,23 @@ def _call_if_open(loop: asyncio.AbstractEventLoop, function: Callable[[], None])
         loop.call_soon_threadsafe(function)
 
 
-def _raise_descriptor_limit() -> None:
-    """Each symbol has a dozen descriptors: take as many as the system lets us have."""
+def _provide_descriptors(symbols: int) -> str | None:
+    """Take as many descriptors as the system allows. Returns a warning if they may not suffice for so many symbols.
+
+    Raises ServiceError if there are too few to run anything.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _ENOUGH_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _ENOUGH_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return None
+    if soft < _FEWEST_DESCRIPTORS:
+        text = f"this process may open {soft} files and needs {_FEWEST_DESCRIPTORS} at least"
+        raise ServiceError(f"{text}: raise the limit (`ulimit -n`, LimitNOFILE=)")
+    needed = _FEWEST_DESCRIPTORS + _DESCRIPTORS_PER_SYMBOL * symbols
+    if soft >= needed:
+        return None
+    text = f"this process may open {soft} files, and {symbols} symbols may need {needed}"
+    return f"{text}: symbols wait when they run out; raise the limit (`ulimit -n`, LimitNOFILE=)"

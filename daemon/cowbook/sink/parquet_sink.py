@@ -11,10 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cowbook.errors import OutputError, RestartNeededError
-from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error, is_file_of, storage_error
+from cowbook.plain.durable_files import (
+    PRIVATE_DIRECTORY,
+    PRIVATE_FILE,
+    PUBLIC_DIRECTORY,
+    PUBLIC_FILE,
+    DurableFiles,
+    as_storage_error,
+    is_file_of,
+    storage_error,
+)
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
-from cowbook.plain.parts import Cut, Part
+from cowbook.plain.parts import Cut, CutPlace, Part, part_name
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAM_NAMES
 from cowbook.sink.encoding import encode
@@ -59,14 +68,16 @@ class ParquetSink:
         self._incarnation = incarnation
         path = self._staging_root / "LOCK"
         try:
-            self._files.make_directories(self._staging_root, PUBLIC_DIRECTORY)
-            self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PUBLIC_FILE)
+            self._make_staging()
+            self._lock = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+            os.fchmod(self._lock, PRIVATE_FILE)  # who may open it may hold it: an earlier release let everyone read it
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check_device()
         except BlockingIOError as error:
             self.unlock()
             raise OutputError(
-                f"{path} is locked: another cowbook writes this symbol; stop it, or use another output_dir"
+                f"{path} is locked: another cowbook writes this symbol, or a process that has opened it holds it; stop that one "
+                f"(`fuser {path}` names it), or use another output_dir"
             ) from error
         except OSError as error:
             self.unlock()
@@ -74,6 +85,22 @@ class ParquetSink:
         except OutputError:
             self.unlock()
             raise
+
+    def _make_staging(self) -> None:
+        """Make the directory where parts are staged, and let nobody else in.
+
+        Raises OutputError if links are there, or a directory of another user.
+        """
+        _refuse_links(self._staging_root.parent, self._staging_root)
+        self._files.make_directories(self._staging_root.parent, PUBLIC_DIRECTORY)
+        self._files.make_directories(self._staging_root, PRIVATE_DIRECTORY)
+        _refuse_links(*self._staging_root.iterdir())
+        status = self._staging_root.stat()
+        if status.st_uid != os.geteuid():
+            raise OutputError(
+                f"{self._staging_root} belongs to user {status.st_uid}, not to {os.geteuid()}: run as that user, or `chown` it"
+            )
+        self._staging_root.chmod(PRIVATE_DIRECTORY)
 
     def check_lock(self) -> None:
         """Check that the lock file is still there. Raises RestartNeededError if it was removed or replaced."""
@@ -107,13 +134,13 @@ class ParquetSink:
         with as_storage_error("move parts away in", self._output_dir):
             self._publication.supersede_all(self._incarnation)
 
-    def begin(self, first: int) -> None:
-        """Remove the stagings of earlier incarnations and make this one's. The first cut begins at event `first`."""
+    def begin(self, first: CutPlace) -> None:
+        """Remove the stagings of earlier incarnations and make this one's. `first` is the place of the first cut."""
         with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
                 if directory.name.isdigit():
                     self._files.remove_tree(directory)
-            self._files.make_directory(self._staging, PUBLIC_DIRECTORY)
+            self._files.make_directory(self._staging, PRIVATE_DIRECTORY)
             # An earlier start may have been killed between making these directories and syncing their names.
             for directory in (self._staging_root, self._staging_root.parent, self._output_dir):
                 self._files.sync_directory(directory)
@@ -132,7 +159,7 @@ class ParquetSink:
         """
         parts = []
         date = part_date(rows.newest)
-        name = f"part-{rows.first:016d}-{rows.last:016d}.parquet"
+        name = part_name(rows.first, rows.last, rows.number)
         for stream, table in self._tables.make(rows, dead_letters, frame).items():
             content = memoryview(encode(stream, table, self._compression))
             staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
@@ -150,7 +177,7 @@ class ParquetSink:
                     final=f"{stream}/{self._symbol_directory}/date={date}/{name}",
                 )
             )
-        return Cut(rows.first, rows.last, tuple(parts), provisional)
+        return Cut(rows.first, rows.last, tuple(parts), provisional, rows.number)
 
     def sync_staged(self, cuts: Sequence[Cut]) -> None:
         """Make the names of staged parts durable. Raises RestartNeededError if one is missing."""
@@ -164,8 +191,8 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             self._publication.check(cuts, self._staging_root)
 
-    def standing(self) -> tuple[int, ...]:
-        """First events of the published cuts from `begin`'s first event on."""
+    def standing(self) -> tuple[CutPlace, ...]:
+        """Places of the published cuts from `begin`'s first one on."""
         return self._publication.standing()
 
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
@@ -173,13 +200,13 @@ class ParquetSink:
         with as_storage_error("read", self._output_dir):
             return self._publication.missing(cuts)
 
-    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int] = ()) -> None:
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace] = ()) -> None:
         """Move staged parts to their final names, durably. The cuts may be an earlier incarnation's."""
         self.check_lock()
         with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
 
-    def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[int]) -> None:
+    def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace]) -> None:
         """As `publish`, for cuts whose publication an earlier incarnation may have begun before it was killed."""
         self.publish(cuts, withdrawn)
         with as_storage_error("sync", self._output_dir, RestartNeededError):
@@ -191,3 +218,9 @@ class ParquetSink:
             with suppress(OSError):  # not empty, or gone
                 self._files.remove_directory(self._staging)
             self.unlock()
+
+
+def _refuse_links(*paths: Path) -> None:
+    for path in paths:
+        if path.is_symlink():
+            raise OutputError(f"{path} is a symbolic link, and parts would be written where it leads: remove it")

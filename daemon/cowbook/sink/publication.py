@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 from cowbook.errors import OutputError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, DurableFiles
-from cowbook.plain.parts import Cut, Part
+from cowbook.plain.parts import Cut, CutPlace, Part, cut_of_name
 from cowbook.plain.streams import STREAM_NAMES
-
-_PART_NAME = re.compile(r"part-(\d+)-(-?\d+)\.parquet")
 
 
 class Publication:
@@ -27,7 +24,7 @@ class Publication:
         self._symbol_directory = f"symbol={directory_name}"
         self._superseded_root = output_dir / ".superseded" / directory_name
         self._files = files
-        self._standing: defaultdict[int, set[Path]] = defaultdict(set)
+        self._standing: defaultdict[CutPlace, set[Path]] = defaultdict(set)
         self._count = 0
 
     def scan(self) -> int:
@@ -36,32 +33,32 @@ class Publication:
         self._count = 0
         for stream in STREAM_NAMES:
             for path in (self._output_dir / stream / self._symbol_directory).glob("date=*/part-*.parquet"):
-                match = _PART_NAME.fullmatch(path.name)
-                if match:
-                    self._standing[int(match[1])].add(path)
+                place = cut_of_name(path.name)
+                if place is not None:
+                    self._standing[place].add(path)
                     self._count += 1
         return self._count
 
-    def forget_before(self, first: int) -> None:
-        """Forget the parts before an event, since none of them will be published again."""
-        for key in [key for key in self._standing if key < first]:
-            del self._standing[key]
+    def forget_before(self, first: CutPlace) -> None:
+        """Forget the parts of the cuts before one, since none of them will be published again."""
+        for place in [place for place in self._standing if place < first]:
+            del self._standing[place]
 
-    def standing(self) -> tuple[int, ...]:
-        """First events of the cuts with published parts that were not forgotten."""
-        return tuple(sorted(first for first, paths in self._standing.items() if paths))
+    def standing(self) -> tuple[CutPlace, ...]:
+        """Places of the cuts with published parts that were not forgotten."""
+        return tuple(sorted(place for place, paths in self._standing.items() if paths))
 
-    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[int], staging: Path, incarnation: int) -> None:
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace], staging: Path, incarnation: int) -> None:
         """Publish the parts of cuts, and move the parts that they replace to `.superseded`.
 
-        A published part with an equal digest is left where it is. `withdrawn` are first events of cuts whose parts are moved
+        A published part with an equal digest is left where it is. `withdrawn` are places of cuts whose parts are moved
         away without a replacement. Raises OutputError as `check` does.
         """
         moves = _Moves()
         for cut in cuts:
-            self._supersede_others(cut.first, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
-        for first in withdrawn:
-            self._supersede_others(first, {}, incarnation, moves)
+            self._supersede_others(cut.place, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
+        for place in withdrawn:
+            self._supersede_others(place, {}, incarnation, moves)
         moves.sync(self._files)  # superseded parts must be safe before others take their names
         for directory in sorted({(self._output_dir / part.final).parent for cut in cuts for part in cut.parts}):
             self._files.make_directories(directory, PUBLIC_DIRECTORY)
@@ -69,7 +66,7 @@ class Publication:
             for part in cut.parts:
                 self._move_part(part, staging / part.staged, moves)
             if cut.provisional:
-                self._standing[cut.first].update(self._output_dir / part.final for part in cut.parts)
+                self._standing[cut.place].update(self._output_dir / part.final for part in cut.parts)
         moves.sync(self._files)
 
     def sync_all(self) -> None:
@@ -84,9 +81,9 @@ class Publication:
             if directory.is_dir():
                 self._files.sync_directory(directory)
 
-    def _supersede_others(self, first: int, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
+    def _supersede_others(self, place: CutPlace, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
         """Move away the published parts of a cut, except those that equal the wanted ones."""
-        for path in sorted(self._standing.pop(first, ())):
+        for path in sorted(self._standing.pop(place, ())):
             part = wanted.get(path)
             if part is None or not _has_content(path, part):
                 self._supersede(path, incarnation, moves)

@@ -39,7 +39,7 @@ from cowbook.errors import StorageError
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter
-from cowbook.plain.parts import Cut
+from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark, displayable
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.framing import gathered
@@ -98,8 +98,8 @@ class Newest:
     progress: tuple[int, int] | None = None
     """Of its mark."""
     end_of_input: str | None = None
-    provisional: tuple[int, ...] = ()
-    """First events of published cuts that later ones are to replace, or that are to be withdrawn."""
+    provisional: tuple[CutPlace, ...] = ()
+    """Places of published cuts that later ones are to replace, or that are to be withdrawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class Attempt(msgspec.Struct, eq=False):
         """Commit the state, publish the parts that are older than it, and remove old checkpoints."""
         store, sink, cuts, book = self.destination.store, self.destination.sink, self._staged, self._book
         assert book is not None, "gathered before"
-        withdrawn, provisional = self._settle_provisional_cuts(book.rows.first)
+        withdrawn, provisional = self._settle_provisional_cuts(book.rows.place)
         epoch = store.next_epoch()
         state = self._make_state(book, provisional)
         contents = encode_state(state, self.settings.compression)
@@ -259,20 +259,20 @@ class Attempt(msgspec.Struct, eq=False):
             pruning_error=pruning_error,
         )
 
-    def _settle_provisional_cuts(self, open_first: int) -> tuple[list[int], tuple[int, ...]]:
-        """First events of the provisional cuts to withdraw now, and of those that stand after this checkpoint.
+    def _settle_provisional_cuts(self, open_cut: CutPlace) -> tuple[list[CutPlace], tuple[CutPlace, ...]]:
+        """Places of the provisional cuts to withdraw now, and of those that stand after this checkpoint.
 
-        A provisional cut is settled when all of its events lie before the first open row, and so have been cut again; at the end
-        of the input, when they are about to be. It is withdrawn unless a cut with the same first event takes its place.
+        A provisional cut is settled when it comes before the open one, so that its rows have been cut again; at the end of the
+        input, when they are about to be. It is withdrawn unless the cut with the same place supersedes it.
         """
         before, ends = self.before.provisional, self.freeze.end_of_input is not None
-        settled = {first for first in before if first < open_first or ends}
-        withdrawn = sorted(settled - {cut.first for cut in self._staged})
-        stays = (first for first in before if first not in settled)
-        comes = (cut.first for cut in self._staged if cut.provisional)
+        settled = {place for place in before if place < open_cut or ends}
+        withdrawn = sorted(settled - {cut.place for cut in self._staged})
+        stays = (place for place in before if place not in settled)
+        comes = (cut.place for cut in self._staged if cut.provisional)
         return withdrawn, (*stays, *comes)
 
-    def _make_state(self, book: EngineState, provisional: tuple[int, ...]) -> PipelineState:
+    def _make_state(self, book: EngineState, provisional: tuple[CutPlace, ...]) -> PipelineState:
         """The frozen state as plain data."""
         freeze, owner = self.freeze, self.destination.owner
         seconds = max((self.frozen_at - self.before.frozen_at) / 1e9, 1e-9)
@@ -295,7 +295,9 @@ class Attempt(msgspec.Struct, eq=False):
             snapshot_duration_ms=self.frozen_seconds * 1e3,
         )
 
-    def _make_manifest(self, epoch: int, state: PipelineState, files: tuple[FileEntry, ...], withdrawn: list[int]) -> Manifest:
+    def _make_manifest(
+        self, epoch: int, state: PipelineState, files: tuple[FileEntry, ...], withdrawn: list[CutPlace]
+    ) -> Manifest:
         return Manifest(
             version=FORMAT_VERSION,
             id=state.id,

@@ -12,7 +12,8 @@ from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
-from cowbook.plain.parts import Cut
+from cowbook.plain.durable_files import IMPOSSIBLE
+from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
 from cowbook.symbol.figures import CheckpointFigures
@@ -24,8 +25,8 @@ MOST_UNPUBLISHED = 256
 class Checkpointer:
     """Takes frozen states and makes them durable, in the background of the loop that it is used on.
 
-    A failed attempt is dropped, counted, logged and tried again later. What only a restart mends is raised as RestartNeededError
-    by `raise_failure` and `finish`.
+    A failed attempt is dropped, counted, logged and tried again later. What does not pass by itself is raised by `raise_failure`
+    and `finish`: RestartNeededError, which a restart mends, and StorageError with a code in IMPOSSIBLE, which nothing here does.
     """
 
     def __init__(
@@ -35,11 +36,11 @@ class Checkpointer:
         log: Any,
         *,
         recovered: Checkpoint | None,
-        provisional: tuple[int, ...] = (),
+        provisional: tuple[CutPlace, ...] = (),
         on_outcome: Callable[[Outcome], None] = lambda _: None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
-        """`provisional` are first events of published cuts that the worker is to replace.
+        """`provisional` are the places of published cuts that the worker is to replace.
 
         On the loop, `on_outcome` is told how an attempt ended, before those who have asked for it; then, when the next one may
         begin, `on_change` is called.
@@ -153,7 +154,7 @@ class Checkpointer:
             await self._attempt.snapshot_released()
 
     def raise_failure(self) -> None:
-        """Raise what the last attempt has ended with, if that makes a restart necessary."""
+        """Raise what the last attempt has ended with, if the next one cannot mend it."""
         if self._running is not None and self._running.done():
             ended, self._running = self._running, None
             ended.result()
@@ -182,7 +183,7 @@ class Checkpointer:
             committed = await attempt.run()
         except BaseException as error:
             self._note_failure(attempt, error)
-            if isinstance(error, RestartNeededError) or not isinstance(error, StorageError):
+            if isinstance(error, RestartNeededError) or not isinstance(error, StorageError) or error.code in IMPOSSIBLE:
                 raise
         else:
             self._note_success(attempt, committed)
@@ -233,7 +234,7 @@ class Checkpointer:
         self._on_change()
 
 
-def _newest(recovered: Checkpoint | None, provisional: tuple[int, ...]) -> Newest:
+def _newest(recovered: Checkpoint | None, provisional: tuple[CutPlace, ...]) -> Newest:
     """What a worker that has just started knows."""
     now = time.monotonic_ns()
     if recovered is None:

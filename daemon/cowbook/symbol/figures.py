@@ -106,6 +106,10 @@ class BookFigures:
     levels_compared: int
     levels_wrong: int
     levels_learned: int
+    tickers_near: int
+    """Tickers without ids that show a state which the book had within 8 depth messages."""
+    tickers_far: int
+    """Those that do not."""
     known: KnownFigures
     dead_letters: Mapping[str, int]
     """By reason."""
@@ -122,6 +126,8 @@ class BookFigures:
     ask_levels: int
     blocks_used: int
     """Blocks of the ladder's pool, those of snapshots included."""
+    kept_bytes: int
+    """Of the diffs that are kept for late snapshots."""
     block_copies: int
     """Blocks that were copied because a snapshot was held, since the worker's start."""
 
@@ -143,6 +149,13 @@ class PipelineFigures:
     """The same while one is."""
     impact: float
     """1 - persisting rate / quiet rate; NaN until both were measured for long enough."""
+    problem: str | None = None
+    """Why nothing of the input is usable, so far or any more; None if something is."""
+
+    @property
+    def is_useless(self) -> bool:
+        """Whether nothing was made of the input that a person would keep: no message was accepted."""
+        return self.problem is not None and self.book.messages == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from concurrent.futures import Executor
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
-from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, RestartNeededError
+from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, RestartNeededError, SymbolError
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
@@ -57,6 +58,7 @@ class Pipeline:
         self.checkpointer = checkpointer
         self._price_decimals, self._size_decimals = settings.decoder.price_decimals, settings.decoder.size_decimals
         self._halts_on_bad_record = settings.on_bad_record == "halt"
+        self._halts_on_damage = settings.on_damage == "halt" or settings.engine.on_gap == "halt"  # it is a gap of unknown size
         self._sink = sink
         self._writers = writers
         self._report = report
@@ -120,13 +122,13 @@ class Pipeline:
     async def _apply(self, block: Block, first_index: int) -> None:
         """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
         batch = self._batch
-        self._report.note_dead_letters(batch.dead_letters)
+        self._report.note_dead_letters(batch.dead_letters, self.engine.value("messages"))
         self._report.note_names(batch, self.engine, self._decoder.other_symbols)
         self._letters.extend(batch.dead_letters)
         end = batch.message_count
-        halts = self._halts_on_bad_record and bool(batch.dead_letters)
-        if halts:
-            end = int((batch.messages["kind"][:end] == DEAD_LETTER).argmax())
+        halting = next((number for number, letter in enumerate(batch.dead_letters) if self._halts_on(letter)), None)
+        if halting is not None:
+            end = int(np.flatnonzero(batch.messages["kind"][:end] == DEAD_LETTER)[halting])
         while True:
             try:
                 cut = await self._apply_some(end)
@@ -146,12 +148,11 @@ class Pipeline:
                 self.checkpoint_if_due()
             if not cut and self._cursor.consumed == end:
                 break
-        if halts:
-            letter = batch.dead_letters[0]
-            raise BadRecordHaltError(
-                f"{letter.file} at offset {letter.offset}: {letter.reason}: {letter.detail}; "
-                'on_bad_record = "skip" would write it to dead_letter and go on'
-            )
+        if halting is not None:
+            raise _halt_error(batch.dead_letters[halting])
+
+    def _halts_on(self, letter: DeadLetter) -> bool:
+        return self._halts_on_damage if letter.reason == "damaged" else self._halts_on_bad_record
 
     async def _apply_some(self, end: int) -> bool:
         """Apply messages up to `end`, or up to the next cut. Returns whether a cut is due."""
@@ -270,9 +271,10 @@ class Pipeline:
             freeze.snapshot.release()
         return msgspec.structs.replace(freeze, snapshot=GatheredSnapshot(state))
 
-    def check_named(self) -> None:
-        """Raises InputError if the input, which was read to its end, names other symbols only: the name is wrong."""
-        text = self._report.nobody_names_it(self._decoder.other_symbols)
+    def check_usable(self) -> None:
+        """Raises InputError if the input, read to its end, had no usable record, or names other symbols only."""
+        others = self._decoder.other_symbols
+        text = self._report.nobody_names_it(others) or self._report.nothing_usable(self.engine, others)
         if text is not None:
             raise InputError(text)
 
@@ -332,6 +334,7 @@ class Pipeline:
             quiet_rate=throughput.rate(persisting=False),
             persisting_rate=throughput.rate(persisting=True),
             impact=throughput.impact_ratio,
+            problem=self._report.problem(self.engine, self._decoder.other_symbols),
         )
 
     def _make_book_figures(self) -> BookFigures:
@@ -358,6 +361,8 @@ class Pipeline:
             levels_compared=value("levels_compared"),
             levels_wrong=value("levels_wrong"),
             levels_learned=value("levels_learned"),
+            tickers_near=value("tickers_near"),
+            tickers_far=value("tickers_far"),
             known=_known_figures(engine, self._price_decimals),
             dead_letters=engine.dead_letter_statistics(),
             audits=engine.audit_statistics(),
@@ -368,6 +373,7 @@ class Pipeline:
             bid_levels=len(engine.bids),
             ask_levels=len(engine.asks),
             blocks_used=pool["blocks_used"],
+            kept_bytes=engine.kept_bytes,
             block_copies=pool["block_copies"],
         )
 
@@ -390,6 +396,19 @@ class Pipeline:
         summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
         summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed
         summary.gaps_after_recovery = self.gaps_after_recovery
+
+
+def _halt_error(letter: DeadLetter) -> SymbolError:
+    """The error that ends a symbol at a dead letter."""
+    if letter.reason == "damaged":
+        return DamageHaltError(
+            f"{letter.detail}; what precedes it is processed: put a sound copy in its place and restart, "
+            'or set on_damage and on_gap to go on behind it ("skip" and "continue")'
+        )
+    return BadRecordHaltError(
+        f"{letter.file} at offset {letter.offset}: {letter.reason}: {letter.detail}; "
+        'on_bad_record = "skip" would write it to dead_letter and go on'
+    )
 
 
 def _known_figures(engine: OrderBookEngine, price_decimals: int) -> KnownFigures:

@@ -14,6 +14,7 @@ from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import InputError, OutputError, RecoveryError
+from cowbook.plain.parts import CutPlace
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 
@@ -21,7 +22,7 @@ _MOST_MESSAGES = 10_000
 """After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
 
 
-_MAY_HALT = ("on_gap", "on_bad_record")
+_MAY_HALT = ("on_gap", "on_bad_record", "on_damage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,8 @@ class Start:
     follower: Follower
     warnings: tuple[str, ...] = ()
     """Warnings for users about the files and parts that were found."""
-    provisional: tuple[int, ...] = ()
-    """First events of published cuts that may not be made again. Those that are not must be removed."""
+    provisional: tuple[CutPlace, ...] = ()
+    """Places of published cuts that may not be made again. Those that are not must be removed."""
 
 
 async def start_pipeline(
@@ -49,7 +50,9 @@ async def start_pipeline(
     """Take the locks, find the newest valid checkpoint, check everything, and only then change anything.
 
     Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
-    beginning, unless the input merely cannot be read. The caller must release the locks, also after an error.
+    beginning, unless the input merely cannot be read; so it does where the checkpoint has no accepted message, since nothing was
+    made that is worth keeping: the format, the name or the files were wrong and have been corrected. The caller must release the
+    locks, also after an error.
     """
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(executor, store.lock)
@@ -64,7 +67,7 @@ async def start_pipeline(
         follower = make_follower(checkpoint.state.position if checkpoint is not None else None)
         await follower.seek()
     except (RecoveryError, OutputError, InputError) as error:
-        if not allow_fresh:
+        if not (allow_fresh or _is_useless(found)):
             raise
         await make_follower(None).check_readable()  # an unreadable input is no reason to move anything
         log.warning("starting from the beginning, what was there is moved away", reason=str(error))
@@ -85,11 +88,16 @@ async def start_pipeline(
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
     for warning in warnings:
         log.warning(warning)
-    provisional: tuple[int, ...] = checkpoint.state.provisional if checkpoint is not None else ()
+    provisional: tuple[CutPlace, ...] = checkpoint.state.provisional if checkpoint is not None else ()
     if found.damaged:
         # Only the damaged checkpoints knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
     return Start(checkpoint, follower, warnings, provisional)
+
+
+def _is_useless(found: Found) -> bool:
+    """Whether there is a valid checkpoint, and it has no accepted message."""
+    return found.checkpoint is not None and not found.checkpoint.state.order_book_state.values["messages"]
 
 
 def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
@@ -136,13 +144,13 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
 def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
     """Make the disk match the recovered checkpoint."""
     store.quarantine([damaged.epoch for damaged in found.damaged])
-    first = 0
+    first = (0, 0)
     if found.checkpoint is not None:
         manifest = found.checkpoint.manifest
         if not found.checkpoint.published:
             sink.publish_again(manifest.cuts, manifest.withdrawn)
             store.mark_published(found.checkpoint.directory)
-        first = found.checkpoint.state.order_book_state.rows.first
+        first = found.checkpoint.state.order_book_state.rows.place
     store.sweep()
     sink.begin(first)
 
@@ -153,7 +161,7 @@ def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
     store.quarantine(store.epochs())
     sink.supersede_all()
     store.sweep()
-    sink.begin(0)
+    sink.begin((0, 0))
 
 
 class ContinuityReport:

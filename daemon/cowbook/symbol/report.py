@@ -9,14 +9,19 @@ from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
+from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
 from cowbook.symbol.summary import SymbolSummary
-from cowbook.venues.recognise import formats_of
+from cowbook.venues import load_venue
+from cowbook.venues.recognise import what_records_are
 
 _LOGGED_DEAD_LETTERS = 5
 """How many dead letters are logged one by one. All are counted and written."""
 
 _SNIFFED_DEAD_LETTERS = 64
+
+_REJECTED_IN_A_ROW = 1_000
+"""After so many rejected records in a row, an input that was usable is called unusable."""
 
 _FOREIGN_RECORDS = 1_000
 """After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
@@ -35,8 +40,11 @@ class SymbolReport:
         self._symbol = decoder.name
         self._settings = decoder
         self._format = format_name
-        self._looks_like: list[str] = []  # other formats that fit the first rejected record for which there are any
+        self._looks_like: str | None = None  # what the first rejected record is, of which anybody knows it
         self._sniffed = 0
+        self._first_rejected: DeadLetter | None = None
+        self._rejected_in_row = 0  # dead letters since the last accepted message
+        self._accepted = -1  # messages then
         self._log = log
         self._logged = 0
         self.misfit: tuple[int, str] | None = None
@@ -63,9 +71,20 @@ class SymbolReport:
         """
         return None if self.is_named or self.misfit is not None else nobody_names(self._symbol, other_symbols)
 
-    def note_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Log the first dead letters, and then once that more follow."""
+    def note_dead_letters(self, letters: Sequence[DeadLetter], accepted: int) -> None:
+        """Log the first dead letters, then once that more follow, and each damage. `accepted` messages precede them."""
+        if accepted != self._accepted:
+            self._accepted, self._rejected_in_row = accepted, 0
+        self._rejected_in_row += len(letters)
         for letter in letters:
+            self._first_rejected = self._first_rejected or letter
+            if letter.reason == "damaged":
+                self._log.warning(
+                    "the input is damaged: what is lost there is unknown, so the book is not synced until a snapshot comes",
+                    detail=letter.detail,
+                    remedy="put a sound copy in its place and begin again with --allow-fresh, to have what is missing",
+                )
+                continue
             if letter.reason == "out_of_range" and self.misfit is None:
                 self.misfit = letter.offset, letter.detail
             self._sniff(letter)
@@ -85,9 +104,48 @@ class SymbolReport:
 
     def _sniff(self, letter: DeadLetter) -> None:
         """Check whether the record fits another format. Only the first few whose content is complete are checked."""
-        if not self._looks_like and self._sniffed < _SNIFFED_DEAD_LETTERS and len(letter.content) == letter.length:
+        if self._looks_like is None and self._sniffed < _SNIFFED_DEAD_LETTERS and len(letter.content) == letter.length:
             self._sniffed += 1
-            self._looks_like = [name for name in formats_of(letter.content, self._settings) if name != self._format]
+            self._looks_like = what_records_are([letter.content], self._format, self._settings)
+
+    def nothing_usable(self, engine: OrderBookEngine, other_symbols: Sequence[str]) -> str | None:
+        """What to say of an input that has records, none of which could be used; None for any other."""
+        count = _unused_records(engine)
+        if engine.value("messages") or not count:
+            return None
+        foreign = self.nobody_names_it(other_symbols)
+        if foreign is not None:
+            return foreign
+        return f"no usable record in the input, of {count:,}: {self._why_unusable(engine)}"
+
+    def problem(self, engine: OrderBookEngine, other_symbols: Sequence[str]) -> str | None:
+        """What a person should know of an input that goes on and gives nothing; None if it gives something.
+
+        That is an input of which nothing could be used so far, or of which no record for long.
+        """
+        if engine.value("messages") == 0:
+            is_plain = sum(engine.dead_letter_statistics().values()) > 0 or engine.value("other_symbol") >= _FOREIGN_RECORDS
+            return self.nothing_usable(engine, other_symbols) if is_plain else None
+        if self._rejected_in_row < _REJECTED_IN_A_ROW or engine.value("messages") != self._accepted:
+            return None
+        return f"the last {self._rejected_in_row:,} records were rejected, and none was used: {self._why_unusable(engine)}"
+
+    def _why_unusable(self, engine: OrderBookEngine) -> str:
+        if self._looks_like is not None:
+            return self._looks_like
+        if self.misfit is not None:
+            return self.misfit[1]
+        letter = self._first_rejected
+        if letter is not None and letter.reason == "damaged":
+            return letter.detail
+        if letter is not None:
+            return f"the first is {letter.reason}, in {letter.file} at offset {letter.offset}: {letter.detail}"
+        counts = engine.dead_letter_statistics() | {
+            "of other symbols": engine.value("other_symbol"),
+            "unused": engine.value("unused"),
+        }
+        shown = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        return f"{shown or 'tickers alone'}; the stream dead_letter has what was rejected"
 
     def fill(self, summary: SymbolSummary, engine: OrderBookEngine, decoder: DecoderState, drift: DriftTotals) -> None:
         """Write the counts since the start of the input into the summary. `drift` has the sums over all of the input."""
@@ -111,19 +169,20 @@ class SymbolReport:
         foreign = self.nobody_names_it(decoder.other_symbols)
         warnings = [foreign] if foreign is not None else []
         if engine.value("messages") == 0:
-            if foreign is not None:
-                pass
-            elif self._looks_like:
-                formats = " or ".join(f'"{name}"' for name in self._looks_like)
-                warnings.append(f'no usable record in the input: it looks like format = {formats}, and not "{self._format}"')
-            else:
-                warnings.append("no usable record in the input")
+            if foreign is None:
+                warnings.append(self.nothing_usable(engine, decoder.other_symbols) or "no usable record in the input")
         elif engine.value("snapshots") == 0 and engine.value("diffs") > 0:
             warnings.append("no depth snapshot in the input: the book is built from diffs alone and never synced")
         checksums = engine.audit_statistics()["checksum"]
         failed = checksums["failed"] + checksums["failed_unsynced"]
         if failed and not checksums["matched"] + checksums["matched_unsynced"]:
             warnings.append(f'none of {failed} checksums matched: is it format = "{self._format}", and are all records there?')
+        if count := engine.value("dead_damaged"):
+            places = "place" if count == 1 else "places"
+            warnings.append(
+                f"the input is damaged in {count} {places}: what is lost there is unknown. The stream dead_letter names file and "
+                "offset (reason: damaged); with sound copies, begin again with --allow-fresh"
+            )
         if self.misfit is not None:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
@@ -144,4 +203,27 @@ class SymbolReport:
                 f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
                 f'{other} is unused; channel = "{other}" would take that one'
             )
+        return notes + self._notes_of_channels(engine)
+
+    def _notes_of_channels(self, engine: OrderBookEngine) -> list[str]:
+        """Other books of the symbol that the input has, by the names that `channel` takes."""
+        names = {number: name for name, number in load_venue(self._format).channels.items() if number}
+        speeds = dict(enumerate(SPEED_NAMES, start=1))
+        notes = []
+        for known, own, other in (
+            (names, engine.value("channel"), engine.value("other_channel")),
+            (speeds, engine.value("speed"), engine.value("other_speed")),
+        ):
+            if own in known and other in known and own != other:
+                notes.append(
+                    f"the input has several books of {self._symbol}, {known[own]} and {known[other]}: the book is that of "
+                    f'{known[own]}, and changes of the other are unused; channel = "{known[other]}" would take that one'
+                )
         return notes
+
+
+def _unused_records(engine: OrderBookEngine) -> int:
+    """How many records of an input without an accepted message there were."""
+    counts = sum(engine.value(name) for name in ("other_symbol", "unused", "stale", "stale_snapshots", "slot_count"))
+    tickers = engine.value("ticker_end") - engine.value("ticker_start")
+    return counts + sum(engine.dead_letter_statistics().values()) + tickers

@@ -43,6 +43,7 @@ class WorkerSettings:
     notes: tuple[str, ...] = ()  # warnings for users about the paths
     block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
+    on_damage: str = "skip"
 
     @property
     def owner(self) -> CheckpointOwner:
@@ -66,6 +67,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
+        on_damage=symbol.on_damage,
         decoder=decoder,
         engine=EngineSettings(
             on_gap=symbol.on_gap,
@@ -85,7 +87,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
 
 
 def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
-    """Returns what the symbol's decoder needs to know."""
+    """Returns what of a symbol's configuration decides what its records mean."""
     return DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
 
 
@@ -115,4 +117,5 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         "streams": sorted(config.output.streams),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),
+        **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
     }

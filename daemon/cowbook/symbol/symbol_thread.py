@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -18,6 +19,7 @@ from cowbook.capture.inotify import Watcher
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
+from cowbook.plain.durable_files import LASTING, SCARCE, storage_error
 from cowbook.symbol.figures import WorkerFigures
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
@@ -28,9 +30,6 @@ _LONGEST_BACKOFF_SECONDS = 30.0
 _MOST_ERRORS = 10
 """Restarts after errors that nobody has foreseen; storage is waited for without end."""
 _ERROR_WINDOW_SECONDS = 600.0
-
-_FOR_GOOD = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV)
-"""What does not pass by itself: something stands in the way, and someone has to set it right."""
 
 _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 """What does not pass by itself when the symbol has never worked since the process has started."""
@@ -130,7 +129,15 @@ class SymbolThread(threading.Thread):
         figures = self.figures
         if figures.waiting_for is not None:
             return "waiting"
-        return "starting" if figures.pipeline is None else "running"
+        if figures.pipeline is None:
+            return "starting"
+        return "running" if figures.pipeline.problem is None else "unusable"
+
+    @property
+    def may_change(self) -> bool:
+        """Whether a reload may change any of its settings: it has failed, or has made nothing that a person would keep."""
+        pipeline = self.figures.pipeline
+        return self.state == "failed" or (pipeline is not None and pipeline.is_useless)
 
     def run(self) -> None:
         """Run workers until one comes to its end."""
@@ -207,6 +214,10 @@ class SymbolThread(threading.Thread):
         except StorageError as error:
             return self._judge_storage_error(error)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in SCARCE:
+                return self._judge_storage_error(storage_error("run", Path(self.id), error))
+            if isinstance(error, MemoryError):
+                return self._judge_memory_error(error)
             if not self._context.retries_errors:
                 raise
             return self._judge_unforeseen_error(error)
@@ -240,6 +251,7 @@ class SymbolThread(threading.Thread):
             observer=self._observer,
             watcher=context.watcher,
         )
+        worker.is_restart = self._has_worked
         if self._checkpoints is not None:
             worker.configure(self._checkpoints)
         with self._lock:
@@ -257,11 +269,21 @@ class SymbolThread(threading.Thread):
     def _judge_storage_error(self, error: StorageError) -> float | None:
         """Storage has failed: restart the worker as often as it takes, unless the error is one that does not pass by itself."""
         self._has_worked |= self.figures.recovery_seconds is not None
-        is_final = error.code in _FOR_GOOD or (error.code in _MISTAKES and not self._has_worked)
+        is_final = error.code in LASTING or (error.code in _MISTAKES and not self._has_worked)
         if is_final or self._stop_asked.is_set():
             self._fail(error)
             return None
         return self._plan_restart(error, "storage", "storage failed, going on from the last checkpoint")
+
+    def _judge_memory_error(self, error: MemoryError) -> float | None:
+        """Memory ran out: a service waits until there is some; a single run has nothing to wait for."""
+        text = (
+            f"there is not enough memory: {str(error) or 'none'}; raise the limit (MemoryMax=, `ulimit -v`) or run fewer symbols"
+        )
+        if self._context.retries_errors:
+            return self._judge_storage_error(StorageError(text, errno.ENOMEM))
+        self._fail(SymbolError(text))
+        return None
 
     def _judge_unforeseen_error(self, error: Exception) -> float | None:
         """An error came that nobody has foreseen: restart the worker, unless there were too many of them lately."""

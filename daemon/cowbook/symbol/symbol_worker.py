@@ -16,10 +16,10 @@ from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.errors import BadRecordHaltError, GapHaltError, InputError, StorageError, SymbolError
+from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.log import get_logger
 from cowbook.plain.block import Block
-from cowbook.plain.durable_files import DurableFiles
+from cowbook.plain.durable_files import SCARCE, DurableFiles
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.sink.schemas import StreamTables
@@ -90,6 +90,8 @@ class SymbolWorker:
         self._stopping = False
         self._reporting: asyncio.TimerHandle | None = None
         self._wake: asyncio.Future[None] | None = None  # what `_wait_for` waits for beside its future
+        self.is_restart = False
+        """Whether the symbol has worked in this process: what is scarce is then waited for, where a start would be refused."""
         self.figures = WorkerFigures()
         """What other threads may know of the worker; replaced whole, never changed. All else is for the worker's own thread."""
 
@@ -157,10 +159,13 @@ class SymbolWorker:
                     self._observer.recovered(self.figures)
                 await self._consume(pipeline)
                 if self._settings.follow is None and not self._stopping:
-                    pipeline.check_named()
+                    pipeline.check_usable()
             finally:
                 await self._close()
         except SymbolError as error:
+            cause = error.__cause__
+            if self.is_restart and isinstance(cause, OSError) and cause.errno in SCARCE:
+                raise StorageError(str(error), cause.errno) from error
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))
@@ -254,7 +259,7 @@ class SymbolWorker:
                 if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
                     pipeline.checkpointer.publish_cuts()
                 self._report_soon()
-        except (InputError, GapHaltError, BadRecordHaltError):
+        except (InputError, GapHaltError, BadRecordHaltError, DamageHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         finally:

@@ -24,6 +24,7 @@ from prometheus_client import exposition
 
 from cowbook.errors import ServiceError
 from cowbook.log import get_logger
+from cowbook.plain.escaping import escaped
 from cowbook.telemetry.status import describe_known
 
 _MOST_CONNECTIONS = 64
@@ -118,7 +119,7 @@ class HttpServer:
     """The HTTP server. It listens from `start` to `close`."""
 
     def __init__(self, view: View, listen: str, token: str) -> None:
-        """`listen` is host:port. A client on another machine needs `token` to request checkpoints; with "" it cannot."""
+        """`listen` is host:port. A client needs `token` to request checkpoints; with "" only those on this machine can."""
         self._view = view
         self._listen = listen
         host, _, port = listen.rpartition(":")
@@ -225,8 +226,7 @@ class HttpServer:
             "/": self._page,
         }
         if not self._is_meant(request):
-            text = f"this is cowbook on {self._listen}: ask for it by that address, or as localhost\n"
-            return web.Response(status=421, text=text)
+            return web.Response(status=421, text=f"this is cowbook on {self._listen}: {self._how_to_ask()}\n")
         handler = handlers.get(request.path)
         if handler is None:
             return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
@@ -237,18 +237,28 @@ class HttpServer:
         known = _PARAMETERS.get(request.path, ())
         for name in request.query:
             if name not in known:
-                text = f"{request.path} has no parameter {name}; it has {', '.join(known) or 'none'}\n"
+                text = f"{request.path} has no parameter {escaped(name)}; it has {', '.join(known) or 'none'}\n"
                 return web.Response(status=400, text=text)
         return await handler(request)
 
     def _is_meant(self, request: web.BaseRequest) -> bool:
-        """Returns whether a request names this machine in its Host header. It must, if the endpoint listens on loopback only.
+        """Returns whether a request names this machine in its Host header, or has the token.
 
-        A page of a foreign site whose name now resolves to this machine (DNS rebinding) names that site instead.
+        A page of a foreign site whose name now resolves to this machine (DNS rebinding) names that site instead. Names of this
+        machine are that of `listen`, its host name and loopback's. If it listens beyond loopback, any address is one, too: it
+        may have addresses that it does not know of, and no site's name is an address.
         """
         name = request.headers.get("Host", "").lower()
         name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        return not _is_loopback(self._host) or name in ("", self._host.lower()) or _is_loopback(name) or self._has_token(request)
+        if name in ("", self._host.lower()) or _is_loopback(name) or self._has_token(request):
+            return True
+        return not _is_loopback(self._host) and (_is_address(name) or name == socket.gethostname().lower())
+
+    def _how_to_ask(self) -> str:
+        if _is_loopback(self._host):
+            return "ask for it by that address, or as localhost"
+        name = socket.gethostname()
+        return f"ask for it by its address or as {name}, put another name of it into [http] listen, or send the token"
 
     async def _metrics(self, request: web.BaseRequest) -> web.Response:
         openmetrics = "application/openmetrics-text" in request.headers.get("Accept", "")
@@ -260,7 +270,7 @@ class HttpServer:
     async def _healthz(self, _request: web.BaseRequest) -> web.Response:
         ailing = self._view.ailing()
         if ailing:
-            return web.Response(status=503, text=f"no answer from: {', '.join(ailing)}\n")
+            return web.Response(status=503, text=f"no answer from: {escaped(', '.join(ailing))}\n")
         return web.Response(text="ok\n")
 
     async def _readyz(self, _request: web.BaseRequest) -> web.Response:
@@ -268,7 +278,7 @@ class HttpServer:
         if status["ready"]:
             return web.Response(text="ready\n")
         unready = [symbol["id"] for symbol in status["symbols"] if symbol["state"] in ("starting", "restarting")]
-        return web.Response(status=503, text=f"not ready: {', '.join(unready) or 'starting'}\n")
+        return web.Response(status=503, text=f"not ready: {escaped(', '.join(unready)) or 'starting'}\n")
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
         return web.json_response(text=self._status_text.get())
@@ -299,12 +309,18 @@ class HttpServer:
         return web.json_response({"checkpoints": checkpoints}, status=code, dumps=_dump)
 
     def _refusal(self, request: web.BaseRequest) -> str | None:
-        """Returns the reason to refuse work to a client: it is on another machine, or a web page, and has no token. Else None."""
+        """Returns the reason to refuse work to a client, None if there is none.
+
+        If a token is set, every client needs it: behind a proxy all of them come from this machine. Otherwise clients on other
+        machines and web pages are refused.
+        """
         if self._has_token(request):
             return None
         how = "Authorization: Bearer <[http] token>"
+        if self._token:
+            return f"only with the token: {how}"
         if "Origin" in request.headers:  # a browser sends it with requests of a web page
-            return f"not from a web page (Origin: {request.headers['Origin']}), or with the token: {how}"
+            return f"not from a web page (Origin: {escaped(request.headers['Origin'])}), or with the token: {how}"
         if request.remote is None or not _is_loopback(request.remote.partition("%")[0]):
             return f"only from this machine, or with the token: {how}"
         return None
@@ -325,6 +341,14 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 _COLUMNS = (
     *("id", "state", "events", "synced", "known", "gaps", "dead_letters", "lag_bytes"),
     *("event_time", "epoch", "checkpoint_time"),
@@ -338,7 +362,7 @@ def _render_page(status: dict[str, Any]) -> str:
         shown = symbol | {"known": describe_known(symbol.get("known"))}
         cells = "".join(f"<td>{html.escape(_text(shown.get(column)))}</td>" for column in _COLUMNS)
         why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
-        more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(why)}</i></td></tr>' if why else ""
+        more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(escaped(why))}</i></td></tr>' if why else ""
         rows.append(f"<tr>{cells}</tr>{more}")
     head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in _COLUMNS)
     return (
@@ -358,7 +382,7 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else escaped(str(value))
 
 
 def _dump(value: object) -> str:

@@ -27,8 +27,9 @@ F = TypeVar("F")
 PHASES = ("gather", "stage", "encode", "write", "commit", "publish", "prune")
 """Phases of persisting a checkpoint."""
 
-STATES = ("starting", "waiting", "running", "restarting", "stopping", "done", "failed")
-"""States of a symbol. `waiting` means waiting for its input. `done` and `failed` are final."""
+STATES = ("starting", "waiting", "running", "unusable", "restarting", "stopping", "done", "failed")
+"""States of a symbol. `waiting` means waiting for its input, and `unusable` that it makes dead letters only. `done` and `failed`
+are final."""
 
 _FREEZE_BUCKETS = (1e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1)
 _LAG_BUCKETS = (1e-4, 1e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2.5e-1, 1.0, 5.0)
@@ -102,12 +103,19 @@ class ServiceMetrics:
         self.witness_levels = self._make(
             Counter, "cowbook_witness_levels", "Levels of depth snapshots that judged the book", "outcome"
         )
+        self.tickers = self._make(
+            Counter,
+            "cowbook_tickers",
+            "Tickers without ids, by whether the book had their state shortly before or after",
+            "outcome",
+        )
         self.known_seconds = self._make(
             Counter, "cowbook_known_seconds", "Event time while the best levels, or all levels of the grid, were known", "depth"
         )
         self.passed_seconds = self._make(Counter, "cowbook_event_time_passed_seconds", "Event time that has passed")
         self.levels = self._make(Gauge, "cowbook_book_levels", "Price levels of the book", "side")
         self.pages = self._make(Gauge, "cowbook_book_pages", "Blocks of the book's ladder in use, those of snapshots included")
+        self.kept_bytes = self._make(Gauge, "cowbook_kept_diffs_bytes", "Diffs that are kept for depth snapshots that come late")
         self.copies = self._make(Counter, "cowbook_cow_page_copies", "Blocks that were copied because a snapshot was held")
         self.loop_lag = self._make(
             Histogram, "cowbook_event_loop_lag_seconds", "Time until the worker's event loop answers", buckets=_LAG_BUCKETS
@@ -166,7 +174,7 @@ class SymbolMetrics:
         self._last_success, self._epoch = child(service.last_success), child(service.epoch)
         self._since_checkpoint, self._drift = child(service.since_checkpoint), child(service.drift)
         self._levels = child(service.levels, "bid"), child(service.levels, "ask")
-        self._pages = child(service.pages)
+        self._pages, self._kept_bytes = child(service.pages), child(service.kept_bytes)
         self._lag_bytes, self._present = child(service.lag_bytes), child(service.present)
         self._states = {state: child(service.state, state) for state in STATES}
         self._loop_lag = child(service.loop_lag)
@@ -180,6 +188,7 @@ class SymbolMetrics:
                 (child(service.witness_levels, outcome), _count(f"levels_{outcome}"))
                 for outcome in ("compared", "wrong", "learned")
             ),
+            *((child(service.tickers, outcome), _count(f"tickers_{outcome}")) for outcome in ("near", "far")),
             (child(service.known_seconds, "best"), lambda figures: figures.book.known.time_best / 1e9),
             (child(service.known_seconds, "grid"), lambda figures: figures.book.known.time_grid / 1e9),
             (child(service.passed_seconds), lambda figures: figures.book.known.time_total / 1e9),
@@ -221,6 +230,7 @@ class SymbolMetrics:
         for gauge, levels in zip(self._levels, (book.bid_levels, book.ask_levels), strict=True):
             gauge.set(levels)
         self._pages.set(book.blocks_used)
+        self._kept_bytes.set(book.kept_bytes)
         self._drift.set(book.drift_size_error)
 
     def attempted(self, outcome: Outcome) -> None:

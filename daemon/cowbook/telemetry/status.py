@@ -25,9 +25,9 @@ _FIELDS = (
     ),
     *("missing_updates", "synced", "last_update_id", "event_time", "levels", "dead_letters", "audits_failed", "file", "offset"),
     *("depth_messages", "compared", "refuted", "compared_unsynced"),
-    *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned"),
+    *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned", "tickers_near", "tickers_far"),
     *("duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
-    *("gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
+    *("kept_bytes", "gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
 """Fields of a symbol's status that are null until it has recovered."""
 
@@ -44,10 +44,11 @@ def symbol_status(thread: SymbolThread) -> dict[str, Any]:
     """Returns one symbol's status as JSON values. Times are ISO 8601, and unknown values are None."""
     state, figures = thread.state, thread.figures
     found = figures.input
+    problem = figures.pipeline.problem if figures.pipeline is not None and state == "unusable" else None
     status: dict[str, Any] = {
         "id": thread.id,
         "state": state,
-        "error": thread.last_error if state in ("failed", "restarting") else None,
+        "error": thread.last_error if state in ("failed", "restarting") else problem,
         "waiting_for": figures.waiting_for if state == "waiting" else None,
         "restarts": thread.restarts,
         "last_error": thread.last_error,
@@ -93,10 +94,13 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
         "levels_compared": book.levels_compared,
         "levels_wrong": book.levels_wrong,
         "levels_learned": book.levels_learned,
+        "tickers_near": book.tickers_near,
+        "tickers_far": book.tickers_far,
         "duplicate_trades": book.duplicate_trades,
         "duplicate_messages": book.duplicate_messages,
         "foreign_snapshots": book.foreign_snapshots,
         "time_resets": book.time_resets,
+        "kept_bytes": book.kept_bytes,
         "gaps_after_recovery": pipeline.gaps_after_recovery,
         "events_per_busy_second": round(pipeline.quiet_rate) if not math.isnan(pipeline.quiet_rate) else None,
         "throughput_impact": round(pipeline.impact, 4) if not math.isnan(pipeline.impact) else None,
@@ -131,6 +135,8 @@ def status_line(threads: Sequence[SymbolThread], states: Sequence[str]) -> str:
         if figures.pipeline is not None:
             events += figures.pipeline.book.events
             newest = max(newest, figures.checkpoints.timestamp)
+            if figures.pipeline.problem is not None:
+                notes.append(f"{thread.id}: {figures.pipeline.problem}")
             if figures.checkpoints.last_error is not None:
                 notes.append(f"{thread.id}: checkpoint failed: {figures.checkpoints.last_error}")
     text = f"{counts}; {events:,} events"

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import MutableMapping
 
+from cowbook.plain.escaping import escaped
+
 
 class Notifier:
     """Sends the process's state to systemd. Does nothing if the environment names no socket."""
@@ -49,7 +51,7 @@ class Notifier:
         """Set the line that `systemctl status` shows. Sends nothing if it is unchanged."""
         if text != self._status:
             self._status = text
-            self._send("STATUS=" + " ".join(text.split()))
+            self._send("STATUS=" + escaped(" ".join(text.split())))
 
     def close(self) -> None:
         """Close the socket."""

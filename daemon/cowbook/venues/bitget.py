@@ -1,4 +1,4 @@
-"""Bitget spot v1: `books`, `trade` and `ticker`.
+"""Bitget spot v1: `books`, `books1`, `books5`, `books15`, `trade` and `ticker`.
 
 ```
 {"action":"snapshot","arg":{"instType":"sp","channel":"books","instId":"STGUSDT"},
@@ -20,11 +20,7 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     CHECKSUM,
     PRICE,
@@ -39,9 +35,10 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
-from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
 from cowbook.plain.schemes import BITGET, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     a_checksum,
     an_array,
@@ -52,8 +49,14 @@ from cowbook.venues.fields import (
     milliseconds,
     only_one,
     text,
+    ticker_shape,
     with_book,
 )
+
+_BOOKS = {"books": 1, "books1": 2, "books5": 3, "books15": 4}
+"""Numbers of the channels. All but `books` have no changes: each record shows the best levels anew."""
+
+_BEST = BestKeys("bestBid", "bidSz", "bestAsk", "askSz")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -66,30 +69,34 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
     channel, action = text(argument, "channel"), found.get("action")
-    if channel not in ("books", "trade", "ticker"):
+    if channel not in (*_BOOKS, "trade", "ticker"):
         return UNUSED
     symbol = text(argument, "instId")
     if symbol != settings.name:
         return OtherSymbol(symbol)
     data = an_array(found["data"], '"data"')
     if channel == "ticker":
-        best = data[0] if len(data) == 1 else None
-        return loose_ticker(best, settings, ("bestBid", "bestAsk"), ("bidSz", "askSz")) if isinstance(best, dict) else UNUSED
+        return loose_ticker(data[0], settings, _BEST) if len(data) == 1 else UNUSED
     if action not in ("snapshot", "update"):
         refuse("unknown", f"{channel} with the action {shown(action)}")
     is_snapshot = action == "snapshot"
-    if channel == "books":
-        return _decode_book(only_one(data, '"data"'), settings, is_snapshot=is_snapshot)
+    if channel in _BOOKS:
+        if channel != "books" and not is_snapshot:
+            return UNUSED
+        return _decode_book(only_one(data, '"data"'), settings, _BOOKS[channel], is_snapshot=is_snapshot)
     return (
         UNUSED if is_snapshot or not data else _decode_trades(data, settings)
     )  # a snapshot's trades are older than the subscription
 
 
-def _decode_book(book: Object, settings: DecoderSettings, *, is_snapshot: bool) -> DecodedMessage:
+def _decode_book(book: Object, settings: DecoderSettings, channel: int, *, is_snapshot: bool) -> DecodedMessage:
     kind = SNAPSHOT if is_snapshot else DIFF
-    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"))
+    message = DecodedMessage(kind, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"), channel=channel)
     bids, asks = levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"')
-    return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    if channel == _BOOKS["books"]:
+        return with_book(message, bids, asks, settings, a_checksum(book, "checksum"))
+    message.flags = IS_PICTURE  # a checksum is of 25 levels
+    return with_book(message, bids, asks, settings)
 
 
 def _decode_trades(data: list[object], settings: DecoderSettings) -> DecodedMessage:
@@ -109,17 +116,7 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "ts": ANY},
     ),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}, {"ts": ANY}),
-    Shape(
-        {
-            "arg.instId": SYMBOL,
-            "data.0.bestBid": BID_PRICE,
-            "data.0.bidSz": BID_SIZE,
-            "data.0.bestAsk": ASK_PRICE,
-            "data.0.askSz": ASK_SIZE,
-        },
-        {"ts": ANY},
-        ignored="data.0",
-    ),
+    ticker_shape(_BEST, "data.0", {"arg.instId": SYMBOL}, {"ts": ANY}),
 )
 
 VENUE = Venue(
@@ -129,4 +126,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=BITGET,
     snapshots="all",
+    channels=_BOOKS,
 )

@@ -12,7 +12,7 @@
 * Continuity: each delta's `u` is the last one plus one. A snapshot may come at any time and replaces the book. A lower `u` with a
   later time means that the venue counts anew.
 * Proof of the book: none but the ids.
-* Channels: each depth (50, 200, 1000) is a book of its own. Depth 1 is not used: it has no changes.
+* Channels: each depth (50, 200, 1000) is a book of its own. Depth 1 has no changes: each record shows the best prices anew.
 * Markets: spot, linear, inverse and options look alike. A trade's id is text, and a number only in some of them.
 
 Source: bybit-exchange.github.io, v5, "Orderbook" and "Trade".
@@ -23,11 +23,7 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     ONLY_ID,
     PRICE,
@@ -44,9 +40,10 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
-from cowbook.plain.messages import DIFF, SNAPSHOT
-from cowbook.plain.schemes import COUNTER
+from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
+from cowbook.plain.schemes import COUNTER, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     an_array,
     an_object,
@@ -56,10 +53,12 @@ from cowbook.venues.fields import (
     milliseconds,
     text,
     text_id,
+    ticker_shape,
     with_book,
 )
 
 _KINDS = {"snapshot": SNAPSHOT, "delta": DIFF}
+_BEST = BestKeys("bid1Price", "bid1Size", "ask1Price", "ask1Size")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -76,13 +75,11 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         return OtherSymbol(symbol)
     if channel == "orderbook":
         depth = rest.partition(".")[0]
-        if depth == "1" or not (depth.isascii() and depth.isdigit() and len(depth) < 9):
-            return UNUSED  # depth 1 repeats the best prices and has no changes
+        if not (depth.isascii() and depth.isdigit() and len(depth) < 9):
+            return UNUSED
         return _decode_book(found, an_object(found.get("data"), '"data"'), settings, int(depth))
     if channel == "tickers":
-        best = found.get("data")
-        sizes = ("bid1Size", "ask1Size")
-        return loose_ticker(best, settings, ("bid1Price", "ask1Price"), sizes) if isinstance(best, dict) else UNUSED
+        return loose_ticker(found.get("data"), settings, _BEST)
     trades = Trades(settings)
     data = an_array(found.get("data"), '"data"')
     for entry in data:
@@ -92,14 +89,23 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     return trades.to_message() if data else UNUSED
 
 
-def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+def _decode_book(found: Object, book: Object, settings: DecoderSettings, channel: int) -> Decoded:
     """Decode a book record; `channel` is its depth."""
     kind = found.get("type")
     if not isinstance(kind, str) or kind not in _KINDS:
         refuse("unknown", f"a book of the type {shown(kind)}")
     number = fitting_id("u", integer(book, "u"))
+    if channel == 1:
+        return _decode_picture(found, book, settings) if kind == "snapshot" else UNUSED
     time = milliseconds(found, "cts" if "cts" in found else "ts")
     message = DecodedMessage(_KINDS[kind], number, rule=COUNTER, ts_event=time, first_id=number, channel=channel)
+    return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
+
+
+def _decode_picture(found: Object, book: Object, settings: DecoderSettings) -> DecodedMessage:
+    """Decode the best prices (depth 1), which come anew each time. Their `u` is not that of the other depths."""
+    time = milliseconds(found, "cts" if "cts" in found else "ts")
+    message = DecodedMessage(SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=time, flags=IS_PICTURE, channel=1)
     return with_book(message, levels(book.get("b"), '"b"'), levels(book.get("a"), '"a"'), settings)
 
 
@@ -109,17 +115,13 @@ _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
-    Shape(
-        {
-            "topic": SYMBOL_BEHIND_DOT,
-            "data.bid1Price": BID_PRICE,
-            "data.bid1Size": BID_SIZE,
-            "data.ask1Price": ASK_PRICE,
-            "data.ask1Size": ASK_SIZE,
-        },
-        {"ts": ANY, "cs": ANY},
-        ignored="data",
-    ),
+    ticker_shape(_BEST, "data", {"topic": SYMBOL_BEHIND_DOT}, {"ts": ANY, "cs": ANY}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="depth")
+VENUE = Venue(
+    json_records(_decode),
+    make_scanner=shaped(*_SHAPES),
+    has_ids=False,
+    snapshots="depth",
+    channels={f"orderbook.{depth}": depth for depth in (1, 25, 50, 100, 200, 500, 1000)},
+)

@@ -41,7 +41,9 @@ from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import UNNUMBERED
-from cowbook.venues.fields import Trades, an_array, an_object, is_sell, iso_time, levels, loose_ticker, text, with_book
+from cowbook.venues.fields import BestKeys, Trades, an_array, an_object, is_sell, iso_time, levels, loose_ticker, text, with_book
+
+_BEST = BestKeys("best_bid", "best_bid_size", "best_ask", "best_ask_size")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -53,7 +55,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     if symbol != settings.name:
         return OtherSymbol(symbol)
     if kind == "ticker":
-        return loose_ticker(found, settings, ("best_bid", "best_ask"), ("best_bid_size", "best_ask_size"))
+        return loose_ticker(found, settings, _BEST)
     if kind == "match":
         trades = Trades(settings)
         trade_id = fitting_id("trade_id", integer(found, "trade_id"))
@@ -81,7 +83,7 @@ def _split_changes(changes: list[object]) -> tuple[Levels, Levels]:
     return levels(sides[0], '"changes"'), levels(sides[1], '"changes"')
 
 
-_TICKER: Holes = {"product_id": SYMBOL, "best_bid": BID_PRICE, "best_ask": ASK_PRICE}
+_TICKER: Holes = {"product_id": SYMBOL, _BEST.bid: BID_PRICE, _BEST.ask: ASK_PRICE}
 _IGNORED: Holes = dict.fromkeys(
     (
         *("sequence", "price", "open_24h", "volume_24h", "low_24h", "high_24h", "volume_30d"),
@@ -96,7 +98,7 @@ _SHAPES = (
         {"product_id": SYMBOL, "trade_id": LAST_ID, "price": PRICE, "size": SIZE, "time": ISO_TIME},
         {"maker_order_id": ANY, "taker_order_id": ANY, "sequence": ANY},
     ),
-    Shape(_TICKER | {"best_bid_size": BID_SIZE, "best_ask_size": ASK_SIZE}, _IGNORED),
+    Shape(_TICKER | {_BEST.bid_size: BID_SIZE, _BEST.ask_size: ASK_SIZE}, _IGNORED),
     Shape(_TICKER, _IGNORED),
 )
 

@@ -23,10 +23,6 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ACTION,
-    ASK_PRICE,
-    ASK_SIZE,
-    BID_PRICE,
-    BID_SIZE,
     LAST_ID,
     PREV_ID,
     PRICE,
@@ -48,9 +44,22 @@ from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import CHAIN
-from cowbook.venues.fields import Trades, an_array, an_object, is_sell, levels, loose_ticker, milliseconds, text, with_book
+from cowbook.venues.fields import (
+    BestKeys,
+    Trades,
+    an_array,
+    an_object,
+    is_sell,
+    levels,
+    loose_ticker,
+    milliseconds,
+    text,
+    ticker_shape,
+    with_book,
+)
 
 _KINDS = {"snapshot": SNAPSHOT, "change": DIFF}
+_BEST = BestKeys("best_bid_price", "best_bid_amount", "best_ask_price", "best_ask_amount")
 _INTERVALS = {"raw": 1, "100ms": 2, "agg2": 3}
 """Numbers of an instrument's channels."""
 
@@ -90,8 +99,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
 def _decode_ticker(instrument: str, best: object, settings: DecoderSettings) -> Decoded:
     if instrument != settings.name:
         return OtherSymbol(instrument)
-    prices, sizes = ("best_bid_price", "best_ask_price"), ("best_bid_amount", "best_ask_amount")
-    return loose_ticker(best, settings, prices, sizes) if isinstance(best, dict) else UNUSED
+    return loose_ticker(best, settings, _BEST)
 
 
 def _decode_book(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
@@ -142,16 +150,7 @@ _SHAPES = (
     Shape(_BOOK | {"params.data.prev_change_id": PREV_ID}),
     Shape(_BOOK),
     Shape({"params.channel": text_behind("trades."), "params.data": _TRADES}),
-    Shape(
-        {
-            "params.channel": SYMBOL_BEHIND_DOT,
-            "params.data.best_bid_price": BID_PRICE,
-            "params.data.best_bid_amount": BID_SIZE,
-            "params.data.best_ask_price": ASK_PRICE,
-            "params.data.best_ask_amount": ASK_SIZE,
-        },
-        ignored="params.data",
-    ),
+    ticker_shape(_BEST, "params.data", {"params.channel": SYMBOL_BEHIND_DOT}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all")
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all", channels=_INTERVALS)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
+from cowbook.input.forms.shapes import ASK_PRICE, ASK_SIZE, BID_PRICE, BID_SIZE, Holes, Shape
 from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import (
@@ -21,7 +23,18 @@ from cowbook.input.text.json_fields import (
     with_levels,
 )
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, shown
-from cowbook.plain.messages import HAS_CHECKSUM, IS_LOOSE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE, TRADES
+from cowbook.plain.messages import (
+    HAS_CHECKSUM,
+    IS_LOOSE,
+    IS_PICTURE,
+    IS_RESET,
+    NONE,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    TICKER,
+    TRADE,
+    TRADES,
+)
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
@@ -87,9 +100,9 @@ def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
 def with_book(
     message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
 ) -> DecodedMessage:
-    """Set a depth message's levels and the checksum of the book after it. A snapshot is marked as replacing the book."""
+    """Set a depth message's levels and the checksum of the book after it. A snapshot that is no picture replaces the book."""
     with_levels(message, bids, asks, settings)
-    if message.kind == SNAPSHOT:
+    if message.kind == SNAPSHOT and message.flags & IS_PICTURE == 0:
         message.flags |= IS_RESET
     if checksum is not None:
         message.flags |= HAS_CHECKSUM
@@ -100,13 +113,26 @@ def with_book(
     return message
 
 
-def loose_ticker(value: Object, settings: DecoderSettings, prices: tuple[str, str], sizes: tuple[str, str]) -> Decoded:
-    """A ticker that no id ties to a depth message, with the keys of its best bid and ask. Without sizes their values are -1.
+class BestKeys(NamedTuple):
+    """The keys of a venue's tickers that no id ties to a depth message: price and size of the best bid and ask."""
 
-    It proves nothing, so one whose values are no numerals, or do not fit, is unused: a dead letter would end sync.
+    bid: str
+    bid_size: str
+    ask: str
+    ask_size: str
+
+
+def loose_ticker(value: object, settings: DecoderSettings, keys: BestKeys) -> Decoded:
+    """The ticker in an object with these keys. Without sizes their values are -1.
+
+    It proves nothing, so a value that is no object, and one whose values are no numerals or do not fit, is unused: a dead letter
+    would end sync.
     """
-    has_sizes = sizes[0] in value or sizes[1] in value
-    texts = [numeral(value.get(key)) for key in (*prices, *(sizes if has_sizes else ()))]
+    if not isinstance(value, dict):
+        return UNUSED
+    has_sizes = keys.bid_size in value or keys.ask_size in value
+    wanted = (keys.bid, keys.ask, *((keys.bid_size, keys.ask_size) if has_sizes else ()))
+    texts = [numeral(value.get(key)) for key in wanted]
     if find_non_numeral(texts) >= 0:
         return UNUSED
     found = [str(text) for text in texts] + ([] if has_sizes else ["0", "0"])
@@ -118,6 +144,13 @@ def loose_ticker(value: Object, settings: DecoderSettings, prices: tuple[str, st
     if not has_sizes:
         message.bid_sizes, message.ask_sizes = [-1], [-1]
     return message
+
+
+def ticker_shape(keys: BestKeys, place: str, others: Holes, optional: Holes | None = None) -> Shape:
+    """The shape of records with such a ticker in the object at the path `place`, of which nothing else matters."""
+    holes = (BID_PRICE, BID_SIZE, ASK_PRICE, ASK_SIZE)
+    best = {f"{place}.{key}": hole for key, hole in zip(keys, holes, strict=True)}
+    return Shape(others | best, optional or {}, ignored=place)
 
 
 def _most_decimals(texts: list[str]) -> int:

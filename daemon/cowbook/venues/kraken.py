@@ -35,10 +35,6 @@ from __future__ import annotations
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
-    ASK_PRICE,
-    ASK_SIZE,
-    BID_PRICE,
-    BID_SIZE,
     CHECKSUM,
     ISO_TIME,
     LAST_ID,
@@ -59,6 +55,7 @@ from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, 
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
 from cowbook.plain.schemes import KRAKEN, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     a_checksum,
     an_array,
@@ -70,8 +67,11 @@ from cowbook.venues.fields import (
     loose_ticker,
     only_one,
     seconds_time,
+    ticker_shape,
     with_book,
 )
+
+_BEST = BestKeys("bid", "bid_qty", "ask", "ask_qty")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -96,8 +96,7 @@ def _decode_v2(found: Object, channel: object, settings: DecoderSettings) -> Dec
     if settings.name not in symbols:
         return OtherSymbol(str(symbols[0] if symbols else ""))
     if channel == "ticker":
-        best = data[0] if len(data) == 1 else None
-        return loose_ticker(best, settings, ("bid", "ask"), ("bid_qty", "ask_qty")) if isinstance(best, dict) else UNUSED
+        return loose_ticker(data[0], settings, _BEST) if len(data) == 1 else UNUSED
     if channel == "book":
         return _decode_book_v2(found, only_one(data, '"data"'), settings)
     trades = Trades(settings)
@@ -198,16 +197,7 @@ _SHAPES = (
         {"data.0.checksum": CHECKSUM, "data.0.timestamp": ISO_TIME},
     ),
     Shape({"data": _TRADES_V2}),
-    Shape(
-        {
-            "data.0.symbol": SYMBOL,
-            "data.0.bid": BID_PRICE,
-            "data.0.bid_qty": BID_SIZE,
-            "data.0.ask": ASK_PRICE,
-            "data.0.ask_qty": ASK_SIZE,
-        },
-        ignored="data.0",
-    ),
+    ticker_shape(_BEST, "data.0", {"data.0.symbol": SYMBOL}),
 )
 
 VENUE = Venue(
@@ -217,4 +207,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=KRAKEN,
     snapshots="depth",
+    channels={f"book-{depth}": depth for depth in (10, 25, 100, 500, 1000)},
 )

@@ -1,4 +1,4 @@
-"""OKX v5: `books`, `books-l2-tbt`, `books50-l2-tbt`, `trades`, `trades-all`, `tickers` and `bbo-tbt`.
+"""OKX v5: `books`, `books-l2-tbt`, `books50-l2-tbt`, `books5`, `trades`, `trades-all`, `tickers` and `bbo-tbt`.
 
 ```
 {"arg":{"channel":"books","instId":"UNI-USD-SWAP"},"action":"snapshot","data":[{"asks":[["5.148","60","0","1"],...],
@@ -13,7 +13,7 @@ These are of 2022. Today a book has `"seqId":1002,"prevSeqId":1001`, too (-1 in 
 
 * Continuity: each update's `prevSeqId` is the `seqId` before it. Without them only a failing checksum shows a lost record.
 * Proof of the book: in older captures a CRC-32 over the 25 best levels of each side. Newer ones send 0, which means none.
-* Channels: each is a chain and a book of its own.
+* Channels: each is a chain and a book of its own. `books5` has no changes: each record shows the best five levels anew.
 * Markets: spot, swaps, futures and options look alike; sizes of derivatives are in contracts.
 
 Source: OKX's API documentation, "WebSocket / Order book channel".
@@ -23,11 +23,7 @@ from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
-    ASK_PRICE,
-    ASK_SIZE,
     ASKS,
-    BID_PRICE,
-    BID_SIZE,
     BIDS,
     CHECKSUM_UNLESS_0,
     LAST_ID,
@@ -47,9 +43,10 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
-from cowbook.plain.messages import DIFF, NONE, SNAPSHOT
+from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
 from cowbook.plain.schemes import CHAIN, OKX, UNNUMBERED
 from cowbook.venues.fields import (
+    BestKeys,
     Trades,
     a_checksum,
     an_array,
@@ -61,11 +58,17 @@ from cowbook.venues.fields import (
     only_one,
     text,
     text_id,
+    ticker_shape,
     with_book,
 )
 
 _BOOKS = {"books": 1, "books-l2-tbt": 2, "books50-l2-tbt": 3}
 """Numbers of the channels that send changes."""
+
+_PICTURES = {"books5": 4}
+"""Numbers of those that send the best levels anew each time."""
+
+_BEST = BestKeys("bidPx", "bidSz", "askPx", "askSz")
 
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
@@ -76,7 +79,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
     channel = text(argument, "channel")
-    if channel not in (*_BOOKS, "trades", "trades-all", "tickers", "bbo-tbt"):
+    if channel not in (*_BOOKS, *_PICTURES, "trades", "trades-all", "tickers", "bbo-tbt"):
         return UNUSED
     symbol = text(argument, "instId")
     if symbol != settings.name:
@@ -84,6 +87,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     data = an_array(found["data"], '"data"')
     if channel in _BOOKS:
         return _decode_book(found.get("action"), only_one(data, '"data"'), settings, _BOOKS[channel])
+    if channel in _PICTURES:
+        return _decode_picture(only_one(data, '"data"'), settings, _PICTURES[channel])
     if channel in ("tickers", "bbo-tbt"):
         return _decode_ticker(data, settings)
     trades = Trades(settings)
@@ -103,8 +108,8 @@ def _decode_ticker(data: list[object], settings: DecoderSettings) -> Decoded:
             (bid, bid_size, *_), (ask, ask_size, *_) = best["bids"][0], best["asks"][0]
         except (TypeError, ValueError, LookupError):
             return UNUSED
-        best = {"bidPx": bid, "bidSz": bid_size, "askPx": ask, "askSz": ask_size}
-    return loose_ticker(best, settings, ("bidPx", "askPx"), ("bidSz", "askSz"))
+        best = dict(zip(_BEST, (bid, bid_size, ask, ask_size), strict=True))
+    return loose_ticker(best, settings, _BEST)
 
 
 def _decode_book(action: object, book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
@@ -120,6 +125,16 @@ def _decode_book(action: object, book: Object, settings: DecoderSettings, channe
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
 
 
+def _decode_picture(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
+    """Decode the best levels. Their `seqId` is that of the book in the other channels."""
+    message = DecodedMessage(
+        SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "ts"), flags=IS_PICTURE, channel=channel
+    )
+    if "seqId" in book:
+        message.rule, message.last_id = CHAIN, _read_sequence(book, "seqId")
+    return with_book(message, levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"'), settings)
+
+
 def _read_sequence(book: Object, key: str) -> int:
     """A field that is a sequence number; -1 precedes the first."""
     number = book.get(key)
@@ -133,18 +148,10 @@ _CHAIN: Holes = {"data.0.seqId": LAST_ID, "data.0.prevSeqId": PREV_ID_OR_MINUS_1
 _TRADES = trades_of({"tradeId": TEXT_ID, "px": PRICE, "sz": SIZE, "side": side(), "ts": TIME})
 _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
+    Shape(_BOOK | {"data.0.seqId": LAST_ID}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
-    Shape(
-        {
-            "arg.instId": SYMBOL,
-            "data.0.bidPx": BID_PRICE,
-            "data.0.bidSz": BID_SIZE,
-            "data.0.askPx": ASK_PRICE,
-            "data.0.askSz": ASK_SIZE,
-        },
-        ignored="data.0",
-    ),
+    ticker_shape(_BEST, "data.0", {"arg.instId": SYMBOL}),
 )
 
 VENUE = Venue(
@@ -154,4 +161,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=OKX,
     snapshots="depth",
+    channels=_BOOKS | _PICTURES,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
@@ -13,6 +13,7 @@ from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol,
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
 from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
+from cowbook.venues.unsupported import unsupported_name
 
 SNIFFED_BYTES = 1 << 20
 """How much of a file is looked at."""
@@ -55,6 +56,17 @@ def looks_like_formats(head: bytes, settings: DecoderSettings) -> list[str]:
     return sorted({name for record in _first_records(head) for name in formats_of(record, settings)})
 
 
+def what_records_are(records: Iterable[bytes], format_name: str, settings: DecoderSettings) -> str | None:
+    """Say what records that mean nothing in a format are instead; None if nobody knows."""
+    records = list(records)
+    names = sorted({name for record in records for name in formats_of(record, settings) if name != format_name})
+    if names:
+        fitting = " or ".join(f'"{name}"' for name in names)
+        return f"these look like {' or '.join(names)} records: format = {fitting} would fit"
+    unsupported = next((name for record in records if (name := unsupported_name(record)) is not None), None)
+    return f"these look like {unsupported}, which is not supported" if unsupported is not None else None
+
+
 def _first_records(head: bytes) -> list[bytes]:
     """The first lines, without a last one that may be cut."""
     lines = head[:SNIFFED_BYTES].split(b"\n")
@@ -65,18 +77,17 @@ def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str |
     """Say what a file looks like if its first records mean nothing in its configured format.
 
     `head` has the first `SNIFFED_BYTES` decoded bytes of the file, or all of it. Returns None if the records do mean something,
-    or mean nothing in any format.
+    or nobody knows what they mean.
     """
-    if any(_means_something(format_name, record, settings) for record in _first_records(head)):
+    records = _first_records(head)
+    if any(_means_something(format_name, record, settings) for record in records):
         return None
-    names = looks_like_formats(head, settings)
-    if not names and head and load_venue(format_name).tables:
+    looks_like = what_records_are(records, format_name, settings)
+    if looks_like is None and head and load_venue(format_name).tables:
         header = read_header(head.partition(b"\n")[0][:LONGEST_HEADER] + b"\n")
         names = list(header.names) if header is not None else []
         return f'is no table of format = "{format_name}": its columns are {shown(",".join(names))}'
-    if not names:
-        return None
-    return f'is no capture of format = "{format_name}": it looks like {" or ".join(names)}'
+    return f'is no capture of format = "{format_name}": {looks_like}' if looks_like is not None else None
 
 
 def names_in(head: bytes, format_name: str, settings: DecoderSettings) -> tuple[bool, list[str]]:

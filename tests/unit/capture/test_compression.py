@@ -1,71 +1,37 @@
-"""Compressed files: told by their content, and every byte that can be decoded is delivered, however it is read."""
+"""Files are told by their content; damage inside is in test_members."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import random
 import struct
+import tarfile
 import tracemalloc
-import zlib
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from cowbook.capture.compression import open_decoded
-from cowbook.errors import InputError
+from cowbook.capture.compression import open_decoded, read_fully
+from cowbook.capture.growing_file import GrowingFile
+from cowbook.capture.members import MARK
 
 CONTENT = b"".join(b"line %d %d\n" % (number, number * number) for number in range(100))
 
-Decoder = Callable[[bytes], tuple[bytes, bool]]
-
 
 def read(path: Path, size: int) -> tuple[bytes, str | None]:
-    """All decoded bytes, read `size` at a time, and the error that ended them."""
+    """All decoded bytes, read `size` at a time, and what is wrong at their end."""
     buffer = memoryview(bytearray(size))
     decoded = b""
-    try:
-        with open_decoded(path) as file:
-            while count := file.readinto(buffer):
-                decoded += buffer[:count]
-    except InputError as error:
-        return decoded, str(error)
-    return decoded, None
-
-
-def gunzip_by_bytes(content: bytes) -> tuple[bytes, bool]:
-    """What zlib makes of gzip members fed byte by byte, and whether all is well."""
-    decoder = zlib.decompressobj(31)
-    decoded = b""
-    is_between = False  # zeros may pad what is between members
-    try:
-        for value in content:
-            if is_between and value == 0:
-                continue
-            is_between = False
-            decoded += decoder.decompress(bytes((value,)))
-            if decoder.eof:
-                decoder, is_between = zlib.decompressobj(31), True
-    except zlib.error:
-        return decoded, False
-    return decoded, is_between
-
-
-def unzstd_by_bytes(content: bytes) -> tuple[bytes, bool]:
-    """What zstandard makes of frames fed byte by byte, and whether all is well."""
-    decoder = zstandard.ZstdDecompressor().decompressobj()
-    decoded = b""
-    is_between = False
-    try:
-        for value in content:
-            is_between = False
-            decoded += decoder.decompress(bytes((value,)))
-            if decoder.eof:
-                decoder, is_between = zstandard.ZstdDecompressor().decompressobj(), True
-    except zstandard.ZstdError:
-        return decoded, False
-    return decoded, is_between
+    with open_decoded(path) as file:
+        while count := file.readinto(buffer):
+            decoded += buffer[:count]
+        return decoded, file.damage
 
 
 def zstd(content: bytes, *, with_size: bool = True) -> bytes:
@@ -108,71 +74,6 @@ def test_short_and_empty_files_are_plain(tmp_path: Path, content: bytes) -> None
     assert read(path, 10) == (content, None)
 
 
-@pytest.mark.parametrize(
-    ("compressed", "by_bytes", "magic"),
-    [
-        (gzip.compress(CONTENT[:900]) + gzip.compress(CONTENT[900:]), gunzip_by_bytes, 2),
-        (zstd(CONTENT[:900]) + zstd(CONTENT[900:]), unzstd_by_bytes, 4),
-    ],
-    ids=["gzip", "zstd"],
-)
-def test_damage_anywhere_loses_only_what_cannot_be_decoded(
-    tmp_path: Path, compressed: bytes, by_bytes: Decoder, magic: int
-) -> None:
-    """Cut or flipped at any byte: what decoding by bytes gives, whatever the size of reads, and an error with the offset."""
-    path = tmp_path / "damaged"
-    damages = [compressed[:place] for place in range(magic, len(compressed))]
-    for place in range(magic, len(compressed)):
-        # isal reads over the reserved bits of a gzip member's flags, which zlib refuses; the checksum still decides.
-        flips = (1, 0x1F) if compressed[place - 3 : place] == b"\x1f\x8b\x08" else (1, 0x55, 0x80)
-        damages += [compressed[:place] + bytes((compressed[place] ^ flip,)) + compressed[place + 1 :] for flip in flips]
-    failures = 0
-    for damaged in damages:
-        path.write_bytes(damaged)
-        expected, is_sound = by_bytes(damaged)
-        decoded, error = read(path, 1 << 16)
-        assert decoded == expected
-        assert (error is None) == is_sound
-        assert read(path, 61) == (decoded, error)
-        if error is not None:
-            failures += 1
-            assert error.startswith(f"{path} is damaged at decoded offset {len(expected)}: ")
-    assert failures > 0.9 * len(damages)
-
-
-@pytest.mark.parametrize("kind", ["gzip", "zstd"])
-def test_damage_behind_the_first_chunk_loses_only_what_cannot_be_decoded(tmp_path: Path, kind: str) -> None:
-    """The same far behind the first chunk that is decoded, with noise, cuts and flips."""
-    rng = random.Random(3)
-    content = b"".join(b"%d,%d\n" % (number, rng.getrandbits(60)) for number in range(6000))
-    half = len(content) // 2
-    function, by_bytes = (gzip.compress, gunzip_by_bytes) if kind == "gzip" else (zstd, unzstd_by_bytes)
-    compressed = function(content[:half]) + function(content[half:])
-    assert len(compressed) > 3 << 14
-    path = tmp_path / "damaged"
-    for attempt in range(9):
-        place = rng.randrange(4, len(compressed))
-        noise = (b"", rng.randbytes(40), bytes((compressed[place] ^ 4,)))[attempt % 3]
-        path.write_bytes(compressed[:place] + noise + (compressed[place + len(noise) :] if noise else b""))
-        expected, is_sound = by_bytes(path.read_bytes())
-        decoded, error = read(path, 100_003)
-        assert decoded == expected
-        assert (error is None) == is_sound
-        assert read(path, 4096) == (decoded, error)
-
-
-@pytest.mark.parametrize("compressed", [gzip.compress(CONTENT), zstd(CONTENT)], ids=["gzip", "zstd"])
-def test_garbage_after_the_last_member_is_damage(tmp_path: Path, compressed: bytes) -> None:
-    """What is no member, frame or padding is damage after all that is good."""
-    path = tmp_path / "file"
-    for garbage in (b"x", b"garbage", b"\0\0garbage" * 10):
-        path.write_bytes(compressed + garbage)
-        decoded, error = read(path, 100)
-        assert decoded == CONTENT
-        assert error is not None
-        assert f"decoded offset {len(CONTENT)}:" in error
-
-
 def test_one_read_decodes_a_bounded_chunk(tmp_path: Path) -> None:
     """A small file that decodes to very much is not decoded at once."""
     path = tmp_path / "file"
@@ -187,14 +88,78 @@ def test_one_read_decodes_a_bounded_chunk(tmp_path: Path) -> None:
     assert peak < 160 << 20  # the whole would take 256 MiB, and once more while its pieces are joined
 
 
-def test_a_recorded_damage_fails_at_the_same_offset_each_time(shared_data: Path) -> None:
-    """A gzip file that was damaged in its repository: its good lines, then the error, at the same place each time."""
+def test_a_recorded_damage_is_at_the_same_offset_each_time(shared_data: Path) -> None:
+    """A gzip file that was damaged in its repository: its good lines, and damage at the same place each time."""
     path = shared_data / "tardis" / "CORRUPT_binance-futures_trades.csv.gz"
-    expected, is_sound = gunzip_by_bytes(path.read_bytes())
-    assert not is_sound
-    decoded, error = read(path, 1 << 20)
-    assert decoded == expected
+    decoded, damage = read(path, 1 << 20)
     assert decoded.count(b"\n") > 150
-    assert error is not None
-    assert f"decoded offset {len(expected)}:" in error
-    assert read(path, 17) == (decoded, error)
+    assert damage is not None
+    assert f"decoded offset {len(decoded)}:" in damage
+    assert read(path, 17) == (decoded, damage)
+
+
+def tar_of(name: str, content: bytes) -> bytes:
+    """A tar archive with one file."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        info = tarfile.TarInfo(name)
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return file.getvalue()
+
+
+def zip_of(name: str, content: bytes) -> bytes:
+    """A zip archive with one file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        pytest.param(bz2.compress(CONTENT), "bzip2", id="bz2"),
+        pytest.param(lzma.compress(CONTENT), "xz", id="xz"),
+        pytest.param(b"\x04\x22\x4d\x18" + CONTENT, "lz4", id="lz4"),
+        pytest.param(zip_of("a.jsonl", CONTENT), "zip", id="zip"),
+        pytest.param(zip_of("a.jsonl.gz", gzip.compress(CONTENT)), "zip", id="zip_of_gzip"),
+        pytest.param(tar_of("a.jsonl", CONTENT), "tar", id="tar"),
+        pytest.param(gzip.compress(tar_of("a.jsonl", CONTENT)), "tar", id="tar_in_gzip"),
+        pytest.param(zstd(tar_of("a.jsonl", CONTENT)), "tar", id="tar_in_zstd"),
+        pytest.param(gzip.compress(gzip.compress(CONTENT)), "twice", id="gzip_in_gzip"),
+        pytest.param(b"\xd4\xc3\xb2\xa1" + bytes(40), "pcap", id="pcap"),
+        pytest.param(CONTENT.decode().encode("utf-16"), "UTF-16", id="utf16"),
+        pytest.param(zstd(b"DBN\x01" + bytes(600)), "DBN", id="dbn_in_zstd"),
+    ],
+)
+def test_a_container_that_is_not_read_gives_nothing_and_says_what_it_is(tmp_path: Path, content: bytes, word: str) -> None:
+    """Of an archive's header and the first record of its file no line is made."""
+    path = tmp_path / "capture"
+    path.write_bytes(content)
+    decoded, damage = read(path, 1000)
+    assert decoded == b""
+    assert damage is not None
+    assert word in damage
+    with GrowingFile(path) as file:
+        file.finish()
+        assert file.read(1000) == b""
+        assert file.damage == damage
+
+
+@pytest.mark.parametrize("overwritten", [bytes(37), b"\x80" * 90, bytes(5000)], ids=["zeros", "noise", "many_zeros"])
+@pytest.mark.parametrize("make", [gzip.compress, zstd], ids=["gzip", "zstd"])
+def test_a_compressed_file_is_known_by_its_members_where_its_beginning_is_overwritten(
+    tmp_path: Path, make: Callable[[bytes], bytes], overwritten: bytes
+) -> None:
+    """All that stands behind is read."""
+    rng = random.Random(4)
+    first = make(b"".join(b"%d\n" % rng.getrandbits(90) for _ in range(400)))
+    path = tmp_path / "capture"
+    path.write_bytes(overwritten + first[len(overwritten) :] + make(CONTENT))
+    assert len(first) > len(overwritten)
+    assert read(path, 1000) == (MARK + CONTENT, None)
+    with GrowingFile(path) as file:
+        assert read_fully(file, 1 << 20) == MARK + CONTENT
+    path.write_bytes(overwritten + b"\n" + CONTENT)
+    assert read(path, 1000) == (overwritten + b"\n" + CONTENT, None)

@@ -43,8 +43,8 @@ MANIFEST = Manifest(
     persist_seconds={"gather": 0.1},
     end_of_input=True,
     files=(FileEntry.of("book.parquet", b"content"),),
-    cuts=(Cut(0, 9, (PART,)), Cut(10, 9, (), provisional=True)),
-    withdrawn=(4,),
+    cuts=(Cut(0, 9, (PART,)), Cut(10, 9, (), provisional=True, number=2)),
+    withdrawn=((4, 1),),
 )
 
 

@@ -80,7 +80,7 @@ class ThroughFiles(Pipeline):
             frame=self.frame,
             decoder=DecoderState(("X",), (5, "why"), 77),
             drift=DriftTotals(1, 2, 3, 4, 10**30),
-            provisional=(1, 2),
+            provisional=((1, 0), (1, 1)),
             end_of_input="digest 1",
             processing_rate=0.1,
             checkpoint_timestamp=1_700_000_000_123_456_789,
@@ -177,6 +177,17 @@ def test_an_empty_state_is_a_state() -> None:
     assert plain(again.order_book_state) == plain(state.order_book_state)
     assert again.last_update_id is None
     assert again == replace(state, order_book_state=again.order_book_state)
+
+
+def test_many_consumed_files_are_rows_of_a_file() -> None:
+    """Few of them are in the position's JSON. Whatever their names, they come back."""
+    for count in (999, 1000, 1001, 5000):
+        consumed = tuple(FileIdentity.of(f"{number}\udc80\n", 1, number, 3, b"abc", b"abc", 7) for number in range(count))
+        book = OrderBookEngine().get_checkpoint_state()
+        state = PipelineState("a", "b", book, replace(POSITION, consumed=consumed), {"price_decimals": 0, "size_decimals": 18})
+        files = files_of(state)
+        assert ("consumed-files.arrow" in files) == (count > 1000)
+        assert decode_state(files).position == state.position
 
 
 @pytest.mark.parametrize(("bids", "asks"), [(0, 1), (1, 0), (70_000, 3), (3, 70_000), (200_000, 200_000)])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from cowbook.checkpoint.load import read_manifest
+from cowbook.checkpoint.load import read_manifest, who_could_remove
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import RecoveryError, RestartNeededError, StorageError
@@ -271,6 +271,35 @@ def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch
     assert set(modes) >= {"state", "A%2FB", "LOCK", "checkpoints", "book.parquet", "manifest.json", "published", "quarantine"}
     assert ".index-1.json" in modes
     assert set(modes.values()) == {0o600, 0o700}
+
+
+def test_nobody_else_can_move_state_away(tmp_path: Path) -> None:
+    """Whatever the umask, what is made above the state can be changed by its owner only."""
+    before = os.umask(0)
+    try:
+        store = CheckpointStore(tmp_path / "a" / "b" / "state", "A%2FB", "A/B")
+        store.lock()
+        store.unlock()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a").rglob("*")}
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
+    assert modes == {"b": 0o755, "state": 0o700, "A%2FB": 0o700, "LOCK": 0o600}
+
+
+def test_a_state_directory_that_is_open_to_others_is_named(tmp_path: Path) -> None:
+    """They could hide a symbol's state, though not change it. Where only owners may rename, as in /tmp, they could not."""
+    state = tmp_path / "state"
+    assert who_could_remove(state) is None
+    state.mkdir(mode=0o700)
+    for mode, is_open in ((0o700, False), (0o775, False), (0o777, True), (0o1777, False)):
+        state.chmod(mode)
+        why = who_could_remove(state)
+        assert (why is not None) == is_open
+        assert why is None or f"{state} has mode 0777" in why
+    if os.getuid() == 0:
+        os.chown(state, 65534, -1)
+        assert "belongs to user 65534" in (who_could_remove(state) or "")
 
 
 def chmod(path: str, mode: int) -> Callable[[Path], None]:

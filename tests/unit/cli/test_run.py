@@ -41,6 +41,12 @@ def test_books_of_an_unsynced_symbol_are_neither_verified_nor_refuted(shown: Any
     assert cells["books"] == "17 verified, 1 refuted, 12 unsynced, 70 uncheckable"
 
 
+def test_tickers_without_ids_are_a_rate(shown: Any) -> None:
+    """The row stands only where there are such tickers."""
+    assert shown(tickers_near=1999, tickers_far=1)["tickers"] == "1,999 near the book, 1 far from it (99.9 % near)"
+    assert "tickers" not in shown()
+
+
 def test_failures_of_an_unsynced_book_stand_apart(shown: Any) -> None:
     """They are no failed audits."""
     cells = shown(audits={"bookTicker": {"matched": 5, "failed_unsynced": 3}, "snapshot": {"matched": 2, "not_comparable": 9}})

@@ -82,3 +82,55 @@ def test_a_relative_folder_of_caches_is_ignored(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache.cache_folder() == tmp_path / ".cache" / "cowbook" / "kernels"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give links away")
+def test_a_link_of_another_user_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may lead elsewhere a moment later. Nothing is made behind it."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "own")
+    os.chown(tmp_path / "link", 65534, -1, follow_symlinks=False)
+    use(tmp_path / "link", monkeypatch)
+    assert why_not_cached() == f"{tmp_path / 'link'} is a link of user 65534"
+    assert not list((tmp_path / "own").iterdir())
+
+
+def test_links_lead_to_the_real_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative or absolute, one after the other, with `..` in them; a circle is an error."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "first").symlink_to("a/b/../second")
+    (tmp_path / "a" / "second").symlink_to(tmp_path / "a" / "b")
+    use(tmp_path / "first", monkeypatch)
+    assert why_not_cached() is None
+    assert cache._why_untrusted(cache.cache_folder())[0] == (tmp_path / "a" / "b" / "kernels").resolve()
+    (tmp_path / "circle").symlink_to("circle")
+    use(tmp_path / "circle", monkeypatch)
+    assert "symbolic links" in (why_not_cached() or "")
+
+
+def test_nothing_is_made_in_a_folder_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What everyone can write to is refused before anything in it is looked at."""
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    use(tmp_path / "open" / "cache", monkeypatch)
+    assert why_not_cached() == f"{tmp_path / 'open'} can be written to by everyone"
+    assert not list((tmp_path / "open").iterdir())
+
+
+@pytest.mark.parametrize("spoil", ["mode", "owner", "link"])
+def test_a_file_that_others_could_have_written_is_not_loaded(tmp_path: Path, spoil: str) -> None:
+    """Such a file is as good as missing, even if the folder is safe by now."""
+    path = tmp_path / "x.kernel"
+    path.write_bytes(b"code")
+    assert cache._read_own(path) == b"code"
+    if spoil == "mode":
+        path.chmod(0o666)
+    elif spoil == "link":
+        path.rename(tmp_path / "y")
+        path.symlink_to("y")
+    elif os.getuid() == 0:
+        os.chown(path, 65534, -1)
+    else:
+        pytest.skip("only root can give files away")
+    with pytest.raises(OSError, match=r"could have written|symbolic links"):
+        cache._read_own(path)

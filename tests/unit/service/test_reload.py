@@ -45,7 +45,7 @@ CONSEQUENCES = {
     **{
         f"symbol.{key}": REFUSED
         for key in (
-            *("name", "on_gap", "on_bad_record", "price_decimals", "size_decimals"),
+            *("name", "on_gap", "on_bad_record", "on_damage", "price_decimals", "size_decimals"),
             *("depth", "max_line_bytes", "format", "channel"),
         )
     },

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cowbook.errors import OutputError, RestartNeededError
+from cowbook.errors import OutputError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.rows import OpenRows, allocate_rows
@@ -48,7 +48,7 @@ def opened(directory: Path, files: DurableFiles | None = None, incarnation: int 
     sink = sink_in(directory, files)
     sink.lock(incarnation)
     sink.scan()
-    sink.begin(0)
+    sink.begin((0, 0))
     return sink
 
 
@@ -102,6 +102,49 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     opened(tmp_path, incarnation=2).close()
 
 
+def test_nobody_else_can_hold_the_lock_or_enter_staging(tmp_path: Path) -> None:
+    """Their modes keep others out, at any umask, and also where an earlier release has made them: who can open it can hold it."""
+    before = os.umask(0)
+    try:
+        opened(tmp_path).close()
+        staging = tmp_path / ".staging" / "BTC%2FUSD"
+        modes = {path: path.stat().st_mode & 0o777 for path in (staging / "LOCK", staging, staging.parent)}
+        assert list(modes.values()) == [0o600, 0o700, 0o775]
+        (staging / "LOCK").chmod(0o644)
+        staging.chmod(0o777)
+        sink = opened(tmp_path, incarnation=2)
+        assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
+        sink.publish([sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER])])
+        sink.close()
+    finally:
+        os.umask(before)
+    directories = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(directories) > 4
+    assert not [path for path in directories if path.stat().st_mode & 0o002]
+
+
+@pytest.mark.parametrize("name", [".staging", ".staging/BTC%2FUSD", ".staging/BTC%2FUSD/2", ".staging/BTC%2FUSD/LOCK"])
+def test_links_in_staging_are_refused(tmp_path: Path, name: str) -> None:
+    """Parts would be written where they lead, and nothing is."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = tmp_path / "data" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises((OutputError, StorageError), match="symbolic link"):
+        sink_in(tmp_path / "data").lock(2)
+    assert not list(outside.iterdir())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give directories away")
+def test_staging_of_another_user_is_refused(tmp_path: Path) -> None:
+    """That user could replace parts before they are published."""
+    opened(tmp_path).close()
+    os.chown(tmp_path / ".staging" / "BTC%2FUSD", 65534, -1)
+    with pytest.raises(OutputError, match="belongs to user 65534"):
+        sink_in(tmp_path).lock(2)
+
+
 def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None:
     """Starting from the beginning moves what was there away, and never deletes it."""
     for number in (1, 2):
@@ -109,7 +152,7 @@ def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None
         sink.lock(number)
         sink.scan()
         sink.supersede_all()
-        sink.begin(0)
+        sink.begin((0, 0))
         sink.publish([sink.stage(rows_with_trades(0, number, NEWEST), [LETTER])])
         sink.close()
     moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "2").rglob("*.parquet"))

@@ -111,7 +111,7 @@ WANTED = [
     (10, 19, {"depth": (b"depth 10", DAY), "bbo": (b"equal", DAY), "drift": (b"drift 10", DAY), "gaps": (b"gap", NEXT_DAY)}),
     (30, 39, {"depth": (b"depth 30", NEXT_DAY), "trades": (b"trades 30", NEXT_DAY)}),
 ]
-WITHDRAWN = (20, 50)
+WITHDRAWN = ((20, 0), (50, 0))
 VISIBLE = {
     final_of("depth", 0, 9): b"before",
     final_of("depth", 60, 69): b"after",
@@ -380,8 +380,8 @@ def test_a_tail_of_the_same_run_is_replaced(tmp_path: Path) -> None:
     assert output.visible() == {final_of("depth", 0, 9): b"whole"}
     assert output.superseded() == Counter([b"tail", b"gap"])
     again = output.publication()
-    again.forget_before(10)
-    again.publish([], (0,), output.staging, 3)
+    again.forget_before((10, 0))
+    again.publish([], ((0, 0),), output.staging, 3)
     assert output.visible() == {final_of("depth", 0, 9): b"whole"}
 
 

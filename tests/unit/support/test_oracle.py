@@ -488,7 +488,7 @@ RECORDS = [  # record, what is counted
     (b'{"result":null,"id":1}', "unused"),
     (b'{"stream":"btcusdt@depth20","data":{"lastUpdateId":"?"}}', "dead_letters.malformed"),
     (b'{"stream":"btcusdt@depth20","data":{"lastUpdateId":1,"bids":[],"asks":[],"E":1}}', "messages"),
-    (b'{"stream":"btcusdt@depth5","data":{"e":"depthUpdate","E":1,"u":1,"b":[],"a":[]}}', "messages"),
+    (b'{"stream":"btcusdt@depth5","data":{"e":"depthUpdate","E":1,"U":1,"u":1,"b":[],"a":[]}}', "messages"),
     (b'{"stream":"btcusdt@depth5","data":{"e":"depthUpdate","E":1,"s":"X","u":1,"b":[],"a":[]}}', "other_symbol"),
     (b'{"e":"trade","s":"ETHUSDT"}', "other_symbol"),
     (b'{"stream":"ethusdt@depth","data":{"lastUpdateId":1}}', "other_symbol"),

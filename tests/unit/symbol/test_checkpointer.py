@@ -66,7 +66,7 @@ class Bench:
         self.store.find()
         self.sink = ParquetSink(directory / "data", "A", StreamTables(8, 8, 2), "zstd", self.files)
         self.sink.lock(self.store.incarnation)
-        self.sink.begin(0)
+        self.sink.begin((0, 0))
         owner = CheckpointOwner("A", "A", {"price_decimals": 8, "size_decimals": 8})
         settings = CheckpointSettings(TriggerSettings(1000, 10**18, 0))
         destination = Destination(owner, self.store, self.sink, executor)
@@ -375,7 +375,7 @@ async def test_a_provisional_cut_is_withdrawn_unless_another_has_its_first_event
         await checkpointer.finish()
     manifests = [read_manifest(bench.store.checkpoints / str(epoch), "A", os.getuid()) for epoch in (1, 2, 3)]
     assert [[cut.first for cut in manifest.cuts] for manifest in manifests] == [[5, 6], [6], []]
-    assert [manifest.withdrawn for manifest in manifests] == [(), (5,), (6,)]
+    assert [manifest.withdrawn for manifest in manifests] == [(), ((5, 0),), ((6, 0),)]
     assert checkpointer.is_known(freeze.mark, "end 0")
     assert not checkpointer.is_known(freeze.mark, "end 1")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -194,7 +195,9 @@ def test_a_commit_resets_the_pause(context: ThreadContext) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("code", [errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV])
+@pytest.mark.parametrize(
+    "code", [errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EISDIR, errno.EEXIST, errno.EXDEV, errno.EFBIG]
+)
 def test_a_storage_error_that_needs_repair_fails_the_symbol(context: ThreadContext, code: int) -> None:
     """An error that a person must repair fails the symbol without a further attempt."""
     thread, pauses, _ = run(context, fails(StorageError("in the way", code), recovers=True))
@@ -213,6 +216,28 @@ def test_a_missing_permission_is_final_unless_the_symbol_has_worked(context: Thr
     assert (thread.state, pauses) == ("failed", [0.5])
     thread, pauses, _ = run(context, fails(StorageError("full", errno.ENOSPC), recovers=True), fails(error), ends)
     assert (thread.state, pauses) == ("done", [0.5, 1])
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.usefixtures("fake")
+def test_what_is_scarce_is_waited_for_wherever_it_shows(context: ThreadContext, code: int) -> None:
+    """Also where no file is involved, such as a new event loop. It is no bug."""
+    thread, pauses, restarts = run(context, *(fails(OSError(code, os.strerror(code))) for _ in range(20)), ends)
+    assert thread.state == "done"
+    assert len(pauses) == 20
+    assert restarts == ["storage"] * 20
+    assert os.strerror(code) in (thread.last_error or "")
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_service_waits_for_memory_and_a_single_run_does_not(context: ThreadContext) -> None:
+    """Either says what to do."""
+    thread, pauses, _ = run(context, fails(MemoryError("8 GB")), ends)
+    assert (thread.state, len(pauses)) == ("done", 1)
+    assert "not enough memory: 8 GB; raise the limit" in (thread.last_error or "")
+    thread, pauses, _ = run(replace(context, retries_errors=False), fails(MemoryError()))
+    assert (thread.state, len(pauses)) == ("failed", 0)
+    assert "not enough memory: none; raise the limit" in (thread.last_error or "")
 
 
 @pytest.mark.usefixtures("fake")

@@ -51,6 +51,8 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_foreign_snapshots": ("counter", ONE),
     "cowbook_time_resets": ("counter", ONE),
     "cowbook_witness_levels": ("counter", [{"outcome": outcome} for outcome in ("compared", "wrong", "learned")]),
+    "cowbook_tickers": ("counter", [{"outcome": outcome} for outcome in ("near", "far")]),
+    "cowbook_kept_diffs_bytes": ("gauge", ONE),
     "cowbook_known_seconds": ("counter", [{"depth": depth} for depth in ("best", "grid")]),
     "cowbook_event_time_passed_seconds": ("counter", ONE),
     "cowbook_input_bytes": ("counter", ONE),
@@ -78,7 +80,7 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_drift_size_error": ("gauge", ONE),
     "cowbook_dead_letters": (
         "counter",
-        [{"reason": reason} for reason in ("overlong", "not_utf8", "malformed", "unknown", "out_of_range")],
+        [{"reason": reason} for reason in ("overlong", "not_utf8", "malformed", "unknown", "out_of_range", "damaged")],
     ),
     "cowbook_audits": ("counter", AUDITS),
     "cowbook_book_levels": ("gauge", [{"side": side} for side in ("bid", "ask")]),

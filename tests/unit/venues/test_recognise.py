@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.simulate.capture import write_capture
-from cowbook.symbol.misfit import what_it_looks_like
+from cowbook.symbol.input_check import what_it_looks_like
 from cowbook.venues.recognise import formats_of
 from support.venue_samples import make_sample
 
@@ -31,9 +31,12 @@ def test_files_that_fit_are_not_reported(tmp_path: Path) -> None:
     write_capture(right, symbol="BTCUSDT", messages=20, seed=1)
     empty.write_bytes(b"")
     text = what_it_looks_like(wrong, "binance", SETTINGS)
-    assert text == f'{wrong} is no capture of format = "binance": it looks like deribit'
+    assert text == f'{wrong} is no capture of format = "binance": these look like deribit records: format = "deribit" would fit'
     assert what_it_looks_like(right, "binance", SETTINGS) is None
-    assert what_it_looks_like(right, "okx", SETTINGS) == f'{right} is no capture of format = "okx": it looks like binance'
+    assert (
+        what_it_looks_like(right, "okx", SETTINGS)
+        == f'{right} is no capture of format = "okx": these look like binance records: format = "binance" would fit'
+    )
     assert what_it_looks_like(empty, "binance", SETTINGS) is None
     assert what_it_looks_like(tmp_path / "missing", "binance", SETTINGS) is None
 
@@ -47,8 +50,14 @@ def test_tables_are_recognised_by_their_columns(tmp_path: Path) -> None:
     assert what_it_looks_like(csv, "tardis", SETTINGS) is None
     assert what_it_looks_like(parquet, "cryptolake", SETTINGS) is None
     expected = {
-        (csv, "binance"): f'{csv} is no capture of format = "binance": it looks like tardis',
-        (parquet, "tardis"): f'{parquet} is no capture of format = "tardis": it looks like cryptolake',
+        (
+            csv,
+            "binance",
+        ): f'{csv} is no capture of format = "binance": these look like tardis records: format = "tardis" would fit',
+        (
+            parquet,
+            "tardis",
+        ): f'{parquet} is no capture of format = "tardis": these look like cryptolake records: format = "cryptolake" would fit',
         (other, "tardis"): f"{other} is no table of format = \"tardis\": its columns are 'a,b'",
         (other, "binance"): None,
     }

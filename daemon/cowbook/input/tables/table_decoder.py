@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import InputError
+from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_damage, unfinished_at
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import runs
 from cowbook.input.tables import table_scanner as scanner
 from cowbook.input.tables.table import Table
 from cowbook.input.tables.table_reference import csv_row, packed_row, shown_packed
-from cowbook.input.text.line_decoder import DEAD_LETTER_BYTES
 from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.venue import Connection
@@ -108,6 +108,21 @@ class TableDecoder:
         If it is full, clear the batch and call again. Otherwise `block.start` is at a message that may go on in the next block,
         or at the block's end. Raises InputError if the file is not one of the venue's tables.
         """
+        if block.damage is not None:
+            return decode_up_to_damage(block, batch, self._decode, self._give_up)
+        return self._decode(block, batch)
+
+    def _give_up(self, block: Block, _batch: EventBatch) -> Unfinished:
+        """Take the unfinished message in front of damage, with the last row, which may lack its end."""
+        overlong, self._overlong = self._overlong, None
+        self._rejections.clear()
+        if overlong is None:
+            return self._as_shown(*unfinished_at(block))
+        overlong.absorb(block, block.end)
+        return self._as_shown(overlong.offset, overlong.length, overlong.content)
+
+    def _decode(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a block without damage."""
         self._opened_at = None
         if not self._find_header(block):
             return False
@@ -287,13 +302,7 @@ class TableDecoder:
     def _append_dead_letter(
         self, batch: EventBatch, block: Block, offset: int, length: int, content: bytes, rejected: Rejected, end_offset: int
     ) -> None:
-        header = self._header
-        if header is not None and header.row_bytes:  # Parquet: offset and length in rows, content as JSON
-            content = b"\n".join(
-                shown_packed(content[place : place + header.row_bytes], header)
-                for place in range(0, len(content) - header.row_bytes + 1, header.row_bytes)
-            )[:DEAD_LETTER_BYTES]
-            offset, length = (offset - len(header.line)) // header.row_bytes, length // header.row_bytes
+        offset, length, content = self._as_shown(offset, length, content)
         letter = DeadLetter(block.file, offset, length, rejected.reason, content, rejected.detail)
         message = batch.messages[batch.message_count]
         message["kind"] = DEAD_LETTER
@@ -302,6 +311,18 @@ class TableDecoder:
         message["flags"] = REASONS.index(letter.reason) | (IS_NO_DEPTH if self._table.trades else 0)
         batch.dead_letters.append(letter)
         batch.message_count += 1
+
+    def _as_shown(self, offset: int, length: int, content: bytes) -> Unfinished:
+        """Offset, length and content as a dead letter has them: of Parquet in rows, and as JSON."""
+        header = self._header
+        if header is None or not header.row_bytes:
+            return offset, length, content
+        rows = (
+            shown_packed(content[place : place + header.row_bytes], header)
+            for place in range(0, len(content) - header.row_bytes + 1, header.row_bytes)
+        )
+        place = max(0, offset - len(header.line)) // header.row_bytes
+        return place, length // header.row_bytes, b"\n".join(rows)[:DEAD_LETTER_BYTES]
 
     def _begin_overlong(self, block: Block, position: int, key: np.void | None) -> None:
         """Drop the part of an overlong message that is in the block; its last whole row ends at `position`."""

@@ -20,7 +20,7 @@ from cowbook.input.tables.table import MEANINGS, Table
 from cowbook.input.text.json_fields import RefusedError, refuse
 from cowbook.input.verdict import Rejected, shown
 from cowbook.plain.messages import NONE
-from cowbook.plain.table_header import PACKED_FLOAT, PACKED_TEXT, PACKED_TEXT_BYTES, Header
+from cowbook.plain.table_header import PACKED_FLOAT, PACKED_NOTHING, PACKED_TEXT, PACKED_TEXT_BYTES, Header
 from cowbook.plain.vocabulary import Reason
 
 Field = str | int | float | None
@@ -80,7 +80,7 @@ def _rejected_row(reason: Reason, detail: str) -> Row:
 
 
 def packed_fields(row: bytes, header: Header) -> list[Field]:
-    """The values of a packed row; None for null and for a text that was cut."""
+    """The values of a packed row; None for null, for a text that was cut, and for a column that is not read."""
     assert header.kinds is not None
     assert header.places is not None
     fields: list[Field] = []
@@ -88,6 +88,8 @@ def packed_fields(row: bytes, header: Header) -> list[Field]:
         if kind == PACKED_TEXT:
             text = row[place : place + PACKED_TEXT_BYTES]
             fields.append(None if text[-1] == 0xFF else text.rstrip(b"\0").decode())
+        elif kind == PACKED_NOTHING:
+            fields.append(None)
         elif kind == PACKED_FLOAT:
             fields.append(struct.unpack_from("<d", row, place)[0])
         else:
@@ -97,9 +99,11 @@ def packed_fields(row: bytes, header: Header) -> list[Field]:
 
 
 def shown_packed(row: bytes, header: Header) -> bytes:
-    """A packed row as a dead letter shows it: a JSON object."""
+    """A packed row as a dead letter shows it: a JSON object of the columns that are read."""
+    assert header.kinds is not None
     fields = [None if field != field else field for field in packed_fields(row, header)]  # noqa: PLR0124 - JSON has no NaN
-    return json.dumps(dict(zip(header.names, fields, strict=True)), default=str).encode()
+    named = zip(header.names, fields, header.kinds, strict=True)
+    return json.dumps({name: field for name, field, kind in named if kind != PACKED_NOTHING}, default=str).encode()
 
 
 def _decode_fields(

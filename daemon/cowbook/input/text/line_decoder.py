@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import InputError
+from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_damage, unfinished_at
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text import array_scanner
 from cowbook.input.text import scanner as record_scanner
@@ -33,9 +34,6 @@ from cowbook.plain.messages import DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.plain.table_header import PACKED_MAGIC
 from cowbook.plain.vocabulary import REASONS
-
-DEAD_LETTER_BYTES = 4_096
-"""How many bytes of a rejected record a dead letter keeps."""
 
 _MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
 _ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
@@ -98,6 +96,12 @@ class LineDecoder:
         If it is full, clear the batch and call again. Otherwise `block.start` is at an unfinished line or at the block's end.
         Raises InputError if the file is a table.
         """
+        if block.damage is not None:
+            return decode_up_to_damage(block, batch, self._decode, self._give_up)
+        return self._decode(block, batch)
+
+    def _decode(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a block without damage."""
         self._connections = [(0, self._connections[-1][1])]
         self._refuse_table(block)
         opening = array_opening(block.head)
@@ -108,6 +112,23 @@ class LineDecoder:
         if opening:
             return self._decode_array(block, batch, opening)
         return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
+
+    def _give_up(self, block: Block, batch: EventBatch) -> Unfinished | None:
+        """Take the unfinished record in front of damage. One that is whole but for its line feed is decoded."""
+        overlong, self._overlong = self._overlong, None
+        if overlong is not None:
+            overlong.absorb(block, block.end)
+            return overlong.offset, overlong.length, overlong.content
+        unfinished = unfinished_at(block)
+        record = block.buffer[block.start : _without_return(block, block.end)].tobytes()
+        if array_opening(block.head) or len(record) > self._settings.max_line_bytes:
+            return unfinished
+        decoded, _ = self._decode_record(record)
+        if isinstance(decoded.decoded if isinstance(decoded, Sequenced) else decoded, Rejected):
+            return unfinished
+        if not self._decode_slowly(block, block.end, block.end, batch):
+            return None
+        return unfinished_at(block)
 
     def _refuse_table(self, block: Block) -> None:
         """Raises InputError if the file is a table: otherwise each of its rows would become a dead letter."""

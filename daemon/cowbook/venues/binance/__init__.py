@@ -64,7 +64,8 @@ and developers.binance.com for both kinds of futures.
 from __future__ import annotations
 
 from cowbook.input.venue import Venue
+from cowbook.plain.vocabulary import MARKET_NAMES, SPEED_NAMES
 from cowbook.venues.binance.reference import decode_record
 from cowbook.venues.binance.scanner import BinanceScanner
 
-VENUE = Venue(decode_record, make_scanner=BinanceScanner)
+VENUE = Venue(decode_record, make_scanner=BinanceScanner, channels=dict.fromkeys((*MARKET_NAMES, *SPEED_NAMES), 0))

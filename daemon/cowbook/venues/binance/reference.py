@@ -39,11 +39,12 @@ from cowbook.plain.messages import (
     TRADE,
 )
 from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+from cowbook.plain.vocabulary import SPEED_NAMES
 
 _TICKER_KEYS = {"u", "b", "B", "a", "A"}
 _PARTIAL_BOOKS = ("@depth5", "@depth10", "@depth20")
 _RPI_DEPTH = "@rpiDepth"
-_SPEEDS = {"@depth": 1, "@depth@100ms": 2, "@depth@500ms": 3, "@depth@250ms": 4}
+_SPEEDS = {f"@{name}": number for number, name in enumerate(SPEED_NAMES, start=1)}
 """Number of the speed (`MESSAGE.speed`) by what follows the symbol in a stream's name."""
 
 _ABSENT = object()

@@ -1,0 +1,363 @@
+"""Decodes the members of a gzip file, or the frames of a zstd file, in order, and goes on behind damage (ADR 17).
+
+What is damaged, and where decoding goes on, is decided by the file's bytes alone, however they arrive: a file that was decoded
+while it grew gives the same bytes when it is decoded again to resume inside it.
+
+* A member ends where its own data say so, and its checksum holds. Behind it stands the next member, zeros (gzip), or the end.
+* A member is damaged where its decoder refuses, where something else stands in its place, or where the file ends inside it. All
+  that can be decoded before that is given.
+* Behind damage, decoding goes on with the next *proved* member: bytes that begin like one, and decode without an error for
+  `_PROOF_BYTES`, or to the member's own end, or to where the file ends or another one begins. The three or four bytes alone stand
+  in 100 MB of noise by chance.
+* A proved beginning inside a member means that the writer was killed there and another one appended, unless the member goes on
+  for `_WINDOW_BYTES` without an error, or ends well: then the bytes are content, as in an archive of compressed files. A frame
+  without a checksum does not show that: its blocks of plain bytes swallow others as they come. What was decoded of the first
+  member behind that beginning is dropped: the bytes were not its own.
+
+The place of damage in front of a member is one byte in the decoded bytes, `MARK`, so that a position can stand on either side.
+Damage behind which nothing comes has no byte, because more may be appended.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+import zlib
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import zstandard
+from isal import isal_zlib
+
+MARK = b"\n"
+"""Stands in the decoded bytes for what a damaged place has lost."""
+
+_PROOF_BYTES = 256
+_WINDOW_BYTES = 1 << 18
+_MOST_HELD_BYTES = 1 << 22
+"""Decoded bytes that are held back while a member is told from its content. Noise does not decode to so many."""
+_LONGEST_HEADER = 18
+_GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
+
+
+class _Decompressor(Protocol):
+    """One gzip member or zstd frame."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _make_zstd() -> _Decompressor:
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+def _make_gzip() -> _Decompressor:
+    decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
+    return decompressor
+
+
+def _make_bytewise_gzip() -> _Decompressor:
+    decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
+    return decompressor
+
+
+@dataclass(frozen=True, slots=True)
+class _Codec:
+    """How members of one kind look, and what decodes them."""
+
+    member: str  # what its members are called
+    magic: bytes
+    beginning: re.Pattern[bytes]
+    """The magic, and what must follow it in a sound header."""
+    make: Callable[[], _Decompressor]
+    make_exact: Callable[[], _Decompressor]
+    """Makes one that gives all that is decodable of the bytes so far, also byte by byte."""
+    chunk_bytes: int
+    """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB."""
+    padding: bytes  # what may stand between members
+    header_bytes: Callable[[bytes], int]
+    """Length of a member's header, from its first bytes, at least five. Nothing else can begin inside of it."""
+    has_checksum: Callable[[bytes], bool]
+    """Whether the member with this header ends with a checksum, so that noise does not seem to end it well."""
+
+
+_NO_RESERVED_BIT = b"".join(re.escape(bytes((value,))) for value in range(256) if not value & 8)
+CODECS = {
+    "gzip": _Codec(
+        "gzip member",
+        b"\x1f\x8b\x08",
+        re.compile(rb"\x1f\x8b\x08[\x00-\x1f]", re.DOTALL),
+        _make_gzip,
+        _make_bytewise_gzip,
+        1 << 14,
+        b"\0",
+        lambda _: 10,
+        lambda _: True,
+    ),
+    "zstd": _Codec(
+        "zstd frame",
+        b"\x28\xb5\x2f\xfd",
+        re.compile(rb"\x28\xb5\x2f\xfd[" + _NO_RESERVED_BIT + rb"]", re.DOTALL),
+        _make_zstd,
+        _make_zstd,
+        1 << 11,
+        b"",
+        zstandard.frame_header_size,
+        lambda header: header[4] & 4 != 0,
+    ),
+}
+"""By the kind that `compression.kind_of` returns."""
+
+_ISAL_ERROR: Any = isal_zlib.error  # its stub says that it is an instance
+_ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged place in front of a member. `text` says where it is and what is wrong with it."""
+
+    text: str
+
+
+Pieces = Generator[bytes | Damage | None, None, None]
+"""Decoded bytes, damage, and None where nothing more is there yet."""
+
+_Waiting = Generator[bytes | None, None, bool]
+
+
+class _Member:
+    """The member that is being decoded."""
+
+    def __init__(self, decompressor: _Decompressor, start: int) -> None:
+        self.decompressor = decompressor
+        self.start = start
+        self.given = 0  # decoded bytes
+        self.has_ended = False
+
+
+class Members:
+    """All members of a compressed file. Use `pieces` once."""
+
+    def __init__(self, file: io.FileIO, kind: str, is_growing: Callable[[], bool]) -> None:
+        """`file` stands at its start, and is read by this object alone. While `is_growing()`, its end is not the last one."""
+        self._file = file
+        self._codec = CODECS[kind]
+        self._is_growing = is_growing
+        self._start = 0  # offset in the file of the bytes held
+        self._held = b""  # read, and not yet decoded
+        self._given = 0  # decoded bytes, marks included
+        self.end_damage: str | None = None
+        """What is wrong at the end of the file, once `pieces` has ended there."""
+
+    def pieces(self) -> Pieces:
+        """Decode the file up to its end."""
+        while (yield from self._reach_member()):
+            member = _Member(self._codec.make(), self._start)
+            is_one = self._held.startswith(self._codec.magic[: len(self._held)])
+            why = yield from self._decode_member(member)
+            if why is None:
+                continue
+            if not member.given and not is_one:
+                why = "something else stands in its place"
+            stopped, offset = self._start, self._given
+            found = yield from self._find_member()
+            text = f"is damaged at decoded offset {offset}: {why} (a {self._codec.member} at byte {member.start})"
+            if not found:
+                self.end_damage = f"{text}; nothing behind it can be decoded"
+                return
+            skipped = self._start - stopped
+            yield Damage(f"{text}; {skipped} bytes behind it are skipped, and the next one is at byte {self._start}")
+            self._given += len(MARK)
+
+    def find_first(self, most_bytes: int) -> int | None:
+        """The offset of the first proved member; None if none begins in the first `most_bytes`. Instead of `pieces`."""
+        try:
+            next(self._find_member(most_bytes))
+        except StopIteration as end:
+            return self._start if end.value else None
+        raise AssertionError("nothing is waited for")
+
+    def _read_more(self) -> bool:
+        """Hold more bytes of the file. Returns False at its end for now."""
+        chunk = self._file.read(self._codec.chunk_bytes)
+        self._held += chunk
+        return bool(chunk)
+
+    def _drop(self, count: int) -> None:
+        self._start += count
+        self._held = self._held[count:]
+
+    def _give(self, member: _Member, decoded: bytes) -> bytes:
+        member.given += len(decoded)
+        self._given += len(decoded)
+        return decoded
+
+    def _reach_member(self) -> _Waiting:
+        """Go to where the next member begins, or should. Returns False at the end of the file."""
+        while True:
+            if self._codec.padding:
+                self._drop(len(self._held) - len(self._held.lstrip(self._codec.padding)))
+            if self._held or self._read_more():
+                if self._held.strip(self._codec.padding):
+                    return True
+            elif self._is_growing():
+                yield None
+            else:
+                return False
+
+    def _decode_member(self, member: _Member) -> Generator[bytes | None, None, str | None]:
+        """Decode a member. Returns what is wrong with it; None at its end. The bytes behind it, or behind damage, stay held."""
+        scan_from = 1  # where another member may begin: not at this one's own first byte
+        while not member.has_ended:
+            place = self._find_beginning(scan_from)
+            fed = self._held[: min(place, self._codec.chunk_bytes)]
+            if fed:
+                try:
+                    decoded = member.decompressor.decompress(fed)
+                except _ERRORS as error:
+                    decoded = self._decode_exactly(member, self._start + len(fed))
+                    self._drop(len(fed))
+                    yield self._give(member, decoded)
+                    return str(error)
+                member.has_ended = member.decompressor.eof
+                self._drop(len(fed) - (len(member.decompressor.unused_data) if member.has_ended else 0))
+                scan_from = 0
+                if decoded:
+                    yield self._give(member, decoded)
+            elif self._codec.beginning.match(self._held):
+                before = self._start
+                if (yield from self._is_cut_here(member)):
+                    yield self._give(member, self._decode_exactly(member, self._start))
+                    return "another one begins inside it"
+                scan_from = int(self._start == before)  # what has turned out to be content is not looked at again
+            elif self._read_more():
+                continue
+            elif self._is_growing():
+                yield None
+            elif self._held:  # the first bytes of what might have become a member's beginning
+                scan_from = len(self._held)
+            else:
+                yield self._give(member, self._decode_exactly(member, self._start))
+                return "it ends in the middle"
+        return None
+
+    def _find_beginning(self, scan_from: int) -> int:
+        """Index in the held bytes where a member may begin, be it with the last of them; their number if none does."""
+        held, magic = self._held, self._codec.magic
+        found = self._codec.beginning.search(held, scan_from)
+        if found is not None:
+            return found.start()
+        if held and held[-1] in magic:
+            for length in range(min(len(magic), len(held) - scan_from), 0, -1):
+                if held.endswith(magic[:length]):
+                    return len(held) - length
+        return len(held)
+
+    def _is_cut_here(self, member: _Member) -> _Waiting:
+        """Returns whether a member was cut where another one seems to begin. If not, more of it is decoded."""
+        if not (yield from self._is_proved()):
+            return False
+        header = os.pread(self._file.fileno(), _LONGEST_HEADER, member.start)
+        if self._start < member.start + self._codec.header_bytes(header) or not self._codec.has_checksum(header):
+            return True  # zstandard may take the second header of a frame for its first
+        pieces: list[bytes] = []
+        fed = held_bytes = 0
+        while fed < _WINDOW_BYTES and held_bytes <= _MOST_HELD_BYTES and not member.has_ended:
+            piece = self._held[fed : min(fed + self._codec.chunk_bytes, _WINDOW_BYTES)]
+            if not piece:
+                if self._read_more():
+                    continue
+                if not self._is_growing():
+                    return True
+                yield None
+                continue
+            try:
+                decoded = member.decompressor.decompress(piece)
+            except _ERRORS:
+                return True
+            pieces.append(decoded)
+            held_bytes += len(decoded)
+            member.has_ended = member.decompressor.eof
+            fed += len(piece) - (len(member.decompressor.unused_data) if member.has_ended else 0)
+        self._drop(fed)
+        yield self._give(member, b"".join(pieces))
+        return False
+
+    def _is_proved(self) -> _Waiting:
+        """Returns whether the held bytes, which begin like a member, decode like one: to its end, far enough, or to a next."""
+        decompressor = self._codec.make_exact()
+        fed = decoded_bytes = 0
+        stop = self._find_beginning(1)
+        while decoded_bytes < _PROOF_BYTES and not decompressor.eof:
+            if fed < stop:
+                try:
+                    decoded_bytes += len(decompressor.decompress(self._held[fed : fed + 1]))
+                except _ERRORS:
+                    return False
+                fed += 1
+            elif self._codec.beginning.match(self._held, fed):
+                return decoded_bytes > 0
+            elif self._read_more():
+                stop = self._find_beginning(fed)
+            elif self._is_growing():
+                yield None
+            elif fed < len(self._held):
+                stop = len(self._held)
+            else:
+                return decoded_bytes > 0
+        return True
+
+    def _find_member(self, most_bytes: int = sys.maxsize) -> _Waiting:
+        """Go to the next proved member. Returns False if there is none up to the end of the file, or up to `most_bytes`."""
+        scan_from = 0
+        while self._start < most_bytes:
+            self._drop(self._find_beginning(scan_from))
+            scan_from = 0
+            if self._codec.beginning.match(self._held):
+                if (yield from self._is_proved()):
+                    return True
+                scan_from = 1
+            elif self._read_more():
+                continue
+            elif self._is_growing():
+                yield None
+            else:
+                break
+        return False
+
+    def _decode_exactly(self, member: _Member, end: int) -> bytes:
+        """Decode a member again, up to the offset `end` in the file. Returns all decodable bytes that were not given yet.
+
+        The last chunk is decoded byte by byte, so that the place of damage does not depend on how the file was read. isal and
+        zlib may differ by a few bytes in what they return for the same chunks.
+        """
+        decompressor = self._codec.make_exact()
+        behind = member.given  # given bytes that are still to be passed over
+        fresh = []
+        place = member.start
+        with suppress(*_ERRORS):  # which is known: what precedes it is wanted
+            while place < end and not decompressor.eof:
+                left = end - place
+                chunk = os.pread(self._file.fileno(), min(left, self._codec.chunk_bytes), place)
+                if not chunk:
+                    break  # truncated meanwhile
+                place += len(chunk)
+                single = left <= self._codec.chunk_bytes
+                for piece in (bytes((byte,)) for byte in chunk) if single else (chunk,):
+                    decoded = decompressor.decompress(piece)
+                    fresh.append(decoded[behind:])
+                    behind -= min(behind, len(decoded))
+        return b"".join(fresh)
+
+
+def find_proved(descriptor: int, kind: str, most_bytes: int) -> int | None:
+    """The offset of the first proved member in the first bytes of a file; None if none begins there. Moves no file position."""
+    with io.FileIO(f"/proc/self/fd/{descriptor}") as file:
+        return Members(file, kind, lambda: False).find_first(most_bytes)

@@ -1,0 +1,204 @@
+"""Looks at the pages of a Parquet file before they are decoded: a few bytes of a page may stand for gigabytes (ADR 18).
+
+A reader decompresses a page as a whole, as large as the page's header says. The file's footer cannot be relied on for that, so
+the headers are read here, page after page (struct PageHeader of parquet-format, in Thrift's compact protocol). A dictionary is
+one page. Texts that are not in a dictionary are decoded a batch at a time; how large a batch can become follows from its pages.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+_HEADER_BYTES = 1 << 8  # read at once; headers with statistics may be longer
+_LONGEST_HEADER = 1 << 20
+_MOST_PAGES = 1 << 20
+# Memory of pages in use, as measured with Arrow: copies of a dictionary, bytes of each of its entries, copies of another page.
+_DICTIONARY_COPIES = 5
+_ENTRY_BYTES = 64
+_PAGE_COPIES = 2
+
+# Fields of PageHeader, and of the headers of kinds of pages in it.
+_KIND, _SIZE, _STORED = 1, 2, 3
+_DATA, _DICTIONARY, _DATA_V2 = 5, 7, 8
+_VALUES, _ENCODING, _ENCODING_V2 = 1, 2, 4
+
+# Encoding of parquet-format.
+_DICTIONARY_ENCODINGS = (2, 8)
+DELTA_BYTE_ARRAY = 7
+"""Each value of such a page begins like the one before it, which is not repeated."""
+
+
+class PageError(ValueError):
+    """A column has pages that cannot be told apart, or too many. Says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page's header says."""
+
+    size_bytes: int
+    """Once decompressed."""
+    stored_bytes: int
+    values: int
+    encoding: int
+    is_dictionary: bool
+
+    @property
+    def is_coded(self) -> bool:
+        """Whether its values are numbers of entries in the dictionary."""
+        return self.encoding in _DICTIONARY_ENCODINGS and not self.is_dictionary
+
+
+def read_pages(descriptor: int, column: Any) -> list[Page]:
+    """Read the headers of a column chunk's pages. `column` is pyarrow's ColumnChunkMetaData. Raises PageError and OSError."""
+    place = column.data_page_offset
+    dictionary = column.dictionary_page_offset
+    if dictionary is not None and 0 < dictionary < place:
+        place = dictionary
+    end = place + column.total_compressed_size
+    pages: list[Page] = []
+    values = 0
+    while place < end and values < column.num_values:
+        if len(pages) == _MOST_PAGES:
+            raise PageError(f"has more than {_MOST_PAGES} pages in a row group")
+        page, header_bytes = _read_page(descriptor, place)
+        pages.append(page)
+        values += 0 if page.is_dictionary else page.values
+        place += header_bytes + page.stored_bytes
+    return pages
+
+
+def _read_page(descriptor: int, place: int) -> tuple[Page, int]:
+    """Read the header at a place of the file. Returns it with its length."""
+    count = _HEADER_BYTES
+    while True:
+        content = os.pread(descriptor, count, place)
+        thrift = _Thrift(content)
+        try:
+            fields = thrift.read_struct()
+            break
+        except IndexError:
+            if len(content) < count or count >= _LONGEST_HEADER:
+                raise PageError("has a page without a whole header") from None
+            count <<= 3
+    data, dictionary, data_v2 = fields.get(_DATA), fields.get(_DICTIONARY), fields.get(_DATA_V2)
+    kind = data or dictionary or data_v2 or {}
+    encoding = kind.get(_ENCODING_V2 if data_v2 else _ENCODING, 0)
+    page = Page(fields.get(_SIZE, -1), fields.get(_STORED, -1), kind.get(_VALUES, 0), encoding, dictionary is not None)
+    if page.size_bytes < 0 or page.stored_bytes < 0 or page.values < 0:
+        raise PageError("has a page of negative size")
+    return page, thrift.place
+
+
+class _Thrift:
+    """Reads structs in Thrift's compact protocol. Raises IndexError where the content ends, PageError for what is no struct."""
+
+    _DEEPEST = 16
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._depth = 0
+        self.place = 0
+
+    def read_struct(self) -> dict[int, Any]:
+        """Read a struct: its integers and structs by the number of the field. Other fields are passed over."""
+        self._depth += 1
+        if self._depth > self._DEEPEST:
+            raise PageError("has a page whose header is nested too deeply")
+        fields: dict[int, Any] = {}
+        number = 0
+        while (head := self._byte()) != 0:
+            number = number + (head >> 4) if head >> 4 else self._integer()
+            fields[number] = self._value(head & 15)
+        self._depth -= 1
+        return fields
+
+    def _byte(self) -> int:
+        self.place += 1
+        return self._content[self.place - 1]
+
+    def _varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self._byte()
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+            if shift > 63:
+                raise PageError("has a page with a number that is too long")
+
+    def _integer(self) -> int:
+        value = self._varint()
+        return value >> 1 ^ -(value & 1)
+
+    def _skip(self, count: int) -> None:
+        self.place += count
+        if self.place > len(self._content):
+            raise IndexError
+
+    def _value(self, kind: int) -> Any:
+        match kind:
+            case 1 | 2:  # true, false: in the head of the field
+                return None
+            case 3:
+                return self._skip(1)
+            case 4 | 5 | 6:
+                return self._integer()
+            case 7:
+                return self._skip(8)
+            case 8:
+                return self._skip(self._varint())
+            case 9 | 10:
+                head = self._byte()
+                count = head >> 4 if head >> 4 < 15 else self._varint()
+                for _ in range(count):
+                    self._item(head & 15)
+                return None
+            case 12:
+                return self.read_struct()
+            case _:
+                raise PageError("has a page whose header is none")
+
+    def _item(self, kind: int) -> None:
+        if kind in (1, 2):
+            self._skip(1)
+        else:
+            self._value(kind)
+
+
+def held_bytes(pages: Sequence[Page]) -> int:
+    """Memory that decoding these pages one after the other takes, once for each: the dictionary, and the largest other page."""
+    dictionaries = sum(_DICTIONARY_COPIES * page.size_bytes + _ENTRY_BYTES * page.values for page in pages if page.is_dictionary)
+    return dictionaries + _PAGE_COPIES * max((page.size_bytes for page in pages if not page.is_dictionary), default=0)
+
+
+def spelled_out(pages: Sequence[Page]) -> list[Page]:
+    """The same pages as if their values were in no dictionary: each may be as long as all of it."""
+    longest = sum(page.size_bytes for page in pages if page.is_dictionary)
+    return [replace(page, size_bytes=longest, encoding=DELTA_BYTE_ARRAY) if page.is_coded else page for page in pages]
+
+
+def largest_batch(pages: Sequence[Page], rows: int) -> int:
+    """Most bytes of the texts in `rows` rows that follow each other, by their pages, if those in a dictionary count nothing."""
+    sizes = [0 if page.is_coded else page.size_bytes * _repeated(page, rows) for page in pages if not page.is_dictionary]
+    counts = [page.values for page in pages if not page.is_dictionary]
+    largest = window = held = first = 0
+    for place, size in enumerate(sizes):
+        window += size
+        held += counts[place]
+        # The rows may begin with the last one of the first page, and end with the first one of this page.
+        while first < place and held - counts[first] - counts[place] + 2 > rows:
+            window -= sizes[first]
+            held -= counts[first]
+            first += 1
+        largest = max(largest, window)
+    return largest
+
+
+def _repeated(page: Page, rows: int) -> int:
+    """How often a page's bytes can come in so many of its values: each may begin with all of the one before it."""
+    return min(page.values, rows) if page.encoding == DELTA_BYTE_ARRAY else 1

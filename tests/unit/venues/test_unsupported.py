@@ -1,0 +1,60 @@
+"""Venues and containers that are not read are named, and nothing that is read is called one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cowbook.input.settings import DecoderSettings
+from cowbook.venues.recognise import SNIFFED_BYTES, misfit_of
+from cowbook.venues.unsupported import unsupported_name
+from support.venue_samples import SAMPLE_IDS, make_sample
+
+SETTINGS = DecoderSettings("A/B", 8, 8, 1 << 24)
+
+CAPTURES = {
+    "KUCOIN.ws.1.0": "KuCoin",
+    "GATEIO.ws.1.0": "Gate.io",
+    "BITMEX.ws.1.0": "BitMEX",
+    "BITSTAMP.ws.1.0": "Bitstamp",
+    "DYDX.ws.1.0": "dYdX",
+    "GEMINI.ws.1.0": "Gemini",
+    "HUOBI.ws.44.0": "HTX (Huobi)",
+    "PHEMEX.ws.1.0": "Phemex",
+}
+
+
+@pytest.mark.parametrize("name", CAPTURES)
+def test_recorded_captures_of_other_venues_are_named(shared_data: Path, name: str) -> None:
+    """By their first records, under any format."""
+    with (shared_data / "cryptofeed" / name).open("rb") as file:
+        head = file.read(SNIFFED_BYTES)
+    for format_name in ("binance", "okx"):
+        text = misfit_of(head, format_name, SETTINGS)
+        assert text is not None
+        assert text.endswith(f": these look like {CAPTURES[name]}, which is not supported")
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        (b'{"t":"header","format":2,"exchange":"BINANCE","ts":1750000000.0}', "cryptofeed's JSON lines (its version 3)"),
+        (b'{"t":"recv","conn":"c1","ts":1750000000.0,"data":"{}"}', "cryptofeed's JSON lines (its version 3)"),
+        (b'2019-11-25T00:00:00.0318630Z {"table":"trade"}', "Tardis' raw slices"),
+        (b"<!DOCTYPE html><html>", "a page of HTML or XML"),
+        (b'{"c":"spot@public.increase.depth.v3.api@BTCUSDT","d":{}}', "MEXC"),
+        (b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[],[]]}}', "Hyperliquid"),
+        (b'{"type":"orderbook","code":"KRW-BTC","timestamp":1}', "Upbit"),
+    ],
+)
+def test_records_of_others_are_named(record: bytes, name: str) -> None:
+    """Each by what no other has."""
+    assert unsupported_name(record) == name
+
+
+@pytest.mark.parametrize("sample_id", [name for name in SAMPLE_IDS if not name.endswith(("-zst", "-gz", "-parquet"))])
+def test_no_sample_of_a_venue_that_is_read_is_called_another(sample_id: str) -> None:
+    """Of the lines of each."""
+    for content in make_sample(sample_id).files.values():
+        assert [line for line in content.split(b"\n")[:200] if unsupported_name(line)] == []
