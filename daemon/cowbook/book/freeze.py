@@ -1,4 +1,7 @@
-"""Freezes an engine between two messages, gathers its state for a checkpoint, and turns such a state back into arrays."""
+"""What a freeze leaves: a `BookSnapshot`, which gathers the state for a checkpoint, and arrays made from such a state again.
+
+`OrderBookEngine.snapshot` takes it, between two messages.
+"""
 
 from __future__ import annotations
 
