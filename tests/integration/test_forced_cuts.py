@@ -118,7 +118,7 @@ def test_a_run_that_ends_behind_any_record_goes_on_to_the_same_parts(
     assert max(numbers) >= 2
     allocate = EventBatch.allocate
     monkeypatch.setattr(EventBatch, "allocate", lambda *_: allocate(1, 16))
-    for records in range(1, content.count(b"\n"), 7):
+    for records in range(1, content.count(b"\n"), 13):
         shutil.rmtree(tmp_path / "run")
         run = Run(engine=SMALL, triggers=triggers, block_bytes=400)
         end_behind(tmp_path / "run", {"a": content}, run, records, stops=stops)
