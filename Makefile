@@ -47,7 +47,7 @@ $(DEMO)/BTCUSDT.jsonl.gz: $(wildcard daemon/cowbook/simulate/*.py) | $(DEMO)/cow
 	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
 
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
-	@$(COWBOOK) warm
+	@$(COWBOOK) warm --format binance
 	@$(MAKE) --no-print-directory $(DEMO)/BTCUSDT.jsonl.gz
 	@rm -rf $(DEMO)/data $(DEMO)/state
 	$(COWBOOK) run $(DEMO)/cowbook.toml --once

@@ -232,6 +232,7 @@ def test_members_that_stand_in_a_member_as_content_are_content(tmp_path: Path) -
         check(path, GZIP, rng, content, 0, ends_damaged=False)
 
 
+@pytest.mark.long
 @KINDS
 def test_damage_far_behind_the_first_chunk_costs_only_what_cannot_be_decoded(tmp_path: Path, kind: Kind) -> None:
     """With noise, cuts and flips."""

@@ -110,6 +110,7 @@ def write_constants(path: Path) -> None:
     pq.write_table(whole, path, compression="zstd", row_group_size=rows)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("make", "refused"),
     [

@@ -20,6 +20,8 @@ from cowbook.capture.rotation import Observation, at_end
 from cowbook.errors import InputError
 from support.followed import Tail
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def executor() -> Iterator[Executor]:

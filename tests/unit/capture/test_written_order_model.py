@@ -15,6 +15,8 @@ from cowbook.plain.position import Position
 from support.followed import Tail
 from support.rotations import HEADER, HOUR_NS, NAMINGS, Naming, Writer, time_of
 
+pytestmark = pytest.mark.long
+
 _RUNS = 10
 _LOOKS = 5
 _MOST_ACTIONS = 8
