@@ -503,12 +503,13 @@ def tardis_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[dict[str, Any]]], bytes]) -> dict[str, bytes]:
-    """Three days. The second one begins with a change, the third one with a snapshot."""
+    """Three days. The second one begins with a change, the third one with a snapshot. A day without rows has no file."""
     kinds = [event.kind for event in events]
     last = len(kinds) - 1 - kinds[::-1].index("snapshot")
     second = kinds.index("diff", last // 3)
     bounds = (0, second, max(second, last), len(kinds))
-    return {f"{day}-book": write(tardis_rows(events[start:end], name)) for day, (start, end) in enumerate(pairwise(bounds), 1)}
+    days = {f"{day}-book": tardis_rows(events[start:end], name) for day, (start, end) in enumerate(pairwise(bounds), 1)}
+    return {day: write(rows) for day, rows in days.items() if rows}
 
 
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
