@@ -143,6 +143,7 @@ def installed(disk: Path) -> Path:
 @pytest.fixture(scope="session")
 def machine(installed: Path, disk: Path) -> Iterator[Machine]:
     """A machine of its own under systemd, with cowbook installed, its user and directories."""
+    from cowbook.kernels.cache import cache_folder
     from support.machine import Machine, why_not
 
     reason = why_not()
@@ -150,4 +151,8 @@ def machine(installed: Path, disk: Path) -> Iterator[Machine]:
         pytest.skip(reason)
     with Machine(disk / "machine" / "work", installed) as machine:
         machine.run("systemd-sysusers; systemd-tmpfiles --create cowbook.conf; systemctl daemon-reload")
+        # The kernels that the tests compiled: the machine that test_operations.py sets up compiles its own.
+        kernels = "/var/cache/cowbook/numba/kernels"
+        machine.run(f"mkdir -p {kernels}; cp {cache_folder()}/*.kernel {kernels}; chmod -R u=rwX,go= /var/cache/cowbook")
+        machine.run("chown -R cowbook:cowbook /var/cache/cowbook")
         yield machine

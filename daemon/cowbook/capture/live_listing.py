@@ -61,7 +61,7 @@ class LiveListing:
             return False
         self._bell.listing_changed = False
         listing = list_files(self._patterns, self._base)
-        directories = directories_of(self._patterns, self._base, listing.entries)
+        directories = directories_of(self._patterns, self._base, listing)
         stamps = {directory: _modified_ns(directory) for directory in directories}
         self.is_settled = self.listing is not None and _names(listing) == _names(self.listing)
         is_certain, self._stamps = self.is_settled and stamps == self._stamps, stamps

@@ -170,13 +170,17 @@ def matches(pattern: str, path: str) -> bool:
     )
 
 
-def directories_of(patterns: Sequence[str], base: Path, entries: Sequence[Entry]) -> dict[str, set[str]]:
+def directories_of(patterns: Sequence[str], base: Path, listing: Listing) -> dict[str, set[str]]:
     """The directories to watch for changes of the listing, each with glob patterns of the names that matter in it."""
     found: dict[str, set[str]] = {}
     for pattern in patterns:
         _add_directories(base / pattern, found)
-    for entry in entries:  # symlinks may lead to other directories
+    # Symlinks may lead to other directories, and to files that are not there yet.
+    for entry in listing.entries:
         found.setdefault(str(entry.path.parent), set()).add(glob.escape(entry.path.name))
+    for missing in listing.missing:
+        if Path(missing.pattern).is_symlink():
+            _add_directories(Path(glob.escape(os.path.realpath(missing.pattern))), found)
     return found
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cowbook.capture.paths import expand_paths
+from cowbook.capture.paths import directories_of, expand_paths, list_files
 from cowbook.errors import InputError
 
 
@@ -71,3 +71,14 @@ def test_errors_name_the_path(tmp_path: Path, pattern: str) -> None:
     with pytest.raises(InputError) as raised:
         expand_paths(["good", pattern], tmp_path)
     assert str(tmp_path / pattern.replace("brok*", "broken")) in str(raised.value)
+
+
+def test_what_a_link_leads_to_is_watched_before_it_is_there(tmp_path: Path) -> None:
+    """A link to nowhere is missing input, and the directory in which its file will appear is watched."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "file")
+    (tmp_path / "far").symlink_to(tmp_path / "elsewhere" / "folder" / "file")
+    listing = list_files(["link", "far"], tmp_path)
+    assert not listing.entries
+    watched = directories_of(["link", "far"], tmp_path, listing)
+    assert watched[str(tmp_path / "elsewhere")] == {"file", "folder"}
