@@ -7,7 +7,7 @@ PROMETHEUS := .cache/prometheus
 DEMO := build/demo
 MINUTES := 10
 KILLS := 200
-WORKERS := 2
+WORKERS := 3
 PREFIX ?= /usr/local
 # The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -14,11 +14,11 @@ _CANNOT_RUN = 77
 @pytest.mark.parametrize(
     "campaign",
     [
-        ("kill", "--sample", "4"),
+        ("kill", "--sample", "3"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "2"),
-        ("random", "--kills", "20"),
-        ("rotations", "--kills", "6"),
+        ("random", "--kills", "12"),
+        ("rotations", "--kills", "4"),
     ],
     ids=lambda campaign: campaign[0],
 )

@@ -10,4 +10,4 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 
 def examples(count: int) -> int:
     """How many examples to try, where a search tries `count`."""
-    return max(count // 4, min(count, 10)) if PROFILE == "default" else count
+    return max(count // 10, min(count, 10)) if PROFILE == "default" else count

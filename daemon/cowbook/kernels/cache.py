@@ -29,6 +29,7 @@ import numba
 from numba import config, types
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from cowbook.kernels.frozen import digest_of
@@ -186,7 +187,6 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Load the compiled version for these types of arguments. Returns None if the file is missing or damaged."""
-        target_context.refresh()
         if not self._enabled or why_not_cached() is not None:
             return None
         path = self.path_of(signature, target_context.codegen())
@@ -201,6 +201,8 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
             parts = pickle.loads(payload)  # noqa: S301 - nobody else writes there
         except (AttributeError, ImportError, EOFError, TypeError, pickle.UnpicklingError):
             return None  # a class that it refers to has moved
+        # Machine code needs the runtime alone. What a compiler must know of types takes a third of a second, and is loaded by it.
+        rtsys.initialize(target_context)
         return CompileResult._rebuild(target_context, *parts)  # noqa: SLF001 - as numba's own cache does
 
     def save_overload(self, signature: Any, result: Any) -> None:
