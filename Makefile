@@ -95,9 +95,8 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 .PHONY: coverage compare
 coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
 	@mkdir -p build
-	NUMBA_DISABLE_JIT=1 $(PY) -m coverage run --data-file=build/coverage --source=daemon/cowbook/book,daemon/cowbook/input \
-	  -m pytest -q -W ignore::RuntimeWarning tests/unit/book tests/unit/input tests/unit/venues
-	$(PY) -m coverage report --data-file=build/coverage
+	@$(TIMED) NUMBA_DISABLE_JIT=1 COVERAGE_FILE=build/coverage $(PYTEST_FAST) -q -W ignore::RuntimeWarning \
+	  --cov=daemon/cowbook/book --cov=daemon/cowbook/input tests/unit/book tests/unit/input tests/unit/venues
 
 compare: $(VENV)/.installed-dev ## hold output and checkpoints against another checkout: OTHER=path
 	$(PY) tests/compare/versions.py $(OTHER)

@@ -78,7 +78,7 @@ def test_rows_do_not_depend_on_the_ends_of_blocks(capture: Capture) -> None:
     compare(Pipeline(capture.settings), capture, 97)
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=examples(150))
 @given(ANY_CAPTURE)
 def test_an_engine_restored_after_every_batch_writes_the_same_rows(capture: Capture) -> None:
     """Later rows depend on the checkpointed state alone."""

@@ -13,7 +13,8 @@ import pytest
 from cowbook.simulate.capture import write_capture
 from support.machine import Machine, building, interpreter, why_not
 
-pytestmark = pytest.mark.system
+# It installs every package, twice, and compiles all kernels.
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 

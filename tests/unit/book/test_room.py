@@ -10,7 +10,10 @@ import pytest
 
 from cowbook import replay
 from cowbook.errors import BookMemoryError
+from cowbook.kernels.jit import IS_COMPILED
 from cowbook.plain.book_state import DIFF_ENTRY
+
+COMPILED = pytest.mark.skipif(not IS_COMPILED, reason="thousands of records take a minute where kernels run uncompiled")
 
 
 def write(path: Path, records: list[dict[str, Any]]) -> str:
@@ -45,7 +48,7 @@ def test_days_without_number_end_the_symbol(tmp_path: Path, monkeypatch: pytest.
     assert [engine.value("day_count") for engine in replay(path, "X")][-1] == 48
 
 
-@pytest.mark.parametrize("count", [*range(20, 34), 62, 63, 64, 8000, 8463])
+@pytest.mark.parametrize("count", [*range(20, 34), 62, 63, 64, *(pytest.param(count, marks=COMPILED) for count in (8000, 8463))])
 def test_a_snapshot_that_waited_and_its_message_have_room_for_both_audits(tmp_path: Path, count: int) -> None:
     """Both are applied in one turn, and each keeps the tickers that still wait by appending them again."""
     records: list[dict[str, Any]] = [
@@ -63,6 +66,7 @@ def test_a_snapshot_that_waited_and_its_message_have_room_for_both_audits(tmp_pa
     assert engine.value("ticker_end") - engine.value("ticker_start") == count - 2
 
 
+@COMPILED
 def test_kept_bytes_are_those_of_the_newest_diffs(tmp_path: Path) -> None:
     """They grow with each diff and its levels, and no more once 16,384 are kept, wherever their levels go round."""
     records: list[dict[str, Any]] = [
