@@ -174,6 +174,7 @@ def decodable(content: bytes) -> bytes:
     return b"".join(pieces)
 
 
+@pytest.mark.long
 def test_damaged_gzip_delivers_all_that_can_be_decoded(tmp_path: Path, executor: Executor) -> None:
     """Flipped or cut at any byte: exactly what can be decoded is delivered, and the damage names the offset."""
     content = gzip.compress(b"".join(b"line %d %d\n" % (number, number * number) for number in range(100)))

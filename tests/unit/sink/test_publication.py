@@ -231,6 +231,7 @@ def test_publication_stopped_repeatedly_is_finished(tmp_path: Path) -> None:
         check_done(output)
 
 
+@pytest.mark.long
 def test_publication_is_finished_after_a_power_cut_anywhere(tmp_path: Path) -> None:
     """What a power cut leaves of any prefix of the operations, all or only some of what was not synced, can be finished."""
     seed = random.randrange(1 << 30)

@@ -61,6 +61,7 @@ def test_a_record_is_never_changed() -> None:
         figures.recovery_seconds = 1.0  # type: ignore[misc]
 
 
+@pytest.mark.long
 def test_a_record_is_never_seen_half_made(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     """Another thread that looks at any moment sees numbers that belong together, and that only grow."""
     (tmp_path / "input").mkdir()
@@ -93,6 +94,7 @@ def test_a_record_is_never_seen_half_made(tmp_path: Path, executor: ThreadPoolEx
     assert (book.events, last.checkpoints.committed) == (thread.summary.events, thread.summary.checkpoints)
 
 
+@pytest.mark.long
 def test_a_checkpoint_that_was_answered_is_in_the_figures(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     """Whoever has asked for one and looks then finds it there, and no older one."""
     settings = followed(tmp_path)

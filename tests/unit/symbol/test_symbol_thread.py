@@ -537,6 +537,7 @@ class KillingRenames(DurableFiles):
             self.now -= 1
 
 
+@pytest.mark.long
 def test_a_killed_loop_goes_on_from_checkpoints_beside_an_undisturbed_symbol(
     tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -578,6 +579,7 @@ def test_a_killed_loop_goes_on_from_checkpoints_beside_an_undisturbed_symbol(
     assert parts[0] == parts[1]
 
 
+@pytest.mark.long
 def test_a_killed_workers_writes_end_before_the_next_worker_begins(
     tmp_path: Path, context: ThreadContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
