@@ -24,6 +24,7 @@ from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
+from cowbook.service.allocator import map_large_arrays
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
 from cowbook.symbol.input_check import refuse_unusable
@@ -101,6 +102,7 @@ class Service:
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
+        map_large_arrays()
         loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         previous = self._take_signals(loop)
