@@ -1,8 +1,8 @@
 """Has large arrays mapped by themselves, whatever was freed before.
 
-glibc raises the size from which on it maps an allocation by itself to that of the largest one that was ever freed, up to 32 MB. What
-is smaller then comes from a heap, and zeroing it touches all its pages: 4 MB for each symbol, most of which a quiet one never uses.
-Two hundred symbols were ready after 8 to 14 s instead of 5, since their threads wait for each other at each new page.
+glibc raises the size from which on it maps an allocation by itself to that of the largest one that was ever freed, up to 32 MB.
+What is smaller then comes from a heap, and zeroing it touches all its pages: 4 MB for each symbol, most of which a quiet one
+never uses. Two hundred symbols were ready after 8 to 14 s instead of 5, since their threads wait for each other at each new page.
 """
 
 from __future__ import annotations
