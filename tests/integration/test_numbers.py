@@ -40,7 +40,7 @@ def parts_as(directory: Path, numbers: NumberKind) -> dict[str, Path]:
 
 @pytest.mark.parametrize("numbers", ["float64", "int64"])
 def test_other_numbers_are_the_same_rows(numbers: NumberKind, tmp_path: Path) -> None:
-    """Doubles are the nearest ones. Whole numbers are those of the decimals, which the file names. All other columns are equal."""
+    """Doubles are the nearest ones. Whole numbers are those of the decimals, which the file names. Other columns are equal."""
     exact, others = parts_as(tmp_path, "decimal"), parts_as(tmp_path, numbers)
     assert list(exact) == list(others)
     assert {name.partition("/")[0] for name in exact} >= set(NUMBERS) | {"gaps"}
