@@ -65,7 +65,7 @@ def test_other_numbers_are_the_same_rows(numbers: NumberKind, tmp_path: Path) ->
             compared += sum(value is not None for value in values)
         metadata = pq.ParquetFile(others[name]).metadata.metadata or {}
         if numbers == "int64":
-            assert (metadata[b"cowbook.price_decimals"], metadata[b"cowbook.size_decimals"]) == (b"1", b"2")
+            assert (metadata[b"price_decimals"], metadata[b"size_decimals"]) == (b"1", b"2")
         else:
             assert not metadata
     assert compared > 500

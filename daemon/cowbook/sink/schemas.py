@@ -43,7 +43,7 @@ class StreamTables:
         self._types = {Kind.INTEGER: pa.int64(), Kind.ID: pa.int64(), Kind.TIME: TIME}
         self._prices, self._sizes = NumberColumn(price_decimals, numbers), NumberColumn(size_decimals, numbers)
         # Whole numbers say nothing without their decimals.
-        self._metadata = {"cowbook.price_decimals": str(price_decimals), "cowbook.size_decimals": str(size_decimals)}
+        self._metadata = {"price_decimals": str(price_decimals), "size_decimals": str(size_decimals)}
         if numbers != "int64":
             self._metadata = {}
         # Reused between cuts: the first touch of fresh memory costs more than filling it.
