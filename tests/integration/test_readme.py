@@ -14,6 +14,7 @@ import pytest
 from cowbook.checkpoint import triggers
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.cli import main as command_line
+from cowbook.cli.parser import make_parser
 from cowbook.config import load_config
 from cowbook.input.venue import Venue
 from cowbook.plain.parts import Cut, Part
@@ -107,7 +108,7 @@ def test_every_command_is_parsed(page: Path) -> None:
     shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
     for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
         words = shlex.split(line, comments=True)
-        assert command_line._make_parser().parse_args(words).command == words[0]
+        assert make_parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
