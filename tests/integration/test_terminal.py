@@ -61,9 +61,7 @@ def test_the_table_of_a_run_fits(tmp_path: Path, capture: Path, symbols: int) ->
     assert {f"S{number}" for number in range(symbols)} <= set(re.findall(r"S\d+", "\n".join(table)))
 
 
-@pytest.mark.parametrize(
-    "command", [["report", "state"], ["report", "data"], ["checkpoints", "list", "state"]], ids=lambda command: " ".join(command)
-)
+@pytest.mark.parametrize("command", [["report", "state"], ["report", "data"], ["checkpoints", "list", "state"]], ids=" ".join)
 def test_wide_tables_become_blocks(tmp_path: Path, capture: Path, command: list[str]) -> None:
     """At 80 columns no border and no cell is broken: what does not fit is a block for each row. At 200 it is a table."""
     run_symbols(tmp_path, capture, 2)

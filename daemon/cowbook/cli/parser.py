@@ -54,7 +54,7 @@ class Parser(argparse.ArgumentParser):
         return {name: parser for action in chosen for name, parser in action.choices.items()}
 
     def _chosen(self, parsed: argparse.Namespace) -> list[Parser]:
-        """This parser, and those of the commands that were given."""
+        """The parser itself, and those of the commands that were given."""
         names = {parsed.command, getattr(parsed, "action", None)}
         below = [parser for name, parser in self.commands().items() if name in names]
         return [self, *below, *(lower for parser in below for name, lower in parser.commands().items() if name in names)]

@@ -56,11 +56,13 @@ class Bars:
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
+        """Show them."""
         self._resources.enter_context(lines_above(self._print_above))
         self._resources.enter_context(self._progress)
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Leave them as they stand."""
         self._resources.close()
 
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
@@ -112,10 +114,11 @@ class Lines:
         self._first: dict[str, tuple[int, int]] = {}  # bytes and events of a symbol when the run began
 
     def __enter__(self) -> Self:
+        """Nothing is to be prepared."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
+        """Nothing is to be given back."""
 
     def update_compiling(self, done: int, of: int) -> None:
         """Say nothing: the log has said that kernels are compiled."""

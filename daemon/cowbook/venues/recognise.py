@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
 from cowbook.input.tables.table import Table
 from cowbook.input.tables.table_reference import csv_row, packed_row
+from cowbook.input.text.line_decoder import array_opening
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
 from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 from cowbook.venues.unsupported import unsupported_name
+
+_BETWEEN_VALUES = re.compile(r"[ \t\r\n,]*")
 
 SNIFFED_BYTES = 1 << 20
 """How much of a file is looked at."""
@@ -67,10 +73,45 @@ def what_records_are(records: Iterable[bytes], format_name: str, settings: Decod
     return f"these look like {unsupported}, which is not supported" if unsupported is not None else None
 
 
+def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:
+    """Names of the fewest formats in which a file's first records mean something, that of most records first.
+
+    `head` is as in `misfit_of`. A record that several formats know is taken as one of the format that knows most of them.
+    """
+    unexplained = [names for record in _first_records(head) if (names := set(formats_of(record, settings)))]
+    found = []
+    while unexplained:
+        counts = Counter(name for names in unexplained for name in names)
+        best = min(counts, key=lambda name: (-counts[name], name))
+        found.append(best)
+        unexplained = [names for names in unexplained if best not in names]
+    return found
+
+
 def _first_records(head: bytes) -> list[bytes]:
-    """The first lines, without a last one that may be cut."""
+    """The first values of an array, or the first lines, without a last one that may be cut."""
+    opening = array_opening(head)
+    if opening:
+        return _first_values(head[len(opening) - 1 :])
     lines = head[:SNIFFED_BYTES].split(b"\n")
     return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
+
+
+def _first_values(text: bytes) -> list[bytes]:
+    """The first values of a JSON array behind its bracket, as they stand there."""
+    content = text[:SNIFFED_BYTES].decode(errors="replace")
+    decoder = json.JSONDecoder()
+    values: list[bytes] = []
+    place = 0
+    while len(values) < _SNIFFED_RECORDS and place < len(content):
+        try:
+            _, end = decoder.raw_decode(content, place)
+        except ValueError:  # the end of the array, or of what is there
+            break
+        values.append(content[place:end].encode())
+        between = _BETWEEN_VALUES.match(content, end)
+        place = between.end() if between is not None else end
+    return values
 
 
 def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str | None:
