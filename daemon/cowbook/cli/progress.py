@@ -62,7 +62,9 @@ class Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave them as they stand."""
+        """Leave them as they stand, but for that of compiling: it says nothing once it has ended."""
+        with self._lock:
+            self._forget_compiling()
         self._resources.close()
 
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:

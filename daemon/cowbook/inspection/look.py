@@ -33,7 +33,7 @@ LOOKED_BYTES = 16 << 20
 MOST_SYMBOLS = 64
 """So many symbols of a file are counted. Each takes a pass over its bytes. The others are named only."""
 
-_NOBODY = "?"
+NOBODY = "?"
 """A name that no record has: what is a symbol's by what the records say is another symbol's then."""
 _MARKETS = {SPOT: "spot", FUTURES: "futures", RPI: "rpi"}
 _MADE = (DIFF, SNAPSHOT, TRADE, TRADES, TICKER)
@@ -49,18 +49,10 @@ def look_at(path: Path, limit: int = LOOKED_BYTES, prepare: Callable[[list[str]]
     """
     facts = FileFacts(str(path))
     try:
-        facts.size_bytes = path.stat().st_size
-        with path.open("rb") as raw:
-            facts.container = kind_of(raw.read(LOOKED_AT_BYTES)[:4]) or "plain"
-        with open_decoded(path) as file:
-            head = read_fully(file, SNIFFED_BYTES)
-            damage = file.damage
+        head = _fill_in_head(facts, path)
         if not head:
-            facts.unreadable = _without_path(damage, path) or "empty"
             return facts
-        facts.layout = _layout_of(head, facts.container)
-        settings = settings_of(_NOBODY)
-        names = formats_of_file(head, settings)
+        names = formats_of_file(head, settings_of(NOBODY))
         if not names:
             facts.unreadable = _describe_unknown(head)
             return facts
@@ -74,6 +66,28 @@ def look_at(path: Path, limit: int = LOOKED_BYTES, prepare: Callable[[list[str]]
     except CowbookError as error:
         facts.unreadable = _without_path(str(error), path)
     return facts
+
+
+def look_at_head(path: Path) -> FileFacts:
+    """Look at a file's container and layout alone. Raises OSError, or InputError."""
+    facts = FileFacts(str(path))
+    _fill_in_head(facts, path)
+    return facts
+
+
+def _fill_in_head(facts: FileFacts, path: Path) -> bytes:
+    """Find out a file's size, container and layout. Returns its first decoded bytes."""
+    facts.size_bytes = path.stat().st_size
+    with path.open("rb") as raw:
+        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)[:4]) or "plain"
+    with open_decoded(path) as file:
+        head = read_fully(file, SNIFFED_BYTES)
+        damage = file.damage
+    if head:
+        facts.layout = _layout_of(head, facts.container)
+    else:
+        facts.unreadable = _without_path(damage, path) or "empty"
+    return head
 
 
 def _without_path(text: str | None, path: Path) -> str | None:
@@ -130,7 +144,7 @@ def _describe_unknown(head: bytes) -> str:
 
 def _look_for_symbols(path: Path, format_name: str, head: bytes, limit: int) -> FormatFacts:
     """All symbols of a file in one format."""
-    settings = settings_of(_NOBODY)
+    settings = settings_of(NOBODY)
     found = dict.fromkeys(name for name in names_in(head, format_name, settings)[1] if name)
     names_nobody, is_more = False, False
     for piece in go_through(path, format_name, settings, limit):
