@@ -175,6 +175,25 @@ def test_what_is_not_read_is_said_by_name(content: bytes, words: str, capsys: py
     assert words in said.err
 
 
+def test_a_page_that_quotes_a_record_is_no_capture(capsys: pytest.CaptureFixture[str]) -> None:
+    """More is rejected than used. So few of a capture's records are none that it stays one."""
+    write_capture("a.jsonl", symbol="BTCUSDT", messages=60, seed=1)
+    content = Path("a.jsonl").read_text()
+    Path("page").write_text("milk\n" * 500 + content[: content.index("\n") + 1])
+    Path("capture").write_text("milk\n" * 50 + content)
+    page, capture = inspect(capsys, "page", "capture")
+    assert "that are none" in page["unreadable"]
+    assert capture["formats"][0]["symbols"][0]["rejected"] == {"malformed": 50}
+
+
+def test_a_capture_may_begin_with_many_subscriptions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hundreds of records that mean nothing come before the first one that does."""
+    sample = make_sample("ftx")
+    Path("a").write_bytes(b"wss://ftx <- 1618677879.7843041: {}\n" * 400 + sample.files["a"])
+    (file,) = inspect(capsys, "a")
+    assert [found["name"] for found in file["formats"]] == ["ftx"]
+
+
 def test_random_bytes_are_never_called_known(capsys: pytest.CaptureFixture[str]) -> None:
     """Nor do they crash anything."""
     rng = random.Random(7)
@@ -195,4 +214,6 @@ def test_a_capture_without_a_snapshot_proves_nothing(capsys: pytest.CaptureFixtu
     lines = [line for line in Path("a.jsonl").read_bytes().splitlines(keepends=True) if b"lastUpdateId" not in line]
     Path("a.jsonl").write_bytes(b"".join(lines))
     assert main(["inspect", "a.jsonl"]) == 0
-    assert "no depth snapshot, so the book is never synced, and nothing is proved" in capsys.readouterr().out
+    assert (
+        "no depth snapshot in this file: by it alone the book is never synced, and nothing is proved" in capsys.readouterr().out
+    )

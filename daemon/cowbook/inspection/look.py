@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ NOBODY = "?"
 _MARKETS = {SPOT: "spot", FUTURES: "futures", RPI: "rpi"}
 _MADE = (DIFF, SNAPSHOT, TRADE, TRADES, TICKER)
 _WOULD_FIT = re.compile(r"(price|size)_decimals = (\d+)")
-_CSV_HEADER = re.compile(rb"[A-Za-z_][\w .-]*(?:,[\w .-]+){2,}\r?")
+_CSV_HEADER = re.compile(rb"[A-Za-z_][\w .-]*(?:,[\w .\[\]-]+){2,}\r?")
+_SHOWN_COLUMNS = 12
 _BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -61,11 +63,23 @@ def look_at(path: Path, limit: int = LOOKED_BYTES, prepare: Callable[[list[str]]
         _measure(path, facts, limit)
         prepare(names)
         facts.formats = [_look_for_symbols(path, name, head, limit) for name in names]
+        _refuse_chance_finds(facts)
     except OSError as error:
         facts.unreadable = f"it cannot be read: {error.strerror or error}"
     except CowbookError as error:
         facts.unreadable = _without_path(str(error), path)
     return facts
+
+
+def _refuse_chance_finds(facts: FileFacts) -> None:
+    """Call a file no capture if more is rejected than used: a page of documentation may quote a record."""
+    symbols = [symbol for format_ in facts.formats for symbol in format_.symbols]
+    rejected = min((sum(symbol.rejected.values()) for symbol in symbols), default=0)
+    used = sum(symbol.depth + symbol.snapshots + symbol.tickers + symbol.trades for symbol in symbols)
+    if rejected > used:
+        names = " and ".join(format_.name for format_ in facts.formats)
+        facts.unreadable = f"{used:,} records of {names} among {rejected:,} that are none"
+        facts.formats = []
 
 
 def look_at_head(path: Path) -> FileFacts:
@@ -92,7 +106,7 @@ def _fill_in_head(facts: FileFacts, path: Path) -> bytes:
 
 def _without_path(text: str | None, path: Path) -> str | None:
     """A message about a file as it stands behind the file's name."""
-    return text.removeprefix(f"{path} ").removeprefix("is ") if text is not None else None
+    return text.removeprefix(f"{path} ").removeprefix("is ").replace(", which is not read", "") if text is not None else None
 
 
 def _measure(path: Path, facts: FileFacts, limit: int) -> None:
@@ -117,7 +131,7 @@ def _layout_of(head: bytes, container: str) -> str:
     if array_opening(head):
         return "JSON array"
     first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
-    if _CSV_HEADER.fullmatch(first[:LONGEST_HEADER]):
+    if _CSV_HEADER.fullmatch(first):
         return "CSV"
     if RECEIVE_TIME.match(first):
         return "lines with a receive time"
@@ -133,13 +147,26 @@ def _describe_unknown(head: bytes) -> str:
         return f"it looks like {venue}, which is not supported"
     header = read_header(head[:LONGEST_HEADER]) if head.startswith(PACKED_MAGIC) else None
     if header is not None:
-        return f"a table of no known format: its columns are {', '.join(header.names)}"
-    if _CSV_HEADER.fullmatch(first[:LONGEST_HEADER]):
-        return f"a table of no known format: its columns are {first.decode(errors='replace').strip().replace(',', ', ')}"
+        return _describe_table(header.names)
+    if _CSV_HEADER.fullmatch(first):
+        return _describe_table(first.decode(errors="replace").strip().split(","))
     if b"\0" in head[:LOOKED_AT_BYTES] or head.startswith(_BOMS):
         return f"binary data of no known kind, which begins with {head[:8].hex(' ')}"
-    kind = "JSON of no known venue" if first[:1] in b"[{" and first else "text of no known kind"
+    kind = "JSON of no known venue" if _is_json(first) else "text of no known kind"
     return f"{kind}, which begins with {shown(first[:80].decode(errors='replace'))}"
+
+
+def _describe_table(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
+    return f"a table of no known format: its columns are {', '.join(columns[:_SHOWN_COLUMNS])}{more}"
+
+
+def _is_json(line: bytes) -> bool:
+    """Whether a line is an object or an array."""
+    try:
+        return isinstance(json.loads(line), dict | list)
+    except ValueError:  # also where it is no UTF-8
+        return False
 
 
 def _look_for_symbols(path: Path, format_name: str, head: bytes, limit: int) -> FormatFacts:

@@ -54,7 +54,7 @@ def describe_proof(symbol: SymbolFacts) -> str:
         return "no book: there is no depth"
     if not symbol.synced:
         why = "no depth snapshot" if not symbol.snapshots else "no depth snapshot that joins the diffs"
-        return f"{why}, so the book is never synced, and nothing is proved"
+        return f"{why} in this file: by it alone the book is never synced, and nothing is proved"
     loss = "ids would show a loss"
     if not symbol.shows_loss:
         loss = f"no ids, so a lost message {'shows only where books are compared' if symbol.comparable else 'would not show'}"

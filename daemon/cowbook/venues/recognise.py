@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
@@ -24,6 +25,8 @@ _BETWEEN_VALUES = re.compile(r"[ \t\r\n,]*")
 SNIFFED_BYTES = 1 << 20
 """How much of a file is looked at."""
 _SNIFFED_RECORDS = 50
+_SEARCHED_RECORDS = 1_000
+"""Among how many of a file's first records so many are looked for that mean something: a third of a second at most."""
 _NAMING_RECORDS = 4_000
 """In how many of a file's first records the symbol is looked for: a tenth of a second at most."""
 
@@ -76,9 +79,11 @@ def what_records_are(records: Iterable[bytes], format_name: str, settings: Decod
 def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:
     """Names of the fewest formats in which a file's first records mean something, that of most records first.
 
-    `head` is as in `misfit_of`. A record that several formats know is taken as one of the format that knows most of them.
+    `head` is as in `misfit_of`. A capture may begin with hundreds of subscriptions, so more records are looked at until enough
+    mean something. A record that several formats know is taken as one of the format that knows most of them.
     """
-    unexplained = [names for record in _first_records(head) if (names := set(formats_of(record, settings)))]
+    known = (set(formats_of(record, settings)) for record in _first_records(head, _SEARCHED_RECORDS))
+    unexplained = list(islice(filter(None, known), _SNIFFED_RECORDS))
     found = []
     while unexplained:
         counts = Counter(name for names in unexplained for name in names)
@@ -88,22 +93,22 @@ def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:
     return found
 
 
-def _first_records(head: bytes) -> list[bytes]:
+def _first_records(head: bytes, most: int = _SNIFFED_RECORDS) -> list[bytes]:
     """The first values of an array, or the first lines, without a last one that may be cut."""
     opening = array_opening(head)
     if opening:
-        return _first_values(head[len(opening) - 1 :])
+        return _first_values(head[len(opening) - 1 :], most)
     lines = head[:SNIFFED_BYTES].split(b"\n")
-    return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
+    return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:most]
 
 
-def _first_values(text: bytes) -> list[bytes]:
+def _first_values(text: bytes, most: int) -> list[bytes]:
     """The first values of a JSON array behind its bracket, as they stand there."""
     content = text[:SNIFFED_BYTES].decode(errors="replace")
     decoder = json.JSONDecoder()
     values: list[bytes] = []
     place = 0
-    while len(values) < _SNIFFED_RECORDS and place < len(content):
+    while len(values) < most and place < len(content):
         try:
             _, end = decoder.raw_decode(content, place)
         except ValueError:  # the end of the array, or of what is there
