@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "config": BASE | {"venues"},
     "symbol": WORKER,
     "_replay": WORKER,
+    "inspection": WORKER,
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "report", "simulate", "__init__"},
+    "cli": WORKER | {"service", "telemetry", "inspection", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
     "__init__": {"book", "errors", "_replay"},
