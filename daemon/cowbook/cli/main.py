@@ -57,6 +57,8 @@ def _make_parser() -> argparse.ArgumentParser:
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
 
+    _add_book(commands)
+
     warm = commands.add_parser("warm", help="compile the kernels into the cache")
     warm.add_argument(
         "--format", type=_parse_format, action="append", metavar="F", help="only what this format needs; may be given again"
@@ -92,6 +94,20 @@ def _add_clients(commands: Any) -> None:
             )
 
 
+def _add_book(commands: Any) -> None:
+    book = commands.add_parser("book", help="show the book at any instant of an output directory, with its proof, or a live one")
+    book.add_argument("data", metavar="OUTPUT_DIR|URL", help="published parts, or a running cowbook's HTTP endpoint")
+    book.add_argument("--symbol", metavar="ID", required=True)
+    instants = book.add_mutually_exclusive_group()
+    instants.add_argument("--at", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the end)")
+    instants.add_argument("--event", type=_parse_event, metavar="N", help="behind the message with this event_index")
+    book.add_argument("--levels", type=_parse_positive, metavar="N", help="the best N levels (default: 10; all in a file)")
+    book.add_argument("--token", metavar="TOKEN", help="of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)")
+    forms = book.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="JSON on standard output")
+    forms.add_argument("--parquet", type=Path, metavar="FILE", help="write the levels as Parquet")
+
+
 def _add_checkpoints(commands: Any) -> None:
     checkpoints = commands.add_parser("checkpoints", help="list, verify or remove the checkpoints of a state directory")
     actions = checkpoints.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -122,6 +138,12 @@ def _parse_retain(text: str) -> int:
 def _parse_positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError("must be a positive number")
+    return int(text)
+
+
+def _parse_event(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError("must be a number, at least 0")
     return int(text)
 
 

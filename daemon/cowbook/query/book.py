@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cowbook.query.instant import iso
 
@@ -29,6 +30,8 @@ class BookSide:
     known: int | None
     """So many of the levels, counted from the best, are shown to be known: at least these. 0 if the book is not synced. None where
     the output does not show it."""
+    bound: int | None = None
+    """The price of the last level that is shown to be known, as a fixed-point int, among all levels of the book."""
 
     def __len__(self) -> int:
         """Number of levels."""
@@ -36,8 +39,8 @@ class BookSide:
 
     @property
     def known_to(self) -> Decimal | None:
-        """The price of the last level that is shown to be known; None if none is."""
-        return _decimal(self.prices[self.known - 1], self.price_decimals) if self.known else None
+        """`bound` as an exact decimal: all levels up to this price are known. None if none is shown to be."""
+        return None if self.bound is None else _decimal(self.bound, self.price_decimals)
 
     @property
     def best(self) -> tuple[Decimal, Decimal] | None:
@@ -121,6 +124,8 @@ class InstantBook:
     synced: bool | None
     """Whether the input proves that the book follows the exchange's. None where the output does not show it: a record was rejected
     since the last depth message, and what became of sync shows only behind the next one."""
+    synced_since: int | None
+    """Event time in ns since when the book has been synced at least; None if it is not, or the output does not show it."""
     is_at_end: bool
     """The output has no later event. What happened between it and the time that was asked for, it does not show."""
     proof: Proof
@@ -149,6 +154,20 @@ class InstantBook:
             return None
         return (self.asks.best[0] + self.bids.best[0]) / 2
 
+    def to_arrow(self) -> pa.Table:
+        """As a table: side, price, size, known (null where the output does not show it); bids best first, then asks."""
+        columns: list[list[pa.Array]] = [[], [], [], []]
+        for name, side in (("bid", self.bids), ("ask", self.asks)):
+            count = len(side)
+            known = None if side.known is None else np.arange(count) < side.known
+            columns[0].append(pa.array([name] * count, pa.string()))
+            columns[1].append(_decimal_column(side.prices, side.price_decimals))
+            columns[2].append(_decimal_column(side.sizes, side.size_decimals))
+            columns[3].append(pa.nulls(count, pa.bool_()) if known is None else pa.array(known))
+        made = [pa.chunked_array(chunks).combine_chunks() for chunks in columns]
+        whole = {name: str(value) for name, value in self.to_json().items() if name not in ("bids", "asks", "proof")}
+        return pa.table(made, ["side", "price", "size", "known"], metadata={f"cowbook.{key}": text for key, text in whole.items()})
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values: prices and sizes as text, exact; times as ISO 8601 and in ns."""
         return {
@@ -159,9 +178,12 @@ class InstantBook:
             "time_ns": self.time,
             "update_id": self.update_id,
             "synced": self.synced,
+            "synced_since": None if self.synced_since is None else iso(self.synced_since),
             "is_at_end": self.is_at_end,
             "bids_known": self.bids.known,
             "asks_known": self.asks.known,
+            "bids_known_to": _text(self.bids.known_to),
+            "asks_known_to": _text(self.asks.known_to),
             "bids": [[f"{price:f}", f"{size:f}"] for price, size in self.bids.decimals()],
             "asks": [[f"{price:f}", f"{size:f}"] for price, size in self.asks.decimals()],
             "proof": self.proof.to_json(),
@@ -171,6 +193,17 @@ class InstantBook:
         """The best prices, and where in the output they are."""
         best = ["x".join(f"{number:f}" for number in side.best[::-1]) if side.best else "empty" for side in (self.bids, self.asks)]
         return f"<InstantBook {self.symbol} event {self.event:,} {iso(self.time)} {best[0]} / {best[1]} synced={self.synced}>"
+
+
+def _decimal_column(values: Integers, decimals: int) -> pa.Array:
+    """Fixed-point numbers as decimal128(18, decimals)."""
+    words = np.empty((len(values), 2), np.int64)
+    words[:, 0], words[:, 1] = values, values >> 63  # the sign
+    return pa.Array.from_buffers(pa.decimal128(18, decimals), len(values), [None, pa.py_buffer(words)])
+
+
+def _text(value: Decimal | None) -> str | None:
+    return None if value is None else f"{value:f}"
 
 
 def _decimal(value: int, decimals: int) -> Decimal:

@@ -69,6 +69,7 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
             fold.price_decimals,
             fold.size_decimals,
             count if count is None or levels is None else min(count, levels),
+            int(prices[count - 1]) if count else None,
         )
         for (prices, sizes), count in zip((fold.bids, fold.asks), known, strict=True)
     ]
@@ -82,6 +83,7 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
         last_time,
         None if last_id in (None, NONE) else last_id,
         synced,
+        fold.synced_since if synced else None,
         instant.is_at_end,
         make_proof(output, instant, fold, quote),
     )

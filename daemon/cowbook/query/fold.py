@@ -69,6 +69,7 @@ class Fold:
     last_id: int | None
     last_synced: bool | None
     restart: int | None  # last event of the last message here that cleared the book or was not synced
+    synced_since: int | None  # event time in ns since when all that was read is synced
     price_decimals: int
     size_decimals: int
 
@@ -83,6 +84,7 @@ class Folding:
         self._changes = 0
         self._newest: tuple[int, int, int, bool] | None = None
         self._restart: int | None = None
+        self._synced_since: int | None = None
 
     def run(self) -> Fold:
         """Returns the book. Raises QueryError if a part that it needs is missing or damaged."""
@@ -117,6 +119,7 @@ class Folding:
             self._changes,
             *newest,
             self._restart,
+            self._synced_since,
             *self._decimals,
         )
 
@@ -144,6 +147,9 @@ class Folding:
         if self._restart is None and len(restarts):
             last = int(restarts[-1])
             self._restart = int(events[last + int(np.argmax(is_last[last:]))])
+            begin = last if synced[last] else last + 1
+            if begin < count:
+                self._synced_since = int(times[begin])
         for side_number, side in enumerate(self._sides):
             if not side.is_cleared:
                 own = sides == side_number
@@ -174,6 +180,8 @@ class Folding:
                 side.add_older(prices[own], sizes[own])
             shown = prices[own & known]
             bounds.append(int(shown[-1]) if len(shown) else None)
+        if self._restart is None and synced[0]:
+            self._synced_since = int(times[0])
         return FrameStart(first, int(times[0]), int(ids[0]), bool(synced[0]), (bounds[0], bounds[1]))
 
     def _take_decimals(self, reader: PartReader) -> None:

@@ -75,6 +75,7 @@ def _between(output: SymbolOutput, cut: int, event: int, time: int) -> Instant:
         check_contiguous(cuts[cut : cut + 2])
     if event < cuts[cut].first:
         check_contiguous(cuts[max(cut - 1, 0) : cut + 1])
+        output.check_depth(max(cut - 1, 0))
     return Instant(cut, event, time, is_at_end=event >= max(each.last for each in cuts))
 
 

@@ -121,13 +121,14 @@ def _list_parts(output_dir: Path, symbol: str) -> Iterator[tuple[PublishedPart, 
         raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(known)}")
     try:
         for stream, directory in own:
-            for day in sorted(entry.name for entry in os.scandir(directory) if entry.name.startswith("date=")):
-                for entry in os.scandir(directory / day):
-                    part = parse_part_name(entry.name)
+            for day in sorted(name for name in os.listdir(directory) if name.startswith("date=")):
+                for name in os.listdir(directory / day):
+                    part = parse_part_name(name)
                     if part is not None:
-                        yield PublishedPart(directory / day / entry.name, *part, day.removeprefix("date=")), stream
-                    elif entry.name.endswith(".parquet") and not entry.name.startswith((".", "_")):
-                        raise QueryError(f"{entry.path} is no part of cowbook's: it is not named part-<first>-<last>.parquet")
+                        yield PublishedPart(directory / day / name, *part, day.removeprefix("date=")), stream
+                    elif name.endswith(".parquet") and not name.startswith((".", "_")):
+                        path = directory / day / name
+                        raise QueryError(f"{path} is no part of cowbook's: it is not named part-<first>-<last>.parquet")
     except FileNotFoundError as error:
         raise MovedError(f"{error.filename} is gone") from error
     except OSError as error:

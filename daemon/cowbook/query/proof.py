@@ -12,7 +12,7 @@ from cowbook.plain.messages import NONE
 from cowbook.query.book import Evidence, Proof
 from cowbook.query.columns import PartReader
 from cowbook.query.fold import Fold, Integers
-from cowbook.query.instant import Instant, iso
+from cowbook.query.instant import Instant
 from cowbook.query.output import SymbolOutput
 
 
@@ -74,7 +74,7 @@ def find_synced(output: SymbolOutput, instant: Instant, fold: Fold, quote: Quote
         event, synced = quote.event, quote.synced
     if not synced:
         return False
-    cuts = range(output_cut(output, event, instant), instant.cut + 1)
+    cuts = range(_cut_with(output, event, instant), instant.cut + 1)
     # Failed comparisons and gaps behind that depth message; of what a message itself did, its own rows tell.
     if any(_count_between(output, stream, cuts, event, instant.event) for stream in ("audits", "gaps")):
         return False
@@ -83,7 +83,7 @@ def find_synced(output: SymbolOutput, instant: Instant, fold: Fold, quote: Quote
     return True
 
 
-def output_cut(output: SymbolOutput, event: int, instant: Instant) -> int:
+def _cut_with(output: SymbolOutput, event: int, instant: Instant) -> int:
     """The cut with an event, no later than the instant's."""
     cut = instant.cut
     while cut and output.cuts[cut].first > event:
@@ -231,15 +231,11 @@ def _describe_drift(reader: PartReader, row: int) -> str:
     names = ("was_synced", "levels_compared", "levels_missing", "levels_extra", "levels_differing")
     was_synced, compared, *wrong = (column[row] for column in reader.read(*names))
     differing = sum(map(int, wrong))
-    book = "book" if was_synced else "book that was not synced"
-    return f"snapshot of {compared:,} levels, {f'{differing:,} differ from' if differing else 'all as in'} the {book}"
+    book = "the book" if was_synced else "the book before it, which was not synced"
+    return f"a snapshot of {compared:,} levels, of which {f'{differing:,} differ' if differing else 'none differs'} from {book}"
 
 
 def _describe_audit(reader: PartReader, row: int) -> str:
     kind, expected, found = reader.texts(row, "kind", "expected", "found")
     return f"{kind}: expected {expected}, found {found}"
 
-
-def describe_time(time: int) -> str:
-    """A time for people, in UTC."""
-    return iso(time)
