@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from cowbook.query.book import InstantBook
     from cowbook.query.book_at import book_at
 
-__all__ = ["BookSnapshot", "CowbookError", "EngineSettings", "InstantBook", "Ladder", "OrderBookEngine", "__version__", "book_at", "replay"]
+__all__ = [
+    "BookSnapshot",
+    "CowbookError",
+    "EngineSettings",
+    "InstantBook",
+    "Ladder",
+    "OrderBookEngine",
+    "__version__",
+    "book_at",
+    "replay",
+]
 
 _HOMES = {
     "BookSnapshot": "cowbook.book.freeze",

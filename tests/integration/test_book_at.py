@@ -77,7 +77,9 @@ def event_of_time(result: Reconstruction, time: int) -> int | None:
     return found
 
 
-def run_sample(directory: Path, sample: Sample, files: Mapping[str, bytes], rng: random.Random, streams: tuple[str, ...] = CHOSEN_STREAMS) -> Any:
+def run_sample(
+    directory: Path, sample: Sample, files: Mapping[str, bytes], rng: random.Random, streams: tuple[str, ...] = CHOSEN_STREAMS
+) -> Any:
     """A run with small parts, and the engine beside it."""
     depth = rng.choice([0, 0, 4])
     engine = EngineSettings(part_events=40, part_interval=15_000_000_000, book_levels=3, depth=depth, streams=streams)
@@ -112,7 +114,8 @@ def check_sample(result: Reconstruction, seen: dict[int, list[Seen]], rng: rando
         assert book.event == expected
         assert as_fold(book) == fold(row for row in depth if row["event_index"] <= expected)
         assert expected + 1 not in seen or as_fold(book) in [state.book for state in seen[expected + 1]]
-        assert expected + 1 not in seen or (check_claims(book, seen[expected + 1]) or True)
+        if expected + 1 in seen:
+            check_claims(book, seen[expected + 1])
     for row in rng.sample(result.rows("book"), min(count, len(result.rows("book")))):
         book = book_at(result.output_dir, "X", row["ts"])
         for side, prices in (("bid", book.bids.prices), ("ask", book.asks.prices)):

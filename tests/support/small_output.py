@@ -60,7 +60,9 @@ def make_lines() -> list[bytes]:
     return lines
 
 
-def make_output(directory: Path, lines: Iterable[bytes], name: str = "BTCUSDT", part_events: int = 9, **settings: object) -> Reconstruction:
+def make_output(
+    directory: Path, lines: Iterable[bytes], name: str = "BTCUSDT", part_events: int = 9, **settings: object
+) -> Reconstruction:
     """Reconstruct these lines, with all streams unless `streams` says otherwise."""
     chosen: dict[str, object] = {"part_events": part_events, "book_levels": 3, "streams": CHOSEN_STREAMS, **settings}
     run = Run(name, "BTCUSDT", engine=EngineSettings(**chosen))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from cowbook.cli.console import plain_console
 from cowbook.errors import QueryError
 from cowbook.query.book import BookSide, Evidence, InstantBook
 from cowbook.query.book_at import book_at
-from cowbook.query.instant import iso
+from cowbook.query.times import iso
 
 _SHOWN_LEVELS = 10
 _INDENT = " " * 8
@@ -82,7 +82,7 @@ def _aligned(numbers: Sequence[Decimal]) -> list[str]:
 
 def _notes(book: InstantBook) -> list[str]:
     proof = book.proof
-    known = f"known: bids {_known(book.bids)}, asks {_known(book.asks)}"
+    known = f"known at least: bids {_known(book.bids)}, asks {_known(book.asks)}"
     if book.synced is None:
         sync = "whether it is synced does not show in the output"
     elif not book.synced:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cowbook.query.instant import iso
+from cowbook.query.times import iso
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,8 +28,8 @@ class BookSide:
     price_decimals: int
     size_decimals: int
     known: int | None
-    """So many of the levels, counted from the best, are shown to be known: at least these. 0 if the book is not synced. None where
-    the output does not show it."""
+    """How many of the levels, counted from the best, are shown to be known: at least these. 0 if the book is not synced; None
+    where the output does not show it."""
     bound: int | None = None
     """The price of the last level that is shown to be known, as a fixed-point int, among all levels of the book."""
 
@@ -122,8 +122,8 @@ class InstantBook:
     update_id: int | None
     """The id of the book then; None where the venue has none."""
     synced: bool | None
-    """Whether the input proves that the book follows the exchange's. None where the output does not show it: a record was rejected
-    since the last depth message, and what became of sync shows only behind the next one."""
+    """Whether the input proves that the book follows the exchange's. None where the output does not show it: a record was
+    rejected since the last depth message, and what became of sync shows only behind the next one."""
     synced_since: int | None
     """Event time in ns since when the book has been synced at least; None if it is not, or the output does not show it."""
     is_at_end: bool
@@ -166,7 +166,9 @@ class InstantBook:
             columns[3].append(pa.nulls(count, pa.bool_()) if known is None else pa.array(known))
         made = [pa.chunked_array(chunks).combine_chunks() for chunks in columns]
         whole = {name: str(value) for name, value in self.to_json().items() if name not in ("bids", "asks", "proof")}
-        return pa.table(made, ["side", "price", "size", "known"], metadata={f"cowbook.{key}": text for key, text in whole.items()})
+        return pa.table(
+            made, ["side", "price", "size", "known"], metadata={f"cowbook.{key}": text for key, text in whole.items()}
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values: prices and sizes as text, exact; times as ISO 8601 and in ns."""
@@ -191,7 +193,9 @@ class InstantBook:
 
     def __repr__(self) -> str:
         """The best prices, and where in the output they are."""
-        best = ["x".join(f"{number:f}" for number in side.best[::-1]) if side.best else "empty" for side in (self.bids, self.asks)]
+        best = [
+            "x".join(f"{number:f}" for number in side.best[::-1]) if side.best else "empty" for side in (self.bids, self.asks)
+        ]
         return f"<InstantBook {self.symbol} event {self.event:,} {iso(self.time)} {best[0]} / {best[1]} synced={self.synced}>"
 
 

@@ -9,10 +9,11 @@ from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
 from cowbook.query.book import BookSide, InstantBook
 from cowbook.query.fold import Folding
-from cowbook.query.instant import Instant, at_end, at_event, at_time, parse_time
+from cowbook.query.instant import Instant, at_end, at_event, at_time
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import retrying
 from cowbook.query.proof import check_quote, find_known, find_synced, make_proof, read_quote
+from cowbook.query.times import parse_time
 
 
 def book_at(
@@ -50,18 +51,18 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
     output = SymbolOutput(output_dir, symbol)
     if "depth" not in output.streams:
         have = ", ".join(sorted(output.streams))
-        raise QueryError(f"{output_dir} has no depth of {symbol}, of which books are made: it has {have}; add it to [output] streams")
+        raise QueryError(
+            f"{output_dir} has no depth of {symbol}, of which books are made: it has {have}; add it to [output] streams"
+        )
     instant = _find(output, time, event)
     fold = Folding(output, instant).run()
     quote = read_quote(output, instant)
     check_quote(output, fold, quote)
     synced = find_synced(output, instant, fold, quote)
     known = find_known(output, instant, fold, quote, synced=synced)
-    of_last = fold.last_time, fold.last_id
-    if fold.last_time is None:
-        if fold.frame is None:
-            raise QueryError(f"{output_dir} has no row of depth of {symbol} up to event {instant.event}")
-        of_last = fold.frame.time, fold.frame.update_id
+    last = fold.last or fold.frame
+    if last is None:
+        raise QueryError(f"{output_dir} has no row of depth of {symbol} up to event {instant.event}")
     sides = [
         BookSide(
             prices[:levels],
@@ -73,19 +74,18 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
         )
         for (prices, sizes), count in zip((fold.bids, fold.asks), known, strict=True)
     ]
-    last_time, last_id = of_last
-    assert last_time is not None
     return InstantBook(
-        symbol,
-        *sides,
-        time,
-        instant.event,
-        last_time,
-        None if last_id in (None, NONE) else last_id,
-        synced,
-        fold.synced_since if synced else None,
-        instant.is_at_end,
-        make_proof(output, instant, fold, quote),
+        symbol=symbol,
+        bids=sides[0],
+        asks=sides[1],
+        asked_time=time,
+        event=instant.event,
+        time=last.time,
+        update_id=None if last.update_id == NONE else last.update_id,
+        synced=synced,
+        synced_since=fold.synced_since if synced else None,
+        is_at_end=instant.is_at_end,
+        proof=make_proof(output, instant, fold, quote),
     )
 
 

@@ -113,7 +113,7 @@ class PartReader:
         elif pa.types.is_timestamp(of) and of.unit == "ns":
             values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
         elif pa.types.is_integer(of):
-            return column.cast(pa.int64()).fill_null(NONE).to_numpy(zero_copy_only=False)
+            return np.asarray(column.cast(pa.int64()).fill_null(NONE).to_numpy(zero_copy_only=False), np.int64)
         else:
             raise QueryError(f"{self.part.path}: column {name} is {of}, which cowbook does not write")
         if not column.null_count:
@@ -129,7 +129,8 @@ class PartReader:
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
         places = np.array([names.index(text) for text in column.dictionary.to_pylist()], np.int8)
-        return places[column.indices.to_numpy(zero_copy_only=False)]
+        chosen: Array = places[column.indices.to_numpy(zero_copy_only=False)]
+        return chosen
 
 
 def _unscaled(column: pa.Array) -> Array:

@@ -29,6 +29,16 @@ class FrameStart:
     bound: tuple[int | None, int | None]  # of bids and asks: the worst price that is known
 
 
+@dataclass(frozen=True, slots=True)
+class LastRow:
+    """The last row of `depth` before an instant."""
+
+    event: int
+    time: int
+    update_id: int
+    synced: bool
+
+
 @dataclass(slots=True)
 class SideFold:
     """One side, gathered from its newest row to its oldest."""
@@ -55,7 +65,7 @@ class SideFold:
         return prices[order], sizes[order]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Fold:
     """The book at an instant, and what it was made of."""
 
@@ -64,10 +74,7 @@ class Fold:
     frame: FrameStart | None
     first_cut: int  # the cut with which the fold begins
     changes: int  # rows of `depth` between the frame and the instant
-    last_event: int | None  # of the last of these rows; None if there is none
-    last_time: int | None
-    last_id: int | None
-    last_synced: bool | None
+    last: LastRow | None  # the last of these rows; None if there is none
     restart: int | None  # last event of the last message here that cleared the book or was not synced
     synced_since: int | None  # event time in ns since when all that was read is synced
     price_decimals: int
@@ -82,7 +89,7 @@ class Folding:
         self._sides = SideFold(), SideFold()
         self._decimals: tuple[int, int] | None = None
         self._changes = 0
-        self._newest: tuple[int, int, int, bool] | None = None
+        self._last: LastRow | None = None
         self._restart: int | None = None
         self._synced_since: int | None = None
 
@@ -109,7 +116,6 @@ class Folding:
     def _finish(self, frame: FrameStart | None, first_cut: int) -> Fold:
         if self._decimals is None:
             raise QueryError(f"{self._output.output_dir} has no row of depth of {self._output.symbol} before this instant")
-        newest = self._newest or (None, None, None, None)
         bids, asks = self._sides
         return Fold(
             bids.levels(is_bid=True),
@@ -117,7 +123,7 @@ class Folding:
             frame,
             first_cut,
             self._changes,
-            *newest,
+            self._last,
             self._restart,
             self._synced_since,
             *self._decimals,
@@ -140,8 +146,8 @@ class Folding:
         events, times, ids, sides, prices, sizes, kinds, is_last, synced = (column[:count] for column in columns)
         if not is_last[-1]:
             raise QueryError(f"{reader.part.path} is damaged: event {events[-1]} should end a message")
-        if self._newest is None:
-            self._newest = int(events[-1]), int(times[-1]), int(ids[-1]), bool(synced[-1])
+        if self._last is None:
+            self._last = LastRow(int(events[-1]), int(times[-1]), int(ids[-1]), bool(synced[-1]))
         self._changes += count
         restarts = np.flatnonzero((kinds == CLEAR) | ~synced)
         if self._restart is None and len(restarts):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cowbook.errors import QueryError
 from cowbook.query.columns import PartReader
-from cowbook.query.parts import PublishedCut, find_cuts
+from cowbook.query.parts import find_cuts
 
 
 class SymbolOutput:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
@@ -121,8 +122,8 @@ def _list_parts(output_dir: Path, symbol: str) -> Iterator[tuple[PublishedPart, 
         raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(known)}")
     try:
         for stream, directory in own:
-            for day in sorted(name for name in os.listdir(directory) if name.startswith("date=")):
-                for name in os.listdir(directory / day):
+            for day in sorted(name for name in _names(directory) if name.startswith("date=")):
+                for name in _names(directory / day):
                     part = parse_part_name(name)
                     if part is not None:
                         yield PublishedPart(directory / day / name, *part, day.removeprefix("date=")), stream
@@ -135,13 +136,18 @@ def _list_parts(output_dir: Path, symbol: str) -> Iterator[tuple[PublishedPart, 
         raise QueryError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
+def _names(directory: Path) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def check_contiguous(cuts: Sequence[PublishedCut]) -> None:
     """Raises QueryError if events between two of these cuts are in no part."""
-    for before, after in zip(cuts[:-1], cuts[1:], strict=True):
+    for before, after in pairwise(cuts):
         if after.first != before.last + 1:
             events = f"events {before.last + 1} to {after.first - 1} are in no part"
             name = next(iter(after.parts.values())).path

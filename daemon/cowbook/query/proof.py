@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
@@ -65,11 +66,12 @@ def _shown(best: tuple[int, ...]) -> str:
 
 def find_synced(output: SymbolOutput, instant: Instant, fold: Fold, quote: Quote | None) -> bool | None:
     """Whether the book is synced at the instant. None where the output does not show it."""
-    event, synced = fold.last_event, fold.last_synced
-    if event is None:
-        if fold.frame is None:
-            return False
+    if fold.last is not None:
+        event, synced = fold.last.event, fold.last.synced
+    elif fold.frame is not None:
         event, synced = fold.frame.event - 1, fold.frame.synced
+    else:
+        return False
     if quote is not None and quote.event >= event:
         event, synced = quote.event, quote.synced
     if not synced:
@@ -191,10 +193,10 @@ def make_proof(output: SymbolOutput, instant: Instant, fold: Fold, quote: Quote 
 _Describe = Callable[[PartReader, int], str]
 
 
-def _is_before(events: Integers, times: Integers, instant: Instant, stream: str) -> Integers:
+def _is_before(events: Integers, times: Integers, instant: Instant, stream: str) -> npt.NDArray[np.bool_]:
     """Which rows stand before the instant. A row's event is the next one behind it, so that of the next message counts, too."""
     last = instant.event + (stream != "gaps")  # a gap's row stands before its message's
-    before: Integers = events <= last
+    before: npt.NDArray[np.bool_] = events <= last
     if instant.time is not None:
         before = before & ((events <= instant.event) | (times <= instant.time))
     return before
@@ -238,4 +240,3 @@ def _describe_drift(reader: PartReader, row: int) -> str:
 def _describe_audit(reader: PartReader, row: int) -> str:
     kind, expected, found = reader.texts(row, "kind", "expected", "found")
     return f"{kind}: expected {expected}, found {found}"
-

@@ -15,7 +15,7 @@ import pytest
 
 from cowbook import InstantBook, book_at
 from cowbook.errors import QueryError
-from cowbook.query import book_at as module
+from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import MovedError
 from support.fold import fold
 from support.harness import Reconstruction
@@ -66,7 +66,9 @@ def test_every_event_and_every_time_gives_the_fold_of_depth(made: Reconstruction
         assert levels_of(book) == fold(each for each in depth if each["event_index"] <= last)
         assert (book.time, book.update_id, book.synced) == (row["ts_event"], row["update_id"], row["synced"])
         for time in (row["ts_event"], row["ts_event"] + 1):
-            assert levels_of(book_at(made.output_dir, "BTCUSDT", time)) == fold(each for each in depth if each["ts_event"] <= time)
+            assert levels_of(book_at(made.output_dir, "BTCUSDT", time)) == fold(
+                each for each in depth if each["ts_event"] <= time
+            )
 
 
 def test_an_event_that_is_a_trade_gives_the_book_in_front_of_it(made: Reconstruction) -> None:
@@ -155,9 +157,21 @@ def test_a_symbol_of_any_name_is_found(tmp_path: Path) -> None:
 
 def test_times_that_go_back_follow_the_running_maximum(tmp_path: Path) -> None:
     """A message with an earlier time counts from the time on that the one before it had."""
-    lines = [snapshot(100, 0, BIDS, ASKS), diff(101, 500, [("7", "1")]), diff(102, 300, [("6", "1")]), diff(103, 600, [("5", "1")])]
+    lines = [
+        snapshot(100, 0, BIDS, ASKS),
+        diff(101, 500, [("7", "1")]),
+        diff(102, 300, [("6", "1")]),
+        diff(103, 600, [("5", "1")]),
+    ]
     output = make_output(tmp_path, lines).output_dir
-    assert [book_at(output, "BTCUSDT", ns(time)).update_id for time in (0, 300, 499, 500, 599, 600)] == [100, 100, 100, 102, 102, 103]
+    assert [book_at(output, "BTCUSDT", ns(time)).update_id for time in (0, 300, 499, 500, 599, 600)] == [
+        100,
+        100,
+        100,
+        102,
+        102,
+        103,
+    ]
 
 
 def test_one_time_far_ahead_spoils_no_other_instant(tmp_path: Path) -> None:
@@ -193,7 +207,7 @@ def test_a_part_whose_content_is_anothers_is_refused(own: Reconstruction) -> Non
     """One that has other columns, and one of another cut under this name."""
     part = part_of(own, "depth", 30)
     shutil.copy(part_of(own, "depth", 20), part)
-    with pytest.raises(QueryError, match="a part of depth or trades is missing|out of order, or not"):
+    with pytest.raises(QueryError, match=r"a part of depth or trades is missing|out of order, or not"):
         book_at(own.output_dir, "BTCUSDT", event=30)
     pq.write_table(pa.table({"price": [1.5], "amount": [2]}), part)
     with pytest.raises(QueryError, match=r"no part of cowbook's stream depth.*it has price, amount"):
@@ -272,7 +286,7 @@ def test_a_tail_in_whose_place_a_regular_part_has_come_does_not_count(own: Recon
 
 def test_a_publication_under_way_is_waited_for(made: Reconstruction, monkeypatch: pytest.MonkeyPatch) -> None:
     """A part that goes away while it is looked for is looked for again; what never ends is an error."""
-    answer = module.SymbolOutput
+    answer = SymbolOutput
     moves = iter([True, True, False])
 
     def move(*arguments: Any) -> Any:
@@ -280,7 +294,7 @@ def test_a_publication_under_way_is_waited_for(made: Reconstruction, monkeypatch
             raise MovedError("part-1.parquet is gone")
         return answer(*arguments)
 
-    monkeypatch.setattr(module, "SymbolOutput", move)
+    monkeypatch.setattr("cowbook.query.book_at.SymbolOutput", move)
     assert book_at(made.output_dir, "BTCUSDT", event=30).event >= 30
     with pytest.raises(QueryError, match=r"part-1.parquet is gone; a publication was interrupted: start cowbook again"):
         book_at(made.output_dir, "BTCUSDT", event=30)
@@ -330,7 +344,13 @@ def test_the_proof_names_frame_changes_gaps_and_comparisons(made: Reconstruction
 
 def test_a_ticker_that_fails_ends_sync_at_once(tmp_path: Path) -> None:
     """No row of `depth` shows it before the next message; the failed comparison does."""
-    lines = [snapshot(100, 0, BIDS, ASKS), diff(101, 100, [("10", "2")]), ticker(101, ("10", "7"), ("11", "1")), trade(1, 200), trade(2, 300)]
+    lines = [
+        snapshot(100, 0, BIDS, ASKS),
+        diff(101, 100, [("10", "2")]),
+        ticker(101, ("10", "7"), ("11", "1")),
+        trade(1, 200),
+        trade(2, 300),
+    ]
     output = make_output(tmp_path, lines).output_dir
     assert [book_at(output, "BTCUSDT", ns(time)).synced for time in (100, 200, 300)] == [True, False, False]
     failure = book_at(output, "BTCUSDT", ns(300)).proof.last_failure
