@@ -128,7 +128,7 @@ def check_sample(result: Reconstruction, seen: dict[int, list[Seen]], rng: rando
 def test_the_book_at_an_instant_is_the_engines(sample_id: str, tmp_path: Path, seed: int) -> None:
     """All venues and containers, all streams."""
     rng = random.Random(seed)
-    for place in range(examples(20) // 5):
+    for place in range(examples(20) // 10):
         sample = make_sample(sample_id, rng.randrange(10**6), COUNT)
         result, seen = run_sample(tmp_path / f"{place}", sample, sample.files, rng)
         assert check_sample(result, seen, rng, 6) > 0 or not result.summary.synced
@@ -138,7 +138,7 @@ def test_the_book_at_an_instant_is_the_engines(sample_id: str, tmp_path: Path, s
 def test_the_book_at_an_instant_whatever_is_lost(sample_id: str, tmp_path: Path, seed: int) -> None:
     """Gaps, repetitions, late records and dead letters; with and without frames and trades."""
     rng = random.Random(seed)
-    for place in range(examples(20) // 5):
+    for place in range(examples(20) // 10):
         sample = make_sample(sample_id, rng.randrange(10**6), COUNT)
         lines = sample.files["a"].split(b"\n")[:-1]
         content = b"\n".join([*lines[:6], *disturbed(rng, lines[6:]), b""])

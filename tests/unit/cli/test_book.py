@@ -44,7 +44,7 @@ def test_the_proof_stands_beside_the_levels_where_there_is_room(
     assert main(arguments) == 0
     narrow = capsys.readouterr().out.splitlines()
     assert narrow[:3] == ["        10  2 │ 11  1", "         9  1 │ 12  2", "at event 22, 2024-08-09 00:00:00.700"]
-    assert narrow[3] == "synced at least since 2024-08-09 00:00:00.500; known at least: bids to 8, asks to 13"
+    assert narrow[3] == "synced at least since 2024-08-09 00:00:00.500; known at least: bids to 9, asks to 13"
 
 
 def test_json_has_the_exact_levels_and_the_proof(data: str, capsys: pytest.CaptureFixture[str]) -> None:
