@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, MutableMapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -24,6 +25,7 @@ from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
+from cowbook.service.allocator import map_large_arrays
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
 from cowbook.symbol.input_check import refuse_unusable
@@ -101,6 +103,7 @@ class Service:
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
+        map_large_arrays()
         loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         previous = self._take_signals(loop)
@@ -300,8 +303,9 @@ class Service:
     async def _change(self, config: Config) -> None:
         """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
         known = self._config.symbol
-        # The files of others may have gone since they were read.
-        refuse_unusable(config, "the configuration", of=lambda symbol: symbol not in known)
+        # The files of others may have gone since they were read. Storage may be slow, and the loop has signs of life to give.
+        look = partial(refuse_unusable, config, "the configuration", of=lambda symbol: symbol not in known)
+        await asyncio.get_running_loop().run_in_executor(self._context.writers, look)
         plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)
