@@ -16,15 +16,29 @@ if TYPE_CHECKING:
     from cowbook.book.ladder_view import Ladder
     from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
     from cowbook.errors import CowbookError
+    from cowbook.query.book import InstantBook
+    from cowbook.query.book_at import book_at
 
-__all__ = ["BookSnapshot", "CowbookError", "EngineSettings", "Ladder", "OrderBookEngine", "__version__", "replay"]
+__all__ = [
+    "BookSnapshot",
+    "CowbookError",
+    "EngineSettings",
+    "InstantBook",
+    "Ladder",
+    "OrderBookEngine",
+    "__version__",
+    "book_at",
+    "replay",
+]
 
 _HOMES = {
     "BookSnapshot": "cowbook.book.freeze",
     "CowbookError": "cowbook.errors",
     "EngineSettings": "cowbook.book.order_book_engine",
+    "InstantBook": "cowbook.query.book",
     "Ladder": "cowbook.book.ladder_view",
     "OrderBookEngine": "cowbook.book.order_book_engine",
+    "book_at": "cowbook.query.book_at",
     "replay": "cowbook._replay",
 }
 

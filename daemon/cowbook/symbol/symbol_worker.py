@@ -26,6 +26,7 @@ from cowbook.sink.schemas import StreamTables
 from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.figures import InputFigures, WorkerFigures
+from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import Start, start_pipeline
 from cowbook.symbol.report import SymbolReport
@@ -125,6 +126,15 @@ class SymbolWorker:
         request = self._pipeline.checkpointer.request()
         self._wake_up()
         return request
+
+    async def read_book(self, levels: int | None, form: str) -> bytes:
+        """Returns the live book, encoded as `live_book.BookRequest` says. Raises StorageError before there is one."""
+        if self._pipeline is None:
+            raise StorageError("the symbol is not recovered yet")
+        settings = self._settings
+        decoder = settings.decoder
+        request = BookRequest(settings.id, levels, form, decoder.price_decimals, decoder.size_decimals)
+        return await self._pipeline.read_book(request)
 
     def configure(self, checkpoints: CheckpointSettings) -> None:
         """Take checkpoints by other settings from now on."""
