@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "venues": BASE | {"input"},
     "config": BASE | {"venues"},
     "symbol": WORKER,
-    "_replay": WORKER,
+    "library": WORKER,
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "cli": WORKER | {"service", "telemetry", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
-    "__init__": {"book", "errors", "_replay"},
+    "__init__": {"book", "errors", "library"},
 }
 """By room, or by module of the package's root: the others that it may import from."""
 
