@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 import cowbook
-from cowbook import BookSnapshot, CowbookError, EngineSettings, Ladder, OrderBookEngine, replay
+from cowbook import BookSnapshot, CowbookError, EngineSettings, Ladder, OrderBookEngine, ReplayedBook, replay
 
 Levels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def check_replay() -> None:
-    assert_type(replay("capture.jsonl.gz", "BTCUSDT"), Iterator[OrderBookEngine])
+    assert_type(replay("capture.jsonl.gz", "BTCUSDT"), Iterator[ReplayedBook])
     settings = EngineSettings(on_gap="halt", streams=("trades",), book_levels=5, max_book_bytes=1 << 24)
     replay(
         ["a.jsonl", "b-*.jsonl.zst"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,12 @@ _BID_PRICE, _BID_SIZE, _ASK_PRICE, _ASK_SIZE = (
 _LAST_TIME, _NEXT_EVENT, _BEST_IS_KNOWN = (PLACES[name] for name in ("last_time", "next_event", "best_is_known"))
 
 
-class ReplayedBook(BookReading, OrderBookEngine):
+class ReplayedBook(OrderBookEngine, BookReading):
     """The book of one symbol, as `replay` shows it between two records. It is one object, which goes on with the loop.
 
-    Everything is read from the book as it stands now; keep `copy()` of it, not the object. It is an `OrderBookEngine`, too: `bids`
-    and `asks` have the exact fixed-point levels and what of them is known. Prices and sizes of all else are what `numbers` of
-    `replay` says: floats by default.
+    Everything is read from the book as it stands now; keep `copy()` of it, not the object. It is an `OrderBookEngine`, too:
+    `bids` and `asks` have the exact fixed-point levels and what of them is known. Prices and sizes of all else are what `numbers`
+    of `replay` says: floats by default.
     """
 
     def __init__(self, settings: EngineSettings, identity: tuple[str, str, str], numbers: Numbers) -> None:
@@ -75,20 +75,20 @@ class ReplayedBook(BookReading, OrderBookEngine):
         return self.time if self._instant is None else self._instant
 
     @property
-    def bid_price(self) -> float | None:  # of `numbers`; a float by default
+    def bid_price(self) -> Any:
         """The best bid's price; None without bids."""
         price: int = self._view[_BID_PRICE]
         if price == NONE:
             return None
-        return price / self._price_divisor if self._price_divisor else self._price.value(price)  # type: ignore[no-any-return]
+        return price / self._price_divisor if self._price_divisor else self._price.value(price)
 
     @property
-    def ask_price(self) -> float | None:
+    def ask_price(self) -> Any:
         """The best ask's price; None without asks."""
         price: int = self._view[_ASK_PRICE]
         if price == NONE:
             return None
-        return price / self._price_divisor if self._price_divisor else self._price.value(price)  # type: ignore[no-any-return]
+        return price / self._price_divisor if self._price_divisor else self._price.value(price)
 
     @property
     def best_is_known(self) -> bool:
@@ -111,7 +111,10 @@ class ReplayedBook(BookReading, OrderBookEngine):
 
     @property
     def trades(self) -> Trades:
-        """The trades of the records since the last step: arrays of time, price, size, side and id. They are made when asked for."""
+        """The trades of the records since the last step: arrays of time, price, size, side and id, made when asked for.
+
+        Behind the loop there are none: keep those of the last step inside.
+        """
         rows = self._trades_since(self.open_rows()["trades"])
         if self._trades_before:
             rows = np.concatenate([*self._trades_before, rows])

@@ -37,7 +37,8 @@ class Scale:
     def array(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """An array: float64, int64, or of Decimal objects."""
         if self.numbers == "float64":
-            return numbers / 10**self.decimals
+            floats: npt.NDArray[np.float64] = numbers / 10**self.decimals
+            return floats
         if self.numbers == "int64":
             return numbers
         decimals = np.empty(len(numbers), object)

@@ -75,13 +75,20 @@ class BookReading:
     if TYPE_CHECKING:  # properties of the live book, and fields of a copy
 
         @property
-        def instant(self) -> int | None: ...
+        def instant(self) -> int | None:
+            """The time for which the book is shown."""
+
         @property
-        def synced(self) -> bool: ...
+        def synced(self) -> bool:
+            """Whether it can be trusted."""
+
         @property
-        def bids(self) -> Side: ...
+        def bids(self) -> Side:
+            """The bid side."""
+
         @property
-        def asks(self) -> Side: ...
+        def asks(self) -> Side:
+            """The ask side."""
 
     def _best(self) -> Best:
         raise NotImplementedError
@@ -143,7 +150,10 @@ class BookReading:
         return self._price.mean(weighted, best.bid_size + best.ask_size)
 
     def imbalance(self, levels: int = 1) -> float | None:
-        """(bid size - ask size) / (bid size + ask size) of the best `levels` (1) of each side: -1 to 1. None for an empty book."""
+        """(bid size - ask size) / (bid size + ask size) of the best `levels` (1) of each side: -1 to 1.
+
+        None for an empty book.
+        """
         bid, ask = (int(side.levels(levels)[1].sum()) for side in (self.bids, self.asks))
         return (bid - ask) / (bid + ask) if bid + ask else None
 
@@ -173,6 +183,7 @@ class BookReading:
         return Levels(price.array(bid_prices), size.array(bid_sizes), price.array(ask_prices), size.array(ask_sizes))
 
     def __repr__(self) -> str:
+        """One line: whose book, when, its best levels, and whether it is synced."""
         best = self._best()
         instant = self.instant
         sides = [

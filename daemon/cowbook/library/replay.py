@@ -36,19 +36,19 @@ def replay(
     `book.bid_price`, `book.mid`, `book.levels(5)`, `book.trades`, `book.synced`, …, or keep `book.copy()`, which does not change.
     Files are read in the order of `paths`, without a daemon, a checkpoint, or any output.
 
-    * `paths`: a path or a glob, or several of them, as str or Path; relative ones start at the current directory. A glob's matches
-      are read in natural order, or by the times of their first records where those contradict it. Containers and compression are
-      recognised by content. Instead: a configuration file (`.toml`), for the symbols that it names; or several `Capture`, each
-      with a format of its own.
+    * `paths`: a path or a glob, or several of them, as str or Path; relative ones start at the current directory. A glob's
+      matches are read in natural order, or by the times of their first records where those contradict it. Containers and
+      compression are recognised by content. Instead: a configuration file (`.toml`), for the symbols that it names; or several
+      `Capture`, each with a format of its own.
     * `symbol`, None: the symbol's name in its records. Records of other symbols count as records and change nothing. Of a
       configuration, or of captures, it selects one by its id.
-    * `symbols`, None: several of them, instead of `symbol`. Each has a book of its own, which reads the files for itself. The books
-      are merged: of all steps the one with the earliest time is next. Records of other symbols then count for nothing.
+    * `symbols`, None: several of them, instead of `symbol`. Each has a book of its own, which reads the files for itself. The
+      books are merged: of all steps the one with the earliest time is next. Records of other symbols then count for nothing.
     * `every`, 1: records between two steps, at least 1, of each book. Rejected and unused records and those of other symbols
-      count; blank lines do not. A message of a table counts as one record. Once more the book is yielded at the end, if records are
-      left. Or a time, "1s" or a timedelta: the book is shown at each full second, say, from the first record on, as it stands when
-      all records up to that time are applied, and none later. `book.instant` is that time. Seconds without a record are shown, too,
-      but only the first one of a silence of more than a day.
+      count; blank lines do not. A message of a table counts as one record. At the end the book is yielded once more, if records
+      are left. Or a time, "1s" or a timedelta: the book is shown at each full second, say, from the first record on, as it stands
+      when all records up to that time are applied, and none later. `book.instant` is that time. Seconds without a record are
+      shown, too, but only the first one of a silence of more than a day.
     * `start`, None, and `end`, None: the book is shown from the first record at `start` or later up to before the first record at
       `end` or later. Records before `start` build the book. A time is an ISO string, a datetime or ns since 1970, UTC if it names
       no zone. A record's time is the running maximum of the event times of depth messages and trades.
@@ -57,8 +57,8 @@ def replay(
     * `format`, "binance": the venue's name, from the table in docs/input.md.
     * `price_decimals`, 8, and `size_decimals`, 8: prices and sizes are int64 in units of 10^-decimals, exact and below 10^18. A
       record with more digits is rejected as `out_of_range`.
-    * `settings`, None: the engine's settings; None takes them from the configuration or the capture. Rows of the streams that they
-      name, and of `bbo` and `trades`, are collected up to each cut (`book.open_rows()`) and dropped there. Their decimals,
+    * `settings`, None: the engine's settings; None takes them from the configuration or the capture. Rows of the streams that
+      they name, and of `bbo` and `trades`, are collected up to each cut (`book.open_rows()`) and dropped there. Their decimals,
       checksum and `dead_letter_ends_sync` are ignored: these follow from the other parameters and the venue.
     * `block_bytes`, 1 MiB: decoded bytes to read at a time. It changes no result.
 
@@ -97,7 +97,9 @@ def replay(
     return _run(inputs, make_source, begins, ends)
 
 
-def _run(inputs: Sequence[Input], make_source: Callable[[Input], Source], begins: int | None, ends: int | None) -> Iterator[ReplayedBook]:
+def _run(
+    inputs: Sequence[Input], make_source: Callable[[Input], Source], begins: int | None, ends: int | None
+) -> Iterator[ReplayedBook]:
     sources = [make_source(given) for given in inputs]
     is_shown = False
     for book in sources[0].run() if len(sources) == 1 else _merge(sources):

@@ -121,7 +121,7 @@ class Source(ReplayedBook):
         batch = self._batch
         messages = batch.messages[: batch.message_count]
         self._arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
-        self._records = memoryview(batch.messages.view(np.int64))
+        self._records = batch.messages.view(np.int64).data
         self._place, self._last = 0, -1
         first = 0
         if not self._is_named:

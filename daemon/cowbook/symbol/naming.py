@@ -31,7 +31,8 @@ def are_named(messages: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     """Which of these messages are the symbol's by what their records say."""
     kinds, flags = messages["kind"], messages["flags"]
     unlabelled = (kinds == SNAPSHOT) & (flags & IS_UNLABELLED != 0)
-    return np.isin(kinds, _OWN_KINDS) & ~unlabelled
+    named: npt.NDArray[np.bool_] = np.isin(kinds, _OWN_KINDS) & ~unlabelled
+    return named
 
 
 def nobody_names(name: str, others: Iterable[str]) -> str | None:
