@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import assert_type
 
 import numpy as np
 import numpy.typing as npt
 
 import cowbook
-from cowbook import BookSnapshot, CowbookError, EngineSettings, Ladder, OrderBookEngine, ReplayedBook, replay
+from cowbook import BookCopy, BookSnapshot, Capture, CowbookError, EngineSettings, Ladder, OrderBookEngine, ReplayedBook, replay
 
 Levels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -27,6 +29,23 @@ def check_replay() -> None:
         settings=settings,
         block_bytes=1 << 16,
     )
+
+
+def check_book() -> None:
+    for book in replay(
+        Path("a.jsonl"), symbols=["A", "B"], every="1s", start="2024-08-09", end=datetime.now(UTC), numbers="decimal"
+    ):
+        assert_type(book.time, int | None)
+        assert_type(book.instant, int | None)
+        assert_type(book.datetime, datetime | None)
+        assert_type(book.received, int | None)
+        assert_type(book.imbalance(5), float | None)
+        assert_type(book.trades.time, npt.NDArray[np.int64])
+        assert_type(book.bids, Ladder)
+        assert_type(book.copy(), BookCopy)
+        assert_type(book.copy(5).synced, bool)
+    replay([Capture("a.jsonl", "A"), Capture(["b.jsonl"], "B", format="okx", id="b")], every=timedelta(seconds=1))
+    replay("cowbook.toml")
 
 
 def check_engine(engine: OrderBookEngine) -> None:

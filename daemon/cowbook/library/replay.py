@@ -101,15 +101,16 @@ def _run(
     inputs: Sequence[Input], make_source: Callable[[Input], Source], begins: int | None, ends: int | None
 ) -> Iterator[ReplayedBook]:
     sources = [make_source(given) for given in inputs]
-    is_shown = False
-    for book in sources[0].run() if len(sources) == 1 else _merge(sources):
-        is_shown = True
-        yield book
-    if not is_shown and (begins is not None or ends is not None):
+    books = sources[0].run() if len(sources) == 1 else _merge(sources)
+    first = next(books, None)
+    if first is not None:
+        yield first
+        yield from books
+    elif begins is not None or ends is not None:
         spans = [span for source in sources if (span := source.span) is not None]
         if spans:
-            first, last = min(span[0] for span in spans), max(span[1] for span in spans)
-            what = f"the input has {show_time(first)} to {show_time(last)}"
+            earliest, latest = min(span[0] for span in spans), max(span[1] for span in spans)
+            what = f"the input has {show_time(earliest)} to {show_time(latest)}"
             raise InputError(f"nothing is between start and end: {what}")
 
 

@@ -16,6 +16,7 @@ class Timestamp(datetime):
     """As pandas' one: a datetime that knows its nanoseconds."""
 
     def to_datetime64(self) -> np.datetime64:
+        """A nanosecond behind noon."""
         return np.datetime64(NOON + 1, "ns")
 
 
