@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cowbook.library.book import BookCopy, ReplayedBook
     from cowbook.library.inputs import Capture
     from cowbook.library.replay import replay
+    from cowbook.library.scan import scan
 
 __all__ = [
     "BookCopy",
@@ -30,6 +31,7 @@ __all__ = [
     "ReplayedBook",
     "__version__",
     "replay",
+    "scan",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "OrderBookEngine": "cowbook.book.order_book_engine",
     "ReplayedBook": "cowbook.library.book",
     "replay": "cowbook.library.replay",
+    "scan": "cowbook.library.scan",
 }
 
 

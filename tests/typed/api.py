@@ -11,7 +11,18 @@ import numpy as np
 import numpy.typing as npt
 
 import cowbook
-from cowbook import BookCopy, BookSnapshot, Capture, CowbookError, EngineSettings, Ladder, OrderBookEngine, ReplayedBook, replay
+from cowbook import (
+    BookCopy,
+    BookSnapshot,
+    Capture,
+    CowbookError,
+    EngineSettings,
+    Ladder,
+    OrderBookEngine,
+    ReplayedBook,
+    replay,
+    scan,
+)
 
 Levels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
@@ -46,6 +57,11 @@ def check_book() -> None:
         assert_type(book.copy(5).synced, bool)
     replay([Capture("a.jsonl", "A"), Capture(["b.jsonl"], "B", format="okx", id="b")], every=timedelta(seconds=1))
     replay("cowbook.toml")
+
+
+def check_scan() -> None:
+    scan("data", "trades").to_table()
+    scan(Path("data"), "book", ["A", "B"], start="2024-08-09", end=datetime.now(UTC), columns=["ts"]).count_rows()
 
 
 def check_engine(engine: OrderBookEngine) -> None:
