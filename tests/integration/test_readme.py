@@ -173,7 +173,7 @@ def test_the_volumes_of_the_example_are_of_both_sides(demo: Path, monkeypatch: p
 def test_the_library_example_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library example ends with a full book and a sensible spread."""
     monkeypatch.chdir(demo)
-    names = run(example("docs/library.md", "replay"))
+    names = run(example("docs/library.md", "frozen"))
     assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)
     assert 0 < names["spread"] < 100
     assert names["depth"] > 0

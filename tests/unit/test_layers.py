@@ -24,9 +24,9 @@ MAY_IMPORT = {
     "venues": BASE | {"input"},
     "config": BASE | {"venues"},
     "symbol": WORKER,
-    "_replay": WORKER,
     "inspection": WORKER,
     "query": {"plain", "errors"},
+    "library": WORKER,
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "cli": WORKER | {"service", "telemetry", "inspection", "query", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
-    "__init__": {"book", "errors", "query", "_replay"},
+    "__init__": {"book", "errors", "library", "query"},
 }
 """By room, or by module of the package's root: the others that it may import from."""
 
