@@ -17,6 +17,8 @@ _IN_CHECKOUT = ("config", "systemd")
 
 _WHAT = {
     "config/cowbook.toml": "every option of the configuration, with its default",
+    "config/container": "Dockerfile",
+    "config/kubernetes": "StatefulSet, Service, volumes and configuration for Kubernetes",
     "config/grafana": "dashboard for Grafana",
     "config/prometheus": "scraping and alert rules for Prometheus, with their tests",
     "config/shell": "completions for bash, zsh and fish; the man page",
