@@ -40,6 +40,9 @@ def write_source(source: Path) -> None:
     for page in [*source.glob("*.md")]:
         text = page.read_text(encoding="utf-8")
         page.write_text(adapt_links(text), encoding="utf-8")
+    for notebook in (source / "notebooks").glob("*.py"):
+        text = notebook.read_text(encoding="utf-8")
+        notebook.with_suffix(".md").write_text(page_of_notebook(text), encoding="utf-8")
     sample = (REPOSITORY / "config" / "cowbook.toml").read_text(encoding="utf-8")
     pages = {"cli": command_line_page(), "configuration": configuration_page(sample), "api": library_page()}
     for name, text in pages.items():
@@ -49,11 +52,24 @@ def write_source(source: Path) -> None:
 def adapt_links(text: str) -> str:
     """Links of a page that lies in docs/ or above it, for one beside all others. A directory is no page: its name stays."""
     text = re.sub(r"\]\((?:\.\./|docs/)", "](", text)
+    text = re.sub(r"\]\((notebooks/\w+)\.py\)", r"](\1.md)", text)
     return re.sub(
         r"\[([^\]]*)\]\(([\w./-]+)\)",
         lambda link: link[1] if (REPOSITORY / link[2]).is_dir() or link[2] == "adr" else link[0],
         text,
     )
+
+
+def page_of_notebook(text: str) -> str:
+    """A page of a script whose cells begin with `# %%`: those of words as they are, the others as blocks of Python."""
+    page = []
+    for cell in re.split(r"^# %%", text, flags=re.MULTILINE)[1:]:
+        kind, _, content = cell.partition("\n")
+        if "[markdown]" in kind:
+            page.append(re.sub(r"^# ?", "", content.strip("\n"), flags=re.MULTILINE))
+        else:
+            page.append(f"```python\n{content.strip(chr(10))}\n```")
+    return "\n\n".join(page) + "\n"
 
 
 if __name__ == "__main__":

@@ -141,6 +141,27 @@ def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, 
     run(source)
 
 
+@pytest.mark.parametrize("notebook", sorted((REPOSITORY / "docs" / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+def test_every_notebook_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, notebook: Path) -> None:
+    """From its first cell to its last, on the demo, and what it ends with makes sense."""
+    monkeypatch.chdir(demo)
+    names = run(notebook.read_text())
+    match notebook.stem:
+        case "spread_and_trades":
+            assert names["minutes"]["spread"].min() > 0
+            assert names["costs"]["side"].to_list() == ["buy", "sell"]
+            assert names["costs"]["paid_above_mid"].min() > 0
+        case "depth_of_a_book":
+            assert all(size > 0 for size, _ in names["depths"])
+            assert (names["distance"] >= 0).all()
+        case "imbalance_and_returns":
+            assert len(names["mids"]) > 100
+            assert abs(names["imbalances"]).max() <= 1
+            assert len(set(names["quarter"])) == 4
+        case other:
+            pytest.fail(f"{other}: say here what it must end with")
+
+
 def test_the_venue_of_the_page_works() -> None:
     """The module that the page on venues builds up, speed included, is a venue."""
     assert isinstance(run("\n".join(blocks(REPOSITORY / "docs" / _MODULE, "python")))["VENUE"], Venue)

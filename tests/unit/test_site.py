@@ -80,6 +80,12 @@ def test_links_lead_to_pages_beside_each_other(references: ModuleType) -> None: 
     assert adapt_links("[rules](../config/prometheus), [why](docs/adr)") == "rules, why"
 
 
+def test_a_notebook_becomes_a_page(references: ModuleType) -> None:  # noqa: ARG001 - it makes build.py importable
+    """Words without their `#`, code in blocks, in their order."""
+    text = "# %% [markdown]\n# # Title\n#\n# Words.\n\n# %%\nx = 1  # one\n# a comment\n"
+    assert import_module("build").page_of_notebook(text) == "# Title\n\nWords.\n\n```python\nx = 1  # one\n# a comment\n```\n"
+
+
 def test_the_navigation_has_every_page() -> None:
     """Each page of docs/ once."""
     named = re.findall(
