@@ -62,18 +62,8 @@ def environment_directory(built: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("environment") / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (wheel,) = built.glob("*.whl")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--python",
-        folder / "bin" / "python",
-        "install",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        wheel,
-    ]
+    python = str(folder / "bin" / "python")
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-deps", "--no-index", str(wheel)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     (packages,) = folder.glob("lib/python3*/site-packages")
@@ -85,7 +75,7 @@ def environment_directory(built: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def run(directory: Path, environment_directory: Path, *words: str) -> str:
     """Standard output of a `cowbook` of the fresh environment, which must end well."""
-    command = [environment_directory / "bin" / "cowbook", *words]
+    command = [str(environment_directory / "bin" / "cowbook"), *words]
     done = subprocess.run(command, cwd=directory, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -11,7 +11,7 @@ from cowbook.cli.parser import make_parser
 from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
 
-_MESSAGES = 24_000
+_MESSAGES = 14_400
 _SECONDS_PER_DAY = 86_400
 _INTERVAL_NS = _SECONDS_PER_DAY * 1_000_000_000 // _MESSAGES
 _CAPTURE = "BTCUSDT.jsonl.gz"

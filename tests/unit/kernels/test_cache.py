@@ -141,9 +141,9 @@ def test_a_folder_that_may_only_be_read_is_read(tmp_path: Path, monkeypatch: pyt
     folder = tmp_path / "cache" / "kernels"
     folder.mkdir(parents=True, mode=0o755)
     use(tmp_path / "cache", monkeypatch)
-    monkeypatch.setattr(cache.os, "access", lambda _path, mode: not mode & os.W_OK)
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
     assert cache.why_not_loaded() is None
     assert why_not_cached() == f"{folder} cannot be written to"
-    monkeypatch.setattr(cache.os, "access", lambda _path, _mode: False)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
     cache._why_untrusted.cache_clear()
     assert cache.why_not_loaded() == why_not_cached() == f"{folder} cannot be read"
