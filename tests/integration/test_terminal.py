@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,21 @@ from cowbook.simulate.capture import write_capture
 from support.terminal import Recording, record
 
 BAR = "━"
+SYMBOL = {
+    "state": "running",
+    "events": 11_604_112,
+    "synced": True,
+    "known": {"bids": {"to": "61631.55", "whole": False}, "asks": {"to": None, "whole": True}, "best": 1.0, "grid": 0.9},
+    "gaps": 0,
+    "dead_letters": 0,
+    "lag_bytes": 3,
+    "event_time": "2026-01-01T00:00:00Z",
+    "epoch": 7,
+    "checkpoint_time": "2026-01-01T00:00:01Z",
+    "waiting_for": None,
+    "error": None,
+    "checkpoint_error": None,
+}
 LOGGED = re.compile(r"\d\d:\d\d:\d\dZ \[\w+ *\] \S.*")
 CHECKPOINT = re.compile(r"\d\d:\d\d:\d\dZ \[info *\] checkpoint epoch=\d+ events=\d+ frozen_ms=[\d.]+ symbol=S\d+")
 
@@ -85,3 +104,60 @@ def test_simulating_shows_how_far_it_is(tmp_path: Path) -> None:
     (line,) = (line for line in ran.lines() if "events in" in line)
     assert line.startswith("x.jsonl: ")
     assert not any(BAR in line for line in ran.lines())
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """The URL of something that answers as a cowbook with twelve symbols, one of which has failed."""
+    symbols = [SYMBOL | {"id": f"S{number}"} for number in range(11)]
+    failed = SYMBOL | {"id": "BROKEN", "state": "failed", "error": "gap of 7 ids in a.jsonl at offset 4711"}
+    status = {"version": "9.9", "started": "2026-01-01T00:00:00+00:00", "ready": True, "symbols": [*symbols, failed]}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(status).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def test_the_status_of_many_symbols_fits(tmp_path: Path, service: str) -> None:
+    """A block for each symbol at 80 columns, a line for each at 200."""
+    narrow = record(["status", service], tmp_path)
+    assert narrow.returncode == 1  # one has failed
+    assert not re.search("[│┃╇]", "\n".join(narrow.lines()))
+    assert "failed: BROKEN: gap of 7 ids in a.jsonl at offset 4711" in narrow.lines()
+    wide = record(["status", service], tmp_path, columns=200)
+    assert len([line for line in wide.lines() if re.match(r"│ (S\d+|BROKEN) ", line)]) == 12
+
+
+def test_watching_ends_by_an_interrupt(tmp_path: Path, service: str) -> None:
+    """The problem stands at the top of a screen of its own, which goes away; it is no error to stop looking."""
+    watched = record(["status", service, "--watch"], tmp_path, until=b"Ctrl-C ends")
+    assert watched.returncode == 1  # one has failed
+    assert watched.content.count(b"\x1b[?1049h") == watched.content.count(b"\x1b[?1049l") == 1
+    assert watched.content.index(b"failed: BROKEN") < watched.content.index(b"S0 ")
+    assert b"Traceback" not in watched.content
+    assert b"interrupted" not in watched.content
+
+
+def test_an_interrupted_run_leaves_no_bar_of_compiling(tmp_path: Path, capture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that were not compiled are compiled by the next start, which says so again."""
+    (tmp_path / "cowbook.toml").write_text(f'[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["{capture}"]\n')
+    (tmp_path / "cache").mkdir(mode=0o700)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+    for _ in range(2):
+        ran = record(["run", "cowbook.toml", "--once"], tmp_path, until=b"kernels are ready")
+        assert ran.returncode == 130
+        assert any("compiling kernels, once" in line for line in ran.lines())
+        assert not any(BAR in line for line in ran.lines())

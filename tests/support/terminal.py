@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -42,8 +43,11 @@ class Recording:
         return [line.rstrip() for line in (*above, *screen.display) if line.strip()]
 
 
-def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24) -> Recording:
-    """Run `cowbook` in a terminal. Standard output and standard error both lead to it."""
+def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24, until: bytes = b"") -> Recording:
+    """Run `cowbook` in a terminal. Standard output and standard error both lead to it.
+
+    With `until` it is interrupted as by Ctrl-C, once it has written these bytes.
+    """
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
@@ -56,6 +60,9 @@ def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, row
         try:
             while piece := os.read(master, 1 << 16):
                 content += piece
+                if until and until in content:
+                    until = b""
+                    process.send_signal(signal.SIGINT)
         except OSError:  # what a terminal's other side gives at the end
             pass
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -37,19 +38,17 @@ def watch(fetch: Callable[[], Status], *, looks: int | None = None, pause: float
     asked = time.monotonic()
     rates: dict[str, float] = {}
     problem = None
-    with Live(_render(console, status, rates, problem), console=console, screen=True, auto_refresh=False) as live:
-        try:
-            while looks is None or (looks := looks - 1) > 0:
-                time.sleep(pause)
-                try:
-                    newer, now, problem = fetch(), time.monotonic(), None
-                    rates = _rates(status, newer, now - asked)
-                    status, asked = newer, now
-                except ServiceError as error:
-                    rates, problem = {}, str(error)
-                live.update(_render(console, status, rates, problem), refresh=True)
-        except KeyboardInterrupt:
-            pass  # how one stops looking
+    live = Live(_render(console, status, rates, problem), console=console, screen=True, auto_refresh=False)
+    with suppress(KeyboardInterrupt), live:  # that is how one stops looking
+        while looks is None or (looks := looks - 1) > 0:
+            time.sleep(pause)
+            try:
+                newer, now, problem = fetch(), time.monotonic(), None
+                rates = _rates(status, newer, now - asked)
+                status, asked = newer, now
+            except ServiceError as error:
+                rates, problem = {}, str(error)
+            live.update(_render(console, status, rates, problem), refresh=True)
     return has_failed(status)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cowbook.capture.paths import natural_key
-from cowbook.capture.written_order import is_rotated
+from cowbook.capture.written_order import is_rotated, uncompressed
 from cowbook.inspection.facts import FileFacts, SymbolFacts
 
 _SHAPE = re.compile(r"\d+")
@@ -117,10 +117,14 @@ def find_patterns(paths: Sequence[str]) -> list[str]:
 def _glob_of(paths: Sequence[str]) -> str:
     """A glob with one wildcard that matches all of these paths, which lie in one directory."""
     names = [Path(path).name for path in paths]
+    compressed = {name.removeprefix(uncompressed(name)) for name in names}
+    if len(compressed) > 1:
+        names = [uncompressed(name) for name in names]
     start = os.path.commonprefix(names)  # noqa: RUF071 - of characters
     end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]  # noqa: RUF071 - of characters
     start, end = _DATE_AT_END.sub("", start), _DATE_AT_START.sub("", end)
-    return str(Path(glob.escape(str(Path(paths[0]).parent))) / f"{glob.escape(start)}*{glob.escape(end)}")
+    ending = "*" if len(compressed) > 1 and end else ""
+    return str(Path(glob.escape(str(Path(paths[0]).parent))) / f"{glob.escape(start)}*{glob.escape(end)}{ending}")
 
 
 def files_not_read(files: Iterable[FileFacts]) -> list[FileFacts]:
