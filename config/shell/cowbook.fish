@@ -50,8 +50,8 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report warm simulate
-set -g _shtab_cowbook_opts_with_value --epoch --format --gaps --messages --offset --retain --seed --symbol --token
+set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book warm simulate
+set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --gaps --levels --messages --offset --parquet --retain --seed --symbol --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -123,6 +123,15 @@ complete -c cowbook -n '_shtab_cowbook_using report' -l symbol -x -d 'only this 
 complete -c cowbook -n '_shtab_cowbook_using report' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using report' -l markdown -d 'a Markdown table on standard output'
 complete -c cowbook -n '_shtab_cowbook_using report; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d 'STATE_DIR|OUTPUT_DIR'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a book -d 'Show the book at any instant of an output directory, with its proof, or a live one.'
+complete -c cowbook -n '_shtab_cowbook_using book' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using book' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using book' -l at -x -d 'ISO 8601, in UTC unless it has a zone (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using book' -l event -x -d 'behind the message with this event_index'
+complete -c cowbook -n '_shtab_cowbook_using book' -l levels -x -d 'the best N levels (default: 10; all in a file)'
+complete -c cowbook -n '_shtab_cowbook_using book' -l token -x -d 'of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)'
+complete -c cowbook -n '_shtab_cowbook_using book' -l json -d 'JSON on standard output'
+complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the levels as Parquet'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a warm -d 'Compile the kernels into the cache.'
 complete -c cowbook -n '_shtab_cowbook_using warm' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis" -d 'only what this format needs; may be given again (default: all formats)'

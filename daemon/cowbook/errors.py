@@ -16,6 +16,10 @@ class ConfigError(CowbookError):
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+class UsageError(CowbookError, ValueError):
+    """An argument of a function of the library is wrong. Names it, and says what it must be."""
+
+
 class ServiceError(CowbookError):
     """The process cannot do its work, or a running one does not answer. Says why."""
 
@@ -57,6 +61,10 @@ class OutputError(SymbolError):
 
 class RecoveryError(SymbolError):
     """Checkpoints, configuration and input do not fit together. Nothing was changed."""
+
+
+class QueryError(CowbookError):
+    """Published output cannot answer a question: it holds no such symbol or instant, or a part is missing or damaged."""
 
 
 class StorageError(CowbookError):

@@ -173,7 +173,7 @@ def test_the_volumes_of_the_example_are_of_both_sides(demo: Path, monkeypatch: p
 def test_the_library_example_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library example ends with a full book and a sensible spread."""
     monkeypatch.chdir(demo)
-    names = run(example("docs/library.md", "replay"))
+    names = run(example("docs/library.md", "frozen"))
     assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)
     assert 0 < names["spread"] < 100
     assert names["depth"] > 0
@@ -234,10 +234,10 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 1000
 
 
-def test_the_output_that_the_readme_shows_is_real(
+def test_the_output_that_the_pages_show_is_real(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the README shows of the demo is what the demo gives: the table's lines, the query, and its rows."""
+    """What the README and the cookbook show of the demo is what it gives: the table, the query and its rows, the book."""
     recipe = (REPOSITORY / "Makefile").read_text()
     assert "simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1" in recipe
     monkeypatch.chdir(tmp_path)
@@ -261,3 +261,10 @@ def test_the_output_that_the_readme_shows_is_real(
     rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in query_shown.splitlines() if line.startswith("│ 2")]
     assert cells == rows
+    for block in blocks(REPOSITORY / "docs" / "cookbook.md", "console"):
+        for command, expected in re.findall(r"^\$ cowbook (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
+            if "http:" in command:
+                continue  # it needs a running one: tests/unit/symbol/test_live_book.py
+            assert command_line.main(shlex.split(command)) == 0
+            said = capsys.readouterr().out
+            assert said == expected or not expected

@@ -82,6 +82,7 @@ exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration, 13
     _add_clients(commands)
     _add_checkpoints(commands)
     _add_report(commands)
+    _add_book(commands)
     _add_tools(commands)
     return parser
 
@@ -210,6 +211,26 @@ def _add_report(commands: Any) -> None:
     forms = report.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
+
+
+def _add_book(commands: Any) -> None:
+    book = _add(
+        commands,
+        "book",
+        "show the book at any instant of an output directory, with its proof, or a live one",
+        "cowbook book data --symbol BTCUSDT --at 2024-08-09T12:34:56.789Z --levels 5",
+        "cowbook book http://127.0.0.1:9464 --symbol BTCUSDT",
+    )
+    book.add_argument("data", metavar="OUTPUT_DIR|URL", help="published parts, or a running cowbook's HTTP endpoint")
+    book.add_argument("--symbol", metavar="ID", required=True)
+    instants = book.add_mutually_exclusive_group()
+    instants.add_argument("--at", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the end)")
+    instants.add_argument("--event", type=parse_count, metavar="N", help="behind the message with this event_index")
+    book.add_argument("--levels", type=parse_positive, metavar="N", help="the best N levels (default: 10; all in a file)")
+    book.add_argument("--token", metavar="TOKEN", help="of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)")
+    forms = book.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="JSON on standard output")
+    forms.add_argument("--parquet", type=Path, metavar="FILE", help="write the levels as Parquet")
 
 
 def _add_tools(commands: Any) -> None:

@@ -360,6 +360,10 @@ class Service:
         """Ids of the symbols whose event loop does not answer."""
         return self._supervision.ailing(list(self.threads.values()))
 
+    async def read_book(self, symbol_id: str, levels: int | None, form: str) -> bytes:
+        """The live book of a symbol. Raises KeyError for an unknown symbol, StorageError where it has none."""
+        return await asyncio.wrap_future(self.threads[symbol_id].read_book(levels, form))
+
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
         """Take checkpoints: for each id, the epoch or the error. Raises KeyError for an unknown symbol."""
         threads = list(self.threads.values()) if symbol_id is None else [self.threads[symbol_id]]
