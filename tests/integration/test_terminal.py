@@ -52,13 +52,16 @@ def run_symbols(folder: Path, capture: Path, count: int) -> Recording:
 
 
 @pytest.mark.parametrize(("symbols", "bars"), [(1, 1), (3, 3), (12, 1)])
-def test_logs_stand_above_the_bars(tmp_path: Path, capture: Path, symbols: int, bars: int) -> None:
-    """At each look: whole lines of the log, then at most one bar for each of a few symbols, or one for all of many."""
+def test_a_run_tears_no_line_and_leaves_no_bar(tmp_path: Path, capture: Path, symbols: int, bars: int) -> None:
+    """At each look: whole lines of the log, then at most one bar for each of a few symbols, or one for all of many.
+
+    The table at the end fits: each row of it is one line, or has its cells folded inside of the borders.
+    """
     ran = run_symbols(tmp_path, capture, symbols)
     assert ran.returncode == 0
     shown = ran.lines()
-    end = next(place for place, line in enumerate(shown) if line.strip() == "cowbook")
-    lines, below = shown[: end - bars], shown[end - bars : end]
+    middle = next(place for place, line in enumerate(shown) if line.strip() == "cowbook")
+    lines, below = shown[: middle - bars], shown[middle - bars : middle]
     assert all(BAR in line and "100%" in line and "events" in line for line in below), below
     assert [line for line in lines if not LOGGED.fullmatch(line)] == []
     checkpoints = [line for line in lines if "checkpoint" in line]
@@ -67,30 +70,30 @@ def test_logs_stand_above_the_bars(tmp_path: Path, capture: Path, symbols: int, 
     for look in ran.lines_on_the_way():
         before_table = look[: next((place for place, line in enumerate(look) if line.strip() == "cowbook"), len(look))]
         assert sum(BAR in line for line in before_table) <= bars, before_table
-
-
-@pytest.mark.parametrize("symbols", [1, 3, 12])
-def test_the_table_of_a_run_fits(tmp_path: Path, capture: Path, symbols: int) -> None:
-    """Each row of it is one line, or has its cells folded inside of the borders."""
-    shown = run_symbols(tmp_path, capture, symbols).lines()
-    start = next(place for place, line in enumerate(shown) if line.strip() == "cowbook")
     end = next(place for place, line in enumerate(shown) if line.startswith("The parts are in"))
-    table = [line for line in shown[start + 1 : end] if not line.startswith("note: ")]
+    table = [line for line in shown[middle + 1 : end] if not line.startswith("note: ")]
     assert all(line[0] in "┌│└┏┃┡└" and line[-1] in "┐│┘┓┃┩┘" for line in table), table
     assert {f"S{number}" for number in range(symbols)} <= set(re.findall(r"S\d+", "\n".join(table)))
 
 
+@pytest.fixture(scope="module")
+def ended_run(tmp_path_factory: pytest.TempPathFactory, capture: Path) -> Path:
+    """The directory of a run of two symbols."""
+    folder = tmp_path_factory.mktemp("ended")
+    assert run_symbols(folder, capture, 2).returncode == 0
+    return folder
+
+
 @pytest.mark.parametrize("command", [["report", "state"], ["report", "data"], ["checkpoints", "list", "state"]], ids=" ".join)
-def test_wide_tables_become_blocks(tmp_path: Path, capture: Path, command: list[str]) -> None:
+def test_wide_tables_become_blocks(ended_run: Path, command: list[str]) -> None:
     """At 80 columns no border and no cell is broken: what does not fit is a block for each row. At 200 it is a table."""
-    run_symbols(tmp_path, capture, 2)
-    narrow = record(command, tmp_path)
+    narrow = record(command, ended_run)
     assert narrow.returncode == 0
     assert not re.search("[│┃╇]", "\n".join(narrow.lines()))
     heads = [line for line in narrow.lines() if line.startswith(("S0  ", "S1  "))]
     assert len(heads) >= 2
     assert any(" · " in line and line.startswith("    ") for line in narrow.lines())
-    wide = record(command, tmp_path, columns=200)
+    wide = record(command, ended_run, columns=200)
     rows = [line for line in wide.lines() if re.search(r"\bS[01]\b", line)]
     assert len(rows) >= 2
     assert not any(" · " in line for line in wide.lines())

@@ -39,16 +39,20 @@ def watch(fetch: Callable[[], Status], *, looks: int | None = None, pause: float
     rates: dict[str, float] = {}
     problem = None
     live = Live(_render(console, status, rates, problem), console=console, screen=True, auto_refresh=False)
-    with suppress(KeyboardInterrupt), live:  # that is how one stops looking
-        while looks is None or (looks := looks - 1) > 0:
-            time.sleep(pause)
-            try:
-                newer, now, problem = fetch(), time.monotonic(), None
-                rates = _rates(status, newer, now - asked)
-                status, asked = newer, now
-            except ServiceError as error:
-                rates, problem = {}, str(error)
-            live.update(_render(console, status, rates, problem), refresh=True)
+    with suppress(KeyboardInterrupt):  # that is how one stops looking
+        try:
+            live.start(refresh=True)
+            while looks is None or (looks := looks - 1) > 0:
+                time.sleep(pause)
+                try:
+                    newer, now, problem = fetch(), time.monotonic(), None
+                    rates = _rates(status, newer, now - asked)
+                    status, asked = newer, now
+                except ServiceError as error:
+                    rates, problem = {}, str(error)
+                live.update(_render(console, status, rates, problem), refresh=True)
+        finally:
+            live.stop()  # also where the interrupt came while it started: the terminal must get its own screen back
     return has_failed(status)
 
 
