@@ -164,3 +164,12 @@ def test_an_interrupted_run_leaves_no_bar_of_compiling(tmp_path: Path, capture: 
         assert ran.returncode == 130
         assert any("compiling kernels, once" in line for line in ran.lines())
         assert not any(BAR in line for line in ran.lines())
+
+
+def test_what_inspect_says_is_wrapped_between_words(capture: Path) -> None:
+    """Below its own beginning."""
+    shown = record(["inspect", capture.name], capture.parent)
+    assert shown.returncode == 0
+    text = " ".join(line.strip() for line in shown.lines())
+    assert re.search(r"ids would show a loss; [\d,]+ of [\d,]+ books can be compared with tickers: all match", text)
+    assert all(line.startswith("    ") for line in shown.lines()[1:])
