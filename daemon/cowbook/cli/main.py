@@ -107,6 +107,9 @@ def _add_book(commands: Any) -> None:
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--parquet", type=Path, metavar="FILE", help="write the levels as Parquet")
 
+    sql = commands.add_parser("sql", help="print views and macros for DuckDB: the book at a time, spread, depth within x bp")
+    sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+
 
 def _add_checkpoints(commands: Any) -> None:
     checkpoints = commands.add_parser("checkpoints", help="list, verify or remove the checkpoints of a state directory")
