@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ class PartReader:
         """Opens it. Raises QueryError if it is damaged or not of this stream, MovedError if it is gone."""
         self.part = part
         self._stream = BY_NAME[stream]
+        self._read: dict[str, Array] = {}
         try:
             metadata = pq.read_metadata(part.path)
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
@@ -78,19 +79,36 @@ class PartReader:
             found = statistics.max_raw if found is None else max(found, statistics.max_raw)
         return found
 
-    def read(self, *names: str) -> list[Array]:
-        """Returns columns as arrays of one length: bool for flags, int8 for `side` and `kind`, int64 otherwise.
+    def read(self, *names: str, rows: int | None = None) -> list[Array]:
+        """Returns columns, or their first `rows` rows (at least 1), as arrays of one length. What was read is kept.
 
-        `side` is 0 for bids, 1 for asks; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are
-        `plain.messages.NONE`.
+        Flags are bool, `side` and `kind` int8, all others int64. `side` is 0 for bids, 1 for asks; `kind` of `depth` is the place
+        in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
+        count = self.row_count if rows is None else min(rows, self.row_count)
+        new = [name for name in names if name not in self._read or len(self._read[name]) < count]
         try:
-            table = self._file.read(list(names))
-            return [self._values(name, table.column(name).combine_chunks()) for name in names]
+            if new:
+                for name, column in zip(new, self._load(new, count), strict=True):
+                    self._read[name] = self._values(name, column)
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(str(error)) from error
+        return [self._read[name][:count] for name in names]
+
+    def _load(self, names: list[str], count: int) -> Iterator[pa.Array]:
+        """The first rows of columns. What is behind them is not decoded."""
+        if count == self.row_count:
+            table = self._file.read(names)
+        else:
+            batches = self._file.iter_batches(count, columns=names)
+            taken = []
+            while sum(map(len, taken)) < count:
+                taken.append(next(batches))
+            table = pa.Table.from_batches(taken)
+        for name in names:
+            yield table.column(name).combine_chunks()
 
     def texts(self, row: int, *names: str) -> list[str]:
         """Returns the values of columns of text in one row."""
@@ -113,7 +131,9 @@ class PartReader:
         elif pa.types.is_timestamp(of) and of.unit == "ns":
             values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
         elif pa.types.is_integer(of):
-            return np.asarray(column.cast(pa.int64()).fill_null(NONE).to_numpy(zero_copy_only=False), np.int64)
+            column = column.cast(pa.int64())
+            filled = column.fill_null(NONE) if column.null_count else column
+            return np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)
         else:
             raise QueryError(f"{self.part.path}: column {name} is {of}, which cowbook does not write")
         if not column.null_count:

@@ -136,14 +136,13 @@ class Folding:
         if reader is None or self._instant.event < cut.first:
             return
         self._take_decimals(reader)
-        names = ("event_index", "ts_event", "update_id", "side", "price", "size", "kind", "is_last", "synced")
-        columns = reader.read(*names)
-        events = columns[0]
+        (events,) = reader.read("event_index")
         _check_events(reader, events, cut.first, cut.last)
         count = int(np.searchsorted(events, self._instant.event, "right"))
         if not count:
             return
-        events, times, ids, sides, prices, sizes, kinds, is_last, synced = (column[:count] for column in columns)
+        names = ("ts_event", "update_id", "side", "price", "size", "kind", "is_last", "synced")
+        times, ids, sides, prices, sizes, kinds, is_last, synced = reader.read(*names, rows=count)
         if not is_last[-1]:
             raise QueryError(f"{reader.part.path} is damaged: event {events[-1]} should end a message")
         if self._last is None:

@@ -40,7 +40,7 @@ def read_quote(output: SymbolOutput, instant: Instant) -> Quote | None:
         if row < 0:
             continue
         names = ("bid_price", "bid_size", "ask_price", "ask_size", "synced", "bid_known", "ask_known")
-        values = [column[row] for column in reader.read(*names)]
+        values = [column[row] for column in reader.read(*names, rows=row + 1)]
         bid_price, bid_size, ask_price, ask_size = map(int, values[:4])
         best = bid_price, bid_size, ask_price, ask_size
         return Quote(int(events[row]), best, bool(values[4]), (bool(values[5]), bool(values[6])))
@@ -167,7 +167,7 @@ def _read_grid(output: SymbolOutput, instant: Instant, since: int) -> tuple[int 
     bounds = []
     for side, counts in zip(("bid", "ask"), known, strict=True):
         count = int(counts[row])
-        price = int(reader.read(f"{side}_px_{count - 1:02d}")[0][row]) if count else NONE
+        price = int(reader.read(f"{side}_px_{count - 1:02d}", rows=row + 1)[0][row]) if count else NONE
         bounds.append(None if price == NONE else price)
     return bounds[0], bounds[1]
 
