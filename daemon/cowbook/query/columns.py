@@ -104,8 +104,10 @@ class PartReader:
         else:
             batches = self._file.iter_batches(count, columns=names)
             taken = []
-            while sum(map(len, taken)) < count:
+            left = count
+            while left > 0:
                 taken.append(next(batches))
+                left -= taken[-1].num_rows
             table = pa.Table.from_batches(taken)
         for name in names:
             yield table.column(name).combine_chunks()
