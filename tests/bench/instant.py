@@ -4,8 +4,8 @@ python tests/bench/instant.py [--copies 15] [--rounds 5] [--pandas PYTHON]
 
 The day is a simulated run of a hundred minutes, whose parts are written 15 times one behind the other: 32 million rows of
 `depth`. Each round asks for one random instant in a process of its own, after the system was told to forget the files' pages.
-`--pandas` is an interpreter with pandas and pyarrow, where this one has none. Processor time is shown, too: it says something also
-on a machine that is busy.
+`--pandas` is an interpreter with pandas and pyarrow, where this one has none. Processor time is shown, too: it says something
+also on a machine that is busy.
 """
 
 from __future__ import annotations
