@@ -106,6 +106,7 @@ bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today,
 	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py
 	$(PY) tests/bench/instant.py
+	$(PY) tests/bench/replay.py
 	$(PY) tests/bench/checkpoints.py
 
 bench-symbols: $(VENV)/.installed-dev ## many symbols in one process: recovery, two cores, memory, lag of the event loops
@@ -149,6 +150,10 @@ uninstall: ## remove what `make install` has made
 captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the checkout, if they are there
 	$(PY) tests/bench/captures.py
 	$(PY) tests/bench/venues.py
+
+.PHONY: shell-files
+shell-files: $(VENV)/.installed-dev ## write the shells' completions and the man page anew, after a change of the command line
+	$(PY) config/shell/generate.py
 
 .PHONY: picture
 picture: $(VENV)/.installed-dev ## draw docs/known-depth.svg anew, from a recorded capture beside the checkout

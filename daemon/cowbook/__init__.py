@@ -11,35 +11,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from cowbook._replay import replay
     from cowbook.book.freeze import BookSnapshot
     from cowbook.book.ladder_view import Ladder
     from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
     from cowbook.errors import CowbookError
+    from cowbook.library.book import BookCopy, ReplayedBook
+    from cowbook.library.inputs import Capture
+    from cowbook.library.replay import replay
+    from cowbook.library.scan import scan
     from cowbook.query.book import InstantBook
     from cowbook.query.book_at import book_at
 
 __all__ = [
+    "BookCopy",
     "BookSnapshot",
+    "Capture",
     "CowbookError",
     "EngineSettings",
     "InstantBook",
     "Ladder",
     "OrderBookEngine",
+    "ReplayedBook",
     "__version__",
     "book_at",
     "replay",
+    "scan",
 ]
 
 _HOMES = {
+    "BookCopy": "cowbook.library.book",
     "BookSnapshot": "cowbook.book.freeze",
+    "Capture": "cowbook.library.inputs",
     "CowbookError": "cowbook.errors",
     "EngineSettings": "cowbook.book.order_book_engine",
     "InstantBook": "cowbook.query.book",
     "Ladder": "cowbook.book.ladder_view",
     "OrderBookEngine": "cowbook.book.order_book_engine",
+    "ReplayedBook": "cowbook.library.book",
     "book_at": "cowbook.query.book_at",
-    "replay": "cowbook._replay",
+    "replay": "cowbook.library.replay",
+    "scan": "cowbook.library.scan",
 }
 
 

@@ -16,6 +16,10 @@ class ConfigError(CowbookError):
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+class UsageError(CowbookError, ValueError):
+    """An argument of a function of the library is wrong. Names it, and says what it must be."""
+
+
 class ServiceError(CowbookError):
     """The process cannot do its work, or a running one does not answer. Says why."""
 

@@ -39,6 +39,12 @@ def books_beside(directory: Path, files: Files, run: Run) -> dict[int, Fold]:
     arguments = {"format": run.format, "price_decimals": 1, "size_decimals": 2, "settings": run.engine}
     for engine in replay(paths, run.symbol, every=1, **arguments):  # type: ignore[arg-type]
         bids, asks = (dict(zip(*(array.tolist() for array in side.levels()), strict=True)) for side in (engine.bids, engine.asks))
+        for side, price, size in (
+            (engine.bids, engine.bid_price, engine.bid_size),
+            (engine.asks, engine.ask_price, engine.ask_size),
+        ):
+            best = side.best()
+            assert (price, size) == ((None, None) if best is None else (best[0] / 10, best[1] / 100))
         assert not run.engine.depth or max(map(len, (bids, asks))) <= run.engine.depth
         books[engine.event_count] = bids, asks
     return books

@@ -14,6 +14,7 @@ import pytest
 from cowbook.checkpoint import triggers
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.cli import main as command_line
+from cowbook.cli.parser import make_parser
 from cowbook.config import load_config
 from cowbook.input.venue import Venue
 from cowbook.plain.parts import Cut, Part
@@ -75,6 +76,33 @@ def example(page: str, word: str) -> str:
     return next(text for text in blocks(REPOSITORY / page, "python") if word in text)
 
 
+def test_the_quickstart_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's commands, one after the other, on the demo's capture instead of `captures/*`; but for the last, a service."""
+    monkeypatch.chdir(demo)
+    text = (REPOSITORY / "README.md").read_text().partition("\n## Quickstart\n")[2]
+    lines = re.findall(r"^\$ cowbook (.*)$", text.partition("\n## ")[0], re.MULTILINE)
+    commands = [shlex.split(line.replace("captures/*", "build/demo/BTCUSDT.jsonl.gz"), comments=True) for line in lines]
+    assert [command[0] for command in commands] == ["inspect", "init", "run", "report", "run"]
+    for command in commands[:-1]:
+        words, redirected = (command[: command.index(">")], command[-1]) if ">" in command else (command, None)
+        assert command_line.main(words) == 0
+        shown = capsys.readouterr().out
+        assert shown
+        if redirected is not None:
+            Path(redirected).write_text(shown)
+    assert list(demo.glob("data/depth/symbol=BTCUSDT/*/*.parquet"))
+
+
+@pytest.mark.parametrize("name", ["inspect", "explain"])
+def test_the_commands_of_the_guide_run(demo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that look at the demo's capture."""
+    monkeypatch.chdir(demo)
+    lines = re.findall(rf"^\$ cowbook ({name} .*)$", (REPOSITORY / "docs" / "guide.md").read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert command_line.main(shlex.split(line, comments=True)) == 0
+
+
 @pytest.mark.parametrize("query", examples("sql", but=_PLACED))
 def test_every_query_finds_rows(demo: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """DuckDB takes each query of the pages, and it finds something in the demo."""
@@ -107,7 +135,7 @@ def test_every_command_is_parsed(page: Path) -> None:
     shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
     for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
         words = shlex.split(line, comments=True)
-        assert command_line._make_parser().parse_args(words).command == words[0]
+        assert make_parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -145,7 +173,7 @@ def test_the_volumes_of_the_example_are_of_both_sides(demo: Path, monkeypatch: p
 def test_the_library_example_shows_a_full_book(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library example ends with a full book and a sensible spread."""
     monkeypatch.chdir(demo)
-    names = run(example("docs/library.md", "replay"))
+    names = run(example("docs/library.md", "frozen"))
     assert names["prices"].tolist() == sorted(names["prices"].tolist(), reverse=True)
     assert 0 < names["spread"] < 100
     assert names["depth"] > 0
@@ -225,6 +253,9 @@ def test_the_output_that_the_pages_show_is_real(
         shown = re.sub(r"\s+", " ", line)
         # A part's size follows the release of pyarrow, which its metadata names.
         assert shown in table or ("parts" in shown and shown.split("(")[0] in {known.split("(")[0] for known in table})
+    (inspected,) = (text for text in blocks(REPOSITORY / "docs" / "guide.md", "text") if "can be compared with" in text)
+    assert command_line.main(["inspect", "build/demo/BTCUSDT.jsonl.gz"]) == 0
+    assert capsys.readouterr().out == inspected
     (query,) = blocks(REPOSITORY / "README.md", "sql")
     assert re.sub(r" LIMIT \d+;", ";", query) in printed.replace(f"{tmp_path}/", "")
     rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]

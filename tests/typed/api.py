@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import assert_type
 
 import numpy as np
 import numpy.typing as npt
 
 import cowbook
-from cowbook import BookSnapshot, CowbookError, EngineSettings, Ladder, OrderBookEngine, replay
+from cowbook import (
+    BookCopy,
+    BookSnapshot,
+    Capture,
+    CowbookError,
+    EngineSettings,
+    Ladder,
+    OrderBookEngine,
+    ReplayedBook,
+    replay,
+    scan,
+)
 
 Levels = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def check_replay() -> None:
-    assert_type(replay("capture.jsonl.gz", "BTCUSDT"), Iterator[OrderBookEngine])
+    assert_type(replay("capture.jsonl.gz", "BTCUSDT"), Iterator[ReplayedBook])
     settings = EngineSettings(on_gap="halt", streams=("trades",), book_levels=5, max_book_bytes=1 << 24)
     replay(
         ["a.jsonl", "b-*.jsonl.zst"],
@@ -27,6 +40,28 @@ def check_replay() -> None:
         settings=settings,
         block_bytes=1 << 16,
     )
+
+
+def check_book() -> None:
+    for book in replay(
+        Path("a.jsonl"), symbols=["A", "B"], every="1s", start="2024-08-09", end=datetime.now(UTC), numbers="decimal"
+    ):
+        assert_type(book.time, int | None)
+        assert_type(book.instant, int | None)
+        assert_type(book.datetime, datetime | None)
+        assert_type(book.received, int | None)
+        assert_type(book.imbalance(5), float | None)
+        assert_type(book.trades.time, npt.NDArray[np.int64])
+        assert_type(book.bids, Ladder)
+        assert_type(book.copy(), BookCopy)
+        assert_type(book.copy(5).synced, bool)
+    replay([Capture("a.jsonl", "A"), Capture(["b.jsonl"], "B", format="okx", id="b")], every=timedelta(seconds=1))
+    replay("cowbook.toml")
+
+
+def check_scan() -> None:
+    scan("data", "trades").to_table()
+    scan(Path("data"), "book", ["A", "B"], start="2024-08-09", end=datetime.now(UTC), columns=["ts"]).count_rows()
 
 
 def check_engine(engine: OrderBookEngine) -> None:

@@ -24,23 +24,23 @@ MAY_IMPORT = {
     "venues": BASE | {"input"},
     "config": BASE | {"venues"},
     "symbol": WORKER,
-    "_replay": WORKER,
+    "inspection": WORKER,
     "query": {"plain", "errors"},
+    "library": WORKER,
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "report", "simulate", "query", "__init__"},
+    "cli": WORKER | {"service", "telemetry", "inspection", "query", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
-    "__init__": {"book", "errors", "query", "_replay"},
+    "__init__": {"book", "errors", "library", "query"},
 }
 """By room, or by module of the package's root: the others that it may import from."""
 
 OUTSIDE = {
     "plain": {"numpy", "msgspec"},
     "book": {"numpy", "numba", "msgspec"},
-    "query": {"numpy", "pyarrow"},
 }
 """Libraries that a room may use, where that is a rule."""
 

@@ -36,7 +36,7 @@ def test_types_are_shipped() -> None:
     assert (Path(cowbook.__file__).parent / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("name", ["BookSnapshot", "EngineSettings", "Ladder", "OrderBookEngine", "replay"])
+@pytest.mark.parametrize("name", [name for name in cowbook.__all__ if name != "__version__"])
 def test_every_public_member_is_described(name: str) -> None:
     """Every public class, method and property has a docstring."""
     public = getattr(cowbook, name)
@@ -46,10 +46,11 @@ def test_every_public_member_is_described(name: str) -> None:
             assert value.__doc__, f"{name}.{member}"
 
 
-def test_replay_describes_every_parameter() -> None:
-    """Each parameter of `replay` is described, each optional one with its default."""
-    described = cowbook.replay.__doc__ or ""
-    for parameter in inspect.signature(cowbook.replay).parameters.values():
+@pytest.mark.parametrize("name", ["replay", "scan"])
+def test_every_parameter_is_described(name: str) -> None:
+    """Each parameter of a function, each optional one with its default."""
+    described = getattr(cowbook, name).__doc__ or ""
+    for parameter in inspect.signature(getattr(cowbook, name)).parameters.values():
         assert f"`{parameter.name}`" in described
         if parameter.default is not inspect.Parameter.empty:
             default = {1 << 20: "1 MiB"}.get(parameter.default, str(parameter.default))

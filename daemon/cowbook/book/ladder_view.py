@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cowbook.book import ladder
 from cowbook.book.state import ALL_OF_ASKS, ALL_OF_BIDS, NOTHING_OF_ASKS, NOTHING_OF_BIDS
-from cowbook.kernels.jit import as_records
+from cowbook.kernels.jit import as_records, entry_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,20 @@ class Ladder:
         count = len(self) if depth is None else min(depth, len(self))
         prices = np.empty(count, np.int64)
         sizes = np.empty(count, np.int64)
-        self.fill(prices, sizes)
+        _copy_levels(as_records(self._book), self.side_number, prices, sizes)
         return prices, sizes
 
     def fill(self, prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
         """Fill two contiguous int64 arrays of one length with the best levels, best first. The side must have that many."""
         ladder.copy_levels(as_records(self._book), self.side_number, len(prices), prices, sizes, 0, 1)
+
+
+def _copy_levels(book: ladder.Book, side_number: int, prices: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
+    """Call the kernel by its entry: numba would look at the types of all arrays, which takes longer than copying ten levels."""
+    arguments = book, side_number, len(prices), prices, sizes, 0, 1
+    if not _ENTRIES:
+        _ENTRIES.append(entry_of(ladder.copy_levels, *arguments))
+    _ENTRIES[0](*arguments)
+
+
+_ENTRIES: list[Callable[..., Any]] = []

@@ -199,25 +199,28 @@ class OrderBookEngine:
         on from its `consumed`.
         """
         end = batch.message_count if stop is None else stop
-        arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
+        return Applied(*self._apply(as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes))), start, end))
+
+    def _apply(self, batch: Batch, start: int, end: int) -> tuple[int, bool]:
+        """As `apply`, for a caller who steps through the arrays of one batch. Returns the fields of `Applied`."""
         if self._kernels is None:
             self._kernels = [
-                entry_of(kernel, as_records(self.arrays), arrays, start, end) for kernel in (apply_messages, apply_snapshots)
+                entry_of(kernel, as_records(self.arrays), batch, start, end) for kernel in (apply_messages, apply_snapshots)
             ]
         apply = self._kernels[0]
         had_room, times = -1, 0  # the message before which room was last made, and how often
         while True:
-            why, start = apply(as_records(self.arrays), arrays, start, end)
+            why, start = apply(as_records(self.arrays), batch, start, end)
             if why == DONE:
-                return Applied(start, cut=False)
+                return start, False
             if why == CUT:
-                return Applied(start, cut=True)
+                return start, True
             if why in (SNAPSHOT_NEXT, OTHER_NEXT):
                 apply = self._kernels[why == SNAPSHOT_NEXT]
                 continue
             if why == ROOM:
                 if is_cut_forced(self.arrays.state[0], self.settings.most_open_rows):
-                    return Applied(start, cut=True)
+                    return start, True
                 had_room, times = start, times + 1 if start == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()

@@ -46,13 +46,20 @@ _FEWEST_DESCRIPTORS = 32
 _DESCRIPTORS_PER_SYMBOL = 10
 
 
-def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
+def run_once(
+    config: Config,
+    *,
+    allow_fresh: bool = False,
+    progress: ProgressCallback | None = None,
+    compiling: Callable[[int, int], None] | None = None,
+) -> list[SymbolSummary]:
     """Take every symbol through its input to the end, side by side; the summaries in the order of the configuration.
 
     A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended, and
-    KeyboardInterrupt when a signal has ended it before.
+    KeyboardInterrupt when a signal has ended it before. `compiling` is told how many kernels are ready, and of how many, while
+    some have to be compiled.
     """
-    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress)
+    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress, compiling=compiling)
     with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
         runner.run(service.run())
     for thread in service.threads.values():
@@ -74,6 +81,7 @@ class Service:
         once: bool = False,
         allow_fresh: bool = False,
         progress: ProgressCallback | None = None,
+        compiling: Callable[[int, int], None] | None = None,
     ) -> None:
         """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
 
@@ -90,6 +98,7 @@ class Service:
         self._http: HttpServer | None = None
         self._allow_fresh = allow_fresh
         self._progress = progress
+        self._compiling = compiling
         self._resources = ExitStack()
         self._supervising: asyncio.Task[None] | None = None
         self._warm_formats: set[str] = set()
@@ -166,7 +175,8 @@ class Service:
         if count:
             self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
             self._notifier.status(f"compiling {count} kernels")
-        compiling = loop.run_in_executor(executor, lambda: warm(formats, is_stopped=lambda: self.was_stopped))
+        told = self._compiling if count and self._compiling is not None else lambda _done, _of: None
+        compiling = loop.run_in_executor(executor, lambda: warm(formats, told, lambda: self.was_stopped))
         while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
             self._notifier.extend(30.0)
         await compiling

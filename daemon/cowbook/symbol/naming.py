@@ -24,9 +24,15 @@ _CHECKED_FILES = 8
 
 def has_named(messages: npt.NDArray[np.void]) -> bool:
     """Whether one of these messages is the symbol's by what its record says."""
+    return bool(are_named(messages).any())
+
+
+def are_named(messages: npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
+    """Which of these messages are the symbol's by what their records say."""
     kinds, flags = messages["kind"], messages["flags"]
     unlabelled = (kinds == SNAPSHOT) & (flags & IS_UNLABELLED != 0)
-    return bool((np.isin(kinds, _OWN_KINDS) & ~unlabelled).any())
+    named: npt.NDArray[np.bool_] = np.isin(kinds, _OWN_KINDS) & ~unlabelled
+    return named
 
 
 def nobody_names(name: str, others: Iterable[str]) -> str | None:

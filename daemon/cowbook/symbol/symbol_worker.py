@@ -80,7 +80,13 @@ class SymbolWorker:
         self._progress = progress
         self._log = get_logger().bind(symbol=settings.id)
         decoder, has_ids = settings.decoder, load_venue(settings.format).has_ids
-        tables = StreamTables(decoder.price_decimals, decoder.size_decimals, settings.engine.book_levels, has_ids=has_ids)
+        tables = StreamTables(
+            decoder.price_decimals,
+            decoder.size_decimals,
+            settings.engine.book_levels,
+            has_ids=has_ids,
+            numbers=settings.numbers,
+        )
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)

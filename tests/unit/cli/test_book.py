@@ -72,7 +72,7 @@ def test_the_file_has_all_levels(data: str, tmp_path: Path) -> None:
             EXIT_FAILED,
             "/none/x.parquet cannot be written",
         ),
-        (["--symbol", "BTCUSDT", "--event", "-7"], EXIT_USAGE, "must be a number, at least 0"),
+        (["--symbol", "BTCUSDT", "--event", "-7"], EXIT_USAGE, "must be a number, 0 or more"),
         (["--symbol", "BTCUSDT", "--event", "x"], EXIT_USAGE, "must be a number"),
         ([], EXIT_USAGE, "--symbol"),
     ],
