@@ -236,7 +236,7 @@ def _add_book(commands: Any) -> None:
         commands,
         "sql",
         "print views and macros for DuckDB: the book at a time, spread, depth within x bp",
-        'duckdb books.duckdb -c "$(cowbook sql data)"',
+        "cowbook sql data | duckdb books.duckdb",
     )
     sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
 

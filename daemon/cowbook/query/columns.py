@@ -31,9 +31,10 @@ class PartReader:
         self._stream = BY_NAME[stream]
         self._read: dict[str, Array] = {}
         try:
-            metadata = pq.read_metadata(part.path)
+            source = pa.OSFile(str(part.path))
+            metadata = pq.read_metadata(source)
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
-            self._file = pq.ParquetFile(part.path, metadata=metadata, read_dictionary=texts)
+            self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts)
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
         except (pa.ArrowException, OSError) as error:
@@ -61,29 +62,34 @@ class PartReader:
     def _damaged(self, why: str) -> QueryError:
         return QueryError(f"{self.part.path} is damaged: {why}; restore it, or make the output anew")
 
-    def decimals(self, name: str) -> int:
-        """Decimals of a column of prices or sizes. Raises QueryError if it has none."""
-        of = self._types[name]
-        if not pa.types.is_decimal(of) or of.precision > 18:
-            raise QueryError(f"{self.part.path}: {name} is {of}, and no exact decimal of 18 digits")
-        return int(of.scale)
+    def decimals(self, name: str) -> int | None:
+        """Decimals of a column of prices or sizes (`price` or `size`); None if they are doubles.
 
-    def latest(self, name: str) -> int | None:
-        """The highest value of a column, from the file's statistics; None if there are none."""
+        Raises QueryError if the file does not say them.
+        """
+        of = self._types[name]
+        if pa.types.is_decimal(of) and of.precision <= 18:
+            return int(of.scale)
+        if pa.types.is_float64(of):
+            return None
+        said = (self._file.metadata.metadata or {}).get(f"{name}_decimals".encode(), b"")
+        if not pa.types.is_int64(of) or not said.isdigit():
+            raise QueryError(f"{self.part.path}: {name} is {of}, and the file does not say what its numbers mean")
+        return int(said)
+
+    def extremes(self, name: str) -> tuple[int, int] | None:
+        """The lowest and the highest value of a column, from the file's statistics; None if there are none."""
         place = self._file.schema_arrow.names.index(name)
-        found = None
-        for group in range(self._file.metadata.num_row_groups):
-            statistics = self._file.metadata.row_group(group).column(place).statistics
-            if statistics is None or not statistics.has_min_max:
-                return None
-            found = statistics.max_raw if found is None else max(found, statistics.max_raw)
-        return found
+        groups = [self._file.metadata.row_group(number).column(place).statistics for number in range(self._file.num_row_groups)]
+        if not groups or any(statistics is None or not statistics.has_min_max for statistics in groups):
+            return None
+        return min(statistics.min_raw for statistics in groups), max(statistics.max_raw for statistics in groups)
 
     def read(self, *names: str, rows: int | None = None) -> list[Array]:
         """Returns columns, or their first `rows` rows (at least 1), as arrays of one length. What was read is kept.
 
-        Flags are bool, `side` and `kind` int8, all others int64. `side` is 0 for bids, 1 for asks; `kind` of `depth` is the place
-        in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
+        Flags are bool, `side` and `kind` int8, prices and sizes that are doubles float64, all others int64. `side` is 0 for
+        bids, 1 for asks; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
         count = self.row_count if rows is None else min(rows, self.row_count)
         new = [name for name in names if name not in self._read or len(self._read[name]) < count]
@@ -130,6 +136,8 @@ class PartReader:
             return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
         if pa.types.is_decimal(of):
             values = _unscaled(column)
+        elif pa.types.is_float64(of):
+            return np.asarray(column.fill_null(float(NONE)).to_numpy(zero_copy_only=False), np.float64)
         elif pa.types.is_timestamp(of) and of.unit == "ns":
             values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
         elif pa.types.is_integer(of):

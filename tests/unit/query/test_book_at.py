@@ -15,8 +15,11 @@ import pytest
 
 from cowbook import InstantBook, book_at
 from cowbook.errors import QueryError
+from cowbook.query.columns import PartReader
+from cowbook.query.fold import to_fixed_point
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import MovedError
+from cowbook.sink.columns import NumberKind
 from support.fold import fold
 from support.harness import Reconstruction
 from support.small_output import ASKS, BIDS, START_MS, diff, make_lines, make_output, snapshot, ticker, trade
@@ -316,6 +319,45 @@ def test_depth_that_contradicts_bbo_is_refused(own: Reconstruction) -> None:
     pq.write_table(table.set_column(table.schema.get_field_index("size"), "size", sizes), part, store_schema=False)
     with pytest.raises(QueryError, match="depth and bbo of BTCUSDT contradict each other"):
         book_at(own.output_dir, "BTCUSDT", event=27)
+
+
+@pytest.mark.parametrize("numbers", ["float64", "int64"])
+def test_other_kinds_of_numbers_give_the_same_books(made: Reconstruction, tmp_path: Path, numbers: NumberKind) -> None:
+    """Whole numbers exactly; doubles with the fewest decimals that give them back."""
+    other = make_output(tmp_path, make_lines(), numbers=numbers).output_dir
+    for event in range(0, made.rows("depth")[-1]["event_index"], 5):
+        expected, found = book_at(made.output_dir, "BTCUSDT", event=event), book_at(other, "BTCUSDT", event=event)
+        for side, same in ((expected.bids, found.bids), (expected.asks, found.asks)):
+            assert side.decimals() == same.decimals()
+            assert (side.known, side.known_to) == (same.known, same.known_to)
+        assert (found.synced, found.proof) == (expected.synced, expected.proof)
+
+
+def test_doubles_become_decimals_again() -> None:
+    """The fewest decimals that give all of them back; what has more than any exchange's is refused."""
+    (prices, sizes), decimals = to_fixed_point(np.array([61837.62, 0.1]), np.array([3.0, 1e-8]))
+    assert (prices.tolist(), sizes.tolist(), decimals) == ([6_183_762_000_000, 10_000_000], [300_000_000, 1], 8)
+    assert to_fixed_point(np.empty(0))[1] == 0
+    with pytest.raises(QueryError, match="more than 18 digits"):
+        to_fixed_point(np.array([1e17, 1e-18]))
+
+
+def test_few_files_are_opened_for_an_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grid rows tell which part has the time: of a day of many parts only some are looked at."""
+    lines = [snapshot(100, 0, BIDS, ASKS), *(diff(101 + n, 1000 + n * 1000, [("10", str(n % 7 + 1))]) for n in range(400))]
+    output = make_output(tmp_path, lines, part_events=4).output_dir
+    opened: list[Path] = []
+    init = PartReader.__init__
+
+    def open_and_count(reader: PartReader, stream: str, part: Any) -> None:
+        opened.append(part.path)
+        init(reader, stream, part)
+
+    monkeypatch.setattr(PartReader, "__init__", open_and_count)
+    for second in (7, 150, 390):
+        opened.clear()
+        assert book_at(output, "BTCUSDT", ns(1000 * second + 500)).update_id == 100 + second
+        assert len(opened) < 20
 
 
 def test_the_proof_names_frame_changes_gaps_and_comparisons(made: Reconstruction) -> None:
