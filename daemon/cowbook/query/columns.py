@@ -116,7 +116,8 @@ class PartReader:
                 left -= taken[-1].num_rows
             table = pa.Table.from_batches(taken)
         for name in names:
-            yield table.column(name).combine_chunks()
+            column = table.column(name)
+            yield column.combine_chunks() if column.num_chunks else pa.array([], column.type)
 
     def texts(self, row: int, *names: str) -> list[str]:
         """Returns the values of columns of text in one row."""
@@ -127,28 +128,29 @@ class PartReader:
         return [str(table.column(name)[0].as_py()) for name in names]
 
     def _values(self, name: str, column: pa.Array) -> Array:
+        """A column as an array. Without `pyarrow.compute`, whose import would take as long as many an answer."""
         of = column.type
-        if isinstance(column, pa.ChunkedArray):  # pyarrow leaves it so where there are no rows
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], of)
         if pa.types.is_dictionary(of):
             return self._choices(name, column)
         if pa.types.is_boolean(of):
             return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
-        if pa.types.is_decimal(of):
-            values = _unscaled(column)
-        elif pa.types.is_float64(of):
-            return np.asarray(column.fill_null(float(NONE)).to_numpy(zero_copy_only=False), np.float64)
-        elif pa.types.is_timestamp(of) and of.unit == "ns":
-            values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
-        elif pa.types.is_integer(of):
-            column = column.cast(pa.int64())
-            filled = column.fill_null(NONE) if column.null_count else column
-            return np.asarray(filled.to_numpy(zero_copy_only=False), np.int64)
-        else:
+        is_whole = pa.types.is_decimal(of) or pa.types.is_integer(of) or (pa.types.is_timestamp(of) and of.unit == "ns")
+        if not is_whole and not pa.types.is_float64(of):
             raise QueryError(f"{self.part.path}: column {name} is {of}, which cowbook does not write")
+        validity, content = column.buffers()
+        if not len(column) or content is None:
+            return np.empty(0, np.int64)
+        here = slice(column.offset, column.offset + len(column))
+        if pa.types.is_decimal(of):  # numbers times 10^scale: all are below 10^18, so the low word has all of each
+            values: Array = np.frombuffer(content, np.int64)[:: of.byte_width // 8][here]
+        elif is_whole:
+            values = np.frombuffer(content, f"i{of.bit_width // 8}")[here].astype(np.int64)
+        else:
+            values = np.frombuffer(content, np.float64)[here]
         if not column.null_count:
             return values
-        return np.where(column.is_null().to_numpy(zero_copy_only=False), NONE, values)
+        present = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[here]
+        return np.where(present, values, values.dtype.type(NONE))
 
     def _choices(self, name: str, column: pa.DictionaryArray) -> Array:
         if name == "side":
@@ -161,10 +163,3 @@ class PartReader:
         places = np.array([names.index(text) for text in column.dictionary.to_pylist()], np.int8)
         chosen: Array = places[column.indices.to_numpy(zero_copy_only=False)]
         return chosen
-
-
-def _unscaled(column: pa.Array) -> Array:
-    """A decimal column's numbers times 10^scale. All are below 10^18 in size, so the low word has all of each."""
-    words = column.type.byte_width // 8
-    values = np.frombuffer(column.buffers()[1], np.int64)[:: words or 1]
-    return values[column.offset : column.offset + len(column)]

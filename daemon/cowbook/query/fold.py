@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cowbook.errors import QueryError
 from cowbook.plain.vocabulary import CLEAR
@@ -15,6 +14,9 @@ from cowbook.query.columns import PartReader
 from cowbook.query.instant import Instant
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import check_contiguous
+
+_MOST_TICKS = 4_000_000
+"""Up to so many ticks between the lowest and the highest price, a table with a place for each is faster than sorting."""
 
 Integers = npt.NDArray[np.int64]
 Numbers = npt.NDArray[Any]
@@ -144,6 +146,7 @@ class Folding:
         count = int(np.searchsorted(events, self._instant.event, "right"))
         if not count:
             return
+        events = events[:count]
         names = ("ts_event", "update_id", "side", "price", "size", "kind", "is_last", "synced")
         times, ids, sides, prices, sizes, kinds, is_last, synced = reader.read(*names, rows=count)
         if not is_last[-1]:
@@ -206,11 +209,20 @@ def _check_events(reader: PartReader, events: Integers, first: int, last: int) -
 
 
 def _last_of_each(prices: Numbers, sizes: Numbers) -> tuple[Numbers, Numbers]:
-    """The last size at each price. Of an index that comes several times in an assignment, numpy keeps the last value."""
-    coded = pa.array(prices).dictionary_encode()
-    last = np.empty(len(coded.dictionary), sizes.dtype)
-    last[coded.indices.to_numpy(zero_copy_only=False)] = sizes
-    return coded.dictionary.to_numpy(zero_copy_only=False), last
+    """Each price once, with its last size."""
+    if len(prices) and prices.dtype == np.int64:
+        low = prices.min()
+        ticks = prices - low
+        tick = max(int(np.gcd.reduce(ticks)), 1)
+        count = int(ticks.max()) // tick + 1
+        if count <= max(_MOST_TICKS, 4 * len(prices)):
+            # Of an index that comes several times in an assignment, numpy keeps the last value.
+            last = np.full(count, -1, np.int64)
+            last[ticks // tick] = np.arange(len(prices))
+            rows = last[last >= 0]
+            return prices[rows], sizes[rows]
+    unique, rows = np.unique(prices[::-1], return_index=True)  # by sorting: ten times as long
+    return unique, sizes[::-1][rows]
 
 
 def to_fixed_point(*columns: Numbers) -> tuple[list[Integers], int]:
