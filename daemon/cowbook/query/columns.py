@@ -34,7 +34,7 @@ class PartReader:
             source = pa.OSFile(str(part.path))
             metadata = pq.read_metadata(source)
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
-            self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts)
+            self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
         except (pa.ArrowException, OSError) as error:
@@ -161,5 +161,8 @@ class PartReader:
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
         places = np.array([names.index(text) for text in column.dictionary.to_pylist()], np.int8)
-        chosen: Array = places[column.indices.to_numpy(zero_copy_only=False)]
+        indices = column.indices.to_numpy(zero_copy_only=False)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(places):
+            raise self._damaged(f"{name} refers to texts that are not there")
+        chosen: Array = places[indices]
         return chosen
