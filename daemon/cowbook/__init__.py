@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
     from cowbook.errors import CowbookError
     from cowbook.library.book import BookCopy, ReplayedBook
+    from cowbook.library.features import features
     from cowbook.library.inputs import Capture
     from cowbook.library.replay import replay
     from cowbook.library.scan import scan
@@ -30,6 +31,7 @@ __all__ = [
     "OrderBookEngine",
     "ReplayedBook",
     "__version__",
+    "features",
     "replay",
     "scan",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "Ladder": "cowbook.book.ladder_view",
     "OrderBookEngine": "cowbook.book.order_book_engine",
     "ReplayedBook": "cowbook.library.book",
+    "features": "cowbook.library.features",
     "replay": "cowbook.library.replay",
     "scan": "cowbook.library.scan",
 }
