@@ -36,7 +36,7 @@ _MARK = np.dtype(
             "stop",  # the next one
             "stop_count",
             "row",  # the next one
-            "place",  # the message in hand
+            "group_end",  # of the messages in hand
             "traded",  # the volume of a row; 0: rows are at stops
         )
     ]
@@ -66,7 +66,7 @@ def features(
     every: Every = "1s",
     volume: float | None = None,
     levels: int = 5,
-    bps: Sequence[float] = (5, 25),
+    bps: Sequence[float] = (1, 5, 10),
     start: Time | None = None,
     end: Time | None = None,
     format: str = "binance",  # noqa: A002 - the name of the setting
@@ -81,7 +81,8 @@ def features(
     * `volume`, None: instead of `every`: a row behind each message with which so much was traded since the row before. What is
       traded behind the last such row has none.
     * `levels`, 5: how many levels of each side are looked at, at most 1,000.
-    * `bps`, (5, 25): distances from the mid, in hundredths of a percent, for the sizes within them.
+    * `bps`, (1, 5, 10): distances from the mid, in hundredths of a percent, for the sizes within them; () for none. Of all that a
+      row has, a wide one costs most.
 
     The columns:
 
@@ -129,9 +130,7 @@ def features(
 class MeasuredSource(Source):
     """A book that is measured while it goes through its input."""
 
-    def __init__(
-        self, given: Input, planner: StepPlanner, levels: int, distances: Sequence[float], volume: float | None
-    ) -> None:
+    def __init__(self, given: Input, planner: StepPlanner, levels: int, distances: Sequence[float], volume: float | None) -> None:
         super().__init__(given, planner, "float64", 1 << 20)
         self._distances = distances
         self._measures = Measures(
@@ -157,8 +156,10 @@ class MeasuredSource(Source):
         """Go through the input. Rows before `begins` are left out."""
         while self._find_steps():
             if self._is_ended:
+                if self._measures.mark["traded"][0]:
+                    break
                 self._set_stops()
-            self._apply_to(self._plan.count if not self._is_ended else self._place)
+            self._apply_to(self._place if self._is_ended else self._plan.count)
         empty = self._measures.numbers[:0], self._measures.figures[:0]
         numbers = np.concatenate([empty[0], *(rows[0] for rows in self._rows)])
         figures = np.concatenate([empty[1], *(rows[1] for rows in self._rows)])
@@ -197,8 +198,14 @@ class MeasuredSource(Source):
             why, consumed = self._measure(as_records(self.arrays), batch, place, stop, measures, has_applied)
             if why == DONE:
                 break
-            place = int(measures.mark["place"][0]) + 1
-            self._finish(consumed, place, is_cut=why == CUT)
+            place = consumed
+            if why == CUT:
+                self._cut()
+            else:  # what waited comes with the message behind which it was due, or before which it is
+                is_behind = consumed == int(measures.mark["group_end"][0])
+                place, is_cut = self._apply(batch, consumed, consumed if is_behind else consumed + 1)
+                if is_cut:
+                    self._cut()
             has_applied = True
         self._place = stop
         self._last = stop - 1
@@ -206,20 +213,6 @@ class MeasuredSource(Source):
         if count:
             self._rows.append((measures.numbers[:count].copy(), measures.figures[:count].copy()))
             measures.mark["row"] = 0
-
-    def _finish(self, consumed: int, stop: int, *, is_cut: bool) -> None:
-        """See to the message before `stop`, which needs more than the kernel can do. `is_cut`: a cut is due first."""
-        assert self._arrays is not None
-        if is_cut:
-            self._cut()
-            if consumed == stop:
-                return
-        while True:
-            consumed, is_cut = self._apply(self._arrays, consumed, stop)
-            if is_cut:
-                self._cut()
-            if consumed == stop:
-                return
 
     def _cut(self) -> None:
         """Take the rows of a cut, of which the trades are observed first."""

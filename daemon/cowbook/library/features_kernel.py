@@ -13,7 +13,7 @@ from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.plain.messages import NONE
+from cowbook.plain.messages import DIFF, NONE
 
 # Places in an int64 row; the levels follow: bid prices, bid sizes, ask prices, ask sizes.
 INSTANT, EVENT, SYNCED, BIDS_KNOWN, ASKS_KNOWN, FIRST_LEVEL = range(6)
@@ -165,7 +165,7 @@ def _write_row(engine, measures, instant):
         figures[level] = np.nan if measures.is_broken[level] else measures.order_flow[level]
         measures.order_flow[level] = 0.0
         measures.is_broken[level] = level >= known
-    if before[0, 0] == NO_BID or before[2, 0] == NO_ASK:
+    if count == 0 or before[0, 0] == NO_BID or before[2, 0] == NO_ASK:
         for place in range(depth, depth + 2 * count):
             figures[place] = np.nan
     else:
@@ -177,12 +177,31 @@ def _write_row(engine, measures, instant):
         measures.trade_flow[place] = 0.0
 
 
+@inlined_kernel
+def _group_end(batch, place, end, measures):
+    """Returns the end of the messages that may be applied before looking: a diff, and what comes before it and changes no level.
+
+    A call for each message would take longer than most of them.
+    """
+    mark = measures.mark[0]
+    if mark.traded > 0:
+        return place + 1
+    if mark.stop < mark.stop_count:
+        end = min(end, measures.stops[mark.stop])
+    while place < end:
+        kind = batch.messages[place].kind
+        place += 1
+        if kind == DIFF:
+            break
+    return place
+
+
 @kernel
 def measure(engine, batch, place, end, measures, has_applied):
     """Apply `batch.messages[place:end]`, and write a row at each stop, or whenever so much was traded.
 
-    There must be room for the rows. Returns (DONE, end), or what `apply_messages` has returned for the message `mark.place`. The
-    caller then sees to that message, and calls again for those behind it with `has_applied`.
+    There must be room for the rows. Returns (DONE, end), or what `apply_messages` has returned. The caller then does what that
+    asks for, and calls again with `has_applied`.
     """
     state, mark = engine.state[0], measures.mark[0]
     while True:
@@ -197,8 +216,8 @@ def measure(engine, batch, place, end, measures, has_applied):
             mark.stop += 1
         if place == end:
             return DONE, end
-        mark.place = place
-        why, consumed = apply_messages(engine, batch, place, place + 1)
+        mark.group_end = _group_end(batch, place, end, measures)
+        why, consumed = apply_messages(engine, batch, place, mark.group_end)
         if why != DONE:
             return why, consumed
         place = consumed
