@@ -150,6 +150,10 @@ captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the
 	$(PY) tests/bench/captures.py
 	$(PY) tests/bench/venues.py
 
+.PHONY: shell-files
+shell-files: $(VENV)/.installed-dev ## write the shells' completions and the man page anew, after a change of the command line
+	$(PY) config/shell/generate.py
+
 .PHONY: picture
 picture: $(VENV)/.installed-dev ## draw docs/known-depth.svg anew, from a recorded capture beside the checkout
 	$(PY) tests/bench/known_depth.py

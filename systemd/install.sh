@@ -9,7 +9,9 @@ root=${DESTDIR:-}$PREFIX
 library=$root/lib/cowbook
 documents=$root/share/doc/cowbook
 units=$root/lib/systemd/system
-files="$root/bin/cowbook $units/cowbook@.service $units/cowbook.target
+shells="$root/share/bash-completion/completions/cowbook $root/share/zsh/site-functions/_cowbook
+$root/share/fish/vendor_completions.d/cowbook.fish $root/share/man/man1/cowbook.1"
+files="$shells $root/bin/cowbook $units/cowbook@.service $units/cowbook.target
 $root/lib/sysusers.d/cowbook.conf $root/lib/tmpfiles.d/cowbook.conf"
 
 fill_in() { # SOURCE TARGET MODE
@@ -50,6 +52,10 @@ install() {
 	fill_in systemd/cowbook.target "$units/cowbook.target" 644
 	fill_in systemd/cowbook.sysusers.conf "$root/lib/sysusers.d/cowbook.conf" 644
 	fill_in systemd/cowbook.tmpfiles.conf "$root/lib/tmpfiles.d/cowbook.conf" 644
+	fill_in config/shell/cowbook.bash "$root/share/bash-completion/completions/cowbook" 644
+	fill_in config/shell/_cowbook "$root/share/zsh/site-functions/_cowbook" 644
+	fill_in config/shell/cowbook.fish "$root/share/fish/vendor_completions.d/cowbook.fish" 644
+	fill_in config/shell/cowbook.1 "$root/share/man/man1/cowbook.1" 644
 	rm -rf "$documents"
 	mkdir -p "$documents"
 	cp -R README.md CHANGELOG.md LICENSE docs config/* "$documents"

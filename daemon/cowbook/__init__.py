@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cowbook.library.inputs import Capture
     from cowbook.library.replay import replay
     from cowbook.library.scan import scan
+    from cowbook.query.book import InstantBook
+    from cowbook.query.book_at import book_at
 
 __all__ = [
     "BookCopy",
@@ -27,10 +29,12 @@ __all__ = [
     "Capture",
     "CowbookError",
     "EngineSettings",
+    "InstantBook",
     "Ladder",
     "OrderBookEngine",
     "ReplayedBook",
     "__version__",
+    "book_at",
     "features",
     "replay",
     "scan",
@@ -42,9 +46,11 @@ _HOMES = {
     "Capture": "cowbook.library.inputs",
     "CowbookError": "cowbook.errors",
     "EngineSettings": "cowbook.book.order_book_engine",
+    "InstantBook": "cowbook.query.book",
     "Ladder": "cowbook.book.ladder_view",
     "OrderBookEngine": "cowbook.book.order_book_engine",
     "ReplayedBook": "cowbook.library.book",
+    "book_at": "cowbook.query.book_at",
     "features": "cowbook.library.features",
     "replay": "cowbook.library.replay",
     "scan": "cowbook.library.scan",

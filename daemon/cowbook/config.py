@@ -112,6 +112,7 @@ class OutputConfig(_Section):
     part_events: Annotated[int, Field(gt=0, lt=10**15)] = 1_000_000
     part_interval: PositiveDuration = "1h"  # type: ignore[assignment]
     compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
+    numbers: Literal["decimal", "float64", "int64"] = "decimal"
 
     @field_validator("streams")
     @classmethod

@@ -63,6 +63,10 @@ class RecoveryError(SymbolError):
     """Checkpoints, configuration and input do not fit together. Nothing was changed."""
 
 
+class QueryError(CowbookError):
+    """Published output cannot answer a question: it holds no such symbol or instant, or a part is missing or damaged."""
+
+
 class StorageError(CowbookError):
     """A file operation failed for a reason that may pass. The attempt is dropped and made again later.
 

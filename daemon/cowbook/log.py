@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 import structlog
@@ -15,10 +15,32 @@ from cowbook.plain.escaping import escaped_all
 
 LEVELS = {name: getattr(logging, name.upper()) for name in ("debug", "info", "warning", "error")}
 
+_NO_PADDING = 0
+"""Columns that the text of an event takes at least."""
+
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """Priorities of syslog(3)."""
 
+_DETAILS = {"checkpoint": {"persist_ms", "size_bytes", "trigger"}}
+"""Fields of an event that a terminal shows at the level debug only, so that the line fits 80 columns."""
+
 _threshold = logging.INFO  # checked for each line, so that it can change while loggers are in use
+_print_above: Callable[[str], None] | None = None  # takes each line while a display owns the terminal
+
+
+@contextmanager
+def lines_above(print_line: Callable[[str], None]) -> Iterator[None]:
+    """Hand each line of the log to a display of the terminal, such as progress bars, which prints it above itself.
+
+    Two writers of one terminal would tear each other's lines. `print_line` gets a line without its line feed, with the escape
+    sequences of its colours, on whatever thread has logged it.
+    """
+    global _print_above  # noqa: PLW0603 - the process has one terminal
+    _print_above = print_line
+    try:
+        yield
+    finally:
+        _print_above = None
 
 
 def set_level(level: str) -> None:
@@ -36,7 +58,7 @@ def configure_logging(level: str, log_format: str) -> None:
     renderers += (
         [structlog.processors.JSONRenderer()]
         if as_json
-        else [_escape_for_terminal, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [_drop_details, _escape_for_terminal, structlog.dev.ConsoleRenderer(_NO_PADDING, colors=sys.stderr.isatty())]
     )
     if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
         renderers.append(_prefix_priority)
@@ -46,7 +68,7 @@ def configure_logging(level: str, log_format: str) -> None:
             _drop_below_threshold,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.TimeStamper(fmt="iso" if as_json else "%H:%M:%SZ", utc=True),
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
@@ -56,15 +78,21 @@ def configure_logging(level: str, log_format: str) -> None:
 
 
 class _UnbreakableStream:
-    """A stream that ignores errors, so that work goes on when the log's reader is gone."""
+    """A stream that ignores errors, so that work goes on when the log's reader is gone. It yields to `lines_above`."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._line = ""  # the beginning of a line that is to be printed above a display
 
     def write(self, text: str) -> int:
-        """As `TextIO.write`, without errors."""
+        """As `TextIO.write`, without errors. The logger writes a line and its line feed under a lock."""
         with suppress(OSError, ValueError):
-            self._stream.write(text)
+            if _print_above is None:
+                self._stream.write(text)
+            else:
+                *lines, self._line = (self._line + text).split("\n")
+                for line in lines:
+                    _print_above(line)
         return len(text)
 
     def flush(self) -> None:
@@ -86,6 +114,14 @@ def _drop_below_threshold(_logger: object, method: str, event: Any) -> Any:
     if LEVELS.get(method, logging.ERROR) < _threshold:
         raise structlog.DropEvent
     return event
+
+
+def _drop_details(_logger: object, _method: str, event: Any) -> Any:
+    """Leave out what only somebody who debugs wants to see on each line. JSON always has it."""
+    if _threshold <= logging.DEBUG:
+        return event
+    dropped = _DETAILS.get(event["event"], ())
+    return {name: value for name, value in event.items() if name not in dropped}
 
 
 def _escape_for_terminal(_logger: object, _method: str, event: Any) -> Any:

@@ -18,7 +18,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from support.fold import Fold, fold_row
 from support.harness import Reconstruction, Run, reconstruct, write_files
 from support.search import examples
-from support.venue_samples import LINES, SAMPLE_IDS, Sample, make_sample
+from support.venue_samples import LINES, SAMPLE_IDS, Sample, disturbed, make_sample
 
 COUNT = 90
 """Events of a sample."""
@@ -107,21 +107,6 @@ def test_the_fold_is_the_engines_book(sample_id: str, tmp_path: Path, seed: int)
     for place in range(examples(20) // 5):
         sample = make_sample(sample_id, rng.randrange(10**6), COUNT)
         check_sample(tmp_path / f"{place}", sample, sample.files, rng, rng.choice([0, 0, 4, 1]))
-
-
-def disturbed(rng: random.Random, lines: list[bytes]) -> list[bytes]:
-    """Lines that are lost, come twice, late, in pieces."""
-    placed: list[tuple[float, bytes]] = []
-    for place, line in enumerate(lines):
-        fate = rng.random()
-        if fate < 0.04:
-            continue
-        placed.append((place + rng.choice([0, 0, 0, 0, 0, 0, 0, 0, 1.5, 6.5]), line))
-        if fate > 0.92:
-            placed.append((place + rng.uniform(0, 12), line))
-        if 0.04 <= fate < 0.06:
-            placed.append((place + 0.25, line[: len(line) // 2]))
-    return [line for _place, line in sorted(placed, key=lambda each: each[0])]
 
 
 @pytest.mark.parametrize("sample_id", LINES)

@@ -14,6 +14,7 @@ import pytest
 from cowbook.checkpoint import triggers
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.cli import main as command_line
+from cowbook.cli.parser import make_parser
 from cowbook.config import load_config
 from cowbook.input.venue import Venue
 from cowbook.plain.parts import Cut, Part
@@ -75,6 +76,33 @@ def example(page: str, word: str) -> str:
     return next(text for text in blocks(REPOSITORY / page, "python") if word in text)
 
 
+def test_the_quickstart_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The README's commands, one after the other, on the demo's capture instead of `captures/*`; but for the last, a service."""
+    monkeypatch.chdir(demo)
+    text = (REPOSITORY / "README.md").read_text().partition("\n## Quickstart\n")[2]
+    lines = re.findall(r"^\$ cowbook (.*)$", text.partition("\n## ")[0], re.MULTILINE)
+    commands = [shlex.split(line.replace("captures/*", "build/demo/BTCUSDT.jsonl.gz"), comments=True) for line in lines]
+    assert [command[0] for command in commands] == ["inspect", "init", "run", "report", "run"]
+    for command in commands[:-1]:
+        words, redirected = (command[: command.index(">")], command[-1]) if ">" in command else (command, None)
+        assert command_line.main(words) == 0
+        shown = capsys.readouterr().out
+        assert shown
+        if redirected is not None:
+            Path(redirected).write_text(shown)
+    assert list(demo.glob("data/depth/symbol=BTCUSDT/*/*.parquet"))
+
+
+@pytest.mark.parametrize("name", ["inspect", "explain"])
+def test_the_commands_of_the_guide_run(demo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that look at the demo's capture."""
+    monkeypatch.chdir(demo)
+    lines = re.findall(rf"^\$ cowbook ({name} .*)$", (REPOSITORY / "docs" / "guide.md").read_text(), re.MULTILINE)
+    assert lines
+    for line in lines:
+        assert command_line.main(shlex.split(line, comments=True)) == 0
+
+
 @pytest.mark.parametrize("query", examples("sql", but=_PLACED))
 def test_every_query_finds_rows(demo: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """DuckDB takes each query of the pages, and it finds something in the demo."""
@@ -107,7 +135,7 @@ def test_every_command_is_parsed(page: Path) -> None:
     shell = "\n".join(blocks(page, "console")).replace("\\\n", " ")
     for line in re.findall(r"^[$#] (?:sudo -u cowbook (?:env \S+ \S+ +)?)?cowbook (.*)$", shell, re.MULTILINE):
         words = shlex.split(line, comments=True)
-        assert command_line._make_parser().parse_args(words).command == words[0]
+        assert make_parser().parse_args(words).command == words[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -206,10 +234,10 @@ def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().split()) <= 1000
 
 
-def test_the_output_that_the_readme_shows_is_real(
+def test_the_output_that_the_pages_show_is_real(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What the README shows of the demo is what the demo gives: the table's lines, the query, and its rows."""
+    """What the README and the cookbook show of the demo is what it gives: the table, the query and its rows, the book."""
     recipe = (REPOSITORY / "Makefile").read_text()
     assert "simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1" in recipe
     monkeypatch.chdir(tmp_path)
@@ -225,8 +253,18 @@ def test_the_output_that_the_readme_shows_is_real(
         shown = re.sub(r"\s+", " ", line)
         # A part's size follows the release of pyarrow, which its metadata names.
         assert shown in table or ("parts" in shown and shown.split("(")[0] in {known.split("(")[0] for known in table})
+    (inspected,) = (text for text in blocks(REPOSITORY / "docs" / "guide.md", "text") if "can be compared with" in text)
+    assert command_line.main(["inspect", "build/demo/BTCUSDT.jsonl.gz"]) == 0
+    assert capsys.readouterr().out == inspected
     (query,) = blocks(REPOSITORY / "README.md", "sql")
     assert re.sub(r" LIMIT \d+;", ";", query) in printed.replace(f"{tmp_path}/", "")
     rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in query_shown.splitlines() if line.startswith("│ 2")]
     assert cells == rows
+    for block in blocks(REPOSITORY / "docs" / "cookbook.md", "console"):
+        for command, expected in re.findall(r"^\$ cowbook (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
+            if "http:" in command:
+                continue  # it needs a running one: tests/unit/symbol/test_live_book.py
+            assert command_line.main(shlex.split(command)) == 0
+            said = capsys.readouterr().out
+            assert said == expected or not expected

@@ -21,6 +21,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.parts import CutPlace, cut_of_name
+from cowbook.sink.columns import NumberKind
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -82,6 +83,7 @@ class Run:
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     retain: int = 3
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    numbers: NumberKind = "decimal"
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
@@ -109,6 +111,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,
         on_damage=run.on_damage,
+        numbers=run.numbers,
     )
 
 

@@ -675,3 +675,18 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
     before = {"1-book": cryptolake(events[:first], trades=False)}
     after = before | {"2-book": cryptolake(events[first:], trades=False), "3-trades": cryptolake(events, trades=True)}
     return Sample(sample_id, "cryptolake", name, (before, after), events, "nothing")
+
+
+def disturbed(rng: random.Random, lines: list[bytes]) -> list[bytes]:
+    """Lines that are lost, come twice, late, in pieces."""
+    placed: list[tuple[float, bytes]] = []
+    for place, line in enumerate(lines):
+        fate = rng.random()
+        if fate < 0.04:
+            continue
+        placed.append((place + rng.choice([0, 0, 0, 0, 0, 0, 0, 0, 1.5, 6.5]), line))
+        if fate > 0.92:
+            placed.append((place + rng.uniform(0, 12), line))
+        if 0.04 <= fate < 0.06:
+            placed.append((place + 0.25, line[: len(line) // 2]))
+    return [line for _place, line in sorted(placed, key=lambda each: each[0])]

@@ -24,15 +24,17 @@ MAY_IMPORT = {
     "venues": BASE | {"input"},
     "config": BASE | {"venues"},
     "symbol": WORKER,
+    "inspection": WORKER,
+    "query": {"plain", "errors"},
     "library": WORKER,
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "report", "simulate", "__init__"},
+    "cli": WORKER | {"service", "telemetry", "inspection", "query", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
-    "__init__": {"book", "errors", "library"},
+    "__init__": {"book", "errors", "library", "query"},
 }
 """By room, or by module of the package's root: the others that it may import from."""
 

@@ -154,3 +154,38 @@ def test_priorities(stream: str, log_format: str, prefixes: list[str] | None) ->
     else:
         assert [line.partition('"')[0] for line in output.splitlines()] == prefixes
         assert all(json.loads(line[line.index("{") :])["symbol"] == "A" for line in output.splitlines())
+
+
+def test_lines_go_above_a_display_that_owns_the_terminal(stream: io.StringIO) -> None:
+    """Whole lines, without their line feed, while it does; then to the stream again."""
+    configure_logging("info", "console")
+    above: list[str] = []
+    with module.lines_above(above.append):
+        get_logger().info("one", symbol="A")
+        get_logger().warning("two")
+        assert stream.getvalue() == ""
+    get_logger().info("three")
+    assert [line.partition("] ")[2] for line in above] == ["one symbol=A", "two"]
+    assert "three" in stream.getvalue()
+    assert "one" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
+def test_a_checkpoint_is_a_short_line_unless_debugging(level: str, shown: bool, stream: io.StringIO) -> None:
+    """Its phases, its size and what has triggered it are details on a terminal."""
+    configure_logging(level, "console")
+    fields = {"epoch": 11, "events": 11_604_112, "frozen_ms": 0.117, "symbol": "BTCUSDT"}
+    get_logger().info("checkpoint", **fields, trigger="events", size_bytes=99_771, persist_ms={"gather": 5.8})
+    line = stream.getvalue()
+    assert "epoch=11" in line
+    assert all((name in line) is shown for name in ("trigger", "size_bytes", "persist_ms"))
+    assert shown or len(line.rstrip()) <= 88
+    get_logger().error("checkpoint failed", trigger="timer")
+    assert "trigger=timer" in stream.getvalue()
+
+
+def test_json_has_every_detail_of_a_checkpoint(stream: io.StringIO) -> None:
+    """Whatever the level."""
+    configure_logging("info", "json")
+    get_logger().info("checkpoint", epoch=1, persist_ms={"gather": 5.8})
+    assert lines(stream)[0]["persist_ms"] == {"gather": 5.8}

@@ -74,6 +74,10 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
         """The frozen ask side, lowest price first."""
         return self._side(ladder.ASK)
 
+    def value(self, name: str) -> int:
+        """A field of the frozen engine's state (plain.book_state.STATE)."""
+        return int(self.words[PLACES[name]])
+
     def get_checkpoint_state(self) -> EngineState:
         """Returns everything that later output depends on, as plain arrays and numbers. Any thread may call it.
 

@@ -122,6 +122,12 @@ def _live_names(names: Iterable[str]) -> set[str]:
     return plain & {beginning for name in plain for beginning in _beginnings(name)}
 
 
+def is_rotated(name: str, other: str) -> bool:
+    """Whether one of two different names is what rotation may have made of the other, compressed or not."""
+    name, other = _uncompressed(name), _uncompressed(other)
+    return name == other or other in _beginnings(name) or name in _beginnings(other)
+
+
 def _beginnings(name: str) -> set[str]:
     """The live names to which rotation may have added a number or a date, at the end or before an extension, to make this one."""
     places = [place for place, character in enumerate(name) if place and not character.isalnum()]

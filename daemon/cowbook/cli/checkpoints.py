@@ -16,12 +16,18 @@ from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_rows
 from cowbook.errors import RecoveryError
 from cowbook.plain.escaping import escaped
 from cowbook.plain.frame import Frame
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Kind, Stream
+
+_COLUMNS = (
+    *("symbol", "epoch", "time", "trigger", "events", "last id", "file", "offset", "MB", "levels", "frozen ms", "persist ms"),
+    *("published", "valid"),
+)
+_LEFT = ("symbol", "time", "trigger", "file", "published", "valid")
 
 _KEPT = 2
 """How many checkpoints always stay: the newest, and one to fall back to."""
@@ -86,43 +92,32 @@ def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    names = (
-        "symbol",
-        "epoch",
-        "time",
-        "trigger",
-        "events",
-        "last id",
-        "file",
-        "offset",
-        "MB",
-        "levels",
-        "frozen ms",
-        "persist ms",
-    )
-    table = Table(*names, "published", "valid")
+    table = []
     for row in rows:
         if not row["valid"]:
-            table.add_row(row["symbol"], str(row["epoch"]), *[""] * 11, f"no: {row['problem']}", style="red")
+            table.append([row["symbol"], str(row["epoch"]), *[""] * (len(_COLUMNS) - 3), f"no: {row['problem']}"])
             continue
         phases = row["persist_seconds"]
-        table.add_row(
-            row["symbol"],
-            str(row["epoch"]),
-            row["time"][:19].replace("T", " "),
-            row["trigger"],
-            f"{row['events_processed']:,}",
-            str(row["last_update_id"]),
-            Path(row["current_file"]).name,
-            f"{row['file_offset']:,}",
-            f"{row['bytes'] / 1e6:.2f}",
-            f"{row['levels']:,}",
-            f"{row['snapshot_duration_ms']:.3f}",
-            f"{sum(phases.values()) * 1e3:.1f}",
-            "yes" if row["published"] else "no",
-            "yes",
+        table.append(
+            [
+                row["symbol"],
+                str(row["epoch"]),
+                row["time"][:19].replace("T", " "),
+                row["trigger"],
+                f"{row['events_processed']:,}",
+                str(row["last_update_id"]),
+                Path(row["current_file"]).name,
+                f"{row['file_offset']:,}",
+                f"{row['bytes'] / 1e6:.2f}",
+                f"{row['levels']:,}",
+                f"{row['snapshot_duration_ms']:.3f}",
+                f"{sum(phases.values()) * 1e3:.1f}",
+                "yes" if row["published"] else "no",
+                "yes",
+            ]
         )
-    plain_console(at_least=200).print(table)
+    styles = ["" if row["valid"] else "red" for row in rows]
+    print_rows(plain_console(), _COLUMNS, table, left=_LEFT, heads=2, styles=styles)
 
 
 def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
@@ -139,6 +134,8 @@ def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> in
     else:
         for row in shown:
             table = Table(title=f"{row['symbol']}, epoch {row['epoch']}", show_header=False)
+            table.add_column(no_wrap=True)
+            table.add_column(overflow="fold")
             for name, value in row.items():
                 table.add_row(name, json.dumps(value) if isinstance(value, dict | list) else str(value))
             plain_console().print(table)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE
 from rich.table import Table
 
-from cowbook.cli.console import percent, plain_console
+from cowbook.cli.console import percent, plain_console, print_rows
 from cowbook.plain.escaping import escaped
 from cowbook.report.day_report import DayQuality, iso, make_total, read_report
 from cowbook.report.verdict import WORDS, judge_day
@@ -40,7 +40,6 @@ _LEGEND = WORDS | {
 """What the words and columns mean."""
 
 _NOT_OF_TOTALS = ("symbol", "day", "verdict", "reason", "gap_sizes", "first_time", "last_time", "first_snapshot_time")
-_WIDEST = 1000
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -60,14 +59,18 @@ def main(arguments: argparse.Namespace) -> int:
 def _print_tables(days: Sequence[DayQuality]) -> None:
     console = plain_console()
     for columns, rows, total in _tables(days):
-        table = Table(box=SIMPLE, show_footer=True)
-        for name, sum_ in zip(columns, total, strict=True):
-            table.add_column(name, sum_, justify="left" if name in _LEFT else "right", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        console = plain_console(at_least=plain_console(at_least=_WIDEST).measure(table).maximum)
-        console.print(table)
+        heads = columns.index("verdict") + 1 if "verdict" in columns else columns.index("day") + 1
+        print_rows(console, columns, rows, left=_LEFT, heads=heads, total=total, box=SIMPLE)
     width = max(map(len, _LEGEND))
+    console.print()
+    legend = Table.grid(padding=(0, 2))
+    legend.add_column(min_width=width, no_wrap=True)
+    legend.add_column(overflow="fold")
+    for word, meaning in _LEGEND.items():
+        legend.add_row(word, meaning)
+    if console.is_terminal:
+        console.print(legend, highlight=False)
+        return
     for word, meaning in _LEGEND.items():
         console.print(f"{word:{width}}  {meaning}", soft_wrap=True, highlight=False)
 

@@ -7,23 +7,18 @@ import asyncio
 import glob
 import json
 import os
-import sys
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from cowbook.cli.console import percent, plain_console
+from cowbook.cli.console import fits, percent, plain_console
+from cowbook.cli.progress import make_reporter
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
-from cowbook.plain.escaping import escaped
 from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.summary import SymbolSummary
 
@@ -41,8 +36,10 @@ def main(arguments: argparse.Namespace) -> int:
     from cowbook.service.service import run_once
 
     # Progress goes to standard error, as the logs do, so that standard output has the result only.
-    with _make_reporter(plain_console(stderr=True)) as reporter:
-        summaries = run_once(config, allow_fresh=arguments.allow_fresh, progress=reporter.update)
+    with make_reporter(plain_console(stderr=True), len(config.symbol)) as reporter:
+        summaries = run_once(
+            config, allow_fresh=arguments.allow_fresh, progress=reporter.update, compiling=reporter.update_compiling
+        )
     if arguments.json:
         print(json.dumps([asdict(summary) for summary in summaries], indent=2))
     else:
@@ -59,86 +56,9 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
         return runner.run(service.run())
 
 
-def _make_reporter(console: Console) -> _Bars | _Lines:
-    return _Bars(console) if console.is_terminal else _Lines()
-
-
-class _Bars:
-    """A progress bar for each symbol."""
-
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            DownloadColumn(),
-            TextColumn("{task.fields[events]:,} events"),
-            TextColumn("{task.fields[rate]:.1f} M events/s"),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._started = time.monotonic()
-        self._tasks: dict[str, int] = {}
-        self._before: dict[str, int] = {}  # events of the checkpoint from which the run continued
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
-        """A ProgressCallback; called by the workers' threads."""
-        with self._lock:
-            if symbol not in self._tasks:
-                self._tasks[symbol] = self._progress.add_task(escaped(symbol), events=0, rate=0.0)
-                self._before[symbol] = events
-                if len(self._tasks) == 1:
-                    self._started = time.monotonic()
-        rate = (events - self._before[symbol]) / max(time.monotonic() - self._started, 1e-9) / 1e6
-        task = self._progress.tasks[self._tasks[symbol]].id
-        self._progress.update(task, completed=bytes_done, total=bytes_total, events=events, rate=rate)
-
-
-class _Lines:
-    """A line every two seconds, for output that is not a terminal."""
-
-    def __init__(self) -> None:
-        self._started = self._printed = time.monotonic()
-        self._lock = threading.Lock()
-        self._first: dict[str, tuple[int, int]] = {}  # bytes and events of a symbol when the run began
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
-        """A ProgressCallback; called by the workers' threads."""
-        with self._lock:
-            now = time.monotonic()
-            if not self._first:  # time before the first call was not spent processing
-                self._started = self._printed = now
-            bytes_before, events_before = self._first.setdefault(symbol, (bytes_done, events))
-            if now - self._printed < 2:
-                return
-            self._printed = now
-        elapsed = now - self._started
-        bytes_now = bytes_done - bytes_before
-        remaining = elapsed * (bytes_total - bytes_done) / bytes_now if bytes_now else 0
-        print(
-            f"{escaped(symbol)}: {bytes_done / 1e6:,.0f} of {bytes_total / 1e6:,.0f} MB, {events:,} events, "
-            f"{(events - events_before) / elapsed / 1e6:.1f} M events/s, {remaining:.0f} s left",
-            file=sys.stderr,
-            flush=True,
-        )
-
-
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
     """Print a run's table, its warnings and errors, where the parts are, and a query over them."""
-    console.print(_make_table(summaries, config.output.book_levels))
+    console.print(_make_table(summaries, config.output.book_levels, console))
     for summary in summaries:
         for warning in summary.warnings:
             console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
@@ -154,24 +74,25 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
         console.print(Text(query), soft_wrap=True, highlight=False)
 
 
-def _make_table(summaries: Sequence[SymbolSummary], book_levels: int) -> Table:
-    """The table of a run: few symbols side by side with all figures, many in a line each with the main ones."""
+def _make_table(summaries: Sequence[SymbolSummary], book_levels: int, console: Console) -> Table:
+    """The table of a run: few symbols side by side with all figures if that fits, else a line each with the main ones."""
     rows = [_make_row(summary, book_levels) for summary in summaries]
     if len(rows) <= _SIDE_BY_SIDE:
         table = Table(title="cowbook", show_header=False)
-        table.add_column(style="bold")
+        table.add_column(style="bold", no_wrap=True)
         for _ in rows:
-            table.add_column(justify="right")
+            table.add_column(justify="right", overflow="fold")
         for key in rows[0]:
             if any(row[key] for row in rows):
                 table.add_row(key, *(row[key] for row in rows))
-    else:
-        table = Table(title="cowbook")
-        for column in _IN_A_LINE:
-            table.add_column(column, justify="left" if column == "symbol" else "right", overflow="fold")
-        for summary, row in zip(summaries, rows, strict=True):
-            cells = row | {"gaps": f"{summary.gaps:,}", "refuted": f"{summary.refuted:,}"}
-            table.add_row(*(cells[column] for column in _IN_A_LINE))
+        if len(rows) == 1 or fits(console, table):
+            return table
+    table = Table(title="cowbook")
+    for column in _IN_A_LINE:
+        table.add_column(column, justify="left" if column == "symbol" else "right", overflow="fold")
+    for summary, row in zip(summaries, rows, strict=True):
+        cells = row | {"gaps": f"{summary.gaps:,}", "refuted": f"{summary.refuted:,}"}
+        table.add_row(*(cells[column] for column in _IN_A_LINE))
     return table
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cowbook.plain.escaping import escaped
 
@@ -17,14 +19,16 @@ def main(arguments: argparse.Namespace) -> int:
         print(escaped(text), file=sys.stderr)
         return 2
     try:
-        summary = write_capture(
-            arguments.out,
-            symbol=arguments.symbol,
-            messages=arguments.messages,
-            seed=arguments.seed,
-            gaps=arguments.gaps,
-            futures=arguments.futures,
-        )
+        with _showing() as progress:
+            summary = write_capture(
+                arguments.out,
+                symbol=arguments.symbol,
+                messages=arguments.messages,
+                seed=arguments.seed,
+                gaps=arguments.gaps,
+                futures=arguments.futures,
+                progress=progress,
+            )
     except (ValueError, OSError) as error:
         print(escaped(f"cowbook simulate: {error}"), file=sys.stderr)
         return 2
@@ -33,3 +37,17 @@ def main(arguments: argparse.Namespace) -> int:
         f"and {summary.trades:,} trades, {summary.tickers:,} tickers, {summary.gaps} gaps, {summary.size_bytes / 1e6:.1f} MB"
     )
     return 0
+
+
+@contextmanager
+def _showing() -> Iterator[Callable[[int, int], None]]:
+    """Shows progress on a terminal, and nothing elsewhere. A bar that is done goes away: the last line says what was written."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _of: None
+        return
+    from cowbook.cli.console import plain_console
+    from cowbook.cli.progress import make_bars
+
+    with make_bars(plain_console(stderr=True), stays=False) as bars:
+        task = bars.add_task("simulating", text="")
+        yield lambda done, of: bars.update(task, completed=done, total=of, text=f"{done:,} of {of:,} diffs")

@@ -1,15 +1,14 @@
-"""`cowbook status`."""
+"""`cowbook status`: what a running cowbook does, once or, with --watch, as long as one looks."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
-from rich.table import Table
-
 from cowbook.cli.clients import ask
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_rows
 from cowbook.errors import ServiceError
 from cowbook.telemetry.status import describe_known
 
@@ -21,32 +20,53 @@ _COLUMNS = (
 
 def main(arguments: argparse.Namespace) -> int:
     """Print what a running cowbook does. Returns 1 if a symbol has failed. Raises ServiceError if there is no answer."""
-    _, status = ask(arguments.url, "/status", seconds=10.0)
-    if not isinstance(status, dict) or "symbols" not in status:
-        raise ServiceError(f"{arguments.url} is not cowbook: its /status has no symbols")
-    symbols = status["symbols"]
+    if arguments.watch:
+        if not sys.stdout.isatty():
+            print("cowbook status: --watch needs a terminal: without it the status is printed once", file=sys.stderr)
+            return 2
+        from cowbook.cli.watch import watch
+
+        return watch(lambda: fetch(arguments.url))
+    status = fetch(arguments.url)
     if arguments.json:
         print(json.dumps(status, indent=2))
     else:
-        _print_table(status, symbols)
-    return int(any(symbol["state"] == "failed" for symbol in symbols))
+        _print_table(status, status["symbols"])
+    return has_failed(status)
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """The status of the cowbook at a URL. Raises ServiceError if there is no answer, or none of cowbook's."""
+    _, status = ask(url, "/status", seconds=10.0)
+    if not isinstance(status, dict) or "symbols" not in status:
+        raise ServiceError(f"{url} is not cowbook: its /status has no symbols")
+    return status
+
+
+def has_failed(status: dict[str, Any]) -> int:
+    """1 if a symbol has failed, else 0."""
+    return int(any(symbol["state"] == "failed" for symbol in status["symbols"]))
+
+
+def problems_of(symbol: dict[str, Any]) -> list[str]:
+    """What is wrong with a symbol, by its status: a line each."""
+    why = symbol["waiting_for"] or symbol["error"]
+    problems = [f"{symbol['state']}: {symbol['id']}: {why}"] if why else []
+    if symbol["checkpoint_error"]:
+        problems.append(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}")
+    return problems
 
 
 def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
-    table = Table(title=f"cowbook {status['version']}, {'ready' if status['ready'] else 'not ready'}, since {status['started']}")
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column in ("id", "state") else "right", overflow="fold")
+    title = f"cowbook {status['version']}, {'ready' if status['ready'] else 'not ready'}, since {status['started']}"
+    rows = []
     for symbol in symbols:
         shown = symbol | {"known": describe_known(symbol.get("known"))}
-        table.add_row(*(_cell(shown[column.replace(" ", "_")]) for column in _COLUMNS))
-    console = plain_console(at_least=150)
-    console.print(table)
-    for symbol in symbols:
-        why = symbol["waiting_for"] or symbol["error"]
-        if why:
-            console.print(f"{symbol['state']}: {symbol['id']}: {why}", soft_wrap=True)
-        if symbol["checkpoint_error"]:
-            console.print(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}", soft_wrap=True)
+        rows.append([_cell(shown[column.replace(" ", "_")]) for column in _COLUMNS])
+    console = plain_console()
+    print_rows(console, _COLUMNS, rows, left=("id", "state"), heads=2, title=title)
+    for problem in (text for symbol in symbols for text in problems_of(symbol)):
+        console.print(problem, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

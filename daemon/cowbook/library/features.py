@@ -75,9 +75,16 @@ def features(
 ) -> pa.Table:
     """Returns features of the book as an Arrow table: one row for each point of time, number of records, or traded volume.
 
-    * `paths`, `symbol` (None: all that `paths` names), `start` (None), `end` (None), `format` ("binance"), `price_decimals` (8) and
-      `size_decimals` (8) are as in `replay`. Of several symbols the rows stand one after the other.
-    * `every`, 1s: as in `replay`: a time, or a number of records.
+    Rows are as in `replay`, and so are these:
+
+    * `paths`: paths, captures or a configuration file.
+    * `symbol`, None: one symbol; None: all that `paths` names, one after the other.
+    * `every`, 1s: a time, or a number of records.
+    * `start`, None, and `end`, None: rows from `start` on and before `end`.
+    * `format`, "binance", `price_decimals`, 8, and `size_decimals`, 8.
+
+    The others:
+
     * `volume`, None: instead of `every`: a row behind each message with which so much was traded since the row before. What is
       traded behind the last such row has none.
     * `levels`, 5: how many levels of each side are looked at, at most 1,000.
@@ -86,21 +93,22 @@ def features(
 
     The columns:
 
-    * `symbol`; `time`, the point of the grid, or the book's time; `event_index`, the last event so far, as in the output; `synced`.
+    * `symbol`; `time`, the point of the grid, or the book's time; `event_index`, the last event so far, as in the output;
+      `synced`.
     * `bid_price`, `bid_size`, `ask_price`, `ask_size`, `mid`, `spread`, and `microprice`, which is
       (bid price * ask size + ask price * bid size) / (bid size + ask size).
     * `imbalance_1` to `imbalance_<levels>`: (B - A) / (B + A), where B and A are the sizes of the best so many bids and asks.
-    * `ofi_1` to `ofi_<levels>`: the order flow imbalance of the first, second, … level since the row before. It is the sum over all
-      changes of the book of e = [P' >= P] q' - [P' <= P] q - [R' <= R] s' + [R' >= R] s, where P and q are price and size of the
-      level's bid before the change, P' and q' behind it, and R, s, R', s' those of its ask. This is formula (3) of Cont, Kukanov and
-      Stoikov, "The Price Impact of Order Book Events", Journal of Financial Econometrics 12 (2014), level by level as in Xu, Gould
-      and Howison, "Multi-Level Order-Flow Imbalance in a Limit Order Book" (2019). A level that there is not counts as one of size 0
-      beyond all others.
+    * `ofi_1` to `ofi_<levels>`: the order flow imbalance of the first, second, … level since the row before. It is the sum over
+      all changes of the book of e = [P' >= P] q' - [P' <= P] q - [R' <= R] s' + [R' >= R] s, where P and q are price and size of
+      the level's bid before the change, P' and q' behind it, and R, s, R', s' those of its ask. A bracket is 1 where it holds,
+      else 0. For the best level this is the e of Cont, Kukanov and Stoikov, "The Price Impact of Order Book Events", Journal of
+      Financial Econometrics 12 (2014); by levels, of Xu, Gould and Howison, "Multi-Level Order-Flow Imbalance in a Limit Order
+      Book" (2019). A level that there is not counts as one of size 0 beyond all others.
     * `bid_size_<bps>bps` and `ask_size_<bps>bps`: the sizes of all levels at most so far from the mid.
     * `buy_volume`, `sell_volume`, `buy_count`, `sell_count`: trades since the row before, by the side of the aggressor.
 
-    A value is null where it is not known: while the book is not synced, and beyond what is known of its sides. The order flow of a
-    level is null if it was not known at any time since the row before. A price is null where a side is known to be empty.
+    A value is null where it is not known: while the book is not synced, and beyond what is known of its sides. The order flow of
+    a level is null if it was unknown at any moment since the row before. A price is null where a side is known to be empty.
     Everything but counts and times is float64.
 
     The kernel that measures is compiled at the first call, which takes some seconds, and cached. Raises as `replay` does, and
@@ -191,7 +199,7 @@ class MeasuredSource(Source):
         if batch is None:  # nothing was ever read
             return
         if self._measure is None:
-            self._measure = entry_of(kernel.measure, as_records(self.arrays), batch, 0, 0, measures, False)  # noqa: FBT003
+            self._measure = entry_of(kernel.measure, as_records(self.arrays), batch, 0, 0, measures, False)
             self._observe = entry_of(kernel.observe, as_records(self.arrays), measures)
         has_applied = False
         while True:

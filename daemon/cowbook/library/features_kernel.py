@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.book.apply import DONE, apply_messages
-from cowbook.book.known import is_inside
 from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
+from cowbook.book.known import is_inside
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel

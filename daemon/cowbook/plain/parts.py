@@ -19,8 +19,14 @@ def part_name(first: int, last: int, number: int) -> str:
 
 def cut_of_name(name: str) -> CutPlace | None:
     """The place of the cut whose part has this name; None if it is no part's."""
+    found = parse_part_name(name)
+    return None if found is None else found[0]
+
+
+def parse_part_name(name: str) -> tuple[CutPlace, int] | None:
+    """The place of the cut whose part has this name, and the cut's last event; None if it is no part's."""
     match = _NAME.fullmatch(name)
-    return None if match is None else (int(match[1]), int(match[3] or 0))
+    return None if match is None else ((int(match[1]), int(match[3] or 0)), int(match[2]))
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, MutableMapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -24,6 +25,7 @@ from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
+from cowbook.service.allocator import map_large_arrays
 from cowbook.service.reload import plan_reload
 from cowbook.service.supervision import Supervision
 from cowbook.symbol.input_check import refuse_unusable
@@ -44,13 +46,20 @@ _FEWEST_DESCRIPTORS = 32
 _DESCRIPTORS_PER_SYMBOL = 10
 
 
-def run_once(config: Config, *, allow_fresh: bool = False, progress: ProgressCallback | None = None) -> list[SymbolSummary]:
+def run_once(
+    config: Config,
+    *,
+    allow_fresh: bool = False,
+    progress: ProgressCallback | None = None,
+    compiling: Callable[[int, int], None] | None = None,
+) -> list[SymbolSummary]:
     """Take every symbol through its input to the end, side by side; the summaries in the order of the configuration.
 
     A symbol that cannot go on has state "failed" in its summary. Anything unforeseen is raised when all have ended, and
-    KeyboardInterrupt when a signal has ended it before.
+    KeyboardInterrupt when a signal has ended it before. `compiling` is told how many kernels are ready, and of how many, while
+    some have to be compiled.
     """
-    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress)
+    service = Service(lambda: config, {}, once=True, allow_fresh=allow_fresh, progress=progress, compiling=compiling)
     with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
         runner.run(service.run())
     for thread in service.threads.values():
@@ -72,6 +81,7 @@ class Service:
         once: bool = False,
         allow_fresh: bool = False,
         progress: ProgressCallback | None = None,
+        compiling: Callable[[int, int], None] | None = None,
     ) -> None:
         """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
 
@@ -88,6 +98,7 @@ class Service:
         self._http: HttpServer | None = None
         self._allow_fresh = allow_fresh
         self._progress = progress
+        self._compiling = compiling
         self._resources = ExitStack()
         self._supervising: asyncio.Task[None] | None = None
         self._warm_formats: set[str] = set()
@@ -101,6 +112,7 @@ class Service:
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
+        map_large_arrays()
         loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         previous = self._take_signals(loop)
@@ -163,7 +175,8 @@ class Service:
         if count:
             self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
             self._notifier.status(f"compiling {count} kernels")
-        compiling = loop.run_in_executor(executor, lambda: warm(formats, is_stopped=lambda: self.was_stopped))
+        told = self._compiling if count and self._compiling is not None else lambda _done, _of: None
+        compiling = loop.run_in_executor(executor, lambda: warm(formats, told, lambda: self.was_stopped))
         while not (await asyncio.wait({compiling}, timeout=5.0))[0]:
             self._notifier.extend(30.0)
         await compiling
@@ -300,8 +313,9 @@ class Service:
     async def _change(self, config: Config) -> None:
         """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
         known = self._config.symbol
-        # The files of others may have gone since they were read.
-        refuse_unusable(config, "the configuration", of=lambda symbol: symbol not in known)
+        # The files of others may have gone since they were read. Storage may be slow, and the loop has signs of life to give.
+        look = partial(refuse_unusable, config, "the configuration", of=lambda symbol: symbol not in known)
+        await asyncio.get_running_loop().run_in_executor(self._context.writers, look)
         plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)
@@ -345,6 +359,10 @@ class Service:
     def ailing(self) -> list[str]:
         """Ids of the symbols whose event loop does not answer."""
         return self._supervision.ailing(list(self.threads.values()))
+
+    async def read_book(self, symbol_id: str, levels: int | None, form: str) -> bytes:
+        """The live book of a symbol. Raises KeyError for an unknown symbol, StorageError where it has none."""
+        return await asyncio.wrap_future(self.threads[symbol_id].read_book(levels, form))
 
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
         """Take checkpoints: for each id, the epoch or the error. Raises KeyError for an unknown symbol."""

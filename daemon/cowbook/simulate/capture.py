@@ -6,7 +6,7 @@ This module decides which diffs are lost and when snapshots are taken, and write
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +38,20 @@ class SimulationSummary:
 
 
 def write_capture(
-    path: str | Path, *, symbol: str, messages: int, seed: int, gaps: int = 0, futures: bool = False
+    path: str | Path,
+    *,
+    symbol: str,
+    messages: int,
+    seed: int,
+    gaps: int = 0,
+    futures: bool = False,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> SimulationSummary:
     """Write a capture with `messages` depth diffs, trades, tickers and snapshots to `path`, replacing what is there.
 
     The bytes depend on the arguments alone. A `.gz` or `.zst` suffix compresses. The file appears whole or not at all. In each
-    of the `gaps`, one to three diffs are missing and a snapshot follows.
+    of the `gaps`, one to three diffs are missing and a snapshot follows. `progress` is told now and then how many diffs are made,
+    and of how many.
 
     Raises ValueError if `messages` is below 1 or the gaps do not fit, and OSError if `path` cannot be written.
     """
@@ -68,6 +76,7 @@ def write_capture(
                 file.write("".join(pending).encode())
                 pending.clear()
                 pending_bytes = 0
+                progress(index + 1, plan.diffs)
         pending += venue.late_snapshots()
         file.write("".join(pending).encode())
     counts = venue.counts

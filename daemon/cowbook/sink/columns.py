@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cowbook.plain.messages import NONE
 
 TIME = pa.timestamp("ns", tz="UTC")
+
+NumberKind = Literal["decimal", "float64", "int64"]
+"""How prices and sizes are written: exact decimals, the nearest doubles, or whole numbers of 10^-decimals."""
 
 
 def required(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
@@ -24,6 +31,27 @@ def optional(values: npt.NDArray[np.generic], kind: pa.DataType) -> pa.Array:
     nulls = len(contiguous) - int(np.count_nonzero(present))
     validity = pa.py_buffer(np.packbits(present, bitorder="little")) if nulls else None
     return pa.Array.from_buffers(kind, len(contiguous), [validity, pa.py_buffer(contiguous)], null_count=nulls)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """Makes columns of prices or of sizes, from whole numbers of 10^-decimals."""
+
+    decimals: int
+    kind: NumberKind
+
+    @property
+    def type(self) -> pa.DataType:
+        """The column's type: decimal64(18, decimals), float64 or int64."""
+        return {"decimal": pa.decimal64(18, self.decimals), "float64": pa.float64(), "int64": pa.int64()}[self.kind]
+
+    def make(self, values: npt.NDArray[np.generic], *, may_be_null: bool = False) -> pa.Array:
+        """A column of int64 values, in which NONE becomes null if it `may_be_null`."""
+        if self.kind != "float64":
+            return (optional if may_be_null else required)(values, self.type)
+        # Both operands are exact below 2^53, and a division rounds once: the result is the double that is nearest to the decimal.
+        numbers = pa.array(np.asarray(values, np.int64) / 10.0**self.decimals)
+        return pc.if_else(pa.array(values != NONE), numbers, None) if may_be_null else numbers
 
 
 def boolean(values: npt.NDArray[np.generic]) -> pa.Array:

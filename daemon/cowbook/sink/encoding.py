@@ -32,10 +32,9 @@ def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
         elif field.name not in dictionary and any(test(field.type) for test in _DELTA_TYPES):
             encodings[field.name] = "DELTA_BINARY_PACKED"
     sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
-        row_group_size=max(table.num_rows, 1),
+        table.schema,
         compression=compression,
         compression_level=_FAST_LEVELS.get(compression),
         use_dictionary=dictionary,
@@ -43,5 +42,8 @@ def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
         write_statistics=[name for name, column in columns.items() if column.statistics],
         store_schema=False,
         store_decimal_as_integer=True,
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        if table.schema.metadata:  # it is not written with the schema, which is not stored
+            writer.add_key_value_metadata(table.schema.metadata)
     return sink.getvalue()

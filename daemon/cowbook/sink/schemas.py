@@ -16,7 +16,7 @@ from cowbook.plain.messages import DeadLetter
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Column, Kind, Stream
 from cowbook.plain.vocabulary import CHECKSUM, WITNESS
-from cowbook.sink.columns import TIME, boolean, choice, fixed_point_text, optional, required
+from cowbook.sink.columns import TIME, NumberColumn, NumberKind, boolean, choice, fixed_point_text, optional, required
 from cowbook.sink.depth_kernel import spread
 
 _Values = npt.NDArray[Any]
@@ -25,20 +25,27 @@ _Made = tuple[str, pa.Array, bool]
 
 
 class StreamTables:
-    """Makes the tables of a symbol's streams. Prices and sizes are decimal64(18, decimals)."""
+    """Makes the tables of a symbol's streams."""
 
-    def __init__(self, price_decimals: int, size_decimals: int, book_levels: int, *, has_ids: bool = True) -> None:
+    def __init__(
+        self,
+        price_decimals: int,
+        size_decimals: int,
+        book_levels: int,
+        *,
+        has_ids: bool = True,
+        numbers: NumberKind = "decimal",
+    ) -> None:
         """`has_ids`: every depth message and every trade has an id. Otherwise the columns of ids may be null."""
         self._has_ids = has_ids
         self._price_decimals, self._size_decimals = price_decimals, size_decimals
         self._book_levels = book_levels
-        self._types = {
-            Kind.INTEGER: pa.int64(),
-            Kind.ID: pa.int64(),
-            Kind.TIME: TIME,
-            Kind.PRICE: pa.decimal64(18, price_decimals),
-            Kind.SIZE: pa.decimal64(18, size_decimals),
-        }
+        self._types = {Kind.INTEGER: pa.int64(), Kind.ID: pa.int64(), Kind.TIME: TIME}
+        self._prices, self._sizes = NumberColumn(price_decimals, numbers), NumberColumn(size_decimals, numbers)
+        # Whole numbers say nothing without their decimals.
+        self._metadata = {"price_decimals": str(price_decimals), "size_decimals": str(size_decimals)}
+        if numbers != "int64":
+            self._metadata = {}
         # Reused between cuts: the first touch of fresh memory costs more than filling it.
         self._times = np.empty((4, 0), np.int64)
         self._flags = np.empty((4, 0), np.int8)
@@ -53,9 +60,9 @@ class StreamTables:
         for stream in STREAMS:
             if stream.is_frame:
                 if frame is not None and not rows.is_empty:
-                    tables[stream.name] = _table(self._frame_columns(stream, frame))
+                    tables[stream.name] = _table(self._frame_columns(stream, frame), self._metadata)
             elif len(rows[stream.name]):
-                tables[stream.name] = _table(self._columns(stream, rows, dead_letters))
+                tables[stream.name] = _table(self._columns(stream, rows, dead_letters), self._metadata)
         return tables
 
     def _columns(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
@@ -93,8 +100,8 @@ class StreamTables:
     def _levels(self, is_ask: _Values, prices: _Values, sizes: _Values) -> Iterator[_Made]:
         """The columns of levels: 0 for a bid or 1 for an ask, and fixed-point numbers."""
         yield "side", choice(is_ask, ("bid", "ask")), False
-        yield "price", required(prices, self._types[Kind.PRICE]), False
-        yield "size", required(sizes, self._types[Kind.SIZE]), False
+        yield "price", self._prices.make(prices), False
+        yield "size", self._sizes.make(sizes), False
 
     def _plain(self, column: Column, values: _Values) -> _Made:
         """A column with one value in each row."""
@@ -104,6 +111,9 @@ class StreamTables:
             return column.name, choice(values, column.names), False
         if column.kind is Kind.SMALL:
             return column.name, required(values.astype(np.int16), pa.int16()), False
+        if column.kind in (Kind.PRICE, Kind.SIZE):
+            numbers = self._prices if column.kind is Kind.PRICE else self._sizes
+            return column.name, numbers.make(values, may_be_null=column.optional), column.optional
         may_be_null = column.optional or (column.kind is Kind.ID and not self._has_ids)
         return column.name, (optional if may_be_null else required)(values, self._types[column.kind]), may_be_null
 
@@ -122,16 +132,18 @@ class StreamTables:
         return columns
 
     def _grid(self, levels: _Values) -> Iterator[_Made]:
-        price, size = self._types[Kind.PRICE], self._types[Kind.SIZE]
+        prices, sizes = self._prices, self._sizes
         for level in range(self._book_levels):
-            for place, (name, kind) in enumerate((("bid_px", price), ("bid_sz", size), ("ask_px", price), ("ask_sz", size))):
-                yield f"{name}_{level:02d}", optional(levels[:, 4 * level + place], kind), True
+            for place, (name, made) in enumerate((("bid_px", prices), ("bid_sz", sizes), ("ask_px", prices), ("ask_sz", sizes))):
+                yield f"{name}_{level:02d}", made.make(levels[:, 4 * level + place], may_be_null=True), True
 
     def _size_sums(self, high: _Values, low: _Values) -> pa.Array:
         sums = [
             Decimal(int(units) * 10**18 + int(rest)).scaleb(-self._size_decimals) for units, rest in zip(high, low, strict=True)
         ]
-        return pa.array(sums, pa.decimal128(38, self._size_decimals))
+        if self._sizes.kind == "float64":
+            return pa.array(map(float, sums), pa.float64())
+        return pa.array(sums, pa.decimal128(38, self._size_decimals))  # more than an int64 holds
 
     def _quote(self, row: np.void, column: Column) -> str:
         """Best bid and ask as `bid_price x bid_size / ask_price x ask_size`; for a checksum, the number."""
@@ -154,7 +166,7 @@ def _records(dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
         yield name, pa.array([getattr(letter, name) for letter in dead_letters], kind), False
 
 
-def _table(columns: Iterator[_Made]) -> pa.Table:
+def _table(columns: Iterator[_Made], metadata: dict[str, str]) -> pa.Table:
     made = list(columns)
-    schema = pa.schema([pa.field(name, array.type, may_be_null) for name, array, may_be_null in made])
+    schema = pa.schema([pa.field(name, array.type, may_be_null) for name, array, may_be_null in made], metadata or None)
     return pa.Table.from_arrays([array for _, array, _ in made], schema=schema)

@@ -29,6 +29,7 @@ from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.figures import BookFigures, KnownFigures, PipelineFigures
 from cowbook.symbol.framing import Framing, gathered
+from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
@@ -376,6 +377,10 @@ class Pipeline:
             kept_bytes=engine.kept_bytes,
             block_copies=pool["block_copies"],
         )
+
+    async def read_book(self, request: BookRequest) -> bytes:
+        """Returns the book as it is now, between two messages; processing goes on meanwhile."""
+        return await self._framing.read(request.read)
 
     async def close(self) -> None:
         """Wait for everything that is under way."""

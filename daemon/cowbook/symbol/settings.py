@@ -16,6 +16,7 @@ from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
+from cowbook.sink.columns import NumberKind
 from cowbook.symbol.first_time import FirstTime
 
 FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
@@ -44,6 +45,7 @@ class WorkerSettings:
     block_bytes: int = 1 << 21
     follow: FollowSettings | None = None
     on_damage: str = "skip"
+    numbers: NumberKind = "decimal"
 
     @property
     def owner(self) -> CheckpointOwner:
@@ -81,6 +83,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
             channel=symbol.channel,
         ),
         compression=output.compression,
+        numbers=output.numbers,
         fingerprint=fingerprint(config, symbol),
         checkpoints=checkpoint_settings(config),
     )
@@ -115,6 +118,7 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
         "streams": sorted(config.output.streams),
+        **({"numbers": config.output.numbers} if config.output.numbers != "decimal" else {}),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),
         **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),

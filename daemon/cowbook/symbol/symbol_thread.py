@@ -99,7 +99,7 @@ class SymbolThread(threading.Thread):
         self._failures = 0
         self._errors: deque[float] = deque()
         self._has_worked = False
-        self._requests: set[Future[int]] = set()  # checkpoints that were asked for and not answered yet
+        self._requests: set[Future[Any]] = set()  # checkpoints and books that were asked for and not answered yet
 
     @property
     def worker(self) -> SymbolWorker | None:
@@ -180,6 +180,20 @@ class SymbolThread(threading.Thread):
             answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
         return answer
 
+    def read_book(self, levels: int | None, form: str) -> Future[bytes]:
+        """Ask for the live book, encoded as `live_book.BookRequest` says. From any thread. StorageError where there is none."""
+        answer: Future[bytes] = Future()
+        answer.set_running_or_notify_cancel()
+        with self._lock:
+            if self._loop is not None and self._worker is not None:
+                self._requests.add(answer)
+                answer.add_done_callback(self._requests.discard)
+                self._loop.call_soon_threadsafe(_request_book, self._worker, levels, form, answer)
+                return answer
+        why = self.last_error or "its last book is in its output and its checkpoint"
+        answer.set_exception(StorageError(f"the symbol is {self.state}: {why}"))
+        return answer
+
     def ask(self, answer: Callable[[float], None]) -> None:
         """Have the event loop say that it is alive; `answer` gets the seconds that it took, in the symbol's thread."""
         asked_at = time.monotonic()
@@ -237,7 +251,7 @@ class SymbolThread(threading.Thread):
                         self._loop = self._asked_at = None
         finally:
             for answer in list(self._requests):
-                answer.set_exception(StorageError("the worker ended before the checkpoint that was asked for"))
+                answer.set_exception(StorageError("the worker ended before what was asked for"))
 
     def _make_worker(self, loop: asyncio.AbstractEventLoop) -> Coroutine[Any, Any, SymbolSummary]:
         """Make a worker, and let other threads reach it on this loop; what is left to do is to run it."""
@@ -327,3 +341,19 @@ def _request_checkpoint(worker: SymbolWorker, answer: Future[int]) -> None:
             answer.set_exception(error)
 
     request.add_done_callback(pass_on)
+
+
+def _request_book(worker: SymbolWorker, levels: int | None, form: str, answer: Future[bytes]) -> None:
+    """Have the worker, on its loop, read its book, and hand on what comes of it."""
+    reading = asyncio.ensure_future(worker.read_book(levels, form))
+
+    def pass_on(reading: asyncio.Future[bytes]) -> None:
+        if reading.cancelled() or answer.done():
+            return  # the loop ends: `_run_worker` tells whoever waits
+        error = reading.exception()
+        if error is None:
+            answer.set_result(reading.result())
+        else:
+            answer.set_exception(error)
+
+    reading.add_done_callback(pass_on)

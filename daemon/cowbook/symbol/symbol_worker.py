@@ -26,6 +26,7 @@ from cowbook.sink.schemas import StreamTables
 from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.figures import InputFigures, WorkerFigures
+from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import Start, start_pipeline
 from cowbook.symbol.report import SymbolReport
@@ -79,7 +80,13 @@ class SymbolWorker:
         self._progress = progress
         self._log = get_logger().bind(symbol=settings.id)
         decoder, has_ids = settings.decoder, load_venue(settings.format).has_ids
-        tables = StreamTables(decoder.price_decimals, decoder.size_decimals, settings.engine.book_levels, has_ids=has_ids)
+        tables = StreamTables(
+            decoder.price_decimals,
+            decoder.size_decimals,
+            settings.engine.book_levels,
+            has_ids=has_ids,
+            numbers=settings.numbers,
+        )
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)
@@ -119,6 +126,15 @@ class SymbolWorker:
         request = self._pipeline.checkpointer.request()
         self._wake_up()
         return request
+
+    async def read_book(self, levels: int | None, form: str) -> bytes:
+        """Returns the live book, encoded as `live_book.BookRequest` says. Raises StorageError before there is one."""
+        if self._pipeline is None:
+            raise StorageError("the symbol is not recovered yet")
+        settings = self._settings
+        decoder = settings.decoder
+        request = BookRequest(settings.id, levels, form, decoder.price_decimals, decoder.size_decimals)
+        return await self._pipeline.read_book(request)
 
     def configure(self, checkpoints: CheckpointSettings) -> None:
         """Take checkpoints by other settings from now on."""

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: /metrics, /healthz, /readyz, /status, POST /checkpoint, and / for people.
+"""The HTTP endpoint: /metrics, /healthz, /readyz, /status, /book/<id>, POST /checkpoint, and / for people.
 
 The cost of clients is bounded. A connection serves one request. The number of connections accepted per second is limited; others
 wait in the kernel's queue. Connections are limited in number and age, and requests in size. A response that takes long to make
@@ -17,14 +17,16 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import unquote
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import exposition
 
-from cowbook.errors import ServiceError
+from cowbook.errors import ServiceError, StorageError
 from cowbook.log import get_logger
 from cowbook.plain.escaping import escaped
+from cowbook.symbol.live_book import ARROW, FORMS, JSON
 from cowbook.telemetry.status import describe_known
 
 _MOST_CONNECTIONS = 64
@@ -39,7 +41,11 @@ _FRESH_SECONDS = 1.0
 _KEPT_FACTOR = 10
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-_PARAMETERS = {"/checkpoint": ("symbol", "wait")}
+_PARAMETERS = {"/checkpoint": ("symbol", "wait"), "/book/": ("levels", "format")}
+_BOOK = "/book/"
+_BOOK_LEVELS = 20
+_LONGEST_BOOK_SECONDS = 10.0
+_ARROW = "application/vnd.apache.arrow.stream"
 
 T = TypeVar("T")
 
@@ -55,6 +61,12 @@ class View(Protocol):
 
     def ailing(self) -> list[str]:
         """Returns the ids of the symbols whose event loop does not answer."""
+
+    async def read_book(self, symbol_id: str, levels: int | None, form: str) -> bytes:
+        """Returns the live book of a symbol as JSON or as an Arrow stream: `form` is one of `live_book.FORMS`.
+
+        `levels` is how many of each side, None for all. Raises KeyError for an unknown symbol, StorageError where it has no book.
+        """
 
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
         """Take a checkpoint of one symbol, or of all if `symbol_id` is None. Returns id, epoch and error for each.
@@ -228,16 +240,19 @@ class HttpServer:
         if not self._is_meant(request):
             return web.Response(status=421, text=f"this is cowbook on {self._listen}: {self._how_to_ask()}\n")
         handler = handlers.get(request.path)
+        route = request.path
+        if request.path.startswith(_BOOK):
+            handler, route = self._book, _BOOK
         if handler is None:
-            return web.Response(status=404, text=f"there is {', '.join(handlers)}\n")
+            return web.Response(status=404, text=f"there is {', '.join(handlers)}, {_BOOK}<id>\n")
         methods = ("POST",) if handler == self._checkpoint else ("GET", "HEAD")
         if request.method not in methods:
             headers = {"Allow": ", ".join(methods)}
-            return web.Response(status=405, text=f"{request.path} takes {methods[0]}\n", headers=headers)
-        known = _PARAMETERS.get(request.path, ())
+            return web.Response(status=405, text=f"{escaped(request.path)} takes {methods[0]}\n", headers=headers)
+        known = _PARAMETERS.get(route, ())
         for name in request.query:
             if name not in known:
-                text = f"{request.path} has no parameter {escaped(name)}; it has {', '.join(known) or 'none'}\n"
+                text = f"{route} has no parameter {escaped(name)}; it has {', '.join(known) or 'none'}\n"
                 return web.Response(status=400, text=text)
         return await handler(request)
 
@@ -282,6 +297,27 @@ class HttpServer:
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
         return web.json_response(text=self._status_text.get())
+
+    async def _book(self, request: web.BaseRequest) -> web.Response:
+        """The live book: JSON, or Arrow where the client asks for it. It costs the symbol a freeze."""
+        symbol_id = unquote(request.rel_url.raw_path.removeprefix(_BOOK))
+        levels = request.query.get("levels", str(_BOOK_LEVELS))
+        if levels != "all" and not (levels.isascii() and levels.isdecimal() and int(levels)):
+            return web.Response(status=400, text='levels is a positive number, or "all"\n')
+        form = request.query.get("format", ARROW if _ARROW in request.headers.get("Accept", "") else JSON)
+        if form not in FORMS:
+            return web.Response(status=400, text=f"format is {' or '.join(FORMS)}\n")
+        try:
+            async with asyncio.timeout(_LONGEST_BOOK_SECONDS):
+                body = await self._view.read_book(symbol_id, None if levels == "all" else int(levels), form)
+        except KeyError:
+            return web.json_response({"error": f"no symbol {symbol_id}"}, status=404, dumps=_dump)
+        except StorageError as error:
+            return web.json_response({"error": str(error)}, status=503, dumps=_dump)
+        except TimeoutError:
+            text = f"no answer of the symbol within {_LONGEST_BOOK_SECONDS:.0f} s: it is busy, see /status"
+            return web.json_response({"error": text}, status=504, dumps=_dump)
+        return web.Response(body=body, content_type=_ARROW if form == ARROW else "application/json")
 
     async def _checkpoint(self, request: web.BaseRequest) -> web.Response:
         refusal = self._refusal(request)

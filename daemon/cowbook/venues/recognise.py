@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
 from cowbook.input.tables.table import Table
 from cowbook.input.tables.table_reference import csv_row, packed_row
+from cowbook.input.text.line_decoder import array_opening
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
@@ -15,9 +20,13 @@ from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
 from cowbook.venues.unsupported import unsupported_name
 
+_BETWEEN_VALUES = re.compile(r"[ \t\r\n,]*")
+
 SNIFFED_BYTES = 1 << 20
 """How much of a file is looked at."""
 _SNIFFED_RECORDS = 50
+_SEARCHED_RECORDS = 1_000
+"""Among how many of a file's first records so many are looked for that mean something: a third of a second at most."""
 _NAMING_RECORDS = 4_000
 """In how many of a file's first records the symbol is looked for: a tenth of a second at most."""
 
@@ -67,10 +76,47 @@ def what_records_are(records: Iterable[bytes], format_name: str, settings: Decod
     return f"these look like {unsupported}, which is not supported" if unsupported is not None else None
 
 
-def _first_records(head: bytes) -> list[bytes]:
-    """The first lines, without a last one that may be cut."""
+def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:
+    """Names of the fewest formats in which a file's first records mean something, that of most records first.
+
+    `head` is as in `misfit_of`. A capture may begin with hundreds of subscriptions, so more records are looked at until enough
+    mean something. A record that several formats know is taken as one of the format that knows most of them.
+    """
+    known = (set(formats_of(record, settings)) for record in _first_records(head, _SEARCHED_RECORDS))
+    unexplained = list(islice(filter(None, known), _SNIFFED_RECORDS))
+    found = []
+    while unexplained:
+        counts = Counter(name for names in unexplained for name in names)
+        best = min(counts, key=lambda name: (-counts[name], name))
+        found.append(best)
+        unexplained = [names for names in unexplained if best not in names]
+    return found
+
+
+def _first_records(head: bytes, most: int = _SNIFFED_RECORDS) -> list[bytes]:
+    """The first values of an array, or the first lines, without a last one that may be cut."""
+    opening = array_opening(head)
+    if opening:
+        return _first_values(head[len(opening) - 1 :], most)
     lines = head[:SNIFFED_BYTES].split(b"\n")
-    return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:_SNIFFED_RECORDS]
+    return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:most]
+
+
+def _first_values(text: bytes, most: int) -> list[bytes]:
+    """The first values of a JSON array behind its bracket, as they stand there."""
+    content = text[:SNIFFED_BYTES].decode(errors="replace")
+    decoder = json.JSONDecoder()
+    values: list[bytes] = []
+    place = 0
+    while len(values) < most and place < len(content):
+        try:
+            _, end = decoder.raw_decode(content, place)
+        except ValueError:  # the end of the array, or of what is there
+            break
+        values.append(content[place:end].encode())
+        between = _BETWEEN_VALUES.match(content, end)
+        place = between.end() if between is not None else end
+    return values
 
 
 def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str | None:

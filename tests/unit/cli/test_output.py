@@ -155,11 +155,11 @@ def test_progress_without_a_terminal_says_what_is_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Plain lines, one in two seconds: bytes, events, and of this run events per second and seconds left."""
-    from cowbook.cli import run
+    from cowbook.cli.progress import make_reporter
 
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with run._make_reporter(Console(file=io.StringIO())) as reporter:
+    with make_reporter(Console(file=io.StringIO()), 1) as reporter:
         now[0] = 101.0
         reporter.update("A", 1_000_000, 4_000_000, 1_000_000)
         assert capsys.readouterr().err == ""

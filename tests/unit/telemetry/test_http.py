@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.openmetrics import parser
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 
-from cowbook.errors import ServiceError
+from cowbook.errors import ServiceError, StorageError
 from cowbook.telemetry import http as module
 from cowbook.telemetry.http import HttpServer
 
@@ -69,6 +69,16 @@ class FakeView:
     def ailing(self) -> list[str]:
         """As Service.ailing."""
         return self.sick
+
+    async def read_book(self, symbol_id: str, levels: int | None, form: str) -> bytes:
+        """As Service.read_book."""
+        if symbol_id != "X/Y é":
+            raise KeyError(symbol_id)
+        if self.error is not None:
+            raise StorageError(self.error)
+        if self.gate is not None:
+            await self.gate.wait()
+        return f"{levels} {form}".encode()
 
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
         """As Service.checkpoint."""
@@ -627,3 +637,64 @@ async def test_close_ends_idle_connections_and_frees_the_port() -> None:
         await asyncio.open_connection("127.0.0.1", port)
     async with serving(FakeView(), f"127.0.0.1:{port}"):
         pass
+
+
+_ARROW = "application/vnd.apache.arrow.stream"
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "kind", "text"),
+    [
+        ("", {}, "application/json", "20 json"),
+        ("?levels=3", {}, "application/json", "3 json"),
+        ("?levels=all&format=arrow", {}, _ARROW, "None arrow"),
+        ("", {"Accept": _ARROW}, _ARROW, "20 arrow"),
+        ("?format=json", {"Accept": _ARROW}, "application/json", "20 json"),
+    ],
+)
+async def test_the_live_book_comes_as_it_is_asked_for(query: str, headers: dict[str, str], kind: str, text: str) -> None:
+    """Levels, and the form by parameter or by Accept; ids are percent-encoded."""
+    async with serving(FakeView()) as server:
+        answer = await ask(server.port, f"/book/X%2FY%20%C3%A9{query}", **headers)
+        assert (answer.code, answer.headers["content-type"].partition(";")[0], answer.text) == (200, kind, text)
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "words"),
+    [
+        ("/book/Z", 404, "no symbol Z"),
+        ("/book/", 404, "no symbol "),
+        ("/book/X%2FY%20%C3%A9?levels=0", 400, "levels is a positive number"),
+        ("/book/X%2FY%20%C3%A9?levels=-1", 400, "levels is a positive number"),
+        ("/book/X%2FY%20%C3%A9?format=csv", 400, "format is json or arrow"),
+        ("/book/X%2FY%20%C3%A9?depth=3", 400, "/book/ has no parameter depth; it has levels, format"),
+    ],
+)
+async def test_a_book_that_is_not_there_is_said_so(path: str, code: int, words: str) -> None:
+    """Unknown symbols, levels, forms and parameters."""
+    async with serving(FakeView()) as server:
+        answer = await ask(server.port, path)
+        assert answer.code == code
+        assert words in answer.text
+
+
+async def test_the_live_book_has_the_doors_of_the_others() -> None:
+    """A foreign Host is refused, and so is another method; the token opens."""
+    path = "/book/X%2FY%20%C3%A9"
+    async with serving(FakeView(), token="secret") as server:  # noqa: S106 - of a test
+        request = f"GET {path} HTTP/1.1\r\nHost: evil.example\r\n{{}}Connection: close\r\n\r\n"
+        assert Answer(await talk(server.port, request.format("").encode())).code == 421
+        assert Answer(await talk(server.port, request.format("Authorization: Bearer secret\r\n").encode())).code == 200
+        assert (await ask(server.port, path, "POST")).code == 405
+
+
+async def test_a_symbol_without_a_book_or_an_answer_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503 while it has none, 504 when it does not answer in time."""
+    view = FakeView()
+    monkeypatch.setattr(module, "_LONGEST_BOOK_SECONDS", 0.05)
+    async with serving(view) as server:
+        view.error = "the symbol is restarting"
+        answer = await ask(server.port, "/book/X%2FY%20%C3%A9")
+        assert (answer.code, json.loads(answer.body)) == (503, {"error": "the symbol is restarting"})
+        view.error, view.gate = None, asyncio.Event()
+        assert (await ask(server.port, "/book/X%2FY%20%C3%A9")).code == 504

@@ -1,0 +1,95 @@
+"""`cowbook.book_at`: the exact book at any instant of published output."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from cowbook.errors import QueryError
+from cowbook.plain.messages import NONE
+from cowbook.query.book import BookSide, InstantBook
+from cowbook.query.fold import Folding
+from cowbook.query.instant import Instant, at_end, at_event, at_time
+from cowbook.query.output import SymbolOutput
+from cowbook.query.parts import retrying
+from cowbook.query.proof import check_quote, find_known, find_synced, make_proof, read_quote
+from cowbook.query.times import parse_time
+
+
+def book_at(
+    data: str | PathLike[str],
+    symbol: str,
+    time: object = None,
+    *,
+    event: int | None = None,
+    levels: int | None = None,
+) -> InstantBook:
+    """Returns the exact book of a symbol at an instant, from published output alone.
+
+    It is the engine's book between two messages: the newest `frame` at or before the instant, and the rows of `depth` behind it.
+
+    * `data`: the output directory.
+    * `symbol`: the symbol's id.
+    * `time`, None: the book behind the last message at which the running maximum of event time is not above it, as a row of the
+      stream `book` shows it at its `ts`. Text in ISO 8601, a datetime, a numpy datetime64, or ns since 1970; UTC unless it has a
+      zone. Messages are those with rows in `depth` or `trades`.
+    * `event`, None: the book behind the message that this `event_index` belongs to. With neither, the book at the end.
+    * `levels`, None: so many of the best levels of each side; None for all.
+
+    Raises QueryError if the output has no such symbol or instant, if a part that is needed is missing or damaged, or if the
+    arguments make no sense. What the output does not show is None in the result: nothing is guessed.
+    """
+    if time is not None and event is not None:
+        raise QueryError("give a time or an event, not both")
+    if levels is not None and levels < 1:
+        raise QueryError(f"levels is {levels}: give at least 1, or None for all")
+    when = None if time is None else parse_time(time)
+    return retrying(lambda: _book_at(Path(data), symbol, when, event, levels))
+
+
+def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None, levels: int | None) -> InstantBook:
+    output = SymbolOutput(output_dir, symbol)
+    if "depth" not in output.streams:
+        have = ", ".join(sorted(output.streams))
+        raise QueryError(
+            f"{output_dir} has no depth of {symbol}, of which books are made: it has {have}; add it to [output] streams"
+        )
+    instant = _find(output, time, event)
+    fold = Folding(output, instant).run()
+    quote = read_quote(output, instant)
+    check_quote(output, fold, quote)
+    synced = find_synced(output, instant, fold, quote)
+    known = find_known(output, instant, fold, quote, synced=synced)
+    last = fold.last or fold.frame
+    if last is None:
+        raise QueryError(f"{output_dir} has no row of depth of {symbol} up to event {instant.event}")
+    sides = [
+        BookSide(
+            prices[:levels],
+            sizes[:levels],
+            fold.price_decimals,
+            fold.size_decimals,
+            count if count is None or levels is None else min(count, levels),
+            int(prices[count - 1]) if count else None,
+        )
+        for (prices, sizes), count in zip((fold.bids, fold.asks), known, strict=True)
+    ]
+    return InstantBook(
+        symbol=symbol,
+        bids=sides[0],
+        asks=sides[1],
+        asked_time=time,
+        event=instant.event,
+        time=last.time,
+        update_id=None if last.update_id == NONE else last.update_id,
+        synced=synced,
+        synced_since=fold.synced_since if synced else None,
+        is_at_end=instant.is_at_end,
+        proof=make_proof(output, instant, fold, quote),
+    )
+
+
+def _find(output: SymbolOutput, time: int | None, event: int | None) -> Instant:
+    if event is not None:
+        return at_event(output, event)
+    return at_end(output) if time is None else at_time(output, time)

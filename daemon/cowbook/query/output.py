@@ -1,0 +1,56 @@
+"""One symbol's published output, opened: its cuts, and readers of their parts, each opened once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from pathlib import Path
+
+from cowbook.errors import QueryError
+from cowbook.query.columns import PartReader
+from cowbook.query.parts import find_cuts
+
+
+class SymbolOutput:
+    """Cuts of one symbol in their order. All methods raise QueryError and MovedError as `parts` and `columns` say."""
+
+    def __init__(self, output_dir: Path, symbol: str) -> None:
+        self.output_dir, self.symbol = output_dir, symbol
+        self.cuts = find_cuts(output_dir, symbol)
+        self._readers: dict[Path, PartReader] = {}
+        self.streams = {stream for cut in self.cuts for stream in cut.parts}
+        """The streams that have a part."""
+
+    def reader(self, stream: str, cut: int) -> PartReader | None:
+        """The reader of a cut's part of a stream; None if it has none."""
+        part = self.cuts[cut].parts.get(stream)
+        if part is None:
+            return None
+        if part.path not in self._readers:
+            self._readers[part.path] = PartReader(stream, part)
+        return self._readers[part.path]
+
+    def cut_of(self, event: int) -> int:
+        """The number of the cut with an event. Raises QueryError if none has it."""
+        place = bisect_left([cut.last for cut in self.cuts], event)
+        if place == len(self.cuts) or event < self.cuts[place].first:
+            first, last = self.cuts[0].first, max(cut.last for cut in self.cuts)
+            hole = "" if event > last or event < first else ", in which it is missing: restore the part"
+            raise QueryError(f"{self.output_dir} has no event {event} of {self.symbol}: it has {first} to {last}{hole}")
+        return place
+
+    def check_depth(self, cut: int) -> None:
+        """Raises QueryError if rows of `depth` are missing in a cut: if its parts do not have all of its events.
+
+        Events are rows of `depth` and of `trades`. Where `trades` is not written, an event without a row may be a trade.
+        """
+        depth, trades = self.reader("depth", cut), self.reader("trades", cut)
+        rows = sum(reader.row_count for reader in (depth, trades) if reader is not None)
+        of = self.cuts[cut]
+        is_missing = rows != of.event_count if "trades" in self.streams else depth is None and of.event_count > 0
+        if is_missing:
+            name = next(iter(of.parts.values())).path.name
+            have = ", ".join(sorted(of.parts))
+            raise QueryError(
+                f"{name} of {self.symbol} has {of.event_count} events, and {rows} rows of them are in {self.output_dir}: "
+                f"a part of depth or trades is missing (there is {have}); restore it, or make the output anew"
+            )

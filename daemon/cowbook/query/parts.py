@@ -1,0 +1,154 @@
+"""Finds a symbol's published parts: by stream, cut and day, from their names alone."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import unquote
+
+from cowbook.errors import QueryError
+from cowbook.plain.parts import CutPlace, parse_part_name
+from cowbook.plain.streams import STREAM_NAMES
+
+_TRIES = 10
+_PAUSE_SECONDS = 0.05
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedPart:
+    """One part of a stream, as its name says it."""
+
+    path: Path
+    place: CutPlace
+    last: int  # the cut's last event; the first one minus 1 if it has none
+    date: str  # YYYY-MM-DD: the day of the running maximum of event time
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCut:
+    """One range of events, and its parts by stream."""
+
+    place: CutPlace
+    last: int
+    date: str
+    parts: dict[str, PublishedPart]
+
+    @property
+    def first(self) -> int:
+        """The cut's first event."""
+        return self.place[0]
+
+    @property
+    def event_count(self) -> int:
+        """Number of its events."""
+        return self.last - self.first + 1
+
+
+class MovedError(Exception):
+    """A part that was listed is gone, or streams disagree on a cut: a publication is under way. Look again."""
+
+
+def retrying(question: Callable[[], T]) -> T:
+    """Answer a question, and answer it again if a part was replaced meanwhile. Raises QueryError if that does not end."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return question()
+        except MovedError as error:
+            if not left:
+                raise QueryError(f"{error}; a publication was interrupted: start cowbook again, which finishes it") from error
+            time.sleep(_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
+    """Returns a symbol's cuts in their order.
+
+    A part of an earlier end of the input, in whose place a regular one has come, is left out. Raises QueryError if the directory
+    holds no output, nothing of the symbol, or a Parquet file among its parts that is none; MovedError as `retrying` expects it.
+    """
+    cuts: dict[CutPlace, dict[str, PublishedPart]] = {}
+    for part, stream in _list_parts(output_dir, symbol):
+        parts = cuts.setdefault(part.place, {})
+        if stream not in parts or parts[stream].last < part.last:
+            parts[stream] = part
+    found = []
+    for place in sorted(cuts):
+        parts = cuts[place]
+        some = next(iter(parts.values()))
+        for part in parts.values():
+            if part.last != some.last:
+                raise MovedError(f"{part.path} and {some.path} begin with the same event and end with different ones")
+        found.append(PublishedCut(place, some.last, some.date, parts))
+    if not found:
+        raise QueryError(f"{output_dir} has no part of symbol {symbol}")
+    return found
+
+
+def list_symbols(output_dir: Path) -> list[str]:
+    """Returns the ids of all symbols with a directory. Raises QueryError if the directory holds no output."""
+    return sorted({unquote(name) for _, name, _ in _list_directories(output_dir)})
+
+
+def _list_directories(output_dir: Path) -> list[tuple[str, str, Path]]:
+    """Returns stream, encoded symbol and path of each directory of a symbol."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(output_dir) if entry.is_dir())
+    except OSError as error:
+        raise QueryError(f"{output_dir} cannot be read: {error.strerror or error}") from error
+    found = [
+        (stream, path.name.removeprefix("symbol="), path)
+        for stream in STREAM_NAMES
+        if stream in names
+        for path in sorted((output_dir / stream).glob("symbol=*"))
+    ]
+    if not found:
+        shown = ", ".join(names[:8]) or "no directory"
+        raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}")
+    return found
+
+
+def _list_parts(output_dir: Path, symbol: str) -> Iterator[tuple[PublishedPart, str]]:
+    directories = _list_directories(output_dir)
+    own = [(stream, path) for stream, name, path in directories if unquote(name) == symbol]
+    if not own:
+        known = sorted({unquote(name) for _, name, _ in directories})
+        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(known)}")
+    try:
+        for stream, directory in own:
+            for day in sorted(name for name in _names(directory) if name.startswith("date=")):
+                for name in _names(directory / day):
+                    part = parse_part_name(name)
+                    if part is not None:
+                        yield PublishedPart(directory / day / name, *part, day.removeprefix("date=")), stream
+                    elif name.endswith(".parquet") and not name.startswith((".", "_")):
+                        path = directory / day / name
+                        raise QueryError(f"{path} is no part of cowbook's: it is not named part-<first>-<last>.parquet")
+    except FileNotFoundError as error:
+        raise MovedError(f"{error.filename} is gone") from error
+    except OSError as error:
+        raise QueryError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+
+def _names(directory: Path) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in entries]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def check_contiguous(cuts: Sequence[PublishedCut]) -> None:
+    """Raises QueryError if events between two of these cuts are in no part."""
+    for before, after in pairwise(cuts):
+        if after.first != before.last + 1:
+            events = f"events {before.last + 1} to {after.first - 1} are in no part"
+            name = next(iter(after.parts.values())).path
+            raise QueryError(f"{events}, though {name} begins behind them: restore the missing parts, or make the output anew")

@@ -1,0 +1,63 @@
+"""A terminal of a given size that a command runs in, and what stands on its screen."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyte
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """All that a command has written to its terminal."""
+
+    content: bytes
+    returncode: int
+    columns: int
+    rows: int
+
+    def lines(self) -> list[str]:
+        """The lines above the screen and on it at the end, without those that are empty."""
+        return self._lines_after(len(self.content))
+
+    def lines_on_the_way(self, looks: int = 40) -> list[list[str]]:
+        """The same after each of some pieces of what was written. Each ends where a line has been finished or a bar drawn."""
+        ends = [place + 1 for place, byte in enumerate(self.content) if byte == 0x0A]
+        step = max(1, len(ends) // looks)
+        return [self._lines_after(end) for end in ends[::step]]
+
+    def _lines_after(self, end: int) -> list[str]:
+        screen = pyte.HistoryScreen(self.columns, self.rows, history=10_000)
+        pyte.ByteStream(screen).feed(self.content[:end])
+        above = ["".join(line[column].data for column in range(self.columns)) for line in screen.history.top]
+        return [line.rstrip() for line in (*above, *screen.display) if line.strip()]
+
+
+def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24) -> Recording:
+    """Run `cowbook` in a terminal. Standard output and standard error both lead to it."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
+    command = [sys.executable, "-m", "cowbook", *map(str, arguments)]
+    with subprocess.Popen(
+        command, cwd=cwd, stdin=terminal, stdout=terminal, stderr=terminal, env=environ | {"TERM": "xterm-256color"}
+    ) as process:
+        os.close(terminal)
+        content = b""
+        try:
+            while piece := os.read(master, 1 << 16):
+                content += piece
+        except OSError:  # what a terminal's other side gives at the end
+            pass
+        finally:
+            os.close(master)
+    return Recording(content, process.returncode, columns, rows)
