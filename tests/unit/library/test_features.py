@@ -135,7 +135,7 @@ def compare(rows: list[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> N
 def test_every_record_of_a_simulated_capture(tmp_path: Path) -> None:
     """With a gap, which ends what is known, and a snapshot that brings it back."""
     path = tmp_path / "x.jsonl"
-    write_capture(path, symbol="X", messages=120, seed=4, gaps=1)
+    write_capture(path, symbol="X", messages=60, seed=4, gaps=1)
     oracle, expected = Oracle(), []
     for book in replay(path, "X"):
         oracle.see(book)
@@ -144,7 +144,7 @@ def test_every_record_of_a_simulated_capture(tmp_path: Path) -> None:
     rows = features(path, "X", every=1, levels=DEPTH, bps=BPS).drop_columns("time").to_pylist()
     compare(rows, expected)
     assert any(row["ofi_3"] for row in expected)
-    assert any(row["mid"] is None for row in expected[60:])
+    assert any(row["mid"] is None for row in expected[30:])
     assert any(row["sell_count"] for row in expected)
 
 
