@@ -50,7 +50,7 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book warm simulate files
+set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql warm simulate files
 set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --gaps --levels --messages --offset --parquet --retain --seed --symbol --token
 
 complete -c cowbook -e
@@ -135,6 +135,9 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l levels -x -d 'the best N l
 complete -c cowbook -n '_shtab_cowbook_using book' -l token -x -d 'of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)'
 complete -c cowbook -n '_shtab_cowbook_using book' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the levels as Parquet'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a sql -d 'Print views and macros for DuckDB: the book at a time, spread, depth within x bp.'
+complete -c cowbook -n '_shtab_cowbook_using sql' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using sql; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a warm -d 'Compile the kernels into the cache.'
 complete -c cowbook -n '_shtab_cowbook_using warm' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis" -d 'only what this format needs; may be given again (default: all formats)'
