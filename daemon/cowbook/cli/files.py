@@ -12,6 +12,7 @@ from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
 
 _PREFIX = "@PREFIX@"
+_PACKAGE = Path(__file__).resolve().parents[1]
 _IN_CHECKOUT = ("config", "systemd")
 
 _WHAT = {
@@ -43,7 +44,7 @@ def find_root() -> Path:
 
     Raises CowbookError if neither has them.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = _PACKAGE
     for root in (package / "files", package.parents[1]):
         if (root / "config" / "cowbook.toml").is_file():
             return root
