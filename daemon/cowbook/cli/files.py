@@ -12,7 +12,6 @@ from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
 
 _PREFIX = "@PREFIX@"
-_PACKAGE = Path(__file__).resolve().parents[1]
 _IN_CHECKOUT = ("config", "systemd")
 
 _WHAT = {
@@ -44,7 +43,7 @@ def find_root() -> Path:
 
     Raises CowbookError if neither has them.
     """
-    package = _PACKAGE
+    package = Path(__file__).resolve().parents[1]
     for root in (package / "files", package.parents[1]):
         if (root / "config" / "cowbook.toml").is_file():
             return root

@@ -32,6 +32,6 @@ def test_an_installation_without_them_says_so(
 ) -> None:
     """As where the package was copied by hand."""
     package = tmp_path / "lib" / "cowbook"
-    monkeypatch.setattr(files, "_PACKAGE", package)
+    monkeypatch.setattr(files, "__file__", str(package / "cli" / "files.py"))
     assert command_line.main(["files"]) == 1
     assert f"{package / 'files'}: not there" in capsys.readouterr().err
