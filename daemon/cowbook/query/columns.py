@@ -17,7 +17,7 @@ from cowbook.query.parts import MovedError, PublishedPart
 
 Array = npt.NDArray[Any]
 
-_TEXTS = {"depth": ("side", "kind"), "frame": ("side",)}
+_TEXTS = {"depth": ("side", "kind"), "frame": ("side",), "trades": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
 
@@ -63,9 +63,20 @@ class PartReader:
     def decimals(self, name: str) -> int:
         """Decimals of a column of prices or sizes. Raises QueryError if it has none."""
         of = self._types[name]
-        if not pa.types.is_decimal(of) or of.precision > 18:
-            raise QueryError(f"{self.part.path}: {name} is {of}, and no exact decimal of 18 digits")
-        return int(of.scale)
+        if pa.types.is_decimal(of) and of.precision <= 18:
+            return int(of.scale)
+        what = "price" if name.endswith("price") or "_px_" in name else "size"
+        written = (self._file.metadata.metadata or {}).get(f"{what}_decimals".encode())
+        if pa.types.is_int64(of) and written is not None and written.isdigit():
+            return int(written)
+        raise QueryError(
+            f'{self.part.path}: {name} is {of}, which is not exact; it needs [output] numbers = "decimal" or "int64"'
+        )
+
+    @property
+    def levels(self) -> int:
+        """Number of levels a side in a row of `book`; 0 for other streams."""
+        return sum(name.startswith("bid_px_") for name in self._types)
 
     def latest(self, name: str) -> int | None:
         """The highest value of a column, from the file's statistics; None if there are none."""
@@ -81,8 +92,8 @@ class PartReader:
     def read(self, *names: str) -> list[Array]:
         """Returns columns as arrays of one length: bool for flags, int8 for `side` and `kind`, int64 otherwise.
 
-        `side` is 0 for bids, 1 for asks; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are
-        `plain.messages.NONE`.
+        `side` is 0 for bids, 1 for asks, of `trades` 0 for buyers, 1 for sellers; `kind` of `depth` is the place in
+        `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
         try:
             table = self._file.read(list(names))
@@ -109,7 +120,7 @@ class PartReader:
         if pa.types.is_boolean(of):
             return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
         if pa.types.is_decimal(of):
-            values = _unscaled(column)
+            values = unscaled(column)
         elif pa.types.is_timestamp(of) and of.unit == "ns":
             values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
         elif pa.types.is_integer(of):
@@ -121,10 +132,7 @@ class PartReader:
         return np.where(column.is_null().to_numpy(zero_copy_only=False), NONE, values)
 
     def _choices(self, name: str, column: pa.DictionaryArray) -> Array:
-        if name == "side":
-            names: Sequence[str] = _SIDES
-        else:
-            names = next(of.names for of in self._stream.columns if of.name == name)
+        names: Sequence[str] = next((of.names for of in self._stream.columns if of.name == name), _SIDES)
         unknown = [text for text in column.dictionary.to_pylist() if text not in names]
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
@@ -133,7 +141,7 @@ class PartReader:
         return chosen
 
 
-def _unscaled(column: pa.Array) -> Array:
+def unscaled(column: pa.Array) -> Array:
     """A decimal column's numbers times 10^scale. All are below 10^18 in size, so the low word has all of each."""
     words = column.type.byte_width // 8
     values = np.frombuffer(column.buffers()[1], np.int64)[:: words or 1]
