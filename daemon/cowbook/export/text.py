@@ -34,8 +34,8 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
             has_times = any(column.kind is Kind.TIME for column in BY_NAME[stream].columns)
             limits = {"start": start, "end": end} if has_times else {}
             counts[stream] = _write(scan(output_dir, stream, symbol, **limits), partial / f"{stream}.csv")
-    if not any(counts.values()):
-        raise QueryError(f"{output_dir} has no row of {symbol} in that span")
+        if not any(counts.values()):
+            raise QueryError(f"{output_dir} has no row of {symbol} in that span")
     return counts
 
 
