@@ -75,9 +75,9 @@ def export_grid(
     if holes == "nan":
         book[~has_row] = np.nan
     arrays: dict[str, npt.NDArray[Any]] = {name: rows[name][source] for name in _SCALARS if name != "ts"}
-    arrays |= {"book": book, "ts": times[0] + interval * np.arange(points), "has_row": has_row, "interval_ns": np.int64(interval)}
+    arrays |= {"book": book, "ts": times[0] + interval * np.arange(points), "has_row": has_row, "interval_ns": np.array(interval)}
     with new_path(path) as partial, partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
     return GridExport(points, levels, points - len(times), interval, _are_told_apart(exact, numbers))
 
 

@@ -198,6 +198,6 @@ def flag_sides(made: Events) -> Events:
         np.array([EXCH_EVENT | LOCAL_EVENT, EXCH_EVENT, LOCAL_EVENT], np.uint64), [len(both), len(exch), len(local)]
     )
     order = np.argsort(np.concatenate([places[same], places[~same], places[~same]]), kind="stable")
-    out = made[chosen[order]]
+    out: Events = made[chosen[order]]
     out["ev"] |= flags[order]
     return out

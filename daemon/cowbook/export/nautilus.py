@@ -73,7 +73,8 @@ def export_nautilus(span: Span, catalogue: Path, instrument: str) -> NautilusExp
     }
     directory = instrument.replace("/", "")  # as nautilus_trader names it
     streams = (("order_book_delta", _DELTAS, _deltas(span, start)), ("trade_tick", _TICKS, _ticks(span)))
-    made, counts = [], []
+    made: list[tuple[Path, Path]] = []
+    counts: list[int] = []
     with ExitStack() as stack:
         for name, columns, tables in streams:
             folder = catalogue / "data" / name / directory
@@ -89,7 +90,8 @@ def export_nautilus(span: Span, catalogue: Path, instrument: str) -> NautilusExp
             publish(partial, path)
     return NautilusExport(
         [path for _, path in made],
-        *counts,
+        counts[0],
+        counts[1],
         0 if start is None else len(start),
         found.unsynced_rows,
         found.price_precision,
@@ -130,7 +132,7 @@ def _look(span: Span, start: StartBook | None) -> _Look:
     precisions = [trailing_decimals(steps[name], decimals[name]) if steps[name] else 0 for name in ("price", "size")]
     if max(precisions) > _DECIMALS:
         raise ExportError(f"prices or sizes have {max(precisions)} decimals, and nautilus_trader holds {_DECIMALS}")
-    return _Look(*precisions, unsynced, bool(has_receive_times))
+    return _Look(precisions[0], precisions[1], unsynced, bool(has_receive_times))
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterable[dict[str, Any]]) -> tuple[int, int, int]:

@@ -32,8 +32,9 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
         partial.mkdir()
         for stream in streams:
             has_times = any(column.kind is Kind.TIME for column in BY_NAME[stream].columns)
-            limits = {"start": start, "end": end} if has_times else {}
-            counts[stream] = _write(scan(output_dir, stream, symbol, **limits), partial / f"{stream}.csv")
+            limits = (start, end) if has_times else (None, None)
+            dataset = scan(output_dir, stream, symbol, start=limits[0], end=limits[1])
+            counts[stream] = _write(dataset, partial / f"{stream}.csv")
         if not any(counts.values()):
             raise QueryError(f"{output_dir} has no row of {symbol} in that span")
     return counts

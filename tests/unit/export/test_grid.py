@@ -10,6 +10,7 @@ import pytest
 
 from cowbook.errors import ExportError, QueryError
 from cowbook.export.grid import GridExport, Holes, Numbers, export_grid
+from cowbook.plain.streams import CHOSEN_STREAMS
 from cowbook.sink.columns import NumberKind
 from support.harness import Reconstruction
 from support.small_output import ASKS, BIDS, START_MS, diff, make_output, snapshot
@@ -111,7 +112,6 @@ def test_a_grid_that_a_wild_time_makes_endless_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(("numbers", "streams", "message"), [("float64", None, "not exact"), ("decimal", ["depth"], "no book")])
 def test_what_is_not_there_is_named(tmp_path: Path, numbers: NumberKind, streams: list[str] | None, message: str) -> None:
     """The setting that would have it, too."""
-    chosen = {} if streams is None else {"streams": streams}
-    result = make_output(tmp_path, lines(), numbers=numbers, **chosen)
+    result = make_output(tmp_path, lines(), numbers=numbers, streams=streams or CHOSEN_STREAMS)
     with pytest.raises(QueryError, match=message):
         export(result, tmp_path / "a.npz")
