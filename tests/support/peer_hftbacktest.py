@@ -14,7 +14,6 @@ from hftbacktest.types import event_dtype
 from numba import njit
 
 
-@njit
 def look(backtest: Any, times: Any, quotes: Any) -> None:
     """Go from time to time."""
     backtest.elapse(1)  # to the first event
@@ -44,7 +43,7 @@ def main(path: str, tick_size: str, lot_size: str, asked: str, out: str) -> None
     )
     times = np.load(asked)["times"]
     quotes = np.zeros((len(times), 4))
-    look(HashMapMarketDepthBacktest([asset]), times, quotes)
+    njit(look)(HashMapMarketDepthBacktest([asset]), times, quotes)
     np.savez(out, quotes=quotes)
 
 
