@@ -61,7 +61,9 @@ def make_demo(folder: Path, messages: int) -> None:
     """What `make run` leaves in build/demo, of a capture with so many messages."""
     folder.mkdir(parents=True)
     write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=messages, seed=1, gaps=1)
-    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
+    cuts = "[output]\npart_events = 20_000\n"  # several, as a longer capture has
+    symbol = '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n'
+    (folder / "cowbook.toml").write_text(cuts + symbol)
     (summary,) = run_once(load_config(folder / "cowbook.toml", {}))
     assert summary.state == "done"
 
