@@ -7,7 +7,7 @@
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
 _shtab_cowbook_export_subparsers=(hftbacktest nautilus npz csv)
-_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book export warm simulate)
+_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book sql export warm simulate)
 
 _shtab_cowbook_init_option_strings=(-h --help)
 _shtab_cowbook_inspect_option_strings=(-h --help --json)
@@ -23,6 +23,7 @@ _shtab_cowbook_checkpoints_prune_option_strings=(-h --help --symbol --epoch --js
 _shtab_cowbook_checkpoints_option_strings=(-h --help)
 _shtab_cowbook_report_option_strings=(-h --help --symbol --json --markdown)
 _shtab_cowbook_book_option_strings=(-h --help --symbol --at --event --levels --token --json --parquet)
+_shtab_cowbook_sql_option_strings=(-h --help)
 _shtab_cowbook_export_hftbacktest_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_export_nautilus_option_strings=(-h --help --symbol --from --to --instrument)
 _shtab_cowbook_export_npz_option_strings=(-h --help --symbol --from --to --holes --numbers)
@@ -42,6 +43,7 @@ _shtab_cowbook_checkpoints_show_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_verify_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_prune_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
+_shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
@@ -50,7 +52,7 @@ _shtab_cowbook_export_npz___holes_choices=(fill nan)
 _shtab_cowbook_export_npz___numbers_choices=(float32 float64)
 _shtab_cowbook_export_pos_0_choices=(hftbacktest nautilus npz csv)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book export warm simulate)
+_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book sql export warm simulate)
 
 _shtab_cowbook_init_pos_0_nargs=+
 _shtab_cowbook_init__h_nargs=0
@@ -99,6 +101,8 @@ _shtab_cowbook_report___markdown_nargs=0
 _shtab_cowbook_book__h_nargs=0
 _shtab_cowbook_book___help_nargs=0
 _shtab_cowbook_book___json_nargs=0
+_shtab_cowbook_sql__h_nargs=0
+_shtab_cowbook_sql___help_nargs=0
 _shtab_cowbook_export_hftbacktest__h_nargs=0
 _shtab_cowbook_export_hftbacktest___help_nargs=0
 _shtab_cowbook_export_nautilus__h_nargs=0

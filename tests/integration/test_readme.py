@@ -133,7 +133,7 @@ def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, 
 def test_no_recipe_overflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
     """Prices and sizes near the highest that eight decimals hold: their products are of 36 digits."""
     monkeypatch.chdir(tmp_path)
-    make_output(tmp_path / "build" / "demo", huge_lines(), part_events=9, book_levels=20)
+    make_output(tmp_path / "build" / "demo", huge_lines(), book_levels=20)
     sources = [text for text in blocks(REPOSITORY / "docs" / "cookbook.md", language) if "trades" in text or "bbo" in text]
     assert len(sources) >= 3
     for source in sources:
@@ -338,3 +338,13 @@ def test_the_output_that_the_pages_show_is_real(
             assert command_line.main(shlex.split(command)) == 0
             said = capsys.readouterr().out
             assert said == expected or not expected
+            if command.startswith("sql"):
+                check_macros(said)
+
+
+def check_macros(statements: str) -> None:
+    """What the cookbook says of the macros: each is a query that finds something."""
+    connection = duckdb.connect()
+    connection.execute(statements)
+    for query in re.findall(r"^\| `((?:FROM|SELECT) [^`]*)`", (REPOSITORY / "docs" / "cookbook.md").read_text(), re.MULTILINE):
+        assert connection.execute(query).fetchall(), query

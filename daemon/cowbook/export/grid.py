@@ -97,13 +97,15 @@ def _read(output: SymbolOutput, start: int | None, end: int | None) -> dict[str,
         if end is not None:
             chosen &= times < end
         if not chosen.any():
+            output.forget(cut)
             continue
         piece = dict(zip(_SCALARS, (column[chosen] for column in reader.read(*_SCALARS)), strict=True))
         names = [f"{name}_{level:02d}" for level in range(reader.levels) for name in ("bid_px", "bid_sz", "ask_px", "ask_sz")]
-        scales = [10.0 ** reader.decimals(name) for name in names[:4]]
+        scales = [10.0 ** (reader.decimals(name) or 0) for name in names[:4]]  # doubles are as they are
         columns = np.stack(reader.read(*names), axis=1)[chosen].reshape(-1, reader.levels, 4)
         piece["book"] = np.where(columns == NONE, np.nan, columns / np.array(scales))
         pieces.append(piece)
+        output.forget(cut)
     if not pieces:
         raise QueryError(f"{output.output_dir} has no row of book of {output.symbol} in that span: {describe_span(output)}")
     if len({piece["book"].shape[1] for piece in pieces}) > 1:

@@ -91,9 +91,8 @@ class Span:
         self._before = before
         self._first_cut = 0 if before is None else before.cut
         check_contiguous(cuts[self._first_cut : last.cut + 1])
-        readers = [self.output.reader("depth", cut) for cut in range(len(cuts))]
-        reader = next(reader for reader in readers if reader is not None)
-        self.price_decimals, self.size_decimals = reader.decimals("price"), reader.decimals("size")
+        first_with_depth = next(cut for cut in range(len(cuts)) if "depth" in cuts[cut].parts)
+        self.price_decimals, self.size_decimals = _decimals(PartReader("depth", cuts[first_with_depth].parts["depth"]))
 
     def start_book(self) -> StartBook | None:
         """The whole book in front of the first event. None where there is none: nothing of `depth` lies before it."""
@@ -119,6 +118,7 @@ class Span:
         for cut in range(self._first_cut, self._last.cut + 1):
             self.output.check_depth(cut)
             yield Piece(self._rows("depth", cut, _DEPTH), self._rows("trades", cut, _TRADES))
+            self.output.forget(cut)
 
     def _rows(self, stream: str, cut: int, names: tuple[str, ...]) -> Rows:
         reader = self.output.reader(stream, cut)
@@ -132,15 +132,23 @@ class Span:
         return Rows(dict(zip(names, (column[begin:end] for column in columns), strict=True)))
 
     def _check_decimals(self, reader: PartReader) -> None:
-        if (reader.decimals("price"), reader.decimals("size")) != (self.price_decimals, self.size_decimals):
+        if _decimals(reader) != (self.price_decimals, self.size_decimals):
             raise QueryError(f"{reader.part.path} has other decimals of price and size than the parts before it")
 
     def _has_depth(self, before: Instant) -> bool:
-        for cut in range(before.cut + 1):
-            reader = self.output.reader("depth", cut)
-            if reader is not None:
-                return bool(reader.read("event_index")[0][0] <= before.event)
+        for cut in self.output.cuts[: before.cut + 1]:
+            if "depth" in cut.parts:
+                (events,) = PartReader("depth", cut.parts["depth"]).read("event_index", rows=1)
+                return bool(events[0] <= before.event)
         return False
+
+
+def _decimals(reader: PartReader) -> tuple[int, int]:
+    """Decimals of prices and sizes. Raises QueryError for doubles, of which no exact steps can be told."""
+    prices, sizes = reader.decimals("price"), reader.decimals("size")
+    if prices is None or sizes is None:
+        raise QueryError(f'{reader.part.path} has doubles, which are not exact; it needs [output] numbers = "decimal" or "int64"')
+    return prices, sizes
 
 
 def rising(times: Integers, newest: int, what: str) -> Integers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -13,7 +14,6 @@ from cowbook.errors import QueryError
 from cowbook.export.destination import new_path
 from cowbook.library.scan import scan
 from cowbook.plain.streams import BY_NAME, Kind
-from cowbook.query.columns import unscaled
 from cowbook.query.output import SymbolOutput
 
 
@@ -71,9 +71,16 @@ def _fixed_point(column: pa.Array) -> pa.Array:
     scale = column.type.scale
     if column.type.precision > 18 or not scale or not len(column):
         return pa.array([None if value is None else f"{value:f}" for value in column.to_pylist()], pa.string())
-    numbers = pa.array(unscaled(column), pa.int64())
+    numbers = _unscaled(column)
     digits = pc.utf8_lpad(pc.abs(numbers).cast(pa.string()), scale + 1, "0")
     signs = pc.if_else(pc.less(numbers, 0), "-", "")
     whole, rest = pc.utf8_slice_codeunits(digits, 0, -scale), pc.utf8_slice_codeunits(digits, -scale)
     texts = pc.binary_join_element_wise(pc.binary_join_element_wise(signs, whole, ""), rest, ".")
     return pc.if_else(column.is_valid(), texts, None)
+
+
+def _unscaled(column: pa.Array) -> pa.Array:
+    """A decimal column's numbers times 10^scale. All are below 10^18 in size, so the low word has all of each."""
+    words = column.type.byte_width // 8
+    values = np.frombuffer(column.buffers()[1], np.int64)[::words]
+    return pa.array(values[column.offset : column.offset + len(column)])
