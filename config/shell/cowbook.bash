@@ -6,8 +6,9 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
-_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book warm simulate)
+_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql warm simulate files)
 
+_shtab_cowbook_demo_option_strings=(-h --help)
 _shtab_cowbook_init_option_strings=(-h --help)
 _shtab_cowbook_inspect_option_strings=(-h --help --json)
 _shtab_cowbook_explain_option_strings=(-h --help --offset --format --symbol)
@@ -22,10 +23,13 @@ _shtab_cowbook_checkpoints_prune_option_strings=(-h --help --symbol --epoch --js
 _shtab_cowbook_checkpoints_option_strings=(-h --help)
 _shtab_cowbook_report_option_strings=(-h --help --symbol --json --markdown)
 _shtab_cowbook_book_option_strings=(-h --help --symbol --at --event --levels --token --json --parquet)
+_shtab_cowbook_sql_option_strings=(-h --help)
 _shtab_cowbook_warm_option_strings=(-h --help --format)
 _shtab_cowbook_simulate_option_strings=(-h --help --symbol --messages --seed --gaps --futures)
+_shtab_cowbook_files_option_strings=(-h --help)
 _shtab_cowbook_option_strings=(-h --help --version)
 
+_shtab_cowbook_demo_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_init_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_inspect_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_explain_pos_0_COMPGEN=_shtab_compgen_files
@@ -36,13 +40,17 @@ _shtab_cowbook_checkpoints_show_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_verify_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_prune_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
+_shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book warm simulate)
+_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql warm simulate files)
 
+_shtab_cowbook_demo__h_nargs=0
+_shtab_cowbook_demo___help_nargs=0
 _shtab_cowbook_init_pos_0_nargs=+
 _shtab_cowbook_init__h_nargs=0
 _shtab_cowbook_init___help_nargs=0
@@ -90,11 +98,15 @@ _shtab_cowbook_report___markdown_nargs=0
 _shtab_cowbook_book__h_nargs=0
 _shtab_cowbook_book___help_nargs=0
 _shtab_cowbook_book___json_nargs=0
+_shtab_cowbook_sql__h_nargs=0
+_shtab_cowbook_sql___help_nargs=0
 _shtab_cowbook_warm__h_nargs=0
 _shtab_cowbook_warm___help_nargs=0
 _shtab_cowbook_simulate__h_nargs=0
 _shtab_cowbook_simulate___help_nargs=0
 _shtab_cowbook_simulate___futures_nargs=0
+_shtab_cowbook_files__h_nargs=0
+_shtab_cowbook_files___help_nargs=0
 _shtab_cowbook_pos_0_nargs=A...
 _shtab_cowbook__h_nargs=0
 _shtab_cowbook___help_nargs=0
