@@ -7,7 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import cowbook
 from cowbook.cli.console import plain_console
 from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
@@ -44,7 +43,7 @@ def find_root() -> Path:
 
     Raises CowbookError if neither has them.
     """
-    package = Path(cowbook.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for root in (package / "files", package.parents[1]):
         if (root / "config" / "cowbook.toml").is_file():
             return root
