@@ -136,6 +136,7 @@ class SlowExecutor(ThreadPoolExecutor):
         return super().submit(late)
 
 
+@pytest.mark.long
 async def test_cancelled_calls_lose_nothing(tmp_path: Path) -> None:
     """Calls that are given up after any time lose nothing, through rotation and restarts; descriptors are closed."""
     executor = SlowExecutor(1)

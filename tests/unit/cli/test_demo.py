@@ -19,6 +19,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_INTERVAL_NS", 86_400_000_000_000 // 400)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("small")
 def test_a_demo_ends_with_a_day_and_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

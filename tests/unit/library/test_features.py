@@ -132,6 +132,7 @@ def compare(rows: list[dict[str, Any]], expected: Iterable[dict[str, Any]]) -> N
                 assert math.isclose(row[name], value, rel_tol=1e-9, abs_tol=1e-9), (number, name, row[name], float(value))
 
 
+@pytest.mark.long
 def test_every_record_of_a_simulated_capture(tmp_path: Path) -> None:
     """With a gap, which ends what is known, and a snapshot that brings it back."""
     path = tmp_path / "x.jsonl"
@@ -204,6 +205,7 @@ def test_rows_of_traded_volume(tmp_path: Path) -> None:
         features(path, "X", volume=1e9)
 
 
+@pytest.mark.long
 def test_cuts_lose_no_trade(tmp_path: Path) -> None:
     """More events than a cut has."""
     path = tmp_path / "x.jsonl"

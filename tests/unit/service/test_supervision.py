@@ -184,6 +184,7 @@ async def test_ready_is_sent_once_after_every_symbol_has_started(make_bench: Cal
     assert messages.count(RUNNING) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("watchdog", [None, 0.4])
 async def test_a_hanging_loop_withholds_signs_of_life(
     make_bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch, watchdog: float | None

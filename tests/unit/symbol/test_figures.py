@@ -119,6 +119,7 @@ def test_a_checkpoint_that_was_answered_is_in_the_figures(tmp_path: Path, execut
     assert thread.state == "done", thread.last_error
 
 
+@pytest.mark.long
 async def test_figures_follow_the_input_while_the_worker_waits(tmp_path: Path, executor: ThreadPoolExecutor) -> None:
     """What is waited for, and what shows of the files, without any block that would be processed."""
     worker = SymbolWorker(followed(tmp_path), executor, executor)

@@ -65,6 +65,7 @@ def test_numbers_are_written_out(decimals: int) -> None:
     assert fixed_point_texts(values, decimals).to_pylist() == expected
 
 
+@pytest.mark.long
 def test_a_running_cowbook_gives_its_live_book(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """By HTTP and by the command; it grows with the input."""
     (tmp_path / "a").write_bytes(LINES[0])

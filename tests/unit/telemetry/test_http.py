@@ -401,6 +401,7 @@ async def test_a_web_page_is_told_why_it_is_refused() -> None:
     assert answer.text.startswith("not from a web page (Origin: http://evil)")
 
 
+@pytest.mark.long
 async def test_too_many_waiting_clients_are_answered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of 100 clients gets an answer, if only that there are too many. Other requests are served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
@@ -416,6 +417,7 @@ async def test_too_many_waiting_clients_are_answered_at_once(monkeypatch: pytest
     assert codes.count(429) == 100 - module._MOST_WAITING
 
 
+@pytest.mark.long
 async def test_a_flood_of_requests_delays_nobody_else_for_long() -> None:
     """Clients that ask without a pause wait for their turn. Nobody else waits for long, and nothing piles up."""
     async with serving(FakeView()) as server:
@@ -496,6 +498,7 @@ async def test_an_unfinished_request_is_not_waited_for_without_end(monkeypatch: 
         await until(lambda: not server._connections)
 
 
+@pytest.mark.long
 async def test_of_many_connections_the_newest_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 500 simultaneous connections the newest stay, and proper requests are served meanwhile."""
     monkeypatch.setattr(module, "_MOST_PER_SECOND", 2000)
@@ -528,6 +531,7 @@ def is_open(client: socket.socket) -> bool:
         return False
 
 
+@pytest.mark.long
 async def test_connections_accepted_in_one_turn_are_limited_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections that the loop accepts in one turn are limited in age and number as any others."""
     monkeypatch.setattr(module, "_LONGEST_CONNECTION_SECONDS", 0.3)
