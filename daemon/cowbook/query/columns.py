@@ -17,7 +17,7 @@ from cowbook.query.parts import MovedError, PublishedPart
 
 Array = npt.NDArray[Any]
 
-_TEXTS = {"depth": ("side", "kind"), "frame": ("side",)}
+_TEXTS = {"depth": ("side", "kind"), "trades": ("side",), "frame": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
 
@@ -81,7 +81,7 @@ class PartReader:
     def read(self, *names: str) -> list[Array]:
         """Returns columns as arrays of one length: bool for flags, int8 for `side` and `kind`, int64 otherwise.
 
-        `side` is 0 for bids, 1 for asks; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are
+        `side` is 0 for bids, 1 for asks; of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are
         `plain.messages.NONE`.
         """
         try:
@@ -121,10 +121,7 @@ class PartReader:
         return np.where(column.is_null().to_numpy(zero_copy_only=False), NONE, values)
 
     def _choices(self, name: str, column: pa.DictionaryArray) -> Array:
-        if name == "side":
-            names: Sequence[str] = _SIDES
-        else:
-            names = next(of.names for of in self._stream.columns if of.name == name)
+        names: Sequence[str] = next((of.names for of in self._stream.columns if of.name == name), _SIDES)
         unknown = [text for text in column.dictionary.to_pylist() if text not in names]
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
