@@ -50,8 +50,8 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book warm simulate
-set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --gaps --levels --messages --offset --parquet --retain --seed --symbol --token
+set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book plot warm simulate
+set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --levels --messages --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -132,6 +132,12 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l levels -x -d 'the best N l
 complete -c cowbook -n '_shtab_cowbook_using book' -l token -x -d 'of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)'
 complete -c cowbook -n '_shtab_cowbook_using book' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the levels as Parquet'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a plot -d 'Draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot]).'
+complete -c cowbook -n '_shtab_cowbook_using plot' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using plot' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using plot' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using plot' -l to -x -d 'likewise (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using plot; and test $_shtab_cowbook_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'what to write: .png, .svg, or .html with all in one file'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a warm -d 'Compile the kernels into the cache.'
 complete -c cowbook -n '_shtab_cowbook_using warm' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis" -d 'only what this format needs; may be given again (default: all formats)'

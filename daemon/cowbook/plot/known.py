@@ -87,7 +87,8 @@ def _by_column(window: Window, events: Integers, columns: Integers, synced: Bool
     flags = np.concatenate([[begins], synced])[last_row + 1]
     last_event = np.concatenate([[window.first_event - 1], events])[last_row + 1]
     unsynced = np.bincount(columns[~synced], minlength=window.columns)[: window.columns]
-    return flags & (unsynced == 0), last_event
+    before = np.concatenate([[begins or window.begin is None], flags[:-1]])
+    return before & flags & (unsynced == 0), last_event
 
 
 def _synced_at_begin(window: Window) -> bool:

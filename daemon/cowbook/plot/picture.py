@@ -16,7 +16,7 @@ from cowbook.plot.depth_map import DepthMap
 from cowbook.plot.page import make_page
 
 _INCHES, _DOTS_PER_INCH = (13, 7), 120
-_UNSYNCED, _UNKNOWN, _GAP, _FAILED = "#b8b8b8", "#8a8a8a", "#e00000", "#c000c0"
+_UNSYNCED, _UNKNOWN, _GAP, _FAILED = "#b8b8b8", "#555555", "#e00000", "#c000c0"
 _BUY, _SELL, _BID, _ASK = "#007a33", "#b3005e", "#0b3d91", "#8a4b00"
 _ROOM_FOR_TRADES = 60.0  # points^2: the largest dot
 
@@ -104,7 +104,8 @@ def _draw_unknown(axes: Any, depth: DepthMap, times: Any) -> None:
 
     best = [np.where(np.isnan(side), other, side) for side, other in (depth.best, depth.best[::-1])]
     best = [np.where(np.isnan(side), (depth.low + depth.high) / 2, side) for side in best]
-    hatched = {"step": "post", "facecolor": "none", "edgecolor": _UNKNOWN, "hatch": "////", "linewidth": 0, "zorder": 2}
+    # What is there pales, so that the hatching shows on dark colours, too.
+    hatched = {"step": "post", "facecolor": "#ffffff73", "edgecolor": _UNKNOWN, "hatch": "////", "linewidth": 0, "zorder": 2}
     down, up = (np.where(np.isnan(known), touch, known) for known, touch in zip(depth.known, best, strict=True))
     synced = steps(depth.is_synced)
     axes.fill_between(times, depth.low, np.clip(steps(down), depth.low, depth.high), where=synced, **hatched)
@@ -122,7 +123,7 @@ def _runs(flags: Any) -> list[tuple[int, int]]:
 def _draw_lines(axes: Any, depth: DepthMap, times: Any) -> None:
     """Best prices, trades, gaps and failed comparisons."""
     for prices, color in zip(depth.best, (_BID, _ASK), strict=True):
-        axes.step(times, np.append(prices, prices[-1:]), where="post", color=color, linewidth=0.9, zorder=4)
+        axes.step(times, np.append(prices, prices[-1:]), where="post", color=color, linewidth=0.9, zorder=5.5)
     trades = depth.trades
     if len(trades.sizes):
         areas = 2 + (_ROOM_FOR_TRADES - 2) * np.sqrt(trades.sizes / trades.sizes.max())

@@ -41,7 +41,7 @@ class Window:
         self.begin = _before(output, begins) if begins == first else at_time(output, begins)
         """The instant at which the first column begins; None if there is nothing before it."""
         self.end = at_end(output) if ends == last else at_time(output, ends)
-        self.edges: Integers = np.unique(np.linspace(begins, ends, columns + 1).astype(np.int64))
+        self.edges: Integers = np.unique([begins + (ends - begins) * place // columns for place in range(columns + 1)])
         """Where columns begin and end, in ns: one more than there are columns."""
         first_cut = 0 if self.begin is None else self.begin.cut
         self.cuts = range(first_cut, self.end.cut + 1)
