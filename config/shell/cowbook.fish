@@ -51,7 +51,7 @@ function _shtab_cowbook_using
 end
 
 set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book plot warm simulate
-set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --levels --messages --offset --parquet --retain --seed --symbol --to --token
+set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --html --levels --messages --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -122,6 +122,7 @@ complete -c cowbook -n '_shtab_cowbook_using report' -s h -l help -d 'show this 
 complete -c cowbook -n '_shtab_cowbook_using report' -l symbol -x -d 'only this symbol (default: all)'
 complete -c cowbook -n '_shtab_cowbook_using report' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using report' -l markdown -d 'a Markdown table on standard output'
+complete -c cowbook -n '_shtab_cowbook_using report' -l html -x -d 'write a page with a calendar, all in one file'
 complete -c cowbook -n '_shtab_cowbook_using report; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d 'STATE_DIR|OUTPUT_DIR'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a book -d 'Show the book at any instant of an output directory, with its proof, or a live one.'
 complete -c cowbook -n '_shtab_cowbook_using book' -s h -l help -d 'show this help message and exit'

@@ -205,13 +205,18 @@ def _add_checkpoints(commands: Any) -> None:
 
 def _add_report(commands: Any) -> None:
     report = _add(
-        commands, "report", "show what can be trusted, per symbol and day", "cowbook report state", "cowbook report data --json"
+        commands,
+        "report",
+        "show what can be trusted, per symbol and day",
+        "cowbook report state",
+        "cowbook report data --html report.html",
     )
     report.add_argument("directory", type=Path, metavar="STATE_DIR|OUTPUT_DIR")
     report.add_argument("--symbol", metavar="ID", help="only this symbol (default: all)")
     forms = report.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
+    forms.add_argument("--html", type=Path, metavar="FILE", help="write a page with a calendar, all in one file")
 
 
 def _add_book(commands: Any) -> None:

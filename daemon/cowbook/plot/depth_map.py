@@ -181,5 +181,3 @@ def _read_trades(window: Window, axis: PriceAxis, scales: tuple[float, float]) -
         np.bincount(places.ravel(), sizes[inside], len(columns)) / scales[1],
         is_sell == 1,
     )
-
-

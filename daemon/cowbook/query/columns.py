@@ -81,8 +81,8 @@ class PartReader:
     def read(self, *names: str) -> list[Array]:
         """Returns columns as arrays of one length: bool for flags, int8 for `side` and `kind`, int64 otherwise.
 
-        `side` is 0 for bids, 1 for asks; of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are
-        `plain.messages.NONE`.
+        `side` is 0 for bids, 1 for asks, of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the
+        place in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
         try:
             table = self._file.read(list(names))

@@ -30,7 +30,8 @@ def rows_of(depth: DepthMap, column: int) -> dict[float, float]:
 
 
 @pytest.mark.parametrize(
-    ("start", "end"), [(None, None), (START + 700_000_000, None), (None, START + 1_850_000_000), (START + 910_000_001, START + 10**10)]
+    ("start", "end"),
+    [(None, None), (START + 700_000_000, None), (None, START + 1_850_000_000), (START + 910_000_001, START + 10**10)],
 )
 def test_each_column_shows_the_book_at_its_end(made: Reconstruction, start: int | None, end: int | None) -> None:
     """As `book_at` has it: sizes, best prices, sync."""
@@ -84,7 +85,7 @@ def test_trades_of_a_column_and_row_are_added_up(made: Reconstruction) -> None:
     """All of them are there, by aggressor."""
     depth = read_depth_map(made.output_dir, "BTCUSDT", columns=2)
     rows: list[dict[str, Any]] = made.rows("trades")
-    assert depth.trades.sizes.sum() == sum(float(row["size"]) for row in rows)
+    assert depth.trades.sizes.sum() == sum(row["size"] for row in rows) / 1e8
     assert depth.trades.is_sell.all()
     assert all(row["side"] == "sell" for row in rows)
     assert len(depth.trades.sizes) == 2
@@ -124,5 +125,3 @@ def test_a_missing_part_is_refused(made: Reconstruction, tmp_path: Path) -> None
     sorted((tmp_path / "data").glob("depth/*/*/*.parquet"))[2].unlink()
     with pytest.raises(QueryError, match="restore"):
         read_depth_map(tmp_path / "data", "BTCUSDT")
-
-
