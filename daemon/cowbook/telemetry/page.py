@@ -36,12 +36,12 @@ h2{font-size:1.1rem}
 .good{color:var(--good)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse}
-th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
 td svg{height:1.2em;width:5rem;vertical-align:middle;margin-left:.4rem}
 svg polyline{fill:none;stroke:currentColor;stroke-width:1.5;vector-effect:non-scaling-stroke}
 svg rect{fill:currentColor}
-#book td:first-child{text-align:right}
+#book td,#book th{text-align:right}
 #stale{display:none}
 .stale #stale{display:block}
 """
