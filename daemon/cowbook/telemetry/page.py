@@ -68,7 +68,8 @@ async function look() {
     const bid = book.bids[0], ask = book.asks[0];
     const spread = bid && ask ? ", spread " + (Number(ask[0]) - Number(bid[0])).toPrecision(6).replace(/\\.?0+$/, "") : "";
     note.textContent = (book.synced ? "synced" : "not synced: nothing of it is known") + spread
-      + ", " + book.bid_levels + " bids, " + book.ask_levels + " asks, known " + (book.bids_whole ? "all bids" : "bids to " + (book.bids_known_to || "none")) + ", "
+      + ", " + book.bid_levels + " bids, " + book.ask_levels + " asks, known "
+      + (book.bids_whole ? "all bids" : "bids to " + (book.bids_known_to || "none")) + ", "
       + (book.asks_whole ? "all asks" : "asks to " + (book.asks_known_to || "none"));
     line(table, "th", ["size", "bid", "ask", "size"]);
     for (let row = 0; row < Math.max(book.bids.length, book.asks.length); row++) {

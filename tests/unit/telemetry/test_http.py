@@ -253,17 +253,24 @@ async def test_news_of_the_page_come_until_the_endpoint_closes(monkeypatch: pyte
         writer.close()
 
 
+def handlers() -> list[Any]:
+    """The tasks that serve connections."""
+    coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    return [each for each in coroutines if each.__qualname__ == "RequestHandler.start"]
+
+
 async def test_a_client_that_leaves_ends_its_news(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing goes on rendering for it."""
     monkeypatch.setattr(module, "_NEWS_SECONDS", 0.01)
     async with serving(FakeView()) as server:
         for _ in range(3):
-            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            await writer.drain()
+            await reader.readuntil(b"data: <h1>")
+            assert handlers()
             writer.transport.abort()
         async with asyncio.timeout(30):
-            while any(task.get_coro().__qualname__.startswith("RequestHandler.start") for task in asyncio.all_tasks()):  # type: ignore[union-attr]
+            while handlers():  # noqa: ASYNC110 - aiohttp tells nobody
                 await asyncio.sleep(0.01)
 
 
