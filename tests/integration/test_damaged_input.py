@@ -11,7 +11,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import zstandard
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
@@ -19,6 +18,7 @@ from cowbook.cli.main import main
 from cowbook.simulate.capture import write_capture
 from support.crash_states import comparable
 from support.harness import Reconstruction, Run, reconstruct
+from support.members import decode_member, zstd_frame
 from support.oracle import OracleHalt, OracleSettings
 from support.oracle import run as run_oracle
 
@@ -35,24 +35,10 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     return path.read_bytes().splitlines(keepends=True)
 
 
-def decode(member: bytes, kind: str) -> tuple[bytes, bool]:
-    """All that can be decoded of a member that may be damaged, byte by byte, and whether it is sound."""
-    decoder = zlib.decompressobj(31) if kind == "gzip" else zstandard.ZstdDecompressor().decompressobj()
-    decoded = b""
-    try:
-        for value in member:
-            decoded += decoder.decompress(bytes((value,)))
-            if decoder.eof:
-                return decoded, True
-    except (zlib.error, zstandard.ZstdError):
-        pass
-    return decoded, False
-
-
 def compress(content: bytes, kind: str) -> bytes:
     """One member, in flushed pieces, as a recorder writes it."""
     if kind == "zstd":
-        return zstandard.ZstdCompressor(write_checksum=True).compress(content)
+        return zstd_frame(content)
     compressor = zlib.compressobj(6, zlib.DEFLATED, 31)
     pieces = [compressor.compress(line) + compressor.flush(zlib.Z_SYNC_FLUSH) for line in content.splitlines(keepends=True)]
     return b"".join(pieces) + compressor.flush()
@@ -96,7 +82,7 @@ def test_damage_anywhere_gives_the_rows_of_what_is_left(lines: list[bytes], tmp_
             member[:place],
             member[:place] + rng.randbytes(min(60, len(member) - place)) + member[place + 60 :],
         )[attempt % 3]
-        decoded, is_sound = decode(damaged, kind)
+        decoded, is_sound = decode_member(damaged, kind)
         pieces = [b"".join([*contents[:number], decoded])]
         if is_sound:
             pieces[0] += b"".join(contents[number + 1 : 3])
@@ -221,7 +207,7 @@ def test_damaged_tables_lose_the_unfinished_message_and_no_more(tmp_path: Path) 
     ]
     first, second = compress(header + b"".join(rows[:30]), "gzip"), compress(b"".join(rows[30:]), "gzip")
     for cut in range(len(first) // 2, len(first) // 2 + 60):
-        content, _ = decode(first[:cut], "gzip")
+        content, _ = decode_member(first[:cut], "gzip")
         result = reconstruct(tmp_path / str(cut), {"1": first[:cut] + second}, Run(format="tardis"))
         *whole, rest = content.split(b"\n")
         assert len(result.rows("trades")) == len(whole) - 1 + 30

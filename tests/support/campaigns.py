@@ -60,12 +60,12 @@ _VENUE = """
 [service]
 loop = "asyncio"
 [checkpoint]
-every_events = 40
+every_events = 100
 min_pause = "0s"
 retain = 2
 [output]
 book_levels = 3
-part_events = 40
+part_events = 100
 part_interval = "1min"
 [[symbol]]
 id = "SYMBOL"

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
@@ -17,36 +16,14 @@ import zstandard
 from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded, read_fully
 from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.members import MARK
+from support.members import decode_member, zstd_frame
 
 CONTENTS = [b"".join(b"%d of %d is %d\n" % (line, member, line * line) for line in range(30)) for member in range(3)]
 
 
-def zstd(content: bytes) -> bytes:
-    """One frame with a checksum."""
-    return zstandard.ZstdCompressor(write_checksum=True).compress(content)
-
-
 def gunzip(content: bytes) -> bytes:
-    """All that zlib makes of the beginning of a member, fed byte by byte."""
-    return by_bytes(zlib.decompressobj(31), content)[0]
-
-
-def unzstd(content: bytes) -> bytes:
-    """The same of a zstd frame."""
-    return by_bytes(zstandard.ZstdDecompressor().decompressobj(), content)[0]
-
-
-def by_bytes(decoder: Any, content: bytes) -> tuple[bytes, bool]:
-    """All that a decompressor gives before it refuses or ends, and whether it ends well."""
-    decoded = b""
-    try:
-        for value in content:
-            decoded += decoder.decompress(bytes((value,)))
-            if decoder.eof:
-                return decoded, True
-    except (zlib.error, zstandard.ZstdError):
-        pass
-    return decoded, False
+    """All that zlib makes of the beginning of a member."""
+    return decode_member(content, "gzip")[0]
 
 
 @dataclass(frozen=True)
@@ -61,7 +38,7 @@ class Kind:
 
 
 GZIP = Kind("gzip", gzip.compress, gunzip, range(3, 10))
-ZSTD = Kind("zstd", zstd, unzstd, range(0))
+ZSTD = Kind("zstd", zstd_frame, lambda content: decode_member(content, "zstd")[0], range(0))
 KINDS = pytest.mark.parametrize("kind", [GZIP, ZSTD], ids=["gzip", "zstd"])
 
 
@@ -131,8 +108,7 @@ def test_a_damaged_byte_costs_its_member_from_there_on(tmp_path: Path, kind: Kin
                 continue
             damaged = member[:place] + bytes((member[place] ^ rng.choice((1, 0x55, 0x80)),)) + member[place + 1 :]
             path.write_bytes(b"".join([*members[:number], damaged, *members[number + 1 :]]))
-            decoder = zlib.decompressobj(31) if kind is GZIP else zstandard.ZstdDecompressor().decompressobj()
-            decoded, is_sound = by_bytes(decoder, damaged)  # bits that fill the last byte up may be anything
+            decoded, is_sound = decode_member(damaged, kind.name)  # bits that fill the last byte up may be anything
             before, behind = b"".join(CONTENTS[:number]), b"".join(CONTENTS[number + 1 :])
             is_last = number == len(members) - 1
             expected = before + decoded + (b"" if is_last or is_sound else MARK) + behind
