@@ -26,8 +26,8 @@ class SymbolHistory:
         """Note a status of the symbol."""
         events, epoch, freeze = symbol.get("events"), symbol.get("epoch"), symbol.get("freeze_seconds")
         if self.events is not None and now > self.time:
-            has_rate = events is not None and events >= self.events
-            self.rates.append((events - self.events) / (now - self.time) if has_rate else None)
+            done = None if events is None else events - self.events
+            self.rates.append(done / (now - self.time) if done is not None and done >= 0 else None)
         self.events, self.time = events, now
         if epoch is not None and freeze is not None and (not self.freezes or self.freezes[-1][0] != epoch):
             self.freezes.append((epoch, freeze))
