@@ -105,6 +105,7 @@ bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today,
 	$(PY) tests/bench/run.py
 	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py
+	$(PY) tests/bench/instant.py
 	$(PY) tests/bench/replay.py
 	$(PY) tests/bench/checkpoints.py
 

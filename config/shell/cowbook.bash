@@ -6,7 +6,7 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
-_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book plot warm simulate)
+_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate)
 
 _shtab_cowbook_init_option_strings=(-h --help)
 _shtab_cowbook_inspect_option_strings=(-h --help --json)
@@ -22,6 +22,7 @@ _shtab_cowbook_checkpoints_prune_option_strings=(-h --help --symbol --epoch --js
 _shtab_cowbook_checkpoints_option_strings=(-h --help)
 _shtab_cowbook_report_option_strings=(-h --help --symbol --json --markdown --html)
 _shtab_cowbook_book_option_strings=(-h --help --symbol --at --event --levels --token --json --parquet)
+_shtab_cowbook_sql_option_strings=(-h --help)
 _shtab_cowbook_plot_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_warm_option_strings=(-h --help --format)
 _shtab_cowbook_simulate_option_strings=(-h --help --symbol --messages --seed --gaps --futures)
@@ -37,13 +38,14 @@ _shtab_cowbook_checkpoints_show_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_verify_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_prune_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
+_shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_plot_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book plot warm simulate)
+_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate)
 
 _shtab_cowbook_init_pos_0_nargs=+
 _shtab_cowbook_init__h_nargs=0
@@ -92,6 +94,8 @@ _shtab_cowbook_report___markdown_nargs=0
 _shtab_cowbook_book__h_nargs=0
 _shtab_cowbook_book___help_nargs=0
 _shtab_cowbook_book___json_nargs=0
+_shtab_cowbook_sql__h_nargs=0
+_shtab_cowbook_sql___help_nargs=0
 _shtab_cowbook_plot__h_nargs=0
 _shtab_cowbook_plot___help_nargs=0
 _shtab_cowbook_warm__h_nargs=0

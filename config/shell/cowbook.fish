@@ -50,7 +50,7 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book plot warm simulate
+set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql plot warm simulate
 set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --html --levels --messages --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
@@ -133,6 +133,9 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l levels -x -d 'the best N l
 complete -c cowbook -n '_shtab_cowbook_using book' -l token -x -d 'of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)'
 complete -c cowbook -n '_shtab_cowbook_using book' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the levels as Parquet'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a sql -d 'Print views and macros for DuckDB: the book at a time, spread, depth within x bp.'
+complete -c cowbook -n '_shtab_cowbook_using sql' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using sql; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a plot -d 'Draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot]).'
 complete -c cowbook -n '_shtab_cowbook_using plot' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using plot' -l symbol -x -d ID

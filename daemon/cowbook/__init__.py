@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
     from cowbook.errors import CowbookError
     from cowbook.library.book import BookCopy, ReplayedBook
+    from cowbook.library.features import features
     from cowbook.library.inputs import Capture
     from cowbook.library.replay import replay
     from cowbook.library.scan import scan
@@ -34,6 +35,7 @@ __all__ = [
     "ReplayedBook",
     "__version__",
     "book_at",
+    "features",
     "replay",
     "scan",
 ]
@@ -49,6 +51,7 @@ _HOMES = {
     "OrderBookEngine": "cowbook.book.order_book_engine",
     "ReplayedBook": "cowbook.library.book",
     "book_at": "cowbook.query.book_at",
+    "features": "cowbook.library.features",
     "replay": "cowbook.library.replay",
     "scan": "cowbook.library.scan",
 }

@@ -21,7 +21,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from cowbook import replay
+from cowbook import features, replay
 from cowbook.simulate.capture import write_capture
 
 NAME = "BTCUSDT"
@@ -85,6 +85,20 @@ def run_figures(path: Path) -> tuple[int, object]:
     return records, last
 
 
+def run_features(path: Path) -> tuple[int, object]:
+    """A table of features, a row a second."""
+    return RECORDS_OF[path], features(path, NAME)
+
+
+def run_apply(path: Path) -> tuple[int, object]:
+    """Decoding and applying, and nothing read."""
+    *_, book = replay(path, NAME, every=1 << 60)
+    return RECORDS_OF[path], book.event_count
+
+
+RECORDS_OF: dict[Path, int] = {}
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -98,11 +112,14 @@ def main() -> None:
         "replay: time, best prices": run_replay,
         "replay: time, mid, spread, micro-price": run_figures,
         "replay: five levels of both sides": run_levels,
+        "replay: nothing read, one step": run_apply,
+        "features: a row a second": run_features,
     }
     figures: dict[str, list[float]] = {name: [] for name in subjects}
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "capture.jsonl"
         write_capture(path, symbol=NAME, messages=arguments.messages, seed=7)
+        RECORDS_OF[path] = run_replay(path)[0]
         results = {name: subject(path) for name, subject in subjects.items()}  # a round that does not count
         assert len({records for records, _ in results.values()}) == 1
         for _ in range(arguments.rounds):

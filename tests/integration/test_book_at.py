@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from bench.captures import CAPTURES, FOLDER
+from bench.captures import reconstruct as reconstruct_captures
 from cowbook import book_at, replay
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
@@ -145,3 +147,24 @@ def test_the_book_at_an_instant_whatever_is_lost(sample_id: str, tmp_path: Path,
         streams = rng.choice([CHOSEN_STREAMS, ("depth", "trades"), ("depth", "trades", "bbo"), ("depth", "trades", "frame")])
         result, seen = run_sample(tmp_path / f"{place}", sample, {"a": content}, rng, streams)
         check_sample(result, seen, rng, 6)
+
+
+@pytest.mark.usefixtures("shared_data")
+def test_the_book_of_recorded_captures_is_the_engines(tmp_path: Path, seed: int) -> None:
+    """At random places of whole captures of spot and futures: levels, sync, and what is called known."""
+    rng = random.Random(seed)
+    reconstruct_captures(tmp_path)
+    for symbol, capture in CAPTURES.items():
+        kept: dict[int, tuple[Seen, int]] = {}
+        for engine in replay([str(FOLDER / name) for name in capture.files], capture.name, every=997):
+            if engine.value("snapshots") + engine.value("diffs") and rng.random() < 0.1:
+                bids, asks = (
+                    dict(zip(*(array.tolist() for array in side.levels()), strict=True)) for side in (engine.bids, engine.asks)
+                )
+                known_to = engine.bids.known_to, engine.asks.known_to
+                kept[engine.event_count] = Seen((bids, asks), engine.synced, known_to), engine.value("last_depth_time")
+        assert len(kept) > 3
+        for event, (state, time) in rng.sample(sorted(kept.items(), key=lambda item: item[0]), 4):
+            book = book_at(tmp_path / "data", symbol, event=event - 1)
+            assert (as_fold(book), book.time) == (state.book, time)
+            check_claims(book, [state])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from cowbook.cli.main import main
@@ -119,3 +121,19 @@ def test_a_file_of_no_known_format_is_an_error(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "a").write_text("milk\n")
     assert main(["explain", str(tmp_path / "a"), "--offset", "0"]) == 1
     assert "give --format, or ask `cowbook inspect`" in capsys.readouterr().err
+
+
+def test_the_offset_of_a_dead_letter_leads_to_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of each row of `dead_letter`, in a compressed file, too: the same reason and the same bytes."""
+    path, _ = binance(tmp_path, SNAPSHOT, diff(11, 11), b"milk", diff(12, 12), {"e": "depthUpdate", "s": "X"}, diff(13, 13))
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    config = tmp_path / "cowbook.toml"
+    config.write_text(f'[[symbol]]\nname = "X"\nformat = "binance"\npaths = ["{packed}"]\n')
+    assert main(["run", str(config), "--once"]) == 0
+    capsys.readouterr()
+    letters = [row for part in (tmp_path / "data" / "dead_letter").rglob("*.parquet") for row in pq.read_table(part).to_pylist()]
+    assert len(letters) == 2
+    for letter in letters:
+        found = explain(packed, letter["offset"])
+        assert (found.offset, found.reason, found.content) == (letter["offset"], letter["reason"], bytes(letter["content"]))

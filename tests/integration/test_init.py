@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import random
 import tomllib
 from pathlib import Path
@@ -200,6 +201,18 @@ def test_random_bytes_are_never_called_known(capsys: pytest.CaptureFixture[str])
     for number in range(20):
         Path(f"{number}").write_bytes(rng.randbytes(rng.randrange(1, 3000)))
     assert all(file["unreadable"] for file in inspect(capsys, *map(str, range(20)), code=1))
+
+
+def test_hostile_names_of_files_are_escaped_and_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences, quotes, wildcards, a line feed, and bytes that are no UTF-8."""
+    name = os.fsdecode(b'\xff\x1b[2J"\n[x]*.jsonl')
+    write_capture("a.jsonl", symbol="BTCUSDT", messages=60, seed=1)
+    Path("a.jsonl").rename(name)
+    assert main(["inspect", "."]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    init(capsys, ".")
+    assert "\x1b" not in Path("cowbook.toml").read_text()
+    assert run(capsys)["BTCUSDT"]["depth_messages"] >= 60
 
 
 def test_a_path_that_is_not_there_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -268,3 +268,13 @@ def test_the_output_that_the_pages_show_is_real(
             assert command_line.main(shlex.split(command)) == 0
             said = capsys.readouterr().out
             assert said == expected or not expected
+            if command.startswith("sql"):
+                check_macros(said)
+
+
+def check_macros(statements: str) -> None:
+    """What the cookbook says of the macros: each is a query that finds something."""
+    connection = duckdb.connect()
+    connection.execute(statements)
+    for query in re.findall(r"^\| `((?:FROM|SELECT) [^`]*)`", (REPOSITORY / "docs" / "cookbook.md").read_text(), re.MULTILINE):
+        assert connection.execute(query).fetchall(), query

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.plain.streams import CHOSEN_STREAMS
+from cowbook.sink.columns import NumberKind
 from support.harness import Reconstruction, Run, reconstruct
 
 START_MS = 1_723_161_600_000
@@ -61,11 +62,11 @@ def make_lines() -> list[bytes]:
 
 
 def make_output(
-    directory: Path, lines: Iterable[bytes], name: str = "BTCUSDT", part_events: int = 9, **settings: object
+    directory: Path, lines: Iterable[bytes], part_events: int = 9, numbers: NumberKind = "decimal", **settings: object
 ) -> Reconstruction:
     """Reconstruct these lines, with all streams unless `streams` says otherwise."""
     chosen: dict[str, object] = {"part_events": part_events, "book_levels": 3, "streams": CHOSEN_STREAMS, **settings}
-    run = Run(name, "BTCUSDT", engine=EngineSettings(**chosen))  # type: ignore[arg-type]
+    run = Run("BTCUSDT", "BTCUSDT", engine=EngineSettings(**chosen), numbers=numbers)  # type: ignore[arg-type]
     result = reconstruct(directory, {"a": b"".join(lines)}, run)
     assert result.summary.state == "done", result.summary.error
     return result

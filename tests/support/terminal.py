@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import signal
 import struct
 import subprocess
 import sys
@@ -27,23 +28,31 @@ class Recording:
 
     def lines(self) -> list[str]:
         """The lines above the screen and on it at the end, without those that are empty."""
-        return self._lines_after(len(self.content))
+        return self._looks([len(self.content)])[0]
 
     def lines_on_the_way(self, looks: int = 40) -> list[list[str]]:
         """The same after each of some pieces of what was written. Each ends where a line has been finished or a bar drawn."""
         ends = [place + 1 for place, byte in enumerate(self.content) if byte == 0x0A]
-        step = max(1, len(ends) // looks)
-        return [self._lines_after(end) for end in ends[::step]]
+        return self._looks(ends[:: max(1, len(ends) // looks)])
 
-    def _lines_after(self, end: int) -> list[str]:
+    def _looks(self, ends: Sequence[int]) -> list[list[str]]:
+        """What stands there after so many bytes each."""
         screen = pyte.HistoryScreen(self.columns, self.rows, history=10_000)
-        pyte.ByteStream(screen).feed(self.content[:end])
-        above = ["".join(line[column].data for column in range(self.columns)) for line in screen.history.top]
-        return [line.rstrip() for line in (*above, *screen.display) if line.strip()]
+        stream = pyte.ByteStream(screen)
+        found, start = [], 0
+        for end in ends:
+            stream.feed(self.content[start:end])
+            start = end
+            above = ["".join(line[column].data for column in range(self.columns)) for line in screen.history.top]
+            found.append([line.rstrip() for line in (*above, *screen.display) if line.strip()])
+        return found
 
 
-def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24) -> Recording:
-    """Run `cowbook` in a terminal. Standard output and standard error both lead to it."""
+def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24, until: bytes = b"") -> Recording:
+    """Run `cowbook` in a terminal. Standard output and standard error both lead to it.
+
+    With `until` it is interrupted as by Ctrl-C, once it has written these bytes.
+    """
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
@@ -56,6 +65,9 @@ def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, row
         try:
             while piece := os.read(master, 1 << 16):
                 content += piece
+                if until and until in content:
+                    until = b""
+                    process.send_signal(signal.SIGINT)
         except OSError:  # what a terminal's other side gives at the end
             pass
         finally:

@@ -20,6 +20,7 @@ from cowbook import (
     Ladder,
     OrderBookEngine,
     ReplayedBook,
+    features,
     replay,
     scan,
 )
@@ -57,6 +58,11 @@ def check_book() -> None:
         assert_type(book.copy(5).synced, bool)
     replay([Capture("a.jsonl", "A"), Capture(["b.jsonl"], "B", format="okx", id="b")], every=timedelta(seconds=1))
     replay("cowbook.toml")
+
+
+def check_features() -> None:
+    features(Path("a.jsonl"), "A", every=1000, levels=3, bps=(1, 2.5), start="2024-08-09").to_pandas()
+    features("cowbook.toml", volume=10)
 
 
 def check_scan() -> None:

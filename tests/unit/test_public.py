@@ -46,7 +46,7 @@ def test_every_public_member_is_described(name: str) -> None:
             assert value.__doc__, f"{name}.{member}"
 
 
-@pytest.mark.parametrize("name", ["replay", "scan"])
+@pytest.mark.parametrize("name", ["features", "replay", "scan"])
 def test_every_parameter_is_described(name: str) -> None:
     """Each parameter of a function, each optional one with its default."""
     described = getattr(cowbook, name).__doc__ or ""

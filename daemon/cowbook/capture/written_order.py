@@ -108,7 +108,7 @@ def _by_time(files: Sequence[Dated]) -> list[int]:
 
 def _time(file: Dated, live: set[str]) -> tuple[float, int, int] | None:
     """What is known of the time at which a file was begun, as a key that sorts; None if its name must tell."""
-    name = _uncompressed(Path(file.path).name)
+    name = uncompressed(Path(file.path).name)
     if name in live:
         return (math.inf if file.begins_ns is None else file.begins_ns), 1, 0
     if not live.isdisjoint(_beginnings(name)):
@@ -118,13 +118,13 @@ def _time(file: Dated, live: set[str]) -> tuple[float, int, int] | None:
 
 def _live_names(names: Iterable[str]) -> set[str]:
     """The names that others extend."""
-    plain = {_uncompressed(name) for name in names}
+    plain = {uncompressed(name) for name in names}
     return plain & {beginning for name in plain for beginning in _beginnings(name)}
 
 
 def is_rotated(name: str, other: str) -> bool:
     """Whether one of two different names is what rotation may have made of the other, compressed or not."""
-    name, other = _uncompressed(name), _uncompressed(other)
+    name, other = uncompressed(name), uncompressed(other)
     return name == other or other in _beginnings(name) or name in _beginnings(other)
 
 
@@ -138,7 +138,8 @@ def _beginnings(name: str) -> set[str]:
     }
 
 
-def _uncompressed(name: str) -> str:
+def uncompressed(name: str) -> str:
+    """A file's name without the ending of a compressed one."""
     return next((name.removesuffix(suffix) for suffix in _COMPRESSED_SUFFIXES if name.endswith(suffix)), name)
 
 

@@ -88,12 +88,16 @@ def _print_block(console: Console, columns: Sequence[str], row: Sequence[str], h
     pairs = [escaped(f"{column} {cell}") for column, cell in zip(columns[heads:], row[heads:], strict=True) if cell]
     for pair in pairs:
         if line and cell_len(line) + cell_len(pair) + len(_BETWEEN) + _INDENT > console.width:
-            _print_indented(console, line)
+            print_indented(console, line, _INDENT)
             line = ""
         line += f"{_BETWEEN if line else ''}{pair}"
     if line:
-        _print_indented(console, line)
+        print_indented(console, line, _INDENT)
 
 
-def _print_indented(console: Console, line: str) -> None:
-    console.print(Padding(Text(line), (0, 0, 0, _INDENT)), overflow="fold", highlight=False)
+def print_indented(console: Console, line: str, indent: int) -> None:
+    """Print a line, escaped already, behind `indent` spaces. On a terminal what does not fit goes on below, indented, too."""
+    if console.is_terminal:
+        console.print(Padding(Text(line), (0, 0, 0, indent)), overflow="fold", highlight=False)
+    else:
+        console.print(Text(f"{' ' * indent}{line}"), soft_wrap=True, highlight=False)

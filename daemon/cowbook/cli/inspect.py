@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_indented
 from cowbook.cli.looking import look_at_all
 from cowbook.inspection.facts import FileFacts
 from cowbook.inspection.proposal import files_not_read
 from cowbook.inspection.wording import describe_counts, describe_file, describe_looked, describe_proof, describe_span
+from cowbook.plain.escaping import escaped
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -20,7 +21,8 @@ def main(arguments: argparse.Namespace) -> int:
     else:
         console = plain_console()
         for line in (line for facts in files for line in _lines(facts)):
-            console.print(line, soft_wrap=True, highlight=False)
+            text = line.lstrip(" ")
+            print_indented(console, escaped(text), len(line) - len(text))
     return int(len(files_not_read(files)) == len(files))
 
 

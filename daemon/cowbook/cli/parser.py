@@ -238,6 +238,14 @@ def _add_book(commands: Any) -> None:
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--parquet", type=Path, metavar="FILE", help="write the levels as Parquet")
 
+    sql = _add(
+        commands,
+        "sql",
+        "print views and macros for DuckDB: the book at a time, spread, depth within x bp",
+        "cowbook sql data | duckdb books.duckdb",
+    )
+    sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+
 
 def _add_plot(commands: Any) -> None:
     plot = _add(

@@ -183,13 +183,14 @@ def _describe_checkpoints(summary: SymbolSummary) -> str:
 
 
 def _make_query(written: Sequence[SymbolSummary], config: Config) -> str | None:
-    """A query over the first symbol's `bbo`, to paste into DuckDB; None if it was not written.
+    """A query over the `bbo` of the first symbol that has a book, to paste into DuckDB; None if none was written.
 
     DuckDB truncates only times in µs, hence the cast. A plain UTC time looks the same everywhere and needs no pytz in Python.
     """
-    if not written or "bbo" not in config.output.streams:
+    symbol = next((summary for summary in written if summary.depth_messages), None)
+    if symbol is None or "bbo" not in config.output.streams:
         return None
-    place = Path(written[0].output) / "bbo" / f"symbol={output_directory_name(written[0].id)}"
+    place = Path(symbol.output) / "bbo" / f"symbol={output_directory_name(symbol.id)}"
     pattern = f"{glob.escape(str(place))}/*/*.parquet".replace("'", "''")
     return (
         "SELECT date_trunc('minute', ts_event::TIMESTAMPTZ AT TIME ZONE 'UTC') AS minute,\n"

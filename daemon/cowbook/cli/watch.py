@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,8 +37,10 @@ def watch(fetch: Callable[[], Status], *, looks: int | None = None, pause: float
     asked = time.monotonic()
     rates: dict[str, float] = {}
     problem = None
-    with Live(_render(console, status, rates, problem), console=console, screen=True, auto_refresh=False) as live:
+    live = Live(_render(console, status, rates, problem), console=console, screen=True, auto_refresh=False)
+    with suppress(KeyboardInterrupt):  # that is how one stops looking
         try:
+            live.start(refresh=True)
             while looks is None or (looks := looks - 1) > 0:
                 time.sleep(pause)
                 try:
@@ -47,8 +50,8 @@ def watch(fetch: Callable[[], Status], *, looks: int | None = None, pause: float
                 except ServiceError as error:
                     rates, problem = {}, str(error)
                 live.update(_render(console, status, rates, problem), refresh=True)
-        except KeyboardInterrupt:
-            pass  # how one stops looking
+        finally:
+            live.stop()  # also where the interrupt came while it started: the terminal must get its own screen back
     return has_failed(status)
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cowbook.capture.paths import natural_key
-from cowbook.capture.written_order import is_rotated
+from cowbook.capture.written_order import is_rotated, uncompressed
 from cowbook.inspection.facts import FileFacts, SymbolFacts
 
+_NOT_UTF_8 = re.compile(r"[\ud800-\udfff]")
+"""Bytes of names that a configuration, which is UTF-8, cannot have: a wildcard stands for each."""
 _SHAPE = re.compile(r"\d+")
 _DATE_AT_END = re.compile(r"(?:\d+[-_.:T]?)+$")
 _DATE_AT_START = re.compile(r"^(?:[-_.:T]?\d+)+")
@@ -110,17 +112,26 @@ def find_patterns(paths: Sequence[str]) -> list[str]:
     for group in groups.values():
         pattern = _glob_of(group) if len(group) > 1 else None
         matched = {os.path.realpath(match) for match in glob.glob(pattern)} if pattern is not None else set()  # noqa: PTH207 - as a run does
-        patterns += [pattern] if pattern is not None and matched and matched <= wanted else [glob.escape(path) for path in group]
+        patterns += (
+            [pattern]
+            if pattern is not None and matched and matched <= wanted
+            else [_NOT_UTF_8.sub("?", glob.escape(path)) for path in group]
+        )
     return patterns
 
 
 def _glob_of(paths: Sequence[str]) -> str:
     """A glob with one wildcard that matches all of these paths, which lie in one directory."""
     names = [Path(path).name for path in paths]
+    compressed = {name.removeprefix(uncompressed(name)) for name in names}
+    if len(compressed) > 1:
+        names = [uncompressed(name) for name in names]
     start = os.path.commonprefix(names)  # noqa: RUF071 - of characters
     end = os.path.commonprefix([name[len(start) :][::-1] for name in names])[::-1]  # noqa: RUF071 - of characters
     start, end = _DATE_AT_END.sub("", start), _DATE_AT_START.sub("", end)
-    return str(Path(glob.escape(str(Path(paths[0]).parent))) / f"{glob.escape(start)}*{glob.escape(end)}")
+    ending = "*" if len(compressed) > 1 and end else ""
+    pattern = str(Path(glob.escape(str(Path(paths[0]).parent))) / f"{glob.escape(start)}*{glob.escape(end)}{ending}")
+    return _NOT_UTF_8.sub("?", pattern)
 
 
 def files_not_read(files: Iterable[FileFacts]) -> list[FileFacts]:

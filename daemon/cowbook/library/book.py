@@ -50,6 +50,7 @@ class ReplayedBook(OrderBookEngine, BookReading):
         self._size = Scale(self.settings.size_decimals, numbers)
         # As floats they are read in every step: a division is all that it takes.
         self._price_divisor = 10**self.settings.price_decimals if numbers == "float64" else 0
+        self._bids, self._asks = super().bids, super().asks  # views that follow the book
         self._instant: int | None = None
         self._records = memoryview(b"")  # of the batch: words of MESSAGE, as int64
         self._last = -1  # the last record's place in it
@@ -61,7 +62,17 @@ class ReplayedBook(OrderBookEngine, BookReading):
 
     def _best(self) -> Best:
         view = self._view
-        return Best(view[_BID_PRICE], view[_BID_SIZE], view[_ASK_PRICE], view[_ASK_SIZE])
+        return view[_BID_PRICE], view[_BID_SIZE], view[_ASK_PRICE], view[_ASK_SIZE]
+
+    @property
+    def bids(self) -> Ladder:
+        """The live bid side, highest price first, in exact fixed-point numbers."""
+        return self._bids
+
+    @property
+    def asks(self) -> Ladder:
+        """The live ask side, lowest price first, in exact fixed-point numbers."""
+        return self._asks
 
     @property
     def time(self) -> int | None:
@@ -223,5 +234,4 @@ class BookCopy(BookReading):
     _size: Scale
 
     def _best(self) -> Best:
-        bid, ask = (side.best() or (NONE, NONE) for side in (self.bids, self.asks))
-        return Best(*bid, *ask)
+        return *(self.bids.best() or (NONE, NONE)), *(self.asks.best() or (NONE, NONE))

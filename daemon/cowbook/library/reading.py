@@ -47,13 +47,8 @@ class Side(Protocol):
         """(prices, sizes) of the best `depth` levels, best first; None for all."""
 
 
-class Best(NamedTuple):
-    """Best price and size of both sides, fixed-point; `messages.NONE` for an empty side."""
-
-    bid_price: int
-    bid_size: int
-    ask_price: int
-    ask_size: int
+Best = tuple[int, int, int, int]
+"""Best bid's price and size, best ask's price and size, fixed-point; `messages.NONE` for an empty side."""
 
 
 class BookReading:
@@ -102,40 +97,38 @@ class BookReading:
     @property
     def bid_size(self) -> Any:
         """Size of the best bid; None without bids."""
-        size = self._best().bid_size
+        size = self._best()[1]
         return None if size == NONE else self._size.value(size)
 
     @property
     def ask_size(self) -> Any:
         """Size of the best ask; None without asks."""
-        size = self._best().ask_size
+        size = self._best()[3]
         return None if size == NONE else self._size.value(size)
 
     @property
     def bid_price(self) -> Any:
         """The best bid's price; None without bids."""
-        price = self._best().bid_price
+        price = self._best()[0]
         return None if price == NONE else self._price.value(price)
 
     @property
     def ask_price(self) -> Any:
         """The best ask's price; None without asks."""
-        price = self._best().ask_price
+        price = self._best()[2]
         return None if price == NONE else self._price.value(price)
 
     @property
     def mid(self) -> Any:
         """The mean of the best prices; None unless both sides have levels. With numbers = "int64" a float in the same unit."""
-        best = self._best()
-        if NONE in best:
-            return None
-        return self._price.mean(best.bid_price + best.ask_price, 2)
+        bid, _, ask, _ = self._best()
+        return None if NONE in (bid, ask) else self._price.mean(bid + ask, 2)
 
     @property
     def spread(self) -> Any:
         """Best ask less best bid: 0 if locked, negative if crossed. None unless both sides have levels."""
-        best = self._best()
-        return None if NONE in best else self._price.value(best.ask_price - best.bid_price)
+        bid, _, ask, _ = self._best()
+        return None if NONE in (bid, ask) else self._price.value(ask - bid)
 
     @property
     def microprice(self) -> Any:
@@ -143,11 +136,10 @@ class BookReading:
 
         None unless both sides have levels. With numbers = "int64" a float in the same unit.
         """
-        best = self._best()
-        if NONE in best:
+        bid, bid_size, ask, ask_size = self._best()
+        if NONE in (bid, ask):
             return None
-        weighted = best.bid_price * best.ask_size + best.ask_price * best.bid_size
-        return self._price.mean(weighted, best.bid_size + best.ask_size)
+        return self._price.mean(bid * ask_size + ask * bid_size, bid_size + ask_size)
 
     def imbalance(self, levels: int = 1) -> float | None:
         """(bid size - ask size) / (bid size + ask size) of the best `levels` (1) of each side: -1 to 1.
@@ -162,10 +154,10 @@ class BookReading:
 
         None unless both sides have levels. It takes microseconds for each hundred levels that are near enough.
         """
-        best = self._best()
-        if NONE in best:
+        best_bid, _, best_ask, _ = self._best()
+        if NONE in (best_bid, best_ask):
             return None
-        middle = best.bid_price + best.ask_price  # twice the mid
+        middle = best_bid + best_ask  # twice the mid
         distance = abs(middle) * bps / _BPS
         bid = _size_within(self.bids, lambda prices: 2 * prices >= middle - distance)
         ask = _size_within(self.asks, lambda prices: 2 * prices <= middle + distance)

@@ -1,4 +1,7 @@
-"""Goes through one symbol's files: blocks are read and decoded, batches planned, and their records applied step by step."""
+"""Goes through one symbol's files: blocks are read and decoded, batches planned, and their records applied step by step.
+
+The engine stands at the record that is shown, so that all of the book can be read there (ADR 21).
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
 from cowbook.plot.grid import Booleans, Floats, PriceAxis, fold_onto
 from cowbook.plot.known import NOTHING, read_known
-from cowbook.plot.window import Integers, Window
+from cowbook.plot.window import Integers, Window, decimals_of, read_whole
 from cowbook.query.columns import Array, PartReader
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import retrying
@@ -83,7 +83,7 @@ def _read(data: Path, symbol: str, start: int | None, end: int | None, columns: 
     if reader is None:
         raise QueryError(f"{data} has no row of depth of {symbol} in this span")
     axis = _choose_axis(window, reader, rows)
-    scales = 10.0 ** reader.decimals("price"), 10.0 ** reader.decimals("size")
+    scales = 10.0 ** decimals_of(reader, "price"), 10.0 ** decimals_of(reader, "size")
     grids = fold_onto(window, axis)
     finished = [side.finish() for side in grids]
     known = read_known(window)
@@ -124,7 +124,7 @@ def _choose_axis(window: Window, reader: PartReader, rows: int) -> PriceAxis:
     found: list[Integers] = []
     for _, _, bids, asks in window.read("bbo", "bid_price", "ask_price"):
         found += [bids[bids != NONE], asks[asks != NONE]]
-    (changed,) = reader.read("price")
+    (changed,) = read_whole(reader, "price")
     if sum(map(len, found)) == 0:  # without `bbo`: most changes are near the best prices
         found = [np.quantile(changed, (0.25, 0.75)).astype(np.int64)]
     prices = np.concatenate(found)
@@ -161,7 +161,7 @@ def _best_at_begin(window: Window, name: str) -> int:
         for cut in range(window.begin.cut, -1, -1):
             reader = window.output.reader("bbo", cut)
             if reader is not None:
-                events, prices = reader.read("event_index", name)
+                events, prices = read_whole(reader, "event_index", name)
                 count = int(np.searchsorted(events, window.begin.event, "right"))
                 if count:
                     return int(prices[count - 1])

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from cowbook.plain.vocabulary import CLEAR
-from cowbook.plot.window import Integers, Window
+from cowbook.plot.window import Integers, Window, as_whole
 from cowbook.query.fold import Folding
 
+Numbers = npt.NDArray[Any]
+"""Sizes: int64 or doubles."""
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
@@ -40,14 +44,14 @@ class SideGrid:
         self._shape = columns, axis.rows + 2
         self._sizes = np.zeros(self._shape)  # what changes, until `finish`
         self._counts = np.zeros(self._shape, np.int64)
-        self._live = np.empty(0, np.int64), np.empty(0, np.int64)
+        self._live: tuple[Integers, Numbers] = np.empty(0, np.int64), np.empty(0, np.int64)
 
-    def start(self, prices: Integers, sizes: Integers) -> None:
+    def start(self, prices: Integers, sizes: Numbers) -> None:
         """The levels with which the first column begins."""
         self._live = prices, sizes
         self._add(np.zeros(len(prices), np.int64), prices, sizes, np.ones(len(prices), np.int64))
 
-    def add(self, columns: Integers, prices: Integers, sizes: Integers, is_clear: Booleans) -> None:
+    def add(self, columns: Integers, prices: Integers, sizes: Numbers, is_clear: Booleans) -> None:
         """Add rows of `depth` in their order. A size is the level's new one."""
         held, lasting = len(self._live[0]), ~is_clear
         segments = np.concatenate([np.zeros(held, np.int64), np.cumsum(is_clear)[lasting]])
@@ -73,7 +77,7 @@ class SideGrid:
         left = is_last & ~gone
         self._live = prices[left], sizes[left]
 
-    def _add(self, columns: Integers, prices: Integers, sizes: Integers, counts: Integers) -> None:
+    def _add(self, columns: Integers, prices: Integers, sizes: Numbers, counts: Integers) -> None:
         cells = columns * self._shape[1] + self._axis.row_of(prices)
         length = self._shape[0] * self._shape[1]
         self._sizes += np.bincount(cells, sizes, length).reshape(self._shape)
@@ -92,7 +96,7 @@ def fold_onto(window: Window, axis: PriceAxis) -> tuple[SideGrid, SideGrid]:
     if window.begin is not None:
         fold = Folding(window.output, window.begin).run()
         for side, levels in zip(sides, (fold.bids, fold.asks), strict=True):
-            side.start(*levels)
+            side.start(as_whole(levels[0]), levels[1])
     for _, times, which, prices, sizes, kinds in window.read("depth", "side", "price", "size", "kind"):
         columns = window.column_of(times)
         for number, side in enumerate(sides):

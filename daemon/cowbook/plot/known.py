@@ -10,7 +10,7 @@ import numpy as np
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CLEAR
 from cowbook.plot.grid import Booleans
-from cowbook.plot.window import Integers, Window
+from cowbook.plot.window import Integers, Window, read_whole
 from cowbook.query.columns import PartReader
 
 NOTHING = (np.iinfo(np.int64).max, np.iinfo(np.int64).min)
@@ -120,13 +120,13 @@ def _shown(window: Window, side: int) -> Iterator[tuple[Integers, Integers]]:
     """Events, and prices that are known behind them: of frames, of the grid's rows and of best prices."""
     name = ("bid", "ask")[side]
     for reader in window.readers("frame"):
-        events, sides, prices, known, synced = reader.read("event_index", "side", "price", "known", "synced")
+        events, sides, prices, known, synced = read_whole(reader, "event_index", "side", "price", "known", "synced")
         own = (sides == side) & known & synced
         yield events[own] - 1, prices[own]
     for reader in window.readers("book"):
         yield from _shown_by_grid(reader, name)
     for reader in window.readers("bbo"):
-        events, prices, known, synced = reader.read("event_index", f"{name}_price", f"{name}_known", "synced")
+        events, prices, known, synced = read_whole(reader, "event_index", f"{name}_price", f"{name}_known", "synced")
         own = known & synced & (prices != NONE)
         yield events[own], prices[own]
 
@@ -134,6 +134,6 @@ def _shown(window: Window, side: int) -> Iterator[tuple[Integers, Integers]]:
 def _shown_by_grid(reader: PartReader, name: str) -> Iterator[tuple[Integers, Integers]]:
     events, synced, counts = reader.read("event_index", "synced", f"{name}s_known")
     for count in np.unique(counts[synced & (counts > 0)]):
-        (prices,) = reader.read(f"{name}_px_{count - 1:02d}")
+        (prices,) = read_whole(reader, f"{name}_px_{count - 1:02d}")
         own = synced & (counts == count) & (prices != NONE)
         yield events[own], prices[own]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import QueryError
+from cowbook.plain.messages import NONE
 from cowbook.plain.streams import STREAMS
 from cowbook.query.columns import Array, PartReader
 from cowbook.query.instant import Instant, at_end, at_time, describe_span
@@ -17,6 +18,7 @@ from cowbook.query.times import iso
 
 Integers = npt.NDArray[np.int64]
 
+_DECIMALS_OF_DOUBLES = 8
 _EVENT_STREAMS = tuple(stream.name for stream in STREAMS if stream.are_events)
 
 
@@ -48,6 +50,7 @@ class Window:
         check_contiguous(output.cuts[first_cut : self.end.cut + 1])
         for cut in self.cuts:
             output.check_depth(cut)
+            output.forget(cut)
 
     @property
     def columns(self) -> int:
@@ -65,16 +68,17 @@ class Window:
             reader = self.output.reader(stream, cut)
             if reader is not None:
                 yield reader
+                self.output.forget(cut)
 
     def read(self, stream: str, *names: str) -> Iterator[list[Array]]:
         """Yields the columns `event_index`, `ts_event` and `names` of each part: the rows that are in the window.
 
-        Times are running maxima: what is written later counts later.
+        Times are running maxima: what is written later counts later. Prices are whole numbers, as `read_whole` makes them.
         """
         # The rows of other streams name the next event.
         late = 0 if stream in (*_EVENT_STREAMS, "bbo") else 1
         for reader in self.readers(stream):
-            events, times, *others = reader.read("event_index", "ts_event", *names)
+            events, times, *others = read_whole(reader, "event_index", "ts_event", *names)
             if not len(events):
                 continue
             running = np.maximum.accumulate(times)
@@ -86,6 +90,28 @@ class Window:
     def column_of(self, times: Integers) -> Integers:
         """The columns at whose ends what happens at these times has happened."""
         return np.searchsorted(self.edges[1:-1], times, "left")
+
+
+def decimals_of(reader: PartReader, name: str) -> int:
+    """Decimals of the whole numbers for prices, or of the numbers for sizes: those of the column `price` or `size`."""
+    decimals = reader.decimals(name)
+    if decimals is not None:
+        return decimals
+    return _DECIMALS_OF_DOUBLES if name == "price" else 0
+
+
+def read_whole(reader: PartReader, *names: str) -> list[Array]:
+    """Columns as the reader has them, but prices that are doubles as whole numbers of 10^-8: a picture needs no more."""
+    columns = reader.read(*names)
+    return [column if name.endswith("size") else as_whole(column) for name, column in zip(names, columns, strict=True)]
+
+
+def as_whole(prices: Array) -> Array:
+    """Doubles as whole numbers of 10^-8; anything else as it is."""
+    if prices.dtype != np.float64:
+        return prices
+    missing = prices == float(NONE)
+    return np.where(missing, NONE, np.rint(np.where(missing, 0, prices) * 10.0**_DECIMALS_OF_DOUBLES)).astype(np.int64)
 
 
 def _before(output: SymbolOutput, time: int) -> Instant | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
 from cowbook.query.book import BookSide, InstantBook
-from cowbook.query.fold import Folding
+from cowbook.query.fold import Folding, Integers, Numbers, to_fixed_point
 from cowbook.query.instant import Instant, at_end, at_event, at_time
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import retrying
@@ -35,6 +35,9 @@ def book_at(
       zone. Messages are those with rows in `depth` or `trades`.
     * `event`, None: the book behind the message that this `event_index` belongs to. With neither, the book at the end.
     * `levels`, None: so many of the best levels of each side; None for all.
+
+    Prices and sizes are as exact as they are written. Of doubles (`[output] numbers = "float64"`) they have the fewest decimals
+    that give these doubles back.
 
     Raises QueryError if the output has no such symbol or instant, if a part that is needed is missing or damaged, or if the
     arguments make no sense. What the output does not show is None in the result: nothing is guessed.
@@ -63,16 +66,18 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
     last = fold.last or fold.frame
     if last is None:
         raise QueryError(f"{output_dir} has no row of depth of {symbol} up to event {instant.event}")
+    (bid_prices, ask_prices), price_decimals = _as_integers(fold.bids[0], fold.asks[0], fold.price_decimals)
+    (bid_sizes, ask_sizes), size_decimals = _as_integers(fold.bids[1], fold.asks[1], fold.size_decimals)
     sides = [
         BookSide(
             prices[:levels],
             sizes[:levels],
-            fold.price_decimals,
-            fold.size_decimals,
+            price_decimals,
+            size_decimals,
             count if count is None or levels is None else min(count, levels),
             int(prices[count - 1]) if count else None,
         )
-        for (prices, sizes), count in zip((fold.bids, fold.asks), known, strict=True)
+        for prices, sizes, count in ((bid_prices, bid_sizes, known[0]), (ask_prices, ask_sizes, known[1]))
     ]
     return InstantBook(
         symbol=symbol,
@@ -87,6 +92,10 @@ def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None,
         is_at_end=instant.is_at_end,
         proof=make_proof(output, instant, fold, quote),
     )
+
+
+def _as_integers(bids: Numbers, asks: Numbers, decimals: int | None) -> tuple[list[Integers], int]:
+    return to_fixed_point(bids, asks) if decimals is None else ([bids, asks], decimals)
 
 
 def _find(output: SymbolOutput, time: int | None, event: int | None) -> Instant:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,12 @@ class PartReader:
         """Opens it. Raises QueryError if it is damaged or not of this stream, MovedError if it is gone."""
         self.part = part
         self._stream = BY_NAME[stream]
+        self._read: dict[str, Array] = {}
         try:
-            metadata = pq.read_metadata(part.path)
+            source = pa.OSFile(str(part.path))
+            metadata = pq.read_metadata(source)
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
-            self._file = pq.ParquetFile(part.path, metadata=metadata, read_dictionary=texts)
+            self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
         except (pa.ArrowException, OSError) as error:
@@ -60,37 +62,63 @@ class PartReader:
     def _damaged(self, why: str) -> QueryError:
         return QueryError(f"{self.part.path} is damaged: {why}; restore it, or make the output anew")
 
-    def decimals(self, name: str) -> int:
-        """Decimals of a column of prices or sizes. Raises QueryError if it has none."""
-        of = self._types[name]
-        if not pa.types.is_decimal(of) or of.precision > 18:
-            raise QueryError(f"{self.part.path}: {name} is {of}, and no exact decimal of 18 digits")
-        return int(of.scale)
+    def decimals(self, name: str) -> int | None:
+        """Decimals of a column of prices or sizes (`price` or `size`); None if they are doubles.
 
-    def latest(self, name: str) -> int | None:
-        """The highest value of a column, from the file's statistics; None if there are none."""
-        place = self._file.schema_arrow.names.index(name)
-        found = None
-        for group in range(self._file.metadata.num_row_groups):
-            statistics = self._file.metadata.row_group(group).column(place).statistics
-            if statistics is None or not statistics.has_min_max:
-                return None
-            found = statistics.max_raw if found is None else max(found, statistics.max_raw)
-        return found
-
-    def read(self, *names: str) -> list[Array]:
-        """Returns columns as arrays of one length: bool for flags, int8 for `side` and `kind`, int64 otherwise.
-
-        `side` is 0 for bids, 1 for asks, of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the
-        place in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
+        Raises QueryError if the file does not say them.
         """
+        of = self._types[name]
+        if pa.types.is_decimal(of) and of.precision <= 18:
+            return int(of.scale)
+        if pa.types.is_float64(of):
+            return None
+        said = (self._file.metadata.metadata or {}).get(f"{name}_decimals".encode(), b"")
+        if not pa.types.is_int64(of) or not said.isdigit():
+            raise QueryError(f"{self.part.path}: {name} is {of}, and the file does not say what its numbers mean")
+        return int(said)
+
+    def extremes(self, name: str) -> tuple[int, int] | None:
+        """The lowest and the highest value of a column, from the file's statistics; None if there are none."""
+        place = self._file.schema_arrow.names.index(name)
+        groups = [self._file.metadata.row_group(number).column(place).statistics for number in range(self._file.num_row_groups)]
+        if not groups or any(statistics is None or not statistics.has_min_max for statistics in groups):
+            return None
+        return min(statistics.min_raw for statistics in groups), max(statistics.max_raw for statistics in groups)
+
+    def read(self, *names: str, rows: int | None = None) -> list[Array]:
+        """Returns columns, or their first `rows` rows (at least 1), as arrays of one length. What was read is kept.
+
+        Flags are bool, `side` and `kind` int8, prices and sizes that are doubles float64, all others int64. `side` is 0 for
+        bids, 1 for asks, of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the place in
+        `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
+        """
+        count = self.row_count if rows is None else min(rows, self.row_count)
+        new = [name for name in names if name not in self._read or len(self._read[name]) < count]
         try:
-            table = self._file.read(list(names))
-            return [self._values(name, table.column(name).combine_chunks()) for name in names]
+            if new:
+                for name, column in zip(new, self._load(new, count), strict=True):
+                    self._read[name] = self._values(name, column)
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(str(error)) from error
+        return [self._read[name][:count] for name in names]
+
+    def _load(self, names: list[str], count: int) -> Iterator[pa.Array]:
+        """The first rows of columns. What is behind them is not decoded."""
+        if count == self.row_count:
+            table = self._file.read(names)
+        else:
+            batches = self._file.iter_batches(count, columns=names)
+            taken = []
+            left = count
+            while left > 0:
+                taken.append(next(batches))
+                left -= taken[-1].num_rows
+            table = pa.Table.from_batches(taken)
+        for name in names:
+            column = table.column(name)
+            yield column.combine_chunks() if column.num_chunks else pa.array([], column.type)
 
     def texts(self, row: int, *names: str) -> list[str]:
         """Returns the values of columns of text in one row."""
@@ -101,24 +129,29 @@ class PartReader:
         return [str(table.column(name)[0].as_py()) for name in names]
 
     def _values(self, name: str, column: pa.Array) -> Array:
+        """A column as an array. Without `pyarrow.compute`, whose import would take as long as many an answer."""
         of = column.type
-        if isinstance(column, pa.ChunkedArray):  # pyarrow leaves it so where there are no rows
-            column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], of)
         if pa.types.is_dictionary(of):
             return self._choices(name, column)
         if pa.types.is_boolean(of):
             return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
-        if pa.types.is_decimal(of):
-            values = _unscaled(column)
-        elif pa.types.is_timestamp(of) and of.unit == "ns":
-            values = np.frombuffer(column.buffers()[1], np.int64)[column.offset : column.offset + len(column)]
-        elif pa.types.is_integer(of):
-            return np.asarray(column.cast(pa.int64()).fill_null(NONE).to_numpy(zero_copy_only=False), np.int64)
-        else:
+        is_whole = pa.types.is_decimal(of) or pa.types.is_integer(of) or (pa.types.is_timestamp(of) and of.unit == "ns")
+        if not is_whole and not pa.types.is_float64(of):
             raise QueryError(f"{self.part.path}: column {name} is {of}, which cowbook does not write")
+        validity, content = column.buffers()
+        if not len(column) or content is None:
+            return np.empty(0, np.int64)
+        here = slice(column.offset, column.offset + len(column))
+        if pa.types.is_decimal(of):  # numbers times 10^scale: all are below 10^18, so the low word has all of each
+            values: Array = np.frombuffer(content, np.int64)[:: of.byte_width // 8][here]
+        elif is_whole:
+            values = np.frombuffer(content, f"i{of.bit_width // 8}")[here].astype(np.int64)
+        else:
+            values = np.frombuffer(content, np.float64)[here]
         if not column.null_count:
             return values
-        return np.where(column.is_null().to_numpy(zero_copy_only=False), NONE, values)
+        present = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[here]
+        return np.where(present, values, values.dtype.type(NONE))
 
     def _choices(self, name: str, column: pa.DictionaryArray) -> Array:
         names: Sequence[str] = next((of.names for of in self._stream.columns if of.name == name), _SIDES)
@@ -126,12 +159,8 @@ class PartReader:
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
         places = np.array([names.index(text) for text in column.dictionary.to_pylist()], np.int8)
-        chosen: Array = places[column.indices.to_numpy(zero_copy_only=False)]
+        indices = column.indices.to_numpy(zero_copy_only=False)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(places):
+            raise self._damaged(f"{name} refers to texts that are not there")
+        chosen: Array = places[indices]
         return chosen
-
-
-def _unscaled(column: pa.Array) -> Array:
-    """A decimal column's numbers times 10^scale. All are below 10^18 in size, so the low word has all of each."""
-    words = column.type.byte_width // 8
-    values = np.frombuffer(column.buffers()[1], np.int64)[:: words or 1]
-    return values[column.offset : column.offset + len(column)]

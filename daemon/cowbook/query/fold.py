@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from cowbook.errors import QueryError
 from cowbook.plain.vocabulary import CLEAR
@@ -15,7 +15,12 @@ from cowbook.query.instant import Instant
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import check_contiguous
 
+_MOST_TICKS = 4_000_000
+"""Up to so many ticks between the lowest and the highest price, a table with a place for each is faster than sorting."""
+
 Integers = npt.NDArray[np.int64]
+Numbers = npt.NDArray[Any]
+"""Prices or sizes as they are written: int64 in units of 10^-decimals, or doubles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class FrameStart:
     time: int  # event time in ns of the depth message before it
     update_id: int
     synced: bool
-    bound: tuple[int | None, int | None]  # of bids and asks: the worst price that is known
+    bound: tuple[float | None, float | None]  # of bids and asks: the worst price that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,11 @@ class LastRow:
 class SideFold:
     """One side, gathered from its newest row to its oldest."""
 
-    prices: list[Integers] = field(default_factory=list)
-    sizes: list[Integers] = field(default_factory=list)
+    prices: list[Numbers] = field(default_factory=list)
+    sizes: list[Numbers] = field(default_factory=list)
     is_cleared: bool = False  # nothing older counts
 
-    def add_older(self, prices: Integers, sizes: Integers) -> None:
+    def add_older(self, prices: Numbers, sizes: Numbers) -> None:
         """Add levels, of which each price comes once. Those of prices that have a newer one do not count."""
         if self.prices and len(prices):
             new = ~np.isin(prices, np.concatenate(self.prices))
@@ -55,10 +60,10 @@ class SideFold:
         self.prices.append(prices)
         self.sizes.append(sizes)
 
-    def levels(self, *, is_bid: bool) -> tuple[Integers, Integers]:
+    def levels(self, *, is_bid: bool) -> tuple[Numbers, Numbers]:
         """Prices and sizes, best first."""
-        empty = np.empty(0, np.int64)
-        prices, sizes = np.concatenate([empty, *self.prices]), np.concatenate([empty, *self.sizes])
+        nothing = [np.empty(0, np.int64)]
+        prices, sizes = np.concatenate(self.prices or nothing), np.concatenate(self.sizes or nothing)
         there = sizes != 0
         prices, sizes = prices[there], sizes[there]
         order = np.argsort(prices)[:: -1 if is_bid else 1]
@@ -69,16 +74,16 @@ class SideFold:
 class Fold:
     """The book at an instant, and what it was made of."""
 
-    bids: tuple[Integers, Integers]
-    asks: tuple[Integers, Integers]
+    bids: tuple[Numbers, Numbers]
+    asks: tuple[Numbers, Numbers]
     frame: FrameStart | None
     first_cut: int  # the cut with which the fold begins
     changes: int  # rows of `depth` between the frame and the instant
     last: LastRow | None  # the last of these rows; None if there is none
     restart: int | None  # last event of the last message here that cleared the book or was not synced
     synced_since: int | None  # event time in ns since when all that was read is synced
-    price_decimals: int
-    size_decimals: int
+    price_decimals: int | None  # None for doubles
+    size_decimals: int | None
 
 
 class Folding:
@@ -87,7 +92,7 @@ class Folding:
     def __init__(self, output: SymbolOutput, instant: Instant) -> None:
         self._output, self._instant = output, instant
         self._sides = SideFold(), SideFold()
-        self._decimals: tuple[int, int] | None = None
+        self._decimals: tuple[int | None, int | None] | None = None
         self._changes = 0
         self._last: LastRow | None = None
         self._restart: int | None = None
@@ -136,14 +141,14 @@ class Folding:
         if reader is None or self._instant.event < cut.first:
             return
         self._take_decimals(reader)
-        names = ("event_index", "ts_event", "update_id", "side", "price", "size", "kind", "is_last", "synced")
-        columns = reader.read(*names)
-        events = columns[0]
+        (events,) = reader.read("event_index")
         _check_events(reader, events, cut.first, cut.last)
         count = int(np.searchsorted(events, self._instant.event, "right"))
         if not count:
             return
-        events, times, ids, sides, prices, sizes, kinds, is_last, synced = (column[:count] for column in columns)
+        events = events[:count]
+        names = ("ts_event", "update_id", "side", "price", "size", "kind", "is_last", "synced")
+        times, ids, sides, prices, sizes, kinds, is_last, synced = reader.read(*names, rows=count)
         if not is_last[-1]:
             raise QueryError(f"{reader.part.path} is damaged: event {events[-1]} should end a message")
         if self._last is None:
@@ -177,7 +182,7 @@ class Folding:
         first = self._output.cuts[number].first
         if not len(events) or (events != first).any():
             raise QueryError(f"{reader.part.path} is damaged: a frame has levels, all of event {first}")
-        bounds: list[int | None] = []
+        bounds: list[float | None] = []
         for side_number, side in enumerate(self._sides):
             own = sides == side_number
             if (np.diff(prices[own]) * (1 if side_number else -1) <= 0).any():
@@ -185,7 +190,7 @@ class Folding:
             if not side.is_cleared:
                 side.add_older(prices[own], sizes[own])
             shown = prices[own & known]
-            bounds.append(int(shown[-1]) if len(shown) else None)
+            bounds.append(shown[-1].item() if len(shown) else None)
         if self._restart is None and synced[0]:
             self._synced_since = int(times[0])
         return FrameStart(first, int(times[0]), int(ids[0]), bool(synced[0]), (bounds[0], bounds[1]))
@@ -203,9 +208,33 @@ def _check_events(reader: PartReader, events: Integers, first: int, last: int) -
         raise QueryError(f"{reader.part.path} is damaged: it has events that are out of order, or not {first} to {last}")
 
 
-def _last_of_each(prices: Integers, sizes: Integers) -> tuple[Integers, Integers]:
-    """The last size at each price. Of an index that comes several times in an assignment, numpy keeps the last value."""
-    coded = pa.array(prices).dictionary_encode()
-    last = np.empty(len(coded.dictionary), np.int64)
-    last[coded.indices.to_numpy(zero_copy_only=False)] = sizes
-    return coded.dictionary.to_numpy(zero_copy_only=False), last
+def _last_of_each(prices: Numbers, sizes: Numbers) -> tuple[Numbers, Numbers]:
+    """Each price once, with its last size."""
+    if len(prices) and prices.dtype == np.int64:
+        low = prices.min()
+        ticks = prices - low
+        tick = max(int(np.gcd.reduce(ticks)), 1)
+        count = int(ticks.max()) // tick + 1
+        if count <= max(_MOST_TICKS, 4 * len(prices)):
+            # Of an index that comes several times in an assignment, numpy keeps the last value.
+            last = np.full(count, -1, np.int64)
+            last[ticks // tick] = np.arange(len(prices))
+            rows = last[last >= 0]
+            return prices[rows], sizes[rows]
+    unique, rows = np.unique(prices[::-1], return_index=True)  # by sorting: ten times as long
+    return unique, sizes[::-1][rows]
+
+
+def to_fixed_point(*columns: Numbers) -> tuple[list[Integers], int]:
+    """Doubles as whole numbers of 10^-decimals, with the fewest decimals that give all of them back.
+
+    Raises QueryError if none do.
+    """
+    for decimals in range(19):
+        scale = 10.0**decimals
+        whole = [np.rint(np.asarray(column, np.float64) * scale) for column in columns]
+        if all((np.abs(each) < 2.0**62).all() for each in whole) and all(
+            (each / scale == column).all() for each, column in zip(whole, columns, strict=True)
+        ):
+            return [each.astype(np.int64) for each in whole], decimals
+    raise QueryError('prices or sizes are doubles that need more than 18 digits: set [output] numbers to "decimal" or "int64"')

@@ -57,7 +57,7 @@ def at_time(output: SymbolOutput, time: int) -> Instant:
     for start, stop in reversed(list(_stretches(cuts))):
         days = [cut.date for cut in cuts[start:stop]]
         end = start + bisect_right(days, day)
-        for number in range(start + bisect_left(days, day), end):
+        for number in range(_passed(output, start + bisect_left(days, day), end, time), end):
             later = _first_later(output, number, time)
             if later is not None:
                 if number == start and later == cuts[start].first:
@@ -90,6 +90,22 @@ def _stretches(cuts: Sequence[PublishedCut]) -> Iterator[tuple[int, int]]:
     yield start, len(cuts)
 
 
+def _passed(output: SymbolOutput, start: int, stop: int, time: int) -> int:
+    """A cut of a range before which no message is later than a time: the last one with a row of `book` that is not.
+
+    Such a row is written where the maximum is not above it, and these rows are in order. So a few files are opened, not all.
+    """
+    cuts = [number for number in range(start, stop) if "book" in output.cuts[number].parts]
+
+    def is_later(number: int) -> bool:
+        reader = output.reader("book", number)
+        extremes = None if reader is None else reader.extremes("ts")
+        return extremes is None or extremes[0] > time
+
+    place = bisect_left(cuts, True, key=is_later)
+    return cuts[place - 1] if place else start
+
+
 def _first_later(output: SymbolOutput, cut: int, time: int) -> int | None:
     """The first event of a cut that is later than a time; None if none is."""
     found = None
@@ -97,8 +113,8 @@ def _first_later(output: SymbolOutput, cut: int, time: int) -> int | None:
         reader = output.reader(stream, cut)
         if reader is None:
             continue
-        latest = reader.latest("ts_event")
-        if latest is not None and latest <= time:
+        extremes = reader.extremes("ts_event")
+        if extremes is not None and extremes[1] <= time:
             continue
         events, times = reader.read("event_index", "ts_event")
         later = times > time

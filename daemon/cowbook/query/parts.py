@@ -91,9 +91,9 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     return found
 
 
-def list_symbols(output_dir: Path) -> list[str]:
-    """Returns the ids of all symbols with a directory. Raises QueryError if the directory holds no output."""
-    return sorted({unquote(name) for _, name, _ in _list_directories(output_dir)})
+def list_streams(output_dir: Path) -> set[str]:
+    """Returns the streams that have a part. Raises QueryError if the directory holds no output."""
+    return {stream for stream, _, path in _list_directories(output_dir) if next(path.glob("date=*/part-*.parquet"), None)}
 
 
 def _list_directories(output_dir: Path) -> list[tuple[str, str, Path]]:

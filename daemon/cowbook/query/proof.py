@@ -22,7 +22,7 @@ class Quote:
     """The last row of `bbo` up to an instant."""
 
     event: int
-    best: tuple[int, int, int, int]  # price and size of bid and ask, NONE where a side is empty
+    best: tuple[float, ...]  # price and size of bid and ask, NONE where a side is empty
     synced: bool
     known: tuple[bool, bool]
 
@@ -40,9 +40,8 @@ def read_quote(output: SymbolOutput, instant: Instant) -> Quote | None:
         if row < 0:
             continue
         names = ("bid_price", "bid_size", "ask_price", "ask_size", "synced", "bid_known", "ask_known")
-        values = [column[row] for column in reader.read(*names)]
-        bid_price, bid_size, ask_price, ask_size = map(int, values[:4])
-        best = bid_price, bid_size, ask_price, ask_size
+        values = [column[row] for column in reader.read(*names, rows=row + 1)]
+        best = tuple(value.item() for value in values[:4])
         return Quote(int(events[row]), best, bool(values[4]), (bool(values[5]), bool(values[6])))
     return None
 
@@ -51,16 +50,16 @@ def check_quote(output: SymbolOutput, fold: Fold, quote: Quote | None) -> None:
     """Raises QueryError if the book's best levels are not those of the last row of `bbo`: then a part is damaged."""
     if quote is None:
         return
-    best = tuple(int(column[0]) if len(column) else NONE for side in (fold.bids, fold.asks) for column in side)
+    best = tuple(column[0].item() if len(column) else NONE for side in (fold.bids, fold.asks) for column in side)
     if best != quote.best:
         raise QueryError(
             f"depth and bbo of {output.symbol} contradict each other at event {quote.event}: a part of them, or of frame, is "
-            f"damaged or not of this output; best levels (fixed-point) are {_shown(best)} from depth, and {_shown(quote.best)} "
-            "in bbo; make the output anew"
+            f"damaged or not of this output; best levels, as they are written, are {_shown(best)} from depth, and "
+            f"{_shown(quote.best)} in bbo; make the output anew"
         )
 
 
-def _shown(best: tuple[int, ...]) -> str:
+def _shown(best: tuple[float, ...]) -> str:
     return " ".join("-" if value == NONE else str(value) for value in best)
 
 
@@ -124,7 +123,7 @@ def find_known(
     """
     if not synced:
         return (0, 0) if synced is False else (None, None)
-    bounds: list[list[int]] = [[], []]
+    bounds: list[list[float]] = [[], []]
     was_shown = [False, False]
     since = -1 if fold.restart is None else fold.restart
     if fold.frame is not None and fold.restart is None and fold.frame.synced:
@@ -148,14 +147,14 @@ def find_known(
     return known[0], known[1]
 
 
-def _note(bounds: list[list[int]], was_shown: list[bool], found: tuple[int | None, int | None]) -> None:
+def _note(bounds: list[list[float]], was_shown: list[bool], found: tuple[float | None, float | None]) -> None:
     for number, bound in enumerate(found):
         was_shown[number] = True
         if bound is not None:
             bounds[number].append(bound)
 
 
-def _read_grid(output: SymbolOutput, instant: Instant, since: int) -> tuple[int | None, int | None] | None:
+def _read_grid(output: SymbolOutput, instant: Instant, since: int) -> tuple[float | None, float | None] | None:
     """The prices of the last levels that the newest row of `book` up to the instant calls known; only of the instant's cut."""
     reader = output.reader("book", instant.cut)
     if reader is None:
@@ -167,7 +166,7 @@ def _read_grid(output: SymbolOutput, instant: Instant, since: int) -> tuple[int 
     bounds = []
     for side, counts in zip(("bid", "ask"), known, strict=True):
         count = int(counts[row])
-        price = int(reader.read(f"{side}_px_{count - 1:02d}")[0][row]) if count else NONE
+        price = reader.read(f"{side}_px_{count - 1:02d}", rows=row + 1)[0][row].item() if count else NONE
         bounds.append(None if price == NONE else price)
     return bounds[0], bounds[1]
 

@@ -75,3 +75,19 @@ def test_what_is_rare_has_a_line_only_where_it_is(shown: Any) -> None:
     cells = shown(duplicate_trades=3, time_resets=1, foreign_snapshots=2)
     assert (cells["duplicates"], cells["time resets"], cells["foreign snapshots"]) == ("3 trades", "1", "2")
     assert shown(duplicate_trades=3, duplicate_messages=4)["duplicates"] == "3 trades, 4 messages"
+
+
+def test_the_query_is_about_a_symbol_that_has_a_book(tmp_path: Path) -> None:
+    """A symbol of trades alone has no row of `bbo`, and where there is no other, there is no query."""
+    symbols = "".join(f'[[symbol]]\nname = "{name}"\nformat = "binance"\npaths = ["a"]\n' for name in ("TRADES", "BOOK"))
+    (tmp_path / "cowbook.toml").write_text(symbols)
+    config = load_config(tmp_path / "cowbook.toml", {})
+    audits = {kind: dict.fromkeys(OUTCOMES, 0) for kind in AUDIT_KINDS}
+    trades = SymbolSummary("TRADES", audits=audits, parts=1, output="data")
+    book = SymbolSummary("BOOK", audits=audits, parts=1, output="data", depth_messages=5)
+    for summaries, expected in (([trades, book], "bbo/symbol=BOOK/"), ([trades], None)):
+        console = Console(file=io.StringIO(), width=120)
+        show(summaries, config, console)
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert ("SELECT" in shown) is (expected is not None)
+        assert expected is None or expected in shown

@@ -125,3 +125,15 @@ def test_a_missing_part_is_refused(made: Reconstruction, tmp_path: Path) -> None
     sorted((tmp_path / "data").glob("depth/*/*/*.parquet"))[2].unlink()
     with pytest.raises(QueryError, match="restore"):
         read_depth_map(tmp_path / "data", "BTCUSDT")
+
+
+@pytest.mark.parametrize("numbers", ["float64", "int64"])
+def test_the_picture_is_the_same_whatever_numbers_are(made: Reconstruction, tmp_path: Path, numbers: str) -> None:
+    """Decimals, doubles and whole numbers."""
+    other = make_output(tmp_path, make_lines(), numbers=numbers)
+    expected, found = (read_depth_map(each.output_dir, "BTCUSDT", columns=30) for each in (made, other))
+    assert np.allclose(found.sizes, expected.sizes, rtol=1e-12)
+    assert (found.low, found.high) == (expected.low, expected.high)
+    for name in ("best", "known"):
+        for side in range(2):
+            assert np.array_equal(getattr(found, name)[side], getattr(expected, name)[side], equal_nan=True)

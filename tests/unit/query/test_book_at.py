@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -13,10 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import cowbook
 from cowbook import InstantBook, book_at
 from cowbook.errors import QueryError
+from cowbook.query.columns import PartReader
+from cowbook.query.fold import _last_of_each, to_fixed_point
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import MovedError
+from cowbook.sink.columns import NumberKind
 from support.fold import fold
 from support.harness import Reconstruction
 from support.small_output import ASKS, BIDS, START_MS, diff, make_lines, make_output, snapshot, ticker, trade
@@ -318,6 +325,67 @@ def test_depth_that_contradicts_bbo_is_refused(own: Reconstruction) -> None:
         book_at(own.output_dir, "BTCUSDT", event=27)
 
 
+@pytest.mark.parametrize("numbers", ["float64", "int64"])
+def test_other_kinds_of_numbers_give_the_same_books(made: Reconstruction, tmp_path: Path, numbers: NumberKind) -> None:
+    """Whole numbers exactly; doubles with the fewest decimals that give them back."""
+    other = make_output(tmp_path, make_lines(), numbers=numbers).output_dir
+    for event in range(0, made.rows("depth")[-1]["event_index"], 5):
+        expected, found = book_at(made.output_dir, "BTCUSDT", event=event), book_at(other, "BTCUSDT", event=event)
+        for side, same in ((expected.bids, found.bids), (expected.asks, found.asks)):
+            assert side.decimals() == same.decimals()
+            assert (side.known, side.known_to) == (same.known, same.known_to)
+        assert (found.synced, found.proof) == (expected.synced, expected.proof)
+
+
+@pytest.mark.parametrize("spread", [1, 7, 10**9])
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_the_last_size_at_each_price_counts(seed: int, spread: int, kind: type) -> None:
+    """Prices near each other, and too far apart for a table."""
+    rng = np.random.default_rng(seed)
+    for count in (0, 1, 5, 300):
+        prices: Any = (rng.integers(-50, 50, count) * spread).astype(kind)
+        sizes = rng.integers(0, 9, count)
+        found = dict(zip(*(column.tolist() for column in _last_of_each(prices, sizes)), strict=True))
+        assert found == dict(zip(prices.tolist(), sizes.tolist(), strict=True))
+
+
+def test_no_import_is_made_that_takes_longer_than_the_answer(made: Reconstruction) -> None:
+    """Neither the kernels' compiler nor Arrow's functions are loaded."""
+    script = (
+        "import sys, cowbook; cowbook.book_at(sys.argv[1], 'BTCUSDT'); "
+        "sys.exit(bool({'numba', 'pyarrow.compute'} & {*sys.modules}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(cowbook.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", script, str(made.output_dir)], check=True, env=environment)
+
+
+def test_doubles_become_decimals_again() -> None:
+    """The fewest decimals that give all of them back; what has more than any exchange's is refused."""
+    (prices, sizes), decimals = to_fixed_point(np.array([61837.62, 0.1]), np.array([3.0, 1e-8]))
+    assert (prices.tolist(), sizes.tolist(), decimals) == ([6_183_762_000_000, 10_000_000], [300_000_000, 1], 8)
+    assert to_fixed_point(np.empty(0))[1] == 0
+    with pytest.raises(QueryError, match="more than 18 digits"):
+        to_fixed_point(np.array([1e17, 1e-18]))
+
+
+def test_few_files_are_opened_for_an_instant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grid rows tell which part has the time: of a day of many parts only some are looked at."""
+    lines = [snapshot(100, 0, BIDS, ASKS), *(diff(101 + n, 1000 + n * 1000, [("10", str(n % 7 + 1))]) for n in range(400))]
+    output = make_output(tmp_path, lines, part_events=4).output_dir
+    opened: list[Path] = []
+    init = PartReader.__init__
+
+    def open_and_count(reader: PartReader, stream: str, part: Any) -> None:
+        opened.append(part.path)
+        init(reader, stream, part)
+
+    monkeypatch.setattr(PartReader, "__init__", open_and_count)
+    for second in (7, 150, 390):
+        opened.clear()
+        assert book_at(output, "BTCUSDT", ns(1000 * second + 500)).update_id == 100 + second
+        assert len(opened) < 20
+
+
 def test_the_proof_names_frame_changes_gaps_and_comparisons(made: Reconstruction) -> None:
     """In front of the gap, behind it, and behind the snapshot that ends the gap's harm."""
     (gap,) = made.rows("gaps")
@@ -356,6 +424,15 @@ def test_a_ticker_that_fails_ends_sync_at_once(tmp_path: Path) -> None:
     failure = book_at(output, "BTCUSDT", ns(300)).proof.last_failure
     assert failure is not None
     assert failure.text.startswith("bookTicker: expected 10.00000000 x 7.00000000")
+
+
+def test_a_comparison_that_fails_without_a_row_of_depth_ends_sync(tmp_path: Path) -> None:
+    """Of what lies behind the instant in the same part nothing counts."""
+    lines = [snapshot(100, 0, BIDS, ASKS), diff(101, 100, [("10", "2")]), ticker(101, ("10", "7"), ("11", "1")), trade(1, 200)]
+    lines += [diff(102, 300, [("10", "3")]), snapshot(102, 400, [*BIDS[1:], ("10", "3")], ASKS), diff(103, 500, [("10", "4")])]
+    output = make_output(tmp_path, lines, part_events=1000).output_dir
+    found = [book_at(output, "BTCUSDT", ns(time)).synced for time in (100, 200, 300, 400, 500)]
+    assert found == [True, False, False, True, True]
 
 
 def test_a_rejected_record_leaves_sync_open_until_the_next_message(tmp_path: Path) -> None:
