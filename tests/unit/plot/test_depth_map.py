@@ -11,6 +11,7 @@ import pytest
 from cowbook import book_at
 from cowbook.errors import QueryError
 from cowbook.plot.depth_map import DepthMap, read_depth_map
+from cowbook.sink.columns import NumberKind
 from support.harness import Reconstruction
 from support.small_output import ASKS, BIDS, START_MS, diff, make_lines, make_output, snapshot
 
@@ -128,7 +129,7 @@ def test_a_missing_part_is_refused(made: Reconstruction, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("numbers", ["float64", "int64"])
-def test_the_picture_is_the_same_whatever_numbers_are(made: Reconstruction, tmp_path: Path, numbers: str) -> None:
+def test_the_picture_is_the_same_whatever_numbers_are(made: Reconstruction, tmp_path: Path, numbers: NumberKind) -> None:
     """Decimals, doubles and whole numbers."""
     other = make_output(tmp_path, make_lines(), numbers=numbers)
     expected, found = (read_depth_map(each.output_dir, "BTCUSDT", columns=30) for each in (made, other))
