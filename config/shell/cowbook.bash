@@ -6,8 +6,9 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
-_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate)
+_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate files)
 
+_shtab_cowbook_demo_option_strings=(-h --help)
 _shtab_cowbook_init_option_strings=(-h --help)
 _shtab_cowbook_inspect_option_strings=(-h --help --json)
 _shtab_cowbook_explain_option_strings=(-h --help --offset --format --symbol)
@@ -26,8 +27,10 @@ _shtab_cowbook_sql_option_strings=(-h --help)
 _shtab_cowbook_plot_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_warm_option_strings=(-h --help --format)
 _shtab_cowbook_simulate_option_strings=(-h --help --symbol --messages --seed --gaps --futures)
+_shtab_cowbook_files_option_strings=(-h --help)
 _shtab_cowbook_option_strings=(-h --help --version)
 
+_shtab_cowbook_demo_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_init_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_inspect_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_explain_pos_0_COMPGEN=_shtab_compgen_files
@@ -41,12 +44,15 @@ _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_plot_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate)
+_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql plot warm simulate files)
 
+_shtab_cowbook_demo__h_nargs=0
+_shtab_cowbook_demo___help_nargs=0
 _shtab_cowbook_init_pos_0_nargs=+
 _shtab_cowbook_init__h_nargs=0
 _shtab_cowbook_init___help_nargs=0
@@ -103,6 +109,8 @@ _shtab_cowbook_warm___help_nargs=0
 _shtab_cowbook_simulate__h_nargs=0
 _shtab_cowbook_simulate___help_nargs=0
 _shtab_cowbook_simulate___futures_nargs=0
+_shtab_cowbook_files__h_nargs=0
+_shtab_cowbook_files___help_nargs=0
 _shtab_cowbook_pos_0_nargs=A...
 _shtab_cowbook__h_nargs=0
 _shtab_cowbook___help_nargs=0

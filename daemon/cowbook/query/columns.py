@@ -17,7 +17,7 @@ from cowbook.query.parts import MovedError, PublishedPart
 
 Array = npt.NDArray[Any]
 
-_TEXTS = {"depth": ("side", "kind"), "trades": ("side",), "frame": ("side",)}
+_TEXTS = {"depth": ("side", "kind"), "frame": ("side",), "trades": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
 
@@ -89,7 +89,7 @@ class PartReader:
         """Returns columns, or their first `rows` rows (at least 1), as arrays of one length. What was read is kept.
 
         Flags are bool, `side` and `kind` int8, prices and sizes that are doubles float64, all others int64. `side` is 0 for
-        bids, 1 for asks, of `trades` 0 where the aggressor buys, 1 where it sells; `kind` of `depth` is the place in
+        bids, 1 for asks, of `trades` 0 for buyers, 1 for sellers; `kind` of `depth` is the place in
         `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
         count = self.row_count if rows is None else min(rows, self.row_count)

@@ -30,7 +30,7 @@ class SymbolOutput:
         return self._readers[part.path]
 
     def forget(self, cut: int) -> None:
-        """Close the readers of a cut's parts, with what they have read. For those who go through many."""
+        """Close the parts of a cut, and free what was read of them."""
         for part in self.cuts[cut].parts.values():
             self._readers.pop(part.path, None)
 
