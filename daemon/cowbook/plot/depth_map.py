@@ -20,6 +20,8 @@ from cowbook.query.times import parse_time
 
 COLUMNS, ROWS = 1200, 400
 
+_BEST = ("bid_price", "ask_price")
+
 
 @dataclass(frozen=True, slots=True)
 class Trades:
@@ -120,9 +122,10 @@ def _joined(window: Window, stream: str, *names: str) -> list[Array]:
 
 
 def _choose_axis(window: Window, reader: PartReader, rows: int) -> PriceAxis:
-    """The range of the best prices, of outliers freed, and half as much again on each side."""
-    found: list[Integers] = []
-    for _, _, bids, asks in window.read("bbo", "bid_price", "ask_price"):
+    """The range of the best prices without outliers, and half as much again on each side."""
+    begin = np.array([_best_at_begin(window, name) for name in _BEST])
+    found: list[Integers] = [begin[begin != NONE]]
+    for _, _, bids, asks in window.read("bbo", *_BEST):
         found += [bids[bids != NONE], asks[asks != NONE]]
     (changed,) = read_whole(reader, "price")
     if sum(map(len, found)) == 0:  # without `bbo`: most changes are near the best prices
@@ -148,7 +151,7 @@ def _clip_to_book(counts: Integers, axis: PriceAxis, bounds: Integers, side: int
 def _best(window: Window) -> tuple[Integers, Integers]:
     """Best bid and best ask at each column's end, from `bbo`; NONE where it does not show them."""
     sides = []
-    for name in ("bid_price", "ask_price"):
+    for name in _BEST:
         _, times, prices = _joined(window, "bbo", name)
         columns = window.column_of(times)
         row = np.searchsorted(columns, np.arange(window.columns), "right") - 1
