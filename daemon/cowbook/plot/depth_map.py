@@ -51,6 +51,8 @@ class DepthMap:
     low: float
     high: float
     """Lowest and highest price of the grid."""
+    tick: float
+    """The finest step of prices."""
     sizes: Floats
     """Sum of the sizes of both sides, columns x rows; 0 where there is no level. Rows are of equal height, the lowest first."""
     best: tuple[Floats, Floats]
@@ -99,6 +101,7 @@ def _read(data: Path, symbol: str, start: int | None, end: int | None, columns: 
         edges=window.edges,
         low=axis.low / scales[0],
         high=axis.high / scales[0],
+        tick=axis.tick / scales[0],
         sizes=(finished[0][0] + finished[1][0])[:, 1:-1] / scales[1],
         best=(_scaled(best[0], scales[0]), _scaled(best[1], scales[0])),
         known=(_scaled(bounds[0], scales[0]), _scaled(bounds[1], scales[0])),

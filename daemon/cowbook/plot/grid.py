@@ -22,6 +22,7 @@ class PriceAxis:
 
     def __init__(self, low: int, high: int, rows: int, tick: int) -> None:
         """`low`, `high`: lowest and highest price to show. At most about `rows` rows, each of a whole number of ticks."""
+        self.tick = tick
         self.height = max(1, -(-(high - low) // (rows * tick))) * tick
         self.low = low // self.height * self.height - tick // 2  # prices stand in the middle of rows of one tick
         self.rows = int(-(-(high + 1 - self.low) // self.height))

@@ -106,7 +106,11 @@ def _draw_unknown(axes: Any, depth: DepthMap, times: Any) -> None:
     best = [np.where(np.isnan(side), (depth.low + depth.high) / 2, side) for side in best]
     # What is there pales, so that the hatching shows on dark colours, too.
     hatched = {"step": "post", "facecolor": "#ffffff73", "edgecolor": _UNKNOWN, "hatch": "////", "linewidth": 0, "zorder": 2}
-    down, up = (np.where(np.isnan(known), touch, known) for known, touch in zip(depth.known, best, strict=True))
+    half = depth.tick / 2  # a level stands in the middle of its tick
+    down, up = (
+        np.where(np.isnan(known), touch, known + side * half)
+        for known, touch, side in zip(depth.known, best, (-1, 1), strict=True)
+    )
     synced = steps(depth.is_synced)
     axes.fill_between(times, depth.low, np.clip(steps(down), depth.low, depth.high), where=synced, **hatched)
     axes.fill_between(times, np.clip(steps(up), depth.low, depth.high), depth.high, where=synced, **hatched)
