@@ -75,6 +75,10 @@ class MissingExtraError(CowbookError):
         super().__init__(f"{text}: install it with pip install 'cowbook[{extra}]'")
 
 
+class ExportError(CowbookError):
+    """An export cannot be written: the destination exists, or the other program's format cannot hold the rows."""
+
+
 class StorageError(CowbookError):
     """A file operation failed for a reason that may pass. The attempt is dropped and made again later.
 

@@ -28,11 +28,12 @@ MAY_IMPORT = {
     "query": {"plain", "errors"},
     "plot": {"plain", "errors", "query"},
     "library": WORKER,
+    "export": {"plain", "errors", "query", "library"},
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "inspection", "query", "plot", "report", "simulate", "__init__"},
+    "cli": WORKER | {"service", "telemetry", "inspection", "query", "plot", "export", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
     "__init__": {"book", "errors", "library", "query"},

@@ -17,6 +17,9 @@ from cowbook.query.parts import MovedError, PublishedPart
 
 Array = npt.NDArray[Any]
 
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
+"""What pyarrow raises for a damaged file: `ValueError` for names that are no text, too."""
+
 _TEXTS = {"depth": ("side", "kind"), "frame": ("side",), "trades": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
@@ -35,13 +38,13 @@ class PartReader:
             metadata = pq.read_metadata(source)
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
             self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
+            schema = self._file.schema_arrow
+            self._types = dict(zip(schema.names, schema.types, strict=True))
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
-        except (pa.ArrowException, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damaged(str(error)) from error
-        self.row_count: int = self._file.metadata.num_rows
-        schema = self._file.schema_arrow
-        self._types = dict(zip(schema.names, schema.types, strict=True))
+        self.row_count: int = metadata.num_rows
         missing = [name for name in self._names() if name not in self._types]
         if missing:
             have = ", ".join(schema.names[:12])
@@ -63,7 +66,7 @@ class PartReader:
         return QueryError(f"{self.part.path} is damaged: {why}; restore it, or make the output anew")
 
     def decimals(self, name: str) -> int | None:
-        """Decimals of a column of prices or sizes (`price` or `size`); None if they are doubles.
+        """Decimals of a column of prices or sizes (`price`, `size`, or one of `book`); None if they are doubles.
 
         Raises QueryError if the file does not say them.
         """
@@ -72,10 +75,16 @@ class PartReader:
             return int(of.scale)
         if pa.types.is_float64(of):
             return None
-        said = (self._file.metadata.metadata or {}).get(f"{name}_decimals".encode(), b"")
+        what = "price" if name == "price" or "_px_" in name else "size"
+        said = (self._file.metadata.metadata or {}).get(f"{what}_decimals".encode(), b"")
         if not pa.types.is_int64(of) or not said.isdigit():
             raise QueryError(f"{self.part.path}: {name} is {of}, and the file does not say what its numbers mean")
         return int(said)
+
+    @property
+    def levels(self) -> int:
+        """Number of levels a side in a row of `book`; 0 for other streams."""
+        return sum(name.startswith("bid_px_") for name in self._types)
 
     def extremes(self, name: str) -> tuple[int, int] | None:
         """The lowest and the highest value of a column, from the file's statistics; None if there are none."""
@@ -100,7 +109,7 @@ class PartReader:
                     self._read[name] = self._values(name, column)
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
-        except (pa.ArrowException, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damaged(str(error)) from error
         return [self._read[name][:count] for name in names]
 
@@ -109,13 +118,15 @@ class PartReader:
         if count == self.row_count:
             table = self._file.read(names)
         else:
-            batches = self._file.iter_batches(count, columns=names)
-            taken = []
-            left = count
-            while left > 0:
-                taken.append(next(batches))
-                left -= taken[-1].num_rows
+            taken, left = [], count
+            for batch in self._file.iter_batches(count, columns=names):
+                taken.append(batch)
+                left -= batch.num_rows
+                if left <= 0:
+                    break
             table = pa.Table.from_batches(taken)
+        if table.num_rows < count:
+            raise self._damaged(f"it has {table.num_rows} rows, and says that it has {self.row_count}")
         for name in names:
             column = table.column(name)
             yield column.combine_chunks() if column.num_chunks else pa.array([], column.type)
@@ -124,7 +135,7 @@ class PartReader:
         """Returns the values of columns of text in one row."""
         try:
             table = self._file.read(list(names)).slice(row, 1)
-        except (pa.ArrowException, OSError) as error:
+        except _UNREADABLE as error:
             raise self._damaged(str(error)) from error
         return [str(table.column(name)[0].as_py()) for name in names]
 

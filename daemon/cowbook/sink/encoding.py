@@ -42,6 +42,7 @@ def encode(stream_name: str, table: pa.Table, compression: str) -> pa.Buffer:
         write_statistics=[name for name, column in columns.items() if column.statistics],
         store_schema=False,
         store_decimal_as_integer=True,
+        write_page_checksum=True,  # a changed byte that still can be decoded would be a wrong price
     ) as writer:
         writer.write_table(table, row_group_size=max(table.num_rows, 1))
         if table.schema.metadata:  # it is not written with the schema, which is not stored
