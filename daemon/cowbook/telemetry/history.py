@@ -9,6 +9,8 @@ from typing import Any
 
 MOST_SAMPLES = 150
 MOST_CHECKPOINTS = 60
+SHORTEST_SECONDS = 1.0
+"""Two looks that are nearer to each other make no rate: it would be of a few blocks."""
 
 
 @dataclass(slots=True)
@@ -25,12 +27,14 @@ class SymbolHistory:
     def add(self, symbol: Mapping[str, Any], now: float) -> None:
         """Note a status of the symbol."""
         events, epoch, freeze = symbol.get("events"), symbol.get("epoch"), symbol.get("freeze_seconds")
-        if self.events is not None and now > self.time:
+        if epoch is not None and freeze is not None and (not self.freezes or self.freezes[-1][0] != epoch):
+            self.freezes.append((epoch, freeze))
+        if self.events is not None and now - self.time < SHORTEST_SECONDS:
+            return
+        if self.events is not None:
             done = None if events is None else events - self.events
             self.rates.append(done / (now - self.time) if done is not None and done >= 0 else None)
         self.events, self.time = events, now
-        if epoch is not None and freeze is not None and (not self.freezes or self.freezes[-1][0] != epoch):
-            self.freezes.append((epoch, freeze))
 
     @property
     def rate(self) -> float | None:

@@ -98,3 +98,11 @@ def test_a_symbol_that_begins_anew_has_no_rate_and_one_that_is_gone_no_history()
     assert list(history.symbols) == ["a"]
     history.add(status(symbol("a", events=30)), 2.0)
     assert history.symbols["a"].rate == 20
+
+
+def test_two_looks_at_once_make_no_rate() -> None:
+    """Two pages that are open ask one after the other: the rate stays that of a second or more."""
+    history = History()
+    for time, events in ((0.0, 0), (2.0, 2000), (2.001, 2100), (4.0, 4000)):
+        history.add(status(symbol("a", events=events)), time)
+    assert list(history.symbols["a"].rates) == [1000, 1000]
