@@ -22,6 +22,7 @@ NEEDED_SETUPTOOLS = 77  # as pyproject.toml says
 
 pytestmark = [
     pytest.mark.long,
+    pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="no git checkout, which says what belongs to it"),
     pytest.mark.skipif(
         int(version("setuptools").partition(".")[0]) < NEEDED_SETUPTOOLS,
         reason=f"setuptools {version('setuptools')} is too old to build with: make setup",

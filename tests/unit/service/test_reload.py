@@ -38,7 +38,7 @@ CONSEQUENCES = {
     **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
     **{
         f"output.{key}": REFUSED
-        for key in ("streams", "book_levels", "book_interval", "part_events", "part_interval", "compression")
+        for key in ("streams", "book_levels", "book_interval", "part_events", "part_interval", "compression", "numbers")
     },
     "log.level": SILENT,
     "log.format": REFUSED,
