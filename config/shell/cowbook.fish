@@ -50,8 +50,8 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
-set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --holes --instrument --levels --messages --numbers --offset --parquet --retain --seed --symbol --to --token
+set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql plot export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
+set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -125,6 +125,7 @@ complete -c cowbook -n '_shtab_cowbook_using report' -s h -l help -d 'show this 
 complete -c cowbook -n '_shtab_cowbook_using report' -l symbol -x -d 'only this symbol (default: all)'
 complete -c cowbook -n '_shtab_cowbook_using report' -l json -d 'JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using report' -l markdown -d 'a Markdown table on standard output'
+complete -c cowbook -n '_shtab_cowbook_using report' -l html -x -d 'write a page with a calendar, all in one file'
 complete -c cowbook -n '_shtab_cowbook_using report; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d 'STATE_DIR|OUTPUT_DIR'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a book -d 'Show the book at any instant of an output directory, with its proof, or a live one.'
 complete -c cowbook -n '_shtab_cowbook_using book' -s h -l help -d 'show this help message and exit'
@@ -138,6 +139,12 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the l
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a sql -d 'Print views and macros for DuckDB: the book at a time, spread, depth within x bp.'
 complete -c cowbook -n '_shtab_cowbook_using sql' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using sql; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a plot -d 'Draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot]).'
+complete -c cowbook -n '_shtab_cowbook_using plot' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using plot' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using plot' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using plot' -l to -x -d 'likewise (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using plot; and test $_shtab_cowbook_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'what to write: .png, .svg, or .html with all in one file'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a export -d 'Write published output for another program.'
 complete -c cowbook -n '_shtab_cowbook_using export' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using export; and test $_shtab_cowbook_npos -eq 0' -a hftbacktest -d 'Depth and trades as events of hftbacktest 2, one .npz file.'

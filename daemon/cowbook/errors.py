@@ -67,6 +67,14 @@ class QueryError(CowbookError):
     """Published output cannot answer a question: it holds no such symbol or instant, or a part is missing or damaged."""
 
 
+class MissingExtraError(CowbookError):
+    """A library is missing that is installed only with an extra of the package. Names the extra."""
+
+    def __init__(self, extra: str, text: str) -> None:
+        self.extra = extra
+        super().__init__(f"{text}: install it with pip install 'cowbook[{extra}]'")
+
+
 class ExportError(CowbookError):
     """An export cannot be written: the destination exists, or the other program's format cannot hold the rows."""
 

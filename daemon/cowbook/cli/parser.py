@@ -87,6 +87,7 @@ exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration, 13
     _add_checkpoints(commands)
     _add_report(commands)
     _add_book(commands)
+    _add_plot(commands)
     _add_export(commands)
     _add_tools(commands)
     return parser
@@ -227,13 +228,18 @@ def _add_checkpoints(commands: Any) -> None:
 
 def _add_report(commands: Any) -> None:
     report = _add(
-        commands, "report", "show what can be trusted, per symbol and day", "cowbook report state", "cowbook report data --json"
+        commands,
+        "report",
+        "show what can be trusted, per symbol and day",
+        "cowbook report state",
+        "cowbook report data --html report.html",
     )
     report.add_argument("directory", type=Path, metavar="STATE_DIR|OUTPUT_DIR")
     report.add_argument("--symbol", metavar="ID", help="only this symbol (default: all)")
     forms = report.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
+    forms.add_argument("--html", type=Path, metavar="FILE", help="write a page with a calendar, all in one file")
 
 
 def _add_book(commands: Any) -> None:
@@ -262,6 +268,22 @@ def _add_book(commands: Any) -> None:
         "cowbook sql data | duckdb books.duckdb",
     )
     sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+
+
+def _add_plot(commands: Any) -> None:
+    plot = _add(
+        commands,
+        "plot",
+        "draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot])",
+        "cowbook plot data --symbol BTCUSDT --from 2024-08-09T12:00 --to 2024-08-09T13:00 hour.png",
+    )
+    plot.add_argument("data", type=Path, metavar="OUTPUT_DIR", help="published parts")
+    plot.add_argument("--symbol", metavar="ID", required=True)
+    plot.add_argument(
+        "--from", dest="start", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"
+    )
+    plot.add_argument("--to", dest="end", metavar="TIME", help="likewise (default: the end)")
+    plot.add_argument("file", type=Path, metavar="FILE", help="what to write: .png, .svg, or .html with all in one file")
 
 
 def _add_export(commands: Any) -> None:

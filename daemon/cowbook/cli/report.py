@@ -11,8 +11,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from cowbook.cli.console import percent, plain_console, print_rows
+from cowbook.errors import StorageError
 from cowbook.plain.escaping import escaped
 from cowbook.report.day_report import DayQuality, iso, make_total, read_report
+from cowbook.report.page import make_report_page
 from cowbook.report.verdict import WORDS, judge_day
 
 _LEFT = ("symbol", "day", "verdict", "why", "first", "last")
@@ -39,11 +41,21 @@ _LEGEND = WORDS | {
 }
 """What the words and columns mean."""
 
-_NOT_OF_TOTALS = ("symbol", "day", "verdict", "reason", "gap_sizes", "first_time", "last_time", "first_snapshot_time")
+_NOT_OF_TOTALS = (
+    "symbol",
+    "day",
+    "verdict",
+    "reason",
+    "gap_sizes",
+    "gap_times",
+    "first_time",
+    "last_time",
+    "first_snapshot_time",
+)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the days as a table, JSON or Markdown. Raises RecoveryError."""
+    """Print the days as a table, JSON or Markdown, or write a page. Raises RecoveryError, and StorageError for the page."""
     days = read_report(arguments.directory, arguments.symbol)
     if arguments.json:
         total = {name: value for name, value in make_total(days).to_json().items() if name not in _NOT_OF_TOTALS}
@@ -51,6 +63,12 @@ def main(arguments: argparse.Namespace) -> int:
         print(json.dumps({"days": [day.to_json() for day in days], "total": total, "legend": _LEGEND}, indent=2))
     elif arguments.markdown:
         print("\n".join(_markdown(days)))
+    elif arguments.html is not None:
+        page = make_report_page(days, _tables(days), _LEGEND)
+        try:
+            arguments.html.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise StorageError(f"{arguments.html} cannot be written: {error.strerror or error}") from error
     else:
         _print_tables(days)
     return 0

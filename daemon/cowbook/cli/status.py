@@ -10,7 +10,7 @@ from typing import Any
 from cowbook.cli.clients import ask
 from cowbook.cli.console import plain_console, print_rows
 from cowbook.errors import ServiceError
-from cowbook.telemetry.status import describe_known
+from cowbook.telemetry.status import describe_known, problems_of
 
 _COLUMNS = (
     *("id", "state", "events", "synced", "known", "gaps", "dead letters", "lag bytes"),
@@ -46,15 +46,6 @@ def fetch(url: str) -> dict[str, Any]:
 def has_failed(status: dict[str, Any]) -> int:
     """1 if a symbol has failed, else 0."""
     return int(any(symbol["state"] == "failed" for symbol in status["symbols"]))
-
-
-def problems_of(symbol: dict[str, Any]) -> list[str]:
-    """What is wrong with a symbol, by its status: a line each."""
-    why = symbol["waiting_for"] or symbol["error"]
-    problems = [f"{symbol['state']}: {symbol['id']}: {why}"] if why else []
-    if symbol["checkpoint_error"]:
-        problems.append(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}")
-    return problems
 
 
 def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:

@@ -15,14 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from cowbook.cli.console import plain_console
-from cowbook.cli.status import has_failed, problems_of
+from cowbook.cli.status import has_failed
 from cowbook.errors import ServiceError
 from cowbook.plain.escaping import escaped
+from cowbook.telemetry.status import TROUBLED, problems_of, urgency
 
 _PAUSE_SECONDS = 1.0
 _COLUMNS = ("id", "state", "events", "events/s", "synced", "gaps", "lag MB", "event age", "epoch")
-_TROUBLED = ("failed", "unusable", "restarting", "waiting", "starting")
-"""States of symbols that are not running, the worst first."""
 _UNITS = ((31_536_000, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 
 Status = dict[str, Any]
@@ -67,15 +66,6 @@ def _rates(before: Status, after: Status, seconds: float) -> dict[str, float]:
     return rates
 
 
-def urgency(symbol: Mapping[str, Any]) -> int:
-    """Where a symbol stands in the list: problems come first."""
-    if symbol["state"] in _TROUBLED:
-        return _TROUBLED.index(symbol["state"])
-    if symbol["checkpoint_error"]:
-        return len(_TROUBLED)
-    return len(_TROUBLED) + (1 if symbol["synced"] is False else 2)
-
-
 def _render(console: Console, status: Status, rates: Mapping[str, float], problem: str | None) -> Group:
     """All that is shown: a line for the whole, what is wrong, and as many symbols as fit."""
     symbols = sorted(status["symbols"], key=urgency)
@@ -94,7 +84,7 @@ def _render(console: Console, status: Status, rates: Mapping[str, float], proble
         table.add_column(column, justify="left" if column in ("id", "state") else "right", no_wrap=True, overflow="ellipsis")
     now = datetime.now(UTC)
     for symbol in symbols[:places]:
-        style = "red" if urgency(symbol) <= len(_TROUBLED) else "yellow" if symbol["synced"] is False else ""
+        style = "red" if urgency(symbol) <= len(TROUBLED) else "yellow" if symbol["synced"] is False else ""
         table.add_row(*_cells(symbol, rates.get(symbol["id"]), now), style=style)
     rate = f"{sum(rates.values()):,.0f} events/s" if rates else ""
     more = f"and {len(symbols) - places} more symbols" if len(symbols) > places else ""

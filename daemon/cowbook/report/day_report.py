@@ -68,6 +68,7 @@ class DayQuality:
     gaps: int = 0
     missing_updates: int = 0  # in the gaps of known size
     gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts
+    gap_times: tuple[int, ...] | None = None  # event time in ns of each gap; only from parts
     duplicate_trades: int | None = None
     duplicate_messages: int | None = None
     foreign_snapshots: int | None = None
@@ -156,6 +157,7 @@ class DayQuality:
             | {name: getattr(self, name) for name in (*shares, *counts)}
             | {"first_time": iso(self.first_time), "last_time": iso(self.last_time)}
             | {"first_snapshot_time": iso(self.first_snapshot_time or None)}
+            | {"gap_times": None if self.gap_times is None else [iso(time) for time in self.gap_times]}
         )
 
     def add(self, other: DayQuality) -> None:
@@ -296,10 +298,12 @@ def _add_part(day: DayQuality, stream: str, part: pq.ParquetFile, firsts: dict[s
         day.depth_events += rows
         day.synced_events += pc.sum(part.read(["synced"])["synced"]).as_py() or 0
     elif stream == "gaps":
-        sizes = part.read(["missing"])["missing"].to_pylist()
+        table = part.read(["ts_event", "missing"])
+        sizes = table["missing"].to_pylist()
         day.gaps += rows
         day.missing_updates += sum(size for size in sizes if size is not None)
         day.gap_sizes = (*(day.gap_sizes or ()), *sizes)
+        day.gap_times = (*(day.gap_times or ()), *table["ts_event"].cast(pa.int64()).to_pylist())
     elif stream == "bbo":
         table = part.read(["bid_price", "ask_price"])
         day.crossed += pc.sum(pc.greater(table["bid_price"], table["ask_price"])).as_py() or 0

@@ -215,6 +215,7 @@ class Checkpointer:
             failed=figures.failed,
             parts=figures.parts + committed.parts,
             part_bytes=figures.part_bytes + committed.part_bytes,
+            freeze_seconds=attempt.frozen_seconds,
         )
         self._on_outcome(Outcome(trigger, attempt.frozen_seconds, committed))
         self._log.info(

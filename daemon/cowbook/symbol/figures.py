@@ -45,6 +45,8 @@ class CheckpointFigures:
     parts: int = 0
     """Parts that these checkpoints have published."""
     part_bytes: int = 0
+    freeze_seconds: float | None = None
+    """How long processing stood still for the last one that was committed; None before the first of this worker."""
     last_error: str | None = None
     """Why the last attempt has failed; None when it has not."""
 

@@ -1,4 +1,4 @@
-"""The HTTP endpoint: /metrics, /healthz, /readyz, /status, /book/<id>, POST /checkpoint, and / for people.
+"""The HTTP endpoint: /metrics, /healthz, /readyz, /status, /book/<id>, POST /checkpoint, and / for people, with its /events.
 
 The cost of clients is bounded. A connection serves one request. The number of connections accepted per second is limited; others
 wait in the kernel's queue. Connections are limited in number and age, and requests in size. A response that takes long to make
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import html
 import ipaddress
 import json
 import math
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import unquote
 
@@ -27,7 +27,8 @@ from cowbook.errors import ServiceError, StorageError
 from cowbook.log import get_logger
 from cowbook.plain.escaping import escaped
 from cowbook.symbol.live_book import ARROW, FORMS, JSON
-from cowbook.telemetry.status import describe_known
+from cowbook.telemetry.history import History
+from cowbook.telemetry.page import POLICY, now_utc, render_main, render_page
 
 _MOST_CONNECTIONS = 64
 _MOST_WAITING = 32  # of these, waiting for checkpoints
@@ -38,6 +39,8 @@ _MOST_AT_ONCE = 20
 _BACKLOG = 128
 _LAST_ANSWERS_SECONDS = 1.0  # for clients that are still reading when the endpoint closes
 _FRESH_SECONDS = 1.0
+_NEWS_SECONDS = 2.0
+_RETRY_MS = 1000
 _KEPT_FACTOR = 10
 _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -149,7 +152,10 @@ class HttpServer:
         }
         self._status_kept = _Kept(view.status)
         self._status_text = _Kept(lambda: _dump(view.status()))
-        self._page_text = _Kept(lambda: _render_page(view.status()))
+        self._history = History()
+        self._page_text = _Kept(lambda: render_page(self._looked_at(), self._history, now_utc()))
+        self._main_text = _Kept(lambda: render_main(self._looked_at(), self._history, now_utc()), _FRESH_SECONDS)
+        self._is_closing = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to listen. Raises ServiceError if it cannot listen on the address."""
@@ -178,6 +184,7 @@ class HttpServer:
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
+        self._is_closing.set()
         for task in self._accepting:
             task.cancel()
         if self._accepting:
@@ -223,18 +230,19 @@ class HttpServer:
         timer.cancel()
         transport.abort()  # `close` would wait for a client that does not read
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._answer(request)
         response.force_close()
         return response
 
-    async def _answer(self, request: web.BaseRequest) -> web.Response:
-        handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        handlers: dict[str, Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]] = {
             "/metrics": self._metrics,
             "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/status": self._status,
             "/checkpoint": self._checkpoint,
+            "/events": self._events,
             "/": self._page,
         }
         if not self._is_meant(request):
@@ -365,8 +373,31 @@ class HttpServer:
         given = request.headers.get("Authorization", "").encode(errors="surrogateescape")
         return bool(self._token) and hmac.compare_digest(given, f"Bearer {self._token}".encode())
 
+    def _looked_at(self) -> dict[str, Any]:
+        """The status, of which the page's history takes note."""
+        status = self._view.status()
+        self._history.add(status, time.monotonic())
+        return status
+
     async def _page(self, _request: web.BaseRequest) -> web.Response:
-        return web.Response(text=self._page_text.get(), content_type="text/html")
+        headers = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+        return web.Response(text=self._page_text.get(), content_type="text/html", headers=headers)
+
+    async def _events(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The page's news as server-sent events, until the connection has its age: then the browser asks again."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response.force_close()
+        await response.prepare(request)
+        if request.method == "HEAD":
+            return response
+        await response.write(f"retry: {_RETRY_MS}\n\n".encode())
+        with suppress(ConnectionError):  # the client has gone
+            while not self._is_closing.is_set():
+                lines = "".join(f"data: {line}\n" for line in self._main_text.get().splitlines())
+                await response.write(f"{lines}\n".encode())
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._is_closing.wait(), _NEWS_SECONDS)
+        return response
 
 
 def _is_loopback(host: str) -> bool:
@@ -383,42 +414,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-_COLUMNS = (
-    *("id", "state", "events", "synced", "known", "gaps", "dead_letters", "lag_bytes"),
-    *("event_time", "epoch", "checkpoint_time"),
-)
-
-
-def _render_page(status: dict[str, Any]) -> str:
-    """Returns the status as an HTML page without scripts."""
-    rows = []
-    for symbol in status["symbols"]:
-        shown = symbol | {"known": describe_known(symbol.get("known"))}
-        cells = "".join(f"<td>{html.escape(_text(shown.get(column)))}</td>" for column in _COLUMNS)
-        why = symbol["waiting_for"] or symbol["error"] or symbol["checkpoint_error"]
-        more = f'<tr><td></td><td colspan="{len(_COLUMNS) - 1}"><i>{html.escape(escaped(why))}</i></td></tr>' if why else ""
-        rows.append(f"<tr>{cells}</tr>{more}")
-    head = "".join(f"<th>{column.replace('_', ' ')}</th>" for column in _COLUMNS)
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=10><title>cowbook</title>"
-        "<style>body{font:15px/1.5 system-ui,sans-serif;margin:2em}table{border-collapse:collapse}"
-        "th,td{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}"
-        "th:first-child,td:first-child{text-align:left}</style>"
-        f"<h1>cowbook {html.escape(status['version'])}</h1>"
-        f"<p>{'ready' if status['ready'] else 'not ready'}, running since {html.escape(status['started'])}. "
-        '<a href="/status">status</a> <a href="/metrics">metrics</a></p>'
-        f"<table><tr>{head}</tr>{''.join(rows)}</table></html>"
-    )
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else escaped(str(value))
 
 
 def _dump(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ _FIELDS = (
         "events_since_checkpoint",
         "checkpoints_failed",
         "checkpoint_error",
+        "freeze_seconds",
         "events",
         "messages",
         "gaps",
@@ -32,6 +33,8 @@ _FIELDS = (
 """Fields of a symbol's status that are null until it has recovered."""
 
 _SHOWN_WARNINGS = 10
+TROUBLED = ("failed", "unusable", "restarting", "waiting", "starting")
+"""States of symbols that are not running, the worst first."""
 _UNSETTLED = ("starting", "restarting")
 
 
@@ -72,6 +75,7 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
         "events_since_checkpoint": figures.events_since_checkpoint,
         "checkpoints_failed": checkpoints.failed,
         "checkpoint_error": checkpoints.last_error,
+        "freeze_seconds": checkpoints.freeze_seconds,
         "events": book.events,
         "messages": book.messages,
         "gaps": book.gaps,
@@ -105,6 +109,24 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
         "events_per_busy_second": round(pipeline.quiet_rate) if not math.isnan(pipeline.quiet_rate) else None,
         "throughput_impact": round(pipeline.impact, 4) if not math.isnan(pipeline.impact) else None,
     }
+
+
+def urgency(symbol: Mapping[str, Any]) -> int:
+    """Where a symbol stands in a list, by its status: problems come first."""
+    if symbol["state"] in TROUBLED:
+        return TROUBLED.index(symbol["state"])
+    if symbol["checkpoint_error"]:
+        return len(TROUBLED)
+    return len(TROUBLED) + (1 if symbol["synced"] is False else 2)
+
+
+def problems_of(symbol: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a symbol, by its status: a line each."""
+    why = symbol["waiting_for"] or symbol["error"]
+    problems = [f"{symbol['state']}: {symbol['id']}: {why}"] if why else []
+    if symbol["checkpoint_error"]:
+        problems.append(f"checkpoint failed: {symbol['id']}: {symbol['checkpoint_error']}")
+    return problems
 
 
 def describe_known(known: dict[str, Any] | None) -> str | None:

@@ -86,7 +86,8 @@ def same_of_parts(directory: Path, days: list[DayQuality]) -> None:
     for day in of_parts:
         assert len(day.gap_sizes or ()) == day.gaps
         assert sum(size or 0 for size in day.gap_sizes or ()) == day.missing_updates
-        day.gap_sizes = None
+        assert len(day.gap_times or ()) == day.gaps
+        day.gap_sizes = day.gap_times = None
         assert {name: getattr(day, name) for name in unknown} == unknown
     # Crossed books are those of bbo's rows.
     expected = [replace(day, crossed=0, **unknown) for day in days]  # type: ignore[arg-type]

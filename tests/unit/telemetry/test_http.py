@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
@@ -195,13 +198,80 @@ async def test_each_path_answers_what_the_view_says() -> None:
 async def test_the_page_escapes_what_comes_from_outside() -> None:
     """The page shows names and errors as text, not as HTML."""
     view = FakeView()
-    view.symbols = [symbol("<b>&", "failed", error="<script>"), symbol("C", "waiting", waiting_for="a file & more")]
+    view.symbols = [symbol("<b>&", "failed", error="<script>alert(1)"), symbol("C", "waiting", waiting_for="a file & more")]
     async with serving(view) as server:
         answer = await ask(server.port, "/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    for text in ("&lt;b&gt;&amp;", "&lt;script&gt;", "a file &amp; more", "1,234,567", "cowbook 9.9"):
+    for text in ("&lt;b&gt;&amp;", "&lt;script&gt;alert(1)", "a file &amp; more", "1,234,567", "cowbook 9.9"):
         assert text in answer.text
-    assert "<script>" not in answer.text
+    assert "<script>alert" not in answer.text
+
+
+def digests(policy: str, of: str) -> set[str]:
+    """The digests that a Content-Security-Policy has for styles or scripts."""
+    (rule,) = [rule.split() for rule in policy.split(";") if rule.split()[0] == of]
+    assert all(word.startswith("'sha256-") for word in rule[1:])
+    return {word.strip("'").removeprefix("sha256-") for word in rule[1:]}
+
+
+async def test_a_browser_may_run_the_pages_own_script_and_nothing_else() -> None:
+    """The policy names the very style and script; nothing is in attributes, and nothing is loaded from elsewhere."""
+    async with serving(FakeView()) as server:
+        answer = await ask(server.port, "/")
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        contents = re.findall(f"<{tag}>(.*?)</{tag}>", answer.text, re.DOTALL)
+        assert {b64encode(sha256(content.encode()).digest()).decode() for content in contents} == digests(policy, rule)
+    markup = re.sub(r"<(style|script)>.*?</\1>", "", answer.text, flags=re.DOTALL)
+    assert not re.search(r"\s(style|on\w+|src)=", markup)
+    assert all(not link.startswith(("http", "//")) for link in re.findall(r'href="([^"]*)"', markup))
+    assert '<meta name="viewport"' in markup
+
+
+async def test_news_of_the_page_come_until_the_endpoint_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is what the page shows; a page that is left open does not hold up the end."""
+    monkeypatch.setattr(module, "_NEWS_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_FRESH_SECONDS", 0.0)
+    view = FakeView()
+    async with serving(view) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b"text/event-stream" in head
+            await reader.readuntil(b"retry: 1000")
+            await reader.readuntil(b"data: <h1>cowbook 9.9")
+            view.symbols[1] = symbol("B", "failed", error="all is lost")
+            await reader.readuntil(b"failed: B: all is lost")
+        closing = asyncio.create_task(server.close())
+        async with asyncio.timeout(30):
+            rest = await reader.read()
+        assert rest.endswith(b"0\r\n\r\n")  # the last chunk: it was not cut off
+        await closing
+        writer.close()
+
+
+def handlers() -> list[Any]:
+    """The tasks that serve connections."""
+    coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+    return [each for each in coroutines if each.__qualname__ == "RequestHandler.start"]
+
+
+async def test_a_client_that_leaves_ends_its_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing goes on rendering for it."""
+    monkeypatch.setattr(module, "_NEWS_SECONDS", 0.01)
+    async with serving(FakeView()) as server:
+        for _ in range(3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"data: <h1>")
+            assert handlers()
+            writer.transport.abort()
+        async with asyncio.timeout(30):
+            while handlers():  # noqa: ASYNC110 - aiohttp tells nobody
+                await asyncio.sleep(0.01)
 
 
 async def test_openmetrics_is_served_on_request_only() -> None:

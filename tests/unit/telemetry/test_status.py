@@ -23,6 +23,7 @@ KEYS = [
         "events_since_checkpoint",
         "checkpoints_failed",
         "checkpoint_error",
+        "freeze_seconds",
         "events",
         "messages",
         "gaps",
@@ -78,7 +79,7 @@ def make_pipeline(**changes: Any) -> PipelineFigures:
     return make_pipeline_figures(**known | changes)
 
 
-CHECKPOINTS = CheckpointFigures(epoch=8, events=900, timestamp=1_767_225_601 * SECOND, failed=2)
+CHECKPOINTS = CheckpointFigures(epoch=8, events=900, timestamp=1_767_225_601 * SECOND, failed=2, freeze_seconds=0.000125)
 
 
 def make_thread(
@@ -114,6 +115,7 @@ FULL = {
     "events_since_checkpoint": 100,
     "checkpoints_failed": 2,
     "checkpoint_error": None,
+    "freeze_seconds": 0.000125,
     "events": 1000,
     "messages": 20,
     "gaps": 3,

@@ -1,0 +1,1 @@
+"""A picture of published output: depth over time and price, with what is known of it. It reads through `query`."""
