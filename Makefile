@@ -155,6 +155,21 @@ captures: $(VENV)/.installed-dev ## reconstruct the recorded captures beside the
 shell-files: $(VENV)/.installed-dev ## write the shells' completions and the man page anew, after a change of the command line
 	$(PY) config/shell/generate.py
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
+.PHONY: site
+site: $(VENV)/.installed-docs ## build the documentation's site into build/site/html; warnings are errors
+	@$(TIMED) $(PY) docs/site/build.py
+
+.PHONY: package
+package: $(VENV)/.installed-dev ## build the wheel and the source distribution into build/dist
+	@rm -rf build/dist build/lib build/bdist.* && mkdir -p build/dist
+	@$(PY) -c "import setuptools.build_meta as b; b.build_sdist('build/dist'); b.build_wheel('build/dist')" >build/package.log 2>&1 \
+	  || { tail -n 50 build/package.log; exit 1; }
+	@ls build/dist
+
 .PHONY: picture
 picture: $(VENV)/.installed-dev ## draw docs/known-depth.svg anew, from a recorded capture beside the checkout
 	$(PY) tests/bench/known_depth.py

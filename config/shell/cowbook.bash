@@ -7,8 +7,9 @@
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
 _shtab_cowbook_export_subparsers=(hftbacktest nautilus npz csv)
-_shtab_cowbook_subparsers=(init inspect explain run check status checkpoint checkpoints report book sql export warm simulate)
+_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql export warm simulate files)
 
+_shtab_cowbook_demo_option_strings=(-h --help)
 _shtab_cowbook_init_option_strings=(-h --help)
 _shtab_cowbook_inspect_option_strings=(-h --help --json)
 _shtab_cowbook_explain_option_strings=(-h --help --offset --format --symbol)
@@ -31,8 +32,10 @@ _shtab_cowbook_export_csv_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_export_option_strings=(-h --help)
 _shtab_cowbook_warm_option_strings=(-h --help --format)
 _shtab_cowbook_simulate_option_strings=(-h --help --symbol --messages --seed --gaps --futures)
+_shtab_cowbook_files_option_strings=(-h --help)
 _shtab_cowbook_option_strings=(-h --help --version)
 
+_shtab_cowbook_demo_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_init_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_inspect_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_explain_pos_0_COMPGEN=_shtab_compgen_files
@@ -45,6 +48,7 @@ _shtab_cowbook_checkpoints_prune_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
@@ -52,8 +56,10 @@ _shtab_cowbook_export_npz___holes_choices=(fill nan)
 _shtab_cowbook_export_npz___numbers_choices=(float32 float64)
 _shtab_cowbook_export_pos_0_choices=(hftbacktest nautilus npz csv)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(init inspect explain run check status checkpoint checkpoints report book sql export warm simulate)
+_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql export warm simulate files)
 
+_shtab_cowbook_demo__h_nargs=0
+_shtab_cowbook_demo___help_nargs=0
 _shtab_cowbook_init_pos_0_nargs=+
 _shtab_cowbook_init__h_nargs=0
 _shtab_cowbook_init___help_nargs=0
@@ -119,6 +125,8 @@ _shtab_cowbook_warm___help_nargs=0
 _shtab_cowbook_simulate__h_nargs=0
 _shtab_cowbook_simulate___help_nargs=0
 _shtab_cowbook_simulate___futures_nargs=0
+_shtab_cowbook_files__h_nargs=0
+_shtab_cowbook_files___help_nargs=0
 _shtab_cowbook_pos_0_nargs=A...
 _shtab_cowbook__h_nargs=0
 _shtab_cowbook___help_nargs=0

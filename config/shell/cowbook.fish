@@ -50,7 +50,7 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate
+set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
 set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --holes --instrument --levels --messages --numbers --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
@@ -58,6 +58,9 @@ complete -c cowbook -f
 
 complete -c cowbook -n _shtab_cowbook_using -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n _shtab_cowbook_using -l version -d 'show program'"'"'s version number and exit'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a demo -d 'Simulate a day of a quiet market, reconstruct it, and show what came out.'
+complete -c cowbook -n '_shtab_cowbook_using demo' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using demo; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d 'a new or empty directory (default: cowbook-demo)'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a init -d 'Look at captures, and print a configuration that reads them.'
 complete -c cowbook -n '_shtab_cowbook_using init' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using init; and test $_shtab_cowbook_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a file, a directory, or a quoted glob'
@@ -171,3 +174,6 @@ complete -c cowbook -n '_shtab_cowbook_using simulate' -l seed -x -d 'the same s
 complete -c cowbook -n '_shtab_cowbook_using simulate' -l gaps -x -d 'number of places where diffs are missing (default: 0)'
 complete -c cowbook -n '_shtab_cowbook_using simulate' -l futures -d 'USD-M futures instead of spot (default: spot)'
 complete -c cowbook -n '_shtab_cowbook_using simulate; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'the file; .gz and .zst compress it'
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a files -d 'List the files that come with cowbook: configuration, units, dashboards, rules, containers, completions.'
+complete -c cowbook -n '_shtab_cowbook_using files' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using files; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d 'a new directory for copies, in which the systemd units name this installation'

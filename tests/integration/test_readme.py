@@ -35,6 +35,8 @@ _MODULE = "adding-a-venue.md"
 """Its Python is two pieces of one module."""
 _PLACED = "runbook.md"
 """Its queries are about what an installed service has: test_runbook.py runs them."""
+_TUTORIAL = "tutorial.md"
+"""It makes a capture of its own: a test follows it from its first command to its last."""
 
 
 PEER_PYTHON = os.environ.get("COWBOOK_PEER_PYTHON")
@@ -47,12 +49,12 @@ def blocks(page: Path, language: str) -> list[str]:
     return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
 
 
-def examples(language: str, *, but: str = "") -> list[Any]:
+def examples(language: str, *but: str) -> list[Any]:
     """Each code block of a language as a parameter, named after its page."""
     return [
         pytest.param(text, id=f"{page.stem}-{number}")
         for page in PAGES
-        if page.name != but
+        if page.name not in but
         for number, text in enumerate(blocks(page, language), 1)
     ]
 
@@ -105,6 +107,28 @@ def test_the_quickstart_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert list(demo.glob("data/depth/symbol=BTCUSDT/*/*.parquet"))
 
 
+def test_the_tutorial_leads_to_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands one after the other, from an empty directory, on a shorter capture; then its Python."""
+    monkeypatch.chdir(tmp_path)
+    page = REPOSITORY / "docs" / _TUTORIAL
+    lines = [line.removeprefix("$ cowbook ") for text in blocks(page, "console") for line in text.splitlines()]
+    assert "--messages 36000" in lines[0]
+    for line in [lines[0].replace("36000", "3000"), *lines[1:]]:
+        command, _, redirected = line.partition(" > ")
+        assert command_line.main(shlex.split(command)) == 0
+        shown = capsys.readouterr().out
+        assert shown
+        if redirected:
+            Path(redirected).write_text(shown)
+        assert not command.startswith("report") or "1 gap" in shown
+    (source,) = blocks(page, "python")
+    rows = run(source)["minutes"].fetchall()
+    assert len(rows) >= 4
+    assert all(spread > 0 and changes > 0 for _, spread, changes in rows)
+
+
 @pytest.mark.parametrize("name", ["inspect", "explain"])
 def test_the_commands_of_the_guide_run(demo: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that look at the demo's capture."""
@@ -115,14 +139,14 @@ def test_the_commands_of_the_guide_run(demo: Path, name: str, monkeypatch: pytes
         assert command_line.main(shlex.split(line, comments=True)) == 0
 
 
-@pytest.mark.parametrize("query", examples("sql", but=_PLACED))
+@pytest.mark.parametrize("query", examples("sql", _PLACED))
 def test_every_query_finds_rows(demo: Path, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """DuckDB takes each query of the pages, and it finds something in the demo."""
     monkeypatch.chdir(demo)
     assert duckdb.connect().execute(query).fetchall()
 
 
-@pytest.mark.parametrize("source", examples("python", but=_MODULE))
+@pytest.mark.parametrize("source", examples("python", _MODULE, _TUTORIAL))
 def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """Each Python example of the pages runs on the demo; those of libraries that only peers have, in their Python."""
     monkeypatch.chdir(demo)
@@ -185,6 +209,27 @@ def test_the_book_by_sql_is_ours(demo: Path, monkeypatch: pytest.MonkeyPatch) ->
         book = book_at("build/demo/data", "BTCUSDT", time)
         for side, levels in (("bid", book.bids), ("ask", book.asks)):
             assert sorted((price, size) for of, price, size in rows if of == side) == sorted(levels.decimals())
+
+
+@pytest.mark.parametrize("notebook", sorted((REPOSITORY / "docs" / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+def test_every_notebook_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, notebook: Path) -> None:
+    """From its first cell to its last, on the demo, and what it ends with makes sense."""
+    monkeypatch.chdir(demo)
+    names = run(notebook.read_text())
+    match notebook.stem:
+        case "spread_and_trades":
+            assert names["minutes"]["spread"].min() > 0
+            assert names["costs"]["side"].to_list() == ["buy", "sell"]
+            assert names["costs"]["paid_above_mid"].min() > 0
+        case "depth_of_a_book":
+            assert all(size > 0 for size, _ in names["depths"])
+            assert (names["distance"] >= 0).all()
+        case "imbalance_and_returns":
+            assert len(names["mids"]) > 100
+            assert abs(names["imbalances"]).max() <= 1
+            assert len(set(names["quarter"])) == 4
+        case other:
+            pytest.fail(f"{other}: say here what it must end with")
 
 
 def test_the_venue_of_the_page_works() -> None:

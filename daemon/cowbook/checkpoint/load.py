@@ -13,6 +13,7 @@ from cowbook.checkpoint.manifest import DamagedError, Manifest, NewerVersionErro
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.state_files import decode_state
 from cowbook.errors import RecoveryError
+from cowbook.plain.durable_files import storage_error
 
 MANIFEST_FILE = "manifest.json"
 PUBLISHED_FILE = "published"
@@ -53,11 +54,14 @@ def who_could_remove(state_dir: Path) -> str | None:
     """Returns who else could move whole states out of a directory, as a text for users; None for nobody.
 
     What they hold is checked anyway. But who may rename in the directory can hide a symbol's state, or put an empty one there.
+    Raises StorageError if it cannot be looked at.
     """
     try:
         status = state_dir.stat()
     except FileNotFoundError:
         return None  # it will be made for this user alone
+    except OSError as error:
+        raise storage_error("look at", state_dir, error) from error
     if status.st_uid not in (0, os.geteuid()):
         return f"{state_dir} belongs to user {status.st_uid}, who could remove the state of every symbol: give state its own"
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:

@@ -73,10 +73,14 @@ def make_parser() -> Parser:
 example:
   cowbook init captures/* > cowbook.toml && cowbook run cowbook.toml --once
 
+without a capture:
+  cowbook demo
+
 exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration, 130 interrupted""",
     )
     parser.add_argument("--version", action="version", version=f"cowbook {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
     _add_captures(commands)
     _add_run(commands)
     _add_clients(commands)
@@ -95,6 +99,24 @@ def _add(commands: Any, name: str, text: str, *examples: str) -> Parser:
     description = f"{text[:1].upper()}{text[1:]}."
     added: Parser = commands.add_parser(name, help=text, description=description, epilog=lines)
     return added
+
+
+def _add_demo(commands: Any) -> None:
+    demo = _add(
+        commands,
+        "demo",
+        "simulate a day of a quiet market, reconstruct it, and show what came out",
+        "cowbook demo",
+        "cowbook demo /tmp/demo",
+    )
+    demo.add_argument(
+        "directory",
+        nargs="?",
+        type=Path,
+        default=Path("cowbook-demo"),
+        metavar="DIRECTORY",
+        help="a new or empty directory (default: cowbook-demo)",
+    )
 
 
 def _add_captures(commands: Any) -> None:
@@ -304,6 +326,21 @@ def _add_tools(commands: Any) -> None:
     simulate.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes (default: 1)")
     simulate.add_argument("--gaps", type=int, default=0, help="number of places where diffs are missing (default: 0)")
     simulate.add_argument("--futures", action="store_true", help="USD-M futures instead of spot (default: spot)")
+
+    files = _add(
+        commands,
+        "files",
+        "list the files that come with cowbook: configuration, units, dashboards, rules, containers, completions",
+        "cowbook files",
+        "cowbook files etc-cowbook",
+    )
+    files.add_argument(
+        "directory",
+        nargs="?",
+        type=Path,
+        metavar="DIRECTORY",
+        help="a new directory for copies, in which the systemd units name this installation",
+    )
 
 
 def parse_retain(text: str) -> int:

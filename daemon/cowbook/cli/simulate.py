@@ -6,8 +6,13 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cowbook.plain.escaping import escaped
+
+if TYPE_CHECKING:
+    from cowbook.simulate.capture import SimulationSummary
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -32,11 +37,32 @@ def main(arguments: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(escaped(f"cowbook simulate: {error}"), file=sys.stderr)
         return 2
+    _describe(summary)
+    return 0
+
+
+def write_day(path: Path, *, messages: int, interval_ns: int) -> int:
+    """Write a capture of BTCUSDT with one gap for the demo, and print what is in it. Returns 1 if it cannot be written."""
+    from cowbook.simulate.capture import write_capture
+
+    try:
+        with _showing() as progress:
+            summary = write_capture(
+                path, symbol="BTCUSDT", messages=messages, seed=1, gaps=1, interval_ns=interval_ns, progress=progress
+            )
+    except OSError as error:
+        print(escaped(f"cowbook demo: {path}: cannot be written: {error.strerror}"), file=sys.stderr)
+        return 1
+    _describe(summary)
+    return 0
+
+
+def _describe(summary: SimulationSummary) -> None:
+    """Print what a capture holds."""
     print(
         f"{escaped(str(summary.path))}: {summary.events:,} events in {summary.messages:,} diffs, {summary.snapshots} snapshots "
         f"and {summary.trades:,} trades, {summary.tickers:,} tickers, {summary.gaps} gaps, {summary.size_bytes / 1e6:.1f} MB"
     )
-    return 0
 
 
 @contextmanager

@@ -14,11 +14,10 @@ def main(arguments: argparse.Namespace) -> int:
     from cowbook.venues import venue_names
 
     formats = arguments.format or venue_names()
-    why = why_not_cached()
-    if why is not None:
+    count, why = missing(formats), why_not_cached()
+    if count and why is not None:
         print(escaped(f"compiled kernels cannot be kept in {cache_folder()}: {why}"))
         return 1
-    count = missing(formats)
     console = plain_console(stderr=True)
     if not console.is_terminal or not count:
         seconds = warm(formats)

@@ -67,8 +67,8 @@ def _why_untrusted(folder: Path) -> tuple[Path, str | None]:
     """Returns where a folder really is, and the reason why it cannot be used; None if it can. It is created if need be."""
     try:
         folder, why = _walk_to(folder)
-        if why is None and not os.access(folder, os.W_OK | os.X_OK):
-            why = f"{folder} cannot be written to"
+        if why is None and not os.access(folder, os.R_OK | os.X_OK):
+            why = f"{folder} cannot be read"
     except (OSError, RuntimeError) as error:
         return folder, str(error)
     return folder, why
@@ -108,9 +108,20 @@ def _walk_to(folder: Path) -> tuple[Path, str | None]:
     return place, why
 
 
-def why_not_cached() -> str | None:
-    """Returns the reason why compiled kernels cannot be cached, as a text for users; None if they can."""
+def why_not_loaded() -> str | None:
+    """Returns the reason why no compiled kernel can be loaded, as a text for users; None if those that are there can."""
     return _why_untrusted(cache_folder())[1]
+
+
+def why_not_cached() -> str | None:
+    """Returns the reason why compiled kernels cannot be cached, as a text for users; None if they can.
+
+    Those of a folder that this user may only read, as in a container's image, are loaded all the same.
+    """
+    folder, why = _why_untrusted(cache_folder())
+    if why is None and not os.access(folder, os.W_OK | os.X_OK):
+        return f"{folder} cannot be written to"
+    return why
 
 
 def _who_else_writes(path: Path, status: os.stat_result, *, is_parent: bool) -> str | None:
@@ -187,7 +198,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Load the compiled version for these types of arguments. Returns None if the file is missing or damaged."""
-        if not self._enabled or why_not_cached() is not None:
+        if not self._enabled or why_not_loaded() is not None:
             return None
         path = self.path_of(signature, target_context.codegen())
         try:

@@ -168,10 +168,9 @@ class Service:
         formats = {*formats} - self._warm_formats
         if not formats:
             return
-        why = why_not_cached()
-        if why is not None:
+        count, why = missing(formats), why_not_cached()
+        if count and why is not None:
             self._log.warning("compiled kernels cannot be kept: each start compiles them again", reason=why)
-        count = missing(formats)
         if count:
             self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
             self._notifier.status(f"compiling {count} kernels")

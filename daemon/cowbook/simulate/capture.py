@@ -16,10 +16,11 @@ from typing import IO, cast
 import zstandard
 from isal import igzip
 
-from cowbook.simulate.venue import STYLES, SimulatedVenue, SnapshotPlan
+from cowbook.simulate.venue import INTERVAL_NS, STYLES, SimulatedVenue, SnapshotPlan
 
 SNAPSHOT_EVERY = 6_000  # diffs, which is ten minutes
 DIFFS_PER_GAP = 24  # at least, so that a gap, the snapshot after it and a quiet stretch fit
+SHORTEST_INTERVAL_NS = 10_000_000  # the last 2 ms of an interval are the diff's
 WRITE_BYTES = 1 << 20
 
 
@@ -45,15 +46,17 @@ def write_capture(
     seed: int,
     gaps: int = 0,
     futures: bool = False,
+    interval_ns: int = INTERVAL_NS,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> SimulationSummary:
     """Write a capture with `messages` depth diffs, trades, tickers and snapshots to `path`, replacing what is there.
 
     The bytes depend on the arguments alone. A `.gz` or `.zst` suffix compresses. The file appears whole or not at all. In each
-    of the `gaps`, one to three diffs are missing and a snapshot follows. `progress` is told now and then how many diffs are made,
-    and of how many.
+    of the `gaps`, one to three diffs are missing and a snapshot follows. A diff comes every `interval_ns`: where that is long
+    the market is quiet, and the diffs are as large. `progress` is told now and then how many diffs are made, and of how many.
 
-    Raises ValueError if `messages` is below 1 or the gaps do not fit, and OSError if `path` cannot be written.
+    Raises ValueError if `messages` is below 1, the gaps do not fit, or `interval_ns` is below a hundredth of a second, and
+    OSError if `path` cannot be written.
     """
     if messages < 1:
         raise ValueError(f"messages = {messages}: a capture has at least one depth diff")
@@ -62,8 +65,10 @@ def write_capture(
             f"gaps = {gaps}: {messages} diffs have room for {messages // DIFFS_PER_GAP}; "
             f"give at least {DIFFS_PER_GAP} messages for each gap"
         )
+    if interval_ns < SHORTEST_INTERVAL_NS:
+        raise ValueError(f"interval_ns = {interval_ns}: must be at least {SHORTEST_INTERVAL_NS}")
     path = Path(path)
-    venue = SimulatedVenue(symbol, Random(seed), futures)
+    venue = SimulatedVenue(symbol, Random(seed), futures, interval_ns)
     plan = _make_plan(messages, gaps, venue.random)
     with _open_replacement(path) as file:
         pending: list[str] = []

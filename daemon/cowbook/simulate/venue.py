@@ -14,7 +14,7 @@ from random import Random
 from typing import Literal
 
 START_NS = 1_723_161_240_000_000_000  # 2024-08-08T23:54:00Z: the date changes six minutes later
-INTERVAL_NS = 100_000_000
+INTERVAL_NS = 100_000_000  # between two diffs, as Binance sends them
 SNAPSHOT_LEVELS = 1_000  # per side
 
 _FIRST_FAIR_TICK = 6_183_763
@@ -102,7 +102,8 @@ class SimulatedVenue:
     All bids are at or below the fair tick, all asks above it, so the book is never crossed.
     """
 
-    def __init__(self, symbol: str, random: Random, futures: bool) -> None:
+    def __init__(self, symbol: str, random: Random, futures: bool, interval_ns: int = INTERVAL_NS) -> None:
+        self.interval_ns = interval_ns
         self.symbol = symbol
         self.stream = symbol.lower()
         self.random = random
@@ -136,14 +137,14 @@ class SimulatedVenue:
         side.touched.clear()
 
     def next_interval(self, lost: bool, snapshot: SnapshotPlan | None) -> list[str]:
-        """The lines of the next 100 ms, without the diff if it is `lost`."""
+        """The lines of the next interval, without the diff if it is `lost`."""
         self.lines = []
-        end = START_NS + (self.intervals + 1) * INTERVAL_NS
+        end = START_NS + (self.intervals + 1) * self.interval_ns
         self.first_id = 0
         changes = 2 + int(min(500.0, math.exp(self.random.gauss(3.28, 0.65))))
         for change in range(changes):
             # Changes leave the last 2 ms to the diff, which must be later than all that it reports.
-            self.now = end - INTERVAL_NS + (INTERVAL_NS - 2_000_000) * change // changes
+            self.now = end - self.interval_ns + (self.interval_ns - 2_000_000) * change // changes
             if change == changes // 2 and snapshot is not None and snapshot.style != "exact":
                 self._take_snapshot(snapshot)
             self._make_change()

@@ -36,7 +36,7 @@ from cowbook.input.tables import runs, table_scanner
 from cowbook.input.text import array_scanner
 from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
-from cowbook.kernels.cache import cache_folder, why_not_cached
+from cowbook.kernels.cache import cache_folder, why_not_cached, why_not_loaded
 from cowbook.kernels.jit import IS_COMPILED, Kernel
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import MESSAGE, EventBatch
@@ -67,7 +67,7 @@ class Root:
     def is_cached(self) -> bool:
         """True if the compiled kernel is in the cache and may be loaded."""
         cache = self.kernel.cache
-        return why_not_cached() is None and cache.path_of(self.signature, self.kernel.targetctx.codegen()).exists()
+        return why_not_loaded() is None and cache.path_of(self.signature, self.kernel.targetctx.codegen()).exists()
 
     def load(self) -> None:
         """Load the kernel from the cache, or compile it."""

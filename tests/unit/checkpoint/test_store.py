@@ -302,6 +302,13 @@ def test_a_state_directory_that_is_open_to_others_is_named(tmp_path: Path) -> No
         assert "belongs to user 65534" in (who_could_remove(state) or "")
 
 
+def test_a_state_directory_that_cannot_be_looked_at_is_an_error_of_storage(tmp_path: Path) -> None:
+    """A failing disk, or a link that leads to itself: the message says what and where."""
+    (tmp_path / "state").symlink_to("state")
+    with pytest.raises(StorageError, match=f"cannot look at {tmp_path}/state"):
+        who_could_remove(tmp_path / "state")
+
+
 def chmod(path: str, mode: int) -> Callable[[Path], None]:
     """Others may change it."""
     return lambda root: (root / path).chmod(mode)

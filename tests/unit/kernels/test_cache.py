@@ -134,3 +134,16 @@ def test_a_file_that_others_could_have_written_is_not_loaded(tmp_path: Path, spo
         pytest.skip("only root can give files away")
     with pytest.raises(OSError, match=r"could have written|symbolic links"):
         cache._read_own(path)
+
+
+def test_a_folder_that_may_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container's image: what is there is loaded, and only what is missing cannot be kept."""
+    folder = tmp_path / "cache" / "kernels"
+    folder.mkdir(parents=True, mode=0o755)
+    use(tmp_path / "cache", monkeypatch)
+    monkeypatch.setattr(os, "access", lambda _path, mode: not mode & os.W_OK)
+    assert cache.why_not_loaded() is None
+    assert why_not_cached() == f"{folder} cannot be written to"
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    cache._why_untrusted.cache_clear()
+    assert cache.why_not_loaded() == why_not_cached() == f"{folder} cannot be read"
