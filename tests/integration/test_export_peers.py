@@ -48,7 +48,7 @@ def quotes(result: Reconstruction, times: npt.NDArray[np.int64]) -> npt.NDArray[
     table = ds.dataset(result.output_dir / "bbo", format="parquet").to_table(["event_index", "ts_recv", *names])
     table = table.sort_by("event_index")
     received = np.maximum.accumulate(table["ts_recv"].cast(pa.int64()).to_numpy())
-    values = np.stack([table[name].cast(pa.float64()).to_numpy() for name in names], axis=1)
+    values = np.stack([table[name].cast(pa.float64()).fill_null(np.nan).to_numpy() for name in names], axis=1)
     found: npt.NDArray[np.float64] = values[np.searchsorted(received, times, "right") - 1]
     return found
 
@@ -99,3 +99,29 @@ def test_nautilus_trader_has_our_best_prices(made: Reconstruction, tmp_path: Pat
     found = ask("peer_nautilus.py", tmp_path, times, str(tmp_path / "catalog"), "BTCUSDT.BINANCE")
     assert np.allclose(found["quotes"], quotes(made, times), rtol=0, atol=1e-9, equal_nan=True)
     assert found["trades"] == sum(start is None or row["ts_event"] >= start for row in made.rows("trades"))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "pattern", "shift_ms"),
+    [("BTCUSDT", "spot_btcusdt_2024*", 1276), ("BTCUSDT", "usdm_btcusdt_2023*", 26), ("ETHUSDT", "usdm_ethusdt_2024*", 1272)],
+)
+def test_recorded_captures_have_our_best_prices(
+    shared_data: Path, tmp_path: Path, symbol: str, pattern: str, shift_ms: int
+) -> None:
+    """Their recorders' clocks were behind the exchange's, and trades overtake depth: the two orders of events differ."""
+    files = {path.name: path.read_bytes() for path in sorted((shared_data / "hftbacktest").glob(pattern))}
+    assert files
+    result = reconstruct(tmp_path, files, Run(symbol, engine=EngineSettings(part_events=100_000)))
+    path = tmp_path / "a.npz"
+    said = export_hftbacktest(Span(result.output_dir, symbol, None, None), path)
+    assert (said.shift_ns // 10**6, said.has_receive_times) == (shift_ms, True)
+    events = np.load(path)["data"]
+    assert len(events) > said.depth_rows + said.trades
+    first, last = span_of(result)
+    times = np.sort(np.random.default_rng(3).integers(first + 10**9, last, INSTANTS))
+    found = ask("peer_hftbacktest.py", tmp_path, times + said.shift_ns, str(path), str(said.tick_size), str(said.lot_size))
+    expected = quotes(result, times)
+    assert np.allclose(found["quotes"], expected, rtol=0, atol=1e-9)
+    assert main(["export", "nautilus", str(result.output_dir), "--symbol", symbol, str(tmp_path / "catalog")]) == 0
+    found = ask("peer_nautilus.py", tmp_path, times, str(tmp_path / "catalog"), f"{symbol}.SIM")
+    assert np.allclose(found["quotes"], expected, rtol=0, atol=1e-9)
