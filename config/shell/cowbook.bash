@@ -6,7 +6,8 @@
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
-_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql warm simulate files)
+_shtab_cowbook_export_subparsers=(hftbacktest nautilus npz csv)
+_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql export warm simulate files)
 
 _shtab_cowbook_demo_option_strings=(-h --help)
 _shtab_cowbook_init_option_strings=(-h --help)
@@ -24,6 +25,11 @@ _shtab_cowbook_checkpoints_option_strings=(-h --help)
 _shtab_cowbook_report_option_strings=(-h --help --symbol --json --markdown)
 _shtab_cowbook_book_option_strings=(-h --help --symbol --at --event --levels --token --json --parquet)
 _shtab_cowbook_sql_option_strings=(-h --help)
+_shtab_cowbook_export_hftbacktest_option_strings=(-h --help --symbol --from --to)
+_shtab_cowbook_export_nautilus_option_strings=(-h --help --symbol --from --to --instrument)
+_shtab_cowbook_export_npz_option_strings=(-h --help --symbol --from --to --holes --numbers)
+_shtab_cowbook_export_csv_option_strings=(-h --help --symbol --from --to)
+_shtab_cowbook_export_option_strings=(-h --help)
 _shtab_cowbook_warm_option_strings=(-h --help --format)
 _shtab_cowbook_simulate_option_strings=(-h --help --symbol --messages --seed --gaps --futures)
 _shtab_cowbook_files_option_strings=(-h --help)
@@ -46,8 +52,11 @@ _shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
 
 _shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
+_shtab_cowbook_export_npz___holes_choices=(fill nan)
+_shtab_cowbook_export_npz___numbers_choices=(float32 float64)
+_shtab_cowbook_export_pos_0_choices=(hftbacktest nautilus npz csv)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis)
-_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql warm simulate files)
+_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql export warm simulate files)
 
 _shtab_cowbook_demo__h_nargs=0
 _shtab_cowbook_demo___help_nargs=0
@@ -100,6 +109,17 @@ _shtab_cowbook_book___help_nargs=0
 _shtab_cowbook_book___json_nargs=0
 _shtab_cowbook_sql__h_nargs=0
 _shtab_cowbook_sql___help_nargs=0
+_shtab_cowbook_export_hftbacktest__h_nargs=0
+_shtab_cowbook_export_hftbacktest___help_nargs=0
+_shtab_cowbook_export_nautilus__h_nargs=0
+_shtab_cowbook_export_nautilus___help_nargs=0
+_shtab_cowbook_export_npz__h_nargs=0
+_shtab_cowbook_export_npz___help_nargs=0
+_shtab_cowbook_export_csv__h_nargs=0
+_shtab_cowbook_export_csv___help_nargs=0
+_shtab_cowbook_export_pos_0_nargs=A...
+_shtab_cowbook_export__h_nargs=0
+_shtab_cowbook_export___help_nargs=0
 _shtab_cowbook_warm__h_nargs=0
 _shtab_cowbook_warm___help_nargs=0
 _shtab_cowbook_simulate__h_nargs=0

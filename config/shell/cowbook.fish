@@ -50,8 +50,8 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql warm simulate files
-set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --gaps --levels --messages --offset --parquet --retain --seed --symbol --token
+set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
+set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --holes --instrument --levels --messages --numbers --offset --parquet --retain --seed --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -138,6 +138,31 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the l
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a sql -d 'Print views and macros for DuckDB: the book at a time, spread, depth within x bp.'
 complete -c cowbook -n '_shtab_cowbook_using sql' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using sql; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a export -d 'Write published output for another program.'
+complete -c cowbook -n '_shtab_cowbook_using export' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using export; and test $_shtab_cowbook_npos -eq 0' -a hftbacktest -d 'Depth and trades as events of hftbacktest 2, one .npz file.'
+complete -c cowbook -n '_shtab_cowbook_using export hftbacktest' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using export hftbacktest' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using export hftbacktest' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using export hftbacktest' -l to -x -d 'the first time that is left out (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using export; and test $_shtab_cowbook_npos -eq 0' -a nautilus -d 'Order book deltas and trades in a Parquet data catalogue of nautilus_trader.'
+complete -c cowbook -n '_shtab_cowbook_using export nautilus' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using export nautilus' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using export nautilus' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using export nautilus' -l to -x -d 'the first time that is left out (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using export nautilus' -l instrument -x -d 'the id in the catalogue, SYMBOL.VENUE (default: <symbol>.SIM)'
+complete -c cowbook -n '_shtab_cowbook_using export; and test $_shtab_cowbook_npos -eq 0' -a npz -d 'The stream book as a dense array (T, levels, 4), one .npz file.'
+complete -c cowbook -n '_shtab_cowbook_using export npz' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using export npz' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using export npz' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using export npz' -l to -x -d 'the first time that is left out (default: the end)'
+complete -c cowbook -n '_shtab_cowbook_using export npz' -l holes -xka "fill nan" -d 'points without a row: as the book stands, or NaN (default: fill)'
+complete -c cowbook -n '_shtab_cowbook_using export npz' -l numbers -xka "float32 float64" -d 'of prices and sizes (default: float32)'
+complete -c cowbook -n '_shtab_cowbook_using export; and test $_shtab_cowbook_npos -eq 0' -a csv -d 'Each stream as a CSV file, in a new directory.'
+complete -c cowbook -n '_shtab_cowbook_using export csv' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using export csv' -l symbol -x -d ID
+complete -c cowbook -n '_shtab_cowbook_using export csv' -l from -x -d 'ISO 8601, in UTC unless it has a zone (default: the beginning)'
+complete -c cowbook -n '_shtab_cowbook_using export csv' -l to -x -d 'the first time that is left out (default: the end)'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a warm -d 'Compile the kernels into the cache.'
 complete -c cowbook -n '_shtab_cowbook_using warm' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bybit coinbase coinbase_advanced cryptolake deribit ftx kraken kraken_futures okx tardis" -d 'only what this format needs; may be given again (default: all formats)'

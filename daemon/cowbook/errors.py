@@ -67,6 +67,10 @@ class QueryError(CowbookError):
     """Published output cannot answer a question: it holds no such symbol or instant, or a part is missing or damaged."""
 
 
+class ExportError(CowbookError):
+    """An export cannot be written: the destination exists, or the other program's format cannot hold the rows."""
+
+
 class StorageError(CowbookError):
     """A file operation failed for a reason that may pass. The attempt is dropped and made again later.
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from cowbook import book_at
 from cowbook.checkpoint import triggers
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.cli import main as command_line
@@ -21,6 +26,7 @@ from cowbook.plain.parts import Cut, Part
 from cowbook.plain.streams import STREAM_NAMES
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
+from support.small_output import START_MS, diff, make_output, snapshot
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -31,6 +37,10 @@ _PLACED = "runbook.md"
 """Its queries are about what an installed service has: test_runbook.py runs them."""
 _TUTORIAL = "tutorial.md"
 """It makes a capture of its own: a test follows it from its first command to its last."""
+
+
+PEER_PYTHON = os.environ.get("COWBOOK_PEER_PYTHON")
+"""A Python with libraries that are no dependency of the tests."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -53,7 +63,9 @@ def make_demo(folder: Path, messages: int) -> None:
     """What `make run` leaves in build/demo, of a capture with so many messages."""
     folder.mkdir(parents=True)
     write_capture(folder / "BTCUSDT.jsonl.gz", symbol="BTCUSDT", messages=messages, seed=1, gaps=1)
-    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n')
+    cuts = "[output]\npart_events = 20_000\n"  # several, as a longer capture has
+    symbol = '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n'
+    (folder / "cowbook.toml").write_text(cuts + symbol)
     (summary,) = run_once(load_config(folder / "cowbook.toml", {}))
     assert summary.state == "done"
 
@@ -136,9 +148,67 @@ def test_every_query_finds_rows(demo: Path, monkeypatch: pytest.MonkeyPatch, que
 
 @pytest.mark.parametrize("source", examples("python", _MODULE, _TUTORIAL))
 def test_every_python_example_runs(demo: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    """Each Python example of the pages runs on the demo."""
+    """Each Python example of the pages runs on the demo; those of libraries that only peers have, in their Python."""
     monkeypatch.chdir(demo)
-    run(source)
+    run_anywhere(source)
+
+
+@pytest.mark.parametrize("language", ["sql", "python"])
+def test_no_recipe_overflows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, language: str) -> None:
+    """Prices and sizes near the highest that eight decimals hold: their products are of 36 digits."""
+    monkeypatch.chdir(tmp_path)
+    make_output(tmp_path / "build" / "demo", huge_lines(), book_levels=20)
+    sources = [text for text in blocks(REPOSITORY / "docs" / "cookbook.md", language) if "trades" in text or "bbo" in text]
+    assert len(sources) >= 3
+    for source in sources:
+        if language == "sql":
+            assert duckdb.connect().execute(source).fetchall()
+        elif not re.search(r"^import (pandas|chdb)", source, re.MULTILINE) or PEER_PYTHON is not None:
+            run_anywhere(source)
+
+
+def huge_lines() -> list[bytes]:
+    """A snapshot, and diffs and trades with a price and a size of 9,000,000,000."""
+    best, next_best = "9000000000.5", "9000000001"
+    lines = [snapshot(1, 0, [(best, "9000000000")], [(next_best, "9000000000")])]
+    for number in range(2, 12):
+        lines.append(diff(number, 1000 * number, [(best, f"{9_000_000_000 - number}")]))
+        made = {
+            "e": "trade",
+            "E": START_MS + 1000 * number,
+            "s": "BTCUSDT",
+            "t": number,
+            "p": best,
+            "q": "9000000000",
+            "m": False,
+        }
+        lines.append(json.dumps(made).encode() + b"\n")
+    return lines
+
+
+def run_anywhere(source: str) -> None:
+    """Run an example here, or in the peers' Python if it needs a library that is not here."""
+    needed = re.search(r"^import (pandas|chdb)", source, re.MULTILINE)
+    if needed is None or importlib.util.find_spec(needed[1]) is not None:
+        run(source)
+        return
+    if PEER_PYTHON is None:
+        pytest.skip(f"{needed[1]} is not installed, and COWBOOK_PEER_PYTHON names no Python that has it")
+    done = subprocess.run([PEER_PYTHON, "-c", source], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_book_by_sql_is_ours(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The query for the book at an instant gives what `cowbook.book_at` gives, with and without a frame before it."""
+    monkeypatch.chdir(demo)
+    (query,) = (text for text in blocks(REPOSITORY / "docs" / "cookbook.md", "sql") if "cleared" in text)
+    asked = "2024-08-08 23:55:30.5+00"
+    assert asked in query
+    for time in (asked, "2024-08-08 23:54:00.3+00", "2024-08-08 23:54:00.6+00", "2024-08-08 23:56:00+00"):
+        rows = duckdb.connect().execute(query.replace(asked, time)).fetchall()
+        book = book_at("build/demo/data", "BTCUSDT", time)
+        for side, levels in (("bid", book.bids), ("ask", book.asks)):
+            assert sorted((price, size) for of, price, size in rows if of == side) == sorted(levels.decimals())
 
 
 @pytest.mark.parametrize("notebook", sorted((REPOSITORY / "docs" / "notebooks").glob("*.py")), ids=lambda path: path.stem)

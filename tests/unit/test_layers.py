@@ -27,11 +27,12 @@ MAY_IMPORT = {
     "inspection": WORKER,
     "query": {"plain", "errors"},
     "library": WORKER,
+    "export": {"plain", "errors", "query", "library"},
     "report": BASE | {"checkpoint"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "inspection", "query", "report", "simulate", "__init__"},
+    "cli": WORKER | {"service", "telemetry", "inspection", "query", "export", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
     "__init__": {"book", "errors", "library", "query"},

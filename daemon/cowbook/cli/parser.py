@@ -87,6 +87,7 @@ exit codes: 0 done, 1 a symbol failed, 2 wrong usage, 78 wrong configuration, 13
     _add_checkpoints(commands)
     _add_report(commands)
     _add_book(commands)
+    _add_export(commands)
     _add_tools(commands)
     return parser
 
@@ -261,6 +262,47 @@ def _add_book(commands: Any) -> None:
         "cowbook sql data | duckdb books.duckdb",
     )
     sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+
+
+def _add_export(commands: Any) -> None:
+    export = _add(
+        commands,
+        "export",
+        "write published output for another program",
+        "cowbook export hftbacktest data --symbol BTCUSDT day.npz",
+        "cowbook export nautilus data --symbol BTCUSDT --instrument BTCUSDT.BINANCE catalog",
+        "cowbook export npz data --symbol BTCUSDT --from 2024-08-09T00:00Z --to 2024-08-09T01:00Z book.npz",
+    )
+    kinds = export.add_subparsers(dest="action", required=True, metavar="FORM")
+    helps = {
+        "hftbacktest": "depth and trades as events of hftbacktest 2, one .npz file",
+        "nautilus": "order book deltas and trades in a Parquet data catalogue of nautilus_trader",
+        "npz": "the stream book as a dense array (T, levels, 4), one .npz file",
+        "csv": "each stream as a CSV file, in a new directory",
+    }
+    for name, text in helps.items():
+        kind = _add(
+            kinds, name, text, f"cowbook export {name} data --symbol BTCUSDT {'day' if name != 'nautilus' else 'catalog'}"
+        )
+        kind.add_argument("data", type=Path, metavar="OUTPUT_DIR")
+        kind.add_argument("--symbol", metavar="ID", required=True)
+        kind.add_argument(
+            "--from", dest="start", metavar="T", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"
+        )
+        kind.add_argument("--to", dest="end", metavar="T", help="the first time that is left out (default: the end)")
+        kind.add_argument("destination", type=Path, metavar="DEST", help="must not exist; of a catalogue, the files in it")
+        if name == "nautilus":
+            kind.add_argument("--instrument", metavar="ID", help="the id in the catalogue, SYMBOL.VENUE (default: <symbol>.SIM)")
+        if name == "npz":
+            kind.add_argument(
+                "--holes",
+                choices=("fill", "nan"),
+                default="fill",
+                help="points without a row: as the book stands, or NaN (default: fill)",
+            )
+            kind.add_argument(
+                "--numbers", choices=("float32", "float64"), default="float32", help="of prices and sizes (default: float32)"
+            )
 
 
 def _add_tools(commands: Any) -> None:

@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
 """What pyarrow raises for a damaged file: `ValueError` for names that are no text, too."""
 
-_TEXTS = {"depth": ("side", "kind"), "frame": ("side",)}
+_TEXTS = {"depth": ("side", "kind"), "frame": ("side",), "trades": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
 
@@ -66,7 +66,7 @@ class PartReader:
         return QueryError(f"{self.part.path} is damaged: {why}; restore it, or make the output anew")
 
     def decimals(self, name: str) -> int | None:
-        """Decimals of a column of prices or sizes (`price` or `size`); None if they are doubles.
+        """Decimals of a column of prices or sizes (`price`, `size`, or one of `book`); None if they are doubles.
 
         Raises QueryError if the file does not say them.
         """
@@ -75,10 +75,16 @@ class PartReader:
             return int(of.scale)
         if pa.types.is_float64(of):
             return None
-        said = (self._file.metadata.metadata or {}).get(f"{name}_decimals".encode(), b"")
+        what = "price" if name == "price" or "_px_" in name else "size"
+        said = (self._file.metadata.metadata or {}).get(f"{what}_decimals".encode(), b"")
         if not pa.types.is_int64(of) or not said.isdigit():
             raise QueryError(f"{self.part.path}: {name} is {of}, and the file does not say what its numbers mean")
         return int(said)
+
+    @property
+    def levels(self) -> int:
+        """Number of levels a side in a row of `book`; 0 for other streams."""
+        return sum(name.startswith("bid_px_") for name in self._types)
 
     def extremes(self, name: str) -> tuple[int, int] | None:
         """The lowest and the highest value of a column, from the file's statistics; None if there are none."""
@@ -92,7 +98,8 @@ class PartReader:
         """Returns columns, or their first `rows` rows (at least 1), as arrays of one length. What was read is kept.
 
         Flags are bool, `side` and `kind` int8, prices and sizes that are doubles float64, all others int64. `side` is 0 for
-        bids, 1 for asks; `kind` of `depth` is the place in `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
+        bids, 1 for asks, of `trades` 0 for buyers, 1 for sellers; `kind` of `depth` is the place in
+        `plain.vocabulary.DEPTH_KINDS`; nulls are `plain.messages.NONE`.
         """
         count = self.row_count if rows is None else min(rows, self.row_count)
         new = [name for name in names if name not in self._read or len(self._read[name]) < count]
@@ -158,10 +165,7 @@ class PartReader:
         return np.where(present, values, values.dtype.type(NONE))
 
     def _choices(self, name: str, column: pa.DictionaryArray) -> Array:
-        if name == "side":
-            names: Sequence[str] = _SIDES
-        else:
-            names = next(of.names for of in self._stream.columns if of.name == name)
+        names: Sequence[str] = next((of.names for of in self._stream.columns if of.name == name), _SIDES)
         unknown = [text for text in column.dictionary.to_pylist() if text not in names]
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")

@@ -142,7 +142,7 @@ class Folding:
             return
         self._take_decimals(reader)
         (events,) = reader.read("event_index")
-        _check_events(reader, events, cut.first, cut.last)
+        check_events(reader, events, cut.first, cut.last)
         count = int(np.searchsorted(events, self._instant.event, "right"))
         if not count:
             return
@@ -202,7 +202,7 @@ class Folding:
         self._decimals = decimals
 
 
-def _check_events(reader: PartReader, events: Integers, first: int, last: int) -> None:
+def check_events(reader: PartReader, events: Integers, first: int, last: int) -> None:
     """Raises QueryError if events are not those of the part's name, in order."""
     if len(events) and (events[0] < first or events[-1] > last or (np.diff(events) <= 0).any()):
         raise QueryError(f"{reader.part.path} is damaged: it has events that are out of order, or not {first} to {last}")

@@ -52,6 +52,14 @@ def at_time(output: SymbolOutput, time: int) -> Instant:
     Messages are those with rows in `depth` or `trades`. The maximum falls where event time falls by more than a day, which no
     cut contains: the days of cuts show it. Raises QueryError if all of the output is later.
     """
+    found = find_time(output, time)
+    if found is None:
+        raise QueryError(f"{output.output_dir} has nothing of {output.symbol} at or before {iso(time)}: {describe_span(output)}")
+    return found
+
+
+def find_time(output: SymbolOutput, time: int) -> Instant | None:
+    """As `at_time`, but returns None if all of the output is later."""
     day = (_EPOCH + timedelta(days=time // _DAY_NS)).isoformat() if time < 2**63 else "9999"
     cuts = output.cuts
     for start, stop in reversed(list(_stretches(cuts))):
@@ -66,7 +74,7 @@ def at_time(output: SymbolOutput, time: int) -> Instant:
         else:
             if end > start:
                 return _between(output, end - 1, cuts[end - 1].last, time)
-    raise QueryError(f"{output.output_dir} has nothing of {output.symbol} at or before {iso(time)}: {describe_span(output)}")
+    return None
 
 
 def _between(output: SymbolOutput, cut: int, event: int, time: int) -> Instant:

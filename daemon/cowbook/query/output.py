@@ -29,6 +29,11 @@ class SymbolOutput:
             self._readers[part.path] = PartReader(stream, part)
         return self._readers[part.path]
 
+    def forget(self, cut: int) -> None:
+        """Close the parts of a cut, and free what was read of them."""
+        for part in self.cuts[cut].parts.values():
+            self._readers.pop(part.path, None)
+
     def cut_of(self, event: int) -> int:
         """The number of the cut with an event. Raises QueryError if none has it."""
         place = bisect_left([cut.last for cut in self.cuts], event)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import cowbook
+from cowbook.cli import files
 from cowbook.cli import main as command_line
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -32,6 +32,6 @@ def test_an_installation_without_them_says_so(
 ) -> None:
     """As where the package was copied by hand."""
     package = tmp_path / "lib" / "cowbook"
-    monkeypatch.setattr(cowbook, "__file__", str(package / "__init__.py"))
+    monkeypatch.setattr(files, "__file__", str(package / "cli" / "files.py"))
     assert command_line.main(["files"]) == 1
     assert f"{package / 'files'}: not there" in capsys.readouterr().err
