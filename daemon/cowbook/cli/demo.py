@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
-from cowbook.cli import report, run, simulate
+from cowbook.cli import plot, report, run, simulate
 from cowbook.cli.parser import make_parser
 from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
@@ -15,6 +16,7 @@ _MESSAGES = 14_400
 _SECONDS_PER_DAY = 86_400
 _INTERVAL_NS = _SECONDS_PER_DAY * 1_000_000_000 // _MESSAGES
 _CAPTURE = "BTCUSDT.jsonl.gz"
+_PICTURE = "day.png"
 _CONFIGURATION = f"""\
 # Made by `cowbook demo`. Relative paths are relative to this file.
 [[symbol]]
@@ -26,7 +28,10 @@ _INSTANT = "2024-08-09T12:34:56Z"
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Simulate, run and report. Returns 1 if that fails. Raises CowbookError if the directory has anything in it."""
+    """Simulate, run, report, and draw the day where matplotlib is there. Returns 1 if that fails.
+
+    Raises CowbookError if the directory has anything in it.
+    """
     directory: Path = arguments.directory
     _make_empty(directory)
     capture, configuration = directory / _CAPTURE, directory / "cowbook.toml"
@@ -34,9 +39,13 @@ def main(arguments: argparse.Namespace) -> int:
     configuration.write_text(_CONFIGURATION, encoding="utf-8")
     code = code or run.main(_parse("run", str(configuration), "--once"))
     code = code or report.main(_parse("report", str(directory / "state")))
+    can_plot = find_spec("matplotlib") is not None
+    if can_plot:
+        code = code or plot.main(_parse("plot", str(directory / "data"), "--symbol", "BTCUSDT", str(directory / _PICTURE)))
     if code == 0:
         print()
-        print(escaped(f"{directory}: {_CAPTURE} is the capture, data/ the Parquet, state/ the checkpoints. Next:"))
+        picture = f", {_PICTURE} a picture of the day" if can_plot else ""
+        print(escaped(f"{directory}: {_CAPTURE} is the capture, data/ the Parquet, state/ the checkpoints{picture}. Next:"))
         for command in next_commands(directory):
             print(escaped(f"  {command}"))
     return code
@@ -51,6 +60,7 @@ def next_commands(directory: Path) -> list[str]:
     return [
         f"cowbook inspect {path(_CAPTURE)}",
         f"cowbook book {path('data')} --symbol BTCUSDT --at {_INSTANT} --levels 5",
+        f"cowbook plot {path('data')} --symbol BTCUSDT {path('day.html')}",
         f"cowbook checkpoints list {path('state')}",
         "cowbook init YOUR-CAPTURES > cowbook.toml",
     ]
