@@ -157,7 +157,7 @@ def test_the_book_of_recorded_captures_is_the_engines(tmp_path: Path, seed: int)
     for symbol, capture in CAPTURES.items():
         kept: dict[int, tuple[Seen, int]] = {}
         for engine in replay([str(FOLDER / name) for name in capture.files], capture.name, every=997):
-            if engine.value("snapshots") + engine.value("diffs") and rng.random() < 0.1:
+            if engine.value("snapshots") + engine.value("diffs") and rng.random() < 0.3:
                 bids, asks = (
                     dict(zip(*(array.tolist() for array in side.levels()), strict=True)) for side in (engine.bids, engine.asks)
                 )

@@ -20,7 +20,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 from cowbook.capture.growing_file import GrowingFile
@@ -103,7 +103,18 @@ def _by_time(files: Sequence[Dated]) -> list[int]:
     known = [time for time in times if time is not None]
     if known == sorted(known):
         return order
+    if all(first[0] <= second[0] + 1 for first, second in pairwise(known)):
+        return _step_back(times)
     return sorted(order, key=lambda place: times[place] or (files[place].modified_ns, 0, 0))
+
+
+def _step_back(times: Sequence[tuple[float, int, int] | None]) -> list[int]:
+    """Places whose times are in order but for one that is 1 ns early, so as to be before all of its time. Only that one moves."""
+    order: list[int] = []
+    for place, time in enumerate(times):
+        later = (at for at, other in enumerate(order) if time is not None and (times[other] or time) > time)
+        order.insert(next(later, len(order)), place)
+    return order
 
 
 def _time(file: Dated, live: set[str]) -> tuple[float, int, int] | None:

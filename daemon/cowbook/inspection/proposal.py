@@ -99,7 +99,6 @@ def _name_apart(proposed: Sequence[Proposed]) -> None:
 
 def find_patterns(paths: Sequence[str]) -> list[str]:
     """Paths and globs that match these files and no others. Files of one rotation, and of one dated series, share a glob."""
-    wanted = {os.path.realpath(path) for path in paths}
     groups: dict[tuple[str, str], list[str]] = {}
     for path in sorted(dict.fromkeys(paths), key=natural_key):
         place = Path(path)
@@ -112,9 +111,10 @@ def find_patterns(paths: Sequence[str]) -> list[str]:
     for group in groups.values():
         pattern = _glob_of(group) if len(group) > 1 else None
         matched = {os.path.realpath(match) for match in glob.glob(pattern)} if pattern is not None else set()  # noqa: PTH207 - as a run does
+        # It has no other file, and none that another pattern has.
         patterns += (
             [pattern]
-            if pattern is not None and matched and matched <= wanted
+            if pattern is not None and matched == {os.path.realpath(path) for path in group}
             else [_NOT_UTF_8.sub("?", glob.escape(path)) for path in group]
         )
     return patterns

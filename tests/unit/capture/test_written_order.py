@@ -28,6 +28,11 @@ def order_of(files: dict[str, tuple[int | None, int]], patterns: dict[str, int] 
         pytest.param({"x-1": (20, 1), "x-2": (10, 2)}, "x-2 x-1", id="records_overrule_names"),
         pytest.param({"x-1": (10, 9), "x-2": (20, 1)}, "x-1 x-2", id="records_overrule_modification_times"),
         pytest.param({"x-1": (10, 0), "x-2": (None, 0), "x-3": (30, 0)}, "x-1 x-2 x-3", id="a_timeless_file_stays_in_its_place"),
+        pytest.param(
+            {"x-2.zst": (17, 5), "x-2.zst.bak": (16, 5), "x-3": (20, 6), "x-4": (None, 1)},
+            "x-2.zst.bak x-2.zst x-3 x-4",
+            id="one_that_is_before_all_of_its_time_moves_alone",
+        ),
         pytest.param({"x": (30, 3), "x.1": (20, 2), "x.2": (10, 1)}, "x.2 x.1 x", id="counted_downwards"),
         pytest.param({"x": (30, 3), "x.1": (10, 2), "x.2": (20, 1)}, "x.1 x.2 x", id="counted_upwards"),
         pytest.param({"x": (None, 3), "x.1": (None, 2), "x.2": (None, 1)}, "x.2 x.1 x", id="archives_go_by_modification_times"),
