@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cowbook.library.features import features
     from cowbook.library.inputs import Capture
     from cowbook.library.replay import replay
-    from cowbook.library.scan import scan
     from cowbook.query.book import InstantBook
     from cowbook.query.book_at import book_at
+    from cowbook.query.scan import scan
 
 __all__ = [
     "BookCopy",
@@ -53,7 +53,7 @@ _HOMES = {
     "book_at": "cowbook.query.book_at",
     "features": "cowbook.library.features",
     "replay": "cowbook.library.replay",
-    "scan": "cowbook.library.scan",
+    "scan": "cowbook.query.scan",
 }
 
 

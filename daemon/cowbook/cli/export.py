@@ -17,8 +17,8 @@ from cowbook.query.times import parse_time
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Write it. Raises QueryError for what the output does not have, ExportError for what cannot be written."""
-    start, end = (None if text is None else parse_time(text) for text in (arguments.start, arguments.end))
+    """Write it. Raises UsageError, QueryError for what the output does not have, ExportError for what cannot be written."""
+    start, end = parse_time(arguments.start, "--from"), parse_time(arguments.end, "--to")
     export = _EXPORTS[arguments.action]
     for line in retrying(lambda: export(arguments, start, end)):
         print(escaped(line))

@@ -12,9 +12,9 @@ import pyarrow.dataset as ds
 
 from cowbook.errors import QueryError
 from cowbook.export.destination import new_path
-from cowbook.library.scan import scan
 from cowbook.plain.streams import BY_NAME, Kind
 from cowbook.query.output import SymbolOutput
+from cowbook.query.scan import scan
 
 
 def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None, directory: Path) -> dict[str, int]:

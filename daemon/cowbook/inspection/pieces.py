@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.capture.compression import DecodedStream, open_decoded
-from cowbook.capture.members import MARK
+from cowbook.capture.compression import open_decoded
+from cowbook.capture.whole_file import read_blocks
 from cowbook.input.decoder import Decoder
 from cowbook.input.settings import DecoderSettings
-from cowbook.plain.block import PADDING, Block
+from cowbook.plain.block import Block
 from cowbook.plain.messages import EventBatch
-from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
@@ -60,32 +59,9 @@ def go_through(path: Path, format_name: str, settings: DecoderSettings, limit: i
     engine = OrderBookEngine(engine_settings(EngineSettings(streams=()), load_venue(format_name), settings))
     batch = EventBatch.allocate()
     with open_decoded(path) as file:
-        for block in _blocks(file, str(path), limit):
+        for block in read_blocks(file, str(path), BLOCK_BYTES, limit):
             full = True
             while full:
                 full = decoder.decode(block, batch)
                 yield Piece(batch, decoder, engine, block)
                 batch.clear()
-
-
-def _blocks(file: DecodedStream, name: str, limit: int | None) -> Iterator[Block]:
-    """Yields a file's blocks. What the consumer leaves of one begins the next one. Damage is a block's last byte."""
-    offset = 0
-    left = np.empty(0, np.uint8)
-    head = b""
-    while limit is None or offset < limit:
-        wanted = BLOCK_BYTES if limit is None else min(BLOCK_BYTES, limit - offset)
-        buffer = np.zeros(len(left) + wanted + PADDING, np.uint8)
-        buffer[: len(left)] = left
-        count = file.readinto(buffer.data[len(left) : len(left) + wanted]) or 0
-        end = len(left) + count
-        head += buffer[len(left) : end].tobytes()[: IDENTITY_BYTES - len(head)]
-        if file.damage is not None and not count:
-            buffer[end] = MARK[0]
-            end += 1
-        block = Block(buffer, 0, end, name, offset - len(left), not count, head, file.damage)
-        yield block
-        if block.final:
-            return
-        offset += count
-        left = buffer[block.start : end]

@@ -16,8 +16,9 @@ from cowbook.library import features_kernel as kernel
 from cowbook.library.inputs import Input, Paths, make_inputs
 from cowbook.library.source import Source
 from cowbook.library.steps import StepPlanner
-from cowbook.library.times import Every, Time, parse_every, parse_time
+from cowbook.library.times import Every, parse_every
 from cowbook.plain.messages import NONE
+from cowbook.query.times import Time, parse_time
 
 _MOST_LEVELS = 1000
 _MARK = np.dtype(

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.library.numbers import Numbers, Scale
-from cowbook.library.times import show_time, to_datetime
+from cowbook.library.times import to_datetime
 from cowbook.plain.messages import NONE
+from cowbook.query.times import iso
 
 _BPS = 10_000
 
@@ -183,7 +184,7 @@ class BookReading:
             for price, size in (best[:2], best[2:])
         ]
         state = "synced" if self.synced else "not synced"
-        at = "before any message" if instant is None else f"at {show_time(instant)}"
+        at = "before any message" if instant is None else f"at {iso(instant)}"
         return f"<book of {self.id} {at}: {sides[0]} | {sides[1]}, {state}, {len(self.bids)} bids, {len(self.asks)} asks>"
 
 

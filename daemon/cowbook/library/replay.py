@@ -12,7 +12,8 @@ from cowbook.library.inputs import Input, Paths, make_inputs
 from cowbook.library.numbers import NUMBERS, Numbers
 from cowbook.library.source import Source
 from cowbook.library.steps import StepPlanner
-from cowbook.library.times import Every, Time, parse_every, parse_time, show_time
+from cowbook.library.times import Every, parse_every
+from cowbook.query.times import Time, iso, parse_time
 
 
 def replay(
@@ -86,7 +87,7 @@ def replay(
     records, interval = parse_every(every)
     begins, ends = parse_time(start, "start"), parse_time(end, "end")
     if begins is not None and ends is not None and begins >= ends:
-        raise UsageError(f"start = {show_time(begins)} is not before end = {show_time(ends)}")
+        raise UsageError(f"start = {iso(begins)} is not before end = {iso(ends)}")
     common = {"format": format, "price_decimals": price_decimals, "size_decimals": size_decimals}
     inputs = make_inputs(paths, names, common, settings)
 
@@ -110,7 +111,7 @@ def _run(
         spans = [span for source in sources if (span := source.span) is not None]
         if spans:
             earliest, latest = min(span[0] for span in spans), max(span[1] for span in spans)
-            what = f"the input has {show_time(earliest)} to {show_time(latest)}"
+            what = f"the input has {iso(earliest)} to {iso(latest)}"
             raise InputError(f"nothing is between start and end: {what}")
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from cowbook.book.state import Batch, Levels
-from cowbook.capture.compression import DecodedStream, open_decoded
-from cowbook.capture.members import MARK
+from cowbook.capture.compression import open_decoded
+from cowbook.capture.whole_file import read_blocks
 from cowbook.errors import DamageHaltError
 from cowbook.input.decoder import Decoder
 from cowbook.kernels.jit import as_records
@@ -20,10 +20,8 @@ from cowbook.library.book import ReplayedBook
 from cowbook.library.inputs import Input, raise_if_unnamed
 from cowbook.library.numbers import Numbers
 from cowbook.library.steps import Plan, StepPlanner
-from cowbook.plain.block import PADDING, Block
 from cowbook.plain.book_state import PLACES
 from cowbook.plain.messages import EventBatch
-from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.naming import are_named
 from cowbook.symbol.settings import decoder_settings
@@ -153,7 +151,7 @@ class Source(ReplayedBook):
         self._is_named = not self._given.is_doubtful(paths)
         for path in paths:
             with open_decoded(path) as file:
-                for block in _blocks(file, str(path), self._block_bytes):
+                for block in read_blocks(file, str(path), self._block_bytes):
                     full = True
                     while full:
                         full = decoder.decode(block, batch)
@@ -162,25 +160,3 @@ class Source(ReplayedBook):
                         batch.clear()
                     if block.damage is not None and self._halts_on_damage:
                         raise DamageHaltError(f'{block.damage}; on_gap = "continue" would go on behind it')
-
-
-def _blocks(file: DecodedStream, name: str, block_bytes: int) -> Iterator[Block]:
-    """Yields a file's blocks. The bytes that the consumer leaves of one begin the next. Damage is a block's last byte."""
-    offset = 0
-    left = np.empty(0, np.uint8)
-    head = b""
-    while True:
-        buffer = np.zeros(len(left) + block_bytes + PADDING, np.uint8)
-        buffer[: len(left)] = left
-        count = file.readinto(buffer.data[len(left) : len(left) + block_bytes])
-        end = len(left) + (count or 0)
-        head += buffer[len(left) : end].tobytes()[: IDENTITY_BYTES - len(head)]
-        if file.damage is not None and not count:
-            buffer[end] = MARK[0]
-            end += 1
-        block = Block(buffer, 0, end, name, offset - len(left), not count, head, file.damage)
-        yield block
-        if block.final:
-            return
-        offset += count or 0
-        left = buffer[block.start : end]

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.library.times import DAY_NS
 from cowbook.plain.messages import DIFF, NONE, OTHER_SYMBOL, SNAPSHOT, TRADE, TRADES
+from cowbook.query.times import DAY_NS
 
 _TIMED_KINDS = np.zeros(16, bool)
 _TIMED_KINDS[[DIFF, SNAPSHOT, TRADE, TRADES]] = True

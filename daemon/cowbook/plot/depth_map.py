@@ -74,7 +74,7 @@ def read_depth_map(
 
     Raises QueryError if the output has no such symbol or time, or if a part that is needed is missing or damaged.
     """
-    times = [None if time is None else parse_time(time) for time in (start, end)]
+    times = [parse_time(start, "start"), parse_time(end, "end")]
     return retrying(lambda: _read(Path(data), symbol, times[0], times[1], columns, rows))
 
 

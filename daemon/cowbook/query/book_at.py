@@ -13,13 +13,13 @@ from cowbook.query.instant import Instant, at_end, at_event, at_time
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import retrying
 from cowbook.query.proof import check_quote, find_known, find_synced, make_proof, read_quote
-from cowbook.query.times import parse_time
+from cowbook.query.times import Time, parse_time
 
 
 def book_at(
     data: str | PathLike[str],
     symbol: str,
-    time: object = None,
+    time: Time | None = None,
     *,
     event: int | None = None,
     levels: int | None = None,
@@ -39,14 +39,15 @@ def book_at(
     Prices and sizes are as exact as they are written. Of doubles (`[output] numbers = "float64"`) they have the fewest decimals
     that give these doubles back.
 
-    Raises QueryError if the output has no such symbol or instant, if a part that is needed is missing or damaged, or if the
-    arguments make no sense. What the output does not show is None in the result: nothing is guessed.
+    Raises UsageError for what is no time, and QueryError if the output has no such symbol or instant, if a part that is needed is
+    missing or damaged, or if the other arguments make no sense. What the output does not show is None in the result: nothing is
+    guessed.
     """
     if time is not None and event is not None:
         raise QueryError("give a time or an event, not both")
     if levels is not None and levels < 1:
         raise QueryError(f"levels is {levels}: give at least 1, or None for all")
-    when = None if time is None else parse_time(time)
+    when = parse_time(time, "time")
     return retrying(lambda: _book_at(Path(data), symbol, when, event, levels))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -73,11 +73,13 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     A part of an earlier end of the input, in whose place a regular one has come, is left out. Raises QueryError if the directory
     holds no output, nothing of the symbol, or a Parquet file among its parts that is none; MovedError as `retrying` expects it.
     """
+    symbols = list_symbols(output_dir)
+    if symbol not in symbols:
+        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(sorted(symbols))}")
     cuts: dict[CutPlace, dict[str, PublishedPart]] = {}
-    for part, stream in _list_parts(output_dir, symbol):
-        parts = cuts.setdefault(part.place, {})
-        if stream not in parts or parts[stream].last < part.last:
-            parts[stream] = part
+    for stream, directory in symbols[symbol].items():
+        for part in list_parts(directory):
+            cuts.setdefault(part.place, {})[stream] = part
     found = []
     for place in sorted(cuts):
         parts = cuts[place]
@@ -93,47 +95,51 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
 
 def list_streams(output_dir: Path) -> set[str]:
     """Returns the streams that have a part. Raises QueryError if the directory holds no output."""
-    return {stream for stream, _, path in _list_directories(output_dir) if next(path.glob("date=*/part-*.parquet"), None)}
+    return {
+        stream
+        for directories in list_symbols(output_dir).values()
+        for stream, path in directories.items()
+        if next(path.glob("date=*/part-*.parquet"), None)
+    }
 
 
-def _list_directories(output_dir: Path) -> list[tuple[str, str, Path]]:
-    """Returns stream, encoded symbol and path of each directory of a symbol."""
+def list_symbols(output_dir: Path) -> dict[str, dict[str, Path]]:
+    """Returns the directories of each symbol's parts by stream, by the symbol's id. Raises QueryError if there are none."""
     try:
         names = sorted(entry.name for entry in os.scandir(output_dir) if entry.is_dir())
     except OSError as error:
         raise QueryError(f"{output_dir} cannot be read: {error.strerror or error}") from error
-    found = [
-        (stream, path.name.removeprefix("symbol="), path)
-        for stream in STREAM_NAMES
-        if stream in names
-        for path in sorted((output_dir / stream).glob("symbol=*"))
-    ]
+    found: dict[str, dict[str, Path]] = {}
+    for stream in STREAM_NAMES:
+        for path in sorted((output_dir / stream).glob("symbol=*")) if stream in names else ():
+            found.setdefault(unquote(path.name.removeprefix("symbol=")), {})[stream] = path
     if not found:
         shown = ", ".join(names[:8]) or "no directory"
         raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}")
     return found
 
 
-def _list_parts(output_dir: Path, symbol: str) -> Iterator[tuple[PublishedPart, str]]:
-    directories = _list_directories(output_dir)
-    own = [(stream, path) for stream, name, path in directories if unquote(name) == symbol]
-    if not own:
-        known = sorted({unquote(name) for _, name, _ in directories})
-        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(known)}")
+def list_parts(directory: Path) -> list[PublishedPart]:
+    """Returns the parts of one stream of a symbol in their order.
+
+    A part of an earlier end of the input, in whose place a longer one has come, is left out. Raises as `find_cuts`.
+    """
+    parts: dict[CutPlace, PublishedPart] = {}
     try:
-        for stream, directory in own:
-            for day in sorted(name for name in _names(directory) if name.startswith("date=")):
-                for name in _names(directory / day):
-                    part = parse_part_name(name)
-                    if part is not None:
-                        yield PublishedPart(directory / day / name, *part, day.removeprefix("date=")), stream
-                    elif name.endswith(".parquet") and not name.startswith((".", "_")):
-                        path = directory / day / name
-                        raise QueryError(f"{path} is no part of cowbook's: it is not named part-<first>-<last>.parquet")
+        for day in sorted(name for name in _names(directory) if name.startswith("date=")):
+            for name in _names(directory / day):
+                path, of_name = directory / day / name, parse_part_name(name)
+                if of_name is not None:
+                    part = PublishedPart(path, *of_name, day.removeprefix("date="))
+                    if part.place not in parts or parts[part.place].last < part.last:
+                        parts[part.place] = part
+                elif name.endswith(".parquet") and not name.startswith((".", "_")):
+                    raise QueryError(f"{path} is no part of cowbook's: it is not named part-<first>-<last>.parquet")
     except FileNotFoundError as error:
         raise MovedError(f"{error.filename} is gone") from error
     except OSError as error:
         raise QueryError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return [parts[place] for place in sorted(parts)]
 
 
 def _names(directory: Path) -> list[str]:

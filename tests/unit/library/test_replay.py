@@ -220,7 +220,7 @@ def test_start_and_end_bound_what_is_shown(capture: Path) -> None:
 def test_an_empty_span_is_an_error_that_says_what_there_is(capture: Path) -> None:
     """It never is an empty result."""
     for arguments in ({"start": "2025-01-01"}, {"end": 5}, {"start": at(3.002), "every": 2}):
-        with pytest.raises(InputError, match=r"the input has 2024-08-09T00:00:00\.9Z to 2024-08-09T00:00:0(3\.001|0\.9)Z"):
+        with pytest.raises(InputError, match=r"the input has 2024-08-09T00:00:00\.900Z to 2024-08-09T00:00:0(3\.001|0\.900)Z"):
             list(replay(capture, "X", **arguments))
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cowbook.library.steps import StepPlanner, running_clock
-from cowbook.library.times import DAY_NS
 from cowbook.plain.messages import DIFF, MESSAGE, NONE, OTHER_SYMBOL, TICKER, TRADE
+from cowbook.query.times import DAY_NS
 
 HOUR = DAY_NS // 24
 

@@ -19,7 +19,7 @@ import pytest
 
 import cowbook
 from cowbook import InstantBook, book_at
-from cowbook.errors import QueryError
+from cowbook.errors import QueryError, UsageError
 from cowbook.query.columns import PartReader
 from cowbook.query.fold import _last_of_each, to_fixed_point
 from cowbook.query.output import SymbolOutput
@@ -112,7 +112,7 @@ def test_without_an_instant_it_is_the_book_at_the_end(made: Reconstruction) -> N
         np.int64(ns(750)),
     ],
 )
-def test_times_may_be_given_in_every_usual_form(made: Reconstruction, time: object) -> None:
+def test_times_may_be_given_in_every_usual_form(made: Reconstruction, time: Any) -> None:
     """Text, datetimes with and without a zone, numpy's, and nanoseconds."""
     book = book_at(made.output_dir, "BTCUSDT", time)
     assert book.asked_time == ns(750)
@@ -129,9 +129,6 @@ def test_a_time_is_exact_to_the_nanosecond(made: Reconstruction) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"time": "noon"}, "'noon' is no time"),
-        ({"time": 1.5}, "1.5 is no time"),
-        ({"time": True}, "True is no time"),
         ({"time": "2024-08-09", "event": 3}, "not both"),
         ({"levels": 0}, "at least 1"),
         ({"event": -1}, "has no event -1 of BTCUSDT: it has 0 to"),
@@ -143,6 +140,13 @@ def test_what_is_not_there_or_makes_no_sense_is_refused(made: Reconstruction, ar
     """Each with what there is."""
     with pytest.raises(QueryError, match=words):
         book_at(made.output_dir, "BTCUSDT", **arguments)
+
+
+@pytest.mark.parametrize("time", ["noon", 1.5, True])
+def test_what_is_no_time_is_refused(made: Reconstruction, time: Any) -> None:
+    """As everywhere in the library."""
+    with pytest.raises(UsageError, match=f"^time = {time!r}: must be a time"):
+        book_at(made.output_dir, "BTCUSDT", time)
 
 
 def test_another_symbol_or_directory_is_refused_with_what_there_is(made: Reconstruction, tmp_path: Path) -> None:

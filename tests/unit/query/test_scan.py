@@ -15,8 +15,9 @@ import pytest
 
 from cowbook import scan
 from cowbook.config import load_config
-from cowbook.errors import UsageError
-from cowbook.library.times import parse_time
+from cowbook.errors import QueryError, UsageError
+from cowbook.plain.streams import STREAM_NAMES
+from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 
@@ -138,21 +139,42 @@ def test_symbols_of_different_decimals_are_refused_together(data: Path, tmp_path
     assert scan(copy, "trades", "BTCUSDT").schema.field("price").type == pa.decimal128(18, 2)
 
 
+@pytest.mark.parametrize("stream", STREAM_NAMES)
+def test_a_stream_without_parts_has_no_rows_and_its_columns(data: Path, tmp_path: Path, stream: str) -> None:
+    """The columns that its parts have where there are some, and a span and a choice of them as usual."""
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy, ignore=lambda _, names: [stream] if stream in names else [])
+    found = scan(copy, stream, "BTCUSDT").to_table()
+    assert len(found) == 0
+    if (data / stream / "symbol=BTCUSDT").exists():
+        expected = scan(data, stream, "BTCUSDT").schema
+        assert found.schema.equals(expected.remove_metadata()), (found.schema, expected)
+    assert scan(copy, stream, columns=["event_index"]).to_table().schema.names == ["event_index"]
+
+
+def test_a_symbol_without_rows_of_a_stream_is_none_that_is_unknown(data: Path, tmp_path: Path) -> None:
+    """It has no rows beside another one that has some."""
+    copy = tmp_path / "data"
+    shutil.copytree(data, copy)
+    shutil.rmtree(copy / "trades" / "symbol=BTCUSDT")
+    assert scan(copy, "trades", "BTCUSDT").count_rows() == 0
+    assert scan(copy, "trades", list(NAMES)).count_rows() == scan(data, "trades", "ETH/USD").count_rows() > 0
+
+
 @pytest.mark.parametrize(
     ("call", "text"),
     [
         (lambda data: scan(data, "ticks"), "stream = 'ticks': must be one of depth, trades"),
-        (lambda data: scan(data, "trades", "XRP"), "symbol XRP: stream trades of .* has BTCUSDT, ETH/USD"),
+        (lambda data: scan(data, "trades", "XRP"), "symbol XRP: .* has BTCUSDT, ETH/USD"),
         (lambda data: scan(data, "trades", []), "has BTCUSDT, ETH/USD"),
         (lambda data: scan(data, "trades", columns=["prize"]), "columns: 'prize': must be some of event_index"),
         (lambda data: scan(data, "trades", columns=[]), "must be some of"),
         (lambda data: scan(data, "trades", start="then"), "start = 'then'"),
         (lambda data: scan(data, "dead_letter", start=0), "has no times"),
-        (lambda data: scan(data, "audits"), "has no parts of stream audits: it has bbo, book"),
-        (lambda data: scan(data.parent, "trades"), "it is no output directory"),
+        (lambda data: scan(data.parent, "trades"), "is no output of cowbook"),
     ],
 )
 def test_what_is_not_there_is_an_error_that_says_what_is(data: Path, call: Callable[[Path], Any], text: str) -> None:
     """Never an empty result."""
-    with pytest.raises(UsageError, match=text):
+    with pytest.raises((UsageError, QueryError), match=text):
         call(data)

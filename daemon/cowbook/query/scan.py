@@ -7,18 +7,16 @@ from datetime import date
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from cowbook.config import output_directory_name
 from cowbook.errors import UsageError
-from cowbook.library.times import DAY_NS, Time, parse_time
-from cowbook.plain.parts import CutPlace, cut_of_name
 from cowbook.plain.streams import STREAMS, Kind, Stream
+from cowbook.query.parts import PublishedPart, list_parts, list_symbols, retrying
+from cowbook.query.schema import expected_schema
+from cowbook.query.times import DAY_NS, EPOCH, Time, parse_time
 
-_EPOCH = date(1970, 1, 1)
 _TIME = pa.timestamp("ns", "UTC")
 _SYMBOL = pa.field("symbol", pa.string())
 
@@ -45,8 +43,11 @@ def scan(
       string, a datetime or ns since 1970, UTC if it names no zone.
     * `columns`, None: names of the columns to have; None: all. With `start` or `end` the column of times is one of them.
 
-    The parts are listed when it is called. Raises UsageError for an unknown stream, symbol, column or time, for a directory
-    without such parts, and for several symbols whose columns have different types, such as other decimals.
+    The parts are listed when it is called. A stream of which nothing is published has no rows. Its columns are those that its
+    parts would have; of `book` as many levels as `[output] book_levels` has by default.
+
+    Raises UsageError for an unknown stream, symbol, column or time, and for several symbols whose columns have different types,
+    such as other decimals. Raises QueryError for a directory that holds no output.
     """
     kind = next((each for each in STREAMS if each.name == stream), None)
     if kind is None:
@@ -55,17 +56,29 @@ def scan(
     time_name = _time_column(kind)
     if time_name is None and (begins is not None or ends is not None):
         raise UsageError(f"stream {stream} has no times: leave out start and end")
-    root = Path(data) / stream
-    directories = _directories(Path(data), root, symbol)
-    listed = {directory: _parts(directory) for directory in directories}
-    schema = _schema(listed, root)
+    return retrying(lambda: _scan(Path(data), kind, symbol, columns, time_name, begins, ends))
+
+
+def _scan(
+    data: Path,
+    stream: Stream,
+    symbol: str | Sequence[str] | None,
+    columns: Sequence[str] | None,
+    time_name: str | None,
+    begins: int | None,
+    ends: int | None,
+) -> ds.Dataset:
+    symbols = _chosen_symbols(data, symbol)
+    listed = {name: list_parts(directories[stream.name]) for name, directories in symbols.items() if stream.name in directories}
+    listed = {name: parts for name, parts in listed.items() if parts}
+    schema = _schema(listed) if listed else expected_schema(stream, _schema_of_another(symbols))
+    schema = schema.append(_SYMBOL)
     if columns is not None:
         schema = _chosen(schema, columns, time_name if begins is not None or ends is not None else None)
-    paths = [path for parts in listed.values() for path in parts if _is_near(path, begins, ends)]
+    paths = [str(part.path) for parts in listed.values() for part in parts if _is_near(part, begins, ends)]
     partitioning = ds.partitioning(pa.schema([_SYMBOL, pa.field("date", pa.string())]), flavor="hive")
-    dataset = ds.dataset(
-        [str(path) for path in paths], schema=schema, format="parquet", partitioning=partitioning, partition_base_dir=str(root)
-    )
+    root = str(data / stream.name)
+    dataset = ds.dataset(paths, schema=schema, format="parquet", partitioning=partitioning, partition_base_dir=root)
     return _between(dataset, time_name, begins, ends)
 
 
@@ -73,44 +86,39 @@ def _time_column(stream: Stream) -> str | None:
     return next((column.name for column in stream.columns if column.kind is Kind.TIME and column.name != "ts_recv"), None)
 
 
-def _directories(data: Path, root: Path, symbol: str | Sequence[str] | None) -> list[Path]:
-    """The directories of the symbols' parts. Raises UsageError if there are none, or not those that are asked for."""
-    there = sorted(path for path in root.glob("symbol=*") if path.is_dir())
-    if not there:
-        streams = sorted(each.name for each in STREAMS if (data / each.name).is_dir())
-        known = f"it has {', '.join(streams)}" if streams else "it is no output directory, or nothing is published yet"
-        raise UsageError(f"{data} has no parts of stream {root.name}: {known}")
+def _chosen_symbols(data: Path, symbol: str | Sequence[str] | None) -> dict[str, dict[str, Path]]:
+    """The directories of the chosen symbols' parts by stream, by symbol. Raises UsageError for one that there is not."""
+    there = list_symbols(data)
     if symbol is None:
-        return there
-    wanted = [root / f"symbol={output_directory_name(name)}" for name in ([symbol] if isinstance(symbol, str) else symbol)]
-    missing = next((path for path in wanted if path not in there), None)
+        return dict(sorted(there.items()))
+    wanted = [symbol] if isinstance(symbol, str) else list(symbol)
+    missing = next((name for name in wanted if name not in there), None)
     if missing is not None or not wanted:
-        named = unquote(missing.name.partition("=")[2]) if missing is not None else "[]"
-        known = ", ".join(unquote(path.name.partition("=")[2]) for path in there)
-        raise UsageError(f"symbol {named}: stream {root.name} of {data} has {known}")
-    return wanted
+        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {', '.join(sorted(there))}")
+    return {name: there[name] for name in wanted}
 
 
-def _parts(directory: Path) -> list[Path]:
-    """A symbol's parts in the order of their events. While a tail is being replaced both may be seen: the longer one counts."""
-    parts: dict[CutPlace, Path] = {}
-    for path in sorted(directory.glob("date=*/part-*.parquet"), key=lambda path: (len(path.name), path.name)):
-        place = cut_of_name(path.name)
-        if place is not None:
-            parts[place] = path
-    return [parts[place] for place in sorted(parts)]
+def _schema_in(part: PublishedPart) -> pa.Schema:
+    return ds.dataset(str(part.path), format="parquet").schema
 
 
-def _schema(listed: dict[Path, list[Path]], root: Path) -> pa.Schema:
-    """The columns of all symbols' parts. Raises UsageError if they differ, or there are none."""
-    schemas = {directory.name: ds.dataset(str(parts[0]), format="parquet").schema for directory, parts in listed.items() if parts}
-    if not schemas:
-        raise UsageError(f"{root} has no parts of the symbols: nothing is published yet")
-    (name, schema), *others = schemas.items()
+def _schema(listed: dict[str, list[PublishedPart]]) -> pa.Schema:
+    """The columns of all symbols' parts. Raises UsageError if they differ."""
+    (name, schema), *others = ((symbol, _schema_in(parts[0])) for symbol, parts in listed.items())
     for other, its in others:
         if its != schema:
-            raise UsageError(f"{unquote(name)} and {unquote(other)} have columns of different types: scan them one by one")
-    return schema.append(_SYMBOL)
+            raise UsageError(f"{name} and {other} have columns of different types: scan them one by one")
+    return schema
+
+
+def _schema_of_another(symbols: dict[str, dict[str, Path]]) -> pa.Schema | None:
+    """The columns of a part that has prices, if there is one: of the first stream with parts."""
+    for directories in symbols.values():
+        for stream in STREAMS:
+            parts = list_parts(directories[stream.name]) if stream.name in directories else []
+            if parts and any(column.kind in (Kind.PRICE, Kind.LEVELS, Kind.GRID) for column in stream.columns):
+                return _schema_in(parts[0])
+    return None
 
 
 def _chosen(schema: pa.Schema, columns: Sequence[str], time_name: str | None) -> pa.Schema:
@@ -122,13 +130,13 @@ def _chosen(schema: pa.Schema, columns: Sequence[str], time_name: str | None) ->
     return pa.schema([schema.field(name) for name in names])
 
 
-def _is_near(path: Path, begins: int | None, ends: int | None) -> bool:
+def _is_near(part: PublishedPart, begins: int | None, ends: int | None) -> bool:
     """Whether a part may have rows of a span. Its day is that of the newest time so far, and rows are less than a day older."""
     try:
-        day = date.fromisoformat(path.parent.name.partition("=")[2])
+        day = date.fromisoformat(part.date)
     except ValueError:
         return True
-    first = (day - _EPOCH).days * DAY_NS
+    first = (day - EPOCH.date()).days * DAY_NS
     return (begins is None or first + DAY_NS > begins) and (ends is None or first - DAY_NS < ends)
 
 
