@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cowbook.errors import ConfigError
-from cowbook.plain.streams import CHOSEN_STREAMS
+from cowbook.plain.streams import CHOSEN_STREAMS, USUAL_STREAMS
 from cowbook.venues import load_venue, venue_names
 
 ENVIRONMENT_PREFIX = "COWBOOK_"
@@ -34,6 +34,7 @@ _UNITS_NS = {
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
 _SHORTEST_PART_NS = 1_000_000_000
+_SHORTEST_FILLED_NS = 1_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
@@ -106,9 +107,10 @@ else:
 class OutputConfig(_Section):
     """The optional streams, and where parts are cut. `gaps`, `drift`, `audits` and `dead_letter` are always written."""
 
-    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = CHOSEN_STREAMS
+    streams: Annotated[tuple[StreamName, ...], Field(strict=False)] = USUAL_STREAMS
     book_levels: Annotated[int, Field(ge=1, le=1000)] = 20
     book_interval: PositiveDuration = "1s"  # type: ignore[assignment]
+    book_fill: bool = False
     part_events: Annotated[int, Field(gt=0, lt=10**15)] = 1_000_000
     part_interval: PositiveDuration = "1h"  # type: ignore[assignment]
     compression: Literal["zstd", "lz4", "snappy", "none"] = "zstd"
@@ -120,6 +122,12 @@ class OutputConfig(_Section):
         if len(set(value)) < len(value):
             raise ValueError("names a stream twice")
         return value
+
+    @model_validator(mode="after")
+    def _is_filled_in_finite_time(self) -> OutputConfig:
+        if self.book_fill and self.book_interval < _SHORTEST_FILLED_NS:
+            raise ValueError('book_fill needs a book_interval of at least "1ms": a silence of a day has a row for each point')
+        return self
 
     @field_validator("part_interval")
     @classmethod

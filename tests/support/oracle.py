@@ -258,6 +258,7 @@ class Oracle(OracleRows):
         row: Row = {"event_index": self.next, "ts_event": message.ts, "ts_recv": message.ts_recv}
         row |= {"trade_id": message.id, "side": message.side}
         self.emit("trades", row | {"price": price, "size": size, "is_aggregate": message.is_aggregate})
+        self.features.trade(message.side, size)
         self.next += 1
         self.leave(self.next - 1)
 

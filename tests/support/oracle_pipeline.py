@@ -32,6 +32,7 @@ def engine_settings(settings: OracleSettings) -> EngineSettings:
         channel=settings.channel,
         book_levels=settings.book_levels,
         book_interval=settings.book_interval_ns,
+        book_fill=settings.book_fill,
         part_events=settings.part_events,
         part_interval=settings.part_interval_ns,
         most_open_rows=settings.most_open_rows,

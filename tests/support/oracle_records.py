@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-OPTIONAL_STREAMS = ("depth", "trades", "bbo", "book", "frame")
+OPTIONAL_STREAMS = ("depth", "trades", "bbo", "book", "frame", "features")
 STREAMS = (*OPTIONAL_STREAMS, "gaps", "drift", "audits", "dead_letter")
 
 SPOT, FUTURES, RPI = 1, 2, 3
@@ -29,6 +29,7 @@ class OracleSettings:
     streams: tuple[str, ...] = OPTIONAL_STREAMS
     book_levels: int = 20
     book_interval_ns: int = 10**9
+    book_fill: bool = False
     part_events: int = 1_000_000
     part_interval_ns: int = 3600 * 10**9
     most_open_rows: int = 100_000

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.oracle_book import SIDES, WHOLE, Book, Bound, best_first, is_known
+from support.oracle_features import OracleFeatures
 from support.oracle_records import OPTIONAL_STREAMS, STREAMS, OracleSettings
 
 DAY_NS = 86_400 * 10**9
@@ -42,6 +43,7 @@ class OracleRows:
         self.cut_number = 0
         self.grid_due = False
         self.last_bbo: tuple[Any, ...] | None = None
+        self.features = OracleFeatures(settings.price_decimals, settings.size_decimals)
         self.frame: list[Row] = []
         self.open: dict[str, list[Row]] = {stream: [] for stream in STREAMS}
         self.cuts: list[Cut] = []
@@ -60,17 +62,20 @@ class OracleRows:
         """While not synced nothing is known."""
         self.synced = False
         self.known = [None, None]
+        self.features.forget()
 
     # --- before and after a message
 
     def enter(self, ts: int) -> None:
         """What comes before an accepted message's own rows: its grid row, a time cut; then its time counts."""
-        interval = self.settings.book_interval_ns
-        if self.grid_due and self.newest is not None and self.next > 0:
-            grid = -(-self.newest // interval) * interval
-            if ts > grid:
-                self.grid_due = False
-                self.emit("book", self.grid_row(grid))
+        for place, grid in enumerate(self.grid_points(ts)):
+            if place:
+                self.bound_open_rows()
+            self.grid_due = False
+            row = self.grid_row(grid)
+            self.emit("book", row)
+            common = {name: row[name] for name in ("event_index", "ts", "update_id", "synced")}
+            self.emit("features", common | self.features.row(self.book, self.known))
         newest = ts
         if self.newest is not None:
             if ts < self.newest - DAY_NS:
@@ -82,6 +87,17 @@ class OracleRows:
                 self.cut()
         self.newest = newest
         self.last_time = ts
+
+    def grid_points(self, ts: int) -> range:
+        """The grid points that have a row before a message at `ts`."""
+        interval = self.settings.book_interval_ns
+        is_due = self.grid_due or (self.settings.book_fill and self.depth_time is not None)
+        if not is_due or self.newest is None or self.next == 0:
+            return range(0)
+        first = -(-self.newest // interval) * interval
+        if self.settings.book_fill and ts - self.newest <= DAY_NS:
+            return range(first, ts, interval)
+        return range(first, min(ts, first + 1))
 
     def leave(self, before: int) -> None:
         """After a message: the count cut, or a forced one."""
@@ -186,6 +202,7 @@ class OracleRows:
     def bbo_row(self, ts: int, ts_recv: int | None) -> None:
         """After a depth message: crossed and locked books, and a row if anything differs from the last one."""
         self.grid_due = True
+        self.features.depth(self.book, self.known)
         bid, ask = self.best()
         if bid and ask:
             self.count("crossed", bid[0] > ask[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
-from cowbook.book.connections import CUTS, HALTS, REPEATED, follow_connection
+from cowbook.book.connections import CUTS, FILLS, HALTS, REPEATED, follow_connection
 from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
 from cowbook.book.emit import dead_letter_row, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
@@ -55,6 +55,7 @@ SNAPSHOT_NEXT = 7  # call apply_snapshots
 OTHER_NEXT = 8  # call apply_messages
 _GOES_ON = 9
 _IS_REPEATED = 10
+_AGAIN = 11
 
 _FIRST_REASON = PLACES[f"dead_{REASONS[0]}"]  # its counter; those of the other reasons follow in the order of REASONS
 
@@ -181,7 +182,10 @@ def _take_due(engine):
 
 @inlined_kernel
 def _stops_before(engine, message):
-    """Returns why the kernel must return before a message, _IS_REPEATED if the message is to be skipped, or _GOES_ON."""
+    """Returns why the kernel must return before a message, or what it does with it.
+
+    _IS_REPEATED: the message is to be skipped. _AGAIN: something that came before it is done. _GOES_ON: it can be applied.
+    """
     state = engine.state[0]
     if not has_room(engine, message):
         return ROOM
@@ -191,6 +195,8 @@ def _stops_before(engine, message):
             return HALTED_AT_GAP
         if verdict == CUTS:
             return CUT
+        if verdict == FILLS:
+            return _AGAIN
         if verdict == REPEATED:
             state.stale += 1
             return _IS_REPEATED
@@ -214,7 +220,7 @@ def apply_snapshots(engine, batch, place, end):
             break
         message = batch.messages[place]
         why = _stops_before(engine, message)
-        if why == _GOES_ON and state.due_count > 0:
+        if why == _AGAIN or (why == _GOES_ON and state.due_count > 0):
             continue
         outcome = CONSUMED
         if why == _GOES_ON:
@@ -253,7 +259,7 @@ def apply_messages(engine, batch, place, end):
         if kind == SNAPSHOT:
             return SNAPSHOT_NEXT, place
         why = _stops_before(engine, message)
-        if why == _GOES_ON and state.due_count > 0:
+        if why == _AGAIN or (why == _GOES_ON and state.due_count > 0):
             continue
         outcome = CONSUMED
         if why == _GOES_ON:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cowbook.book.emit import grid_row
+from cowbook.book.outcomes import CONSUMED, CUT_BEFORE, WAITS
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 
@@ -66,26 +67,46 @@ def _begin_day(state, ts, days):
     state.day_first_time = ts
 
 
+@rare_kernel
+def _take_grid_point(engine, point, ts):
+    """Write the row of a grid point before a message at `ts`. Returns whether another one has its turn before it.
+
+    Only the first point has a row in a silence of more than a day: it may be a wrong clock.
+    """
+    state, settings = engine.state[0], engine.settings[0]
+    grid_row(engine, point)
+    if not settings.book_fill:
+        return False
+    state.grid_next = ts
+    if ts - state.newest <= _DAY and point <= _MAX_TIME - settings.book_interval:
+        state.grid_next = point + settings.book_interval
+    return ts > state.grid_next
+
+
 @inlined_kernel
 def enter(engine, ts):
-    """Prepare for an accepted message of time `ts`: write the grid row that is due. Returns whether a time cut is due before it.
+    """Prepare for an accepted message of time `ts`: write the grid row that is due.
 
-    After the cut it is called again for the same message.
+    Returns CUT_BEFORE if a time cut is due before the message, WAITS if another grid row is, for which there may be no room, else
+    CONSUMED. After the others it is called again for the same message.
     """
     state, settings = engine.state[0], engine.settings[0]
     is_back = state.newest != NONE and ts < state.newest - _DAY
     if ts >= state.day_end or (is_back and ts < state.day_end - _DAY):
         _begin_day(state, ts, engine.logs.days)
     if state.newest == NONE or (ts <= state.newest and not is_back):
-        return False
-    if state.grid_due and state.next_event > 0:
+        return CONSUMED
+    if (state.grid_due or (settings.book_fill and state.last_depth_time != NONE)) and state.next_event > 0:
         behind = state.newest % settings.book_interval
         ahead = settings.book_interval - behind if behind != 0 else 0
-        if state.newest <= _MAX_TIME - ahead and ts > state.newest + ahead:
-            grid_row(engine, state.newest + ahead)
+        if state.newest <= _MAX_TIME - ahead:
+            point = max(state.newest + ahead, state.grid_next)
+            if ts > point and _take_grid_point(engine, point, ts):
+                return WAITS
     if state.next_event == state.cut_first:
-        return False
-    return ts // settings.part_interval != state.newest // settings.part_interval
+        return CONSUMED
+    is_cut = ts // settings.part_interval != state.newest // settings.part_interval
+    return CUT_BEFORE if is_cut else CONSUMED
 
 
 @inlined_kernel
@@ -111,4 +132,5 @@ def advance(state, ts):
     elif ts < state.newest - _DAY:
         state.newest = ts
         state.time_resets += 1
+        state.grid_next = 0
     state.last_time = ts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cowbook.book.clock import enter
 from cowbook.book.emit import gap_row
 from cowbook.book.known import end_sync
+from cowbook.book.outcomes import CONSUMED, CUT_BEFORE
 from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.messages import DIFF, NONE, SNAPSHOT, TRADE, TRADES
 
@@ -13,6 +14,7 @@ FOLLOWS = 0  # or a gap comes before it, and its row is written
 REPEATED = 1
 HALTS = 2
 CUTS = 3  # a cut is due before the gap: make it, and call again
+FILLS = 4  # another grid row is due before the gap: make room for it, and call again
 
 
 @rare_kernel
@@ -34,8 +36,9 @@ def follow_connection(engine, message):
         ts = state.last_time
         if _has_time(message):
             ts = message.ts_event
-            if enter(engine, ts):
-                return CUTS
+            outcome = enter(engine, ts)
+            if outcome != CONSUMED:
+                return CUTS if outcome == CUT_BEFORE else FILLS
         gap_row(state, engine.rows, ts, last + 1, sequence, True)
         end_sync(state, engine.slots)
     state.last_sequence = sequence

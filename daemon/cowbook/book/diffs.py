@@ -12,7 +12,7 @@ from cowbook.book.known import end_sync
 from cowbook.book.ladder import OK
 from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.others import note_other_channel
-from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
 from cowbook.book.room import APART_LEVELS_LEFT
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
@@ -183,8 +183,9 @@ def _meet_held(engine, message):
 def begin_anew(engine, message, levels):
     """Apply the held diff, with which the ids begin anew. Returns its outcome."""
     state, words = engine.state[0], engine.words
-    if enter(engine, message.ts_event):
-        return CUT_BEFORE
+    outcome = enter(engine, message.ts_event)
+    if outcome != CONSUMED:
+        return outcome
     state.resets = 1
     expected, received = _ids_at_gap(message, state.last_id)
     forget(words, OWN)
@@ -332,7 +333,7 @@ def _apply(engine, message, levels, decision, expected, received):
     check(engine, message)
     if is_kept(message):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
-    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     if state.resets == 1 and not is_reset:
@@ -385,8 +386,9 @@ def diff(engine, message, levels):
             return HALTED
     if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
         return CONSUMED
-    if enter(engine, message.ts_event):
-        return CUT_BEFORE
+    outcome = enter(engine, message.ts_event)
+    if outcome != CONSUMED:
+        return outcome
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
     return _apply(engine, message, levels, decision, expected, received)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cowbook.book.features import features_row, note_depth, note_trade
 from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.kernels.copying import copy_numbers
@@ -33,6 +34,8 @@ def grid_row(engine, ts):
     note_grid(state, levels, count)
     if engine.settings[0].with_book:
         state.open_book += 1  # else the row is only a place to look at
+    if engine.settings[0].with_features:
+        features_row(engine, ts)
 
 
 @rare_kernel
@@ -56,6 +59,8 @@ def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size)
     state = engine.state[0]
     event = state.next_event
     state.next_event += 1
+    if engine.settings[0].with_features:
+        note_trade(engine.words, is_sell, size)
     if not engine.settings[0].with_trades:
         return
     row = engine.rows.trades[state.open_trades]
@@ -184,11 +189,12 @@ def dead_letter_row(state, rows):
 
 
 @inlined_kernel
-def finish_depth(state, settings, book, rows, ts, ts_recv, first_event, first_run):
+def finish_depth(engine, ts, ts_recv, first_event, first_run):
     """Finish a depth message after its audits: its rows get `synced` and `is_last`, and the bbo row is written if it is due.
 
     `first_event` and `first_run` are where the message began: its first event, and its first run of open rows.
     """
+    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     state.grid_due = 1
     level_count = state.next_event - first_event
     state.depth_events += level_count
@@ -210,6 +216,8 @@ def finish_depth(state, settings, book, rows, ts, ts_recv, first_event, first_ru
     bid_known = is_inside(BID, bid_price, state.bid_bound)
     ask_known = is_inside(ASK, ask_price, state.ask_bound)
     state.best_is_known = bid_known and ask_known
+    if settings.with_features:
+        note_depth(engine)
     if not settings.with_bbo or state.next_event == 0:
         return
     if (

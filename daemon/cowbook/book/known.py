@@ -69,6 +69,7 @@ def forget_known(state):
     state.ask_bound = NOTHING_OF_ASKS
     state.best_is_known = 0
     state.grid_is_known = 0
+    state.feature_known = 0
 
 
 @rare_kernel

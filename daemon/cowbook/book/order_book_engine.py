@@ -58,7 +58,7 @@ from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.messages import FUTURES, MESSAGE, RPI, SPOT, EventBatch
 from cowbook.plain.rows import OpenRows, allocate_rows
-from cowbook.plain.streams import CHOSEN_STREAMS, MOST_OPEN_ROWS, OPEN_COUNTS
+from cowbook.plain.streams import CHOSEN_STREAMS, MOST_OPEN_ROWS, OPEN_COUNTS, USUAL_STREAMS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, MARKET_NAMES, OUTCOMES, REASONS, SPEED_NAMES
 
 _MARKETS = dict(zip(MARKET_NAMES, (SPOT, FUTURES, RPI), strict=True))
@@ -70,10 +70,12 @@ class EngineSettings:
     """The settings that a symbol's rows depend on, besides its messages. The daemon fills them from the configuration.
 
     * `on_gap`, "continue": "halt" makes `apply` raise GapHaltError at a gap instead of going on unsynced.
-    * `streams`, all five: the optional streams whose rows are collected ("depth", "trades", "bbo", "book"), and "frame", which
-      the daemon makes of a snapshot at each cut. Rows of gaps, drift, audits and dead letters are always collected.
+    * `streams`, all but "features": the optional streams whose rows are collected ("depth", "trades", "bbo", "book", "features"),
+      and "frame", which the daemon makes of a snapshot at each cut. Rows of gaps, drift, audits and dead letters are always
+      collected.
     * `book_levels`, 20: levels of each side in a row of `book`.
-    * `book_interval`, 1 s: ns of event time between two rows of `book`.
+    * `book_interval`, 1 s: ns of event time between two rows of `book` and of `features`.
+    * `book_fill`, False: True if they have rows for all points of the grid, as the book stands; else only for changed books.
     * `part_events`, 1,000,000, and `part_interval`, 1 h in ns: how many events, and how much event time, lie between two cuts.
     * `most_open_rows`, 100,000: so many open rows of a stream other than depth and trades make a cut, too.
     * `max_book_bytes`, 1 GiB: memory of the book, snapshots included. It is reserved at once, and touched only as needed.
@@ -88,9 +90,10 @@ class EngineSettings:
     """
 
     on_gap: str = "continue"
-    streams: tuple[str, ...] = CHOSEN_STREAMS  # gaps, drift, audits and dead letters are always collected
+    streams: tuple[str, ...] = USUAL_STREAMS  # gaps, drift, audits and dead letters are always collected
     book_levels: int = 20
     book_interval: int = 1_000_000_000
+    book_fill: bool = False
     part_events: int = 1_000_000
     part_interval: int = 3_600_000_000_000
     most_open_rows: int = MOST_OPEN_ROWS
@@ -113,7 +116,7 @@ class EngineSettings:
         numbers = ("book_levels", "book_interval", "part_events", "part_interval")
         for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth"):
             record[name] = getattr(self, name)
-        for name in ("dead_letter_ends_sync", "snapshots_are_whole"):
+        for name in ("dead_letter_ends_sync", "snapshots_are_whole", "book_fill"):
             record[name] = getattr(self, name)
         record["market"] = _MARKETS.get(self.channel, 0)
         record["speed"] = _SPEEDS.get(self.channel, 0)
@@ -208,7 +211,7 @@ class OrderBookEngine:
                 entry_of(kernel, as_records(self.arrays), batch, start, end) for kernel in (apply_messages, apply_snapshots)
             ]
         apply = self._kernels[0]
-        had_room, times = -1, 0  # the message before which room was last made, and how often
+        had_room, times = (-1, 0), 0  # the message and grid point before which room was last made, and how often
         while True:
             why, start = apply(as_records(self.arrays), batch, start, end)
             if why == DONE:
@@ -221,7 +224,8 @@ class OrderBookEngine:
             if why == ROOM:
                 if is_cut_forced(self.arrays.state[0], self.settings.most_open_rows):
                     return start, True
-                had_room, times = start, times + 1 if start == had_room else 0
+                here = start, self.value("grid_next")
+                had_room, times = here, times + 1 if here == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()
                 continue

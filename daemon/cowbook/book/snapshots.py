@@ -12,7 +12,7 @@ from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.others import note_other_channel
-from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
 from cowbook.book.slots import NO_SLOT, become_stale_one, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
 from cowbook.kernels.jit import kernel, rare_kernel
@@ -131,8 +131,9 @@ def snapshot(engine, message, levels, ts, is_proved, is_forced):
     if what == _STALE:
         _note_stale(engine, message, levels)
         return CONSUMED
-    if enter(engine, ts):
-        return CUT_BEFORE
+    outcome = enter(engine, ts)
+    if outcome != CONSUMED:
+        return outcome
     if what == _JUDGES:
         return _witness(engine, message, levels, ts, place)
     return _replace(engine, message, levels, ts, place, is_proved)
@@ -149,12 +150,14 @@ def picture(engine, message, levels, ts):
         if not state.synced or message.rule == UNNUMBERED or message.last_id != state.last_id:
             note_other_channel(state, message)
             return CONSUMED
-        return CUT_BEFORE if enter(engine, ts) else _witness(engine, message, levels, ts, state.diff_end)
+        outcome = enter(engine, ts)
+        return outcome if outcome != CONSUMED else _witness(engine, message, levels, ts, state.diff_end)
     if message.rule != UNNUMBERED and state.last_id != NONE and message.last_id <= state.last_id and ts <= state.last_depth_time:
         state.stale_snapshots += 1
         return CONSUMED
-    if enter(engine, ts):
-        return CUT_BEFORE
+    outcome = enter(engine, ts)
+    if outcome != CONSUMED:
+        return outcome
     if state.channel == 0 or state.snapshots == 0:
         outcome = _replace(engine, message, levels, ts, -1, True)
         state.is_numbered = 0  # no id shows that a picture is missing
@@ -165,7 +168,7 @@ def picture(engine, message, levels, ts):
 @rare_kernel
 def _follow(engine, message, levels, ts):
     """Bring a book of pictures to the next one: what differs changes. Returns the outcome."""
-    state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
+    state, settings, book = engine.state[0], engine.settings[0], engine.book
     first_event, first_run = state.next_event, state.open_depth
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
@@ -185,7 +188,7 @@ def _follow(engine, message, levels, ts):
     state.last_depth_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
-    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
@@ -262,7 +265,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
         measure_side(book, ASK, ask_limit, row)
     for side_number in range(2):
         clear_side(book, BEFORE + side_number)
-    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
@@ -341,7 +344,7 @@ def _witness(engine, message, levels, ts, place):
     else:
         state.bid_bound = min(state.bid_bound, bid_limit)
         state.ask_bound = max(state.ask_bound, ask_limit)
-    finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED

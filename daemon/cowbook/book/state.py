@@ -18,6 +18,7 @@ from cowbook.plain.book_state import (
     TICKER_ENTRY,
     WAITING_LIMIT,
 )
+from cowbook.plain.features import FEATURE_BPS, FEATURE_LEVELS
 from cowbook.plain.messages import MESSAGE, NONE
 from cowbook.plain.rows import DAY_ROW
 from cowbook.plain.streams import CHOSEN_STREAMS
@@ -34,6 +35,7 @@ SETTINGS = np.dtype(
             *(f"with_{stream}" for stream in CHOSEN_STREAMS),
             "book_levels",
             "book_interval",  # ns
+            "book_fill",
             "part_events",
             "part_interval",  # ns
             "checksum",  # cowbook.plain.schemes
@@ -140,11 +142,13 @@ class Seen(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory for computing a checksum. Its contents are undefined between messages."""
+    """Working memory for checksums and features. But for the constants its contents are undefined between messages."""
 
     levels: npt.NDArray[np.int64]  # (2, 2, 100): side; price, size
     text: npt.NDArray[np.uint8]
-    crc_table: npt.NDArray[np.int64]
+    crc_table: npt.NDArray[np.int64]  # constant
+    best: npt.NDArray[np.int64]  # (4, FEATURE_LEVELS): best levels
+    distances: npt.NDArray[np.float64]  # constant: FEATURE_BPS
 
     @classmethod
     def allocate(cls) -> Scratch:
@@ -152,7 +156,13 @@ class Scratch(NamedTuple):
         table = np.arange(256, dtype=np.int64)
         for _ in range(8):  # CRC-32 of ISO 3309, reflected
             table = np.where(table & 1, (table >> 1) ^ 0xEDB88320, table >> 1)
-        return cls(np.zeros((2, 2, 100), np.int64), np.zeros(400 * 48, np.uint8), table)
+        return cls(
+            levels=np.zeros((2, 2, 100), np.int64),
+            text=np.zeros(400 * 48, np.uint8),
+            crc_table=table,
+            best=np.zeros((4, FEATURE_LEVELS), np.int64),
+            distances=np.array(FEATURE_BPS, np.float64),
+        )
 
 
 class Engine(NamedTuple):

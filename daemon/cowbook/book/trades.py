@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.diffs import give_time, is_of_other_market
 from cowbook.book.emit import trade_row
-from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE
+from cowbook.book.outcomes import CONSUMED, CUT_AFTER
 from cowbook.book.recent import TRADES_RANGE, has, remember, trade_key
 from cowbook.book.slots import NO_SLOT, find_slot
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
@@ -68,8 +68,9 @@ def trade(engine, message, levels):
         return CONSUMED
     if state.slot_count > 0 and find_slot(state, engine.slots, UNTIMED) != NO_SLOT:
         return give_time(state, engine.slots, message.ts_event)
-    if enter(engine, message.ts_event):
-        return CUT_BEFORE
+    outcome = enter(engine, message.ts_event)
+    if outcome != CONSUMED:
+        return outcome
     first_event = state.next_event
     if is_one:
         _remember(engine, message.last_id, message.flags)

@@ -22,6 +22,7 @@ from cowbook.checkpoint.manifest import FORMAT_VERSION, DamagedError
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
+from cowbook.plain.features import NUMBER_NAMES
 from cowbook.plain.frame import FRAME_ROW, Frame
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import FileIdentity, Position, displayable
@@ -112,6 +113,8 @@ def _stream_table(stream: Stream, rows: OpenRows, letters: tuple[DeadLetter, ...
         return _message_table(own, rows[f"{stream.name}_prices"], rows[f"{stream.name}_sizes"])
     if stream.has(Kind.GRID):
         return _struct_table(own).append_column("levels", _level_lists(rows[f"{stream.name}_levels"]))
+    if stream.has(Kind.FEATURES):
+        return _struct_table(own).append_column("numbers", _level_lists(rows[f"{stream.name}_numbers"]))
     if stream.has(Kind.RECORD):
         return _letter_table(own, letters)
     return _struct_table(own)
@@ -284,9 +287,16 @@ def _decode_open_rows(tables: Mapping[str, pa.Table], scalars: dict[str, int], b
             continue
         arrays[name] = _decode_structs(table, stream.row)
         if stream.has(Kind.GRID):
-            lists = table["levels"].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
-            arrays[f"{name}_levels"] = lists.reshape(-1, 4 * book_levels)
+            arrays[f"{name}_levels"] = _decode_lists(table, "levels", 4 * book_levels)
+        if stream.has(Kind.FEATURES):
+            arrays[f"{name}_numbers"] = _decode_lists(table, "numbers", len(NUMBER_NAMES))
     return OpenRows(scalars["first"], scalars["last"], scalars["newest"], arrays, scalars["number"])
+
+
+def _decode_lists(table: pa.Table | None, name: str, width: int) -> _Ints:
+    """The numbers of rows with `width` each, shape (rows, width)."""
+    lists = table[name].combine_chunks().flatten().to_numpy() if table is not None else np.empty(0, np.int64)
+    return lists.reshape(-1, width)
 
 
 def _struct_table(array: npt.NDArray[np.void]) -> pa.Table:

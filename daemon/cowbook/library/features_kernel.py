@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.book.apply import DONE, apply_messages
-from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
-from cowbook.book.known import is_inside
-from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
-from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
+from cowbook.book.features import count_known, order_flow, sizes_within, take_best
+from cowbook.book.known import forget_known
+from cowbook.book.ladder import ASK, BID, OK, POOL_EXHAUSTED, clear_side, set_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.plain.features import NO_ASK, NO_BID, UNIT
 from cowbook.plain.messages import DIFF, NONE
 
 # Places in an int64 row; the levels follow: bid prices, bid sizes, ask prices, ask sizes.
@@ -21,20 +21,7 @@ INSTANT, EVENT, SYNCED, BIDS_KNOWN, ASKS_KNOWN, FIRST_LEVEL = range(6)
 # Places in a float64 row's flow of trades; before it are the order flow of each level, and the sizes within each distance.
 BOUGHT, SOLD, BUYS, SELLS = range(4)
 
-NO_BID = -(2**62)
-NO_ASK = 2**62
-"""Prices of levels that there are not. With a size of 0 they make the order flow of a level that comes or goes."""
-
-_BPS = 10_000.0
-
-
-@inlined_kernel
-def _count_known(side_number, prices, bound, missing):
-    """Returns how many levels of a side are known. One that there is not is known of a side that is known as a whole."""
-    known = 0
-    while known < prices.size and is_inside(side_number, NONE if prices[known] == missing else prices[known], bound):
-        known += 1
-    return known
+_UNIT = float(UNIT)
 
 
 @rare_kernel
@@ -42,31 +29,25 @@ def _take_levels(engine, measures):
     """Take the best levels, and add what has changed to the order flow of each (Cont, Kukanov and Stoikov, 2014)."""
     state, mark, now, before = engine.state[0], measures.mark[0], measures.now, measures.before
     depth = now.shape[1]
-    bids = copy_levels(engine.book, BID, depth, now[0], now[1], 0, 1)
-    for level in range(bids, depth):
-        now[0, level] = NO_BID
-        now[1, level] = 0
-    asks = copy_levels(engine.book, ASK, depth, now[2], now[3], 0, 1)
-    for level in range(asks, depth):
-        now[2, level] = NO_ASK
-        now[3, level] = 0
-    bids_known = _count_known(BID, now[0], state.bid_bound, NO_BID)
-    asks_known = _count_known(ASK, now[2], state.ask_bound, NO_ASK)
+    take_best(engine.book, depth, now)
+    bids_known = count_known(BID, now[0], depth, state.bid_bound)
+    asks_known = count_known(ASK, now[2], depth, state.ask_bound)
     known = min(bids_known, asks_known)
     known_before = min(mark.bids_known, mark.asks_known)
     for level in range(depth):
         if level >= known or level >= known_before:
             measures.is_broken[level] = 1
         else:
-            flow = 0.0
-            if now[0, level] >= before[0, level]:
-                flow += now[1, level]
-            if now[0, level] <= before[0, level]:
-                flow -= before[1, level]
-            if now[2, level] <= before[2, level]:
-                flow -= now[3, level]
-            if now[2, level] >= before[2, level]:
-                flow += before[3, level]
+            flow = order_flow(
+                before[0, level],
+                before[1, level],
+                now[0, level],
+                now[1, level],
+                before[2, level],
+                before[3, level],
+                now[2, level],
+                now[3, level],
+            )
             measures.order_flow[level] += flow
         for which in range(4):
             before[which, level] = now[which, level]
@@ -102,50 +83,6 @@ def observe(engine, measures):
 
 
 @rare_kernel
-def _sizes_within(engine, side_number, middle, distances, sums, first):
-    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances, from place `first` on.
-
-    `middle` is twice the mid, and so is everything that is compared with it. A sum is NaN where levels that near may be missing.
-    The walk is that of `ladder.copy_levels`.
-    """
-    blocks, side, tick = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0].tick
-    count = distances.size
-    for place in range(count):
-        sums[first + place] = 0.0
-    downwards = side_number == BID
-    outwards = -1.0 if downwards else 1.0
-    place = 0
-    limit = outwards * middle + abs(middle) * distances[0] / _BPS
-    index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
-    while index >= 0 and place < count:
-        leaf = side.root
-        shift = BLOCK_BITS * (side.height - 1)
-        while shift > 0:
-            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
-            shift -= BLOCK_BITS
-        base = index & ~ENTRY_MASK
-        used = blocks[leaf + USED]
-        while used != 0 and place < count:
-            entry = highest_bit(used) if downwards else trailing_zeros(used)
-            price = outwards * 2.0 * ((base | entry) * tick)
-            while place < count and price > limit:
-                place += 1
-                if place < count:
-                    limit = outwards * middle + abs(middle) * distances[place] / _BPS
-            if place < count:
-                sums[first + place] += blocks[leaf + entry]
-                used &= ~(1 << entry)
-        index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
-    total = 0.0
-    bound = engine.state[0].bid_bound if downwards else engine.state[0].ask_bound
-    is_whole = is_inside(side_number, NONE, bound)
-    for place in range(count):
-        total += sums[first + place]
-        reach = outwards * middle + abs(middle) * distances[place] / _BPS
-        sums[first + place] = total if is_whole or outwards * 2.0 * bound >= reach else np.nan
-
-
-@rare_kernel
 def _write_row(engine, measures, instant):
     """Write a row, and begin the flows anew."""
     state, mark, before = engine.state[0], measures.mark[0], measures.before
@@ -170,8 +107,12 @@ def _write_row(engine, measures, instant):
             figures[place] = np.nan
     else:
         middle = before[0, 0] + before[2, 0]
-        _sizes_within(engine, BID, middle, measures.distances, figures, depth)
-        _sizes_within(engine, ASK, middle, measures.distances, figures, depth + count)
+        sums = measures.sums
+        sizes_within(engine, BID, middle, measures.distances, sums, 0)
+        sizes_within(engine, ASK, middle, measures.distances, sums, 2 * count)
+        for place in range(2 * count):
+            high, low = sums[2 * place], sums[2 * place + 1]
+            figures[depth + place] = np.nan if high == NONE else high * _UNIT + low
     for place in range(measures.trade_flow.size):
         figures[depth + 2 * count + place] = measures.trade_flow[place]
         measures.trade_flow[place] = 0.0
@@ -222,3 +163,50 @@ def measure(engine, batch, place, end, measures, has_applied):
             return why, consumed
         place = consumed
         has_applied = True
+
+
+@kernel
+def measure_rows(engine, rows, place, end, measures):
+    """Apply the published messages `rows.messages[place:end]`, and write a row as `measure` does.
+
+    Returns (OK, end), or (POOL_EXHAUSTED, the message at which the book has outgrown its memory).
+    """
+    state, mark = engine.state[0], measures.mark[0]
+    while True:
+        while mark.stop < mark.stop_count and measures.stops[mark.stop] <= place:
+            instant = measures.instants[mark.stop]
+            _write_row(engine, measures, state.last_time if instant == NONE else instant)
+            mark.stop += 1
+        if place == end:
+            return OK, end
+        if _apply_rows(engine, rows, rows.messages[place], measures) != OK:
+            return POOL_EXHAUSTED, place
+        place += 1
+        _observe(engine, measures)
+        if mark.traded > 0 and measures.trade_flow[BOUGHT] + measures.trade_flow[SOLD] >= mark.traded:
+            _write_row(engine, measures, state.last_time)
+
+
+@rare_kernel
+def _apply_rows(engine, rows, message, measures):
+    """Apply one published message. What is shown to be known before it counts from here on."""
+    state, book = engine.state[0], engine.book
+    if state.synced:
+        state.bid_bound = min(state.bid_bound, message.bid_bound)
+        state.ask_bound = max(state.ask_bound, message.ask_bound)
+    if message.row_count == 0:
+        measures.trade_flow[BOUGHT + message.is_sell] += message.size
+        measures.trade_flow[BUYS + message.is_sell] += 1.0
+    elif not message.synced or message.is_clear:
+        forget_known(state)
+    for row in range(message.first_row, message.first_row + message.row_count):
+        if rows.is_clear[row]:
+            clear_side(book, rows.sides[row])
+        elif set_level(book, rows.sides[row], rows.prices[row], rows.sizes[row]) != OK:
+            return POOL_EXHAUSTED
+    if message.row_count > 0:
+        state.synced = message.synced
+        state.depth_events += message.row_count
+    state.next_event = message.event + 1
+    state.last_time = message.ts_event
+    return OK

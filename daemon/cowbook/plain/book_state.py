@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cowbook.plain.features import FEATURE_STATE
 from cowbook.plain.messages import MESSAGE
 from cowbook.plain.streams import OPEN_COUNTS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES, REASONS
@@ -117,6 +118,8 @@ STATE = np.dtype(
             "cut_first",  # first event of the open cut
             "cut_number",  # how many cuts before it have the same first event
             "grid_due",  # 1 if a depth message was applied since the last grid row
+            "grid_next",  # the grid points before it have had their turn; 0 at first, and after a time reset
+            *FEATURE_STATE,
             # The last bbo row. The next one is written when a value differs.
             "bbo_written",
             "bbo_bid_price",

@@ -33,7 +33,8 @@ def allocate_rows(capacity: Mapping[str, int], book_levels: int) -> Any:
     arrays = []
     for array in ROW_ARRAYS:
         count = max(capacity.get(array.name, 0), _LEAST_LEVELS if array.most_per_level else _LEAST_ROWS)
-        arrays.append(np.empty((count, 4 * book_levels) if array.is_grid else count, array.dtype))
+        width = 4 * book_levels if array.is_grid else array.width
+        arrays.append(np.empty((count, width) if width else count, array.dtype))
     return Rows(*arrays)
 
 

@@ -14,6 +14,7 @@ from enum import Enum, auto
 
 import numpy as np
 
+from cowbook.plain.features import NUMBER_NAMES
 from cowbook.plain.vocabulary import AUDIT_KINDS, DEPTH_KINDS
 
 
@@ -33,6 +34,7 @@ class Kind(Enum):
     GRID = auto()  # price and size of the best `book_levels` bids and asks: four columns for each level
     LEVELS = auto()  # a run of levels of a message, or of a book: each is a row with side, price and size
     LAST = auto()  # whether the run is the message's last; its last level alone has it
+    FEATURES = auto()  # raw numbers, of which the sink makes a column for each feature
     RECORD = auto()  # a dead letter's position, reason and content, which are kept in Python
 
 
@@ -67,7 +69,7 @@ class Column:
                 return tuple(f"{name}_{side}_{what}" for side in ("bid", "ask") for what in ("price", "size"))
             case Kind.LEVELS:
                 return "level_start", "bid_count", "ask_count"
-            case Kind.GRID | Kind.RECORD:
+            case Kind.GRID | Kind.FEATURES | Kind.RECORD:
                 return ()
             case _:
                 return (name,)
@@ -82,6 +84,7 @@ class Stream:
     most_rows: int  # upper bound for one message
     most_rows_per_level: int = 0  # upper bound of further rows for each level of the message
     chosen: bool = False  # True if it is written only when `[output] streams` names it
+    is_usual: bool = True  # False if it is not among the streams that are chosen by default
     is_frame: bool = False  # True if its rows are the book's levels at the cut before, and never open
     are_events: bool = False  # True if each row is an event, so that `part_events` bounds the open ones
 
@@ -168,6 +171,19 @@ STREAMS = (
         chosen=True,
     ),
     Stream(
+        "features",
+        (
+            EVENT_INDEX,
+            Column("ts", Kind.TIME, statistics=True),
+            _UPDATE_ID,
+            _SYNCED,
+            Column("numbers", Kind.FEATURES),
+        ),
+        most_rows=1,
+        chosen=True,
+        is_usual=False,
+    ),
+    Stream(
         "frame",
         (
             EVENT_INDEX,
@@ -229,6 +245,9 @@ STREAM_NAMES = tuple(BY_NAME)
 CHOSEN_STREAMS = tuple(stream.name for stream in STREAMS if stream.chosen)
 """The streams that `[output] streams` may name. The others are always written."""
 
+USUAL_STREAMS = tuple(stream.name for stream in STREAMS if stream.chosen and stream.is_usual)
+"""Those of them that are written unless it is set otherwise."""
+
 ROW_STREAMS = tuple(stream for stream in STREAMS if not stream.is_frame)
 """The streams that have open rows."""
 
@@ -250,6 +269,7 @@ class RowArray:
     most: int  # upper bound of the entries that one message appends
     most_per_level: int = 0  # upper bound of further entries for each of its levels
     is_grid: bool = False  # shape (rows, 4 * book_levels)
+    width: int = 0  # shape (rows, width), unless it is 0
 
 
 def _row_arrays(stream: Stream) -> tuple[RowArray, ...]:
@@ -260,11 +280,14 @@ def _row_arrays(stream: Stream) -> tuple[RowArray, ...]:
         return rows, *(RowArray(f"{stream.name}_{what}", integers, count, 0, 1) for what in ("prices", "sizes"))
     if stream.has(Kind.GRID):
         return rows, RowArray(f"{stream.name}_levels", integers, stream.name, stream.most_rows, is_grid=True)
+    if stream.has(Kind.FEATURES):
+        return rows, RowArray(f"{stream.name}_numbers", integers, stream.name, stream.most_rows, width=len(NUMBER_NAMES))
     return (rows,)
 
 
 ROW_ARRAYS = tuple(array for stream in ROW_STREAMS for array in _row_arrays(stream))
-"""A stream's rows are in the array of its name. Its levels are in `<name>_prices` and `<name>_sizes`, or in `<name>_levels`."""
+"""A stream's rows are in the array of its name. Its levels are in `<name>_prices` and `<name>_sizes`, or in `<name>_levels`; its
+raw numbers in `<name>_numbers`."""
 
 OPEN_COUNTS = tuple(dict.fromkeys(f"open_{array.count}" for array in ROW_ARRAYS))
 """Fields of the state with the numbers of valid entries of the arrays."""

@@ -58,7 +58,7 @@ class PartReader:
         for column in self._stream.columns:
             if column.kind is Kind.LEVELS:
                 names += ["side", "price", "size"]
-            elif column.kind not in (Kind.GRID, Kind.RECORD):
+            elif column.kind not in (Kind.GRID, Kind.FEATURES, Kind.RECORD):
                 names.append(column.name)
         return names
 

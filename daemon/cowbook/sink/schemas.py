@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from cowbook.kernels.jit import as_records
 from cowbook.plain.frame import Frame
-from cowbook.plain.messages import DeadLetter
+from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Column, Kind, Stream
 from cowbook.plain.vocabulary import CHECKSUM, WITNESS
 from cowbook.sink.columns import TIME, NumberColumn, NumberKind, boolean, choice, fixed_point_text, optional, required
 from cowbook.sink.depth_kernel import spread
+from cowbook.sink.feature_columns import best_of, stream_columns
 
 _Values = npt.NDArray[Any]
 _Made = tuple[str, pa.Array, bool]
@@ -75,6 +76,8 @@ class StreamTables:
                     yield from self._levels(spreads["side"], rows[f"{stream.name}_prices"], rows[f"{stream.name}_sizes"])
                 case Kind.GRID:
                     yield from self._grid(rows[f"{stream.name}_levels"])
+                case Kind.FEATURES:
+                    yield from self._features(rows[f"{stream.name}_numbers"])
                 case Kind.RECORD:
                     yield from _records(dead_letters)
                 case Kind.SIZE_SUM:
@@ -136,6 +139,14 @@ class StreamTables:
         for level in range(self._book_levels):
             for place, (name, made) in enumerate((("bid_px", prices), ("bid_sz", sizes), ("ask_px", prices), ("ask_sz", sizes))):
                 yield f"{name}_{level:02d}", made.make(levels[:, 4 * level + place], may_be_null=True), True
+
+    def _features(self, numbers: _Values) -> Iterator[_Made]:
+        """Best prices and sizes, exact; everything else as doubles."""
+        for name, values, valid in best_of(numbers).quotes():
+            kind = self._prices if name.endswith("price") else self._sizes
+            yield name, kind.make(np.where(valid, values, NONE), may_be_null=True), True
+        for name, column in stream_columns(numbers, self._price_decimals, self._size_decimals):
+            yield name, column, not name.endswith(("_volume", "_count"))
 
     def _size_sums(self, high: _Values, low: _Values) -> pa.Array:
         sums = [

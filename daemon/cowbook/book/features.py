@@ -1,0 +1,214 @@
+"""Measures the book for rows of `features`: order flow, trades, and sizes near the mid (docs/rules.md, section 3).
+
+`library/features_kernel.py` measures with the same kernels what a caller asks for.
+"""
+
+from __future__ import annotations
+
+from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
+from cowbook.book.known import is_inside
+from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
+from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.plain.book_state import PLACES as STATE_PLACES
+from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES, NO_ASK, NO_BID, PLACES, UNIT
+from cowbook.plain.messages import NONE
+
+_BPS = 10_000.0
+_ALL_USED = -1
+
+# Places in the state's words, and in the numbers of a row.
+_BEST_IN_STATE = STATE_PLACES[f"feature_{BEST_NAMES[0]}"]
+_FLOWS_IN_STATE = STATE_PLACES[f"feature_{FLOW_NAMES[0]}"]
+_BOUGHT_IN_STATE = STATE_PLACES["feature_bought_high"]
+_BUYS_IN_STATE = STATE_PLACES["feature_buys"]
+_BIDS_KNOWN, _ASKS_KNOWN = PLACES["bids_known"], PLACES["asks_known"]
+_FLOWS = PLACES[FLOW_NAMES[0]]
+_BIDS_WITHIN = PLACES[f"bid_within_{FEATURE_BPS[0]}_high"]
+_ASKS_WITHIN = PLACES[f"ask_within_{FEATURE_BPS[0]}_high"]
+_BEST_COUNT, _FLOW_COUNT = len(BEST_NAMES), len(FLOW_NAMES)
+
+
+@inlined_kernel
+def add_wide(words, place, value):
+    """Add a number below 10^19 in size to the number in the words `place`, high, and `place` + 1, low."""
+    low = words[place + 1] + value
+    while low >= UNIT:
+        low -= UNIT
+        words[place] += 1
+    while low < 0:
+        low += UNIT
+        words[place] -= 1
+    words[place + 1] = low
+
+
+@rare_kernel
+def take_best(book, depth, now):
+    """Write the best `depth` levels to `now`, int64 of shape (4, depth): bid prices, bid sizes, ask prices, ask sizes."""
+    bids = copy_levels(book, BID, depth, now[0], now[1], 0, 1)
+    for level in range(bids, depth):
+        now[0, level] = NO_BID
+        now[1, level] = 0
+    asks = copy_levels(book, ASK, depth, now[2], now[3], 0, 1)
+    for level in range(asks, depth):
+        now[2, level] = NO_ASK
+        now[3, level] = 0
+
+
+@inlined_kernel
+def count_known(side_number, prices, depth, bound):
+    """Returns how many of the best levels of a side are known. One that there is not is known if the side is, as a whole."""
+    missing = NO_BID if side_number == BID else NO_ASK
+    known = 0
+    while known < depth and is_inside(side_number, NONE if prices[known] == missing else prices[known], bound):
+        known += 1
+    return known
+
+
+@inlined_kernel
+def order_flow(bid_before, bid_size_before, bid, bid_size, ask_before, ask_size_before, ask, ask_size):
+    """Returns the order flow of a level between two books (Cont, Kukanov and Stoikov, 2014). It is below 4 * 10^18 in size."""
+    flow = 0
+    if bid >= bid_before:
+        flow += bid_size
+    if bid <= bid_before:
+        flow -= bid_size_before
+    if ask <= ask_before:
+        flow -= ask_size
+    if ask >= ask_before:
+        flow += ask_size_before
+    return flow
+
+
+@rare_kernel
+def sizes_within(engine, side_number, middle, distances, sums, first):
+    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances.
+
+    Each takes two words of `sums`, high and low, from the place `first` on. The first word is NONE where levels that near may be
+    missing. `middle` is twice the mid, and so is everything that is compared with it. The walk is that of `ladder.copy_levels`.
+    """
+    blocks, side, tick = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0].tick
+    count = distances.size
+    for place in range(2 * count):
+        sums[first + place] = 0
+    downwards = side_number == BID
+    outwards = -1.0 if downwards else 1.0
+    width = outwards * 2.0 * tick
+    place = 0
+    limit = outwards * middle + abs(middle) * distances[0] / _BPS
+    index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
+    while index >= 0 and place < count:
+        leaf = side.root
+        shift = BLOCK_BITS * (side.height - 1)
+        while shift > 0:
+            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
+            shift -= BLOCK_BITS
+        base = index & ~ENTRY_MASK
+        used = blocks[leaf + USED]
+        farthest = base if downwards else base + ENTRIES - 1
+        if width * farthest <= limit:
+            _add_leaf(blocks, leaf, used, sums, first + 2 * place)
+            used = 0
+        while used != 0 and place < count:
+            entry = highest_bit(used) if downwards else trailing_zeros(used)
+            price = width * (base | entry)
+            while place < count and price > limit:
+                place += 1
+                if place < count:
+                    limit = outwards * middle + abs(middle) * distances[place] / _BPS
+            if place < count:
+                add_wide(sums, first + 2 * place, blocks[leaf + entry])
+                used &= ~(1 << entry)
+        index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
+    bound = engine.state[0].bid_bound if downwards else engine.state[0].ask_bound
+    is_whole = is_inside(side_number, NONE, bound)
+    for place in range(count - 1):  # a distance has all that a shorter one has
+        here = first + 2 * place
+        sums[here + 2] += sums[here]
+        add_wide(sums, here + 2, sums[here + 1])
+    for place in range(count):
+        reach = outwards * middle + abs(middle) * distances[place] / _BPS
+        if not (is_whole or outwards * 2.0 * bound >= reach):
+            sums[first + 2 * place] = NONE
+
+
+@inlined_kernel
+def _add_leaf(blocks, leaf, used, sums, place):
+    """Add all sizes of a leaf to a wide number."""
+    if used == _ALL_USED:
+        for entry in range(ENTRIES):
+            add_wide(sums, place, blocks[leaf + entry])
+    else:
+        while used != 0:
+            entry = trailing_zeros(used)
+            used &= used - 1
+            add_wide(sums, place, blocks[leaf + entry])
+
+
+@rare_kernel
+def note_depth(engine):
+    """Add what a depth message has changed to the order flow, and note how many levels are known behind it."""
+    state, words, now = engine.state[0], engine.words, engine.scratch.best
+    take_best(engine.book, FEATURE_LEVELS, now)
+    bids_known = count_known(BID, now[0], FEATURE_LEVELS, state.bid_bound)
+    asks_known = count_known(ASK, now[2], FEATURE_LEVELS, state.ask_bound)
+    state.feature_known = min(state.feature_known, bids_known, asks_known)
+    for level in range(FEATURE_LEVELS):
+        bid = _BEST_IN_STATE + level
+        bid_size, ask, ask_size = bid + FEATURE_LEVELS, bid + 2 * FEATURE_LEVELS, bid + 3 * FEATURE_LEVELS
+        if level < state.feature_known:
+            flow = order_flow(
+                words[bid],
+                words[bid_size],
+                now[0, level],
+                now[1, level],
+                words[ask],
+                words[ask_size],
+                now[2, level],
+                now[3, level],
+            )
+            add_wide(words, _FLOWS_IN_STATE + 2 * level, flow)
+        words[bid] = now[0, level]
+        words[bid_size] = now[1, level]
+        words[ask] = now[2, level]
+        words[ask_size] = now[3, level]
+
+
+@kernel
+def note_trade(words, is_sell, size):
+    """Add a trade to those since the last row."""
+    add_wide(words, _BOUGHT_IN_STATE + 2 * is_sell, size)
+    words[_BUYS_IN_STATE + is_sell] += 1
+
+
+@rare_kernel
+def features_row(engine, ts):
+    """Write the row of the grid point `ts`, and begin the flows anew."""
+    state, words, rows = engine.state[0], engine.words, engine.rows
+    row = rows.features[state.open_features]
+    numbers = rows.features_numbers[state.open_features]
+    state.open_features += 1
+    row.event_index = state.next_event - 1
+    row.ts = ts
+    row.update_id = state.last_id
+    row.synced = state.synced
+    now = engine.scratch.best
+    take_best(engine.book, FEATURE_LEVELS, now)
+    for place in range(_BEST_COUNT):
+        numbers[place] = now[place // FEATURE_LEVELS, place % FEATURE_LEVELS]
+    numbers[_BIDS_KNOWN] = count_known(BID, now[0], FEATURE_LEVELS, state.bid_bound)
+    numbers[_ASKS_KNOWN] = count_known(ASK, now[2], FEATURE_LEVELS, state.ask_bound)
+    for place in range(_FLOW_COUNT):
+        numbers[_FLOWS + place] = words[_FLOWS_IN_STATE + place]
+        words[_FLOWS_IN_STATE + place] = 0
+    for level in range(min(state.feature_known, FEATURE_LEVELS), FEATURE_LEVELS):
+        numbers[_FLOWS + 2 * level] = NONE
+    state.feature_known = min(numbers[_BIDS_KNOWN], numbers[_ASKS_KNOWN])
+    if now[0, 0] == NO_BID or now[2, 0] == NO_ASK:
+        for place in range(2 * engine.scratch.distances.size):
+            numbers[_BIDS_WITHIN + 2 * place] = NONE
+            numbers[_BIDS_WITHIN + 2 * place + 1] = 0
+        return
+    middle = now[0, 0] + now[2, 0]
+    sizes_within(engine, BID, middle, engine.scratch.distances, numbers, _BIDS_WITHIN)
+    sizes_within(engine, ASK, middle, engine.scratch.distances, numbers, _ASKS_WITHIN)
