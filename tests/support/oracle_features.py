@@ -92,8 +92,9 @@ class OracleFeatures:
 
     def double(self, number: int) -> float:
         """A size as a double: of one above 10^18 the two parts are added as doubles."""
-        high, low = divmod(number, UNIT)
-        return (high * float(UNIT) + low) / 10.0**self.size_decimals
+        high, low = divmod(abs(number), UNIT)
+        size = (high * float(UNIT) + low) / 10.0**self.size_decimals
+        return -size if number < 0 else size
 
 
 def best_levels(book: Book) -> list[list[Level]]:

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from cowbook.library import features_kernel as kernel
 from cowbook.library.steps import Plan
+from cowbook.plain.features import flow_names, within_names
 from cowbook.plain.messages import NONE
-from cowbook.sink.feature_columns import BestLevels, flow_names, masked, within_names
+from cowbook.sink.feature_columns import BestLevels, masked
 
 _MARK = np.dtype(
     [

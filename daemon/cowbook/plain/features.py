@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 FEATURE_LEVELS = 5
 """How many of the best levels of each side are looked at."""
 
@@ -42,3 +44,20 @@ NO_ASK = 2**62
 """Prices of levels that there are not. With a size of 0 they make the order flow of a level that comes or goes."""
 
 UNIT = 10**18
+
+
+def flow_names(depth: int) -> list[str]:
+    """The names of the columns of order flow."""
+    return [f"ofi_{level + 1}" for level in range(depth)]
+
+
+def within_names(distances: Sequence[float]) -> list[str]:
+    """The names of the columns of sizes within distances from the mid."""
+    return [f"{side}_size_{distance:g}bps" for side in _SIDES for distance in distances]
+
+
+VOLUME_NAMES = ("buy_volume", "sell_volume")
+COUNT_NAMES = ("buy_count", "sell_count")
+QUOTE_NAMES = ("bid_price", "bid_size", "ask_price", "ask_size")
+RATIO_NAMES = ("mid", "spread", "microprice", *(f"imbalance_{level + 1}" for level in range(FEATURE_LEVELS)))
+"""Names of the stream's columns, in their order: these, flows, sizes within distances, and trades."""

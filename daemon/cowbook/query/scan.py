@@ -131,13 +131,16 @@ def _chosen(schema: pa.Schema, columns: Sequence[str], time_name: str | None) ->
 
 
 def _is_near(part: PublishedPart, begins: int | None, ends: int | None) -> bool:
-    """Whether a part may have rows of a span. Its day is that of the newest time so far, and rows are less than a day older."""
+    """Whether a part may have rows of a span.
+
+    Its day is that of the newest time so far. Rows are less than a day older, and those of a grid up to a day later.
+    """
     try:
         day = date.fromisoformat(part.date)
     except ValueError:
         return True
     first = (day - EPOCH.date()).days * DAY_NS
-    return (begins is None or first + DAY_NS > begins) and (ends is None or first - DAY_NS < ends)
+    return (begins is None or first + 2 * DAY_NS > begins) and (ends is None or first - DAY_NS < ends)
 
 
 def _between(dataset: ds.Dataset, time_name: str | None, begins: int | None, ends: int | None) -> ds.Dataset:

@@ -6,6 +6,16 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from cowbook.plain.features import (
+    COUNT_NAMES,
+    FEATURE_BPS,
+    FEATURE_LEVELS,
+    QUOTE_NAMES,
+    RATIO_NAMES,
+    VOLUME_NAMES,
+    flow_names,
+    within_names,
+)
 from cowbook.plain.streams import Column, Kind, Stream
 
 USUAL_LEVELS = 20
@@ -48,6 +58,8 @@ def _fields(stream: Stream, other: pa.Schema | None) -> Iterator[pa.Field]:
                 for level in range(USUAL_LEVELS):
                     for name, of in (("bid_px", price), ("bid_sz", size), ("ask_px", price), ("ask_sz", size)):
                         yield pa.field(f"{name}_{level:02d}", of)
+            case Kind.FEATURES:
+                yield from _feature_fields(price, size)
             case Kind.RECORD:
                 yield from (pa.field(name, of, nullable=False) for name, of in _RECORD.items())
             case Kind.SIZE_SUM:
@@ -57,6 +69,14 @@ def _fields(stream: Stream, other: pa.Schema | None) -> Iterator[pa.Field]:
                 yield pa.field(column.name, price if column.kind is Kind.PRICE else size, nullable=column.optional)
             case _:
                 yield pa.field(column.name, _TYPES[column.kind], nullable=_may_be_null(column, other))
+
+
+def _feature_fields(price: pa.DataType, size: pa.DataType) -> Iterator[pa.Field]:
+    yield from (pa.field(name, price if name.endswith("price") else size) for name in QUOTE_NAMES)
+    for name in (*RATIO_NAMES, *flow_names(FEATURE_LEVELS), *within_names(FEATURE_BPS)):
+        yield pa.field(name, pa.float64())
+    yield from (pa.field(name, pa.float64(), nullable=False) for name in VOLUME_NAMES)
+    yield from (pa.field(name, pa.int64(), nullable=False) for name in COUNT_NAMES)
 
 
 def _number_type(other: pa.Schema | None, names: tuple[str, ...]) -> pa.DataType:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from cowbook.plain.features import FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES, NO_ASK, NO_BID, PLACES, UNIT
+from cowbook.plain.features import (
+    COUNT_NAMES,
+    FEATURE_BPS,
+    FEATURE_LEVELS,
+    FLOW_NAMES,
+    NO_ASK,
+    NO_BID,
+    PLACES,
+    UNIT,
+    VOLUME_NAMES,
+    flow_names,
+    within_names,
+)
 from cowbook.plain.messages import NONE
 
 Floats = npt.NDArray[np.float64]
@@ -52,16 +64,6 @@ class BestLevels:
             yield f"imbalance_{level + 1}", imbalance[:, level], (self.known > level) & np.isfinite(imbalance[:, level])
 
 
-def flow_names(depth: int) -> list[str]:
-    """The names of the columns of order flow."""
-    return [f"ofi_{level + 1}" for level in range(depth)]
-
-
-def within_names(distances: Sequence[float]) -> list[str]:
-    """The names of the columns of sizes within distances from the mid."""
-    return [f"{side}_size_{distance:g}bps" for side in ("bid", "ask") for distance in distances]
-
-
 def masked(values: npt.NDArray[Any], valid: Booleans) -> pa.Array:
     """An Arrow array that is null where a value is not valid."""
     return pa.array(values, mask=~valid)
@@ -77,9 +79,9 @@ def stream_columns(numbers: Integers, price_decimals: int, size_decimals: int) -
     for names, columns in ((flow_names(FEATURE_LEVELS), flows), (within_names(FEATURE_BPS), within)):
         for name, column in zip(names, columns, strict=True):
             yield name, column
-    for name, column in zip(("buy_volume", "sell_volume"), wide(numbers, "bought_high", 2, size_decimals), strict=True):
+    for name, column in zip(VOLUME_NAMES, wide(numbers, "bought_high", 2, size_decimals), strict=True):
         yield name, column
-    for name, count in (("buy_count", "buys"), ("sell_count", "sells")):
+    for name, count in zip(COUNT_NAMES, ("buys", "sells"), strict=True):
         yield name, pa.array(numbers[:, PLACES[count]])
 
 
@@ -94,5 +96,7 @@ def wide(numbers: Integers, first: str, count: int, decimals: int) -> list[pa.Ar
     place = PLACES[first]
     high, low = numbers[:, place : place + 2 * count : 2], numbers[:, place + 1 : place + 1 + 2 * count : 2]
     valid = high != NONE
-    values = (high * float(UNIT) + low) / 10.0**decimals
+    # Both words get the sign of the number: a small negative one would lose its last digits beside 10^18.
+    is_negative = high < 0
+    values = ((high + is_negative) * float(UNIT) + (low - is_negative * UNIT)) / 10.0**decimals
     return [masked(values[:, column], valid[:, column]) for column in range(count)]

@@ -16,7 +16,7 @@ import pytest
 from cowbook import scan
 from cowbook.config import load_config
 from cowbook.errors import QueryError, UsageError
-from cowbook.plain.streams import STREAM_NAMES
+from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
 from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
@@ -29,7 +29,7 @@ START, END = "2024-08-08T23:54:20Z", "2024-08-08T23:54:40.5Z"
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of two symbols, in parts of ten seconds."""
     directory = tmp_path_factory.mktemp("scan")
-    text = '[output]\npart_interval = "10s"\n'
+    text = f'[output]\npart_interval = "10s"\nstreams = {list(CHOSEN_STREAMS)}\n'
     for seed, name in enumerate(NAMES):
         write_capture(directory / f"{seed}.jsonl", symbol=name, messages=600, seed=seed + 1)
         text += f'[[symbol]]\nname = "{name}"\nformat = "binance"\npaths = ["{seed}.jsonl"]\n'
@@ -45,7 +45,7 @@ def rows_of(data: Path, stream: str, directory: str) -> pa.Table:
     return pa.concat_tables([pq.read_table(path, partitioning=None) for path in paths])
 
 
-@pytest.mark.parametrize("stream", ["depth", "trades", "bbo", "book"])
+@pytest.mark.parametrize("stream", ["depth", "trades", "bbo", "book", "features"])
 def test_all_rows_in_the_order_of_events(data: Path, stream: str) -> None:
     """As they stand in the files, with the symbol behind."""
     found = scan(data, stream, "ETH/USD").to_table()
@@ -60,7 +60,7 @@ def test_all_symbols(data: Path) -> None:
     assert scan(data, "trades", list(reversed(NAMES))).to_table()["symbol"][0].as_py() == "ETH/USD"
 
 
-@pytest.mark.parametrize(("stream", "time"), [("bbo", "ts_event"), ("book", "ts")])
+@pytest.mark.parametrize(("stream", "time"), [("bbo", "ts_event"), ("book", "ts"), ("features", "ts")])
 def test_a_span_of_time(data: Path, stream: str, time: str) -> None:
     """From `start` on and before `end`; the column of times comes along."""
     begins, ends = parse_time(START, "start"), parse_time(END, "end")

@@ -38,8 +38,9 @@ CONSEQUENCES = {
     **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
     **{
         f"output.{key}": REFUSED
-        for key in ("streams", "book_levels", "book_interval", "part_events", "part_interval", "compression", "numbers")
+        for key in ("streams", "book_levels", "book_interval", "book_fill", "part_events", "part_interval")
     },
+    **{f"output.{key}": REFUSED for key in ("compression", "numbers")},
     "log.level": SILENT,
     "log.format": REFUSED,
     **{
