@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
 from cowbook.book.known import is_inside
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
@@ -15,7 +19,8 @@ from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW
 from cowbook.plain.messages import NONE
 
 _BPS = 10_000.0
-_ALL_USED = -1
+_ALL = -1  # bitmap of all entries of a block
+_LARGE = 1 << 56  # 64 sizes below it have a sum of less than 63 bits
 
 # Places in the state's words, and in the numbers of a row.
 _BEST_IN_STATE = STATE_PLACES[f"feature_{BEST_NAMES[0]}"]
@@ -80,12 +85,54 @@ def order_flow(bid_before, bid_size_before, bid, bid_size, ask_before, ask_size_
     return flow
 
 
+@inlined_kernel
+def _last_within(width, limit, downwards):
+    """Returns the farthest tick from the best price that is within `limit`. `width` is that of a tick, and has its sign."""
+    index: Any = max(0, np.int64(limit / width))
+    if downwards:
+        while width * index > limit:
+            index += 1
+        while index > 0 and width * (index - 1) <= limit:
+            index -= 1
+        return index
+    while index >= 0 and width * index > limit:
+        index -= 1
+    while width * (index + 1) <= limit:
+        index += 1
+    return index
+
+
+@inlined_kernel
+def _entries_within(last, base, downwards):
+    """Returns the bitmap of the entries of a leaf, whose first tick is `base`, up to the tick `last`."""
+    entry = last - base
+    if downwards:
+        return 0 if entry >= ENTRIES else _ALL if entry <= 0 else _ALL << entry
+    return 0 if entry < 0 else _ALL if entry >= ENTRIES - 1 else (2 << entry) - 1
+
+
+@inlined_kernel
+def _add_entries(blocks, leaf, entries, sums, place):
+    """Add the sizes of entries of a leaf to the wide number at `place`."""
+    total, bits = 0, 0
+    for entry in range(ENTRIES):  # all of them: this is a loop over vectors, as places are unsigned (kernels/copying.py)
+        size = blocks[np.uint64(leaf + entry)] & -((entries >> entry) & 1)
+        total += size
+        bits |= size
+    if bits < _LARGE:
+        add_wide(sums, place, total)
+        return
+    while entries != 0:
+        add_wide(sums, place, blocks[leaf + trailing_zeros(entries)])
+        entries &= entries - 1
+
+
 @rare_kernel
 def sizes_within(engine, side_number, middle, distances, sums, first):
     """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances.
 
     Each takes two words of `sums`, high and low, from the place `first` on. The first word is NONE where levels that near may be
-    missing. `middle` is twice the mid, and so is everything that is compared with it. The walk is that of `ladder.copy_levels`.
+    missing. `middle` is twice the mid, and so is everything that is compared with it.
     """
     blocks, side, tick = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0].tick
     count = distances.size
@@ -94,32 +141,34 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
     width = outwards * 2.0 * tick
-    place = 0
-    limit = outwards * middle + abs(middle) * distances[0] / _BPS
+    place, last = -1, 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
-        leaf = side.root
+        # The leaves below one node, so that not each one is looked for from the root.
+        node, children = side.root, 1
         shift = BLOCK_BITS * (side.height - 1)
-        while shift > 0:
-            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
+        while shift > BLOCK_BITS:
+            node = blocks[node + ((index >> shift) & ENTRY_MASK)]
             shift -= BLOCK_BITS
-        base = index & ~ENTRY_MASK
-        used = blocks[leaf + USED]
-        farthest = base if downwards else base + ENTRIES - 1
-        if width * farthest <= limit:
-            _add_leaf(blocks, leaf, used, sums, first + 2 * place)
-            used = 0
-        while used != 0 and place < count:
-            entry = highest_bit(used) if downwards else trailing_zeros(used)
-            price = width * (base | entry)
-            while place < count and price > limit:
-                place += 1
-                if place < count:
-                    limit = outwards * middle + abs(middle) * distances[place] / _BPS
-            if place < count:
-                add_wide(sums, first + 2 * place, blocks[leaf + entry])
-                used &= ~(1 << entry)
-        index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
+        base = index & ~(ENTRIES * ENTRIES - 1)
+        if side.height > 1:
+            children = blocks[node + USED]
+        while children != 0 and place < count:
+            child = highest_bit(children) if downwards else trailing_zeros(children)
+            children &= ~(1 << child)
+            leaf = blocks[node + child] if side.height > 1 else node
+            used = blocks[leaf + USED]
+            while used != 0 and place < count:
+                if place >= 0:
+                    entries = used & _entries_within(last, base + ENTRIES * child, downwards)
+                    if entries != 0:
+                        _add_entries(blocks, leaf, entries, sums, first + 2 * place)
+                        used &= ~entries
+                if used != 0:
+                    place += 1
+                    if place < count:
+                        last = _last_within(width, outwards * middle + abs(middle) * distances[place] / _BPS, downwards)
+        index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES * ENTRIES, downwards)
     bound = engine.state[0].bid_bound if downwards else engine.state[0].ask_bound
     is_whole = is_inside(side_number, NONE, bound)
     for place in range(count - 1):  # a distance has all that a shorter one has
@@ -130,19 +179,6 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
         reach = outwards * middle + abs(middle) * distances[place] / _BPS
         if not (is_whole or outwards * 2.0 * bound >= reach):
             sums[first + 2 * place] = NONE
-
-
-@inlined_kernel
-def _add_leaf(blocks, leaf, used, sums, place):
-    """Add all sizes of a leaf to a wide number."""
-    if used == _ALL_USED:
-        for entry in range(ENTRIES):
-            add_wide(sums, place, blocks[leaf + entry])
-    else:
-        while used != 0:
-            entry = trailing_zeros(used)
-            used &= used - 1
-            add_wide(sums, place, blocks[leaf + entry])
 
 
 @rare_kernel
