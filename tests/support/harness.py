@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.parts import CutPlace, cut_of_name
 from cowbook.sink.columns import NumberKind
+from cowbook.sink.stream_files import StreamFile
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -49,6 +50,13 @@ class Reconstruction:
             if name.startswith(f"{stream}/") and place is not None:
                 found[place] = table_rows(pq.ParquetFile(self.output_dir / name).read())
         return dict(sorted(found.items()))
+
+
+def tables_of(files: Iterable[StreamFile]) -> dict[str, pa.Table]:
+    """The tables in a cut's files, by stream, with checksums compared."""
+    return {
+        file.stream: pq.ParquetFile(pa.BufferReader(file.content), page_checksum_verification=True).read() for file in files
+    }
 
 
 def table_rows(table: pa.Table) -> list[dict[str, Any]]:
