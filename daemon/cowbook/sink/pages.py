@@ -12,8 +12,9 @@ The rules, from measurements on recorded streams (ADR 24):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ _MOST_ENTRIES = 1 << 18
 _LEAST_RUN_ROWS = 4
 """So many rows a message, on average, make runs worth their while."""
 _WIDEST_DELTA_BITS = 28
+_SMALL_DICTIONARY = 8
+"""A dictionary is small if every value is used so often, on average."""
 _DICTIONARY_ENTRY_BYTES = 7
 """Of 8, after compression."""
 _PLAIN_VALUE_BYTES = 5
@@ -40,7 +43,10 @@ _SLACK_BYTES = 8192
 
 
 class Scratch:
-    """Memory for the making of pages, which is kept: the first touch of fresh memory costs more than filling it."""
+    """Memory for the making of pages, which is kept: the first touch of fresh memory costs more than filling it.
+
+    A chunk's pages may lie in it, until the next chunk is made.
+    """
 
     def __init__(self) -> None:
         self.block = np.empty(kernels.BLOCK_VALUES, np.int64)
@@ -80,20 +86,30 @@ def scratch_for(rows: int) -> Iterator[Scratch]:
         _FREE.append(scratch)
 
 
-def _taken(scratch: Scratch, start: int, end: int) -> bytes:
-    return scratch.out[start:end].tobytes()
+def _taken(scratch: Scratch, end: int) -> memoryview:
+    return scratch.out[:end].data
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The rows of a page of numbers: where its values begin and end among those that are not null, and its definition levels."""
+
+    rows: int
+    first: int
+    last: int
+    levels: bytes
 
 
 def flags(scratch: Scratch, values: Values) -> Chunk:
     """Booleans: whether each number is not 0."""
-    return Chunk(Encoded.PLAIN, [(len(values), _taken(scratch, 0, kernels.row_flags(values, scratch.out, 0)))])
+    return Chunk(Encoded.PLAIN, [(len(values), _taken(scratch, kernels.row_flags(values, scratch.out, 0)))])
 
 
 def choices(scratch: Scratch, values: Values, names: tuple[str, ...]) -> Chunk:
     """Texts, from indices into `names`."""
     width = max(1, (len(names) - 1).bit_length())
     end = kernels.packed_indices(values, width, scratch.block, scratch.out, 0)
-    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, 0, end))], _texts(names), len(names))
+    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, end))], _texts(names), len(names))
 
 
 def small_numbers(scratch: Scratch, values: Values) -> Chunk:
@@ -102,7 +118,7 @@ def small_numbers(scratch: Scratch, values: Values) -> Chunk:
     width = max(1, (entries - 1).bit_length())
     end = kernels.packed_indices(scratch.indices[: len(values)], width, scratch.block, scratch.out, 0)
     dictionary = scratch.dictionary[:entries].astype(np.int32).tobytes()
-    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, 0, end))], dictionary, entries)
+    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, end))], dictionary, entries)
 
 
 def numbers(
@@ -118,21 +134,23 @@ def numbers(
 
     With a `divisor` they are written as doubles, the quotients.
     """
-    pieces: list[tuple[int, int, int, bytes]] = []  # rows, and of the present values first and last; definition levels
+    pieces: list[_Piece] = []
     extremes = None
     count = 0
     if optional:
         for first in range(0, len(values), PAGE_ROWS):
             piece = values[first : first + PAGE_ROWS]
             end, found, least, greatest = kernels.present_values(piece, scratch.present[count:], scratch.out, 0)
-            pieces.append((len(piece), count, count + found, _taken(scratch, 0, end)))
+            pieces.append(_Piece(len(piece), count, count + found, bytes(_taken(scratch, end))))
             count += found
             if found:
                 extremes = (least, greatest) if extremes is None else (min(extremes[0], least), max(extremes[1], greatest))
         present = scratch.present[:count]
     else:
         present, count = values, len(values)
-        pieces = [(min(PAGE_ROWS, count - at), at, min(at + PAGE_ROWS, count), b"") for at in range(0, count, PAGE_ROWS)]
+        for first in range(0, count, PAGE_ROWS):
+            last = min(first + PAGE_ROWS, count)
+            pieces.append(_Piece(last - first, first, last, b""))
         if has_statistics:
             extremes = kernels.extremes(values)
     chunk = _present_numbers(scratch, present, pieces, dictionary=dictionary, divisor=divisor)
@@ -142,38 +160,60 @@ def numbers(
 
 
 def _present_numbers(
-    scratch: Scratch, values: Values, pieces: list[tuple[int, int, int, bytes]], *, dictionary: bool, divisor: float | None
+    scratch: Scratch, values: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None
 ) -> Chunk:
-    """Pages of numbers that are not null. Each piece is a page: rows, where its values begin and end, definition levels."""
+    """Pages of numbers that are not null."""
     count = len(values)
-    cost, widest = kernels.cost_of_deltas(values)
-    may_delta = widest <= _WIDEST_DELTA_BITS and divisor is None
-    if not may_delta:
-        cost = _PLAIN_VALUE_BYTES * count
     entries = 0
     if dictionary and count:
         most = min(_MOST_ENTRIES, count // 3 + 16)
         entries = kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, most)
     width = max(1, (entries - 1).bit_length())
-    if entries > 0 and _DICTIONARY_ENTRY_BYTES * entries + count * width / 8 < cost:
-        pages: list[tuple[int, Bytes]] = []
-        for rows, first, last, levels in pieces:
-            end = kernels.packed_indices(scratch.indices[first:last], width, scratch.block, scratch.out, 0)
-            pages.append((rows, levels + _taken(scratch, 0, end)))
-        return Chunk(Encoded.DICTIONARY, pages, _quotients(scratch.dictionary[:entries], divisor).tobytes(), entries)
+    is_small = 0 < entries * _SMALL_DICTIONARY <= count
+    cost, widest = (0, 0) if is_small else kernels.cost_of_deltas(values)
+    may_delta = widest <= _WIDEST_DELTA_BITS and divisor is None
+    if not may_delta:
+        cost = _PLAIN_VALUE_BYTES * count
+    if is_small or (entries > 0 and _DICTIONARY_ENTRY_BYTES * entries + count * width / 8 < cost):
+
+        def write_indices(first: int, last: int, start: int) -> int:
+            return int(kernels.packed_indices(scratch.indices[first:last], width, scratch.block, scratch.out, start))
+
+        pages = _pages(scratch, pieces, write_indices)
+        return Chunk(Encoded.DICTIONARY, pages, _bytes_of(_quotients(scratch.dictionary[:entries], divisor)), entries)
     if may_delta:
-        pages = []
-        for rows, first, last, levels in pieces:
-            end = kernels.deltas(values[first:last], scratch.block, scratch.out, 0)
-            pages.append((rows, levels + _taken(scratch, 0, end)))
-        return Chunk(Encoded.DELTAS, pages)
-    plain = _quotients(values, divisor)
-    return Chunk(Encoded.PLAIN, [(rows, levels + plain[first:last].tobytes()) for rows, first, last, levels in pieces])
+        return Chunk(
+            Encoded.DELTAS,
+            _pages(
+                scratch,
+                pieces,
+                lambda first, last, start: kernels.deltas(values[first:last], scratch.block, scratch.out, start),
+            ),
+        )
+    plain = _bytes_of(_quotients(values, divisor))
+    return Chunk(
+        Encoded.PLAIN, [(piece.rows, piece.levels + plain[8 * piece.first : 8 * piece.last]) for piece in pieces]
+    )
+
+
+def _pages(scratch: Scratch, pieces: list[_Piece], write: Callable[[int, int, int], int]) -> list[tuple[int, Bytes]]:
+    """A page for each piece: its definition levels, and what `write` writes. A single page is not copied out of the scratch."""
+    pages: list[tuple[int, Bytes]] = []
+    for piece in pieces:
+        start = len(piece.levels)
+        scratch.out[:start] = np.frombuffer(piece.levels, np.uint8)
+        content = scratch.out[: write(piece.first, piece.last, start)]
+        pages.append((piece.rows, content.data if len(pieces) == 1 else content.tobytes()))
+    return pages
 
 
 def _quotients(values: Values, divisor: float | None) -> npt.NDArray[Any]:
     # Both operands are exact below 2^53, and a division rounds once: the result is the double that is nearest to the decimal.
     return values if divisor is None else values / divisor
+
+
+def _bytes_of(values: npt.NDArray[Any]) -> memoryview:
+    return values.view(np.uint8).data
 
 
 class Messages:
@@ -205,7 +245,7 @@ class Messages:
             values, self._counts, optional, scratch.dictionary, scratch.out, start
         )
         chunk = self._chunk(Encoded.DICTIONARY, end)
-        chunk.dictionary, chunk.entries, chunk.nulls = scratch.dictionary[:entries].tobytes(), entries, nulls
+        chunk.dictionary, chunk.entries, chunk.nulls = _bytes_of(scratch.dictionary[:entries]), entries, nulls
         chunk.extremes = (least, greatest) if has_statistics and entries else None
         return chunk
 
@@ -236,7 +276,7 @@ class Messages:
         return chunk
 
     def _chunk(self, encoded: Encoded, end: int) -> Chunk:
-        return Chunk(encoded, [(self.rows, _taken(self._scratch, 0, end))])
+        return Chunk(encoded, [(self.rows, _taken(self._scratch, end))])
 
 
 def _texts(names: tuple[str, ...]) -> bytes:
