@@ -54,9 +54,7 @@ class Reconstruction:
 
 def tables_of(files: Iterable[StreamFile]) -> dict[str, pa.Table]:
     """The tables in a cut's files, by stream, with checksums compared."""
-    return {
-        file.stream: pq.ParquetFile(pa.BufferReader(file.content), page_checksum_verification=True).read() for file in files
-    }
+    return {file.stream: pq.ParquetFile(pa.BufferReader(file.content), page_checksum_verification=True).read() for file in files}
 
 
 def table_rows(table: pa.Table) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Encodes a table of a rare stream as a Parquet file, in one call, with settings that depend on the stream and the schema alone."""
+"""Encodes a table of a rare stream as a Parquet file, with settings that follow from stream and schema alone."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Encodes columns into the pages of a Parquet file. The encodings are those of the format's Encodings.md.
 
-A column of the open rows comes in one of two forms. Streams with one row per record have a value for each row. `depth` has one record
-per message, and a message has a row for each of its levels; what is constant in a message is written as runs, without being spread
-over the rows. In both forms values are int64, and NONE stands for null.
+A column of the open rows comes in one of two forms. Streams with one row per record have a value for each row. `depth` has one
+record per message, and a message has a row for each of its levels; what is constant in a message is written as runs, without
+being spread over the rows. In both forms values are int64, and NONE stands for null.
 
 All kernels write into `out`, a uint8 array with enough room (`pages.room_for`), from `place` on, and return the place behind.
 """
@@ -20,7 +20,7 @@ _MINIBLOCK_VALUES = 64
 _MINIBLOCKS = BLOCK_VALUES // _MINIBLOCK_VALUES
 
 _HASH = np.int64(-7046029254386353131)  # 2^64 divided by the golden ratio
-_FIRST_TABLE_BITS = 11
+_FIRST_TABLE_BITS = 8
 _FIRST_CHECK = 1 << 14
 _LARGEST = np.int64((1 << 63) - 1)
 _LEAST = np.int64(-(1 << 63) + 1)
@@ -215,7 +215,7 @@ def _rising_block(scratch, is_plain, out, place):
 
 @kernel
 def message_values(values, counts, optional, dictionary, out, place):
-    """Runs of indices, one for each run of messages with equal values, which are the dictionary. Nulls are left out if there may be some.
+    """Runs of indices, one for each run of messages with equal values, which are the dictionary. Nulls are left out.
 
     Returns place, entries of the dictionary, least and greatest value, number of rows that are null.
     """
@@ -357,8 +357,9 @@ def row_flags(values, out, place):
     count = np.int64(values.size)
     for first in range(0, count, 8):
         byte = _ZERO
-        for index in range(first, min(first + 8, count)):
-            byte |= np.int64(values[index] != 0) << (index - first)
+        for bit in range(8):
+            if first + bit < count:
+                byte |= np.int64(values[first + bit] != 0) << bit
         out[place] = byte
         place += 1
     return place
@@ -400,8 +401,9 @@ def present_values(values, present, out, place):
         end = _varint(out, end, ((count + 7) >> 3) << 1 | 1)
         for first in range(0, count, 8):
             byte = _ZERO
-            for index in range(first, min(first + 8, count)):
-                byte |= np.int64(values[index] != NONE) << (index - first)
+            for bit in range(8):
+                if first + bit < count:
+                    byte |= np.int64(values[first + bit] != NONE) << bit
             out[end] = byte
             end += 1
     return _end_levels(out, place, end), found, least, greatest
@@ -431,8 +433,8 @@ def extremes(values):
 def build_dictionary(values, table, dictionary, indices, most):
     """Number values in the order of their first use. Returns the number of different ones; -1 if a dictionary does not pay.
 
-    That is if there are more than `most`, or if of the second half of what was seen more than 45 % were new, so that they will not
-    cease. `table` (int32) is a hash table with open addressing that grows with its content; it has room for twice `most`.
+    That is if there are more than `most`, or if of the second half of what was seen more than 45 % were new, so that they will
+    not cease. `table` (int32) is a hash table with open addressing that grows with its content; it has room for twice `most`.
     """
     count = np.int64(values.size)
     entries = _ZERO
@@ -508,5 +510,5 @@ def columns_of(rows, columns):
     wanted = columns.shape[0]
     for first in range(0, wanted, 8):
         for row in range(rows.shape[0]):
-            for column in range(first, min(first + 8, wanted)):
-                columns[column, row] = rows[row, column]
+            for column in range(min(8, wanted - first)):
+                columns[first + column, row] = rows[row, first + column]

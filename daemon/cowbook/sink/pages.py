@@ -4,8 +4,8 @@ The rules, from measurements on recorded streams (ADR 24):
 
 * what is constant in a message: runs of indices into a dictionary of the messages' values. With fewer than four rows a message
   they are spread over the rows;
-* numbers: a dictionary in the order of first use if it is smaller, else differences; plain if a difference needs more than 28 bits,
-  because fastparquet reads wider ones wrongly, in silence;
+* numbers: a dictionary in the order of first use if it is smaller, else differences; plain if a difference needs more than
+  28 bits, because fastparquet reads wider ones wrongly, in silence;
 * indices into a few texts: runs; booleans: a bit each.
 """
 
@@ -114,7 +114,7 @@ def choices(scratch: Scratch, values: Values, names: tuple[str, ...]) -> Chunk:
 
 def small_numbers(scratch: Scratch, values: Values) -> Chunk:
     """Integers below 2^15, of 32 bits in the file: always from a dictionary."""
-    entries = kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, len(values))
+    entries = int(kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, len(values)))
     width = max(1, (entries - 1).bit_length())
     end = kernels.packed_indices(scratch.indices[: len(values)], width, scratch.block, scratch.out, 0)
     dictionary = scratch.dictionary[:entries].astype(np.int32).tobytes()
@@ -140,7 +140,7 @@ def numbers(
     if optional:
         for first in range(0, len(values), PAGE_ROWS):
             piece = values[first : first + PAGE_ROWS]
-            end, found, least, greatest = kernels.present_values(piece, scratch.present[count:], scratch.out, 0)
+            end, found, least, greatest = map(int, kernels.present_values(piece, scratch.present[count:], scratch.out, 0))
             pieces.append(_Piece(len(piece), count, count + found, bytes(_taken(scratch, end))))
             count += found
             if found:
@@ -152,22 +152,21 @@ def numbers(
             last = min(first + PAGE_ROWS, count)
             pieces.append(_Piece(last - first, first, last, b""))
         if has_statistics:
-            extremes = kernels.extremes(values)
+            least, greatest = kernels.extremes(values)
+            extremes = int(least), int(greatest)
     chunk = _present_numbers(scratch, present, pieces, dictionary=dictionary, divisor=divisor)
     chunk.nulls = len(values) - count
     chunk.extremes = extremes if has_statistics else None
     return chunk
 
 
-def _present_numbers(
-    scratch: Scratch, values: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None
-) -> Chunk:
+def _present_numbers(scratch: Scratch, values: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None) -> Chunk:
     """Pages of numbers that are not null."""
     count = len(values)
     entries = 0
     if dictionary and count:
         most = min(_MOST_ENTRIES, count // 3 + 16)
-        entries = kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, most)
+        entries = int(kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, most))
     width = max(1, (entries - 1).bit_length())
     is_small = 0 < entries * _SMALL_DICTIONARY <= count
     cost, widest = (0, 0) if is_small else kernels.cost_of_deltas(values)
@@ -191,9 +190,7 @@ def _present_numbers(
             ),
         )
     plain = _bytes_of(_quotients(values, divisor))
-    return Chunk(
-        Encoded.PLAIN, [(piece.rows, piece.levels + plain[8 * piece.first : 8 * piece.last]) for piece in pieces]
-    )
+    return Chunk(Encoded.PLAIN, [(piece.rows, piece.levels + plain[8 * piece.first : 8 * piece.last]) for piece in pieces])
 
 
 def _pages(scratch: Scratch, pieces: list[_Piece], write: Callable[[int, int, int], int]) -> list[tuple[int, Bytes]]:
@@ -230,7 +227,7 @@ class Messages:
         scratch = self._scratch
         end, last = kernels.rising_deltas(values, self._counts, scratch.block, scratch.out, 0)
         chunk = self._chunk(Encoded.DELTAS, end)
-        chunk.extremes = (int(values[0]), last)
+        chunk.extremes = (int(values[0]), int(last))
         return chunk
 
     def numbers(self, values: Values, *, optional: bool, has_statistics: bool) -> Chunk:
@@ -241,8 +238,8 @@ class Messages:
             kernels.spread_values(values, self._counts, rows)
             return numbers(scratch, rows, optional=optional, has_statistics=has_statistics)
         start = kernels.message_levels(values, self._counts, scratch.out, 0) if optional else 0
-        end, entries, least, greatest, nulls = kernels.message_values(
-            values, self._counts, optional, scratch.dictionary, scratch.out, start
+        end, entries, least, greatest, nulls = map(
+            int, kernels.message_values(values, self._counts, optional, scratch.dictionary, scratch.out, start)
         )
         chunk = self._chunk(Encoded.DICTIONARY, end)
         chunk.dictionary, chunk.entries, chunk.nulls = _bytes_of(scratch.dictionary[:entries]), entries, nulls
@@ -260,18 +257,14 @@ class Messages:
     def choices(self, values: Values, names: tuple[str, ...]) -> Chunk:
         """Texts, from the messages' indices into `names`."""
         width = max(1, (len(names) - 1).bit_length())
-        chunk = self._chunk(
-            Encoded.DICTIONARY, kernels.message_choices(values, self._counts, width, self._scratch.out, 0)
-        )
+        chunk = self._chunk(Encoded.DICTIONARY, kernels.message_choices(values, self._counts, width, self._scratch.out, 0))
         chunk.dictionary, chunk.entries = _texts(names), len(names)
         return chunk
 
     def sides(self) -> Chunk:
         """Texts: `bid` for a message's first rows, then `ask`."""
         scratch = self._scratch
-        chunk = self._chunk(
-            Encoded.DICTIONARY, kernels.message_sides(self._bid_counts, self._ask_counts, scratch.out, 0)
-        )
+        chunk = self._chunk(Encoded.DICTIONARY, kernels.message_sides(self._bid_counts, self._ask_counts, scratch.out, 0))
         chunk.dictionary, chunk.entries = _texts(("bid", "ask")), 2
         return chunk
 

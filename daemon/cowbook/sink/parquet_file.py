@@ -1,7 +1,8 @@
 """Writes a Parquet file of one row group: page headers, and a footer that says where the pages are.
 
-A file is its pages, column by column, and a footer in Thrift's compact protocol. The sources are the Parquet format's parquet.thrift
-and Encodings.md, and Thrift's thrift-compact-protocol.md. Only what a part needs is here: flat columns, data pages of version 1.
+A file is its pages, column by column, and a footer in Thrift's compact protocol. The sources are parquet.thrift and Encodings.md
+of the Parquet format, and Thrift's thrift-compact-protocol.md. Only what a part needs is here: flat columns, data pages of
+version 1.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from isal import isal_zlib
 Bytes = bytes | bytearray | memoryview
 
 _MAGIC = b"PAR1"
-_CREATED_BY = b"cowbook version 1"
-"""The version of this encoder. Readers expect this form. It is no release of cowbook, for parts of two releases may be equal."""
+ENCODER = 1
+"""The version of the encoding of parts, which is another one whenever equal rows give other bytes. Two releases may have one."""
 
 
 class Physical(IntEnum):
@@ -109,7 +110,9 @@ class ParquetFile:
         """Write the next column."""
         written = _Written(leaf, chunk, len(self._content), 0, 0)
         if chunk.dictionary is not None:
-            written.plain_bytes += self._page(chunk.dictionary, b"\x3c\x15" + _zigzag(chunk.entries) + b"\x15\0\0\0", _DICTIONARY_PAGE)
+            written.plain_bytes += self._page(
+                chunk.dictionary, b"\x3c\x15" + _zigzag(chunk.entries) + b"\x15\0\0\0", _DICTIONARY_PAGE
+            )
         written.data_at = len(self._content)
         for rows, content in chunk.pages:
             # num_values, encoding, and that both kinds of levels are runs; then the ends of both structs.
@@ -144,7 +147,7 @@ class ParquetFile:
             footer.list(5, _STRUCT, len(self._metadata))
             for key, value in self._metadata.items():
                 footer.add(Struct().binary(1, key.encode()).binary(2, value.encode()).end())
-        footer.binary(6, _CREATED_BY)
+        footer.binary(6, b"cowbook version %d" % ENCODER)
         footer.list(7, _STRUCT, len(self._columns))
         for _ in self._columns:
             footer.add(_TYPE_ORDER)
@@ -173,7 +176,9 @@ class ParquetFile:
             parts += (b"\x26", _zigzag(column.start))
         if chunk.extremes is not None:
             least, greatest = (struct.pack("<q", value) for value in chunk.extremes)
-            statistics = Struct().binary(1, greatest).binary(2, least).integer(3, chunk.nulls, _I64).binary(5, greatest).binary(6, least)
+            statistics = (
+                Struct().binary(1, greatest).binary(2, least).integer(3, chunk.nulls, _I64).binary(5, greatest).binary(6, least)
+            )
             parts += (b"\x1c" if chunk.dictionary is not None else b"\x3c", statistics.end())
         parts.append(b"\0\0")
         return b"".join(parts)

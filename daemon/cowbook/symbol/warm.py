@@ -170,7 +170,7 @@ def _compile(queue: int, parent: int, formats: Sequence[str]) -> None:
 def _calls_of_book() -> Iterator[tuple[Any, ...]]:
     engine = OrderBookEngine(EngineSettings(max_book_bytes=1))
     book = engine.arrays.book
-    numbers, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
+    numbers = np.zeros(1, np.int64)
     batch = Batch(np.zeros(1, MESSAGE), Levels(numbers, numbers))
     yield apply_messages, engine.arrays, batch, 0, 0
     yield apply_snapshots, engine.arrays, batch, 0, 0
