@@ -90,6 +90,7 @@ class Run:
     retain: int = 3
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     numbers: NumberKind = "decimal"
+    compression: str = "zstd"
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
@@ -112,7 +113,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         on_bad_record=run.on_bad_record,
         decoder=DecoderSettings(run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
         engine=run.engine,
-        compression="zstd",
+        compression=run.compression,
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
         checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,
