@@ -52,8 +52,8 @@ class Bars:
         self._console = console
         self._progress = make_bars(console, draws_itself=False)
         self._drawing = threading.Lock()
-        """Held by whoever writes to the terminal. rich notes by how many lines to go up, and goes up later: if another thread draws
-        one bar more meanwhile, the topmost is left behind."""
+        """Held by whoever writes to the terminal. rich notes by how many lines to go up, and goes up later: if another thread
+        draws one bar more meanwhile, the topmost is left behind."""
         self._ended = threading.Event()
         self._drawer = threading.Thread(target=self._draw, name="progress")
         self._symbols = symbols

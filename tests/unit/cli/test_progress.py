@@ -14,7 +14,7 @@ from cowbook.cli.progress import MOST_BARS, Bars
 from support.terminal import Recording
 
 BAR = "━"
-ROUNDS, LINES = 100, 3
+ROUNDS, LINES = 25, 3
 
 
 @pytest.fixture
