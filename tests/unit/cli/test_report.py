@@ -81,7 +81,7 @@ def same_of_parts(directory: Path, days: list[DayQuality]) -> None:
     """The report of the output says the same as that of the state, but for what it cannot know."""
     times = {"first_time": None, "last_time": None}
     nothing = DayQuality("", "")
-    unknown = {name: None for name in FIGURES if getattr(nothing, name) is None and not name.startswith("gap_")}
+    unknown: dict[str, Any] = {name: None for name in FIGURES if getattr(nothing, name) is None and not name.startswith("gap_")}
     unknown["first_snapshot_time"] = 0
     # A message may have no rows, so that parts do not know its time.
     of_parts = [replace(day, **times) for day in read_report(directory / "data")]  # type: ignore[arg-type]
