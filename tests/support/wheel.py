@@ -91,7 +91,7 @@ class Shell:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=900,
         )
         assert done.returncode == code, f"$ {command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
         return done.stdout
