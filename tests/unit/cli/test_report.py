@@ -92,7 +92,7 @@ def same_of_parts(directory: Path, days: list[DayQuality]) -> None:
         assert len(day.gap_times or ()) == day.gaps
         assert {name: getattr(day, name) for name in unknown} == unknown
     # Crossed books are those of bbo's rows.
-    expected = [replace(day, crossed=0, **unknown) for day in days]  # type: ignore[arg-type]
+    expected = [replace(day, crossed=0, **unknown) for day in days]
     assert [replace(day, crossed=0) for day in of_parts] == expected
     for day, of_state in zip(of_parts, days, strict=True):
         assert judge_day(day).word in ("no fault found", judge_day(of_state).word)
