@@ -156,3 +156,24 @@ def machine(installed: Path, disk: Path) -> Iterator[Machine]:
         machine.run(f"mkdir -p {kernels}; cp {cache_folder()}/*.kernel {kernels}; chmod -R u=rwX,go= /var/cache/cowbook")
         machine.run("chown -R cowbook:cowbook /var/cache/cowbook")
         yield machine
+
+
+@pytest.fixture(scope="session")
+def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a wheel and a source distribution of this checkout."""
+    from support.wheel import build
+
+    folder = tmp_path_factory.mktemp("distributions")
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel_environment(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh environment in which the wheel is installed."""
+    from support.wheel import install
+
+    folder = tmp_path_factory.mktemp("environment") / "venv"
+    (wheel,) = distributions.glob("*.whl")
+    install(wheel, folder)
+    return folder

@@ -267,7 +267,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(str(path), [f"cannot be read: {error.strerror}"]) from error
+        advice = "; `cowbook init CAPTURES` prints one" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(str(path), [f"cannot be read: {error.strerror}{advice}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
     problems, variables = _apply_environment(values, environ)

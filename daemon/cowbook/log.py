@@ -58,7 +58,12 @@ def configure_logging(level: str, log_format: str) -> None:
     renderers += (
         [structlog.processors.JSONRenderer()]
         if as_json
-        else [_drop_details, _escape_for_terminal, structlog.dev.ConsoleRenderer(_NO_PADDING, colors=sys.stderr.isatty())]
+        else [
+            _drop_details,
+            _begin_with_symbol,
+            _escape_for_terminal,
+            structlog.dev.ConsoleRenderer(_NO_PADDING, colors=sys.stderr.isatty(), pad_level=False),
+        ]
     )
     if as_json and is_journal(sys.stderr.fileno, os.environ.get("JOURNAL_STREAM", "")):
         renderers.append(_prefix_priority)
@@ -122,6 +127,12 @@ def _drop_details(_logger: object, _method: str, event: Any) -> Any:
         return event
     dropped = _DETAILS.get(event["event"], ())
     return {name: value for name, value in event.items() if name not in dropped}
+
+
+def _begin_with_symbol(_logger: object, _method: str, event: Any) -> Any:
+    """Put the symbol's id in front of what is said of it: a shorter line, and the first thing that somebody looks for."""
+    symbol = event.pop("symbol", None)
+    return event if symbol is None else event | {"event": f"{symbol}: {event['event']}"}
 
 
 def _escape_for_terminal(_logger: object, _method: str, event: Any) -> Any:

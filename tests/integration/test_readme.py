@@ -376,7 +376,9 @@ def test_the_output_that_the_pages_show_is_real(
     rows = [[str(value) for value in row] for row in duckdb.connect().execute(query).fetchall()]
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in query_shown.splitlines() if line.startswith("│ 2")]
     assert cells == rows
-    for block in blocks(REPOSITORY / "docs" / "cookbook.md", "console"):
+    making, *asking = blocks(REPOSITORY / "docs" / "cookbook.md", "console")
+    assert "cowbook simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 " in making
+    for block in asking:
         for command, expected in re.findall(r"^\$ cowbook (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
             if "http:" in command:
                 continue  # it needs a running one: tests/unit/symbol/test_live_book.py

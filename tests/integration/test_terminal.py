@@ -30,8 +30,8 @@ SYMBOL = {
     "error": None,
     "checkpoint_error": None,
 }
-LOGGED = re.compile(r"\d\d:\d\d:\d\dZ \[\w+ *\] \S.*")
-CHECKPOINT = re.compile(r"\d\d:\d\d:\d\dZ \[info *\] checkpoint epoch=\d+ events=\d+ frozen_ms=[\d.]+ symbol=S\d+")
+LOGGED = re.compile(r"\d\d:\d\d:\d\dZ \[\w+\] \S.*")
+CHECKPOINT = re.compile(r"\d\d:\d\d:\d\dZ \[info\] SYM\d+USDT: checkpoint epoch=\d+ events=\d+ frozen_ms=[\d.]+")
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_symbols(folder: Path, capture: Path, count: int) -> Recording:
     """So many symbols of one capture, with a checkpoint every 20,000 events."""
     symbols = "".join(
-        f'[[symbol]]\nid = "S{number}"\nname = "BTCUSDT"\nformat = "binance"\npaths = ["{capture}"]\n' for number in range(count)
+        f'[[symbol]]\nid = "SYM{number}USDT"\nname = "BTCUSDT"\nformat = "binance"\npaths = ["{capture}"]\n'
+        for number in range(count)
     )
     (folder / "cowbook.toml").write_text(f'[checkpoint]\nevery_events = 20_000\nmin_pause = "1ms"\n{symbols}')
     return record(["run", "cowbook.toml", "--once"], folder)
@@ -73,7 +74,7 @@ def test_a_run_tears_no_line_and_leaves_no_bar(tmp_path: Path, capture: Path, sy
     end = next(place for place, line in enumerate(shown) if line.startswith("The parts are in"))
     table = [line for line in shown[middle + 1 : end] if not line.startswith("note: ")]
     assert all(line[0] in "┌│└┏┃┡└" and line[-1] in "┐│┘┓┃┩┘" for line in table), table
-    assert {f"S{number}" for number in range(symbols)} <= set(re.findall(r"S\d+", "\n".join(table)))
+    assert {f"SYM{number}USDT" for number in range(symbols)} <= set(re.findall(r"SYM\d+USDT", "\n".join(table)))
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +91,11 @@ def test_wide_tables_become_blocks(ended_run: Path, command: list[str]) -> None:
     narrow = record(command, ended_run)
     assert narrow.returncode == 0
     assert not re.search("[│┃╇]", "\n".join(narrow.lines()))
-    heads = [line for line in narrow.lines() if line.startswith(("S0  ", "S1  "))]
+    heads = [line for line in narrow.lines() if line.startswith(("SYM0USDT  ", "SYM1USDT  "))]
     assert len(heads) >= 2
     assert any(" · " in line and line.startswith("    ") for line in narrow.lines())
     wide = record(command, ended_run, columns=200)
-    rows = [line for line in wide.lines() if re.search(r"\bS[01]\b", line)]
+    rows = [line for line in wide.lines() if re.search(r"\bSYM[01]USDT\b", line)]
     assert len(rows) >= 2
     assert not any(" · " in line for line in wide.lines())
 

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,15 +48,25 @@ class Recording:
         return found
 
 
-def record(arguments: Sequence[str | Path], cwd: Path, *, columns: int = 80, rows: int = 24, until: bytes = b"") -> Recording:
+def record(
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    *,
+    columns: int = 80,
+    rows: int = 24,
+    until: bytes = b"",
+    program: Sequence[str | Path] = (sys.executable, "-m", "cowbook"),
+    variables: Mapping[str, str] = os.environ,
+) -> Recording:
     """Run `cowbook` in a terminal. Standard output and standard error both lead to it.
 
-    With `until` it is interrupted as by Ctrl-C, once it has written these bytes.
+    With `until` it is interrupted as by Ctrl-C, once it has written these bytes. `program` is another cowbook than that of
+    this checkout, `variables` its environment.
     """
     master, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
-    command = [sys.executable, "-m", "cowbook", *map(str, arguments)]
+    environ = {name: value for name, value in variables.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
+    command = [*map(str, program), *map(str, arguments)]
     with subprocess.Popen(
         command, cwd=cwd, stdin=terminal, stdout=terminal, stderr=terminal, env=environ | {"TERM": "xterm-256color"}
     ) as process:

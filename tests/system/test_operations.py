@@ -1,4 +1,4 @@
-"""docs/operating.md, its chapter on systemd, followed to the letter on a machine that has never seen cowbook."""
+"""docs/operating.md, its chapters on systemd and wheels, followed to the letter on a machine that has never seen cowbook."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from support.machine import Machine, building, interpreter, why_not
 pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_OFFLINE = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/packages HOME=/root; "
 
 
 def chapter() -> dict[str, list[str]]:
@@ -66,7 +67,7 @@ def test_operations(bare: Machine) -> None:
     assert list(paragraphs) == [*titles, "Back up and move", "Uninstall"]
     assert sum(map(len, paragraphs.values())) >= 20
     said: dict[str, str] = {}
-    offline = "export PIP_NO_INDEX=1 PIP_FIND_LINKS=/packages HOME=/root; cd /checkout; "
+    offline = f"{_OFFLINE}cd /checkout; "
     for title, commands in paragraphs.items():
         for command in commands:
             python = interpreter()
@@ -81,3 +82,21 @@ def test_operations(bare: Machine) -> None:
     assert bare.run("command -v cowbook", check=False).returncode != 0
     left = bare.run("ls /etc/cowbook; ls /var/lib/cowbook/crypto; ls /var/backups/cowbook-crypto").stdout.split()
     assert left == ["crypto.toml", "data", "state", "data", "state"]
+
+
+def test_from_a_wheel(bare: Machine) -> None:
+    """Where no checkout helps; then the service is configured, asked and stopped as with `make install`."""
+    text = _REPOSITORY.joinpath("docs", "operating.md").read_text().partition("## From a wheel\n")[2].partition("\n## ")[0]
+    (block,) = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    commands = re.findall(r"^# (.*)$", block, re.MULTILINE)
+    assert [command.split()[0] for command in commands[:3]] == ["python3", "/opt/cowbook/bin/pip", "/opt/cowbook/bin/cowbook"]
+    # One shell for all, since one of them changes the directory; the wheel lies where pip begins.
+    script = "\n".join(commands).replace("python3 -m venv", f"{interpreter()} -m venv")
+    bare.run(f"mv /checkout /hidden; rm -rf /etc/cowbook /var/lib/cowbook; cd /packages; {_OFFLINE}{script}")
+    bare.run("! command -v cowbook")
+    for command in chapter()["Configure and enable"]:
+        bare.run(re.sub(r"^cowbook ", "/opt/cowbook/bin/cowbook ", command))
+    bare.wait_for(lambda: "1 running" in bare.show("cowbook@crypto", "StatusText"), "it runs")
+    assert re.search(r"BTCUSDT: epoch \d+", bare.run("/opt/cowbook/bin/cowbook checkpoint").stdout)
+    bare.run("systemctl stop cowbook@crypto")
+    assert "BTCUSDT" in bare.run("/opt/cowbook/bin/cowbook report /var/lib/cowbook/crypto/state").stdout

@@ -120,7 +120,7 @@ def test_not_toml(tmp_path: Path, text: str) -> None:
 
 def test_missing_file(tmp_path: Path) -> None:
     """A missing configuration is named."""
-    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read: .*; `cowbook init CAPTURES` prints one"):
         load_config(tmp_path / "nowhere.toml", {})
 
 

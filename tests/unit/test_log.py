@@ -70,7 +70,7 @@ def test_console(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     configure_logging("info", "console")
     get_logger().info("hello", symbol="A")
     assert "hello" in stream.getvalue()
-    assert "symbol=A" in stream.getvalue()
+    assert "[info] A: hello\n" in stream.getvalue()
     assert "\x1b" not in stream.getvalue()
     terminal = Terminal()
     monkeypatch.setattr(module, "sys", SimpleNamespace(stderr=terminal))
@@ -165,7 +165,7 @@ def test_lines_go_above_a_display_that_owns_the_terminal(stream: io.StringIO) ->
         get_logger().warning("two")
         assert stream.getvalue() == ""
     get_logger().info("three")
-    assert [line.partition("] ")[2] for line in above] == ["one symbol=A", "two"]
+    assert [line.partition("] ")[2] for line in above] == ["A: one", "two"]
     assert "three" in stream.getvalue()
     assert "one" not in stream.getvalue()
 

@@ -185,7 +185,7 @@ def test_form_of_dashboard() -> None:
     assert DASHBOARD["schemaVersion"] >= 39
     assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == ["datasource", "instance", "symbol"]
     rows = [panel["title"] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Overview", "Checkpoints", "Book and quality", "Process"]
+    assert rows == ["Overview", "Checkpoints", "Book and quality", "Market", "Process"]
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     covered: set[tuple[int, int]] = set()

@@ -145,9 +145,15 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
     found = [(entry.path, entry.key[0]) for entry in _find_files(patterns, base, missing, warnings)]
     if missing:
         first = missing[0]
-        advice = "correct the pattern or provide the file" if not first.key[1] else "correct the path or provide the file"
-        raise InputError(f"{first.text}; {advice}")
+        raise InputError(f"{first.text}; {_advise(patterns[first.key[0]], base, is_pattern=not first.key[1])}")
     return ExpandedPaths(tuple(path for path, _ in found), tuple(warnings), tuple(index for _, index in found))
+
+
+def _advise(pattern: str, base: Path, *, is_pattern: bool) -> str:
+    """What to do about a path or glob that shows nothing. Whoever writes one tends to think of the directory that he is in."""
+    if glob.glob(pattern, recursive=True) and Path(pattern).absolute() != base / pattern:  # noqa: PTH207 - it takes any pattern
+        return f"relative paths begin at {base}, where the configuration is: move it, or write {Path(pattern).absolute()}"
+    return f"correct the {'pattern' if is_pattern else 'path'} or provide the file"
 
 
 def key_of(path: str, patterns: Sequence[str], base: Path) -> Key | None:

@@ -62,6 +62,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: tuple[FileEntry, ...]
     cuts: tuple[Cut, ...]  # to publish
     withdrawn: tuple[CutPlace, ...]  # places of provisional cuts to remove without a replacement
+    output_dir: str = ""  # where the parts lie, unless somebody has moved them
 
     @property
     def size_bytes(self) -> int:

@@ -33,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command. Returns its exit code."""
     make_unbreakable()
     parser = make_parser()
+    if not (sys.argv[1:] if argv is None else argv):  # somebody looks what there is
+        parser.print_help(sys.stderr)
+        return EXIT_USAGE
     arguments = parser.parse_args(argv)
     if arguments.command == "run" and arguments.json and not arguments.once:
         parser.fail("run", "--json needs --once; ask a running service at /status instead")

@@ -19,6 +19,7 @@ from cowbook.plain.escaping import escaped
 MOST_BARS = 4
 """Up to so many symbols have a bar each; more share one, since a terminal cannot move up beyond its first line."""
 _LONGEST_NAME = 18
+_PAUSE_SECONDS = 0.1  # between two drawings
 
 
 def make_reporter(console: Console, symbols: int) -> Bars | Lines:
@@ -26,8 +27,11 @@ def make_reporter(console: Console, symbols: int) -> Bars | Lines:
     return Bars(console, symbols) if console.is_terminal else Lines()
 
 
-def make_bars(console: Console, *, stays: bool = True) -> Progress:
-    """Bars of one line each, whatever the width: the name, the bar, percent, the field `text`, and the time that is left."""
+def make_bars(console: Console, *, stays: bool = True, draws_itself: bool = True) -> Progress:
+    """Bars of one line each, whatever the width: the name, the bar, percent, the field `text`, and the time that is left.
+
+    Unless they draw themselves, `refresh` does it.
+    """
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=_LONGEST_NAME)),
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
@@ -37,6 +41,7 @@ def make_bars(console: Console, *, stays: bool = True) -> Progress:
         console=console,
         expand=True,
         transient=not stays,
+        auto_refresh=draws_itself,
     )
 
 
@@ -45,7 +50,12 @@ class Bars:
 
     def __init__(self, console: Console, symbols: int) -> None:
         self._console = console
-        self._progress = make_bars(console)
+        self._progress = make_bars(console, draws_itself=False)
+        self._drawing = threading.Lock()
+        """Held by whoever writes to the terminal. rich notes by how many lines to go up, and goes up later: if another thread
+        draws one bar more meanwhile, the topmost is left behind."""
+        self._ended = threading.Event()
+        self._drawer = threading.Thread(target=self._draw, name="progress")
         self._symbols = symbols
         self._started = time.monotonic()
         self._tasks: dict[str, TaskID] = {}
@@ -59,13 +69,22 @@ class Bars:
         """Show them."""
         self._resources.enter_context(lines_above(self._print_above))
         self._resources.enter_context(self._progress)
+        self._drawer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave them as they stand, but for that of compiling: it says nothing once it has ended."""
+        self._ended.set()
+        self._drawer.join()
         with self._lock:
             self._forget_compiling()
-        self._resources.close()
+        with self._drawing:
+            self._resources.close()
+
+    def _draw(self) -> None:
+        while not self._ended.wait(_PAUSE_SECONDS):
+            with self._drawing:
+                self._progress.refresh()
 
     def update(self, symbol: str, bytes_done: int, bytes_total: int, events: int) -> None:
         """A ProgressCallback; called by the workers' threads."""
@@ -85,17 +104,21 @@ class Bars:
         """Show how many kernels are compiled."""
         with self._lock:
             if self._compiling is None:
-                self._compiling = self._progress.add_task("compiling", text="")
+                self._compiling = self._add("compiling")
             self._progress.update(self._compiling, completed=done, total=of, text=f"{done} of {of} kernels are ready")
 
     def _show(self, key: str, symbols: list[str], name: str) -> None:
         """Update the bar of these symbols."""
         if key not in self._tasks:
-            self._tasks[key] = self._progress.add_task(name, text="")
+            self._tasks[key] = self._add(name)
         done, total, events = (sum(figures) for figures in zip(*(self._figures[each] for each in symbols), strict=True))
         rate = (events - sum(self._before[each] for each in symbols)) / max(time.monotonic() - self._started, 1e-9)
         text = f"{done / 1e6:,.0f} MB  {_in_millions(events)} events  {rate / 1e6:.1f} M/s"
         self._progress.update(self._tasks[key], description=name, completed=done, total=total, text=text)
+
+    def _add(self, name: str) -> TaskID:
+        with self._drawing:  # rich draws at once
+            return self._progress.add_task(name, text="")
 
     def _forget_compiling(self) -> None:
         if self._compiling is not None:
@@ -104,7 +127,8 @@ class Bars:
 
     def _print_above(self, line: str) -> None:
         """Print a line of the log. A long one is wrapped by the terminal, so that it stays one line when it is copied."""
-        self._console.print(Text.from_ansi(line), soft_wrap=True, highlight=False)
+        with self._drawing:
+            self._console.print(Text.from_ansi(line), soft_wrap=True, highlight=False)
 
 
 class Lines:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
 from collections.abc import Sequence
 
 from rich.box import SIMPLE
@@ -13,7 +12,7 @@ from rich.table import Table
 from cowbook.cli.console import percent, plain_console, print_rows
 from cowbook.errors import StorageError
 from cowbook.plain.escaping import escaped
-from cowbook.report.day_report import DayQuality, iso, make_total, read_report
+from cowbook.report.day_report import DayQuality, count_verdicts, iso, make_total, read_report, several_days
 from cowbook.report.page import make_report_page
 from cowbook.report.verdict import WORDS, judge_day
 
@@ -24,6 +23,7 @@ _COUNT_COLUMNS = (
     *("near tickers", "duplicates", "crossed", "dead letters", "first", "last"),
 )
 _LEGEND = WORDS | {
+    "?": "the output directory alone does not know it: report on the state directory",
     "synced": "share of the levels of depth messages whose rows are synced",
     "best known": "share of event time in which the best bid and the best ask were known",
     "grid known": "share of event time in which all levels of a row of the stream book were known",
@@ -59,7 +59,7 @@ def main(arguments: argparse.Namespace) -> int:
     days = read_report(arguments.directory, arguments.symbol)
     if arguments.json:
         total = {name: value for name, value in make_total(days).to_json().items() if name not in _NOT_OF_TOTALS}
-        total["verdicts"] = _count_verdicts(days)
+        total["verdicts"] = count_verdicts(days)
         print(json.dumps({"days": [day.to_json() for day in days], "total": total, "legend": _LEGEND}, indent=2))
     elif arguments.markdown:
         print("\n".join(_markdown(days)))
@@ -105,24 +105,14 @@ def _markdown(days: Sequence[DayQuality]) -> list[str]:
 
 def _tables(days: Sequence[DayQuality]) -> list[tuple[Sequence[str], list[list[str]], list[str]]]:
     """Returns columns, rows and totals of the table of verdicts and of that of counts."""
-    total, name = make_total(days), ["total", _days(len(days))]
-    verdicts = ", ".join(f"{word}: {_days(count)}" for word, count in _count_verdicts(days).items())
+    total, name = make_total(days), ["total", several_days(len(days))]
+    verdicts = ", ".join(f"{word}: {several_days(count)}" for word, count in count_verdicts(days).items())
     judged = [[day.symbol, day.day, judge_day(day).word, *_shares(day), judge_day(day).reason] for day in days]
     counted = [[day.symbol, day.day, *_counts(day), _clock(day.first_time), _clock(day.last_time)] for day in days]
     return [
         (_VERDICT_COLUMNS, judged, [*name, "", *_shares(total), verdicts]),
         (_COUNT_COLUMNS, counted, [*name, *_counts(total), "", ""]),
     ]
-
-
-def _days(count: int) -> str:
-    return f"{count:,} {'day' if count == 1 else 'days'}"
-
-
-def _count_verdicts(days: Sequence[DayQuality]) -> dict[str, int]:
-    """Returns how many days have each verdict, in the order of the legend."""
-    counts = Counter(judge_day(day).word for day in days)
-    return {word: counts[word] for word in WORDS if counts[word]}
 
 
 def _shares(day: DayQuality) -> list[str]:

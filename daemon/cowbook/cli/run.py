@@ -8,8 +8,9 @@ import glob
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -19,11 +20,13 @@ from cowbook.cli.console import fits, percent, plain_console
 from cowbook.cli.progress import make_reporter
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
+from cowbook.report.day_report import DayQuality, count_verdicts, several_days, split_days
+from cowbook.report.verdict import judge_day, worst_of
 from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.summary import SymbolSummary
 
 _SIDE_BY_SIDE = 4  # up to so many symbols get a column each; more get a line each, of at most 80 characters
-_IN_A_LINE = ("symbol", "state", "events", "gaps", "refuted", "dead letters", "synced")
+_IN_A_LINE = ("symbol", "state", "verdict", "events", "gaps", "dead letters", "synced")
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -41,7 +44,7 @@ def main(arguments: argparse.Namespace) -> int:
             config, allow_fresh=arguments.allow_fresh, progress=reporter.update, compiling=reporter.update_compiling
         )
     if arguments.json:
-        print(json.dumps([asdict(summary) for summary in summaries], indent=2))
+        print(json.dumps([to_json(summary) for summary in summaries], indent=2))
     else:
         show(summaries, config, plain_console())
     return 1 if any(summary.state == "failed" for summary in summaries) else 0
@@ -54,6 +57,32 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
     service = Service(lambda: load_config(arguments.config, os.environ), os.environ, allow_fresh=arguments.allow_fresh)
     with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
         return runner.run(service.run())
+
+
+def to_json(summary: SymbolSummary) -> dict[str, Any]:
+    """A summary as JSON values: all figures, the worst verdict, and that on each day."""
+    verdicts = {day.day: judge_day(day) for day in _days(summary)}
+    days = [{"day": day, "verdict": verdict.word, "reason": verdict.reason} for day, verdict in verdicts.items()]
+    return asdict(replace(summary, days=None)) | {"verdict": _worst(summary), "days": days}
+
+
+def _days(summary: SymbolSummary) -> list[DayQuality]:
+    return [] if summary.days is None else split_days(summary.id, summary.days)
+
+
+def _worst(summary: SymbolSummary) -> str | None:
+    """The verdict on the worst day; None without a day."""
+    words = [judge_day(day).word for day in _days(summary)]
+    return worst_of(words) if words else None
+
+
+def _describe_verdict(summary: SymbolSummary) -> str:
+    """The verdict on the only day, with its reason, or how many days have each."""
+    days = _days(summary)
+    if len(days) == 1:
+        verdict = judge_day(days[0])
+        return f"{verdict.word}: {verdict.reason}"
+    return ", ".join(f"{word}: {several_days(count)}" for word, count in count_verdicts(days).items())
 
 
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
@@ -89,9 +118,9 @@ def _make_table(summaries: Sequence[SymbolSummary], book_levels: int, console: C
             return table
     table = Table(title="cowbook")
     for column in _IN_A_LINE:
-        table.add_column(column, justify="left" if column == "symbol" else "right", overflow="fold")
+        table.add_column(column, justify="left" if column in ("symbol", "verdict") else "right", overflow="fold")
     for summary, row in zip(summaries, rows, strict=True):
-        cells = row | {"gaps": f"{summary.gaps:,}", "refuted": f"{summary.refuted:,}"}
+        cells = row | {"gaps": f"{summary.gaps:,}", "verdict": _worst(summary) or "-"}
         table.add_row(*(cells[column] for column in _IN_A_LINE))
     return table
 
@@ -102,6 +131,7 @@ def _make_row(summary: SymbolSummary, book_levels: int) -> dict[str, str]:
     return {
         "symbol": summary.id,
         "state": summary.state,
+        "verdict": _describe_verdict(summary),
         "events": f"{summary.events:,}",
         "messages": f"{summary.messages:,}",
         "gaps": f"{summary.gaps:,} ({summary.missing_updates:,} ids missing)" if summary.gaps else "0",

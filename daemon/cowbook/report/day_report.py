@@ -5,6 +5,7 @@ A checkpoint counts all comparisons. Parts record only the failed ones, so a rep
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -13,17 +14,19 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cowbook.checkpoint.load import read_checkpoint
+from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError, StorageError
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
-from cowbook.report.verdict import judge_day
+from cowbook.report.gap_times import find_gaps
+from cowbook.report.verdict import WORDS, judge_day
 
 _EPOCH = date(1970, 1, 1)
 _FROM_BOTH = (
@@ -67,8 +70,8 @@ class DayQuality:
     tickers_far: int | None = None  # those that do not
     gaps: int = 0
     missing_updates: int = 0  # in the gaps of known size
-    gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size; only from parts
-    gap_times: tuple[int, ...] | None = None  # event time in ns of each gap; only from parts
+    gap_sizes: tuple[int | None, ...] | None = None  # of each gap, None for an unknown size
+    gap_times: tuple[int, ...] | None = None  # event time in ns of each gap
     duplicate_trades: int | None = None
     duplicate_messages: int | None = None
     foreign_snapshots: int | None = None
@@ -217,24 +220,40 @@ def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
     problems = []
     for epoch in sorted(epochs_in(root / "checkpoints"), reverse=True):
         try:
-            state = read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid).state
+            checkpoint = read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid)
         except DamagedError as error:
             problems.append(f"{epoch}: {error}")
             continue
-        yield from _split_state(symbol, state)
+        days = _split_state(symbol, checkpoint.state)
+        _add_gaps(days, checkpoint, root.name)
+        yield from days
         return
     if problems:
         raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
 
 
-def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
-    """Yields a symbol's days in their order. Of a day that event time came back to there are several rows: they are added."""
-    rows = state.order_book_state.days
-    if not len(rows):  # no message was accepted
+def _add_gaps(days: Sequence[DayQuality], checkpoint: Checkpoint, directory_name: str) -> None:
+    """Add the gaps' times to the days of which the output has all."""
+    output_dir, rows = checkpoint.manifest.output_dir, checkpoint.state.order_book_state.rows
+    counts = {day.day: day.gaps for day in days if day.gaps}
+    found = find_gaps(Path(output_dir), directory_name, rows, counts) if output_dir and counts else {}
+    for day in days:
+        if day.day in found:
+            day.gap_times, day.gap_sizes = map(tuple, zip(*found[day.day], strict=True))
+
+
+def _split_state(symbol: str, state: PipelineState) -> list[DayQuality]:
+    """A symbol's days in their order; a row without a day if no message was accepted."""
+    days = split_days(symbol, state.order_book_state.days)
+    if not days:
         values = state.order_book_state.values
-        nothing = _make_nothing(symbol)
-        nothing.dead_letters = sum(values.get(f"dead_{reason}", 0) for reason in REASONS)
-        yield nothing
+        days = [_make_nothing(symbol)]
+        days[0].dead_letters = sum(values.get(f"dead_{reason}", 0) for reason in REASONS)
+    return days
+
+
+def split_days(symbol: str, rows: npt.NDArray[np.void]) -> list[DayQuality]:
+    """A symbol's days in their order, of its DAY_ROWs. Those of a day that event time came back to are added."""
     days: dict[str, DayQuality] = {}
     before = np.zeros((), rows.dtype)
     for row in rows:
@@ -244,7 +263,7 @@ def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:
         else:
             days[day.day] = day
         before = row
-    yield from (days[name] for name in sorted(days))
+    return [days[name] for name in sorted(days)]
 
 
 def _make_day(symbol: str, row: Any, before: Any) -> DayQuality:
@@ -337,6 +356,17 @@ def make_total(days: Sequence[DayQuality]) -> DayQuality:
     for day in days:
         total.add(day)
     return total
+
+
+def count_verdicts(days: Sequence[DayQuality]) -> dict[str, int]:
+    """Returns how many days have each verdict, in the order of the legend."""
+    counts = Counter(judge_day(day).word for day in days)
+    return {word: counts[word] for word in WORDS if counts[word]}
+
+
+def several_days(count: int) -> str:
+    """A number of days in words."""
+    return f"{count:,} {'day' if count == 1 else 'days'}"
 
 
 def _make_nothing(name: str) -> DayQuality:

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from cowbook.plain.escaping import escaped
 from cowbook.report.day_report import DayQuality, iso
-from cowbook.report.verdict import CONSISTENT, GAP, NOT_PROVABLE, PROVED, UNKNOWN, WORDS, judge_day
+from cowbook.report.verdict import CONSISTENT, GAP, NO_FAULT_FOUND, NOT_PROVABLE, PROVED, WORDS, judge_day
 
 Tables = Sequence[tuple[Sequence[str], Sequence[Sequence[str]], Sequence[str]]]
 """Of each table its columns, its rows and its row of totals."""
@@ -24,7 +24,7 @@ _STATES = {
     CONSISTENT: ("consistent", "≈"),
     GAP: ("gap", "✗"),
     NOT_PROVABLE: ("none", "○"),
-    UNKNOWN: ("unknown", "?"),
+    NO_FAULT_FOUND: ("unknown", "·"),
 }
 """Of each verdict the class and the sign, which tells it from the others without colour."""
 
@@ -99,7 +99,7 @@ def _several(count: int, of: str) -> str:
 
 def _badge(word: str) -> str:
     name, sign = _STATES[word]
-    return f'<span class="verdict {name}">{sign if sign == word else f"{sign} {escape(word)}"}</span>'
+    return f'<span class="verdict {name}">{sign} {escape(word)}</span>'
 
 
 def _symbol(name: str, days: Sequence[DayQuality]) -> str:
@@ -143,7 +143,7 @@ def _gaps(name: str, days: Sequence[DayQuality]) -> str:
     if not count:
         return "<p>No gaps.</p>"
     if all(day.gap_times is None for day in days):
-        return f"<p>{_several(count, 'gap')}. The output directory has the times: report on it, too.</p>"
+        return f"<p>{_several(count, 'gap')}. Their times are in the output, which is not where it was: report on it, too.</p>"
     lines, rows = [], []
     for day in days:
         times, sizes = day.gap_times or (), day.gap_sizes or ()

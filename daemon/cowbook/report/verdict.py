@@ -1,10 +1,11 @@
 """The verdict on a day: one of a few words, with the reason.
 
-A word is only said where the counts show it. What an output directory does not know is no verdict.
+A word is only said where the counts show it. An output directory has what contradicts a book, and not what proves it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,20 @@ PROVED = "proved"
 CONSISTENT = "consistent"
 GAP = "gap"
 NOT_PROVABLE = "not provable"
-UNKNOWN = "?"
+NO_FAULT_FOUND = "no fault found"
 
 WORDS = {
     PROVED: "as far as it is known, the book was synced all the time, no ids are missing, and all that was compared matched",
     CONSISTENT: "nothing contradicts the book, but it is not proved: the reason says what was not there",
     GAP: "messages are missing, or a comparison showed that the book was wrong: the reason says which",
     NOT_PROVABLE: "nothing shows whether the book is right: the reason says why",
-    UNKNOWN: "the output directory alone does not know it: report on the state directory",
+    NO_FAULT_FOUND: "the output has no gap and no failed comparison; what proves a book is counted in the state directory alone",
 }
 """The words, with what they mean."""
+
+_FROM_BEST = (PROVED, CONSISTENT, NO_FAULT_FOUND, NOT_PROVABLE, GAP)
+
+_SHOWN_TIMES = 3
 
 _NAMES = {"bookTicker": ("ticker", "tickers"), "checksum": ("checksum", "checksums"), "snapshot": ("snapshot", "snapshots")}
 """What audits are called, one and several, by kind."""
@@ -44,9 +49,7 @@ def judge_day(day: DayQuality) -> Verdict:
     if problems:
         return Verdict(GAP, ", ".join(problems))
     if day.depth_messages is None:
-        if day.depth_events and not day.synced_events:
-            return Verdict(NOT_PROVABLE, "no row is synced")
-        return Verdict(UNKNOWN, "comparisons that matched are counted in the state directory only")
+        return _judge_output(day)
     if day.depth_messages == 0:
         return Verdict(NOT_PROVABLE, "no depth message" if day.events else "no usable record")
     reason = _why_unsynced(day, day.depth_messages)
@@ -55,12 +58,31 @@ def judge_day(day: DayQuality) -> Verdict:
     return _judge_synced(day, day.depth_messages)
 
 
+def worst_of(words: Collection[str]) -> str:
+    """The word that says the least for a book."""
+    return max(words, key=_FROM_BEST.index)
+
+
+def _judge_output(day: DayQuality) -> Verdict:
+    """The verdict on a day of which only the rows are known, and that nothing contradicts."""
+    if day.depth_events and not day.synced_events:
+        return Verdict(NOT_PROVABLE, "no row is synced")
+    unsynced = day.depth_events - day.synced_events
+    shown = [
+        "no gap, no failed comparison",
+        *([f"{_count(day.snapshots_judged, *_NAMES['snapshot'])} matched"] if day.snapshots_judged else []),
+        *([f"{_count(unsynced, 'row', 'rows')} of depth not synced"] if unsynced else []),
+    ]
+    return Verdict(NO_FAULT_FOUND, "; ".join(shown))
+
+
 def _problems(day: DayQuality) -> list[str]:
     """What contradicts the book."""
     problems = []
     if day.gaps:
         text = _count(day.gaps, "gap", "gaps")
-        problems.append(f"{text}, {_count(day.missing_updates, 'id', 'ids')} missing" if day.missing_updates else text)
+        missing = f", {_count(day.missing_updates, 'id', 'ids')} missing" if day.missing_updates else ""
+        problems.append(f"{text}{missing}{_times(day.gap_times or ())}")
     return problems + [f"{_count(count, *_NAMES[kind])} failed" for kind, count in day.failed.items() if count]
 
 
@@ -96,6 +118,14 @@ def _judge_synced(day: DayQuality, messages: int) -> Verdict:
 
 def _count(count: int, one: str, several: str) -> str:
     return f"{count:,} {one if count == 1 else several}"
+
+
+def _times(times: Sequence[int]) -> str:
+    """The first few times of gaps, in brackets."""
+    if not times:
+        return ""
+    shown = [f"{_clock(time)}.{time // 1_000_000 % 1000:03}" for time in times[:_SHOWN_TIMES]]
+    return f" ({', '.join(shown)}{' …' if len(times) > _SHOWN_TIMES else ''})"
 
 
 def _clock(time: int) -> str:

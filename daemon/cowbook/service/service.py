@@ -172,7 +172,7 @@ class Service:
         if count and why is not None:
             self._log.warning("compiled kernels cannot be kept: each start compiles them again", reason=why)
         if count:
-            self._log.info("compiling kernels, once for this user and release: about ten seconds", kernels=count)
+            self._log.info("compiling kernels, once for this user and release: about twenty seconds", kernels=count)
             self._notifier.status(f"compiling {count} kernels")
         told = self._compiling if count and self._compiling is not None else lambda _done, _of: None
         compiling = loop.run_in_executor(executor, lambda: warm(formats, told, lambda: self.was_stopped))

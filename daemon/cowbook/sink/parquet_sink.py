@@ -51,7 +51,7 @@ class ParquetSink:
         streams: StreamFiles,
         files: DurableFiles | None = None,
     ) -> None:
-        self._output_dir = output_dir
+        self.output_dir = output_dir
         self._symbol_directory = f"symbol={directory_name}"
         self._staging_root = output_dir / ".staging" / directory_name
         self._streams = streams
@@ -78,7 +78,7 @@ class ParquetSink:
             ) from error
         except OSError as error:
             self.unlock()
-            raise storage_error("use", self._output_dir, error) from error
+            raise storage_error("use", self.output_dir, error) from error
         except OutputError:
             self.unlock()
             raise
@@ -117,18 +117,18 @@ class ParquetSink:
         """Raises OutputError if staging and a stream are on different file systems, between which parts cannot be renamed."""
         device = self._staging_root.stat().st_dev
         for stream in STREAM_NAMES:
-            path = self._output_dir / stream
+            path = self.output_dir / stream
             if path.is_dir() and path.stat().st_dev != device:
                 raise OutputError(f"{path} is on another file system than {self._staging_root}: put both on one")
 
     def scan(self) -> int:
         """Find this symbol's published parts. Returns their number."""
-        with as_storage_error("read", self._output_dir):
+        with as_storage_error("read", self.output_dir):
             return self._publication.scan()
 
     def supersede_all(self) -> None:
         """Move all published parts to `.superseded`."""
-        with as_storage_error("move parts away in", self._output_dir):
+        with as_storage_error("move parts away in", self.output_dir):
             self._publication.supersede_all(self._incarnation)
 
     def begin(self, first: CutPlace) -> None:
@@ -139,7 +139,7 @@ class ParquetSink:
                     self._files.remove_tree(directory)
             self._files.make_directory(self._staging, PRIVATE_DIRECTORY)
             # An earlier start may have been killed between making these directories and syncing their names.
-            for directory in (self._staging_root, self._staging_root.parent, self._output_dir):
+            for directory in (self._staging_root, self._staging_root.parent, self.output_dir):
                 self._files.sync_directory(directory)
         self._publication.forget_before(first)
 
@@ -184,7 +184,7 @@ class ParquetSink:
 
     def check(self, cuts: Sequence[Cut]) -> None:
         """Raises OutputError if a part is neither staged nor published."""
-        with as_storage_error("read", self._output_dir):
+        with as_storage_error("read", self.output_dir):
             self._publication.check(cuts, self._staging_root)
 
     def standing(self) -> tuple[CutPlace, ...]:
@@ -193,19 +193,19 @@ class ParquetSink:
 
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
         """Final paths of parts that are missing or have another size."""
-        with as_storage_error("read", self._output_dir):
+        with as_storage_error("read", self.output_dir):
             return self._publication.missing(cuts)
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace] = ()) -> None:
         """Move staged parts to their final names, durably. The cuts may be an earlier incarnation's."""
         self.check_lock()
-        with as_storage_error("publish parts in", self._output_dir, RestartNeededError):
+        with as_storage_error("publish parts in", self.output_dir, RestartNeededError):
             self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
 
     def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace]) -> None:
         """As `publish`, for cuts whose publication an earlier incarnation may have begun before it was killed."""
         self.publish(cuts, withdrawn)
-        with as_storage_error("sync", self._output_dir, RestartNeededError):
+        with as_storage_error("sync", self.output_dir, RestartNeededError):
             self._publication.sync_all()
 
     def close(self) -> None:

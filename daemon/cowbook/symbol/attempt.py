@@ -318,6 +318,7 @@ class Attempt(msgspec.Struct, eq=False):
             files=files,
             cuts=tuple(self._staged),
             withdrawn=tuple(withdrawn),
+            output_dir=displayable(str(self.destination.sink.output_dir.absolute())),
         )
 
     def _end_phase(self, name: str) -> None:

@@ -80,6 +80,20 @@ class KnownFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class MarketFigures:
+    """Prices of a book. NaN is what it does not have."""
+
+    bid: float
+    ask: float
+    spread: float
+    """Exact, unlike the difference of the two; negative of a crossed book."""
+    bid_known_to: float
+    """The price down to which every bid is known: minus infinite if all are."""
+    ask_known_to: float
+    """The price up to which every ask is known: infinite if all are."""
+
+
+@dataclass(frozen=True, slots=True)
 class BookFigures:
     """What a pipeline has counted since the start of its input, and how its book stands."""
 
@@ -124,6 +138,7 @@ class BookFigures:
     """None before the first."""
     newest: int | None
     """The newest event time, in ns since 1970; None before the first."""
+    market: MarketFigures
     bid_levels: int
     ask_levels: int
     blocks_used: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
+import math
 import time
 from concurrent.futures import Executor
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
+from cowbook.book.state import ALL_OF_ASKS, ALL_OF_BIDS
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, RestartNeededError, SymbolError
@@ -27,7 +29,7 @@ from cowbook.symbol.attempt import Freeze, GatheredSnapshot
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.cursor import Cursor
 from cowbook.symbol.engine_settings import engine_settings
-from cowbook.symbol.figures import BookFigures, KnownFigures, PipelineFigures
+from cowbook.symbol.figures import BookFigures, KnownFigures, MarketFigures, PipelineFigures
 from cowbook.symbol.framing import Framing, gathered
 from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
@@ -371,6 +373,7 @@ class Pipeline:
             synced=engine.synced,
             last_update_id=None if last_id == NONE else last_id,
             newest=None if newest == NONE else newest,
+            market=_market_figures(engine, self._price_decimals),
             bid_levels=len(engine.bids),
             ask_levels=len(engine.asks),
             blocks_used=pool["blocks_used"],
@@ -430,6 +433,20 @@ def _known_figures(engine: OrderBookEngine, price_decimals: int) -> KnownFigures
         time_total=engine.value("time_total"),
         time_best=engine.value("time_best_known"),
         time_grid=engine.value("time_grid_known"),
+    )
+
+
+def _market_figures(engine: OrderBookEngine, price_decimals: int) -> MarketFigures:
+    unit = 10**price_decimals
+    bids, asks = engine.bids, engine.asks
+    bid, ask = bids.best(), asks.best()
+    bid_known_to, ask_known_to = bids.known_to, asks.known_to
+    return MarketFigures(
+        bid=math.nan if bid is None else bid[0] / unit,
+        ask=math.nan if ask is None else ask[0] / unit,
+        spread=math.nan if bid is None or ask is None else (ask[0] - bid[0]) / unit,
+        bid_known_to=math.nan if bid_known_to is None else -math.inf if bid_known_to == ALL_OF_BIDS else bid_known_to / unit,
+        ask_known_to=math.nan if ask_known_to is None else math.inf if ask_known_to == ALL_OF_ASKS else ask_known_to / unit,
     )
 
 

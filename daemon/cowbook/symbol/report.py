@@ -161,6 +161,7 @@ class SymbolReport:
         summary.depth_messages = sum(engine.value(name) for name in ("diffs", "snapshots", "witnesses"))
         summary.tickers_near, summary.tickers_far = engine.value("tickers_near"), engine.value("tickers_far")
         summary.synced = engine.synced
+        summary.days = engine.days()
         summary.input_bytes = decoder.input_bytes
         summary.warnings += [text for text in self._warnings(engine, decoder) if text != summary.error]
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(slots=True)
 class SymbolSummary:
@@ -57,3 +60,4 @@ class SymbolSummary:
     seconds: float = 0.0
     output: str = ""
     warnings: list[str] = field(default_factory=list)
+    days: npt.NDArray[np.void] | None = field(default=None, compare=False)  # DAY_ROWs, of which verdicts are made

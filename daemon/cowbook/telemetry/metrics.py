@@ -114,6 +114,14 @@ class ServiceMetrics:
         )
         self.passed_seconds = self._make(Counter, "cowbook_event_time_passed_seconds", "Event time that has passed")
         self.levels = self._make(Gauge, "cowbook_book_levels", "Price levels of the book", "side")
+        self.best_price = self._make(Gauge, "cowbook_best_price", "Best price of the book; NaN without levels", "side")
+        self.spread = self._make(Gauge, "cowbook_spread", "Best ask minus best bid; below 0 while the book is crossed")
+        self.known_price = self._make(
+            Gauge,
+            "cowbook_known_price",
+            "Price down (bids) or up (asks) to which every level is known: NaN for none; -Inf and +Inf for all",
+            "side",
+        )
         self.pages = self._make(Gauge, "cowbook_book_pages", "Blocks of the book's ladder in use, those of snapshots included")
         self.kept_bytes = self._make(Gauge, "cowbook_kept_diffs_bytes", "Diffs that are kept for depth snapshots that come late")
         self.copies = self._make(Counter, "cowbook_cow_page_copies", "Blocks that were copied because a snapshot was held")
@@ -174,6 +182,9 @@ class SymbolMetrics:
         self._last_success, self._epoch = child(service.last_success), child(service.epoch)
         self._since_checkpoint, self._drift = child(service.since_checkpoint), child(service.drift)
         self._levels = child(service.levels, "bid"), child(service.levels, "ask")
+        self._best_prices = child(service.best_price, "bid"), child(service.best_price, "ask")
+        self._spread = child(service.spread)
+        self._known_prices = child(service.known_price, "bid"), child(service.known_price, "ask")
         self._pages, self._kept_bytes = child(service.pages), child(service.kept_bytes)
         self._lag_bytes, self._present = child(service.lag_bytes), child(service.present)
         self._states = {state: child(service.state, state) for state in STATES}
@@ -205,7 +216,7 @@ class SymbolMetrics:
         ]
         self._before = [0.0] * len(self._counters)
         self._input_before = [0.0] * len(self._input_counters)
-        for gauge in (self._impact, *self._rates):
+        for gauge in (self._impact, *self._rates, *self._best_prices, self._spread, *self._known_prices):
             gauge.set(math.nan)
 
     def recovered(self, figures: WorkerFigures) -> None:
@@ -229,6 +240,13 @@ class SymbolMetrics:
             self._event_time.set(book.newest / 1e9)
         for gauge, levels in zip(self._levels, (book.bid_levels, book.ask_levels), strict=True):
             gauge.set(levels)
+        market = book.market
+        for gauge, price in zip(
+            (*self._best_prices, self._spread, *self._known_prices),
+            (market.bid, market.ask, market.spread, market.bid_known_to, market.ask_known_to),
+            strict=True,
+        ):
+            gauge.set(price)
         self._pages.set(book.blocks_used)
         self._kept_bytes.set(book.kept_bytes)
         self._drift.set(book.drift_size_error)

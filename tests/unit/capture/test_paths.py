@@ -82,3 +82,18 @@ def test_what_a_link_leads_to_is_watched_before_it_is_there(tmp_path: Path) -> N
     assert not listing.entries
     watched = directories_of(["link", "far"], tmp_path, listing)
     assert watched[str(tmp_path / "elsewhere")] == {"file", "folder"}
+
+
+@pytest.mark.parametrize("pattern", ["captures/a.jsonl", "captures/*.jsonl"])
+def test_a_path_from_where_somebody_is_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str) -> None:
+    """It is relative to the configuration, which lies elsewhere: the error says so, and what to write."""
+    (tmp_path / "captures").mkdir()
+    (tmp_path / "captures" / "a.jsonl").write_bytes(b"")
+    (tmp_path / "etc").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"relative paths begin at .*/etc, .* or write /") as raised:
+        expand_paths([pattern], tmp_path / "etc")
+    assert str(raised.value).endswith(f"or write {tmp_path / pattern}")
+    assert expand_paths([str(tmp_path / pattern)], tmp_path / "etc").paths == (tmp_path / "captures" / "a.jsonl",)
+    with pytest.raises(InputError, match="or provide the file"):
+        expand_paths(["nowhere.jsonl"], tmp_path / "etc")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
 import pytest
 
-from cowbook.cli.main import main
+from cowbook.cli.main import EXIT_USAGE, main
 from cowbook.cli.parser import Parser, find_parsers, make_parser
 
 COMMANDS = [parser for parser in find_parsers(make_parser()) if not parser.commands()]
@@ -62,3 +63,11 @@ def test_every_help_says_the_defaults(parser: Parser) -> None:
         if action.option_strings and default not in (None, False, "==SUPPRESS=="):
             assert "default" in (action.help or ""), action.option_strings
             assert default is True or str(default) in (action.help or "")
+
+
+def test_without_a_command_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wrong usage all the same."""
+    assert main([]) == EXIT_USAGE
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert re.search(r"^ +demo +\S", shown.err, re.MULTILINE)

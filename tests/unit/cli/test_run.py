@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from cowbook.cli.run import show
-from cowbook.config import load_config
+from cowbook.cli.run import show, to_json
+from cowbook.config import Config, load_config
 from cowbook.plain.vocabulary import AUDIT_KINDS, OUTCOMES
 from cowbook.symbol.summary import SymbolSummary
+from support.harness import Run, reconstruct
 
 
 @pytest.fixture
@@ -91,3 +94,47 @@ def test_the_query_is_about_a_symbol_that_has_a_book(tmp_path: Path) -> None:
         shown = console.file.getvalue()  # type: ignore[attr-defined]
         assert ("SELECT" in shown) is (expected is not None)
         assert expected is None or expected in shown
+
+
+def days(tmp_path: Path, lines: bytes) -> SymbolSummary:
+    """The summary of a run over these lines."""
+    return reconstruct(tmp_path, {"a": lines}, Run("X")).summary
+
+
+def test_the_verdict_on_the_only_day_has_its_reason(tmp_path: Path) -> None:
+    """That of several days is how many have which; JSON has the worst one, and each day's."""
+    config = load_config_of(tmp_path)
+    start = 1_700_000_000_000
+    lines = [
+        {"lastUpdateId": 10, "E": start, "bids": [["1.5", "1"]], "asks": [["2.5", "1"]]},
+        *(
+            {"e": "depthUpdate", "E": start + i, "s": "X", "U": 10 + i, "u": 10 + i, "b": [["1.25", "1"]], "a": []}
+            for i in (1, 2)
+        ),
+    ]
+    text = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    (tmp_path / "one").mkdir()
+    one = days(tmp_path / "one", text)
+    assert "consistent: ids show no gap, but nothing was there to compare with" in shown_on(config, one)
+    lost = lines[-1] | {"E": start + 86_400_000, "U": 99, "u": 99}
+    (tmp_path / "two").mkdir()
+    two = days(tmp_path / "two", text + json.dumps(lost).encode() + b"\n")
+    assert "consistent: 1 day, gap: 1 day" in shown_on(config, two)
+    assert re.search(r"│ X +│ +done │ gap +│", shown_on(config, *[two] * 5))
+    made = to_json(two)
+    assert made["verdict"] == "gap"
+    assert [(day["day"], day["verdict"]) for day in made["days"]] == [("2023-11-14", "consistent"), ("2023-11-15", "gap")]
+    assert to_json(SymbolSummary("X"))["verdict"] is None
+
+
+def load_config_of(folder: Path) -> Config:
+    """A configuration of one symbol."""
+    (folder / "cowbook.toml").write_text('[[symbol]]\nname = "X"\nformat = "binance"\npaths = ["a"]\n')
+    return load_config(folder / "cowbook.toml", {})
+
+
+def shown_on(config: Config, *summaries: SymbolSummary) -> str:
+    """What is printed of these summaries."""
+    console = Console(file=io.StringIO(), width=120)
+    show(summaries, config, console)
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]

@@ -71,15 +71,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_of_an_output_has_the_times_of_its_gaps(made: Path, tmp_path: Path) -> None:
-    """As the JSON has them; that of a state directory says where they are."""
+    """As the JSON has them. So has that of a state directory whose output is where it was; else it says that it is not."""
     data = next(path for path in made.iterdir() if (path / "gaps").is_dir())
     assert main(["report", str(data), "--html", str(tmp_path / "a.html")]) == 0
     page = (tmp_path / "a.html").read_text()
     checker = check(page)
     assert "2024-08-09 00:00:01.600000" in checker.texts
-    assert any(text.startswith("2024-08-09: gap: 1 gap, 1 id missing") for text in checker.texts)
+    assert "2024-08-09: gap: 1 gap, 1 id missing (00:00:01.600)" in checker.texts
     assert main(["report", str(made / "state"), "--html", str(tmp_path / "b.html")]) == 0
-    assert "1 gap. The output directory has the times" in (tmp_path / "b.html").read_text()
+    assert "2024-08-09 00:00:01.600000" in check((tmp_path / "b.html").read_text()).texts
+    data.rename(made / "elsewhere")
+    try:
+        assert main(["report", str(made / "state"), "--html", str(tmp_path / "c.html")]) == 0
+    finally:
+        (made / "elsewhere").rename(data)
+    assert "1 gap. Their times are in the output, which is not where it was" in (tmp_path / "c.html").read_text()
 
 
 def test_the_json_has_the_times_of_gaps(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +114,7 @@ def test_every_verdict_has_a_sign_of_its_own() -> None:
     """States are told apart without colour."""
     page = make_report_page(
         [DayQuality("a", "2024-01-01")],
-        [(("symbol", "day", "verdict"), [["a", "2024-01-01", "?"]], ["total", "1 day", ""])],
+        [(("symbol", "day", "verdict"), [["a", "2024-01-01", "proved"]], ["total", "1 day", ""])],
         WORDS,
     )
     badges = re.findall(r'<dt><span class="verdict (\w+)">(\S+)', page)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from cowbook.report.day_report import DayQuality
-from cowbook.report.verdict import WORDS, Verdict, judge_day
+from cowbook.report.verdict import WORDS, Verdict, judge_day, worst_of
 
 NOTHING = {"bookTicker": 0, "checksum": 0, "snapshot": 0}
 PERFECT: dict[str, Any] = {
@@ -89,6 +89,15 @@ def judge(**changes: Any) -> Verdict:
         pytest.param({"gaps": 1}, "gap", "1 gap", id="gap_of_unknown_size"),
         pytest.param({"gaps": 2, "missing_updates": 24}, "gap", "2 gaps, 24 ids missing", id="gaps"),
         pytest.param(
+            {"gaps": 1, "gap_times": (1_700_000_000_123_456_789,)}, "gap", "1 gap (22:13:20.123)", id="gap_whose_time_is_known"
+        ),
+        pytest.param(
+            {"gaps": 4, "missing_updates": 9, "gap_times": (1, 10**9, 2 * 10**9, 3 * 10**9)},
+            "gap",
+            "4 gaps, 9 ids missing (00:00:00.000, 00:00:01.000, 00:00:02.000 …)",
+            id="gaps_of_which_the_first_are_shown",
+        ),
+        pytest.param(
             {"gaps": 1, "missing_updates": 1, "failed": {"bookTicker": 2, "checksum": 0, "snapshot": 1}, "refuted": 3},
             "gap",
             "1 gap, 1 id missing, 2 tickers failed, 1 snapshot failed",
@@ -122,7 +131,13 @@ def judge(**changes: Any) -> Verdict:
         pytest.param({"depth_messages": 0, "depth_events": 0}, "not provable", "no depth message", id="trades_alone"),
         pytest.param({"depth_messages": 0, "depth_events": 0, "events": 0}, "not provable", "no usable record", id="nothing"),
         pytest.param(
-            FROM_PARTS, "?", "comparisons that matched are counted in the state directory only", id="parts_without_a_problem"
+            FROM_PARTS, "no fault found", "no gap, no failed comparison; 1 snapshot matched", id="parts_without_a_problem"
+        ),
+        pytest.param(
+            FROM_PARTS | {"snapshots_judged": 0, "synced_events": 898},
+            "no fault found",
+            "no gap, no failed comparison; 2 rows of depth not synced",
+            id="parts_with_unsynced_rows",
         ),
         pytest.param(FROM_PARTS | {"synced_events": 0}, "not provable", "no row is synced", id="parts_without_a_synced_row"),
         pytest.param(FROM_PARTS | {"gaps": 1}, "gap", "1 gap", id="parts_with_a_gap"),
@@ -132,3 +147,11 @@ def test_the_verdict_says_what_the_counts_show(changes: dict[str, Any], word: st
     """A word and its reason."""
     assert judge(**changes) == Verdict(word, reason)
     assert word in WORDS
+
+
+def test_the_worst_word_stands_for_several_days() -> None:
+    """A gap outweighs all others, and whatever is proved is outweighed by all."""
+    assert worst_of(WORDS) == "gap"
+    assert worst_of(["proved", "consistent"]) == "consistent"
+    assert worst_of(["no fault found", "proved"]) == "no fault found"
+    assert worst_of(["not provable", "consistent"]) == "not provable"

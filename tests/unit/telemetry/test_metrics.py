@@ -84,6 +84,9 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     ),
     "cowbook_audits": ("counter", AUDITS),
     "cowbook_book_levels": ("gauge", [{"side": side} for side in ("bid", "ask")]),
+    "cowbook_best_price": ("gauge", [{"side": side} for side in ("bid", "ask")]),
+    "cowbook_spread": ("gauge", ONE),
+    "cowbook_known_price": ("gauge", [{"side": side} for side in ("bid", "ask")]),
     "cowbook_book_pages": ("gauge", ONE),
     "cowbook_cow_page_copies": ("counter", ONE),
     "cowbook_event_loop_lag_seconds": ("histogram", ONE),
@@ -275,6 +278,15 @@ def test_metrics_agree_with_the_summary(bench: Bench) -> None:
     assert scrape("cowbook_event_time_seconds") == pytest.approx(engine.value("newest") / 1e9)
     assert scrape("cowbook_book_levels", side="bid") == len(engine.bids) > 0
     assert scrape("cowbook_book_levels", side="ask") == len(engine.asks) > 0
+    bid, ask = engine.bids.best(), engine.asks.best()
+    assert bid is not None
+    assert ask is not None
+    assert scrape("cowbook_best_price", side="bid") == bid[0] / 10**8
+    assert scrape("cowbook_best_price", side="ask") == ask[0] / 10**8
+    assert scrape("cowbook_spread") == (ask[0] - bid[0]) / 10**8 > 0
+    assert engine.bids.known_to is not None
+    assert scrape("cowbook_known_price", side="bid") == engine.bids.known_to / 10**8 < bid[0] / 10**8
+    assert scrape("cowbook_known_price", side="ask") > ask[0] / 10**8
     assert scrape("cowbook_book_pages") > 0
     assert scrape("cowbook_drift_size_error") == pytest.approx(worker.pipeline.drift.size_error / 1e8)
     assert scrape("cowbook_throughput_events_per_second", phase="quiet") > 1000
