@@ -160,6 +160,7 @@ class SymbolConfig(_Section):
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     channel: str = ""
+    connection_numbers: Literal["check", "ignore"] = "check"
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -202,6 +203,12 @@ class SymbolConfig(_Section):
         if self.channel not in channels:
             known = ", ".join(f'"{name}"' for name in channels)
             raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
+        return self
+
+    @model_validator(mode="after")
+    def _has_connection_numbers(self) -> SymbolConfig:
+        if self.connection_numbers == "ignore" and not load_venue(self.format).numbers_connection:
+            raise ValueError(f'connection_numbers = "ignore": records of format = "{self.format}" have no such numbers: leave it out')
         return self
 
     @field_validator("paths")
