@@ -208,7 +208,7 @@ class SymbolConfig(_Section):
     @model_validator(mode="after")
     def _has_connection_numbers(self) -> SymbolConfig:
         if self.connection_numbers == "ignore" and not load_venue(self.format).numbers_connection:
-            raise ValueError(f'connection_numbers = "ignore": records of format = "{self.format}" have no such numbers: leave it out')
+            raise ValueError(f'connection_numbers = "ignore": format = "{self.format}" has no such numbers: leave it out')
         return self
 
     @field_validator("paths")

@@ -83,5 +83,5 @@ def test_only_venues_with_such_numbers_take_the_option() -> None:
     values = {"name": "X", "paths": ["x"], "connection_numbers": "ignore"}
     for name in ("coinbase_advanced", "bitfinex"):
         assert SymbolConfig.model_validate({**values, "format": name}).connection_numbers == "ignore"
-    with pytest.raises(ValueError, match="have no such numbers"):
+    with pytest.raises(ValueError, match="has no such numbers"):
         SymbolConfig.model_validate({**values, "format": "kraken"})

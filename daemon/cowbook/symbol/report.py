@@ -210,9 +210,9 @@ class SymbolReport:
             missing = engine.value("connection_missing")
             share = missing / (missing + engine.value("connection_records"))
             notes.append(
-                f"{share:.0%} of the connection's numbers are missing, in {engine.value('connection_gaps'):,} places: if the capture "
-                'was meant to hold only some of its products or channels, connection_numbers = "ignore" would read it; the numbers '
-                "then prove nothing"
+                f"{share:.0%} of the connection's numbers are missing, in {engine.value('connection_gaps'):,} places: if the "
+                'capture was meant to hold only some of its products or channels, connection_numbers = "ignore" would read it; '
+                "the numbers then prove nothing"
             )
         return notes + self._notes_of_channels(engine)
 
