@@ -178,6 +178,11 @@ CAPTURES = (
         trades=9_999,
         synced=False,
     ),
+    *(
+        Capture("tardis", "BTCUSDT", (f"tardis/binance-futures_book_snapshot_{levels}_BTCUSDT.csv",), 10, proves=False, trades=0)
+        for levels in (5, 25)
+    ),
+    Capture("tardis", "BTC-USD", ("tardis/huobi-dm-swap_quotes_BTC-USD.csv",), 10, proves=False, trades=0),
     Capture("tardis", "XBTUSD", ("tardis/bitmex_trades_XBTUSD.csv",), 0, proves=False, trades=10, synced=False),
     # Ten minutes lie between the two: they are samples of the format.
     Capture(

@@ -512,6 +512,38 @@ def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[di
     return {day: write(rows) for day, rows in days.items() if rows}
 
 
+def tardis_pictures(events: Sequence[Event], name: str) -> list[dict[str, Any]]:
+    """Rows of `book_snapshot_8`: the whole book after each change of it. Some rows are of others."""
+    rows = []
+    for event in events:
+        if event.kind == "trade":
+            continue
+        at = event.time_ms * 1000
+        row: dict[str, Any] = {"exchange": "x", "symbol": name, "timestamp": at, "local_timestamp": at + 250}
+        if event.kind in ("other", "noise"):
+            row |= {"symbol": "OTHER"} if event.kind == "other" else {"exchange": "another exchange"}
+        for side, levels in zip(("bids", "asks"), best_first(event.book), strict=True):
+            for place in range(LEVELS):
+                there = levels[place] if place < len(levels) else None
+                row[f"{side}[{place}].price"] = float(price(there[0])) if there is not None else None
+                row[f"{side}[{place}].amount"] = float(size(there[1])) if there is not None else None
+        rows.append(row)
+    return rows
+
+
+def tardis_pictures_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As the vendor has it: what is not there is empty."""
+    lines = [",".join(rows[0]), *(",".join("" if value is None else str(value) for value in row.values()) for row in rows)]
+    return "\n".join([*lines, ""]).encode()
+
+
+def tardis_pictures_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """What is not there is null."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows)), sink, row_group_size=37)
+    return sink.getvalue()
+
+
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
     """Snapshots and updates in one file."""
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
@@ -600,7 +632,8 @@ _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
-    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "binance-csv", "cryptolake-parquet", "okx-zst"),
+    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "tardis-pictures-csv", "tardis-pictures-parquet"),
+    *("binance-csv", "cryptolake-parquet", "okx-zst"),
 )
 """All samples."""
 
@@ -661,6 +694,11 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)
         return Sample(sample_id, "tardis", name, ({"1-book": days["1-book"]}, days | {"4-trades": trades}), events, "nothing")
+    if sample_id.startswith("tardis-pictures"):
+        write = tardis_pictures_csv if sample_id.endswith("csv") else tardis_pictures_parquet
+        before = {"1-book": write(tardis_pictures(events[:first], name))}
+        later = {"2-book": write(tardis_pictures(events[first:], name)), "3-trades": tardis_csv(events, name, trades=True)}
+        return Sample(sample_id, "tardis", name, (before, before | later), events, "nothing")
     if sample_id.startswith("tardis-csv"):
         book, trades = (tardis_csv(events, name, trades=is_trades) for is_trades in (False, True))
         before = {"1-book": tardis_csv(events[:first], name, trades=False)}

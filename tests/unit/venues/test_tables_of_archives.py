@@ -65,9 +65,9 @@ def decode(content: bytes, format_name: str, sizes: list[int], name: str = "AB")
 
 def of_batch(batch: EventBatch) -> list[Message]:
     """What a batch holds."""
-    found = []
+    found: list[Message] = []
     for message in batch.messages[: batch.message_count]:
-        sides = []
+        sides: list[list[tuple[int, int]]] = []
         for side in ("bid", "ask"):
             place = slice(int(message[f"{side}_start"]), int(message[f"{side}_start"] + message[f"{side}_count"]))
             sides.append(list(zip(batch.prices[place].tolist(), batch.sizes[place].tolist(), strict=True)))
@@ -75,8 +75,8 @@ def of_batch(batch: EventBatch) -> list[Message]:
         if kind in (DEAD_LETTER, OTHER_SYMBOL):
             found.append((kind, 0, 0, 0, 0, [], []))
             continue
-        values = [int(message[field]) for field in ("flags", "ts_event", "ts_recv", "last_id")]
-        found.append((kind, *values, *sides))
+        flags, ts_event, ts_recv, last_id = (int(message[field]) for field in ("flags", "ts_event", "ts_recv", "last_id"))
+        found.append((kind, flags, ts_event, ts_recv, last_id, sides[0], sides[1]))
     return found
 
 
@@ -232,7 +232,7 @@ def test_trades_of_binances_archive(kind: str, header: bool, true: str) -> None:
     if header and kind.endswith("spot"):
         pytest.skip("spot's files have no names")
     flag = IS_AGGREGATE if kind.startswith("agg") else 0
-    expected = [
+    expected: list[Message] = [
         (TRADE, flag | (SELL_AGGRESSOR if maker else 0), time * 10**6, NONE, trade_id, [(fixed(price, 2), fixed(size, 3))], [])
         for trade_id, price, size, time, maker in TRADES
     ]

@@ -347,7 +347,8 @@ def test_misfits_name_the_setting_that_fits(old: str, new: str, detail: str) -> 
     advice = re.search(r"(price|size)_decimals = (\d+)", detail)
     if advice:
         decimals = {"price_decimals": 2, "size_decimals": 8, f"{advice[1]}_decimals": int(advice[2])}
-        fitting = decode_record(text.encode(), DecoderSettings("BTCUSDT", max_line_bytes=1 << 20, **decimals))
+        settings = DecoderSettings("BTCUSDT", decimals["price_decimals"], decimals["size_decimals"], 1 << 20)
+        fitting = decode_record(text.encode(), settings)
         assert isinstance(fitting, DecodedMessage)
     else:
         assert "no setting" in detail
