@@ -26,7 +26,6 @@ from cowbook.plain.vocabulary import Reason
 
 Field = str | int | float | None
 _NAMES = {number: name for name, number in MEANINGS.items()}
-_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _FLOAT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot", "exchange")
 """The fields of a row that decide which message it belongs to."""
@@ -266,8 +265,6 @@ def _to_fixed(field: Field, what: Literal["price", "size"], decimals: int) -> in
         if not 0 <= field < float("inf"):
             refuse("malformed", f"the {what} is {field}, not a number that is not negative")
         field = format(Decimal(repr(abs(field))), "f").removesuffix(".0")
-    elif isinstance(field, str) and _EXPONENT.fullmatch(field):  # as JavaScript writes small numbers
-        field = format(Decimal(field), "f")
     if find_non_numeral([field]) >= 0:
         refuse("malformed", f"{shown(field)} in place of a {what}")
     assert isinstance(field, str)
