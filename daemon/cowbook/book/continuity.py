@@ -5,14 +5,26 @@ Schemes: cowbook.plain.schemes. Sources: Binance, "How to manage a local order b
 
 from __future__ import annotations
 
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import NONE
-from cowbook.plain.schemes import CHAIN, COUNTER, RANGE, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, COUNTER, RANGE, RISING, UNNUMBERED
 
 # Verdicts.
 APPLY = 0
 STALE = 1
 GAP = 2
+
+
+@inlined_kernel
+def shows_loss(rule):
+    """Returns whether the ids of a scheme show that a message is missing."""
+    return rule != UNNUMBERED and rule != RISING
+
+
+@inlined_kernel
+def may_count_anew(rule):
+    """Returns whether a lower id with a later time means that the venue has begun to count anew."""
+    return rule == COUNTER or rule == RISING
 
 
 @kernel
@@ -30,6 +42,8 @@ def judge(rule, last, is_first, first_id, last_id, prev_id):
         if last_id == last:
             return STALE, NONE, NONE
         return GAP, last, prev_id
+    if rule == RISING:
+        return APPLY if last_id > last else STALE, NONE, NONE
     if rule == RANGE or rule == COUNTER:
         if last_id <= last:
             return STALE, NONE, NONE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.book.audits import audit_waiting_tickers, forget_tickers
 from cowbook.book.checks import check, cut_depth, set_book
 from cowbook.book.clock import advance, enter, leave
-from cowbook.book.continuity import APPLY, GAP, STALE, judge
+from cowbook.book.continuity import APPLY, GAP, STALE, judge, may_count_anew, shows_loss
 from cowbook.book.emit import change_rows, finish_depth, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
@@ -32,7 +32,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import FUTURES, IS_UNLABELLED, NONE, RPI, SPOT
-from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, RANGE_WITH_PREVIOUS, UNNUMBERED
 
 # What becomes of a diff.
 _APPLIES = 0
@@ -114,7 +114,7 @@ def _stands(state, slots):
 @rare_kernel
 def _decide_stale(state, slots, message):
     """Decide about a diff that is stale by its ids."""
-    if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
+    if may_count_anew(message.rule) and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
     if state.other_symbol > 0 and state.is_first and find_slot(state, slots, BELIEVED) != NO_SLOT:
         return _APPLIES_INSTEAD
@@ -130,7 +130,7 @@ def _ids_at_gap(message, last):
     """Returns (expected, received) id of a diff that does not follow `last`, as its scheme has them."""
     if message.rule == RANGE_WITH_PREVIOUS:
         return last, message.prev_id
-    return last + 1, message.last_id if message.rule == COUNTER else message.first_id
+    return last + 1, message.last_id if may_count_anew(message.rule) else message.first_id
 
 
 @rare_kernel
@@ -316,8 +316,8 @@ def _apply(engine, message, levels, decision, expected, received):
     advance(state, ts)
     state.last_id = message.last_id
     state.is_first = 0
-    state.is_numbered = message.rule != UNNUMBERED
-    if message.rule == UNNUMBERED and state.last_sequence == 0:
+    state.is_numbered = shows_loss(message.rule)
+    if not state.is_numbered and state.last_sequence == 0:
         state.unnumbered += 1
     state.last_depth_time = ts
     state.last_diff_id = message.last_id

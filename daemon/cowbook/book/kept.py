@@ -11,7 +11,7 @@ from cowbook.kernels.copying import copy_numbers
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import KEPT_LEVELS_LIMIT, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import NONE
-from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS, RISING
 
 OWN = (PLACES["diff_start"], PLACES["diff_end"], PLACES["diff_level_end"])
 APART = (PLACES["apart_start"], PLACES["apart_end"], PLACES["apart_level_end"])
@@ -32,8 +32,8 @@ def apart_log(logs):
 
 @inlined_kernel
 def is_kept(message):
-    """Returns whether diffs of this scheme are kept: snapshots come beside them, and their ids form ranges."""
-    return message.rule == RANGE or message.rule == RANGE_WITH_PREVIOUS
+    """Returns whether diffs of this scheme are kept: snapshots come beside them, and their ids say which are newer."""
+    return message.rule == RANGE or message.rule == RANGE_WITH_PREVIOUS or message.rule == RISING
 
 
 @inlined_kernel

@@ -6,6 +6,7 @@ from cowbook.book.audits import audit_waiting_tickers, judge_audit
 from cowbook.book.checks import check, cut_depth, cut_shown, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side, take_side
+from cowbook.book.continuity import shows_loss
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
 from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
@@ -233,7 +234,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
             state.is_first = 0
     if cut_depth(engine, message, ts, state.last_id, False) != OK:
         return EXHAUSTED
-    state.is_numbered = message.rule != UNNUMBERED
+    state.is_numbered = shows_loss(message.rule)
     state.channel = message.channel
     state.synced = 1
     state.bid_bound, state.ask_bound = snapshot_bounds(settings, message, levels)
