@@ -9,7 +9,7 @@ from cowbook.book.continuity import APPLY, GAP, STALE, judge, may_count_anew, sh
 from cowbook.book.emit import change_rows, finish_depth, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
-from cowbook.book.ladder import OK
+from cowbook.book.ladder import ASK, BID, OK, find_size
 from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
@@ -31,7 +31,7 @@ from cowbook.plain.book_state import (
     TOOK_OVER,
     UNTIMED,
 )
-from cowbook.plain.messages import FUTURES, IS_UNLABELLED, NONE, RPI, SPOT
+from cowbook.plain.messages import FUTURES, IS_UNLABELLED, LEVELS_ARE_KNOWN, LEVELS_ARE_NEW, NONE, RPI, SPOT
 from cowbook.plain.schemes import CHAIN, RANGE_WITH_PREVIOUS, UNNUMBERED
 
 # What becomes of a diff.
@@ -342,6 +342,19 @@ def _apply(engine, message, levels, decision, expected, received):
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
 
 
+@rare_kernel
+def _contradicts(book, message, levels):
+    """Returns whether a diff's levels are not there though the venue says that they are, or there though it says that they are new."""
+    wanted = message.flags & LEVELS_ARE_KNOWN != 0
+    for level in range(message.bid_start, message.bid_start + message.bid_count):
+        if (find_size(book, BID, levels.prices[level]) != 0) != wanted:
+            return True
+    for level in range(message.ask_start, message.ask_start + message.ask_count):
+        if (find_size(book, ASK, levels.prices[level]) != 0) != wanted:
+            return True
+    return False
+
+
 @inlined_kernel
 def diff(engine, message, levels):
     """Take a diff. Returns its outcome."""
@@ -385,6 +398,12 @@ def diff(engine, message, levels):
             return HALTED
     if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
         return CONSUMED
+    if message.flags & (LEVELS_ARE_NEW | LEVELS_ARE_KNOWN) and state.synced and _contradicts(engine.book, message, levels):
+        decision = _APPLIES_ANEW
+        if settings.halt_on_gap:
+            state.gap_expected = NONE
+            state.gap_received = NONE
+            return HALTED
     if enter(engine, message.ts_event):
         return CUT_BEFORE
     if message.rule == UNNUMBERED:

@@ -36,6 +36,7 @@ from cowbook.input.forms.program import (
     TEXT,
     TEXT_ID,
     TIME,
+    TIME_ID,
     TRADES_ROWS,
     UNLESS_0,
 )
@@ -87,6 +88,7 @@ from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRES
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
+_UNDERSCORE = ord("_")
 
 
 @inlined_kernel
@@ -202,6 +204,7 @@ def _row(forms, position, end, first_row, place):
     found.row_id = NONE
     found.row_deletes = 0
     found.row_is_void = 0
+    scan.sizes[place] = 0  # a level that is deleted may have none
     row = first_row
     while rows[row].operation != DONE:
         piece = rows[row]
@@ -358,7 +361,7 @@ def _first_of(buffer, position, end, byte):
 @kernel
 def _symbol_end(buffer, position, end, argument):
     after = string_end(buffer, position, end)
-    separator = DOT if argument == 1 else COLON
+    separator = DOT if argument == 1 else COLON if argument == 2 else _UNDERSCORE
     return FAILED if argument and _first_of(buffer, position, after, separator) < after else after
 
 
@@ -382,6 +385,10 @@ def _scalar(buffer, position, end, row, message, found):
         return _text_end(buffer, position, end)
     if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME or operation == MILLISECONDS_TIME:
         found.latest, position = _any_time(buffer, position, operation)
+    elif operation == TIME_ID:
+        number, _ = unsigned(buffer, position)
+        message.first_id, message.last_id = number, number
+        found.latest, position = magnitude_time(buffer, position)
     elif operation == CHECKSUM:
         checksum, position = checksum_32(buffer, position)
         if checksum != 0 or row.argument == 0:

@@ -65,6 +65,8 @@ SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
 """A text with the symbol after its last point."""
 SYMBOL_BEHIND_COLON = Hole(ops.SYMBOL, 2)
 """A text with the symbol after its last colon."""
+SYMBOL_BEHIND_UNDERSCORE = Hole(ops.SYMBOL, 3)
+"""A text with the symbol after its last underscore."""
 FIRST_ID = Hole(ops.FIRST_ID)
 """The first id of a diff."""
 LAST_ID = Hole(ops.LAST_ID)
@@ -78,6 +80,8 @@ ONLY_ID = Hole(ops.ONLY_ID)
 SEQUENCE_FROM_0 = Hole(ops.SEQUENCE, 1)
 TIME = Hole(ops.TIME)
 """A time in s, ms, µs or ns, told apart by magnitude."""
+TIME_ID = Hole(ops.TIME_ID)
+"""A time as `TIME`, which is the diff's only id, too."""
 ISO_TIME = Hole(ops.ISO_TIME)
 SECONDS_TIME = Hole(ops.SECONDS_TIME)
 MILLISECONDS_TIME = Hole(ops.MILLISECONDS_TIME)
@@ -367,7 +371,7 @@ def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
     """Length of a hole's literal prefix. Raises LookupError if the text begins differently, or names another symbol."""
     prefix = hole.prefix.encode()
     if hole.operation == ops.SYMBOL:
-        separator = (b"", b".", b":")[hole.argument]
+        separator = (b"", b".", b":", b"_")[hole.argument]
         prefix = content[: content.rfind(separator) + 1] if separator else b""
         if content.removeprefix(prefix) != symbol.encode():
             raise LookupError(hole)

@@ -296,13 +296,15 @@ class LineDecoder:
     def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
         """The verdict on a record, and the connection's state after it; None for venues without such a state."""
         venue = self._venue
+        connection: Connection | None
         if venue.decode_on_connection is not None:
-            return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
-        assert venue.decode_record is not None
-        decoded = venue.decode_record(record, self._settings)
+            decoded, connection = venue.decode_on_connection(record, self._settings, self._connections[-1][1])
+        else:
+            assert venue.decode_record is not None
+            decoded, connection = venue.decode_record(record, self._settings), None
         if self._scanner is not None:
             self._scanner.learn(record, decoded)
-        return decoded, None
+        return decoded, connection
 
     def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int, sequence: int) -> None:
         """Append a record that is neither a message nor rejected."""
