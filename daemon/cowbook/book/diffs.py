@@ -11,6 +11,7 @@ from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, k
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, OK, find_size
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.newest import drop_older_levels, note_diff
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
@@ -32,7 +33,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import FUTURES, IS_UNLABELLED, LEVELS_ARE_KNOWN, LEVELS_ARE_NEW, NONE, RPI, SPOT
-from cowbook.plain.schemes import CHAIN, RANGE_WITH_PREVIOUS, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, NEWEST_PER_LEVEL, RANGE_WITH_PREVIOUS, UNNUMBERED
 
 # What becomes of a diff.
 _APPLIES = 0
@@ -314,7 +315,7 @@ def _apply(engine, message, levels, decision, expected, received):
     if cut_depth(engine, message, ts, message.last_id, True) != OK:
         return EXHAUSTED
     advance(state, ts)
-    state.last_id = message.last_id
+    state.last_id = message.last_id if message.rule != NEWEST_PER_LEVEL else max(state.last_id, message.last_id)
     state.is_first = 0
     state.is_numbered = shows_loss(message.rule)
     if not state.is_numbered and state.last_sequence == 0:
@@ -332,6 +333,8 @@ def _apply(engine, message, levels, decision, expected, received):
     check(engine, message)
     if is_kept(message):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
+    elif message.rule == NEWEST_PER_LEVEL:
+        note_diff(engine, message, levels)
     finish_depth(state, settings, book, rows, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
@@ -386,6 +389,10 @@ def diff(engine, message, levels):
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
     )
     decision = _APPLIES
+    if verdict == STALE and message.rule == NEWEST_PER_LEVEL:
+        if not drop_older_levels(engine, message, levels):
+            return _skip(engine, message, levels, _IS_STALE)
+        verdict = APPLY
     if verdict != APPLY:
         decision = _decide_gap(state, engine.slots, message) if verdict == GAP else _decide_stale(state, engine.slots, message)
         if decision >= _IS_STALE:

@@ -51,7 +51,8 @@ def _span(log, place, level_end):
 
 
 @kernel
-def _append(words, log, places, message, levels):
+def append(words, log, places, message, levels):
+    """Put a depth message into a log, and drop the oldest ones of too many. The log must have room for it."""
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
     bid_start, bid_count = message.bid_start, message.bid_count
     ask_start, ask_count = message.ask_start, message.ask_count
@@ -85,7 +86,7 @@ def keep(words, log, places, message, levels):
     """Keep a diff, unless it is a repetition. The log must have room for it."""
     start, end = words[places[0]], words[places[1]]
     if end == start or message.last_id > log.entries[end - 1].last_id:
-        _append(words, log, places, message, levels)
+        append(words, log, places, message, levels)
 
 
 @rare_kernel
@@ -95,7 +96,7 @@ def keep_apart(words, log, message, levels):
     while place >= words[APART[0]] and log.entries[place].speed != message.speed:
         place -= 1
     if place < words[APART[0]] or message.last_id > log.entries[place].last_id:
-        _append(words, log, APART, message, levels)
+        append(words, log, APART, message, levels)
 
 
 @inlined_kernel

@@ -12,6 +12,7 @@ from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.newest import note_snapshot
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
@@ -30,7 +31,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import IS_RESET, IS_UNLABELLED, NONE
-from cowbook.plain.schemes import UNNUMBERED
+from cowbook.plain.schemes import NEWEST_PER_LEVEL, UNNUMBERED
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, WITNESS
 
 # What a snapshot is to the book.
@@ -253,6 +254,8 @@ def _replace(engine, message, levels, ts, place, is_proved):
     state.snapshots += 1
     state.verdict = NOT_COMPARED
     _believe(engine, message, levels, is_proved)
+    if message.rule == NEWEST_PER_LEVEL:
+        note_snapshot(engine, message, levels)
     audit_waiting_tickers(engine)
     check(engine, message)
     if state.last_id == last_before and last_before != NONE and not was_synced:

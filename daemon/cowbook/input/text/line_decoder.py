@@ -275,7 +275,7 @@ class LineDecoder:
             found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
         decoded, sequence = (found.decoded, found.sequence) if isinstance(found, Sequenced) else (found, 0)
         if isinstance(decoded, DecodedMessage):
-            levels = len(decoded.bid_prices) + len(decoded.ask_prices)
+            levels = len(decoded.bid_prices) + len(decoded.ask_prices) + len(decoded.level_ids)
             if batch.level_count + levels > len(batch.prices):
                 if batch.message_count:
                     return False
@@ -358,6 +358,8 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
     batch.sizes[batch.level_count : middle] = decoded.bid_sizes
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
+    behind = end + len(decoded.level_ids)
+    batch.prices[end:behind] = decoded.level_ids
     batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 21
         decoded.kind,
         decoded.rule,
@@ -381,5 +383,5 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
         sequence,
         end_offset,
     )
-    batch.level_count = end
+    batch.level_count = behind
     batch.message_count += 1
