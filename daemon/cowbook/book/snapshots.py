@@ -31,7 +31,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import IS_RESET, IS_UNLABELLED, NONE
-from cowbook.plain.schemes import NEWEST_PER_LEVEL, UNNUMBERED
+from cowbook.plain.schemes import NEWEST_PER_LEVEL, RISING, UNNUMBERED
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, WITNESS
 
 # What a snapshot is to the book.
@@ -68,7 +68,13 @@ def wait_for_time(engine, message, levels):
 
 @rare_kernel
 def wait_for_owner(engine, message, levels):
-    """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay."""
+    """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay.
+
+    Ids that only rise show it for none.
+    """
+    if message.rule == RISING:
+        engine.state[0].foreign_snapshots += 1
+        return
     if count_slots(engine.slots, FOREIGN) == MOST_FOREIGN:
         free_slot(engine.state[0], engine.slots, find_slot(engine.state[0], engine.slots, FOREIGN))
     keep_in_slot(engine, message, levels, FOREIGN)

@@ -42,7 +42,7 @@ from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, IS_PICTURE, NONE, SNAPSHOT
 from cowbook.plain.schemes import RANGE, UNNUMBERED
-from cowbook.venues.answers import parameter, path_of, snapshot_beside_stream
+from cowbook.venues.answers import snapshot_beside_stream
 from cowbook.venues.fields import (
     BestKeys,
     Trades,
