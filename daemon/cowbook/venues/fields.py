@@ -15,6 +15,7 @@ from cowbook.input.text.json_fields import (
     Numeral,
     Object,
     RefusedError,
+    fitting_id,
     fixed,
     integer,
     refuse,
@@ -37,6 +38,7 @@ from cowbook.plain.messages import (
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
+_MILLISECONDS = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,6})[0-9]*)?")
 _LONGEST_ID = 19
 
 
@@ -74,6 +76,14 @@ def numeral(value: object) -> object:
     if isinstance(value, str):
         return plain(str(value))
     return str(value) if type(value) is int else value
+
+
+def split_sign(value: object) -> tuple[object, bool]:
+    """An amount without its sign, and whether it was negative."""
+    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if written.startswith("-"):
+        return numeral(type(value)(written[1:])), True  # type: ignore[call-arg]
+    return numeral(value), False
 
 
 def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) -> Levels:
@@ -246,6 +256,25 @@ def seconds_time(value: object) -> int:
     if time > MAX_TIME_NS:
         refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
     return time
+
+
+def fractional_milliseconds(value: object) -> int:
+    """A time in milliseconds since 1970 with a fraction or without, as a number or text; returned in ns."""
+    match = _MILLISECONDS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if match is None:
+        refuse("malformed", f"{shown(value)} is not a time in milliseconds")
+    time = int(match[1]) * 10**6 + int((match[2] or "0").ljust(6, "0"))
+    if time > MAX_TIME_NS:
+        refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
+    return time
+
+
+def whole_number(value: Object, key: str) -> int:
+    """An id that is a whole number, or text of one, below 10^18."""
+    found = value.get(key)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        value = {key: int(found[:40])}
+    return fitting_id(key, integer(value, key))
 
 
 def latest(times: Iterable[int]) -> int:
