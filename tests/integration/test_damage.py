@@ -27,6 +27,7 @@ FORMATS = {
     "coinbase": ("coinbase", "BTC-USD", "nothing"),
     "coinbase-advanced": ("coinbase_advanced", "BTC-USD", "connection"),
     "bybit": ("bybit", "BTCUSDT", "ids"),
+    "bybit-v2": ("bybit", "BTCUSDT", "nothing"),
     "deribit": ("deribit", "BTC-PERPETUAL", "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", "ids"),
     "gateio": ("gateio", "BTC_USDT", "diffs"),

@@ -168,6 +168,19 @@ CAPTURES = (
             "tSNGUSD": (10, 0),
         },
     ),
+    *(
+        Capture("bybit", symbol, ("cryptofeed/BYBIT.ws.25.0",), messages, proves=False, trades=trades)
+        for symbol, messages, trades in (
+            ("ADAUSDT", 375, 10),
+            ("BCHUSDT", 478, 17),
+            ("DOTUSDT", 407, 1),
+            ("ETHUSDT", 289, 6),
+            ("LINKUSDT", 396, 4),
+            ("LTCUSDT", 647, 29),
+            ("UNIUSDT", 219, 5),
+            ("XTZUSDT", 449, 29),
+        )
+    ),
     Capture("tardis", "BTC-PERPETUAL", ("tardis/deribit_incremental_book_L2_BTC-PERPETUAL.csv",), 1, proves=False, trades=0),
     Capture(
         "tardis",

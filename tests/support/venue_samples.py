@@ -340,6 +340,30 @@ def bybit(event: Event, name: str) -> list[Any]:
     return [{"topic": f"orderbook.50.{symbol}", "type": kind, "ts": event.time_ms, "data": data, "cts": event.time_ms}]
 
 
+def bybit_v2(event: Event, name: str) -> list[Any]:
+    """Of 2021: levels by what becomes of them, ids that rise by any steps."""
+    if event.kind == "noise":
+        return [{"success": True, "ret_msg": "", "conn_id": "x"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "price": price(tick), "size": number_of(size(lots)), "side": "Sell" if sold else "Buy"}
+        trade |= {"trade_time_ms": str(event.time_ms), "trade_id": f"{trade_id:08x}-x"}
+        return [{"topic": f"trade.{name}", "data": [trade]}]
+    symbol = "OTHER" if event.kind == "other" else name
+    found = {"topic": f"orderBookL2_25.{symbol}", "type": "delta", "data": {}}
+    found |= {"cross_seq": str(7 * event.number * event.number), "timestamp_e6": str(event.time_ms * 1000)}
+    levels = [
+        {"price": price(tick), "symbol": name, "id": str(tick), "side": side, "size": number_of(size(lots))}
+        for side, changes in (("Buy", event.bids), ("Sell", event.asks))
+        for tick, lots in changes.items()
+    ]
+    if event.kind == "snapshot":
+        return [found | {"type": "snapshot", "data": {"order_book": levels} if event.number % 2 else levels}]
+    deleted = [{key: value for key, value in level.items() if key != "size"} for level in levels if not level["size"]]
+    there = [level for level in levels if level["size"]]
+    return [found | {"data": {"delete": deleted, "update": there[1:], "insert": there[:1]}}]
+
+
 def deribit(event: Event, name: str) -> list[Any]:
     """A chain of ids that go up by any steps."""
     if event.kind == "noise":
@@ -851,6 +875,7 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
         "connection",
     ),
     "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
+    "bybit-v2": ("bybit", "BTCUSDT", lambda: bybit_v2, prefixed, "nothing"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
     "gateio": ("gateio", "BTC_USDT", lambda: gateio, prefixed, "ids"),

@@ -19,8 +19,8 @@ BTCUSDT,1667347199939,2098041693435,2098041696700,a,set,20472.80,0.000,209804169
 2345,16541.77,0.00300,49.62,1672531200150,True,True
 ```
 
-* Continuity: of `T_DEPTH`, `pu` equals `last_update_id` of the message before, as on the futures' websocket. Nothing shows a lost
-  row of `bookTicker`.
+* Continuity: of `T_DEPTH`, `pu` equals `last_update_id` of the message before, as on the futures' websocket. Without `pu` the ids
+  rise, but are not dense: they show what is old, and not what is lost. Nothing shows a lost row of `bookTicker`.
 * Proof of the book: none but the ids.
 * `bookTicker`: each row is a picture of the best level of each side. Alone it makes a book of these.
 * `bookDepth` is refused by name: it has sums of sizes within percentages of the price, of which no book can be made.
@@ -39,29 +39,30 @@ from collections.abc import Mapping
 
 from cowbook.input.tables.table import LevelColumns, Table
 from cowbook.input.venue import Venue
-from cowbook.plain.schemes import RANGE_WITH_PREVIOUS
+from cowbook.plain.schemes import RANGE_WITH_PREVIOUS, RISING
 
 _DEPTH, _BOOK_TICKER = 1, 2
 _CHANNELS = {"depth": _DEPTH, "bookTicker": _BOOK_TICKER}
 
+_OF_BOOK = {
+    "symbol": ("symbol",),
+    "ts_event": ("timestamp",),
+    "first_id": ("first_update_id",),
+    "last_id": ("last_update_id",),
+    "side": ("side",),
+    "is_snapshot": ("update_type",),
+    "price": ("price",),
+    "size": ("qty",),
+}
 _BOOK = Table(
-    {
-        "symbol": ("symbol",),
-        "ts_event": ("timestamp",),
-        "first_id": ("first_update_id",),
-        "last_id": ("last_update_id",),
-        "side": ("side",),
-        "is_snapshot": ("update_type",),
-        "price": ("price",),
-        "size": ("qty",),
-        "prev_id": ("pu",),
-    },
+    {**_OF_BOOK, "prev_id": ("pu",)},
     sides=("b", "a"),
     snapshot=("set", "snap"),
     rule=RANGE_WITH_PREVIOUS,
     resets=False,
     channel=_DEPTH,
 )
+_BOOK_OF_2020 = Table(_OF_BOOK, sides=("b", "a"), snapshot=("set", "snap"), rule=RISING, resets=False, channel=_DEPTH)
 _BEST = Table(
     {"last_id": ("update_id",), "ts_event": ("transaction_time",)},
     levels=LevelColumns("best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty"),
@@ -105,6 +106,7 @@ _OF_SPOT = ("is_best_match",), (_BOOLEAN,)
 VENUE = Venue(
     tables=(
         _BOOK,
+        _BOOK_OF_2020,
         _BEST,
         _PERCENTAGES,
         _trades(_OF_TRADES, _NAMES, _FIELDS, aggregates=False),
@@ -113,4 +115,5 @@ VENUE = Venue(
         _trades(_OF_AGGREGATES, _AGGREGATE_NAMES + _OF_SPOT[0], _AGGREGATE_FIELDS + _OF_SPOT[1], aggregates=True),
     ),
     channels=_CHANNELS,
+    shows_loss=False,
 )

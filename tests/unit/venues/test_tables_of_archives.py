@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cowbook import replay
 from cowbook.capture.compression import open_decoded
 from cowbook.errors import InputError
 from cowbook.input.settings import DecoderSettings
@@ -279,3 +280,24 @@ def test_percentages_are_refused_by_name() -> None:
     content = b"timestamp,percentage,depth,notional\n2023-01-01 00:00:08,-5,1.5,2.5\n"
     with pytest.raises(InputError, match="bookDepth"):
         decode(content, "binance_csv", [10**6])
+
+
+def test_depth_without_previous_ids_shows_what_is_old(tmp_path: Path) -> None:
+    """Files of 2020 lack `pu`: their ids rise, but are not dense, so that nothing shows what is lost. A bad row may be lost."""
+    header = "symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty"
+    rows = [
+        "AB,1600000000000,100,100,b,snap,10,1",
+        "AB,1600000000000,100,100,a,snap,11,1",
+        "AB,1599999999000,90,95,b,set,10,7",  # older than the snapshot
+        "AB,1600000001000,101,105,b,set,10,2",
+        "AB,1600000002000,120,121,a,set,11,3",  # not the next one
+    ]
+    (tmp_path / "a").write_text("\n".join([header, *rows, ""]))
+    *_, book = replay(tmp_path / "a", "AB", every=10**9, format="binance_csv")
+    assert book.synced
+    statistics = book.gap_statistics()
+    assert (statistics["gaps"], statistics["stale"], book.value("diffs"), book.value("unnumbered")) == (0, 1, 2, 2)
+    assert (book.bid_price, book.bid_size, book.ask_size) == (10, 2, 3)
+    (tmp_path / "a").write_text("\n".join([header, *rows, "AB,1600000003000,130,131,a,set,x,3", ""]))
+    *_, book = replay(tmp_path / "a", "AB", every=10**9, format="binance_csv")
+    assert not book.synced
