@@ -63,7 +63,7 @@ trade       {"e":"trade","E":1696118408137,"s":"DOGE-231006-0.06-C","t":"15","p"
 * `m` is true if the buyer was the maker, so the aggressor sold.
 * Both markets share names of symbols. A diff of futures has `pu`, a snapshot `E` or `T`, a ticker `e`, a trade `X`; a trade of
   spot has `M`. An aggTrade of futures has neither. The `rpiDepth` book, of futures, is told only by its stream's name.
-* Options: nothing shows a lost picture, since each shows all that the channel has. A trade's `S` is the aggressor's side, 1 or -1.
+* Options: nothing shows a lost picture, since each shows all that the channel has. A trade's `S` is the aggressor's side.
 * Partial books, `@depth5`, `@depth10` and `@depth20`, have the best levels as they are. Those of spot look like REST answers,
   those of futures like diffs, so they are told by their stream's name alone.
 
