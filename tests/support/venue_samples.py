@@ -547,6 +547,8 @@ class BitMEX:
         wanted: dict[str, tuple[Side, Side]] = {action: ({}, {}) for action in ("delete", "update", "insert")}
         for place, changes in enumerate((event.bids, event.asks)):
             for tick, lots in changes.items():
+                if not lots and tick not in self._book[place]:
+                    continue  # it came and went
                 action = "delete" if not lots else "update" if tick in self._book[place] else "insert"
                 wanted[action][place][tick] = lots
                 if lots:

@@ -8,8 +8,8 @@
 {"channel":"futures.order_book","event":"update","time":1541500162,"result":[{"p":"49525.6","s":-7726,"c":"BTC_USD","id":93973512}]}
 {"channel":"futures.trades","event":"update","time":1541503698,"result":[{"size":-108,"id":27753479,"create_time":1545136464,
  "create_time_ms":1545136464123,"price":"96.4","contract":"BTC_USD"}]}
-https://api.gateio.ws/api/v4/futures/usdt/order_book?contract=BTC_USDT&with_id=true -> ...: {"id":2517661100,"current":1623898993.123,
- "update":1623898993.121,"asks":[{"p":"1.52","s":100}],"bids":[]}
+https://api.gateio.ws/api/v4/futures/usdt/order_book?contract=BTC_USDT&with_id=true -> ...: {"id":2517661100,
+ "current":1623898993.123,"update":1623898993.121,"asks":[{"p":"1.52","s":100}],"bids":[]}
 ```
 
 Sizes are contracts. A negative size is an ask's, and a trade's whose aggressor sold.

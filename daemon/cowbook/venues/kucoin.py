@@ -14,8 +14,8 @@ https://api.kucoin.com/api/v3/market/orderbook/level2?symbol=BCHSV-USDT -> ...: 
 
 A change is price, size and sequence. One of the price 0 counts, and changes nothing.
 
-* Continuity: each update's `sequenceStart` is the last one's `sequenceEnd` plus one. The first one behind an answer with the sequence L
-  has sequenceStart <= L + 1 <= sequenceEnd. The changes of one update are applied in the order of their own sequences.
+* Continuity: each update's `sequenceStart` is the last one's `sequenceEnd` plus one. The first one behind an answer with the
+  sequence L has sequenceStart <= L + 1 <= sequenceEnd. The changes of one update are applied in the order of their own sequences.
 * Proof of the book: these numbers, answers to `level2`, which judge a synced book, and tickers with the sequence of an update.
 * Channels: `level2Depth5` and `level2Depth50` have no changes: each record shows the best levels anew.
 * Time: updates have one since 2023; before, the receive time is used. A trade's id is text, and no number.
