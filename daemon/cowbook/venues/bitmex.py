@@ -12,11 +12,11 @@
 ```
 
 * Prices: before 2023-04 `update` and `delete` name a level by its id alone. Then the price is (base - id) x tick: the base is the
-  next multiple of 10^8 above the ids, and the tick follows from the first level with a price. Since 2023-06 ids are arbitrary, and
-  every record has prices.
+  next multiple of 10^8 above the ids, and the tick follows from the first level with a price. Since 2023-06 ids are arbitrary,
+  and every record has prices.
 * Continuity: records have no ids of their own. A `partial` replaces the book; changes before the first one that need a price are
-  not used. A loss shows only where an `insert` names a level that the book has, or an `update` or `delete` one that it has not: that
-  is a gap.
+  not used. A loss shows only where an `insert` names a level that the book has, or an `update` or `delete` one that it has not:
+  that is a gap.
 * Proof of the book: none.
 * Channels: `orderBookL2` and `orderBookL2_25` are books of their own. `orderBook10` has no changes: each record shows the best
   ten levels anew.

@@ -34,6 +34,7 @@ from cowbook.input.forms.shapes import (
     SIZE,
     SYMBOL,
     TIME,
+    Holes,
     Shape,
 )
 from cowbook.input.settings import DecoderSettings
@@ -204,7 +205,7 @@ _CHANNELS = {
     **dict.fromkeys(_TICKERS, _decode_ticker),
 }
 
-_RECORD = {"time": ANY, "time_ms": ANY}
+_RECORD: Holes = {"time": ANY, "time_ms": ANY}
 _SHAPES = (
     Shape(
         {"result.s": SYMBOL, "result.U": FIRST_ID, "result.u": LAST_ID, "result.t": TIME, "result.b": BIDS, "result.a": ASKS},

@@ -27,7 +27,7 @@ Source: gate.io, futures websocket, "Local order book maintenance"; tardis-dev/t
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ANY, FIRST_ID, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Shape, asks_of, bids_of
+from cowbook.input.forms.shapes import ANY, FIRST_ID, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Holes, Shape, asks_of, bids_of
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
@@ -172,7 +172,7 @@ def _decode_snapshot(book: Object, symbol: str, settings: DecoderSettings) -> De
 
 
 _LEVEL = {"p": PRICE, "s": SIZE}
-_RECORD = {"time": ANY, "time_ms": ANY}
+_RECORD: Holes = {"time": ANY, "time_ms": ANY}
 _SHAPES = (
     Shape(
         {

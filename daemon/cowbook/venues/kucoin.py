@@ -26,6 +26,8 @@ Source: kucoin.com/docs-new, "Level2 Market Data"; Kucoin/kucoin-api-docs issue 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
@@ -160,11 +162,11 @@ def _decode_trade(trade: Object, settings: DecoderSettings) -> DecodedMessage:
 
 def _decode_ticker(ticker: Object, settings: DecoderSettings) -> DecodedMessage:
     filled = {key: "0" if value is None else value for key, value in ticker.items()}  # null: there is no such level
-    best = [levels([filled], "the ticker", f"best{side}", f"best{side}Size") for side in ("Bid", "Ask")]
-    return with_book(DecodedMessage(TICKER, whole_number(ticker, "sequence")), *best, settings)
+    bid, ask = (levels([filled], "the ticker", f"best{side}", f"best{side}Size") for side in ("Bid", "Ask"))
+    return with_book(DecodedMessage(TICKER, whole_number(ticker, "sequence")), bid, ask, settings)
 
 
-_TOPICS = {
+_TOPICS: dict[str, Callable[[Object, DecoderSettings], Decoded]] = {
     "/market/level2": _decode_update,
     "/market/level2Snapshot": _decode_stream_snapshot,
     "/spotMarket/level2Depth5": lambda book, settings: _decode_picture(5, book, settings),
