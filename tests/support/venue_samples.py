@@ -441,7 +441,7 @@ def gateio(event: Event, name: str) -> list[Any]:
         return [frame | {"channel": "spot.pong", "event": "", "result": None}]
     if event.kind == "trade":
         trade_id, tick, lots, sold = event.trade
-        trade = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
+        trade: dict[str, Any] = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
         trade |= {"side": "sell" if sold else "buy", "currency_pair": name, "amount": size(lots), "price": price(tick)}
         return [frame | {"channel": "spot.trades", "result": trade}]
     book = {"t": event.time_ms, "e": "depthUpdate", "E": event.time_ms // 1000, "s": name if event.kind != "other" else "OTHER_X"}
@@ -491,7 +491,7 @@ def kucoin(event: Event, name: str) -> list[Any]:
     if event.kind == "other":
         return [diff]
     (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
-    best = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
+    best: dict[str, Any] = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
     best |= {"bestAskSize": size(ask_size), "price": "1.0", "size": "1", "time": event.time_ms}
     return [{"type": "message", "topic": f"/market/ticker:{name}", "subject": "trade.ticker", "data": best}, diff]
 
@@ -571,6 +571,8 @@ class BitMEX:
         wanted: dict[str, tuple[Side, Side]] = {action: ({}, {}) for action in ("delete", "update", "insert")}
         for place, changes in enumerate((event.bids, event.asks)):
             for tick, lots in changes.items():
+                if not lots and tick not in self._book[place]:
+                    continue  # it came and went
                 action = "delete" if not lots else "update" if tick in self._book[place] else "insert"
                 wanted[action][place][tick] = lots
                 if lots:
