@@ -22,6 +22,8 @@ FORMATS = {
     "okx": ("okx", "BTC-USDT", "checksum"),
     "okx-chain": ("okx", "BTC-USDT", "ids"),
     "bitget": ("bitget", "BTCUSDT", "checksum"),
+    "bitget-v2": ("bitget", "BTCUSDT", "checksum"),
+    "bitget-v3": ("bitget", "BTCUSDT", "ids"),
     "ftx": ("ftx", "BTC-PERP", "checksum"),
     "bitfinex": ("bitfinex", "tBTCUSD", "connection"),
     "coinbase": ("coinbase", "BTC-USD", "nothing"),

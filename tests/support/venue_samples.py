@@ -238,6 +238,42 @@ def bitget(event: Event, name: str) -> list[Any]:
     return [{"action": "snapshot" if event.kind == "snapshot" else "update", "arg": argument, "data": [book]}]
 
 
+def bitget_v2(event: Event, name: str) -> list[Any]:
+    """Checksums, a number in each book that proves nothing, and objects as trades."""
+    if event.kind == "noise":
+        return [{"event": "subscribe", "arg": {"instType": "SPOT", "channel": "books", "instId": name}}]
+    argument = {"instType": "SPOT", "channel": "trade" if event.kind == "trade" else "books"}
+    argument["instId"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"ts": str(event.time_ms), "price": price(tick), "size": size(lots), "side": "sell" if sold else "buy"}
+        data: dict[str, Any] = trade | {"tradeId": str(10**18 + trade_id)}
+    else:
+        data = {"asks": pairs(event.asks), "bids": pairs(event.bids)}
+        data |= {"checksum": signed(interleaved(event.book, str)), "seq": 7 * event.number, "ts": str(event.time_ms)}
+    action = "snapshot" if event.kind == "snapshot" else "update"
+    return [{"action": action, "arg": argument, "data": [data], "ts": event.time_ms}]
+
+
+def bitget_v3(event: Event, name: str) -> list[Any]:
+    """A chain of ids above 10^18, which are text in a snapshot; no checksums."""
+    if event.kind == "noise":
+        return ["pong"]
+    argument = {"instType": "usdt-futures", "topic": "publicTrade" if event.kind == "trade" else "books"}
+    argument["symbol"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"i": str(10**18 + trade_id), "p": price(tick), "v": size(lots), "S": "sell" if sold else "buy"}
+        return [{"action": "update", "arg": argument, "data": [trade | {"T": str(event.time_ms), "L": "1"}], "ts": event.time_ms}]
+    number = 10**18 + 7 * event.number
+    book: dict[str, Any] = {"a": pairs(event.asks), "b": pairs(event.bids), "checksum": 0}
+    if event.kind == "snapshot":
+        book |= {"pseq": 0, "seq": str(number), "ts": str(event.time_ms)}
+        return [{"action": "snapshot", "arg": argument, "data": [book], "ts": event.time_ms}]
+    book |= {"pseq": number - 7, "seq": number, "ts": str(event.time_ms)}
+    return [{"action": "update", "arg": argument, "data": [book], "ts": event.time_ms}]
+
+
 def ftx(event: Event, name: str) -> list[Any]:
     """Numbers."""
     if event.kind == "noise":
@@ -579,6 +615,8 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "okx": ("okx", "BTC-USDT", lambda: okx, prefixed, "checksum"),
     "okx-chain": ("okx", "BTC-USDT", lambda: okx_chain, bare, "ids"),
     "bitget": ("bitget", "BTCUSDT", lambda: bitget, prefixed, "checksum"),
+    "bitget-v2": ("bitget", "BTCUSDT", lambda: bitget_v2, prefixed, "checksum"),
+    "bitget-v3": ("bitget", "BTCUSDT", lambda: bitget_v3, bare, "ids"),
     "ftx": ("ftx", "BTC-PERP", lambda: ftx, bare, "checksum"),
     "bitfinex": ("bitfinex", "tBTCUSD", lambda: Numbered(bitfinex), prefixed, "connection"),
     "coinbase": ("coinbase", "BTC-USD", lambda: coinbase, prefixed, "nothing"),

@@ -16,6 +16,7 @@ from cowbook.input.text.json_fields import (
     Numeral,
     Object,
     RefusedError,
+    fitting_id,
     fixed,
     integer,
     refuse,
@@ -204,6 +205,14 @@ def text_id(value: object) -> int:
     is_number = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= _LONGEST_ID
     number = int(str(value)) if is_number else NONE
     return number if number < 2**63 else NONE
+
+
+def identifier(value: Object, key: str) -> int:
+    """A field that is an id, as an integer or text."""
+    found = value.get(key)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        value = {key: int(found[:40])}
+    return fitting_id(key, integer(value, key))
 
 
 def is_sell(value: object, buy: str = "buy", sell: str = "sell") -> bool:

@@ -12,6 +12,7 @@ from cowbook.input.forms.program import (
     ACTION,
     ANY,
     ASKS,
+    BEFORE_DOT,
     BIDS,
     CHECKSUM,
     DONE,
@@ -37,12 +38,12 @@ from cowbook.input.text.field_scanner import (
     any_end,
     checksum_32,
     digits_end,
+    identifier,
     iso_time,
     magnitude_time,
     plain_number_end,
     seconds_time,
     text_id,
-    unsigned,
 )
 from cowbook.input.text.scanner import (
     END,
@@ -192,7 +193,7 @@ def _row(forms, position, end, first_row, place):
         elif operation == ACTION:
             position = _action_end(buffer, position, found)
         elif operation == LAST_ID:
-            found.row_id, position = unsigned(buffer, position)
+            found.row_id, position = identifier(buffer, position)
         elif operation == TEXT_ID:
             found.row_id, position = text_id(buffer, position, end)
         elif operation == SYMBOL:
@@ -320,9 +321,15 @@ def _first_dot(buffer, position, end):
 
 
 @kernel
-def _symbol_end(buffer, position, end, without_dots):
+def _symbol_end(buffer, position, end, place):
+    """Returns the position after a symbol; `place` is the argument of its row."""
     after = string_end(buffer, position, end)
-    return FAILED if without_dots and _first_dot(buffer, position, after) < after else after
+    if place == 0:
+        return after
+    point = _first_dot(buffer, position, after)
+    if place == BEFORE_DOT:
+        return point if point < after else FAILED
+    return FAILED if point < after else after
 
 
 @kernel
@@ -354,7 +361,7 @@ def _scalar(buffer, position, end, row, message, found):
         message.prev_id = -1
         position += 2
     else:
-        number, position = unsigned(buffer, position)
+        number, position = identifier(buffer, position)
         if operation == PREV_ID:
             message.prev_id = number
         elif operation == SEQUENCE:
@@ -381,7 +388,7 @@ def _start_message(message, head, found):
     message.checksum = 0
     message.price_decimals = 0
     message.size_decimals = 0
-    message.market = 0
+    message.market = head.market
     message.speed = 0
     message.sequence = 0
     found.latest = NONE

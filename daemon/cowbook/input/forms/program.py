@@ -14,7 +14,7 @@ DONE = 0
 LITERAL = 1  # word, length, mask: up to eight bytes that must be equal
 ANY = 2  # a string, a number, true, false or null that is ignored
 TEXT = 3  # the part of a string before its next point, which is ignored
-SYMBOL = 4  # the rest of a string; argument: 1 if it must not contain a dot
+SYMBOL = 4  # the rest of a string; argument: BEHIND_DOT if it must not contain a dot, BEFORE_DOT if it ends at one
 LAST_ID = 5
 PREV_ID = 6  # argument: 1 if -1 is allowed, for none
 ONLY_ID = 7  # both first and last id
@@ -30,6 +30,8 @@ SIDE = 16  # of a level or trade: word and length of bids or buying, other_word 
 TRADES_ROWS = 17  # argument: 1 if each trade names its symbol; program
 TEXT_ID = 18  # of a trade: the rest of a string; NONE if it is not a number
 ACTION = 19  # of a level
+
+BEHIND_DOT, BEFORE_DOT = 1, 2
 
 BIDS, ASKS, MIXED = 0, 1, 2
 
@@ -59,6 +61,7 @@ class Head(NamedTuple):
     flags: int = 0
     depth: int = 0
     channel: int = 0
+    market: int = 0
     single_side: int = BIDS
     """BIDS or ASKS: the side of a PRICE and SIZE outside of rows."""
     is_other: int = 0
