@@ -398,6 +398,54 @@ def deribit(event: Event, name: str) -> list[Any]:
     return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"book.{instrument}.raw", "data": book}}]
 
 
+def htx_mbp(event: Event, name: str) -> list[Any]:
+    """Changes of one or two sides, a chain; whole books are answers beside the stream, in the numbers of the changes."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    sides = {key: number_pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
+    if event.kind == "snapshot":
+        data = {"seqNum": 10**11 + 3 * event.number} | {"bids": [], "asks": []} | sides
+        return [{"id": "1", "rep": f"market.{name}.mbp.20", "status": "ok", "ts": event.time_ms, "data": data}]
+    tick = {"seqNum": 10**11 + 3 * event.number, "prevSeqNum": 10**11 + 3 * (event.number - 1)} | sides
+    symbol = name if event.kind != "other" else "other"
+    return [{"ch": f"market.{symbol}.mbp.20", "ts": event.time_ms, "tick": tick}]
+
+
+def htx_trade(event: Event, name: str) -> list[Any]:
+    """With an id of 27 digits, and one that is used."""
+    trade_id, tick, lots, sold = event.trade
+    trade = {"id": 10**26 + trade_id, "ts": event.time_ms, "tradeId": trade_id, "amount": number_of(size(lots))}
+    trade |= {"price": number_of(price(tick)), "direction": "sell" if sold else "buy"}
+    content = {"id": 10**12, "ts": event.time_ms, "data": [trade]}
+    return [{"ch": f"market.{name}.trade.detail", "ts": event.time_ms, "tick": content}]
+
+
+def htx_high_freq(event: Event, name: str) -> list[Any]:
+    """A counter; whole books are part of the stream."""
+    if event.kind == "noise":
+        return [{"id": "1", "status": "ok", "subbed": f"market.{name}.depth.size_20.high_freq", "ts": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    channel = f"market.{name if event.kind != 'other' else 'OTHER'}.depth.size_20.high_freq"
+    tick = {"asks": number_pairs(event.asks), "bids": number_pairs(event.bids), "ch": channel}
+    tick |= {"event": "snapshot" if event.kind == "snapshot" else "update", "id": event.number, "mrid": event.number}
+    return [{"ch": channel, "tick": tick | {"ts": event.time_ms, "version": event.number}, "ts": event.time_ms + 1}]
+
+
+def htx_step0(event: Event, name: str) -> list[Any]:
+    """The whole book each time."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    bids, asks = (number_pairs(dict(side)) for side in best_first(event.book))
+    symbol = name if event.kind != "other" else "other"
+    tick = {"bids": bids, "asks": asks, "version": 10**11 + 7 * event.number, "ts": event.time_ms}
+    return [{"ch": f"market.{symbol}.depth.step0", "ts": event.time_ms + 2, "tick": tick}]
+
+
 class KrakenFutures:
     """One level a record; numbers go on over them."""
 
@@ -630,10 +678,15 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
+    "htx-mbp": ("htx", "btcusdt", lambda: htx_mbp, prefixed, "ids"),
+    "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
+    "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
 }
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
 
+BESIDE = ("binance", "htx-mbp")
+"""Samples whose snapshots stand beside the stream, in the numbers of its changes."""
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
@@ -655,8 +708,8 @@ def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
 
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
-    format_name, name, make, _, _ = LINES[sample_id]
-    numbered = numbered_by_diffs(events) if format_name == "binance" else events
+    _, name, make, _, _ = LINES[sample_id]
+    numbered = numbered_by_diffs(events) if sample_id in BESIDE else events
     write = make()
     records = []
     if sample_id == "bitfinex":

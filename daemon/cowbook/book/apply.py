@@ -129,7 +129,10 @@ def _take_snapshot(engine, message, levels):
     if is_of_other_market(state, message.market):
         state.unused += 1
         return CONSUMED
-    if engine.settings[0].channel != 0 and message.channel != engine.settings[0].channel and not is_picture:
+    own = engine.settings[0].channel
+    if own == 0 and message.flags & IS_RESET == 0 and message.channel != 0:
+        own = state.channel  # beside the stream, it cannot begin another book
+    if own != 0 and message.channel != own and not is_picture:
         note_other_channel(state, message)
         return CONSUMED
     if is_of_unknown_owner(state, message):

@@ -99,11 +99,20 @@ def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
 
 
 def with_book(
-    message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
+    message: DecodedMessage,
+    bids: Levels,
+    asks: Levels,
+    settings: DecoderSettings,
+    checksum: int | None = None,
+    *,
+    resets: bool = True,
 ) -> DecodedMessage:
-    """Set a depth message's levels and the checksum of the book after it. A snapshot that is no picture replaces the book."""
+    """Set a depth message's levels and the checksum of the book after it.
+
+    A snapshot that is no picture replaces the book, unless it stands beside the stream (`resets` is False) and its id decides.
+    """
     with_levels(message, bids, asks, settings)
-    if message.kind == SNAPSHOT and message.flags & IS_PICTURE == 0:
+    if message.kind == SNAPSHOT and resets and message.flags & IS_PICTURE == 0:
         message.flags |= IS_RESET
     if checksum is not None:
         message.flags |= HAS_CHECKSUM

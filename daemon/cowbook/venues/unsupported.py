@@ -19,7 +19,6 @@ _SIGNATURES = (
     ("Bitstamp", rb'"channel": ?"(?:diff_order_book|order_book|detail_order_book|live_trades|live_orders)_'),
     ("dYdX", rb'"channel": ?"v[34]_(?:orderbook|trades|markets)'),
     ("Gemini", rb'"type": ?"l2_updates"|"type": ?"update".*"socket_sequence"'),
-    ("HTX (Huobi)", rb'"(?:ch|sub)": ?"market\.[^"]+\.(?:depth|mbp|trade|bbo|detail)'),
     ("Phemex", rb'"(?:book|orderbook_p)": ?\{"asks".*"sequence"|"method": ?"(?:orderbook|trade)(?:_p)?\.subscribe"'),
     ("MEXC", rb'spot@public\.|"channel": ?"push\.(?:depth|deal|ticker)'),
     ("Hyperliquid", rb'"channel": ?"(?:l2Book|l4Book|bbo|trades)".*"coin"'),

@@ -20,7 +20,6 @@ CAPTURES = {
     "BITSTAMP.ws.1.0": "Bitstamp",
     "DYDX.ws.1.0": "dYdX",
     "GEMINI.ws.1.0": "Gemini",
-    "HUOBI.ws.44.0": "HTX (Huobi)",
     "PHEMEX.ws.1.0": "Phemex",
 }
 
