@@ -34,6 +34,7 @@ FORMATS = {
     "htx-mbp": ("htx", "btcusdt", "diffs"),
     "htx-high-freq": ("htx", "BTC-USDT", "ids"),
     "htx-step0": ("htx", "btcusdt", "nothing"),
+    "hyperliquid": ("hyperliquid", "BTC", "nothing"),
 }
 EVENTS = make_events(3, 70)
 Records = list[tuple[Event, bytes]]

@@ -40,6 +40,7 @@ TRADES: dict[str, tuple[str | int, ...]] = {
     **dict.fromkeys(("bitget-v2", "bitget-v3"), ("data",)),
     **dict.fromkeys(("okx", "okx-chain", "bitget", "ftx", "kraken-v2-frames", "bybit"), ("data",)),
     "kraken-v1": (1,),
+    "hyperliquid": ("data",),
     **dict.fromkeys(("htx-mbp", "htx-high-freq", "htx-step0"), ("tick", "data")),
     "coinbase-advanced": ("events", 0, "trades"),
     "deribit": ("params", "data"),

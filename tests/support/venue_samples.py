@@ -446,6 +446,21 @@ def htx_step0(event: Event, name: str) -> list[Any]:
     return [{"ch": f"market.{symbol}.depth.step0", "ts": event.time_ms + 2, "tick": tick}]
 
 
+def hyperliquid(event: Event, name: str) -> list[Any]:
+    """The whole book each time, in objects."""
+    if event.kind == "noise":
+        return [
+            {"channel": "subscriptionResponse", "data": {"method": "subscribe", "subscription": {"type": "trades", "coin": name}}}
+        ]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"coin": name, "side": "A" if sold else "B", "px": price(tick), "sz": size(lots), "hash": "0x1", "tid": trade_id}
+        return [{"channel": "trades", "data": [trade | {"time": event.time_ms, "users": ["0xa", "0xb"]}]}]
+    sides = [[{"px": price(tick), "sz": size(lots), "n": 1} for tick, lots in side] for side in best_first(event.book)]
+    coin = name if event.kind != "other" else "OTHER"
+    return [{"channel": "l2Book", "data": {"coin": coin, "time": event.time_ms, "levels": sides}}]
+
+
 class KrakenFutures:
     """One level a record; numbers go on over them."""
 
@@ -681,6 +696,7 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "htx-mbp": ("htx", "btcusdt", lambda: htx_mbp, prefixed, "ids"),
     "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
     "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
+    "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
 }
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""

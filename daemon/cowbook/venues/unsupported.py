@@ -21,7 +21,6 @@ _SIGNATURES = (
     ("Gemini", rb'"type": ?"l2_updates"|"type": ?"update".*"socket_sequence"'),
     ("Phemex", rb'"(?:book|orderbook_p)": ?\{"asks".*"sequence"|"method": ?"(?:orderbook|trade)(?:_p)?\.subscribe"'),
     ("MEXC", rb'spot@public\.|"channel": ?"push\.(?:depth|deal|ticker)'),
-    ("Hyperliquid", rb'"channel": ?"(?:l2Book|l4Book|bbo|trades)".*"coin"'),
     ("Upbit", rb'"(?:type|ty)": ?"(?:orderbook|trade)".*"(?:code|cd)": ?"[A-Z]+-'),
     ("Bithumb", rb'"type": ?"orderbookdepth"'),
     ("bitFlyer", rb'"channel": ?"lightning_'),

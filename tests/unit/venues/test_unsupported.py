@@ -43,7 +43,6 @@ def test_recorded_captures_of_other_venues_are_named(shared_data: Path, name: st
         (b'2019-11-25T00:00:00.0318630Z {"table":"trade"}', "Tardis' raw slices"),
         (b"<!DOCTYPE html><html>", "a page of HTML or XML"),
         (b'{"c":"spot@public.increase.depth.v3.api@BTCUSDT","d":{}}', "MEXC"),
-        (b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[],[]]}}', "Hyperliquid"),
         (b'{"type":"orderbook","code":"KRW-BTC","timestamp":1}', "Upbit"),
     ],
 )
