@@ -35,6 +35,17 @@ FORMATS = {
     "htx-high-freq": ("htx", "BTC-USDT", "ids"),
     "htx-step0": ("htx", "btcusdt", "nothing"),
     "hyperliquid": ("hyperliquid", "BTC", "nothing"),
+    "gateio": ("gateio", "BTC_USDT", "diffs"),
+    "gateio-futures": ("gateio_futures", "BTC_USDT", "diffs"),
+    "kucoin": ("kucoin", "BTC-USDT", "diffs"),
+    "kucoin-futures": ("kucoin_futures", "XBTUSDTM", "diffs"),
+    "bitstamp": ("bitstamp", "btcusd", "nothing"),
+    "bitmex": ("bitmex", "XBTUSD", "nothing"),
+    "bitmex-ids": ("bitmex", "XBTUSD", "levels"),
+    "phemex": ("phemex", "sBTCUSDT", "nothing"),
+    "phemex-perpetual": ("phemex", "BTCUSDT", "nothing"),
+    "dydx": ("dydx", "BTC-USD", "nothing"),
+    "dydx-v4": ("dydx_v4", "BTC-USD", "connection"),
 }
 EVENTS = make_events(3, 70)
 Records = list[tuple[Event, bytes]]
@@ -67,8 +78,8 @@ def is_book(event: Event) -> bool:
 
 
 def is_ticker(record: bytes) -> bool:
-    """Whether it is one of Binance's tickers, which are no change of the book."""
-    return b'"B":' in record
+    """Whether it is one of the tickers with ids, which are no change of the book."""
+    return b'"B":' in record or b'"bestBid":' in record
 
 
 def without(records: Records, place: int) -> Records:

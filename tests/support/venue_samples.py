@@ -502,6 +502,235 @@ class KrakenFutures:
         return records
 
 
+def scaled(text: str, decimals: int) -> int:
+    """A numeral as an integer whose last digits are decimals."""
+    return int(Decimal(text).scaleb(decimals))
+
+
+def gateio(event: Event, name: str) -> list[Any]:
+    """Spot; answers to requests say nothing of their symbol."""
+    if event.kind == "snapshot":
+        return [{"id": event.update_id, "update": event.time_ms, "asks": pairs(event.asks), "bids": pairs(event.bids)}]
+    frame: dict[str, Any] = {"time": event.time_ms // 1000, "time_ms": event.time_ms, "event": "update"}
+    if event.kind == "noise":
+        return [frame | {"channel": "spot.pong", "event": "", "result": None}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
+        trade |= {"side": "sell" if sold else "buy", "currency_pair": name, "amount": size(lots), "price": price(tick)}
+        return [frame | {"channel": "spot.trades", "result": trade}]
+    book = {"t": event.time_ms, "e": "depthUpdate", "E": event.time_ms // 1000, "s": name if event.kind != "other" else "OTHER_X"}
+    book |= {"U": event.update_id, "u": event.update_id, "b": pairs(event.bids), "a": pairs(event.asks)}
+    return [frame | {"channel": "spot.order_book_update", "result": book}]
+
+
+def gateio_futures(event: Event, name: str) -> list[Any]:
+    """Levels are objects; a negative trade sold. Sizes are numbers, here with decimals."""
+    sides = [[{"p": price(tick), "s": number_of(size(lots))} for tick, lots in side.items()] for side in (event.bids, event.asks)]
+    if event.kind == "snapshot":
+        return [{"id": event.update_id, "current": 1.5, "update": event.time_ms / 1000, "asks": sides[1], "bids": sides[0]}]
+    frame: dict[str, Any] = {"time": event.time_ms // 1000, "event": "update"}
+    if event.kind == "noise":
+        return [frame | {"channel": "futures.order_book_update", "event": "subscribe", "result": {"status": "success"}}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        amount = number_of(size(lots))
+        trade = {"size": -amount if sold else amount, "id": trade_id, "create_time": event.time_ms // 1000}
+        trade |= {"create_time_ms": event.time_ms, "price": price(tick), "contract": name}
+        return [frame | {"channel": "futures.trades", "result": [trade]}]
+    book = {"t": event.time_ms, "s": name if event.kind != "other" else "OTHER_X", "U": event.update_id, "u": event.update_id}
+    return [frame | {"channel": "futures.order_book_update", "result": book | {"b": sides[0], "a": sides[1]}}]
+
+
+def kucoin(event: Event, name: str) -> list[Any]:
+    """Ten sequences an update, some of which only count; a ticker before it."""
+    last = 10 * event.update_id
+    if event.kind == "snapshot":
+        book = {"time": event.time_ms, "sequence": str(last), "bids": pairs(event.bids), "asks": pairs(event.asks)}
+        return [{"code": "200000", "data": book}]
+    if event.kind == "noise":
+        return [{"id": "x", "type": "pong"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "sequence": "7", "side": "sell" if sold else "buy", "size": size(lots), "price": price(tick)}
+        trade |= {"time": str(event.time_ms * 10**6), "tradeId": f"60ab{trade_id:020x}"}
+        return [{"type": "message", "topic": f"/market/match:{name}", "subject": "trade.l3match", "data": trade}]
+    numbers = iter(range(last - 9, last + 1))
+    changes = {
+        key: [[price(tick), size(lots), str(next(numbers))] for tick, lots in side.items()] + [["0", "0", str(next(numbers))]]
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    symbol = name if event.kind != "other" else "OTHER-X"
+    data = {"sequenceStart": last - 9, "sequenceEnd": last, "symbol": symbol, "changes": changes, "time": event.time_ms}
+    diff = {"type": "message", "topic": f"/market/level2:{symbol}", "subject": "trade.l2update", "data": data}
+    if event.kind == "other":
+        return [diff]
+    (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
+    best = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
+    best |= {"bestAskSize": size(ask_size), "price": "1.0", "size": "1", "time": event.time_ms}
+    return [{"type": "message", "topic": f"/market/ticker:{name}", "subject": "trade.ticker", "data": best}, diff]
+
+
+class KuCoinFutures:
+    """One change a record; sequences go on over them. Answers name their symbol."""
+
+    def __init__(self) -> None:
+        self._number = 100
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        if event.kind == "snapshot":
+            book = {"symbol": name, "sequence": self._number, "ts": event.time_ms * 10**6}
+            return [{"code": "200000", "data": book | {"bids": number_pairs(event.bids), "asks": number_pairs(event.asks)}}]
+        if event.kind == "noise":
+            return [{"id": "x", "type": "ack"}]
+        if event.kind == "trade":
+            trade_id, tick, lots, sold = event.trade
+            trade = {"symbol": name, "sequence": 7, "side": "sell" if sold else "buy", "size": number_of(size(lots))}
+            trade |= {"price": price(tick), "tradeId": str(trade_id), "ts": event.time_ms * 10**6}
+            return [{"type": "message", "topic": f"/contractMarket/execution:{name}", "subject": "match", "sn": 7, "data": trade}]
+        if event.kind == "other":
+            changes = ["1.0,buy,1"]
+        else:
+            changes = [f"{price(tick)},buy,{size(lots)}" for tick, lots in event.bids.items()]
+            changes += [f"{price(tick)},sell,{size(lots)}" for tick, lots in event.asks.items()]
+            changes.append("0,buy,0")
+        records = []
+        for change in changes:
+            self._number += event.kind == "diff"
+            topic = f"/contractMarket/level2:{name if event.kind == 'diff' else 'OTHER'}"
+            data = {"sequence": self._number, "change": change, "timestamp": event.time_ms}
+            records.append({"type": "message", "topic": topic, "subject": "level2", "sn": self._number, "data": data})
+        return records
+
+
+def bitstamp(event: Event, name: str) -> list[Any]:
+    """Ids are times."""
+    if event.kind == "noise":
+        return [{"event": "bts:subscription_succeeded", "channel": f"diff_order_book_{name}", "data": {}}]
+    times = {"timestamp": str(event.time_ms // 1000), "microtimestamp": str(1000 * event.time_ms)}
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": trade_id, "amount": number_of(size(lots)), "amount_str": size(lots), "price": number_of(price(tick))}
+        trade |= times | {"price_str": price(tick), "type": int(sold), "buy_order_id": 1, "sell_order_id": 2}
+        return [{"data": trade, "channel": f"live_trades_{name}", "event": "trade"}]
+    book = times | {"bids": pairs(event.bids), "asks": pairs(event.asks)}
+    if event.kind == "snapshot":
+        return [book]
+    return [{"data": book, "channel": f"diff_order_book_{name if event.kind == 'diff' else 'other'}", "event": "data"}]
+
+
+class BitMEX:
+    """A record for each kind of change. Levels of the old form, of which `with_prices` is false, are named by ids alone."""
+
+    def __init__(self, *, with_prices: bool) -> None:
+        self._with_prices = with_prices
+        self._book: tuple[Side, Side] = ({}, {})
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        if event.kind == "noise":
+            return [{"success": True, "subscribe": f"orderBookL2:{name}", "request": {"op": "subscribe"}}]
+        if event.kind == "trade":
+            _, tick, lots, sold = event.trade
+            trade = {"timestamp": iso(event.time_ms), "symbol": name, "side": "Sell" if sold else "Buy"}
+            trade |= {"size": number_of(size(lots)), "price": number_of(price(tick)), "trdMatchID": "39744121-c20e"}
+            return [{"table": "trade", "action": "insert", "data": [trade]}]
+        if event.kind == "other":
+            level = {"symbol": "OTHER", "id": 7, "side": "Buy", "size": 1, "price": 1}
+            return [{"table": "orderBookL2", "action": "insert", "data": [level]}]
+        if event.kind == "snapshot":
+            rows = self._rows(event, name, "partial", (event.bids, event.asks))
+            self._book = (dict(event.bids), dict(event.asks))
+            return [{"table": "orderBookL2", "action": "partial", "filter": {"symbol": name}, "data": rows}]
+        wanted: dict[str, tuple[Side, Side]] = {action: ({}, {}) for action in ("delete", "update", "insert")}
+        for place, changes in enumerate((event.bids, event.asks)):
+            for tick, lots in changes.items():
+                action = "delete" if not lots else "update" if tick in self._book[place] else "insert"
+                wanted[action][place][tick] = lots
+                if lots:
+                    self._book[place][tick] = lots
+                else:
+                    del self._book[place][tick]
+        records = [(action, self._rows(event, name, action, sides)) for action, sides in wanted.items()]
+        return [{"table": "orderBookL2", "action": action, "data": rows} for action, rows in records if rows]
+
+    def _rows(self, event: Event, name: str, action: str, sides: tuple[Side, Side]) -> list[dict[str, Any]]:
+        rows = []
+        for side, levels in zip(("Buy", "Sell"), sides, strict=True):
+            for tick, lots in levels.items():
+                row: dict[str, Any] = {"symbol": name, "id": 5 * 10**8 - tick, "side": side}
+                if action != "delete":
+                    row["size"] = number_of(size(lots))
+                if self._with_prices or action in ("partial", "insert"):
+                    row["price"] = number_of(price(tick))
+                rows.append(row | ({"timestamp": iso(event.time_ms)} if self._with_prices else {}))
+        return rows
+
+
+def phemex(event: Event, name: str) -> list[Any]:
+    """Spot, of scaled integers; or a newer perpetual, of texts."""
+    is_spot = name.startswith("s")
+    if event.kind == "noise":
+        return [{"error": None, "id": 1, "result": {"status": "success"}}]
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        values = [scaled(price(tick), 8), scaled(size(lots), 8)] if is_spot else [price(tick), size(lots)]
+        trade = [event.time_ms * 10**6, "Sell" if sold else "Buy", *values]
+        return [{"sequence": 7, "symbol": name, "trades" if is_spot else "trades_p": [trade], "type": "incremental"}]
+    sides = {
+        key: [[scaled(price(tick), 8), scaled(size(lots), 8)] for tick, lots in side.items()] if is_spot else pairs(side)
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    kind = "snapshot" if event.kind == "snapshot" else "incremental"
+    record = {"book" if is_spot else "orderbook_p": sides, "depth": 30, "sequence": 3 * event.number}
+    return [record | {"symbol": name if event.kind != "other" else "OTHER", "timestamp": event.time_ms * 10**6, "type": kind}]
+
+
+def dydx(event: Event, name: str) -> list[Any]:
+    """Offsets on every change, and on every level of a snapshot."""
+    record: dict[str, Any] = {"connection_id": "60a4fc71-1312", "message_id": 7, "id": name}
+    if event.kind == "noise":
+        return [{"type": "connected", "connection_id": "60a4fc71-1312", "message_id": 0}]
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"size": size(lots), "side": "SELL" if sold else "BUY", "price": price(tick), "createdAt": iso(event.time_ms)}
+        return [record | {"type": "channel_data", "channel": "v3_trades", "contents": {"trades": [trade]}}]
+    if event.kind == "snapshot":
+        sides = {
+            key: [{"price": price(tick), "offset": str(9 * event.number), "size": size(lots)} for tick, lots in side.items()]
+            for key, side in (("bids", event.bids), ("asks", event.asks))
+        }
+        return [record | {"type": "subscribed", "channel": "v3_orderbook", "contents": sides}]
+    contents = {"offset": str(9 * event.number), "bids": pairs(event.bids), "asks": pairs(event.asks)}
+    whose = record | ({"id": "OTHER-X"} if event.kind == "other" else {})
+    return [whose | {"type": "channel_data", "channel": "v3_orderbook", "contents": contents}]
+
+
+def dydx_v4(event: Event, name: str) -> list[Any]:
+    """All of them are numbered by `Numbered`. Every fifth change is in two pieces."""
+    record: dict[str, Any] = {"connection_id": "67838890-75de", "id": name, "version": "1.0.0"}
+    if event.kind == "noise":
+        return [{"type": "subscribed", "connection_id": "67838890-75de", "channel": "v4_markets", "contents": {}}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": f"{trade_id:024x}", "size": size(lots), "price": price(tick), "side": "SELL" if sold else "BUY"}
+        contents: Any = {"trades": [trade | {"createdAt": iso(event.time_ms), "type": "LIMIT"}]}
+        return [record | {"type": "channel_data", "channel": "v4_trades", "contents": contents}]
+    if event.kind == "snapshot":
+        contents = {
+            key: [{"price": price(tick), "size": size(lots)} for tick, lots in side.items()]
+            for key, side in (("bids", event.bids), ("asks", event.asks))
+        }
+        return [record | {"type": "subscribed", "channel": "v4_orderbook", "contents": contents}]
+    contents = {key: pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
+    whose = record | ({"id": "OTHER-X"} if event.kind == "other" else {})
+    if event.kind == "diff" and event.number % 5 == 0:
+        pieces = [{key: levels} for key, levels in contents.items()]
+        return [whose | {"type": "channel_batch_data", "channel": "v4_orderbook", "contents": pieces}]
+    return [whose | {"type": "channel_data", "channel": "v4_orderbook", "contents": contents}]
+
+
 class Numbered:
     """Gives every record of a connection its number."""
 
@@ -697,12 +926,24 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
     "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
     "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
+    "gateio": ("gateio", "BTC_USDT", lambda: gateio, prefixed, "ids"),
+    "gateio-futures": ("gateio_futures", "BTC_USDT", lambda: gateio_futures, bare, "ids"),
+    "kucoin": ("kucoin", "BTC-USDT", lambda: kucoin, prefixed, "ids"),
+    "kucoin-futures": ("kucoin_futures", "XBTUSDTM", KuCoinFutures, bare, "ids"),
+    "bitstamp": ("bitstamp", "btcusd", lambda: bitstamp, bare, "nothing"),
+    "bitmex": ("bitmex", "XBTUSD", lambda: BitMEX(with_prices=True), bare, "nothing"),
+    "bitmex-ids": ("bitmex", "XBTUSD", lambda: BitMEX(with_prices=False), prefixed, "nothing"),
+    "phemex": ("phemex", "sBTCUSDT", lambda: phemex, prefixed, "nothing"),
+    "phemex-perpetual": ("phemex", "BTCUSDT", lambda: phemex, bare, "nothing"),
+    "dydx": ("dydx", "BTC-USD", lambda: dydx, prefixed, "nothing"),
+    "dydx-v4": ("dydx_v4", "BTC-USD", lambda: Numbered(dydx_v4, key="message_id", first=0), prefixed, "connection"),
 }
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
 
-BESIDE = ("binance", "htx-mbp")
-"""Samples whose snapshots stand beside the stream, in the numbers of its changes."""
+BESIDE_STREAM = ("binance", "gateio", "gateio-futures", "kucoin", "kucoin-futures", "bitstamp", "htx-mbp")
+"""Samples whose snapshots stand beside the stream, and have the id of a change before them."""
+
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
@@ -725,7 +966,7 @@ def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
     _, name, make, _, _ = LINES[sample_id]
-    numbered = numbered_by_diffs(events) if sample_id in BESIDE else events
+    numbered = numbered_by_diffs(events) if sample_id in BESIDE_STREAM else events
     write = make()
     records = []
     if sample_id == "bitfinex":

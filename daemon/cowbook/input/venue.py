@@ -64,14 +64,23 @@ def refusing(decode: DecodeRecord) -> DecodeRecord:
     return decode_record
 
 
-def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> DecodeRecord:
-    """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`."""
+def json_records(
+    decode: Callable[[object, DecoderSettings], Decoded],
+    decode_answer: Callable[[object, str, DecoderSettings], Decoded] | None = None,
+) -> DecodeRecord:
+    """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`.
+
+    `decode_answer` is given instead what answers a request, with the request's address.
+    """
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
         envelope = open_envelope(record)
         if envelope is None:
             return UNUSED
-        return _with_receive_time(decode(load_with_numerals(envelope.message), settings), envelope)
+        value = load_with_numerals(envelope.message)
+        if envelope.url and decode_answer is not None:
+            return _with_receive_time(decode_answer(value, envelope.url, settings), envelope)
+        return _with_receive_time(decode(value, settings), envelope)
 
     return refusing(decode_record)
 

@@ -72,7 +72,6 @@ from cowbook.venues.fields import (
     a_checksum,
     an_array,
     an_object,
-    identifier,
     is_sell,
     levels,
     loose_ticker,
@@ -81,6 +80,7 @@ from cowbook.venues.fields import (
     text,
     text_id,
     ticker_shape,
+    whole_number,
     with_book,
 )
 
@@ -145,7 +145,7 @@ def _decode_book(book: Object, settings: DecoderSettings, channel: int, *, is_sn
         return with_book(message, bids, asks, settings)
     if "pseq" in book:
         message.rule = CHAIN
-        message.last_id, message.prev_id = identifier(book, "seq"), identifier(book, "pseq")
+        message.last_id, message.prev_id = whole_number(book, "seq"), whole_number(book, "pseq")
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
 
 

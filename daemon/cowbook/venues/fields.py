@@ -39,6 +39,7 @@ from cowbook.plain.messages import (
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
+_MILLISECONDS = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,6})[0-9]*)?")
 _LONGEST_ID = 19
 _EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 
@@ -77,6 +78,14 @@ def numeral(value: object) -> object:
     if isinstance(value, Numeral):
         return format(Decimal(value), "f") if _EXPONENT.fullmatch(value) else str(value)
     return str(value) if type(value) is int else value
+
+
+def split_sign(value: object) -> tuple[object, bool]:
+    """An amount without its sign, and whether it was negative."""
+    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if written.startswith("-"):
+        return numeral(type(value)(written[1:])), True  # type: ignore[call-arg]
+    return numeral(value), False
 
 
 def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) -> Levels:
@@ -216,14 +225,6 @@ def text_id(value: object) -> int:
     return number if number < 2**63 else NONE
 
 
-def identifier(value: Object, key: str) -> int:
-    """A field that is an id, as an integer or text."""
-    found = value.get(key)
-    if isinstance(found, str) and found.isascii() and found.isdigit():
-        value = {key: int(found[:40])}
-    return fitting_id(key, integer(value, key))
-
-
 def is_sell(value: object, buy: str = "buy", sell: str = "sell") -> bool:
     """Whether a side's name is `sell`; refuses what is neither."""
     if value not in (buy, sell):
@@ -266,6 +267,25 @@ def seconds_time(value: object) -> int:
     if time > MAX_TIME_NS:
         refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
     return time
+
+
+def fractional_milliseconds(value: object) -> int:
+    """A time in milliseconds since 1970 with a fraction or without, as a number or text; returned in ns."""
+    match = _MILLISECONDS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if match is None:
+        refuse("malformed", f"{shown(value)} is not a time in milliseconds")
+    time = int(match[1]) * 10**6 + int((match[2] or "0").ljust(6, "0"))
+    if time > MAX_TIME_NS:
+        refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
+    return time
+
+
+def whole_number(value: Object, key: str) -> int:
+    """An id that is a whole number, or text of one."""
+    found = value.get(key)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        value = {key: int(found[:40])}
+    return fitting_id(key, integer(value, key))
 
 
 def latest(times: Iterable[int]) -> int:

@@ -56,7 +56,7 @@ def _means_something(name: str, record: bytes, settings: DecoderSettings) -> boo
     assert venue.decode_record is not None
     decoded = venue.decode_record(record, settings)
     if isinstance(decoded, Sequenced):
-        return True
+        decoded = decoded.decoded
     return isinstance(decoded, DecodedMessage | OtherSymbol | Subscription)
 
 

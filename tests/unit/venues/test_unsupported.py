@@ -14,13 +14,7 @@ from support.venue_samples import SAMPLE_IDS, make_sample
 SETTINGS = DecoderSettings("A/B", 8, 8, 1 << 24)
 
 CAPTURES = {
-    "KUCOIN.ws.1.0": "KuCoin",
-    "GATEIO.ws.1.0": "Gate.io",
-    "BITMEX.ws.1.0": "BitMEX",
-    "BITSTAMP.ws.1.0": "Bitstamp",
-    "DYDX.ws.1.0": "dYdX",
     "GEMINI.ws.1.0": "Gemini",
-    "PHEMEX.ws.1.0": "Phemex",
 }
 
 

@@ -129,19 +129,32 @@ def magnitude_time(buffer, position):
 
 
 @kernel
-def seconds_time(buffer, position):
-    """Read seconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+def _fractional_time(buffer, position, unit_digits):
+    """Read a time with or without a fraction, in units of 10^unit_digits ns. Returns (ns since 1970, position after it or FAILED)."""
     whole, after = unsigned(buffer, position)
-    if after == FAILED or whole >= _NEVER:
+    unit = POWERS[unit_digits]
+    if after == FAILED or whole >= _NEVER * (POWERS[9] // unit):
         return 0, FAILED
     if buffer[after] != DOT:
-        return whole * 10**9, after
+        return whole * unit, after
     fraction, fraction_after = digits(buffer, after + 1)
     count = fraction_after - after - 1
     if count <= 0:
         return 0, FAILED
-    fraction = fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9]
-    return whole * 10**9 + fraction, fraction_after
+    fraction = fraction * POWERS[unit_digits - count] if count <= unit_digits else fraction // POWERS[count - unit_digits]
+    return whole * unit + fraction, fraction_after
+
+
+@kernel
+def seconds_time(buffer, position):
+    """Read seconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+    return _fractional_time(buffer, position, 9)
+
+
+@kernel
+def milliseconds_time(buffer, position):
+    """Read milliseconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+    return _fractional_time(buffer, position, 6)
 
 
 @kernel

@@ -275,7 +275,7 @@ class LineDecoder:
             found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
         decoded, sequence = (found.decoded, found.sequence) if isinstance(found, Sequenced) else (found, 0)
         if isinstance(decoded, DecodedMessage):
-            levels = len(decoded.bid_prices) + len(decoded.ask_prices)
+            levels = len(decoded.bid_prices) + len(decoded.ask_prices) + len(decoded.level_ids)
             if batch.level_count + levels > len(batch.prices):
                 if batch.message_count:
                     return False
@@ -296,13 +296,15 @@ class LineDecoder:
     def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
         """The verdict on a record, and the connection's state after it; None for venues without such a state."""
         venue = self._venue
+        connection: Connection | None
         if venue.decode_on_connection is not None:
-            return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
-        assert venue.decode_record is not None
-        decoded = venue.decode_record(record, self._settings)
+            decoded, connection = venue.decode_on_connection(record, self._settings, self._connections[-1][1])
+        else:
+            assert venue.decode_record is not None
+            decoded, connection = venue.decode_record(record, self._settings), None
         if self._scanner is not None:
             self._scanner.learn(record, decoded)
-        return decoded, None
+        return decoded, connection
 
     def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int, sequence: int) -> None:
         """Append a record that is neither a message nor rejected."""
@@ -356,6 +358,8 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
     batch.sizes[batch.level_count : middle] = decoded.bid_sizes
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
+    behind = end + len(decoded.level_ids)
+    batch.prices[end:behind] = decoded.level_ids
     batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 21
         decoded.kind,
         decoded.rule,
@@ -379,5 +383,5 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
         sequence,
         end_offset,
     )
-    batch.level_count = end
+    batch.level_count = behind
     batch.message_count += 1
