@@ -35,6 +35,10 @@ FORMATS = {
     "htx-high-freq": ("htx", "BTC-USDT", "ids"),
     "htx-step0": ("htx", "btcusdt", "nothing"),
     "hyperliquid": ("hyperliquid", "BTC", "nothing"),
+    "gemini-v2": ("gemini", "BTCUSD", "nothing"),
+    "mexc": ("mexc", "BTCUSDT", "diffs"),
+    "mexc-futures": ("mexc_futures", "BTC_USDT", "diffs"),
+    "okx-history": ("okx", "BTC-USDT", "nothing"),
     "gateio": ("gateio", "BTC_USDT", "diffs"),
     "gateio-futures": ("gateio_futures", "BTC_USDT", "diffs"),
     "kucoin": ("kucoin", "BTC-USDT", "diffs"),
@@ -201,4 +205,4 @@ def test_every_sample_of_lines_is_tried() -> None:
     """Every sample of lines is here; the others are the same records in other containers, or tables."""
     assert set(FORMATS) <= set(SAMPLE_IDS)
     others = {name for name in SAMPLE_IDS if name not in FORMATS}
-    assert all(name.endswith(("-array", "-zst", "-csv", "-gz", "-parquet")) for name in others)
+    assert all(name.endswith(("-array", "-zst", "-csv", "-gz", "-parquet", "-connections")) for name in others)

@@ -461,6 +461,94 @@ def hyperliquid(event: Event, name: str) -> list[Any]:
     return [{"channel": "l2Book", "data": {"coin": coin, "time": event.time_ms, "levels": sides}}]
 
 
+def gemini_v2(event: Event, name: str) -> list[Any]:
+    """No ids and no times on changes; the first record of a symbol has all levels, and old trades beside them."""
+    symbol = {"symbol": name if event.kind != "other" else "OTHER"}
+    if event.kind == "noise":
+        return [{"type": "heartbeat", "timestamp": event.time_ms}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"type": "trade", **symbol, "event_id": trade_id, "timestamp": event.time_ms, "price": price(tick)}
+        return [trade | {"quantity": size(lots), "side": "sell" if sold else "buy"}]
+    changes = [[side, *pair] for side, levels in (("buy", event.bids), ("sell", event.asks)) for pair in pairs(levels)]
+    record: dict[str, Any] = {"type": "l2_updates", **symbol, "changes": changes}
+    return [record | {"trades": [], "auction_events": []} if event.kind == "snapshot" else record]
+
+
+def gemini_on_connections(events: Sequence[Event], name: str) -> bytes:
+    """Its successor: each connection begins with all levels, which only the connection's address says."""
+    out = []
+    for event in events:
+        time, text = event.time_ms * 10**6, f"{event.time_ms / 1000 + 0.25:.6f}"
+        trade_id, tick, lots, sold = event.trade
+        symbol = "other" if event.kind == "other" else name
+        record: dict[str, Any] = {"e": "depthUpdate", "E": time, "s": symbol, "U": event.update_id, "u": event.update_id}
+        record |= {"b": pairs(event.bids), "a": pairs(event.asks)}
+        if event.kind == "snapshot":
+            out.append(f"wss://ws.gemini.com?snapshot=-1 <-> {text}".encode())
+        elif event.kind == "trade":
+            record = {"E": time, "s": name, "t": trade_id, "p": price(tick), "q": size(lots), "m": sold}
+        elif event.kind == "noise":
+            record = {"id": "1", "status": 200}
+        out.append(f"{text}: ".encode() + text_of(record))
+    return b"\n".join([*out, b""])
+
+
+def mexc(event: Event, name: str) -> list[Any]:
+    """Ranges of ids, which are text; a side without changes is left out. Answers are as Binance's."""
+    if event.kind == "noise":
+        return [{"id": 0, "code": 0, "msg": "spot@public.aggre.depth.v3.api.pb@10ms@X"}]
+    symbol = name if event.kind != "other" else "OTHER"
+    time = str(event.time_ms)
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"price": price(tick), "quantity": size(lots), "tradeType": 2 if sold else 1, "time": time}
+        deals = {"deals": [trade], "eventType": "spot@public.aggre.deals.v3.api.pb@10ms"}
+        channel = f"spot@public.aggre.deals.v3.api.pb@10ms@{name}"
+        return [{"channel": channel, "symbol": name, "sendTime": time, "publicAggreDeals": deals}]
+    if event.kind == "snapshot":
+        book = {"lastUpdateId": 10 * event.number, "bids": pairs(event.bids), "asks": pairs(event.asks)}
+        return [book | {"timestamp": event.time_ms}]
+    sides = {
+        key: [{"price": price(tick), "quantity": size(lots)} for tick, lots in side.items()]
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+        if side
+    }
+    ids = {"fromVersion": str(10 * event.number - 9), "toVersion": str(10 * event.number)}
+    depths = sides | {"eventType": "spot@public.aggre.depth.v3.api.pb@10ms"} | ids
+    channel = f"spot@public.aggre.depth.v3.api.pb@10ms@{symbol}"
+    return [{"channel": channel, "symbol": symbol, "sendTime": time, "publicAggreDepths": depths}]
+
+
+def mexc_futures(event: Event, name: str) -> list[Any]:
+    """Records of one version and of several; levels have a number of orders."""
+    if event.kind == "noise":
+        return [{"channel": "rs.sub.depth", "data": "success", "ts": event.time_ms}]
+    symbol = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"p": number_of(price(tick)), "v": number_of(size(lots)), "T": 2 if sold else 1, "O": 3, "M": 1}
+        data = [trade | {"t": event.time_ms, "i": str(trade_id)}]
+        return [{"channel": "push.deal", "data": data, "symbol": name, "ts": event.time_ms}]
+    last = 10 * event.number
+    book: dict[str, Any] = {
+        key: [[*pair, 1] for pair in number_pairs(side)] for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    if event.kind == "snapshot":
+        record = {"channel": "push.depth", "generated": True, "symbol": name, "ts": event.time_ms}
+        return [record | {"data": book | {"version": last}}]
+    book |= {"begin": last - 9, "end": last, "version": last}
+    return [{"channel": "push.depth", "data": book, "symbol": symbol, "ts": event.time_ms}]
+
+
+def okx_history(event: Event, name: str) -> list[Any]:
+    """Books of the past, without anything around them."""
+    if event.kind in ("trade", "noise"):
+        return okx(event, name)
+    book = {"instId": name if event.kind != "other" else "OTHER", "action": "snapshot" if event.kind == "snapshot" else "update"}
+    return [book | {"ts": str(event.time_ms), "asks": pairs(event.asks, "1"), "bids": pairs(event.bids, "1")}]
+
+
 class KrakenFutures:
     """One level a record; numbers go on over them."""
 
@@ -651,7 +739,7 @@ class BitMEX:
                 if lots:
                     self._book[place][tick] = lots
                 else:
-                    del self._book[place][tick]
+                    self._book[place].pop(tick, None)
         records = [(action, self._rows(event, name, action, sides)) for action, sides in wanted.items()]
         return [{"table": "orderBookL2", "action": action, "data": rows} for action, rows in records if rows]
 
@@ -926,6 +1014,10 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
     "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
     "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
+    "gemini-v2": ("gemini", "BTCUSD", lambda: gemini_v2, prefixed, "nothing"),
+    "mexc": ("mexc", "BTCUSDT", lambda: mexc, bare, "ids"),
+    "mexc-futures": ("mexc_futures", "BTC_USDT", lambda: mexc_futures, prefixed, "ids"),
+    "okx-history": ("okx", "BTC-USDT", lambda: okx_history, bare, "nothing"),
     "gateio": ("gateio", "BTC_USDT", lambda: gateio, prefixed, "ids"),
     "gateio-futures": ("gateio_futures", "BTC_USDT", lambda: gateio_futures, bare, "ids"),
     "kucoin": ("kucoin", "BTC-USDT", lambda: kucoin, prefixed, "ids"),
@@ -941,14 +1033,23 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
 
-BESIDE_STREAM = ("binance", "gateio", "gateio-futures", "kucoin", "kucoin-futures", "bitstamp", "htx-mbp")
+BESIDE_STREAM = ("binance", "gateio", "gateio-futures", "kucoin", "kucoin-futures", "bitstamp", "htx-mbp", "mexc", "mexc-futures")
 """Samples whose snapshots stand beside the stream, and have the id of a change before them."""
 
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
-    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "binance-csv", "cryptolake-parquet", "okx-zst"),
+    *(
+        "tardis-csv",
+        "tardis-csv-gz",
+        "tardis-pandas-csv",
+        "tardis-parquet",
+        "binance-csv",
+        "cryptolake-parquet",
+        "okx-zst",
+        "gemini-connections",
+    ),
 )
 """All samples."""
 
@@ -1005,6 +1106,10 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         plain = make_sample("okx", 1, len(events))
         phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
         return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
+    if sample_id == "gemini-connections":
+        whole = gemini_on_connections(events, "btcusd")
+        before = gemini_on_connections(events[:first], "btcusd")
+        return Sample(sample_id, "gemini", "btcusd", ({"a": before[:-30]}, {"a": whole}), events, "ids")
     if sample_id in ("tardis-pandas-csv", "tardis-parquet"):
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)
