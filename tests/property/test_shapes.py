@@ -125,6 +125,8 @@ def settings_of(sample: str) -> DecoderSettings:
 @pytest.mark.parametrize("container", [None, prefixed, framed])
 def test_the_reference_sees_only_the_first_records_of_a_form(sample: str, container: Callable[..., bytes] | None) -> None:
     """Of diffs, single trades and others' records, the reference decoder sees only the first ones of each form."""
+    if sample == "gemini-v2" and container is None:
+        pytest.skip("its changes have no time but the receive time")
     records = [
         container(event, record) if container else record
         for event, record in RECORDS[sample]

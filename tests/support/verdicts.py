@@ -34,10 +34,13 @@ def message_of(venue: str, record: object, settings: DecoderSettings = SETTINGS)
 def engine_after(
     directory: Path, venue: str, records: Sequence[object], *, name: str = "A-B", **settings: object
 ) -> OrderBookEngine:
-    """The engine behind records, each with a receive time a second after the one before."""
+    """The engine behind records, each with a receive time a second after the one before, unless it has an address."""
     texts = [record if isinstance(record, bytes) else json.dumps(record, separators=(",", ":")).encode() for record in records]
     path = directory / "records"
-    path.write_bytes(b"".join(b"%d.5: %s\n" % (1_700_000_000 + place, text) for place, text in enumerate(texts)))
+    times = [
+        b"" if text.startswith((b"http", b"ws")) else b"%d.5: " % (1_700_000_000 + place) for place, text in enumerate(texts)
+    ]
+    path.write_bytes(b"".join(time + text + b"\n" for time, text in zip(times, texts, strict=True)))
     chosen = {"price_decimals": 2, "size_decimals": 3} | settings
     *_, engine = replay(str(path), name, every=10**9, format=venue, **chosen)  # type: ignore[arg-type]
     return engine
