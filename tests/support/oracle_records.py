@@ -129,7 +129,7 @@ def _whole(value: Any) -> int:
 
 
 def _identifier(value: int) -> int:
-    if value >= 10**18:
+    if value >= 2**63 - 1:
         raise Bad("out_of_range")
     return value
 

@@ -238,6 +238,42 @@ def bitget(event: Event, name: str) -> list[Any]:
     return [{"action": "snapshot" if event.kind == "snapshot" else "update", "arg": argument, "data": [book]}]
 
 
+def bitget_v2(event: Event, name: str) -> list[Any]:
+    """Checksums, a number in each book that proves nothing, and objects as trades."""
+    if event.kind == "noise":
+        return [{"event": "subscribe", "arg": {"instType": "SPOT", "channel": "books", "instId": name}}]
+    argument = {"instType": "SPOT", "channel": "trade" if event.kind == "trade" else "books"}
+    argument["instId"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"ts": str(event.time_ms), "price": price(tick), "size": size(lots), "side": "sell" if sold else "buy"}
+        data: dict[str, Any] = trade | {"tradeId": str(10**18 + trade_id)}
+    else:
+        data = {"asks": pairs(event.asks), "bids": pairs(event.bids)}
+        data |= {"checksum": signed(interleaved(event.book, str)), "seq": 7 * event.number, "ts": str(event.time_ms)}
+    action = "snapshot" if event.kind == "snapshot" else "update"
+    return [{"action": action, "arg": argument, "data": [data], "ts": event.time_ms}]
+
+
+def bitget_v3(event: Event, name: str) -> list[Any]:
+    """A chain of ids above 10^18, which are text in a snapshot; no checksums."""
+    if event.kind == "noise":
+        return ["pong"]
+    argument = {"instType": "usdt-futures", "topic": "publicTrade" if event.kind == "trade" else "books"}
+    argument["symbol"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"i": str(10**18 + trade_id), "p": price(tick), "v": size(lots), "S": "sell" if sold else "buy"}
+        return [{"action": "update", "arg": argument, "data": [trade | {"T": str(event.time_ms), "L": "1"}], "ts": event.time_ms}]
+    number = 10**18 + 7 * event.number
+    book: dict[str, Any] = {"a": pairs(event.asks), "b": pairs(event.bids), "checksum": 0}
+    if event.kind == "snapshot":
+        book |= {"pseq": 0, "seq": str(number), "ts": str(event.time_ms)}
+        return [{"action": "snapshot", "arg": argument, "data": [book], "ts": event.time_ms}]
+    book |= {"pseq": number - 7, "seq": number, "ts": str(event.time_ms)}
+    return [{"action": "update", "arg": argument, "data": [book], "ts": event.time_ms}]
+
+
 def ftx(event: Event, name: str) -> list[Any]:
     """Numbers."""
     if event.kind == "noise":
@@ -384,6 +420,157 @@ def deribit(event: Event, name: str) -> list[Any]:
             ["change" if lots else "delete", number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()
         ]
     return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"book.{instrument}.raw", "data": book}}]
+
+
+def htx_mbp(event: Event, name: str) -> list[Any]:
+    """Changes of one or two sides, a chain; whole books are answers beside the stream, in the numbers of the changes."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    sides = {key: number_pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
+    if event.kind == "snapshot":
+        data = {"seqNum": 10**11 + 3 * event.number} | {"bids": [], "asks": []} | sides
+        return [{"id": "1", "rep": f"market.{name}.mbp.20", "status": "ok", "ts": event.time_ms, "data": data}]
+    tick = {"seqNum": 10**11 + 3 * event.number, "prevSeqNum": 10**11 + 3 * (event.number - 1)} | sides
+    symbol = name if event.kind != "other" else "other"
+    return [{"ch": f"market.{symbol}.mbp.20", "ts": event.time_ms, "tick": tick}]
+
+
+def htx_trade(event: Event, name: str) -> list[Any]:
+    """With an id of 27 digits, and one that is used."""
+    trade_id, tick, lots, sold = event.trade
+    trade = {"id": 10**26 + trade_id, "ts": event.time_ms, "tradeId": trade_id, "amount": number_of(size(lots))}
+    trade |= {"price": number_of(price(tick)), "direction": "sell" if sold else "buy"}
+    content = {"id": 10**12, "ts": event.time_ms, "data": [trade]}
+    return [{"ch": f"market.{name}.trade.detail", "ts": event.time_ms, "tick": content}]
+
+
+def htx_high_freq(event: Event, name: str) -> list[Any]:
+    """A counter; whole books are part of the stream."""
+    if event.kind == "noise":
+        return [{"id": "1", "status": "ok", "subbed": f"market.{name}.depth.size_20.high_freq", "ts": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    channel = f"market.{name if event.kind != 'other' else 'OTHER'}.depth.size_20.high_freq"
+    tick = {"asks": number_pairs(event.asks), "bids": number_pairs(event.bids), "ch": channel}
+    tick |= {"event": "snapshot" if event.kind == "snapshot" else "update", "id": event.number, "mrid": event.number}
+    return [{"ch": channel, "tick": tick | {"ts": event.time_ms, "version": event.number}, "ts": event.time_ms + 1}]
+
+
+def htx_step0(event: Event, name: str) -> list[Any]:
+    """The whole book each time."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    bids, asks = (number_pairs(dict(side)) for side in best_first(event.book))
+    symbol = name if event.kind != "other" else "other"
+    tick = {"bids": bids, "asks": asks, "version": 10**11 + 7 * event.number, "ts": event.time_ms}
+    return [{"ch": f"market.{symbol}.depth.step0", "ts": event.time_ms + 2, "tick": tick}]
+
+
+def hyperliquid(event: Event, name: str) -> list[Any]:
+    """The whole book each time, in objects."""
+    if event.kind == "noise":
+        return [
+            {"channel": "subscriptionResponse", "data": {"method": "subscribe", "subscription": {"type": "trades", "coin": name}}}
+        ]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"coin": name, "side": "A" if sold else "B", "px": price(tick), "sz": size(lots), "hash": "0x1", "tid": trade_id}
+        return [{"channel": "trades", "data": [trade | {"time": event.time_ms, "users": ["0xa", "0xb"]}]}]
+    sides = [[{"px": price(tick), "sz": size(lots), "n": 1} for tick, lots in side] for side in best_first(event.book)]
+    coin = name if event.kind != "other" else "OTHER"
+    return [{"channel": "l2Book", "data": {"coin": coin, "time": event.time_ms, "levels": sides}}]
+
+
+def gemini_v2(event: Event, name: str) -> list[Any]:
+    """No ids and no times on changes; the first record of a symbol has all levels, and old trades beside them."""
+    symbol = {"symbol": name if event.kind != "other" else "OTHER"}
+    if event.kind == "noise":
+        return [{"type": "heartbeat", "timestamp": event.time_ms}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"type": "trade", **symbol, "event_id": trade_id, "timestamp": event.time_ms, "price": price(tick)}
+        return [trade | {"quantity": size(lots), "side": "sell" if sold else "buy"}]
+    changes = [[side, *pair] for side, levels in (("buy", event.bids), ("sell", event.asks)) for pair in pairs(levels)]
+    record: dict[str, Any] = {"type": "l2_updates", **symbol, "changes": changes}
+    return [record | {"trades": [], "auction_events": []} if event.kind == "snapshot" else record]
+
+
+def gemini_on_connections(events: Sequence[Event], name: str) -> bytes:
+    """Its successor: each connection begins with all levels, which only the connection's address says."""
+    out = []
+    for event in events:
+        time, text = event.time_ms * 10**6, f"{event.time_ms / 1000 + 0.25:.6f}"
+        trade_id, tick, lots, sold = event.trade
+        symbol = "other" if event.kind == "other" else name
+        record: dict[str, Any] = {"e": "depthUpdate", "E": time, "s": symbol, "U": event.update_id, "u": event.update_id}
+        record |= {"b": pairs(event.bids), "a": pairs(event.asks)}
+        if event.kind == "snapshot":
+            out.append(f"wss://ws.gemini.com?snapshot=-1 <-> {text}".encode())
+        elif event.kind == "trade":
+            record = {"E": time, "s": name, "t": trade_id, "p": price(tick), "q": size(lots), "m": sold}
+        elif event.kind == "noise":
+            record = {"id": "1", "status": 200}
+        out.append(f"{text}: ".encode() + text_of(record))
+    return b"\n".join([*out, b""])
+
+
+def mexc(event: Event, name: str) -> list[Any]:
+    """Ranges of ids, which are text; a side without changes is left out. Answers are as Binance's."""
+    if event.kind == "noise":
+        return [{"id": 0, "code": 0, "msg": "spot@public.aggre.depth.v3.api.pb@10ms@X"}]
+    symbol = name if event.kind != "other" else "OTHER"
+    time = str(event.time_ms)
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"price": price(tick), "quantity": size(lots), "tradeType": 2 if sold else 1, "time": time}
+        deals = {"deals": [trade], "eventType": "spot@public.aggre.deals.v3.api.pb@10ms"}
+        channel = f"spot@public.aggre.deals.v3.api.pb@10ms@{name}"
+        return [{"channel": channel, "symbol": name, "sendTime": time, "publicAggreDeals": deals}]
+    if event.kind == "snapshot":
+        book = {"lastUpdateId": 10 * event.number, "bids": pairs(event.bids), "asks": pairs(event.asks)}
+        return [book | {"timestamp": event.time_ms}]
+    sides = {
+        key: [{"price": price(tick), "quantity": size(lots)} for tick, lots in side.items()]
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+        if side
+    }
+    ids = {"fromVersion": str(10 * event.number - 9), "toVersion": str(10 * event.number)}
+    depths = sides | {"eventType": "spot@public.aggre.depth.v3.api.pb@10ms"} | ids
+    channel = f"spot@public.aggre.depth.v3.api.pb@10ms@{symbol}"
+    return [{"channel": channel, "symbol": symbol, "sendTime": time, "publicAggreDepths": depths}]
+
+
+def mexc_futures(event: Event, name: str) -> list[Any]:
+    """Records of one version and of several; levels have a number of orders."""
+    if event.kind == "noise":
+        return [{"channel": "rs.sub.depth", "data": "success", "ts": event.time_ms}]
+    symbol = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"p": number_of(price(tick)), "v": number_of(size(lots)), "T": 2 if sold else 1, "O": 3, "M": 1}
+        data = [trade | {"t": event.time_ms, "i": str(trade_id)}]
+        return [{"channel": "push.deal", "data": data, "symbol": name, "ts": event.time_ms}]
+    last = 10 * event.number
+    book: dict[str, Any] = {
+        key: [[*pair, 1] for pair in number_pairs(side)] for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    if event.kind == "snapshot":
+        record = {"channel": "push.depth", "generated": True, "symbol": name, "ts": event.time_ms}
+        return [record | {"data": book | {"version": last}}]
+    book |= {"begin": last - 9, "end": last, "version": last}
+    return [{"channel": "push.depth", "data": book, "symbol": symbol, "ts": event.time_ms}]
+
+
+def okx_history(event: Event, name: str) -> list[Any]:
+    """Books of the past, without anything around them."""
+    if event.kind in ("trade", "noise"):
+        return okx(event, name)
+    book = {"instId": name if event.kind != "other" else "OTHER", "action": "snapshot" if event.kind == "snapshot" else "update"}
+    return [book | {"ts": str(event.time_ms), "asks": pairs(event.asks, "1"), "bids": pairs(event.bids, "1")}]
 
 
 class KrakenFutures:
@@ -578,7 +765,7 @@ class BitMEX:
                 if lots:
                     self._book[place][tick] = lots
                 else:
-                    del self._book[place][tick]
+                    self._book[place].pop(tick, None)
         records = [(action, self._rows(event, name, action, sides)) for action, sides in wanted.items()]
         return [{"table": "orderBookL2", "action": action, "data": rows} for action, rows in records if rows]
 
@@ -866,6 +1053,8 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "okx": ("okx", "BTC-USDT", lambda: okx, prefixed, "checksum"),
     "okx-chain": ("okx", "BTC-USDT", lambda: okx_chain, bare, "ids"),
     "bitget": ("bitget", "BTCUSDT", lambda: bitget, prefixed, "checksum"),
+    "bitget-v2": ("bitget", "BTCUSDT", lambda: bitget_v2, prefixed, "checksum"),
+    "bitget-v3": ("bitget", "BTCUSDT", lambda: bitget_v3, bare, "ids"),
     "ftx": ("ftx", "BTC-PERP", lambda: ftx, bare, "checksum"),
     "bitfinex": ("bitfinex", "tBTCUSD", lambda: Numbered(bitfinex), prefixed, "connection"),
     "coinbase": ("coinbase", "BTC-USD", lambda: coinbase, prefixed, "nothing"),
@@ -880,6 +1069,14 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "bybit-v2": ("bybit", "BTCUSDT", lambda: bybit_v2, prefixed, "nothing"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
+    "htx-mbp": ("htx", "btcusdt", lambda: htx_mbp, prefixed, "ids"),
+    "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
+    "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
+    "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
+    "gemini-v2": ("gemini", "BTCUSD", lambda: gemini_v2, prefixed, "nothing"),
+    "mexc": ("mexc", "BTCUSDT", lambda: mexc, bare, "ids"),
+    "mexc-futures": ("mexc_futures", "BTC_USDT", lambda: mexc_futures, prefixed, "ids"),
+    "okx-history": ("okx", "BTC-USDT", lambda: okx_history, bare, "nothing"),
     "gateio": ("gateio", "BTC_USDT", lambda: gateio, prefixed, "ids"),
     "gateio-futures": ("gateio_futures", "BTC_USDT", lambda: gateio_futures, bare, "ids"),
     "kucoin": ("kucoin", "BTC-USDT", lambda: kucoin, prefixed, "ids"),
@@ -895,15 +1092,15 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
 
-BESIDE_STREAM = ("binance", "gateio", "gateio_futures", "kucoin", "kucoin_futures", "bitstamp")
-"""Formats whose snapshots stand beside the stream, and have the id of a change before them."""
+BESIDE_STREAM = ("binance", "gateio", "gateio-futures", "kucoin", "kucoin-futures", "bitstamp", "htx-mbp", "mexc", "mexc-futures")
+"""Samples whose snapshots stand beside the stream, and have the id of a change before them."""
 
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
     *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "tardis-pictures-csv", "tardis-pictures-parquet"),
-    *("binance-csv", "cryptolake-parquet", "okx-zst"),
+    *("binance-csv", "cryptolake-parquet", "okx-zst", "gemini-connections"),
 )
 """All samples."""
 
@@ -920,8 +1117,8 @@ def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
 
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
-    format_name, name, make, _, _ = LINES[sample_id]
-    numbered = numbered_by_diffs(events) if format_name in BESIDE_STREAM else events
+    _, name, make, _, _ = LINES[sample_id]
+    numbered = numbered_by_diffs(events) if sample_id in BESIDE_STREAM else events
     write = make()
     records = []
     if sample_id == "bitfinex":
@@ -960,6 +1157,10 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         plain = make_sample("okx", 1, len(events))
         phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
         return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
+    if sample_id == "gemini-connections":
+        whole = gemini_on_connections(events, "btcusd")
+        before = gemini_on_connections(events[:first], "btcusd")
+        return Sample(sample_id, "gemini", "btcusd", ({"a": before[:-30]}, {"a": whole}), events, "ids")
     if sample_id in ("tardis-pandas-csv", "tardis-parquet"):
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)

@@ -12,7 +12,8 @@ from cowbook.input.verdict import SHOWN
 FIXED_DIGITS = 18
 """A fixed-point value has at most this many decimal digits."""
 
-MAX_ID = 10**18 - 1
+MAX_ID = 2**63 - 2
+"""One more must still fit into 63 bits."""
 MAX_TIME_NS = 2**63 - 1
 
 _NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")

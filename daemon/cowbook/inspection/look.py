@@ -250,7 +250,8 @@ def _add_messages(facts: SymbolFacts, messages: npt.NDArray[np.void], seen: set[
 def _name_books(format_name: str, seen: set[tuple[int, int]]) -> tuple[str, ...]:
     """Names of the books that depth messages were of, where the format has names for them."""
     channels = {number: name for name, number in load_venue(format_name).channels.items() if number}
-    names = {_MARKETS.get(market) or channels.get(channel) for market, channel in seen}
+    has_markets = len({market for market, _ in seen}) > 1
+    names = {_MARKETS.get(market) if has_markets or channel not in channels else channels[channel] for market, channel in seen}
     return tuple(sorted(name for name in names if name is not None))
 
 

@@ -106,11 +106,20 @@ def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
 
 
 def with_book(
-    message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
+    message: DecodedMessage,
+    bids: Levels,
+    asks: Levels,
+    settings: DecoderSettings,
+    checksum: int | None = None,
+    *,
+    resets: bool = True,
 ) -> DecodedMessage:
-    """Set a depth message's levels and the checksum of the book after it. A snapshot that is no picture replaces the book."""
+    """Set a depth message's levels and the checksum of the book after it.
+
+    A snapshot that is no picture replaces the book, unless it stands beside the stream (`resets` is False) and its id decides.
+    """
     with_levels(message, bids, asks, settings)
-    if message.kind == SNAPSHOT and message.flags & IS_PICTURE == 0:
+    if message.kind == SNAPSHOT and resets and message.flags & IS_PICTURE == 0:
         message.flags |= IS_RESET
     if checksum is not None:
         message.flags |= HAS_CHECKSUM
@@ -270,7 +279,7 @@ def fractional_milliseconds(value: object) -> int:
 
 
 def whole_number(value: Object, key: str) -> int:
-    """An id that is a whole number, or text of one, below 10^18."""
+    """An id that is a whole number, or text of one."""
     found = value.get(key)
     if isinstance(found, str) and found.isascii() and found.isdigit():
         value = {key: int(found[:40])}

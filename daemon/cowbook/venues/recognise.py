@@ -31,9 +31,15 @@ _NAMING_RECORDS = 4_000
 """In how many of a file's first records the symbol is looked for: a tenth of a second at most."""
 
 
+_NARROWER = {"gemini": "binance"}
+"""Formats that take only some of the records which another one takes, too: those that have what only they have."""
+
+
 def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
     """Names of the formats in which a record means something for a book, of whatever symbol."""
-    return [name for name in venue_names() if _means_something(name, record, settings)]
+    names = [name for name in venue_names() if _means_something(name, record, settings)]
+    wider = {_NARROWER[name] for name in names if name in _NARROWER}
+    return [name for name in names if name not in wider]
 
 
 def formats_of_table(first_line: bytes) -> list[str]:

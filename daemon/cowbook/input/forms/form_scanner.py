@@ -12,6 +12,9 @@ from cowbook.input.forms.program import (
     ACTION,
     ANY,
     ASKS,
+    BEFORE_DOT,
+    BEHIND_COLON,
+    BEHIND_UNDERSCORE,
     BIDS,
     CHECKSUM,
     DONE,
@@ -44,6 +47,7 @@ from cowbook.input.text.field_scanner import (
     any_end,
     checksum_32,
     digits_end,
+    identifier,
     iso_time,
     magnitude_time,
     milliseconds_time,
@@ -232,7 +236,7 @@ def _row(forms, position, end, first_row, place):
         elif operation == ACTION:
             position = _action_end(buffer, position, found)
         elif operation == LAST_ID:
-            found.row_id, position = unsigned(buffer, position)
+            found.row_id, position = identifier(buffer, position)
         elif operation == TEXT_ID:
             found.row_id, position = text_id(buffer, position, end)
         elif operation == SYMBOL:
@@ -362,9 +366,15 @@ def _first_of(buffer, position, end, byte):
 
 @kernel
 def _symbol_end(buffer, position, end, argument):
+    """Returns the position after a symbol; `argument` is that of its row."""
     after = string_end(buffer, position, end)
-    separator = DOT if argument == 1 else COLON if argument == 2 else _UNDERSCORE
-    return FAILED if argument and _first_of(buffer, position, after, separator) < after else after
+    if argument == 0:
+        return after
+    separator = COLON if argument == BEHIND_COLON else _UNDERSCORE if argument == BEHIND_UNDERSCORE else DOT
+    place = _first_of(buffer, position, after, separator)
+    if argument == BEFORE_DOT:
+        return place if place < after else FAILED
+    return FAILED if place < after else after
 
 
 @kernel
@@ -400,7 +410,7 @@ def _scalar(buffer, position, end, row, message, found):
         message.prev_id = -1
         position += 2
     else:
-        number, position = unsigned(buffer, position)
+        number, position = identifier(buffer, position)
         if operation == PREV_ID:
             message.prev_id = number
         elif operation == FIRST_ID:
@@ -429,7 +439,7 @@ def _start_message(message, head, found):
     message.checksum = 0
     message.price_decimals = 0
     message.size_decimals = 0
-    message.market = 0
+    message.market = head.market
     message.speed = 0
     message.sequence = 0
     found.latest = NONE

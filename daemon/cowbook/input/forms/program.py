@@ -14,7 +14,7 @@ DONE = 0
 LITERAL = 1  # word, length, mask: up to eight bytes that must be equal
 ANY = 2  # a string, a number, true, false or null that is ignored
 TEXT = 3  # the part of a string before its next point, which is ignored
-SYMBOL = 4  # the rest of a string; argument: 1 if it must not contain a dot, 2 a colon, 3 an underscore
+SYMBOL = 4  # the rest of a string behind a separator, or what stands before one; argument: which, 0 for none
 LAST_ID = 5
 PREV_ID = 6  # argument: 1 if -1 is allowed, for none
 ONLY_ID = 7  # both first and last id
@@ -34,6 +34,8 @@ FIRST_ID = 20
 RISING = 21  # of a level: an integer above that of the level before
 MILLISECONDS_TIME = 22  # milliseconds with or without a fraction
 TIME_ID = 23  # an integer of s, ms, µs or ns that is both the time and the first and last id
+
+BEHIND_DOT, BEHIND_COLON, BEHIND_UNDERSCORE, BEFORE_DOT = 1, 2, 3, 4
 
 BIDS, ASKS, MIXED = 0, 1, 2
 NAMED = 4
@@ -70,6 +72,7 @@ class Head(NamedTuple):
     flags: int = 0
     depth: int = 0
     channel: int = 0
+    market: int = 0
     single_side: int = BIDS
     """BIDS or ASKS: the side of a PRICE and SIZE outside of rows."""
     is_other: int = 0

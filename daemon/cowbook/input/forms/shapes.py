@@ -61,11 +61,11 @@ Holes = dict[str, Hole | Rows | Parts]
 ANY = Hole(ops.ANY)
 """A value that is ignored, whatever it is."""
 SYMBOL = Hole(ops.SYMBOL)
-SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
+SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, ops.BEHIND_DOT)
 """A text with the symbol after its last point."""
-SYMBOL_BEHIND_COLON = Hole(ops.SYMBOL, 2)
+SYMBOL_BEHIND_COLON = Hole(ops.SYMBOL, ops.BEHIND_COLON)
 """A text with the symbol after its last colon."""
-SYMBOL_BEHIND_UNDERSCORE = Hole(ops.SYMBOL, 3)
+SYMBOL_BEHIND_UNDERSCORE = Hole(ops.SYMBOL, ops.BEHIND_UNDERSCORE)
 """A text with the symbol after its last underscore."""
 FIRST_ID = Hole(ops.FIRST_ID)
 """The first id of a diff."""
@@ -113,8 +113,13 @@ def text_behind(prefix: str) -> Hole:
     return Hole(ops.TEXT, prefix=prefix)
 
 
+def symbol_between(prefix: str) -> Hole:
+    """A text that begins with `prefix`, the symbol and a point. What follows is literal."""
+    return Hole(ops.SYMBOL, ops.BEFORE_DOT, prefix)
+
+
 def side(buy: str = "buy", sell: str = "sell") -> Hole:
-    """A level's side in `changes_of`, or a trade's aggressor, by name. Names have at most 7 characters."""
+    """A level's side in `changes_of`, or a trade's aggressor, by name or number. Names have at most 7 characters."""
     return Hole(ops.SIDE, words=(buy, sell))
 
 
@@ -150,6 +155,8 @@ class Shape:
     optional: Mapping[str, Hole | Rows | Parts] = field(default_factory=dict)
     ignored: str = ""
     """Path of an object of which all other values are ignored, those of objects in it too."""
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Strings that a record must have at these paths, where what another value means depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +227,8 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
     Returns None if the message does not have this shape.
     """
     try:
+        if any(tree.find(path).text_of(text) != f'"{wanted}"'.encode() for path, wanted in shape.where.items()):
+            return None
         found = [(path, tree.find(path)) for path in shape.holes]
         found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
         holes: list[_Span] = []
@@ -245,13 +254,15 @@ def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) ->
         return Head(is_other=1, measures=int(has_checksums))
     if decoded.kind in (TRADE, TRADES):
         has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade has its own side
-        return Head(TRADE, flags=0 if has_sides else decoded.flags, measures=int(has_checksums))
+        flags = 0 if has_sides else decoded.flags
+        return Head(TRADE, flags=flags, market=decoded.market, measures=int(has_checksums))
     return Head(
         decoded.kind,
         decoded.rule,
         decoded.flags & ~HAS_CHECKSUM,
         decoded.depth,
         decoded.channel,
+        decoded.market,
         single_side=ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS,
         measures=int(has_checksums or decoded.kind == SNAPSHOT),
     )
@@ -268,6 +279,10 @@ class Value(NamedTuple):
     start: int
     end: int
     members: dict[str, Value] | None  # of an array or object
+
+    def text_of(self, text: bytes) -> bytes:
+        """The value as it is written in `text`."""
+        return text[self.start : self.end]
 
     def find(self, path: str) -> Value:
         """The value at a path. Raises KeyError if there is none."""
@@ -340,19 +355,20 @@ def _make_piece(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _S
     start, end = value.start, value.end
     if text.startswith(b'"', start):
         start, end = start + 1, end - 1
-    elif hole.operation in _TEXTS:
+    elif hole.operation in _TEXTS and hole.operation != ops.SIDE:
         raise LookupError(hole)
     if hole.operation == ops.SIDE:
-        buy, sell = (f'{name}"'.encode() for name in hole.words)
+        quote = text[end : value.end]
+        buy, sell = (name.encode() + quote for name in hole.words)
         sides = Row(ops.SIDE, word=word(buy), length=len(buy), other_word=word(sell), other_length=len(sell))
-        return start, end + 1, sides
+        return start, value.end, sides
     if hole.operation == ops.ACTION:
         return start, end + 1, row
-    start += _prefix_length(text[start:end], hole, symbol)
-    if hole.operation == ops.TEXT:
-        end = text.find(b".", start, end)
+    if hole.operation == ops.TEXT or (hole.operation == ops.SYMBOL and hole.argument == ops.BEFORE_DOT):
+        end = text.find(b".", start + len(hole.prefix.encode()), end)
         if end < 0:
             raise LookupError(hole)
+    start += _prefix_length(text[start:end], hole, symbol)
     return start, end, row
 
 
@@ -374,8 +390,9 @@ def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
     """Length of a hole's literal prefix. Raises LookupError if the text begins differently, or names another symbol."""
     prefix = hole.prefix.encode()
     if hole.operation == ops.SYMBOL:
-        separator = (b"", b".", b":", b"_")[hole.argument]
-        prefix = content[: content.rfind(separator) + 1] if separator else b""
+        if hole.argument != ops.BEFORE_DOT:
+            separator = (b"", b".", b":", b"_")[hole.argument]
+            prefix = content[: content.rfind(separator) + 1] if separator else b""
         if content.removeprefix(prefix) != symbol.encode():
             raise LookupError(hole)
     if not content.startswith(prefix):
@@ -393,7 +410,10 @@ def _make_program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[R
     if first.members is None or not hole.holes.keys() <= first.members.keys():
         raise LookupError(hole)
     holes = {**hole.optional, **hole.holes}
-    spans = [_make_piece(text, member, holes.get(key, ANY), symbol) for key, member in first.members.items()]
+    spans = []
+    for key, member in first.members.items():
+        named = [(holes[key], member)] if key in holes else [(ANY, leaf) for _, leaf in member.leaves(key)]
+        spans += [_make_piece(text, value, hole, symbol) for hole, value in named]
     return tuple(piece for piece in _make_pieces(text, first.start, first.end, spans) if not isinstance(piece, RowsPiece))
 
 

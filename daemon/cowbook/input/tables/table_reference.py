@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.numerals import MAX_ID, MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
+from cowbook.input.numerals import MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner as scanner
 from cowbook.input.tables.table import MEANINGS, Table, level_count
@@ -25,6 +25,9 @@ from cowbook.plain.table_header import PACKED_FLOAT, PACKED_NOTHING, PACKED_TEXT
 from cowbook.plain.vocabulary import Reason
 
 Field = str | int | float | None
+_MAX_ID = 10**18 - 1
+"""Of a row: the scanner reads 18 digits."""
+
 _NAMES = {number: name for name, number in MEANINGS.items()}
 _FLOAT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot", "exchange")
@@ -181,7 +184,7 @@ def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, se
         row.channel = _to_channel(name, field)
     elif meaning == "trade_id":
         text = str(field)
-        row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
+        row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_ID)) else NONE
     else:
         names, too = (table.snapshot, table.snapshot_too) if meaning == "is_snapshot" else (table.sides, table.sides_too)
         if too is not None and field in too:
@@ -249,13 +252,13 @@ def _to_channel(name: str, field: Field) -> int:
 
 
 def _to_id(name: str, field: Field, *, may_miss: bool) -> int:
-    if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= MAX_ID)):
+    if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= _MAX_ID)):
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
         field = int(field[:40])
     if not isinstance(field, int):
         refuse("malformed", f"{name} is {shown(field)}, not an integer without sign")
-    if field > MAX_ID:
+    if field > _MAX_ID:
         refuse("out_of_range", f"{name} is not below 10^18: {field}")
     return field
 

@@ -79,8 +79,7 @@ def any_end(buffer, position, end):
         return position + 5
     start = position + (byte == _MINUS)
     after = plain_number_end(buffer, start, end)
-    is_short = digits_end(buffer, start, end) - start <= 18 and after - start <= 40
-    return after if is_short else FAILED
+    return after if after - start <= 40 else FAILED
 
 
 @kernel
@@ -89,6 +88,17 @@ def unsigned(buffer, position):
     value, after = digits(buffer, position)
     if after <= position or (buffer[position] == ZERO and after > position + 1):
         return 0, FAILED
+    return value, after
+
+
+@kernel
+def identifier(buffer, position):
+    """As `unsigned`, for integers of up to 19 digits that are below 2^63."""
+    value, after = unsigned(buffer, position)
+    if after == FAILED:
+        value, after = nineteen_digits(buffer, position)
+        if after == FAILED or buffer[position] == ZERO:
+            return 0, FAILED
     return value, after
 
 
@@ -111,11 +121,9 @@ def text_id(buffer, position, end):
 @kernel
 def magnitude_time(buffer, position):
     """Read an integer of s, ms, µs or ns, told apart by magnitude. Returns (ns since 1970, position after it or FAILED)."""
-    value, after = unsigned(buffer, position)
+    value, after = identifier(buffer, position)
     if after == FAILED:
-        value, after = nineteen_digits(buffer, position)
-        if after == FAILED or buffer[position] == ZERO:
-            return 0, FAILED
+        return 0, FAILED
     time = nanoseconds(value)
     return time, after if time != FAILED else FAILED
 

@@ -241,7 +241,7 @@ REASONS: list[tuple[str | bytes, str]] = [
     (f"9223372036854775808 {DIFF_TEXT}", "out_of_range"),
     (f"9223372037.0 {DIFF_TEXT}", "out_of_range"),
     (f"{'9' * 5000} {DIFF_TEXT}", "out_of_range"),
-    (DIFF_TEXT.replace('"u":12', f'"u":{10**18}'), "out_of_range"),
+    (DIFF_TEXT.replace('"u":12', f'"u":{2**63 - 1}'), "out_of_range"),
     (DIFF_TEXT.replace('"u":12', f'"u":{"9" * 5000}'), "out_of_range"),
     (DIFF_TEXT.replace("1723161255208", "99999999999"), "out_of_range"),
     (TRADE_TEXT.replace("1723161255343", "99999999999"), "out_of_range"),
@@ -249,7 +249,7 @@ REASONS: list[tuple[str | bytes, str]] = [
         (wrap("btcusdt@depth5", FUTURES_DIFF_TEXT.replace(f'"{key}":{number}', f'"{key}":-1')), "malformed")
         for key, number in (("U", 10), ("u", 12), ("pu", 9))
     ),
-    (wrap("btcusdt@depth5", FUTURES_DIFF_TEXT.replace('"U":10', f'"U":{10**18}')), "out_of_range"),
+    (wrap("btcusdt@depth5", FUTURES_DIFF_TEXT.replace('"U":10', f'"U":{2**63 - 1}')), "out_of_range"),
     (wrap("btcusdt@depth5", DIFF_TEXT.replace('"E"', '"gone"')), "malformed"),
 ]
 
@@ -488,7 +488,7 @@ def naive_fields(kind: str, value: dict[str, Any], deferred: list[Callable[[], A
         need(isinstance(value.get("m"), bool), "malformed")
     received = deferred[0]() if has_prefix else NONE
     for key in ids:
-        need(value[key] < 10**18, "out_of_range")
+        need(value[key] < 2**63 - 1, "out_of_range")
     event_times = [naive_time(value[key]) for key in times]
     columns = [[scaled(str(level[place]), decimals) for level in side] for side in sides for place, decimals in enumerate((2, 8))]
     flags = IS_AGGREGATE * (kind == "aggregate") + SELL_AGGRESSOR * (kind != "diff" and value.get("m") is True)
@@ -538,7 +538,24 @@ def scaled(numeral: str, decimals: int) -> int:
 
 integers = st.one_of(
     st.integers(0, 2**70).map(str),
-    st.sampled_from(["12", "1723161255208", "0", "-0", "-1", "1.0", "1e3", "null", '"1"', "true", str(10**18), "9" * 4400]),
+    st.sampled_from(
+        [
+            "12",
+            "1723161255208",
+            "0",
+            "-0",
+            "-1",
+            "1.0",
+            "1e3",
+            "null",
+            '"1"',
+            "true",
+            str(10**18),
+            str(2**63 - 2),
+            str(2**63 - 1),
+            "9" * 4400,
+        ]
+    ),
 )
 numerals = st.one_of(
     st.decimals(0, 10**6, places=2).map(lambda number: f'"{number:f}"'),
