@@ -105,5 +105,5 @@ _SHAPES = (
     Shape(_RECORD | {"contents.trades": _TRADES}, _IGNORED),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all")
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all", numbers_connection=True)
 """`shows_loss` holds by the numbers of the connection."""
