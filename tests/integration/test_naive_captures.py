@@ -29,10 +29,14 @@ class Naive:
     last: int | None = None
     counts: Counter[str] = field(default_factory=Counter)
     newest: dict[tuple[str, Decimal], int] = field(default_factory=dict)
+    price_decimals: int = 0
+    size_decimals: int = 0
 
     def put(self, side: str, price: Any, size: Any) -> None:
         """Set a level."""
         levels, key, value = getattr(self, side), Decimal(price), Decimal(size)
+        self.price_decimals = max(self.price_decimals, -int(key.as_tuple().exponent))
+        self.size_decimals = max(self.size_decimals, -int(value.as_tuple().exponent))
         if value:
             levels[key] = value
         else:
@@ -88,35 +92,30 @@ def gateio(data: Path) -> Books:
 
 
 def kucoin(data: Path) -> Books:
-    """As Gate.io; a change has a number of its own, and one of the price 0 is none. Tickers are counted where their id is met."""
+    """As Gate.io; a change has a number of its own, and one of the price 0 is none. A ticker is of the book with its number."""
     books: Books = {}
     for address, record in records(data / "KUCOIN.http.0.0"):
         books[address.partition("symbol=")[2]] = book = Naive()
         book.set_book(record["data"]["bids"], record["data"]["asks"], int(record["data"]["sequence"]))
-    tickers: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for _, record in records(data / "KUCOIN.ws.1.0"):
-        if record.get("subject") == "trade.ticker":
-            key = record["topic"].partition(":")[2], int(record["data"]["sequence"])
-            tickers.setdefault(key, []).append(record["data"])
+    waiting: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for _, record in records(data / "KUCOIN.ws.1.0"):
         name = record.get("topic", "").partition(":")[2]
-        if record.get("subject") == "trade.l3match":
+        found, subject = record.get("data", {}), record.get("subject")
+        if subject == "trade.l3match":
             books[name].counts["trades"] += 1
-        if record.get("subject") != "trade.l2update":
-            continue
-        found, book = record["data"], books[name]
-        changes = {
-            side: [change[:2] for change in sorted(found["changes"][side], key=lambda each: int(each[2])) if change[0] != "0"]
-            for side in ("bids", "asks")
-        }
-        stale = book.counts["stale"]
-        book.diff(found["sequenceStart"], found["sequenceEnd"], changes["bids"], changes["asks"])
-        if book.counts["stale"] == stale:
-            for ticker in tickers.get((name, found["sequenceEnd"]), []):
+        if subject == "trade.ticker":
+            waiting.setdefault((name, int(found["sequence"])), []).append(found)
+        if subject == "trade.l2update":
+            sides = [sorted(found["changes"][side], key=lambda each: int(each[2])) for side in ("bids", "asks")]
+            levels = [[change[:2] for change in side if change[0] != "0"] for side in sides]
+            books[name].diff(found["sequenceStart"], found["sequenceEnd"], *levels)
+        if subject in ("trade.ticker", "trade.l2update"):
+            book = books[name]
+            assert book.last is not None
+            for ticker in waiting.pop((name, book.last), []):
                 bid, ask = max(book.bids), min(book.asks)
-                best = bid, book.bids[bid], ask, book.asks[ask]
-                wanted = [Decimal(ticker[key]) for key in ("bestBid", "bestBidSize", "bestAsk", "bestAskSize")]
-                assert list(best) == wanted
+                best = [bid, book.bids[bid], ask, book.asks[ask]]
+                assert best == [Decimal(ticker[key]) for key in ("bestBid", "bestBidSize", "bestAsk", "bestAskSize")]
                 book.counts["tickers"] += 1
     return books
 
@@ -217,18 +216,18 @@ VENUES: dict[str, tuple[Callable[[Path], Books], tuple[str, ...], dict[str, int]
 }
 """By format: how the capture is rebuilt, its files, and counts that its description has."""
 
-WHOLE = ("BCHSV-USDT", "OMG_USDT", "BTC_USDC", "DIS_USDT", "ethusd")
-"""Symbols with prices of more than a million."""
 
-
-def levels_of(engine: OrderBookEngine, decimals: int) -> tuple[Side, Side]:
+def levels_of(engine: OrderBookEngine, price_decimals: int, size_decimals: int) -> tuple[Side, Side]:
     """Both sides of a book, exactly."""
-    sides = (view.levels() for view in (engine.bids, engine.asks))
-    bids, asks = (
-        {Decimal(price).scaleb(-decimals): Decimal(size).scaleb(-8) for price, size in zip(*map(list, side), strict=True)}
-        for side in (tuple(array.tolist() for array in side) for side in sides)
-    )
-    return bids, asks
+    sides = []
+    for view in (engine.bids, engine.asks):
+        prices, sizes = (array.tolist() for array in view.levels())
+        exact = (
+            [Decimal(price).scaleb(-price_decimals) for price in prices],
+            [Decimal(size).scaleb(-size_decimals) for size in sizes],
+        )
+        sides.append(dict(zip(*exact, strict=True)))
+    return sides[0], sides[1]
 
 
 @pytest.mark.long
@@ -240,16 +239,16 @@ def test_a_recorded_capture_gives_the_books_and_counts_of_a_naive_script(shared_
     paths = [str(shared_data / "cryptofeed" / file) for file in files]
     seen: Counter[str] = Counter()
     for name, naive in books.items():
-        decimals = 8 if name in WHOLE else 10
         if not (naive.counts["snapshots"] or naive.counts["diffs"]):
             continue
-        *_, engine = replay(paths, name, every=10**9, format=venue, price_decimals=decimals, size_decimals=8)
+        decimals = {"price_decimals": naive.price_decimals, "size_decimals": naive.size_decimals}
+        *_, engine = replay(paths, name, every=10**9, format=venue, **decimals)
         statistics = engine.gap_statistics()
         audits = engine.audit_statistics()["bookTicker"]
         found = Counter({key: engine.value(key) for key in ("diffs", "snapshots", "trades")})
         found += Counter({"stale": statistics["stale"], "tickers": audits["matched"]})
         assert found == +naive.counts, name
-        assert levels_of(engine, decimals) == (naive.bids, naive.asks), name
+        assert levels_of(engine, **decimals) == (naive.bids, naive.asks), name
         assert statistics["gaps"] == audits["failed"] == sum(engine.dead_letter_statistics().values()) == 0, name
         assert engine.synced, name
         seen += found
