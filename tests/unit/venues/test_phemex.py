@@ -79,9 +79,8 @@ def test_ids_that_only_rise() -> None:
 def test_a_depth_is_a_book_of_its_own() -> None:
     """The venue keeps so many levels."""
     bids = [[f"{number}.0", "1"] for number in range(10, 40)]
-    outcome = go_through(
-        "phemex", "A", [lines_of(book(5, bids, [], "snapshot"), book(6, [["50.0", "1"]]), book(7, [["1.0", "1"]], depth=0))]
-    )
+    records = [book(5, bids, [], "snapshot"), book(6, [["50.0", "1"]]), book(7, [["1.0", "1"]], depth=0)]
+    outcome = go_through("phemex", "A", [lines_of(*records)])
     assert len(outcome.book[0]) == 30
     assert max(outcome.book[0]) == 500
     assert outcome.count("unused") == 1
