@@ -94,7 +94,8 @@ def _of_exponent(numeral: str, decimals: int) -> int:
     digits, power = _split_exponent(numeral)
     if power + decimals < 0 or len(digits) + power + decimals > FIXED_DIGITS:
         raise MisfitError(numeral)
-    return int(digits or "0") * 10 ** (power + decimals)
+    factor: int = 10 ** (power + decimals)
+    return int(digits or "0") * factor
 
 
 def plain(numeral: str) -> str:
