@@ -168,6 +168,23 @@ CAPTURES = (
             "tSNGUSD": (10, 0),
         },
     ),
+    *_of(
+        "gemini",
+        ("cryptofeed/GEMINI.ws.1.0",),
+        {
+            "ALCXUSD": (22, 0),
+            "ANKRUSD": (107, 0),
+            "BATBTC": (47, 0),
+            "BTCGBP": (153, 0),
+            "ETHEUR": (56, 0),
+            "FILUSD": (168, 0),
+            "GRTUSD": (76, 0),
+            "LINKETH": (16, 0),
+            "LTCETH": (3, 0),
+            "ZECLTC": (7, 0),
+        },
+        proves=False,
+    ),
     Capture("tardis", "BTC-PERPETUAL", ("tardis/deribit_incremental_book_L2_BTC-PERPETUAL.csv",), 1, proves=False, trades=0),
     Capture(
         "tardis",

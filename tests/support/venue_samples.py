@@ -514,7 +514,8 @@ def mexc(event: Event, name: str) -> list[Any]:
         for key, side in (("asks", event.asks), ("bids", event.bids))
         if side
     }
-    ids = {"fromVersion": str(10 * event.number - 9), "toVersion": str(10 * event.number)}
+    last = 10 * max(event.number, 1)
+    ids = {"fromVersion": str(last - 9), "toVersion": str(last)}
     depths = sides | {"eventType": "spot@public.aggre.depth.v3.api.pb@10ms"} | ids
     channel = f"spot@public.aggre.depth.v3.api.pb@10ms@{symbol}"
     return [{"channel": channel, "symbol": symbol, "sendTime": time, "publicAggreDepths": depths}]
@@ -530,7 +531,7 @@ def mexc_futures(event: Event, name: str) -> list[Any]:
         trade = {"p": number_of(price(tick)), "v": number_of(size(lots)), "T": 2 if sold else 1, "O": 3, "M": 1}
         data = [trade | {"t": event.time_ms, "i": str(trade_id)}]
         return [{"channel": "push.deal", "data": data, "symbol": name, "ts": event.time_ms}]
-    last = 10 * event.number
+    last = 10 * max(event.number, 1)
     book: dict[str, Any] = {
         key: [[*pair, 1] for pair in number_pairs(side)] for key, side in (("asks", event.asks), ("bids", event.bids))
     }
