@@ -11,6 +11,7 @@ import pytest
 
 from cowbook import replay
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.venue import Connection
 from cowbook.input.verdict import UNUSED, OtherSymbol, Rejected
 from cowbook.plain.messages import DIFF, IS_LOOSE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
 from cowbook.plain.schemes import RANGE
@@ -32,8 +33,8 @@ def test_the_first_record_of_a_symbol_is_told_by_what_else_is_in_it() -> None:
     diff = decode("gemini", with_time(record))
     assert (diff.kind, diff.flags, diff.ts_event) == (DIFF, 0, 1_700_000_000_500_000_000)  # type: ignore[union-attr]
     assert (diff.bid_prices, diff.ask_sizes) == ([150], [0])  # type: ignore[union-attr]
-    for more in ({"trades": []}, {"auction_events": []}):
-        first = decode("gemini", with_time(record | more))
+    for key in ("trades", "auction_events"):
+        first = decode("gemini", with_time(record | {key: []}))
         assert (first.kind, first.flags, first.ts_event) == (SNAPSHOT, IS_RESET, NONE)  # type: ignore[union-attr]
     assert isinstance(decode("gemini", record), Rejected)  # nothing has a time
     assert decode("gemini", record | {"symbol": "X"}) == OtherSymbol("X")
@@ -51,7 +52,8 @@ def test_the_address_says_that_a_connection_begins_with_all_levels() -> None:
     decode_record = load_venue("gemini").decode_on_connection
     assert decode_record is not None
     update = json.dumps(UPDATE).encode()
-    seen, connection = [], {}
+    seen: list[int | None] = []
+    connection: Connection = {}
     for record in (
         update,
         b"wss://ws.gemini.com?snapshot=-1 <-> 1700000000.5",
@@ -62,7 +64,7 @@ def test_the_address_says_that_a_connection_begins_with_all_levels() -> None:
         b"wss://ws.gemini.com <-> 1700000002.5",
         update,
     ):
-        decoded, connection = decode_record(record, SETTINGS, connection)  # type: ignore[assignment]
+        decoded, connection = decode_record(record, SETTINGS, connection)
         seen.append(getattr(decoded, "kind", None))
     assert seen == [DIFF, None, None, SNAPSHOT, DIFF, None, None, DIFF]
     diff, _ = decode_record(update, SETTINGS, {})

@@ -179,7 +179,7 @@ def test_every_picture_of_a_recorded_capture_is_the_book(shared_data: Path, tmp_
 def fit(size: Decimal | int, decimals: int) -> bool:
     """Whether a size fits into 18 digits."""
     value = Decimal(size) * 10**decimals
-    return value == value.to_integral_value() and value < 10**18
+    return bool(value == value.to_integral_value() and value < 10**18)
 
 
 def sides(tick: dict[str, Any], decimals: int) -> tuple[dict[int, int], dict[int, int]]:
