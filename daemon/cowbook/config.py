@@ -139,9 +139,9 @@ class LogConfig(_Section):
 
 
 def symbol_name(value: str) -> str:
-    """Return a symbol's name unchanged. Raises ValueError for a name that the scanners cannot compare as plain bytes."""
-    if not re.fullmatch(r"[!#-\[\]-~]{1,64}", value):
-        raise ValueError("must be 1 to 64 printable ASCII characters without spaces, quotes and backslashes")
+    """Return a symbol's name unchanged. Raises ValueError for a name that JSON would have to escape, or nobody could read."""
+    if not 1 <= len(value) <= 64 or not value.isprintable() or re.search(r'[ "\\]', value):
+        raise ValueError("must be 1 to 64 printable characters without spaces, quotes and backslashes")
     return value
 
 
@@ -160,6 +160,7 @@ class SymbolConfig(_Section):
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     channel: str = ""
+    connection_numbers: Literal["check", "ignore"] = "check"
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -202,6 +203,12 @@ class SymbolConfig(_Section):
         if self.channel not in channels:
             known = ", ".join(f'"{name}"' for name in channels)
             raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
+        return self
+
+    @model_validator(mode="after")
+    def _has_connection_numbers(self) -> SymbolConfig:
+        if self.connection_numbers == "ignore" and not load_venue(self.format).numbers_connection:
+            raise ValueError(f'connection_numbers = "ignore": format = "{self.format}" has no such numbers: leave it out')
         return self
 
     @field_validator("paths")

@@ -150,7 +150,7 @@ def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture
 
 def test_every_venue_has_a_capture_or_none_was_found() -> None:
     """Each has a recorded capture, but for those that none was found of."""
-    without = {"bybit", "coinbase_advanced", "cryptolake", "hyperliquid", "mexc", "mexc_futures"}
+    without = {"coinbase_advanced", "cryptolake", "hyperliquid", "mexc", "mexc_futures"}
     without |= {"htx"}  # recorded, in frames written as literals: tests/unit/venues/test_htx.py
     assert {capture.venue for capture in CAPTURES} | without == set(venue_names())
     for name in venue_names():

@@ -185,6 +185,19 @@ CAPTURES = (
         },
         proves=False,
     ),
+    *(
+        Capture("bybit", symbol, ("cryptofeed/BYBIT.ws.25.0",), messages, proves=False, trades=trades)
+        for symbol, messages, trades in (
+            ("ADAUSDT", 375, 10),
+            ("BCHUSDT", 478, 17),
+            ("DOTUSDT", 407, 1),
+            ("ETHUSDT", 289, 6),
+            ("LINKUSDT", 396, 4),
+            ("LTCUSDT", 647, 29),
+            ("UNIUSDT", 219, 5),
+            ("XTZUSDT", 449, 29),
+        )
+    ),
     Capture("tardis", "BTC-PERPETUAL", ("tardis/deribit_incremental_book_L2_BTC-PERPETUAL.csv",), 1, proves=False, trades=0),
     Capture(
         "tardis",
@@ -195,6 +208,11 @@ CAPTURES = (
         trades=9_999,
         synced=False,
     ),
+    *(
+        Capture("tardis", "BTCUSDT", (f"tardis/binance-futures_book_snapshot_{levels}_BTCUSDT.csv",), 10, proves=False, trades=0)
+        for levels in (5, 25)
+    ),
+    Capture("tardis", "BTC-USD", ("tardis/huobi-dm-swap_quotes_BTC-USD.csv",), 10, proves=False, trades=0),
     Capture("tardis", "XBTUSD", ("tardis/bitmex_trades_XBTUSD.csv",), 0, proves=False, trades=10, synced=False),
     # Ten minutes lie between the two: they are samples of the format.
     Capture(

@@ -377,6 +377,30 @@ def bybit(event: Event, name: str) -> list[Any]:
     return [{"topic": f"orderbook.50.{symbol}", "type": kind, "ts": event.time_ms, "data": data, "cts": event.time_ms}]
 
 
+def bybit_v2(event: Event, name: str) -> list[Any]:
+    """Of 2021: levels by what becomes of them, ids that rise by any steps."""
+    if event.kind == "noise":
+        return [{"success": True, "ret_msg": "", "conn_id": "x"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "price": price(tick), "size": number_of(size(lots)), "side": "Sell" if sold else "Buy"}
+        trade |= {"trade_time_ms": str(event.time_ms), "trade_id": f"{trade_id:08x}-x"}
+        return [{"topic": f"trade.{name}", "data": [trade]}]
+    symbol = "OTHER" if event.kind == "other" else name
+    found = {"topic": f"orderBookL2_25.{symbol}", "type": "delta", "data": {}}
+    found |= {"cross_seq": str(7 * event.number * event.number), "timestamp_e6": str(event.time_ms * 1000)}
+    levels = [
+        {"price": price(tick), "symbol": name, "id": str(tick), "side": side, "size": number_of(size(lots))}
+        for side, changes in (("Buy", event.bids), ("Sell", event.asks))
+        for tick, lots in changes.items()
+    ]
+    if event.kind == "snapshot":
+        return [found | {"type": "snapshot", "data": {"order_book": levels} if event.number % 2 else levels}]
+    deleted = [{key: value for key, value in level.items() if key != "size"} for level in levels if not level["size"]]
+    there = [level for level in levels if level["size"]]
+    return [found | {"data": {"delete": deleted, "update": there[1:], "insert": there[:1]}}]
+
+
 def deribit(event: Event, name: str) -> list[Any]:
     """A chain of ids that go up by any steps."""
     if event.kind == "noise":
@@ -606,7 +630,7 @@ def gateio(event: Event, name: str) -> list[Any]:
         return [frame | {"channel": "spot.pong", "event": "", "result": None}]
     if event.kind == "trade":
         trade_id, tick, lots, sold = event.trade
-        trade = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
+        trade: dict[str, Any] = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
         trade |= {"side": "sell" if sold else "buy", "currency_pair": name, "amount": size(lots), "price": price(tick)}
         return [frame | {"channel": "spot.trades", "result": trade}]
     book = {"t": event.time_ms, "e": "depthUpdate", "E": event.time_ms // 1000, "s": name if event.kind != "other" else "OTHER_X"}
@@ -656,7 +680,7 @@ def kucoin(event: Event, name: str) -> list[Any]:
     if event.kind == "other":
         return [diff]
     (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
-    best = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
+    best: dict[str, Any] = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
     best |= {"bestAskSize": size(ask_size), "price": "1.0", "size": "1", "time": event.time_ms}
     return [{"type": "message", "topic": f"/market/ticker:{name}", "subject": "trade.ticker", "data": best}, diff]
 
@@ -736,6 +760,8 @@ class BitMEX:
         wanted: dict[str, tuple[Side, Side]] = {action: ({}, {}) for action in ("delete", "update", "insert")}
         for place, changes in enumerate((event.bids, event.asks)):
             for tick, lots in changes.items():
+                if not lots and tick not in self._book[place]:
+                    continue  # it came and went
                 action = "delete" if not lots else "update" if tick in self._book[place] else "insert"
                 wanted[action][place][tick] = lots
                 if lots:
@@ -930,6 +956,38 @@ def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[di
     return {day: write(rows) for day, rows in days.items() if rows}
 
 
+def tardis_pictures(events: Sequence[Event], name: str) -> list[dict[str, Any]]:
+    """Rows of `book_snapshot_8`: the whole book after each change of it. Some rows are of others."""
+    rows = []
+    for event in events:
+        if event.kind == "trade":
+            continue
+        at = event.time_ms * 1000
+        row: dict[str, Any] = {"exchange": "x", "symbol": name, "timestamp": at, "local_timestamp": at + 250}
+        if event.kind in ("other", "noise"):
+            row |= {"symbol": "OTHER"} if event.kind == "other" else {"exchange": "another exchange"}
+        for side, levels in zip(("bids", "asks"), best_first(event.book), strict=True):
+            for place in range(LEVELS):
+                there = levels[place] if place < len(levels) else None
+                row[f"{side}[{place}].price"] = float(price(there[0])) if there is not None else None
+                row[f"{side}[{place}].amount"] = float(size(there[1])) if there is not None else None
+        rows.append(row)
+    return rows
+
+
+def tardis_pictures_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As the vendor has it: what is not there is empty."""
+    lines = [",".join(rows[0]), *(",".join("" if value is None else str(value) for value in row.values()) for row in rows)]
+    return "\n".join([*lines, ""]).encode()
+
+
+def tardis_pictures_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """What is not there is null."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows)), sink, row_group_size=37)
+    return sink.getvalue()
+
+
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
     """Snapshots and updates in one file."""
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
@@ -1010,6 +1068,7 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
         "connection",
     ),
     "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
+    "bybit-v2": ("bybit", "BTCUSDT", lambda: bybit_v2, prefixed, "nothing"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
     "htx-mbp": ("htx", "btcusdt", lambda: htx_mbp, prefixed, "ids"),
@@ -1042,16 +1101,8 @@ _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
-    *(
-        "tardis-csv",
-        "tardis-csv-gz",
-        "tardis-pandas-csv",
-        "tardis-parquet",
-        "binance-csv",
-        "cryptolake-parquet",
-        "okx-zst",
-        "gemini-connections",
-    ),
+    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "tardis-pictures-csv", "tardis-pictures-parquet"),
+    *("binance-csv", "cryptolake-parquet", "okx-zst", "gemini-connections"),
 )
 """All samples."""
 
@@ -1115,6 +1166,11 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)
         return Sample(sample_id, "tardis", name, ({"1-book": days["1-book"]}, days | {"4-trades": trades}), events, "nothing")
+    if sample_id.startswith("tardis-pictures"):
+        write = tardis_pictures_csv if sample_id.endswith("csv") else tardis_pictures_parquet
+        before = {"1-book": write(tardis_pictures(events[:first], name))}
+        later = {"2-book": write(tardis_pictures(events[first:], name)), "3-trades": tardis_csv(events, name, trades=True)}
+        return Sample(sample_id, "tardis", name, (before, before | later), events, "nothing")
     if sample_id.startswith("tardis-csv"):
         book, trades = (tardis_csv(events, name, trades=is_trades) for is_trades in (False, True))
         before = {"1-book": tardis_csv(events[:first], name, trades=False)}

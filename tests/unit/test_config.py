@@ -259,11 +259,11 @@ def test_longest_id(tmp_path: Path) -> None:
     assert load(tmp_path, MINIMAL + f'id = "{"é" * 33}"').symbol[0].id == "é" * 33
 
 
-@pytest.mark.parametrize("name", ["", "a b", 'a\\"b', "a\\\\b", "é", "x" * 65, "x\\n"])
+@pytest.mark.parametrize("name", ["", "a b", 'a\\"b', "a\\\\b", "x" * 65, "x\\n"])
 def test_names_that_records_cannot_say(tmp_path: Path, name: str) -> None:
     """A name is compared byte by byte with what stands in JSON: what would be escaped there is refused."""
     found = problems(tmp_path, MINIMAL.replace("BTCUSDT", name))
-    assert any("printable ASCII" in problem for problem in found)
+    assert any("printable characters" in problem for problem in found)
 
 
 def test_duplicates_are_not_hidden_by_other_problems(tmp_path: Path) -> None:

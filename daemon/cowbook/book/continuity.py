@@ -31,8 +31,8 @@ def may_count_anew(rule):
 def judge(rule, last, is_first, first_id, last_id, prev_id):
     """Judge a diff of the scheme `rule` after the depth message with id `last`. Returns (verdict, expected id, received id).
 
-    A diff that is stale by NEWEST_PER_LEVEL may have levels that are not (book/newest.py). The ids are NONE unless the verdict is GAP. `is_first` says that `last` was a depth snapshot. If `last` is NONE, any diff
-    applies.
+    The ids are NONE unless the verdict is GAP. `is_first` says that `last` was a depth snapshot. If `last` is NONE, any diff
+    applies. A diff that is stale by NEWEST_PER_LEVEL may have levels that are not (book/newest.py).
     """
     if last == NONE or rule == UNNUMBERED:
         return APPLY, NONE, NONE

@@ -347,7 +347,7 @@ def _apply(engine, message, levels, decision, expected, received):
 
 @rare_kernel
 def _contradicts(book, message, levels):
-    """Returns whether a diff's levels are not there though the venue says that they are, or there though it says that they are new."""
+    """Returns whether the book contradicts what the venue says of a diff's levels: that it has them all, or none of them."""
     wanted = message.flags & LEVELS_ARE_KNOWN != 0
     for level in range(message.bid_start, message.bid_start + message.bid_count):
         if (find_size(book, BID, levels.prices[level]) != 0) != wanted:

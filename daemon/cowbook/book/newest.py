@@ -1,7 +1,7 @@
-"""Levels that keep their own newest ids: a diff that comes late changes only what nothing newer has changed (docs/rules.md, section 4).
+"""Levels that keep their own newest ids: a diff that comes late changes only what nothing newer has changed.
 
-The ids are in the log of the book's own diffs, where those of other schemes have sizes. The log has the newest snapshot, as long as
-not too many diffs came behind it, and these.
+docs/rules.md, section 4. The ids are in the log of the book's own diffs, where those of other schemes have sizes. The log has the
+newest snapshot, as long as not too many diffs came behind it, and these.
 """
 
 from __future__ import annotations

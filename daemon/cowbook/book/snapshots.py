@@ -177,7 +177,7 @@ def _follow(engine, message, levels, ts):
     first_event, first_run = state.next_event, state.open_depth
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
-    if _put_sides(book, message, levels) != OK:
+    if _put_sides(book, message, levels) != OK or cut_shown(engine, message) != OK:
         return EXHAUSTED
     why, has_run = take_side(engine, BID, message.last_id, False, ts, message.ts_recv)
     if why == OK:

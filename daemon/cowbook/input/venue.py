@@ -50,6 +50,8 @@ class Venue:
     channels: Mapping[str, int] = field(default_factory=dict)
     """Names of the books that a symbol may have in one input, as `[[symbol]] channel` names them, and the number that the
     messages of each have as `channel`. It is 0 where a market or a speed tells them apart (Binance)."""
+    numbers_connection: bool = False
+    """Whether every record of a connection may have a number (cowbook.input.verdict.Sequenced)."""
     shows_loss: bool = True
     """Whether the ids of depth messages show a missing one. If not, a bad record may have been a lost depth message, so it ends
     sync, unless the depth message before it had an id or the connection numbers its records."""

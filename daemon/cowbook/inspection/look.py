@@ -26,7 +26,7 @@ from cowbook.plain.table_header import LONGEST_HEADER, PACKED_MAGIC, read_header
 from cowbook.plain.vocabulary import AUDIT_KINDS
 from cowbook.symbol.naming import has_named
 from cowbook.venues import load_venue
-from cowbook.venues.recognise import SNIFFED_BYTES, formats_of_file, names_in
+from cowbook.venues.recognise import SNIFFED_BYTES, formats_of_file, names_in, refusal_of
 from cowbook.venues.unsupported import unsupported_name
 
 LOOKED_BYTES = 16 << 20
@@ -145,6 +145,8 @@ def _describe_unknown(head: bytes) -> str:
     venue = next((name for record in records if (name := unsupported_name(record)) is not None), None)
     if venue is not None:
         return f"it looks like {venue}, which is not supported"
+    if (refusal := refusal_of(head)) is not None:
+        return f"it {refusal}"
     header = read_header(head[:LONGEST_HEADER]) if head.startswith(PACKED_MAGIC) else None
     if header is not None:
         return _describe_table(header.names)

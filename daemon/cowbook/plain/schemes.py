@@ -22,7 +22,7 @@ RISING = 5
 """Ids that only rise. One that is not above the last is stale; that one is missing does not show."""
 
 NEWEST_PER_LEVEL = 6
-"""Each level keeps the newest id that has changed it. A message with an older one changes only the levels that nothing newer has."""
+"""Each level keeps the newest id that has changed it. A message with an older id changes only levels that nothing newer has."""
 
 # Styles of checksums (`SETTINGS.checksum`).
 NO_CHECKSUM = 0

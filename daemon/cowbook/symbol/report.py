@@ -26,6 +26,9 @@ _REJECTED_IN_A_ROW = 1_000
 _FOREIGN_RECORDS = 1_000
 """After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
 
+_GAPS_OF_A_PART = 10
+"""After so many gaps in the numbers of a connection the capture may hold a part of its records, rather than have lost some."""
+
 _COUNTS = (
     *("messages", "other_symbol", "unused", "crossed", "locked", "compared", "compared_unsynced", "refuted"),
     *("witnesses", "levels_compared", "levels_wrong", "levels_learned"),
@@ -202,6 +205,14 @@ class SymbolReport:
             notes.append(
                 f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
                 f'{other} is unused; channel = "{other}" would take that one'
+            )
+        if engine.value("connection_gaps") >= _GAPS_OF_A_PART:
+            missing = engine.value("connection_missing")
+            share = missing / (missing + engine.value("connection_records"))
+            notes.append(
+                f"{share:.0%} of the connection's numbers are missing, in {engine.value('connection_gaps'):,} places: if the "
+                'capture was meant to hold only some of its products or channels, connection_numbers = "ignore" would read it; '
+                "the numbers then prove nothing"
             )
         return notes + self._notes_of_channels(engine)
 

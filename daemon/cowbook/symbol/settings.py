@@ -91,7 +91,9 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
 
 def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
     """Returns what of a symbol's configuration decides what its records mean."""
-    return DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
+    return DecoderSettings(
+        symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes, symbol.connection_numbers
+    )
 
 
 def files_of(symbol: SymbolConfig, base: Path) -> ExpandedPaths:
@@ -121,5 +123,6 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **({"numbers": config.output.numbers} if config.output.numbers != "decimal" else {}),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),
+        **({"connection_numbers": symbol.connection_numbers} if symbol.connection_numbers != "check" else {}),
         **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
     }

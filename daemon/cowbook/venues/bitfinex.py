@@ -152,6 +152,7 @@ def _decode_trade(trade: list[object], settings: DecoderSettings) -> DecodedMess
 VENUE = Venue(
     decode_on_connection=json_on_connection(_decode),
     has_ids=False,
+    numbers_connection=True,
     shows_loss=False,
     checksum=BITFINEX,
     snapshots="depth",

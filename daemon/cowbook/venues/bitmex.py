@@ -11,17 +11,20 @@
  "price":17.297,"trdMatchID":"39744121-c20e-44ba-8cc8-a6b8cdf72885",...}]}
 ```
 
-* Prices: before 2023-04 `update` and `delete` name a level by its id alone. Then the price is (base - id) x tick: the base is the next
-  multiple of 10^8 above the ids, and the tick follows from the first level with a price. Since 2023-06 ids are arbitrary, and every
-  record has prices.
-* Continuity: records have no ids of their own. A `partial` replaces the book; changes before the first one that need a price are not
-  used. A loss shows only where an `insert` names a level that the book has, or an `update` or `delete` one that it has not: a gap.
+* Prices: before 2023-04 `update` and `delete` name a level by its id alone. Then the price is (base - id) x tick: the base is the
+  next multiple of 10^8 above the ids, and the tick follows from the first level with a price. Since 2023-06 ids are arbitrary,
+  and every record has prices.
+* Continuity: records have no ids of their own. A `partial` replaces the book; changes before the first one that need a price are
+  not used. A loss shows only where an `insert` names a level that the book has, or an `update` or `delete` one that it has not:
+  that is a gap.
 * Proof of the book: none.
-* Channels: `orderBookL2` and `orderBookL2_25` are books of their own. `orderBook10` has no changes: each record shows the best ten
-  levels anew.
-* Time: records have one since 2022-02; before, the receive time is used. A trade's id is text, and no number. Sizes are contracts.
+* Channels: `orderBookL2` and `orderBookL2_25` are books of their own. `orderBook10` has no changes: each record shows the best
+  ten levels anew.
+* Time: records have one since 2022-02; before, the receive time is used. A trade's id is text, and no number. Sizes are
+  contracts.
 
-Source: bitmex.com, websocket API, and blog.bitmex.com, API announcements; tardis-dev/tardis-node, src/mappers/bitmex.ts; records of 2021.
+Source: bitmex.com, websocket API; blog.bitmex.com, API announcements; tardis-dev/tardis-node, src/mappers/bitmex.ts; records of
+2021.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ https://www.bitstamp.net/api/v2/order_book/sgbeur -> ...: {"timestamp": "1641343
 
 * Continuity: a record's `microtimestamp` is its id. One that is not above the last is stale; nothing shows that one is missing.
   `bts:request_reconnect` announces a new connection, between which and the old one changes are lost: it ends sync.
-* Proof of the book: answers to `order_book`, which judge a synced book. One without `microtimestamp`, or of single orders (`group` 0
-  or 2), is not used: nothing says which changes are in it.
+* Proof of the book: answers to `order_book`, which judge a synced book. One without `microtimestamp` is not used, because nothing
+  says which changes are in it. Nor is one of single orders (`group` 0 or 2).
 * Channels: `order_book_<pair>` has no changes: each record shows the best hundred levels anew. `detail_order_book` is not used.
 * Markets: spot only; the symbol is the pair as channels write it, such as "ethusd".
 

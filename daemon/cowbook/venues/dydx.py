@@ -10,8 +10,8 @@
 ```
 
 * Continuity: each level keeps its own newest `offset`. A record may come behind newer ones, and then changes only the levels that
-  none of these has. Levels of a snapshot, removed ones too, have offsets of their own, where `includeOffsets` was asked for. Nothing
-  shows that a record is missing: `message_id` is of the connection, and its records do not come in order.
+  none of these has. Levels of a snapshot, removed ones too, have offsets of their own, where `includeOffsets` was asked for.
+  Nothing shows that a record is missing: `message_id` is of the connection, and its records do not come in order.
 * Proof of the book: none.
 * Markets: perpetual contracts. Trades have no ids.
 * Time: the book's records have none; the receive time is used.

@@ -11,8 +11,8 @@
  {"id":"0165e6170000000200000002","size":"0.0001","price":"60392","side":"BUY","createdAt":"2024-08-23T00:00:57.627Z","type":"LIMIT"}]}}
 ```
 
-* Continuity: every record of a connection, of any channel, has the previous `message_id` plus one. The book's records have no other
-  id. A subscription's snapshot replaces the book.
+* Continuity: every record of a connection, of any channel, has the previous `message_id` plus one. The book's records have no
+  other id. A subscription's snapshot replaces the book.
 * Proof of the book: these numbers.
 * Markets: the venue's books are crossed at times: its nodes do not see all orders in the same order.
 * Time: the book's records have none; the receive time is used. A trade's id is text, and no number.
@@ -105,5 +105,5 @@ _SHAPES = (
     Shape(_RECORD | {"contents.trades": _TRADES}, _IGNORED),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all")
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all", numbers_connection=True)
 """`shows_loss` holds by the numbers of the connection."""

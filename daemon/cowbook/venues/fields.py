@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import NamedTuple
 
 from cowbook.input.forms.shapes import ASK_PRICE, ASK_SIZE, BID_PRICE, BID_SIZE, Holes, Shape
-from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds
+from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds, plain
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import (
     Levels,
@@ -41,7 +40,6 @@ _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
 _MILLISECONDS = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,6})[0-9]*)?")
 _LONGEST_ID = 19
-_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 
 
 def an_object(value: object, what: str) -> Object:
@@ -75,8 +73,8 @@ def only_one(values: list[object], what: str) -> Object:
 
 def numeral(value: object) -> object:
     """A decimal number as text, from a string or a number. Anything else is returned unchanged, for the caller to refuse."""
-    if isinstance(value, Numeral):
-        return format(Decimal(value), "f") if _EXPONENT.fullmatch(value) else str(value)
+    if isinstance(value, str):
+        return plain(str(value))
     return str(value) if type(value) is int else value
 
 

@@ -34,6 +34,7 @@ from cowbook.input.forms.shapes import (
     SIZE,
     SYMBOL,
     TIME,
+    Holes,
     Shape,
 )
 from cowbook.input.settings import DecoderSettings
@@ -81,27 +82,23 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
         refuse("unknown", f"a record of the channel {shown(channel)}")
     if found.get("event") != "update":
         return UNUSED
-    if channel in _TICKERS:
-        key, best = _TICKERS[channel]
-        ticker = an_object(found.get("result"), '"result"')
-        symbol = text(ticker, key)
-        return loose_ticker(ticker, settings, best) if symbol == settings.name else OtherSymbol(symbol)
-    if channel == "spot.trades":
-        return _decode_trade(an_object(found.get("result"), '"result"'), settings)
-    if channel not in ("spot.order_book_update", "spot.obu", "spot.order_book"):
-        return UNUSED
-    book = an_object(found.get("result"), '"result"')
-    symbol, depth = text(book, "s"), 0
-    if channel == "spot.obu":
-        symbol, depth = split_stream(symbol)
+    decode = _CHANNELS.get(channel)
+    return decode(channel, an_object(found.get("result"), '"result"'), settings) if decode is not None else UNUSED
+
+
+def _decode_ticker(channel: str, ticker: Object, settings: DecoderSettings) -> Decoded:
+    key, best = _TICKERS[channel]
+    symbol = text(ticker, key)
+    return loose_ticker(ticker, settings, best) if symbol == settings.name else OtherSymbol(symbol)
+
+
+def _decode_picture(_channel: str, book: Object, settings: DecoderSettings) -> Decoded:
+    symbol = text(book, "s")
     if symbol != settings.name:
         return OtherSymbol(symbol)
-    if channel == "spot.order_book":
-        picture = DecodedMessage(
-            SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=milliseconds(book, "t"), flags=IS_PICTURE, channel=_PICTURES
-        )
-        return with_book(picture, levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"'), settings)
-    return _decode_book(book, settings, depth)
+    time = milliseconds(book, "t")
+    picture = DecodedMessage(SNAPSHOT, NONE, rule=UNNUMBERED, ts_event=time, flags=IS_PICTURE, channel=_PICTURES)
+    return with_book(picture, levels(book.get("bids"), '"bids"'), levels(book.get("asks"), '"asks"'), settings)
 
 
 def split_stream(stream: str) -> tuple[str, int]:
@@ -113,8 +110,12 @@ def split_stream(stream: str) -> tuple[str, int]:
     return symbol, int(depth)
 
 
-def _decode_book(book: Object, settings: DecoderSettings, depth: int) -> DecodedMessage:
-    """Decode an update. `depth` is that of `spot.obu`, 0 for `spot.order_book_update`."""
+def _decode_update(channel: str, book: Object, settings: DecoderSettings) -> Decoded:
+    symbol, depth = text(book, "s"), 0
+    if channel == "spot.obu":
+        symbol, depth = split_stream(symbol)
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
     last = fitting_id("u", integer(book, "u"))
     is_full = book.get("full") is True
     first = NONE if is_full else fitting_id("U", integer(book, "U"))
@@ -135,7 +136,7 @@ def _side(book: Object, key: str) -> Levels:
     return levels(book.get(key, []), f'"{key}"')
 
 
-def _decode_trade(trade: Object, settings: DecoderSettings) -> Decoded:
+def _decode_trade(_channel: str, trade: Object, settings: DecoderSettings) -> Decoded:
     symbol = text(trade, "currency_pair")
     if symbol != settings.name:
         return OtherSymbol(symbol)
@@ -196,7 +197,15 @@ def _decode_oldest_trades(entries: list[object], settings: DecoderSettings) -> D
     return trades.to_message() if entries else UNUSED
 
 
-_RECORD = {"time": ANY, "time_ms": ANY}
+_CHANNELS = {
+    "spot.order_book_update": _decode_update,
+    "spot.obu": _decode_update,
+    "spot.order_book": _decode_picture,
+    "spot.trades": _decode_trade,
+    **dict.fromkeys(_TICKERS, _decode_ticker),
+}
+
+_RECORD: Holes = {"time": ANY, "time_ms": ANY}
 _SHAPES = (
     Shape(
         {"result.s": SYMBOL, "result.U": FIRST_ID, "result.u": LAST_ID, "result.t": TIME, "result.b": BIDS, "result.a": ASKS},

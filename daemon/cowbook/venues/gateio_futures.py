@@ -8,8 +8,8 @@
 {"channel":"futures.order_book","event":"update","time":1541500162,"result":[{"p":"49525.6","s":-7726,"c":"BTC_USD","id":93973512}]}
 {"channel":"futures.trades","event":"update","time":1541503698,"result":[{"size":-108,"id":27753479,"create_time":1545136464,
  "create_time_ms":1545136464123,"price":"96.4","contract":"BTC_USD"}]}
-https://api.gateio.ws/api/v4/futures/usdt/order_book?contract=BTC_USDT&with_id=true -> ...: {"id":2517661100,"current":1623898993.123,
- "update":1623898993.121,"asks":[{"p":"1.52","s":100}],"bids":[]}
+https://api.gateio.ws/api/v4/futures/usdt/order_book?contract=BTC_USDT&with_id=true -> ...: {"id":2517661100,
+ "current":1623898993.123,"update":1623898993.121,"asks":[{"p":"1.52","s":100}],"bids":[]}
 ```
 
 Sizes are contracts. A negative size is an ask's, and a trade's whose aggressor sold.
@@ -27,7 +27,7 @@ Source: gate.io, futures websocket, "Local order book maintenance"; tardis-dev/t
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ANY, FIRST_ID, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Shape, asks_of, bids_of
+from cowbook.input.forms.shapes import ANY, FIRST_ID, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Holes, Shape, asks_of, bids_of
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
@@ -172,7 +172,7 @@ def _decode_snapshot(book: Object, symbol: str, settings: DecoderSettings) -> De
 
 
 _LEVEL = {"p": PRICE, "s": SIZE}
-_RECORD = {"time": ANY, "time_ms": ANY}
+_RECORD: Holes = {"time": ANY, "time_ms": ANY}
 _SHAPES = (
     Shape(
         {

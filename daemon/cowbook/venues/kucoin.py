@@ -14,8 +14,8 @@ https://api.kucoin.com/api/v3/market/orderbook/level2?symbol=BCHSV-USDT -> ...: 
 
 A change is price, size and sequence. One of the price 0 counts, and changes nothing.
 
-* Continuity: each update's `sequenceStart` is the last one's `sequenceEnd` plus one. The first one behind an answer with the sequence L
-  has sequenceStart <= L + 1 <= sequenceEnd. The changes of one update are applied in the order of their own sequences.
+* Continuity: each update's `sequenceStart` is the last one's `sequenceEnd` plus one. The first one behind an answer with the
+  sequence L has sequenceStart <= L + 1 <= sequenceEnd. The changes of one update are applied in the order of their own sequences.
 * Proof of the book: these numbers, answers to `level2`, which judge a synced book, and tickers with the sequence of an update.
 * Channels: `level2Depth5` and `level2Depth50` have no changes: each record shows the best levels anew.
 * Time: updates have one since 2023; before, the receive time is used. A trade's id is text, and no number.
@@ -25,6 +25,8 @@ Source: kucoin.com/docs-new, "Level2 Market Data"; Kucoin/kucoin-api-docs issue 
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
@@ -160,11 +162,11 @@ def _decode_trade(trade: Object, settings: DecoderSettings) -> DecodedMessage:
 
 def _decode_ticker(ticker: Object, settings: DecoderSettings) -> DecodedMessage:
     filled = {key: "0" if value is None else value for key, value in ticker.items()}  # null: there is no such level
-    best = [levels([filled], "the ticker", f"best{side}", f"best{side}Size") for side in ("Bid", "Ask")]
-    return with_book(DecodedMessage(TICKER, whole_number(ticker, "sequence")), *best, settings)
+    bid, ask = (levels([filled], "the ticker", f"best{side}", f"best{side}Size") for side in ("Bid", "Ask"))
+    return with_book(DecodedMessage(TICKER, whole_number(ticker, "sequence")), bid, ask, settings)
 
 
-_TOPICS = {
+_TOPICS: dict[str, Callable[[Object, DecoderSettings], Decoded]] = {
     "/market/level2": _decode_update,
     "/market/level2Snapshot": _decode_stream_snapshot,
     "/spotMarket/level2Depth5": lambda book, settings: _decode_picture(5, book, settings),

@@ -23,6 +23,8 @@ Source: kucoin.com/docs-new 3470082w0; tardis-dev/tardis-node, src/mappers/kucoi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cowbook.input.forms.form_learner import shaped
 from cowbook.input.forms.shapes import (
     ANY,
@@ -126,7 +128,7 @@ def _decode_trade(trade: Object, settings: DecoderSettings) -> DecodedMessage:
     return trades.to_message()
 
 
-_TOPICS = {
+_TOPICS: dict[str, Callable[[Object, DecoderSettings], Decoded]] = {
     "/contractMarket/level2": _decode_change,
     "/contractMarket/level2Snapshot": _decode_snapshot,
     "/contractMarket/level2Depth5": lambda book, settings: _decode_picture(5, book, settings),

@@ -11,8 +11,8 @@
 
 Integers are scaled: prices have 4 decimals and sizes none, but spot symbols, which begin with a small s, have 8 of both.
 
-* Continuity: `sequence` rises, by any steps. One that is not above the last is stale; nothing shows that one is missing. A snapshot
-  may come at any time and replaces the book. A lower `sequence` with a later time means that the venue counts anew.
+* Continuity: `sequence` rises, by any steps. One that is not above the last is stale; nothing shows that one is missing. A
+  snapshot may come at any time and replaces the book. A lower `sequence` with a later time means that the venue counts anew.
 * Proof of the book: none. New snapshots in the stream repair what was lost.
 * Channels: each depth is a book of its own. The venue keeps the best `depth` levels of a side, all of them if it is 0.
 * Markets: spot (`sBTCUSDT`), inverse (`BTCUSD`) and linear contracts (`BTCUSDT`). Trades have no ids.

@@ -10,7 +10,7 @@ from itertools import islice
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
-from cowbook.input.tables.table import Table
+from cowbook.input.tables.table import Table, find_table_of
 from cowbook.input.tables.table_reference import csv_row, packed_row
 from cowbook.input.text.line_decoder import array_opening
 from cowbook.input.venue import Connection, Venue
@@ -48,8 +48,17 @@ def formats_of_table(first_line: bytes) -> list[str]:
 
 
 def _has_table(name: str, first_line: bytes) -> bool:
-    header = read_header(first_line[:LONGEST_HEADER] + b"\n")
-    return header is not None and any(table.plan(header.names) is not None for table in load_venue(name).tables)
+    found = find_table_of(load_venue(name).tables, first_line[:LONGEST_HEADER] + b"\n")
+    return found is not None and not found.table.refusal
+
+
+def refusal_of(head: bytes) -> str | None:
+    """Why a file is refused of which a venue knows that no book can be made; None for others. `head` is its first bytes."""
+    for name in venue_names():
+        found = find_table_of(load_venue(name).tables, head[:LONGEST_HEADER])
+        if found is not None and found.table.refusal:
+            return found.table.refusal
+    return None
 
 
 def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
@@ -135,6 +144,8 @@ def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str |
     if any(_means_something(format_name, record, settings) for record in records):
         return None
     looks_like = what_records_are(records, format_name, settings)
+    if (refusal := refusal_of(head)) is not None:
+        return refusal
     if looks_like is None and head and load_venue(format_name).tables:
         header = read_header(head.partition(b"\n")[0][:LONGEST_HEADER] + b"\n")
         names = list(header.names) if header is not None else []
@@ -176,11 +187,10 @@ def _record_names(head: bytes, venue: Venue, settings: DecoderSettings) -> Itera
 
 def _table_names(head: bytes, tables: tuple[Table, ...], settings: DecoderSettings) -> Iterator[str]:
     """The symbols of a table's first rows; of those that say none, but are used, the configured one."""
-    header = read_header(head[:LONGEST_HEADER])
-    plans = [(table, table.plan(header.names)) for table in tables] if header is not None else []
-    table, plan = next(((table, plan) for table, plan in plans if plan is not None), (None, None))
-    if header is None or table is None or plan is None:
+    found = find_table_of(tables, head[:LONGEST_HEADER])
+    if found is None or found.table.refusal:
         return
+    table, header, plan = found
     rows = head[len(header.line) :]
     width = header.row_bytes
     if width:

@@ -113,6 +113,8 @@ def _measured_numeral(buffer, position, end, decimals, found):
     if found.measures:
         point = after - 1
         while point > position and buffer[point] != DOT:
+            if buffer[point] > NINE:  # an exponent: how many decimals are meant, the reference decoder knows
+                return 0, FAILED, 0
             point -= 1
         if buffer[point] == DOT:
             written = after - 1 - point

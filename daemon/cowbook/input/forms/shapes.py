@@ -234,9 +234,10 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
         holes: list[_Span] = []
         for path, value in found:
             hole = shape.holes.get(path) or shape.optional[path]
-            holes += (
-                _make_parts(text, value, hole, symbol) if isinstance(hole, Parts) else [_make_piece(text, value, hole, symbol)]
-            )
+            if isinstance(hole, Parts):
+                holes += _make_parts(text, value, hole, symbol)
+            else:
+                holes.append(_make_piece(text, value, hole, symbol))
         if shape.ignored:
             named = {path for path, _value in found}
             rest = [value for path, value in tree.find(shape.ignored).leaves(shape.ignored) if path not in named]

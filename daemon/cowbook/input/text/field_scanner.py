@@ -130,7 +130,7 @@ def magnitude_time(buffer, position):
 
 @kernel
 def _fractional_time(buffer, position, unit_digits):
-    """Read a time with or without a fraction, in units of 10^unit_digits ns. Returns (ns since 1970, position after it or FAILED)."""
+    """Read a time in units of 10^unit_digits ns, with or without a fraction. Returns (ns since 1970, position or FAILED)."""
     whole, after = unsigned(buffer, position)
     unit = POWERS[unit_digits]
     if after == FAILED or whole >= _NEVER * (POWERS[9] // unit):

@@ -97,8 +97,12 @@ class LineDecoder:
         Raises InputError if the file is a table.
         """
         if block.damage is not None:
-            return decode_up_to_damage(block, batch, self._decode, self._give_up)
-        return self._decode(block, batch)
+            full = decode_up_to_damage(block, batch, self._decode, self._give_up)
+        else:
+            full = self._decode(block, batch)
+        if self._settings.connection_numbers == "ignore":
+            batch.messages["sequence"][: batch.message_count] = 0
+        return full
 
     def _decode(self, block: Block, batch: EventBatch) -> bool:
         """As `decode`, for a block without damage."""
