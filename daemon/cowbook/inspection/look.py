@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.order_book_engine import OrderBookEngine
-from cowbook.capture.compression import PARQUET, kind_of, open_decoded, read_fully
-from cowbook.capture.foreign import LOOKED_AT_BYTES
+from cowbook.capture.compression import open_decoded, read_fully
+from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of
 from cowbook.errors import CowbookError
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import has_frames
@@ -93,7 +93,7 @@ def _fill_in_head(facts: FileFacts, path: Path) -> bytes:
     """Find out a file's size, container and layout. Returns its first decoded bytes."""
     facts.size_bytes = path.stat().st_size
     with path.open("rb") as raw:
-        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)[:4]) or "plain"
+        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)) or "plain"
     with open_decoded(path) as file:
         head = read_fully(file, SNIFFED_BYTES)
         damage = file.damage
