@@ -13,3 +13,7 @@ class DecoderSettings:
     price_decimals: int  # 0 to 18
     size_decimals: int  # 0 to 18
     max_line_bytes: int
+    envelope: tuple[str, str] | None = None
+    """Paths of the time and the message in a home-made wrapper around each record; None: as it is found."""
+    address: str = ""
+    """Of several connections in one capture, the address of the one whose book it is; empty: as the capture decides."""

@@ -68,7 +68,7 @@ def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> Decode
     """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`."""
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-        envelope = open_envelope(record)
+        envelope = open_envelope(record, settings.envelope)
         if envelope is None:
             return UNUSED
         return _with_receive_time(decode(load_with_numerals(envelope.message), settings), envelope)
@@ -86,7 +86,7 @@ def json_on_connection(
 
         def decode_it() -> Decoded:
             nonlocal after
-            envelope = open_envelope(record)
+            envelope = open_envelope(record, settings.envelope)
             if envelope is None:
                 return UNUSED
             decoded, after = decode(load_with_numerals(envelope.message), settings, connection)
