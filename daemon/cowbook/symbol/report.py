@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cowbook.input.text.connections import addresses_of
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
@@ -187,6 +188,12 @@ class SymbolReport:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
         warnings += self._notes_of_time_and_market(engine)
+        own, other = addresses_of(decoder.connection)
+        if other:
+            warnings.append(
+                f"the input has {self._symbol} from several connections, {own} and {other}: the book is that of {own}, and what is of "
+                f'the other is unused; channel = "{other}" would take that one'
+            )
         if engine.waits_for_time:
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
         return warnings

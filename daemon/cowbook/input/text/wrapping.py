@@ -5,7 +5,8 @@
 | a time of another form | ISO 8601; a tab, a colon or a comma behind the time; a CSV row with the message as a quoted field |
 | a wrapper | an object with one time and one message: an object, an array, or JSON in a string |
 | cryptofeed 3 | objects with `"t"`: `recv` and `http` have messages, `connect` opens a connection, `header` and `send` say nothing |
-| streams | what a capture of packets becomes (capture/pcap.py): `<kind> <connection> <time> <rest>` |
+| streams | what a capture of packets becomes (capture/pcap.py): `recv <connection> <time> <message>`, `open <connection> <time> <address>`, |
+| | `join` likewise where it was open before, `answer <connection> <time> <url> <message>` |
 | Python | a `repr` of an object in place of JSON; `b'...'` for a compressed frame |
 
 What a record becomes depends on its bytes alone. Whatever is none of these is left as it is, for the venue to judge.
@@ -46,34 +47,23 @@ _ISO = rb"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0
 _ISO_TIME = re.compile(_ISO)
 _ISO_PREFIX = re.compile(_ISO + rb"[ \t]*[ \t:,][ \t]*(?=[^ \t\r\n])")
 _OTHER_PREFIX = re.compile(rb"([0-9]+(?:\.[0-9]+)?)(?:[ \t]*[\t:,][ \t]*| {2,})(?=[\[{\"'b])")
-_PLAIN_PREFIX = re.compile(rb"[0-9]+(?:\.[0-9]+)?:? (?=[^ \t\r\n])")
+_PLAIN_PREFIX = re.compile(rb"[0-9]+(?:\.[0-9]+)?:? (?=[^ \t\r\n:])")
 _CSV_ROW = re.compile(rb'"?([0-9][0-9T:.+Z -]*)"?,(?:[^",\r\n]*,)*"((?:[^"]|"")*)"(?:,[^\r\n]*)?')
 _CSV_HEADER = re.compile(rb'"?(?:%s)"?(?:,"?[A-Za-z_]+"?){1,8}' % b"|".join(key.encode() for key in sorted(_TIME_KEYS)))
 _NUMBER = re.compile(rb"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _CRYPTOFEED = re.compile(rb'\{[^{}\[\]]{0,200}?"t": ?"(?:header|connect|recv|send|http|open|close)"')
-_FIRST_KEY = re.compile(rb'[ \t]*\{[ \t]*"([A-Za-z_]+)"[ \t]*:')
+_FIRST_KEY = re.compile(rb'[ \t]*\{[ \t\r\n]*"([A-Za-z_]+)"[ \t]*:')
 _LINE_ENDS = re.compile(rb"[\r\n]+")
+_STREAM_LINE = re.compile(rb"(?:recv|open|join|answer) [!-~]+ [0-9]+ |" + re.escape(STREAMS_HEADER) + rb"$")
 _TARDIS = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{")
 _MOST_INFLATED_BYTES = 1 << 24
 _MOST_LITERAL_BYTES = 1 << 20
 _KEYS = _TIME_KEYS | _MESSAGE_KEYS | _OTHER_KEYS
+_FIRST_KEYS = _KEYS | {"b64", "url", "addr", "format", "config"}
+_KINDS = {b'"header"', b'"connect"', b'"recv"', b'"send"', b'"http"', b'"open"', b'"close"'}
+_LITERALS = (b"{'", b"b'", b'b"')
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRING = msgspec.json.Decoder(str)
-
-
-class _Entry(msgspec.Struct):
-    """A record of cryptofeed 3."""
-
-    t: str
-    conn: msgspec.Raw = msgspec.Raw(b"")
-    ts: msgspec.Raw = msgspec.Raw(b"")
-    data: msgspec.Raw = msgspec.Raw(b"")
-    b64: str = ""
-    addr: str = ""
-    url: str = ""
-
-
-_ENTRY = msgspec.json.Decoder(_Entry)
 
 
 class Unwrapped(NamedTuple):
@@ -93,6 +83,8 @@ def is_wrapped(head: bytes, names: Names | None) -> bool:
     """Whether records of a file that begins with `head` are to be unwrapped before they are scanned, which is faster."""
     first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
     key = _FIRST_KEY.match(first)
+    if names is None and (plain := _PLAIN_PREFIX.match(first)) is not None:
+        return first[plain.end() :].startswith(_LITERALS)
     return (
         names is not None
         or first.rstrip(b"\r") == STREAMS_HEADER
@@ -106,35 +98,28 @@ def ends_at_blank_lines(head: bytes) -> bool:
     return _TARDIS.match(head) is not None
 
 
-def has_streams(head: bytes) -> bool:
-    """Whether a file that begins with `head` is what a capture of packets became."""
-    return head.startswith(STREAMS_HEADER)
-
-
-def unwrap(record: bytes, names: Names | None = None, *, of_streams: bool = False) -> Unwrapped:
-    """Take the message out of a record. `of_streams` says that the file `has_streams`."""
-    if of_streams:
-        return _unwrap_stream(record)
+def unwrap(record: bytes, names: Names | None = None) -> Unwrapped:
+    """Take the message out of a record. `names` are those of the members of a wrapper, where the configuration gives them."""
     if names is not None and record[:1] == b"{":
         return Unwrapped(_unwrap_named(record, names) or record)
     if record[:1] == b"{":
-        if _CRYPTOFEED.match(record):
-            return _unwrap_entry(record)
         key = _FIRST_KEY.match(record)
-        if key is not None and key[1].decode() in _KEYS:
-            return Unwrapped(_unwrap_object(record) or record)
+        if key is not None and key[1].decode() in _FIRST_KEYS:
+            return _unwrap_members(record)
         return Unwrapped(_literal(record) if record[1:2] == b"'" else record)
+    if record[:1].isalpha() and _STREAM_LINE.match(record):
+        return _unwrap_stream(record)
     return Unwrapped(_unwrap_prefixed(record))
 
 
 def _unwrap_prefixed(record: bytes) -> bytes | None:
     """A time of any form, and a message."""
-    if not record[:1].isdigit() and record[:1] != b'"':
-        return None if _CSV_HEADER.fullmatch(record) else record
+    if not record[:1].isdigit() and _CSV_HEADER.fullmatch(record):
+        return None
     plain = _PLAIN_PREFIX.match(record)
     if plain is not None:
         end = plain.end()
-        return plain[0] + _literal(record[end:]) if record[end : end + 2] in (b"b'", b'b"', b"{'") else record
+        return plain[0] + _literal(record[end:]) if record[end : end + 2] in _LITERALS else record
     if (row := _CSV_ROW.fullmatch(record)) is not None and (time := to_time(row[1].strip())) is not None:
         return time + b" " + _one_line(row[2].replace(b'""', b'"'))
     for pattern in (_ISO_PREFIX, _OTHER_PREFIX):
@@ -156,12 +141,19 @@ def _starts_as_wrapper(first: bytes) -> bool:
     return True
 
 
-def _unwrap_object(record: bytes) -> bytes | None:
-    """A wrapper that is found by itself; None if it is none."""
+def _unwrap_members(record: bytes) -> Unwrapped:
+    """A wrapper that is found by itself, or a record of cryptofeed 3."""
     try:
         members = _OBJECT.decode(record)
     except (msgspec.MsgspecError, RecursionError):
-        return None
+        return Unwrapped(record)
+    if bytes(members.get("t", b"")) in _KINDS:
+        return _unwrap_entry(record, members)
+    return Unwrapped(_unwrap_wrapper(members) or record)
+
+
+def _unwrap_wrapper(members: dict[str, msgspec.Raw]) -> bytes | None:
+    """A wrapper that is found by itself; None if it is none."""
     time = message = None
     for key, raw in members.items():
         value = bytes(raw)
@@ -230,40 +222,39 @@ def _one_line(text: bytes) -> bytes:
     return _LINE_ENDS.sub(b" ", text) if b"\n" in text or b"\r" in text else text
 
 
-def _unwrap_entry(record: bytes) -> Unwrapped:
+def _unwrap_entry(record: bytes, members: dict[str, msgspec.Raw]) -> Unwrapped:
     """A record of cryptofeed 3."""
-    try:
-        entry = _ENTRY.decode(record)
-    except msgspec.MsgspecError:
-        return Unwrapped(record)
-    connection = _text(bytes(entry.conn)).decode(errors="replace")
-    if entry.t in ("connect", "open"):
-        return Unwrapped(None, connection, True, entry.addr)
-    if entry.t not in ("recv", "http"):
+    kind, name, time, data, packed, url, address = (
+        _text(bytes(members.get(key, b""))) for key in ("t", "conn", "ts", "data", "b64", "url", "addr")
+    )
+    connection = name.decode(errors="replace")
+    if kind in (b"connect", b"open"):
+        return Unwrapped(None, connection, True, address.decode(errors="replace"))
+    if kind not in (b"recv", b"http"):
         return Unwrapped(None, connection)
-    content = _unpacked(entry.b64) if entry.b64 else _text(bytes(entry.data))
-    time = to_time(_text(bytes(entry.ts)))
-    if content is None or time is None:
+    content = _unpacked(packed) if packed else data
+    at = to_time(time)
+    if content is None or at is None:
         return Unwrapped(record, connection)
-    if entry.t == "http":
-        return Unwrapped(_answer(entry.url.encode(errors="replace"), time, content), connection)
-    return Unwrapped(time + b" " + _one_line(content), connection)
+    if kind == b"http":
+        return Unwrapped(_answer(url, at, content), connection)
+    return Unwrapped(at + b" " + _one_line(content), connection)
 
 
 def _unwrap_stream(record: bytes) -> Unwrapped:
     """A line of what a capture of packets became."""
+    if record == STREAMS_HEADER:
+        return Unwrapped(None)
     kind, _, rest = record.partition(b" ")
     connection, _, rest = rest.partition(b" ")
     name = connection.decode(errors="replace")
     time, _, content = rest.partition(b" ")
     if kind == b"recv":
         return Unwrapped(rest, name)
-    if kind == b"open":
-        return Unwrapped(None, name, True, content.decode(errors="replace"))
-    if kind == b"answer":
-        url, _, content = content.partition(b" ")
-        return Unwrapped(_answer(url, time, content), name)
-    return Unwrapped(None if record == STREAMS_HEADER else record)
+    if kind in (b"open", b"join"):
+        return Unwrapped(None, name, kind == b"open", content.decode(errors="replace"))
+    url, _, content = content.partition(b" ")
+    return Unwrapped(_answer(url, time, content), name)
 
 
 def _answer(url: bytes, time: bytes, content: bytes) -> bytes:
@@ -273,7 +264,7 @@ def _answer(url: bytes, time: bytes, content: bytes) -> bytes:
 
 def _literal(text: bytes) -> bytes:
     """JSON for what Python's `repr` wrote; the text itself if it is none."""
-    if text[:2] not in (b"{'", b"b'", b'b"') or len(text) > _MOST_LITERAL_BYTES:
+    if text[:2] not in _LITERALS or len(text) > _MOST_LITERAL_BYTES:
         return text
     try:
         value = ast.literal_eval(text.decode().rstrip())
@@ -283,7 +274,7 @@ def _literal(text: bytes) -> bytes:
     return text if found is None else _one_line(found)
 
 
-def _unpacked(text: str) -> bytes | None:
+def _unpacked(text: bytes) -> bytes | None:
     """What a binary frame holds that is written in base 64; None if that is no text."""
     try:
         content = base64.b64decode(text, validate=True)
