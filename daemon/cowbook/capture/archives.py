@@ -26,6 +26,7 @@ from cowbook.capture.containers import (
 )
 from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pieces, decode_all
 from cowbook.capture.paths import natural_key
+from cowbook.capture.pcap import dissected
 from cowbook.capture.piece_reader import PieceReader
 from cowbook.capture.tar import Header, TarError, next_header
 from cowbook.capture.zip import ZipError, ZipMember, content_of, has_end, members_in_front, members_of
@@ -109,6 +110,8 @@ def _opened(pieces: Pieces, inside: str | None, begin: Callable[[], Pieces] | No
         return (yield from _tar_members(begin))
     if kind == UTF_16:
         return (yield from _transcoded(pieces))
+    if kind == PCAP:
+        return (yield from dissected(pieces))
     return (yield from pieces)
 
 
