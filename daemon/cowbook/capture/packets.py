@@ -17,12 +17,13 @@ _PCAP_MAGICS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
-_SECTION, _INTERFACE, _OLD_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 6  # types of blocks in pcapng
+_SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
+_INTERFACE, _OLD_PACKET, _PACKET = 1, 2, 6  # types of blocks in pcapng
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface
 _ETHERNET, _NULL, _LOOP, _SLL, _SLL2 = 1, 0, 108, 113, 276  # kinds of links
 _RAW = (12, 14, 101, 228, 229)
 _VLAN = (0x8100, 0x88A8, 0x9100)
-_IPV4, _IPV6, _TCP, _FRAGMENT = 0x0800, 0x86DD, 6, 44
+_IPV4, _IPV6, _TCP = 0x0800, 0x86DD, 6
 _EXTENSIONS = (0, 43, 60)
 SYN, FIN, RST, ACK = 2, 1, 4, 16
 
@@ -88,7 +89,7 @@ def _read_pcapng(reader: PieceReader) -> Generator[Packet | None, None, None]:
     interfaces: list[_Interface] = []
     while (yield from reader.fill(12)):
         head = reader.peek(12)
-        if head[:4] == b"\x0a\x0d\x0d\x0a":
+        if head[:4] == _SECTION_MAGIC:
             order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
             interfaces = []
         kind, length = struct.unpack(order + "II", head[:8])

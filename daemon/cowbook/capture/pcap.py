@@ -86,7 +86,7 @@ class Dissector:
         else:
             client = max(segment.source, segment.destination, key=lambda end: end[1])
         parser = Client()
-        return _Conversation(client, parser, Server(parser))
+        return _Conversation(client, parser, Server(parser, is_whole=bool(segment.flags & SYN)))
 
     def _take(self, conversation: _Conversation, segment: Segment, content: bytes | None) -> Iterator[bytes]:
         if segment.source == conversation.client:

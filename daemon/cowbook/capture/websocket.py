@@ -13,6 +13,7 @@ _MOST_HEADER_BYTES = 1 << 16
 _MOST_REQUESTS = 64
 _CONTINUATION, _TEXT, _BINARY = 0, 1, 2
 _FIRST_BYTES = (0x81, 0x82, 0x01, 0x02, 0xC1, 0xC2, 0x41, 0x42)  # of frames that begin a message
+_ANSWER = b"HTTP/1."
 _DEFLATE_END = b"\x00\x00\xff\xff"
 _TLS = (b"\x16\x03", b"\x17\x03", b"\x14\x03")
 
@@ -93,10 +94,12 @@ class Client:
 class Server:
     """The server's direction."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, is_whole: bool) -> None:
+        """`is_whole` says that the capture has the connection's first bytes."""
         self._client = client
         self._held = bytearray()
-        self._state = "start"  # http, websocket, lost (in a WebSocket, behind a hole), over
+        # first; start (nothing is known), http, websocket, lost (in a WebSocket, behind a hole), over
+        self._state = "first" if is_whole else "start"
         self._inflater: _Inflater | None = None
         self._parts: list[bytes] = []  # of a message in several frames
         self._part_bytes = 0
@@ -116,6 +119,9 @@ class Server:
         if self._state in ("start", "lost"):
             yield from self._find_beginning(content)
         self._held += content
+        if self._state == "first" and len(self._held) >= len(_ANSWER):
+            self.is_tls = self._held.startswith(_TLS)
+            self._state = "http" if self._held.startswith(_ANSWER) else "over"
         try:
             while self._state in ("http", "websocket"):
                 found = self._next_answer() if self._state == "http" else self._next_frame()
@@ -138,7 +144,7 @@ class Server:
 
     def _find_beginning(self, content: bytes) -> Iterator[Found]:
         """Tell what a segment begins with, where nothing before it is known."""
-        if content.startswith(b"HTTP/1."):
+        if content.startswith(_ANSWER):
             self._state = "http"
         elif self._state == "start" and content.startswith(_TLS):
             self.is_tls, self._state = True, "over"

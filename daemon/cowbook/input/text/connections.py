@@ -7,6 +7,8 @@ connection's name and a tab; those of a capture that names no connection are as 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,7 @@ from cowbook.input.text.wrapping import Unwrapped
 from cowbook.input.venue import Connection
 from cowbook.plain.messages import DIFF, SNAPSHOT, TICKER, TRADE, TRADES, UNUSED
 
+_ENDS = ("ws", "stream", "")
 _ADDRESS_OF = "\taddress of "
 _BOOK, _BOOK_ADDRESS, _OTHER_ADDRESS = "\tbook", "\tbook address", "\tother address"
 _OF_BOOKS = (DIFF, SNAPSHOT)
@@ -76,13 +79,14 @@ def choose(
     start = 0
     if not address and first is not None:
         address, start = addresses[found[first]], first
-    is_other = np.array([bool(each) and each != address for each in addresses])[found] & np.isin(messages["kind"], _USED)
+    place = _place_of(address)
+    is_other = np.array([bool(each) and _place_of(each) != place for each in addresses])[found]
+    is_other &= np.isin(messages["kind"], _USED)
     is_other[:start] = False
     if not address:
         is_other[:] = False
     if is_other.any() and _OTHER_ADDRESS not in connection:
-        place = int(is_other.argmax())
-        connection = {**connection, _OTHER_ADDRESS: addresses[found[place]]}
+        connection = {**connection, _OTHER_ADDRESS: addresses[found[int(is_other.argmax())]]}
     messages["kind"][is_other] = UNUSED
     messages["sequence"][is_other] = 0
     is_depth &= ~is_other
@@ -95,6 +99,20 @@ def choose(
 def addresses_of(connection: Connection) -> tuple[str, str]:
     """The address of the book, and another one of which messages of the symbol were left out; empty where there is none."""
     return connection.get(_BOOK_ADDRESS, ""), connection.get(_OTHER_ADDRESS, "")
+
+
+@lru_cache(256)
+def _place_of(address: str) -> str:
+    """The part of an address that tells markets apart: without scheme, port, what was asked for, and streams of one symbol."""
+    host, *parts = address.partition("?")[0].rpartition("//")[2].split("/")
+    kept: list[str] = []
+    for part in parts:
+        if "@" in part:
+            break
+        kept.append(part)
+    while kept and kept[-1] in _ENDS:
+        kept.pop()
+    return "/".join([host.partition(":")[0], *kept])
 
 
 def _follow_book(

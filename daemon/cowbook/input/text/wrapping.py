@@ -57,7 +57,7 @@ _LINE_ENDS = re.compile(rb"[\r\n]+")
 _STREAM_LINE = re.compile(rb"(?:recv|open|join|answer) [!-~]+ [0-9]+ |" + re.escape(STREAMS_HEADER) + rb"$")
 _TARDIS = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{")
 _MOST_INFLATED_BYTES = 1 << 24
-_MOST_LITERAL_BYTES = 1 << 20
+_MOST_LITERAL_BYTES = 1 << 24
 _KEYS = _TIME_KEYS | _MESSAGE_KEYS | _OTHER_KEYS
 _FIRST_KEYS = _KEYS | {"b64", "url", "addr", "format", "config"}
 _KINDS = {b'"header"', b'"connect"', b'"recv"', b'"send"', b'"http"', b'"open"', b'"close"'}
@@ -250,7 +250,7 @@ def _unwrap_stream(record: bytes) -> Unwrapped:
     name = connection.decode(errors="replace")
     time, _, content = rest.partition(b" ")
     if kind == b"recv":
-        return Unwrapped(rest, name)
+        return Unwrapped(time + b" " + _literal(content), name)
     if kind in (b"open", b"join"):
         return Unwrapped(None, name, kind == b"open", content.decode(errors="replace"))
     url, _, content = content.partition(b" ")

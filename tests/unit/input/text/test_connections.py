@@ -109,6 +109,22 @@ def test_the_book_is_of_the_address_of_the_first_depth_message() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        ("wss://stream.binance.com:9443/ws/btcusdt@depth", "wss://stream.binance.com:443/stream?streams=btcusdt@trade", True),
+        ("wss://ws.kraken.com", "ws://ws.kraken.com/", True),
+        ("wss://stream.binance.com:9443/ws", "wss://fstream.binance.com/ws", False),
+        (LINEAR, SPOT, False),
+        (LINEAR, "", True),
+    ],
+)
+def test_addresses_of_one_market_are_one(first: str, second: str, is_one: bool) -> None:
+    """Ports, and what was asked for, tell no markets apart. Of a connection without an address everything is used."""
+    content = capture(record("connect", "1", addr=first), record("connect", "2", addr=second), book("1", 5, "snapshot"), trade("2", 1))
+    assert kinds(decode(content, make_decoder("bybit", settings()), []))[-1] == (TRADE if is_one else UNUSED)
+
+
 def test_a_configured_address_is_the_books() -> None:
     """The other market is unused then."""
     found = decode(CONTENT, make_decoder("bybit", settings(SPOT)), [])
