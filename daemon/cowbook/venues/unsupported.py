@@ -1,4 +1,4 @@
-"""Recognises what is not read: records of other venues, and of recorders with containers of their own, each by its name.
+"""Recognises records of venues that are not read, each by its name.
 
 It serves messages only. A venue that gets a module of its own needs no row here.
 """
@@ -8,11 +8,6 @@ from __future__ import annotations
 import re
 
 _SIGNATURES = (
-    (
-        "cryptofeed's JSON lines (its version 3)",
-        rb'^\{"t": ?"(?:header|recv|send|open|close|http)", ?"(?:format|conn|ts|exchange)"',
-    ),
-    ("Tardis' raw slices", rb"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{"),
     ("KuCoin", rb'"topic": ?"/(?:market|spotMarket|contractMarket|contract)/'),
     ("Gate.io", rb'"channel": ?"(?:spot|futures|options)\.(?:order_book|obu|trades|tickers|book_ticker|candlesticks)'),
     ("BitMEX", rb'"table": ?"(?:orderBookL2|orderBook10|trade|quote|instrument)|BitMEX Realtime API'),

@@ -39,9 +39,6 @@ def test_recorded_captures_of_other_venues_are_named(shared_data: Path, name: st
 @pytest.mark.parametrize(
     ("record", "name"),
     [
-        (b'{"t":"header","format":2,"exchange":"BINANCE","ts":1750000000.0}', "cryptofeed's JSON lines (its version 3)"),
-        (b'{"t":"recv","conn":"c1","ts":1750000000.0,"data":"{}"}', "cryptofeed's JSON lines (its version 3)"),
-        (b'2019-11-25T00:00:00.0318630Z {"table":"trade"}', "Tardis' raw slices"),
         (b"<!DOCTYPE html><html>", "a page of HTML or XML"),
         (b'{"c":"spot@public.increase.depth.v3.api@BTCUSDT","d":{}}', "MEXC"),
         (b'{"channel":"l2Book","data":{"coin":"BTC","time":1,"levels":[[],[]]}}', "Hyperliquid"),

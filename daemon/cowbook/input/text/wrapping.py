@@ -58,6 +58,8 @@ _STREAM_LINE = re.compile(rb"(?:recv|open|join|answer) [!-~]+ [0-9]+ |" + re.esc
 _TARDIS = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{")
 _MOST_INFLATED_BYTES = 1 << 24
 _MOST_LITERAL_BYTES = 1 << 24
+_MOST_MEMBERS = 64
+_FIRST_TIME = 1_262_304_000  # 2010
 _KEYS = _TIME_KEYS | _MESSAGE_KEYS | _OTHER_KEYS
 _FIRST_KEYS = _KEYS | {"b64", "url", "addr", "format", "config"}
 _KINDS = {b'"header"', b'"connect"', b'"recv"', b'"send"', b'"http"', b'"open"', b'"close"'}
@@ -91,6 +93,49 @@ def is_wrapped(head: bytes, names: Names | None) -> bool:
         or (key is not None and key[1].decode() in _KEYS and _starts_as_wrapper(first))
         or any(pattern.match(first) for pattern in (_CRYPTOFEED, _ISO_PREFIX, _OTHER_PREFIX, _CSV_ROW, _CSV_HEADER))
     )
+
+
+def name_of_wrapping(head: bytes) -> str | None:
+    """What stands around the records of a file that begins with `head`, in words; None for what is scanned as it is."""
+    first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0].rstrip(b"\r")
+    if not is_wrapped(head, None):
+        return None
+    if first == STREAMS_HEADER:
+        return "WebSocket messages of a capture of packets"
+    if _CRYPTOFEED.match(first):
+        return "cryptofeed's JSON lines"
+    if _TARDIS.match(first):
+        return "Tardis' raw slices"
+    if first[:1] == b"{":
+        return "lines in a wrapper with a time"
+    return "CSV with a column of JSON" if _CSV_ROW.match(first) or _CSV_HEADER.match(first) else "lines with a receive time"
+
+
+def find_members(record: bytes) -> tuple[str | None, dict[str, bytes]]:
+    """The path of the first time in a record, and all messages in it by their paths, as `Names` would name them."""
+    time: str | None = None
+    messages: dict[str, bytes] = {}
+    objects = [("", record)]
+    while objects and len(messages) < _MOST_MEMBERS:
+        prefix, value = objects.pop(0)
+        try:
+            members = _OBJECT.decode(value)
+        except (msgspec.MsgspecError, RecursionError):
+            continue
+        for key, raw in members.items():
+            content = bytes(raw)
+            found = _message(content)
+            if found is not None:
+                messages[prefix + key] = found
+                objects.append((f"{prefix}{key}.", content))
+            elif time is None and key.lower().rstrip("_") not in ("id", "seq") and _is_plausible_time(to_time(_text(content))):
+                time = prefix + key
+    return time, messages
+
+
+def _is_plausible_time(time: bytes | None) -> bool:
+    """Whether a number may be a time since 2010 in some unit."""
+    return time is not None and int(time.partition(b".")[0]) > _FIRST_TIME
 
 
 def ends_at_blank_lines(head: bytes) -> bool:
