@@ -122,7 +122,9 @@ def outcome(path: Path, format_name: str, symbol: str) -> dict[str, object]:
     [
         pytest.param("OKX.ws.1.0", "okx", "BTC-USDT", rb'"channel":"books","instId":"BTC-USDT"\},"action"', id="okx"),
         pytest.param("KRAKEN.ws.50.0", "kraken", "SC/EUR", rb'"book-1000","SC/EUR"\]', id="kraken"),
-        pytest.param("BINANCE_FUTURES.ws.1.0", "binance", "SUSHIUSDT", rb'"e":"depthUpdate".*"s":"SUSHIUSDT"', id="binance_futures"),
+        pytest.param(
+            "BINANCE_FUTURES.ws.1.0", "binance", "SUSHIUSDT", rb'"e":"depthUpdate".*"s":"SUSHIUSDT"', id="binance_futures"
+        ),
     ],
 )
 def test_a_recorded_capture_says_the_same_in_every_container(

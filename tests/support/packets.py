@@ -69,7 +69,11 @@ def frame(content: bytes, *, code: int = 1, is_final: bool = True, is_compressed
     length = len(content)
     size = bytes([masked | length]) if length < 126 else None
     if size is None:
-        size = bytes([masked | 126]) + length.to_bytes(2, "big") if length < 1 << 16 else bytes([masked | 127]) + length.to_bytes(8, "big")
+        size = (
+            bytes([masked | 126]) + length.to_bytes(2, "big")
+            if length < 1 << 16
+            else bytes([masked | 127]) + length.to_bytes(8, "big")
+        )
     body = bytes(byte ^ mask[place % 4] for place, byte in enumerate(content)) if mask else content
     return bytes([first]) + size + mask + body
 

@@ -1,4 +1,4 @@
-"""Opens files as streams of decoded bytes: plain, compressed, archives, Parquet. The content tells which it is, never the name."""
+"""Opens files as streams of decoded bytes: plain, compressed, archives, Parquet. Told by content, never by name."""
 
 from __future__ import annotations
 

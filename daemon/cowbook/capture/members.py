@@ -57,10 +57,15 @@ class Decompressor(Protocol):
     """One member."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What was given to it and stands behind the member."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What can be decoded so far. Raises one of DECODING_ERRORS."""
 
 
 class _Bounded:
@@ -135,7 +140,7 @@ class _Codec:
     make_exact: Callable[[], Decompressor]
     """Makes one that gives all that is decodable of the bytes so far, also byte by byte."""
     chunk_bytes: int
-    """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB for gzip, zstd."""
+    """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: gzip 16, zstd 64 MiB."""
     padding: bytes  # what may stand between members
     header_bytes: Callable[[bytes], int]
     """Length of a member's header, from its first bytes, at least five. Nothing else can begin inside of it."""
@@ -306,17 +311,9 @@ class Members:
             place = self._find_beginning(scan_from)
             fed = self._held[: min(place, self._codec.chunk_bytes)]
             if fed:
-                try:
-                    for decoded in decode_all(member.decompressor, fed):
-                        if decoded:
-                            yield self._give(member, decoded)
-                except DECODING_ERRORS as error:
-                    end = self._start + len(fed)
-                    self._drop(len(fed))
-                    yield from self._decode_exactly(member, end)
-                    return str(error) or "its data are bad"
-                member.has_ended = member.decompressor.eof
-                self._drop(len(fed) - (len(member.decompressor.unused_data) if member.has_ended else 0))
+                error = yield from self._feed(member, fed)
+                if error is not None:
+                    return error
                 scan_from = 0
             elif self._codec.beginning.match(self._held):
                 before = self._start
@@ -333,6 +330,21 @@ class Members:
             else:
                 yield from self._decode_exactly(member, self._start)
                 return "it ends in the middle"
+        return None
+
+    def _feed(self, member: _Member, fed: bytes) -> Generator[bytes, None, str | None]:
+        """Decode the first of the held bytes. Returns what is wrong with them."""
+        try:
+            for decoded in decode_all(member.decompressor, fed):
+                if decoded:
+                    yield self._give(member, decoded)
+        except DECODING_ERRORS as error:
+            end = self._start + len(fed)
+            self._drop(len(fed))
+            yield from self._decode_exactly(member, end)
+            return str(error) or "its data are bad"
+        member.has_ended = member.decompressor.eof
+        self._drop(len(fed) - (len(member.decompressor.unused_data) if member.has_ended else 0))
         return None
 
     def _find_beginning(self, scan_from: int) -> int:

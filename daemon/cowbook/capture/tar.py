@@ -58,8 +58,7 @@ def _has_checksum(block: bytes) -> bool:
 
 def next_header(reader: PieceReader) -> Generator[None, None, Header | None]:
     """Read the next header. Returns None at the archive's end. Raises TarError where something else stands."""
-    name: str | None = None
-    size: int | None = None
+    properties: dict[str, str] = {}
     while True:
         if not (yield from reader.fill(BLOCK_BYTES)):
             if reader.held_bytes or reader.damage:
@@ -70,26 +69,32 @@ def next_header(reader: PieceReader) -> Generator[None, None, Header | None]:
             return None
         if not _has_checksum(block):
             raise TarError("something else stands in the place of a header")
-        kind = block[_TYPE]
-        length = _number(block[_SIZE])
-        if kind not in _OF_HEADERS:
-            if kind == _SPARSE:
-                raise TarError("it has a sparse file, which is not read: unpack it")
-            own = name if name is not None else _name_of(block)
-            return Header(own, length if size is None else size, kind in _FILES and not own.endswith("/"))
-        if length > MOST_HEADER_BYTES:
-            raise TarError(f"a header of {length} bytes")
-        if not (yield from reader.fill(length + -length % BLOCK_BYTES)):
-            raise TarError("it ends in the middle")
-        content = reader.take(length + -length % BLOCK_BYTES)[:length]
-        if kind == _LONG_NAME:
-            name = content.rstrip(b"\0").decode(errors="backslashreplace")
-        elif kind == _PAX:
-            properties = _properties(content)
-            name = properties.get("path", name)
-            size = int(properties["size"]) if properties.get("size", "").isdigit() else size
-            if any(key.startswith("GNU.sparse") for key in properties):
-                raise TarError("it has a sparse file, which is not read: unpack it")
+        if block[_TYPE] not in _OF_HEADERS:
+            return _header_of(block, properties)
+        content = yield from _take_content(reader, _number(block[_SIZE]))
+        if block[_TYPE] == _LONG_NAME:
+            properties["path"] = content.rstrip(b"\0").decode(errors="backslashreplace")
+        elif block[_TYPE] == _PAX:
+            properties |= _properties(content)
+
+
+def _header_of(block: bytes, properties: dict[str, str]) -> Header:
+    """The header of a member, with what stood before it."""
+    if block[_TYPE] == _SPARSE or any(key.startswith("GNU.sparse") for key in properties):
+        raise TarError("it has a sparse file, which is not read: unpack it")
+    name = properties.get("path", _name_of(block))
+    size = properties.get("size", "")
+    return Header(name, int(size) if size.isdigit() else _number(block[_SIZE]), block[_TYPE] in _FILES and not name.endswith("/"))
+
+
+def _take_content(reader: PieceReader, length: int) -> Generator[None, None, bytes]:
+    """Take what a header of a header holds."""
+    if length > MOST_HEADER_BYTES:
+        raise TarError(f"a header of {length} bytes")
+    padded = length + -length % BLOCK_BYTES
+    if not (yield from reader.fill(padded)):
+        raise TarError("it ends in the middle")
+    return reader.take(padded)[:length]
 
 
 def _name_of(block: bytes) -> str:

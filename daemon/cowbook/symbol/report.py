@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cowbook.input.text.connections import addresses_of
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.connections import addresses_of
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
@@ -191,8 +191,8 @@ class SymbolReport:
         own, other = addresses_of(decoder.connection)
         if other:
             warnings.append(
-                f"the input has {self._symbol} from several connections, {own} and {other}: the book is that of {own}, and what is of "
-                f'the other is unused; channel = "{other}" would take that one'
+                f"the input has {self._symbol} from several connections, {own} and {other}: the book is that of {own}, and what "
+                f'is of the other is unused; channel = "{other}" would take that one'
             )
         if engine.waits_for_time:
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")

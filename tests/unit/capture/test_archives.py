@@ -208,7 +208,7 @@ def test_a_zip_that_was_made_as_a_stream_is_read(tmp_path: Path) -> None:
             return len(content)  # type: ignore[arg-type]
 
     pipe = Pipe()
-    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in DAYS.items():
             archive.writestr(name, content)
     path = tmp_path / "capture"

@@ -79,7 +79,10 @@ def test_every_form_gives_messages_with_their_times(tmp_path: Path, make: Callab
     assert damage is None
     assert lines == [
         f"open {ADDRESS}#1 {NS} {ADDRESS}".encode(),
-        *(b"recv %s#1 %d %s" % (ADDRESS.encode(), NS + number * 1_000_000, message) for number, message in enumerate(MESSAGES, 1)),
+        *(
+            b"recv %s#1 %d %s" % (ADDRESS.encode(), NS + number * 1_000_000, message)
+            for number, message in enumerate(MESSAGES, 1)
+        ),
     ]
 
 
@@ -170,7 +173,9 @@ def test_cryptofeeds_headers_name_the_connection(tmp_path: Path) -> None:
     """One that was open in the capture before is joined, not opened."""
     path = tmp_path / "capture"
     for resumed, kind in (("0", b"open"), ("1", b"join")):
-        headers = f"X-Cryptofeed-Conn-Id: BYBIT.ws.1\r\nX-Cryptofeed-Address: wss://x/linear\r\nX-Cryptofeed-Resumed: {resumed}\r\n"
+        headers = (
+            f"X-Cryptofeed-Conn-Id: BYBIT.ws.1\r\nX-Cryptofeed-Address: wss://x/linear\r\nX-Cryptofeed-Resumed: {resumed}\r\n"
+        )
         connection = Connection()
         connection.open(NS)
         connection.send(NS, upgrade(headers=headers), from_server=False)

@@ -129,7 +129,7 @@ def _follow_book(
     last = np.maximum.accumulate(np.where(is_depth, np.arange(len(found)), -1))
     of_book = np.where(last >= 0, found[last], current)
     messages["sequence"][found != of_book] = 0
-    states = []
+    states: list[tuple[int, Connection]] = []
     for place in np.flatnonzero(np.diff(of_book, prepend=current)).tolist():
         name = names[int(of_book[place])]
         if name and (name != connection.get(_BOOK) or address != connection.get(_BOOK_ADDRESS, "")):

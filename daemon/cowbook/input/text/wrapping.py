@@ -1,13 +1,11 @@
 """Takes messages out of what recorders put around them, and gives them the one form that all else reads: `<time> <message>`.
 
-| written as | a record |
-|---|---|
-| a time of another form | ISO 8601; a tab, a colon or a comma behind the time; a CSV row with the message as a quoted field |
-| a wrapper | an object with one time and one message: an object, an array, or JSON in a string |
-| cryptofeed 3 | objects with `"t"`: `recv` and `http` have messages, `connect` opens a connection, `header` and `send` say nothing |
-| streams | what a capture of packets becomes (capture/pcap.py): `recv <connection> <time> <message>`, `open <connection> <time> <address>`, |
-| | `join` likewise where it was open before, `answer <connection> <time> <url> <message>` |
-| Python | a `repr` of an object in place of JSON; `b'...'` for a compressed frame |
+* A time of another form: ISO 8601; a tab, a colon or a comma behind the time; a CSV row with the message as a quoted field.
+* A wrapper: an object with one time and one message, which is an object, an array, or JSON in a string.
+* cryptofeed 3: objects with `"t"`. `recv` and `http` have messages, `connect` opens a connection, others say nothing.
+* Streams, as a capture of packets becomes them (capture/pcap.py): `recv <connection> <time> <message>`, and with the same
+  beginning `open` and `join`, an address behind it, and `answer`, an address and a message.
+* Python's `repr` of an object in place of JSON, and `b'...'` for a compressed frame.
 
 What a record becomes depends on its bytes alone. Whatever is none of these is left as it is, for the venue to judge.
 """
@@ -34,12 +32,20 @@ Names = tuple[str, str]
 """Paths of the time and of the message in a wrapper, such as ("ts", "data.msg")."""
 
 _TIME_KEYS = frozenset(
-    "t ts time timestamp recv recv_ts recv_time rx rx_ts received received_at receive_time receive_ts local_ts local_time "
-    "local_timestamp localTimestamp localTime ts_recv ts_local capture_time captured_at timestamp_ns time_ns ts_ns ts_ms".split()
+    (
+        *("t", "ts", "time", "timestamp", "ts_ns", "ts_ms", "time_ns", "timestamp_ns"),
+        *("recv", "recv_ts", "recv_time", "rx", "rx_ts", "ts_recv", "received", "received_at", "receive_time", "receive_ts"),
+        *("local_ts", "local_time", "local_timestamp", "localTime", "localTimestamp", "ts_local", "capture_time", "captured_at"),
+    )
 )
-_MESSAGE_KEYS = frozenset("msg message data payload raw body record event content text json m d".split())
+_MESSAGE_KEYS = frozenset(
+    ("msg", "message", "data", "payload", "raw", "body", "record", "event", "content", "text", "json", "m", "d")
+)
 _OTHER_KEYS = frozenset(
-    "exchange venue source symbol pair market instrument conn connection conn_id seq n host type name recorder version feed_id".split()
+    (
+        *("exchange", "venue", "source", "symbol", "pair", "market", "instrument", "conn", "connection", "conn_id"),
+        *("seq", "n", "host", "type", "name", "recorder", "version", "feed_id"),
+    )
 )
 """What else may stand in a wrapper that is found by itself: a venue's own record with a time and an object has other keys."""
 

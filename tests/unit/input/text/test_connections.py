@@ -31,7 +31,9 @@ def received(conn: str, message: dict[str, Any]) -> dict[str, Any]:
 def book(conn: str, number: int, kind: str = "delta") -> dict[str, Any]:
     """A book message of Bybit."""
     data = {"s": "BTCUSDT", "b": [["10.5", "2"]], "a": [["11.5", "3"]], "u": number, "seq": number}
-    return received(conn, {"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 1_700_000_000_000, "data": data, "cts": 1_700_000_000_000})
+    return received(
+        conn, {"topic": "orderbook.50.BTCUSDT", "type": kind, "ts": 1_700_000_000_000, "data": data, "cts": 1_700_000_000_000}
+    )
 
 
 def trade(conn: str, number: int) -> dict[str, Any]:
@@ -121,7 +123,9 @@ def test_the_book_is_of_the_address_of_the_first_depth_message() -> None:
 )
 def test_addresses_of_one_market_are_one(first: str, second: str, is_one: bool) -> None:
     """Ports, and what was asked for, tell no markets apart. Of a connection without an address everything is used."""
-    content = capture(record("connect", "1", addr=first), record("connect", "2", addr=second), book("1", 5, "snapshot"), trade("2", 1))
+    content = capture(
+        record("connect", "1", addr=first), record("connect", "2", addr=second), book("1", 5, "snapshot"), trade("2", 1)
+    )
     assert kinds(decode(content, make_decoder("bybit", settings()), []))[-1] == (TRADE if is_one else UNUSED)
 
 
@@ -156,7 +160,13 @@ def test_numbers_of_another_connection_are_not_the_books() -> None:
     def advanced(conn: str, channel: str, number: int, kind: str) -> dict[str, Any]:
         updates = [{"side": "bid", "event_time": "2024-01-01T00:00:00Z", "price_level": "1", "new_quantity": "1"}]
         events = [{"type": kind, "product_id": "BTC-USD", "updates": updates}]
-        message = {"channel": channel, "client_id": "", "timestamp": "2024-01-01T00:00:00Z", "sequence_num": number, "events": events}
+        message = {
+            "channel": channel,
+            "client_id": "",
+            "timestamp": "2024-01-01T00:00:00Z",
+            "sequence_num": number,
+            "events": events,
+        }
         return received(conn, message)
 
     content = capture(
@@ -185,7 +195,15 @@ def test_channels_of_two_connections_are_two() -> None:
     """Bitfinex numbers its channels anew on each connection."""
 
     def subscribed(conn: str, number: int, symbol: str) -> dict[str, Any]:
-        fields = {"event": "subscribed", "channel": "book", "chanId": number, "symbol": symbol, "prec": "P0", "freq": "F0", "len": "25"}
+        fields = {
+            "event": "subscribed",
+            "channel": "book",
+            "chanId": number,
+            "symbol": symbol,
+            "prec": "P0",
+            "freq": "F0",
+            "len": "25",
+        }
         return received(conn, {**fields, "pair": symbol[1:]})
 
     content = capture(

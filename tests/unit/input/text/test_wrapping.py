@@ -123,7 +123,11 @@ def test_an_answer_keeps_its_address_and_is_one_line() -> None:
     record = json.dumps({"t": "http", "url": "https://x/depth?symbol=A", "ts": 1700000000.5, "data": '{"a":\n 1}'}).encode()
     envelope = open_envelope(record)
     assert envelope is not None
-    assert (envelope.url, envelope.message, envelope.ts_recv()) == ("https://x/depth?symbol=A", b'{"a":  1}', 1700000000_500_000_000)
+    assert (envelope.url, envelope.message, envelope.ts_recv()) == (
+        "https://x/depth?symbol=A",
+        b'{"a":  1}',
+        1700000000_500_000_000,
+    )
 
 
 def test_a_named_wrapper_is_found_where_it_says() -> None:
@@ -141,9 +145,24 @@ def test_a_named_wrapper_is_found_where_it_says() -> None:
 
 def test_a_file_is_told_by_its_first_line() -> None:
     """Also where that is longer than what is known of it. What venues send is scanned as it is."""
-    for first in (b'{"ts":1,"msg":{"a":[', b'{"msg":{"a":{"b":1', b'{"t":"header"', b"2024-05-01T00:00:00.0123456Z {", b"1\t{", b"ts,msg\n"):
+    for first in (
+        b'{"ts":1,"msg":{"a":[',
+        b'{"msg":{"a":{"b":1',
+        b'{"t":"header"',
+        b"2024-05-01T00:00:00.0123456Z {",
+        b"1\t{",
+        b"ts,msg\n",
+    ):
         assert is_wrapped(first, None), first
-    for first in (b'{"e":"trade"', b'{"topic":"x","ts":1,"data":{', b"1700000000.5 {", b"1700000000.5: {", b"[1,", b'{"stream":"x","data":{', b""):
+    for first in (
+        b'{"e":"trade"',
+        b'{"topic":"x","ts":1,"data":{',
+        b"1700000000.5 {",
+        b"1700000000.5: {",
+        b"[1,",
+        b'{"stream":"x","data":{',
+        b"",
+    ):
         assert not is_wrapped(first, None), first
         assert is_wrapped(first, ("a", "b"))
     assert ends_at_blank_lines(b"2024-05-01T00:00:00.0123456Z {")

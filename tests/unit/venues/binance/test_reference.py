@@ -346,8 +346,8 @@ def test_misfits_name_the_setting_that_fits(old: str, new: str, detail: str) -> 
     assert decode(text) == Rejected("out_of_range", detail)
     advice = re.search(r"(price|size)_decimals = (\d+)", detail)
     if advice:
-        decimals = {"price_decimals": 2, "size_decimals": 8, f"{advice[1]}_decimals": int(advice[2])}
-        fitting = decode_record(text.encode(), DecoderSettings("BTCUSDT", max_line_bytes=1 << 20, **decimals))
+        decimals = {"price": 2, "size": 8, advice[1]: int(advice[2])}
+        fitting = decode_record(text.encode(), DecoderSettings("BTCUSDT", decimals["price"], decimals["size"], 1 << 20))
         assert isinstance(fitting, DecodedMessage)
     else:
         assert "no setting" in detail
