@@ -71,6 +71,25 @@ def test_the_address_says_that_a_connection_begins_with_all_levels() -> None:
     assert (diff.rule, diff.first_id, diff.last_id, diff.ts_event) == (RANGE, 11, 12, NS)  # type: ignore[union-attr]
 
 
+def test_the_address_is_known_in_every_container_that_has_it(tmp_path: Path) -> None:
+    """In the text of cryptofeed, and in its JSON lines; without an address there is no first book."""
+    update, whole = UPDATE | {"U": 13, "u": 13}, {**UPDATE, "a": [["1.6", "1"]]}
+    text = [b"wss://ws.gemini.com?snapshot=-1 <-> 1700000000.5", with_time(whole), with_time(update)]
+
+    def received(record: dict[str, Any]) -> dict[str, Any]:
+        return {"t": "recv", "conn": "c1", "ts": 1_700_000_001.5, "data": json.dumps(record)}
+
+    opened = {"t": "connect", "conn": "c1", "addr": "wss://ws.gemini.com?snapshot=-1", "ts": 1_700_000_000.5}
+    header = {"t": "header", "format": 2, "exchange": "GEMINI", "config": {}, "ts": 1_700_000_000.0}
+    lines = [json.dumps(record).encode() for record in (header, opened, received(whole), received(update))]
+    for place, content in enumerate((text, lines, [text[1], text[2]])):
+        path = tmp_path / str(place)
+        path.write_bytes(b"\n".join([*content, b""]))
+        *_, engine = replay(str(path), "A-B", every=10**9, format="gemini", price_decimals=2, size_decimals=3)
+        assert (engine.value("snapshots"), engine.value("diffs"), engine.synced) == ((1, 1, True) if place < 2 else (0, 2, False))
+        assert book_of(engine) == ({150: 2000}, {160: 1000})
+
+
 def test_trades_and_tickers_of_the_successor() -> None:
     """`m` is true if the buyer was the maker. Partial books name nobody."""
     trade = decode("gemini", {"E": NS, "s": "A-B", "t": 9, "p": "1.5", "q": "2", "m": True})
