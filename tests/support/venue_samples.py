@@ -658,7 +658,7 @@ def gateio_futures(event: Event, name: str) -> list[Any]:
 
 def kucoin(event: Event, name: str) -> list[Any]:
     """Ten sequences an update, some of which only count; a ticker before it."""
-    last = 10 * event.update_id
+    last = 10 * max(1, event.update_id)
     if event.kind == "snapshot":
         book = {"time": event.time_ms, "sequence": str(last), "bids": pairs(event.bids), "asks": pairs(event.asks)}
         return [{"code": "200000", "data": book}]
@@ -824,7 +824,7 @@ def dydx(event: Event, name: str) -> list[Any]:
 
 
 def dydx_v4(event: Event, name: str) -> list[Any]:
-    """All of them are numbered by `Numbered`. Every fifth change is in two pieces."""
+    """All of them are numbered by `Numbered`. A few changes are in two pieces."""
     record: dict[str, Any] = {"connection_id": "67838890-75de", "id": name, "version": "1.0.0"}
     if event.kind == "noise":
         return [{"type": "subscribed", "connection_id": "67838890-75de", "channel": "v4_markets", "contents": {}}]
@@ -840,8 +840,10 @@ def dydx_v4(event: Event, name: str) -> list[Any]:
         }
         return [record | {"type": "subscribed", "channel": "v4_orderbook", "contents": contents}]
     contents = {key: pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
-    whose = record | ({"id": "OTHER-X"} if event.kind == "other" else {})
-    if event.kind == "diff" and event.number % 5 == 0:
+    whose = record
+    if event.kind == "other":
+        whose, contents = record | {"id": "OTHER-X"}, {"bids": [["1.0", "1.00"]]}
+    if event.kind == "diff" and event.number % 40 == 0:
         pieces = [{key: levels} for key, levels in contents.items()]
         return [whose | {"type": "channel_batch_data", "channel": "v4_orderbook", "contents": pieces}]
     return [whose | {"type": "channel_data", "channel": "v4_orderbook", "contents": contents}]

@@ -27,7 +27,22 @@ Source: gate.io, futures websocket, "Local order book maintenance"; tardis-dev/t
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ANY, FIRST_ID, LAST_ID, PRICE, SIZE, SYMBOL, TIME, Holes, Shape, asks_of, bids_of
+from cowbook.input.forms.shapes import (
+    ANY,
+    FIRST_ID,
+    LAST_ID,
+    MILLISECONDS_TIME,
+    PRICE,
+    SIGNED_SIZE,
+    SIZE,
+    SYMBOL,
+    TIME,
+    Holes,
+    Shape,
+    asks_of,
+    bids_of,
+    trades_of,
+)
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Levels, Object, fitting_id, integer, refuse
 from cowbook.input.venue import Venue, json_records
@@ -173,6 +188,7 @@ def _decode_snapshot(book: Object, symbol: str, settings: DecoderSettings) -> De
 
 _LEVEL = {"p": PRICE, "s": SIZE}
 _RECORD: Holes = {"time": ANY, "time_ms": ANY}
+_TRADES = trades_of({"contract": SYMBOL, "id": LAST_ID, "create_time_ms": MILLISECONDS_TIME, "price": PRICE, "size": SIGNED_SIZE})
 _SHAPES = (
     Shape(
         {
@@ -185,6 +201,7 @@ _SHAPES = (
         },
         _RECORD,
     ),
+    Shape({"result": _TRADES}, _RECORD),
     ticker_shape(_BEST, "result", {"result.s": SYMBOL}, _RECORD),
 )
 

@@ -34,6 +34,7 @@ from cowbook.input.forms.program import (
     SECONDS_TIME,
     SEQUENCE,
     SIDE,
+    SIGNED,
     SIZE,
     SYMBOL,
     TEXT,
@@ -92,7 +93,7 @@ from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRES
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
-_UNDERSCORE = ord("_")
+_MINUS, _UNDERSCORE = ord("-"), ord("_")
 
 
 @inlined_kernel
@@ -223,7 +224,12 @@ def _row(forms, position, end, first_row, place):
             position = _price(scan, position, end, found, place, piece.argument & SCALE)
             found.row_is_void = piece.argument & UNLESS_0 != 0 and scan.prices[place] == 0
         elif operation == SIZE:
-            position = _size(scan, position, end, found, place, piece.argument & SCALE)
+            is_negative = piece.argument & SIGNED != 0 and buffer[position] == _MINUS
+            position = _size(scan, position + is_negative, end, found, place, piece.argument & SCALE)
+            if is_negative:
+                found.row_side = ASKS
+                if scan.sizes[place] == 0:
+                    return FAILED  # a zero has no sign
         elif operation == ANY:
             position = any_end(buffer, position, end)
         elif operation == RISING:
@@ -397,6 +403,8 @@ def _scalar(buffer, position, end, row, message, found):
         return _text_end(buffer, position, end)
     if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME or operation == MILLISECONDS_TIME:
         found.latest, position = _any_time(buffer, position, operation)
+    elif operation == TEXT_ID:
+        message.last_id, position = text_id(buffer, position, end)
     elif operation == TIME_ID:
         number, _ = unsigned(buffer, position)
         message.first_id, message.last_id = number, number

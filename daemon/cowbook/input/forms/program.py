@@ -45,6 +45,8 @@ SCALE = 31
 """The bits of a price's or size's argument, in rows, that say how many decimals an integer has. 0: it is a numeral."""
 UNLESS_0 = 32
 """The bit of a price's argument that says that a level with the price 0 is none."""
+SIGNED = 64
+"""The bit of a size's argument, in rows, that says that a minus before it means selling."""
 
 
 class Row(NamedTuple):

@@ -95,6 +95,8 @@ PRICE = Hole(ops.PRICE)
 SIZE = Hole(ops.SIZE)
 PRICE_UNLESS_0 = Hole(ops.PRICE, ops.UNLESS_0)
 """A level's price. A level with the price 0 is none."""
+SIGNED_SIZE = Hole(ops.SIZE, ops.SIGNED)
+"""A trade's size. Before it stands a minus if the aggressor sold."""
 RISING = Hole(ops.RISING)
 """A level's number, above that of the level before."""
 
