@@ -241,14 +241,14 @@ def test_a_recorded_capture_gives_the_books_and_counts_of_a_naive_script(shared_
     for name, naive in books.items():
         if not (naive.counts["snapshots"] or naive.counts["diffs"]):
             continue
-        decimals = {"price_decimals": naive.price_decimals, "size_decimals": naive.size_decimals}
-        *_, engine = replay(paths, name, every=10**9, format=venue, **decimals)
+        decimals = naive.price_decimals, naive.size_decimals
+        *_, engine = replay(paths, name, every=10**9, format=venue, price_decimals=decimals[0], size_decimals=decimals[1])
         statistics = engine.gap_statistics()
         audits = engine.audit_statistics()["bookTicker"]
         found = Counter({key: engine.value(key) for key in ("diffs", "snapshots", "trades")})
         found += Counter({"stale": statistics["stale"], "tickers": audits["matched"]})
         assert found == +naive.counts, name
-        assert levels_of(engine, **decimals) == (naive.bids, naive.asks), name
+        assert levels_of(engine, *decimals) == (naive.bids, naive.asks), name
         assert statistics["gaps"] == audits["failed"] == sum(engine.dead_letter_statistics().values()) == 0, name
         assert engine.synced, name
         seen += found

@@ -61,7 +61,8 @@ def _scales(symbol: str) -> tuple[int, int]:
 
 def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
-    kind = next((key for key in ("book", "orderbook_p", "trades", "trades_p") if key in found and "sequence" in found), None)
+    kinds = ("book", "orderbook_p", "trades", "trades_p") if "sequence" in found else ()
+    kind = next((key for key in kinds if key in found), None)
     if kind is None:
         if any(key in found for key in _UNUSED_KEYS):
             return UNUSED
