@@ -52,10 +52,10 @@ _HEAD = """# What each venue can prove
 This page is made of the venues' modules, of what their sample records decode to, and of the recorded captures that the tests
 read: `make venues`. [input.md](input.md#venues) says what follows from a proof that is missing.
 
-* *A missing message*: by what a change that is not in the capture is noticed. A dead letter may have been one: where nothing shows
-  it, a dead letter ends sync.
-* *Proof of the book*: what is compared with it. A snapshot that comes while the book is synced judges it, unless it is part of the
-  stream (a new subscription), which replaces.
+* *A missing message*: by what a change that is not in the capture is noticed. A dead letter may have been one: where nothing
+  shows it, a dead letter ends sync.
+* *Proof of the book*: what is compared with it. A snapshot that comes while the book is synced judges it, unless it is part of
+  the stream (a new subscription), which replaces.
 * *Known*: how far a synced book is known ([output.md](output.md#what-is-known)). Pictures are known as far as they go.
 * *Shown with*: recorded captures, by their tests; otherwise the module follows the venue's documentation alone.
 
