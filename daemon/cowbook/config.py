@@ -33,6 +33,7 @@ _UNITS_NS = {
     "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+_PATH_OF_KEYS = r"^[^.\s]+(\.[^.\s]+)*$"
 _SHORTEST_PART_NS = 1_000_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
@@ -145,6 +146,13 @@ def symbol_name(value: str) -> str:
     return value
 
 
+class EnvelopeConfig(_Section):
+    """Where the time and the message stand in a home-made wrapper around each record: paths of keys, with points between."""
+
+    time: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
+    message: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
+
+
 class SymbolConfig(_Section):
     """One symbol: its input, and how its records are read."""
 
@@ -161,6 +169,7 @@ class SymbolConfig(_Section):
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     channel: str = ""
     connection_numbers: Literal["check", "ignore"] = "check"
+    envelope: EnvelopeConfig | None = None
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -195,7 +204,7 @@ class SymbolConfig(_Section):
 
     @model_validator(mode="after")
     def _has_channel(self) -> SymbolConfig:
-        if not self.channel:
+        if not self.channel or self.is_address:
             return self
         channels = load_venue(self.format).channels
         if not channels:
@@ -210,6 +219,11 @@ class SymbolConfig(_Section):
         if self.connection_numbers == "ignore" and not load_venue(self.format).numbers_connection:
             raise ValueError(f'connection_numbers = "ignore": format = "{self.format}" has no such numbers: leave it out')
         return self
+
+    @property
+    def is_address(self) -> bool:
+        """Whether `channel` is the address of a connection, of a capture that has several."""
+        return self.channel.startswith(("ws://", "wss://"))
 
     @field_validator("paths")
     @classmethod

@@ -172,6 +172,23 @@ CAPTURES = (
             "tSNGUSD": (10, 0),
         },
     ),
+    *_of(
+        "gemini",
+        ("cryptofeed/GEMINI.ws.1.0",),
+        {
+            "ALCXUSD": (22, 0),
+            "ANKRUSD": (107, 0),
+            "BATBTC": (47, 0),
+            "BTCGBP": (153, 0),
+            "ETHEUR": (56, 0),
+            "FILUSD": (168, 0),
+            "GRTUSD": (76, 0),
+            "LINKETH": (16, 0),
+            "LTCETH": (3, 0),
+            "ZECLTC": (7, 0),
+        },
+        proves=False,
+    ),
     *(
         Capture("bybit", symbol, ("cryptofeed/BYBIT.ws.25.0",), messages, proves=False, trades=trades)
         for symbol, messages, trades in (
@@ -185,6 +202,7 @@ CAPTURES = (
             ("XTZUSDT", 449, 29),
         )
     ),
+    *_of("htx", ("cryptofeed/HUOBI.ws.44.0",), {"dogeeth": (30, 0), "yfihusd": (31, 0), "zeneth": (31, 0)}, proves=False),
     Capture("kucoin", "SNX-BTC", ("cryptofeed/KUCOIN.http.0.0", "cryptofeed/KUCOIN.ws.1.0"), 601, tickers=154, trades=0),
     Capture(
         "kucoin",

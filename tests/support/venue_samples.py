@@ -242,12 +242,13 @@ def bitget_v2(event: Event, name: str) -> list[Any]:
     """Checksums, a number in each book that proves nothing, and objects as trades."""
     if event.kind == "noise":
         return [{"event": "subscribe", "arg": {"instType": "SPOT", "channel": "books", "instId": name}}]
+    data: dict[str, Any]
     argument = {"instType": "SPOT", "channel": "trade" if event.kind == "trade" else "books"}
     argument["instId"] = name if event.kind != "other" else "OTHER"
     if event.kind == "trade":
         trade_id, tick, lots, sold = event.trade
         trade = {"ts": str(event.time_ms), "price": price(tick), "size": size(lots), "side": "sell" if sold else "buy"}
-        data: dict[str, Any] = trade | {"tradeId": str(10**18 + trade_id)}
+        data = trade | {"tradeId": str(10**18 + trade_id)}
     else:
         data = {"asks": pairs(event.asks), "bids": pairs(event.bids)}
         data |= {"checksum": signed(interleaved(event.book, str)), "seq": 7 * event.number, "ts": str(event.time_ms)}
@@ -430,7 +431,7 @@ def htx_mbp(event: Event, name: str) -> list[Any]:
         return htx_trade(event, name)
     sides = {key: number_pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
     if event.kind == "snapshot":
-        data = {"seqNum": 10**11 + 3 * event.number} | {"bids": [], "asks": []} | sides
+        data: dict[str, Any] = {"seqNum": 10**11 + 3 * event.number, "bids": [], "asks": []} | sides
         return [{"id": "1", "rep": f"market.{name}.mbp.20", "status": "ok", "ts": event.time_ms, "data": data}]
     tick = {"seqNum": 10**11 + 3 * event.number, "prevSeqNum": 10**11 + 3 * (event.number - 1)} | sides
     symbol = name if event.kind != "other" else "other"
@@ -453,7 +454,7 @@ def htx_high_freq(event: Event, name: str) -> list[Any]:
     if event.kind == "trade":
         return htx_trade(event, name)
     channel = f"market.{name if event.kind != 'other' else 'OTHER'}.depth.size_20.high_freq"
-    tick = {"asks": number_pairs(event.asks), "bids": number_pairs(event.bids), "ch": channel}
+    tick: dict[str, Any] = {"asks": number_pairs(event.asks), "bids": number_pairs(event.bids), "ch": channel}
     tick |= {"event": "snapshot" if event.kind == "snapshot" else "update", "id": event.number, "mrid": event.number}
     return [{"ch": channel, "tick": tick | {"ts": event.time_ms, "version": event.number}, "ts": event.time_ms + 1}]
 
@@ -538,7 +539,8 @@ def mexc(event: Event, name: str) -> list[Any]:
         for key, side in (("asks", event.asks), ("bids", event.bids))
         if side
     }
-    ids = {"fromVersion": str(10 * event.number - 9), "toVersion": str(10 * event.number)}
+    last = 10 * max(event.number, 1)
+    ids = {"fromVersion": str(last - 9), "toVersion": str(last)}
     depths = sides | {"eventType": "spot@public.aggre.depth.v3.api.pb@10ms"} | ids
     channel = f"spot@public.aggre.depth.v3.api.pb@10ms@{symbol}"
     return [{"channel": channel, "symbol": symbol, "sendTime": time, "publicAggreDepths": depths}]
@@ -554,7 +556,7 @@ def mexc_futures(event: Event, name: str) -> list[Any]:
         trade = {"p": number_of(price(tick)), "v": number_of(size(lots)), "T": 2 if sold else 1, "O": 3, "M": 1}
         data = [trade | {"t": event.time_ms, "i": str(trade_id)}]
         return [{"channel": "push.deal", "data": data, "symbol": name, "ts": event.time_ms}]
-    last = 10 * event.number
+    last = 10 * max(event.number, 1)
     book: dict[str, Any] = {
         key: [[*pair, 1] for pair in number_pairs(side)] for key, side in (("asks", event.asks), ("bids", event.bids))
     }
@@ -1160,9 +1162,8 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
         return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
     if sample_id == "gemini-connections":
-        whole = gemini_on_connections(events, "btcusd")
-        before = gemini_on_connections(events[:first], "btcusd")
-        return Sample(sample_id, "gemini", "btcusd", ({"a": before[:-30]}, {"a": whole}), events, "ids")
+        parts = tuple({"a": gemini_on_connections(known, "btcusd")} for known in (events[:first], events))
+        return Sample(sample_id, "gemini", "btcusd", parts, events, "ids")
     if sample_id in ("tardis-pandas-csv", "tardis-parquet"):
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)

@@ -36,6 +36,8 @@ class Venue:
     """Decodes one text record; None for tables and where `decode_on_connection` is given."""
     decode_on_connection: DecodeOnConnection | None = None
     """Used instead of `decode_record` where records depend on earlier ones."""
+    opened: Callable[[str], Connection] | None = None
+    """Returns what is known of a connection from the address at which it was opened, where the capture has that."""
     tables: tuple[Table, ...] = ()
     """The known tables in CSV and Parquet files, by the names of their columns."""
     make_scanner: Callable[[DecoderSettings], RecordScanner] | None = None
@@ -76,7 +78,7 @@ def json_records(
     """
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-        envelope = open_envelope(record)
+        envelope = open_envelope(record, settings.envelope)
         if envelope is None:
             return UNUSED
         value = load_with_numerals(envelope.message)
@@ -97,7 +99,7 @@ def json_on_connection(
 
         def decode_it() -> Decoded:
             nonlocal after
-            envelope = open_envelope(record)
+            envelope = open_envelope(record, settings.envelope)
             if envelope is None:
                 return UNUSED
             decoded, after = decode(load_with_numerals(envelope.message), settings, connection)

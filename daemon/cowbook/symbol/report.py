@@ -8,6 +8,7 @@ from typing import Any
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.connections import addresses_of
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
@@ -190,6 +191,12 @@ class SymbolReport:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
         warnings += self._notes_of_time_and_market(engine)
+        own, other = addresses_of(decoder.connection)
+        if other:
+            warnings.append(
+                f"the input has {self._symbol} from several connections, {own} and {other}: the book is that of {own}, and what "
+                f'is of the other is unused; channel = "{other}" would take that one'
+            )
         if engine.waits_for_time:
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
         return warnings

@@ -169,7 +169,8 @@ def _book(bids: str, asks: str) -> Holes:
     return {f"data.0.{asks}": asks_of(level), f"data.0.{bids}": bids_of(level), "data.0.ts": TIME}
 
 
-_OLD, _NEW = {"arg.instId": SYMBOL}, {"arg.symbol": SYMBOL}
+_OLD: Holes = {"arg.instId": SYMBOL}
+_NEW: Holes = {"arg.symbol": SYMBOL}
 _IGNORED: Holes = {"ts": ANY}
 _CHECKED: Holes = {"data.0.checksum": CHECKSUM_UNLESS_0, "ts": ANY}
 _CHAIN: Holes = {"data.0.seq": LAST_ID, "data.0.pseq": PREV_ID}

@@ -20,8 +20,8 @@ Its successor writes records as Binance does, with times in ns:
 * Continuity, v2: no ids, so nothing shows a lost record. The first record of a symbol has all levels; that one alone has `trades`
   or `auction_events`.
 * Continuity, successor: `U` is the last applied `u` plus one. The first record of a connection that was opened with `snapshot=-1`
-  has all levels. Nothing in it says so, so the capture must have the connection's address (`wss://ws.gemini.com?snapshot=-1 <->
-  <time>`); without it the book is never synced.
+  has all levels. Nothing in it says so, so the capture must have the connection's address (cryptofeed's and packets have it);
+  without it the book is never synced.
 * Proof of the book: none but the successor's ids. Whether its `bookTicker` has the same ids is not said, so it proves nothing.
 * Partial books of the successor (`depth5` and others) name no symbol, and are not used.
 * A trade's `side` is the taker's. `m` is true if the buyer was the maker. The trades in a first record are older.
@@ -55,7 +55,7 @@ from cowbook.venues.fields import (
     with_book,
 )
 
-_CONNECTED = re.compile(rb"wss?://(\S*gemini\S*) <-> ")
+_CONNECTED = re.compile(rb"(wss?://\S*) <-> ")
 _WHOLE: Connection = {"first": "whole"}
 """The connection was opened so that its first record of a symbol has all levels."""
 
@@ -142,10 +142,14 @@ def _decode_other(found: Object, settings: DecoderSettings) -> Decoded:
 _decode_message = json_on_connection(_decode)
 
 
+def _open(address: str) -> Connection:
+    return _WHOLE if "gemini" in address and "snapshot=-1" in address else {}
+
+
 def _decode_record(record: bytes, settings: DecoderSettings, connection: Connection) -> tuple[Decoded, Connection]:
     connected = _CONNECTED.match(record)
     if connected is not None:
-        return UNUSED, _WHOLE if b"snapshot=-1" in connected[1] else {}
+        return UNUSED, _open(connected[1].decode(errors="replace"))
     return _decode_message(record, settings, connection)
 
 
@@ -158,6 +162,7 @@ _SHAPES = (
 
 VENUE = Venue(
     decode_on_connection=_decode_record,
+    opened=_open,
     make_scanner=shaped(*_SHAPES),
     has_ids=False,
     shows_loss=False,

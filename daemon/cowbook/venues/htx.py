@@ -208,7 +208,7 @@ _CHANNEL: Holes = {"ch": symbol_between("market.")}
 _BOTH: Holes = {"tick.bids": BIDS, "tick.asks": ASKS}
 _IGNORED: Holes = {"ts": ANY, "tick.id": ANY, "tick.mrid": ANY, "tick.ch": ANY}
 _CHAIN: Holes = {"ts": TIME, "tick.seqNum": ONLY_ID, "tick.prevSeqNum": PREV_ID}
-_TRADE: Holes = {"ts": TIME, "price": PRICE, "amount": SIZE, "direction": side()}
+_TRADE = {"ts": TIME, "price": PRICE, "amount": SIZE, "direction": side()}
 _SHAPES = (
     *(Shape({**_CHANNEL, **_CHAIN, **sides}) for sides in (_BOTH, {"tick.bids": BIDS}, {"tick.asks": ASKS}, {})),
     Shape({**_CHANNEL, **_BOTH, "tick.version": ONLY_ID, "tick.ts": TIME}, _IGNORED),

@@ -13,6 +13,7 @@ from cowbook.input.tables import table_scanner
 from cowbook.input.tables.table import Table, find_table_of
 from cowbook.input.tables.table_reference import csv_row, packed_row
 from cowbook.input.text.line_decoder import array_opening
+from cowbook.input.text.wrapping import find_members, unwrap
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
@@ -87,8 +88,27 @@ def what_records_are(records: Iterable[bytes], format_name: str, settings: Decod
     if names:
         fitting = " or ".join(f'"{name}"' for name in names)
         return f"these look like {' or '.join(names)} records: format = {fitting} would fit"
-    unsupported = next((name for record in records if (name := unsupported_name(record)) is not None), None)
-    return f"these look like {unsupported}, which is not supported" if unsupported is not None else None
+    unsupported = next((name for record in records if (name := unsupported_name(message_in(record))) is not None), None)
+    if unsupported is not None:
+        return f"these look like {unsupported}, which is not supported"
+    return next((text for record in records if (text := what_wrapper(record, settings)) is not None), None)
+
+
+def message_in(record: bytes) -> bytes:
+    """A record without what a recorder put around it."""
+    return unwrap(record).record or record
+
+
+def what_wrapper(record: bytes, settings: DecoderSettings) -> str | None:
+    """Say how to name the wrapper around a record that is known once it is taken out; None if none is."""
+    time, messages = find_members(record)
+    for path, message in messages.items():
+        formats = formats_of(b"1 " + message, settings)
+        if formats:
+            looks_like = " or ".join(f'"{name}"' for name in formats)
+            named = f'envelope = {{ time = "{time}", message = "{path}" }}' if time is not None else "it has no time"
+            return f"these look like records of format = {looks_like} in a wrapper: {named}"
+    return None
 
 
 def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""Recognises what is not read: records of other venues, and of recorders with containers of their own, each by its name.
+"""Recognises records of venues that are not read, each by its name.
 
 It serves messages only. A venue that gets a module of its own needs no row here.
 """
@@ -8,11 +8,6 @@ from __future__ import annotations
 import re
 
 _SIGNATURES = (
-    (
-        "cryptofeed's JSON lines (its version 3)",
-        rb'^\{"t": ?"(?:header|recv|send|open|close|http)", ?"(?:format|conn|ts|exchange)"',
-    ),
-    ("Tardis' raw slices", rb"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{"),
     ("Gemini's market data v1", rb'"type": ?"update".*"socket_sequence"'),
     ("Upbit", rb'"(?:type|ty)": ?"(?:orderbook|trade)".*"(?:code|cd)": ?"[A-Z]+-'),
     ("Bithumb", rb'"type": ?"orderbookdepth"'),

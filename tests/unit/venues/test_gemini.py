@@ -11,6 +11,7 @@ import pytest
 
 from cowbook import replay
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.venue import Connection
 from cowbook.input.verdict import UNUSED, OtherSymbol, Rejected
 from cowbook.plain.messages import DIFF, IS_LOOSE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TICKER, TRADE
 from cowbook.plain.schemes import RANGE
@@ -32,8 +33,8 @@ def test_the_first_record_of_a_symbol_is_told_by_what_else_is_in_it() -> None:
     diff = decode("gemini", with_time(record))
     assert (diff.kind, diff.flags, diff.ts_event) == (DIFF, 0, 1_700_000_000_500_000_000)  # type: ignore[union-attr]
     assert (diff.bid_prices, diff.ask_sizes) == ([150], [0])  # type: ignore[union-attr]
-    for more in ({"trades": []}, {"auction_events": []}):
-        first = decode("gemini", with_time(record | more))
+    for key in ("trades", "auction_events"):
+        first = decode("gemini", with_time(record | {key: []}))
         assert (first.kind, first.flags, first.ts_event) == (SNAPSHOT, IS_RESET, NONE)  # type: ignore[union-attr]
     assert isinstance(decode("gemini", record), Rejected)  # nothing has a time
     assert decode("gemini", record | {"symbol": "X"}) == OtherSymbol("X")
@@ -51,7 +52,8 @@ def test_the_address_says_that_a_connection_begins_with_all_levels() -> None:
     decode_record = load_venue("gemini").decode_on_connection
     assert decode_record is not None
     update = json.dumps(UPDATE).encode()
-    seen, connection = [], {}
+    seen: list[int | None] = []
+    connection: Connection = {}
     for record in (
         update,
         b"wss://ws.gemini.com?snapshot=-1 <-> 1700000000.5",
@@ -62,11 +64,30 @@ def test_the_address_says_that_a_connection_begins_with_all_levels() -> None:
         b"wss://ws.gemini.com <-> 1700000002.5",
         update,
     ):
-        decoded, connection = decode_record(record, SETTINGS, connection)  # type: ignore[assignment]
+        decoded, connection = decode_record(record, SETTINGS, connection)
         seen.append(getattr(decoded, "kind", None))
     assert seen == [DIFF, None, None, SNAPSHOT, DIFF, None, None, DIFF]
     diff, _ = decode_record(update, SETTINGS, {})
     assert (diff.rule, diff.first_id, diff.last_id, diff.ts_event) == (RANGE, 11, 12, NS)  # type: ignore[union-attr]
+
+
+def test_the_address_is_known_in_every_container_that_has_it(tmp_path: Path) -> None:
+    """In the text of cryptofeed, and in its JSON lines; without an address there is no first book."""
+    update, whole = UPDATE | {"U": 13, "u": 13}, {**UPDATE, "a": [["1.6", "1"]]}
+    text = [b"wss://ws.gemini.com?snapshot=-1 <-> 1700000000.5", with_time(whole), with_time(update)]
+
+    def received(record: dict[str, Any]) -> dict[str, Any]:
+        return {"t": "recv", "conn": "c1", "ts": 1_700_000_001.5, "data": json.dumps(record)}
+
+    opened = {"t": "connect", "conn": "c1", "addr": "wss://ws.gemini.com?snapshot=-1", "ts": 1_700_000_000.5}
+    header = {"t": "header", "format": 2, "exchange": "GEMINI", "config": {}, "ts": 1_700_000_000.0}
+    lines = [json.dumps(record).encode() for record in (header, opened, received(whole), received(update))]
+    for place, content in enumerate((text, lines, [text[1], text[2]])):
+        path = tmp_path / str(place)
+        path.write_bytes(b"\n".join([*content, b""]))
+        *_, engine = replay(str(path), "A-B", every=10**9, format="gemini", price_decimals=2, size_decimals=3)
+        assert (engine.value("snapshots"), engine.value("diffs"), engine.synced) == ((1, 1, True) if place < 2 else (0, 2, False))
+        assert book_of(engine) == ({150: 2000}, {160: 1000})
 
 
 def test_trades_and_tickers_of_the_successor() -> None:

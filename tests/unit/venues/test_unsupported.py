@@ -20,6 +20,7 @@ CAPTURES = {
     "BITSTAMP.ws.1.0": "bitstamp",
     "DYDX.ws.1.0": "dydx",
     "GEMINI.ws.1.0": "gemini",
+    "HUOBI.ws.44.0": "htx",
     "PHEMEX.ws.1.0": "phemex",
 }
 
@@ -38,9 +39,6 @@ def test_recorded_captures_under_another_format_are_named(shared_data: Path, nam
 @pytest.mark.parametrize(
     ("record", "name"),
     [
-        (b'{"t":"header","format":2,"exchange":"BINANCE","ts":1750000000.0}', "cryptofeed's JSON lines (its version 3)"),
-        (b'{"t":"recv","conn":"c1","ts":1750000000.0,"data":"{}"}', "cryptofeed's JSON lines (its version 3)"),
-        (b'2019-11-25T00:00:00.0318630Z {"table":"trade"}', "Tardis' raw slices"),
         (b"<!DOCTYPE html><html>", "a page of HTML or XML"),
         (b'{"type":"update","eventId":5375504382,"socket_sequence":66,"events":[]}', "Gemini's market data v1"),
         (b'{"type":"orderbook","code":"KRW-BTC","timestamp":1}', "Upbit"),

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from cowbook.errors import InputError
 from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_damage, unfinished_at
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.text import array_scanner
+from cowbook.input.text import array_scanner, connections
 from cowbook.input.text import scanner as record_scanner
 from cowbook.input.text.envelope import FRAME_HEADER, has_frames
 from cowbook.input.text.text_scanner import find_newline
+from cowbook.input.text.wrapped_runs import Run, WrappedRuns
+from cowbook.input.text.wrapping import Unwrapped
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import (
     BLANK,
@@ -30,15 +32,21 @@ from cowbook.input.verdict import (
     Subscription,
 )
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
+from cowbook.plain.messages import BREAK, DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.plain.table_header import PACKED_MAGIC
 from cowbook.plain.vocabulary import REASONS
 
-_MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
+_MAY_BE_ARRAY = re.compile(rb'[ \t\r\n]*(?:\[[ \t\r\n]*|\{[ \t\r\n]*(?:"[A-Za-z_]*(?:"[ \t]*(?::[ \t]*(?:\[[ \t\r\n]*)?)?)?)?)')
 _ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
+_AROUND_ARRAY = re.compile(
+    rb'[ \t\r\n]*\{[ \t\r\n]*"(?:(?:messages|records|entries|items|rows|log)"[ \t]*:[ \t]*\[[ \t\r\n]*'
+    rb'|[A-Za-z_]+"[ \t]*:[ \t]*\[[ \t]*\r?\n[ \t\r\n]*)[\[{]'
+)
+_SPREAD_OBJECT = re.compile(rb'[ \t\r\n]*\{(?=[ \t]*\r?\n[ \t\r\n]*")')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = 10
+_BRACE_END = ord("}")
 _LONGEST_FRAME_HEADER = 32
 
 
@@ -74,6 +82,8 @@ class LineDecoder:
         self._overlong: _Overlong | None = None
         self._first_line: bytes | None = None  # of the current file
         self._connections: list[tuple[int, Connection]] = [(0, {})]  # each with the first message of the batch that it is for
+        self._wrapped = WrappedRuns(settings, one_by_one=venue.decode_on_connection is not None)
+        self._name = ""  # of the connection that the record in hand came from
         self.other_symbols: list[str] = []
         """As `Decoder.other_symbols`."""
 
@@ -115,6 +125,12 @@ class LineDecoder:
             return False
         if opening:
             return self._decode_array(block, batch, opening)
+        if self._wrapped.has(block.head):
+            return self._decode_wrapped(block, batch)
+        return self._decode_lines(block, batch)
+
+    def _decode_lines(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a file of lines."""
         return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
 
     def _give_up(self, block: Block, batch: EventBatch) -> Unfinished | None:
@@ -171,6 +187,48 @@ class LineDecoder:
                 return True
         return self._hold_back_or_finish(block, batch)
 
+    def _decode_wrapped(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a file whose records are to be unwrapped."""
+        while (run := self._wrapped.take(block)) is not None:
+            is_full = self._decode_run(run, block, batch)
+            if is_full:
+                return True
+            if run.event is not None:
+                if batch.message_count == len(batch.messages):
+                    return True
+                self._take_event(run.event, run.event_end, batch)
+                block.start = run.event_end - block.base
+            elif run.is_overlong:
+                end = self._end_of_record(block)
+                end = block.end if end < 0 else end
+                if not self._decode_slowly(block, end, min(end + 1, block.end), batch):
+                    return True
+        return self._hold_back_or_finish(block, batch)
+
+    def _decode_run(self, run: Run, block: Block, batch: EventBatch) -> bool:
+        """Decode unwrapped records, and move `block.start` past them. Returns whether the batch is full."""
+        if not run.connections:
+            return False
+        first, first_letter = batch.message_count, len(batch.dead_letters)
+        self._name = run.connections[0]
+        is_full = self._decode_lines(run.block, batch)
+        self._name = ""
+        records = run.records_of(batch, first)
+        run.restore_letters(block, batch, first_letter)
+        messages = batch.messages[first : batch.message_count]
+        states = connections.choose(self._connections[-1][1], run, records, messages, self._settings.address)
+        self._connections += [(first + place, connection) for place, connection in states]
+        block.start = run.offset_after(run.block.start) - block.base
+        return is_full
+
+    def _take_event(self, event: Unwrapped, end_offset: int, batch: EventBatch) -> None:
+        """Take note of a connection that was opened or lost. The batch has room."""
+        connection, is_lost = connections.after_event(self._connections[-1][1], event)
+        if event.opens and self._venue.opened is not None:
+            connection = connections.merged(connection, event.connection, self._venue.opened(event.address))
+        _append(batch, BREAK if is_lost else UNUSED, end_offset)
+        self._connections.append((batch.message_count, connection))
+
     def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
         """As `decode`, for a file whose records are the values of one or several JSON arrays."""
         state = np.zeros(array_scanner.STATE_WORDS, np.int64)
@@ -182,6 +240,9 @@ class LineDecoder:
             if start == block.end:
                 block.start = start
                 return False
+            if block.buffer[start] == _BRACE_END:  # of an object around the array
+                block.start = start + 1
+                continue
             state[:] = 0
             end = int(array_scanner.value_end(block.buffer, start, block.end, state))
             if end < 0 and not block.final:
@@ -302,7 +363,10 @@ class LineDecoder:
         venue = self._venue
         connection: Connection | None
         if venue.decode_on_connection is not None:
-            decoded, connection = venue.decode_on_connection(record, self._settings, self._connections[-1][1])
+            whole = self._connections[-1][1]
+            before = connections.view(whole, self._name)
+            decoded, after = venue.decode_on_connection(record, self._settings, before)
+            connection = whole if after is before else connections.merged(whole, self._name, after)
         else:
             assert venue.decode_record is not None
             decoded, connection = venue.decode_record(record, self._settings), None
@@ -328,14 +392,14 @@ class LineDecoder:
 
 
 def array_opening(head: bytes) -> bytes | None:
-    """The first bytes of a file of JSON arrays, up to and including the bracket of the first value in the array.
+    """The first bytes of a file of JSON values that are not one a line, up to and including the bracket of the first value.
 
-    Empty for a file of lines; None while too few bytes are there to tell. No venue sends a line that begins with two brackets,
-    or with an object in an array.
+    These are arrays of records, an object around one, and objects that are spread over lines. Empty for a file of lines; None
+    while too few bytes are there to tell. No venue sends a line that begins with two brackets, or with an object in an array.
     """
     text = head.removeprefix(_BYTE_ORDER_MARK)
     if not _MAY_BE_ARRAY.fullmatch(text):
-        match = _ARRAY.match(text)
+        match = _ARRAY.match(text) or _AROUND_ARRAY.match(text) or _SPREAD_OBJECT.match(text)
         return head[: len(head) - len(text) + match.end()] if match else b""
     return None if len(head) < IDENTITY_BYTES else b""
 

@@ -76,7 +76,7 @@ def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
 
 
 def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
-    envelope = open_envelope(record)
+    envelope = open_envelope(record, settings.envelope)
     if envelope is None:
         return UNUSED
     value = load(envelope.message)
