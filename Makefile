@@ -92,6 +92,10 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 	$$fetch || { if test $$(id -u) = 0; then apt-get -q update && $$fetch; else echo 'apt-get cannot find it: sudo apt-get update' >&2; false; fi; } \
 	  && dpkg -x prometheus_*.deb . && rm prometheus_*.deb && rm -rf $(CURDIR)/$(PROMETHEUS) && mv $(CURDIR)/$(PROMETHEUS).new $(CURDIR)/$(PROMETHEUS)
 
+.PHONY: venues
+venues: $(VENV)/.installed-dev ## make docs/venues.md anew, the table of what each venue can prove
+	@cd tests && ../$(PY) -m support.capabilities
+
 .PHONY: coverage compare
 coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
 	@mkdir -p build

@@ -33,6 +33,7 @@ _UNITS_NS = {
     "d": _DAY_NS,
 }
 _DURATION = re.compile(r"(\d+)\s*([a-z]+)")
+_PATH_OF_KEYS = r"^[^.\s]+(\.[^.\s]+)*$"
 _SHORTEST_PART_NS = 1_000_000_000
 _SHORTEST_FILLED_NS = 1_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
@@ -147,10 +148,17 @@ class LogConfig(_Section):
 
 
 def symbol_name(value: str) -> str:
-    """Return a symbol's name unchanged. Raises ValueError for a name that the scanners cannot compare as plain bytes."""
-    if not re.fullmatch(r"[!#-\[\]-~]{1,64}", value):
-        raise ValueError("must be 1 to 64 printable ASCII characters without spaces, quotes and backslashes")
+    """Return a symbol's name unchanged. Raises ValueError for a name that JSON would have to escape, or nobody could read."""
+    if not 1 <= len(value) <= 64 or not value.isprintable() or re.search(r'[ "\\]', value):
+        raise ValueError("must be 1 to 64 printable characters without spaces, quotes and backslashes")
     return value
+
+
+class EnvelopeConfig(_Section):
+    """Where the time and the message stand in a home-made wrapper around each record: paths of keys, with points between."""
+
+    time: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
+    message: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
 
 
 class SymbolConfig(_Section):
@@ -168,6 +176,8 @@ class SymbolConfig(_Section):
     size_decimals: Annotated[int, Field(ge=0, le=18)] = 8
     depth: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     channel: str = ""
+    connection_numbers: Literal["check", "ignore"] = "check"
+    envelope: EnvelopeConfig | None = None
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
@@ -202,7 +212,7 @@ class SymbolConfig(_Section):
 
     @model_validator(mode="after")
     def _has_channel(self) -> SymbolConfig:
-        if not self.channel:
+        if not self.channel or self.is_address:
             return self
         channels = load_venue(self.format).channels
         if not channels:
@@ -211,6 +221,17 @@ class SymbolConfig(_Section):
             known = ", ".join(f'"{name}"' for name in channels)
             raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
         return self
+
+    @model_validator(mode="after")
+    def _has_connection_numbers(self) -> SymbolConfig:
+        if self.connection_numbers == "ignore" and not load_venue(self.format).numbers_connection:
+            raise ValueError(f'connection_numbers = "ignore": format = "{self.format}" has no such numbers: leave it out')
+        return self
+
+    @property
+    def is_address(self) -> bool:
+        """Whether `channel` is the address of a connection, of a capture that has several."""
+        return self.channel.startswith(("ws://", "wss://"))
 
     @field_validator("paths")
     @classmethod

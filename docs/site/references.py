@@ -85,12 +85,12 @@ def configuration_page(sample: str) -> str:
 
 
 def read_comments(sample: str) -> dict[tuple[str, str], str]:
-    """The comment behind each key of the sample, by section and key."""
+    """The comment behind each key of the sample, by section and key. A key without a default stands in a comment itself."""
     comments, section = {}, ""
     for line in sample.splitlines():
         if heading := re.match(r"\[+(\w+)\]", line):
             section = heading[1]
-        elif key := re.match(r"(\w+) = [^#]*#\s*(.*)", line):
+        elif key := re.match(r"(?:# )?(\w+) = [^#]*#\s*(.*)", line):
             comments[section, key[1]] = key[2]
     return comments
 
@@ -112,6 +112,8 @@ def type_of(field: FieldInfo) -> str:
     if typing.get_origin(annotation) is tuple:
         inner = typing.get_args(annotation)[0]
         return f"list of {_choices(inner) if typing.get_origin(inner) is typing.Literal else 'texts'}"
+    if any(isinstance(each, type) and issubclass(each, BaseModel) for each in typing.get_args(annotation)):
+        return "table"
     names = {bool: "true or false", int: "whole number", str: "text"}
     return names.get(annotation, "directory") + _limits(field.metadata)  # type: ignore[call-overload, no-any-return]
 
@@ -134,6 +136,8 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
+    if value is None:
+        return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):

@@ -84,7 +84,9 @@ def test_the_book_at_the_end_is_the_venues(sample: Sample, tmp_path: Path) -> No
     assert checksums["failed"] == checksums["failed_unsynced"] == 0
     if sample.proof == "checksum" or sample.format == "bitfinex":
         assert checksums["matched"] >= kinds.count("diff")
-    assert engine.audit_statistics()["bookTicker"]["matched"] == (kinds.count("diff") if sample.format == "binance" else 0)
+    assert engine.audit_statistics()["bookTicker"]["matched"] == (
+        kinds.count("diff") if sample.format in ("binance", "kucoin") else 0
+    )
 
 
 @pytest.mark.parametrize("block_bytes", [300, 5_000])
@@ -135,6 +137,7 @@ def test_a_file_that_grows_by_any_bytes_gives_the_parts_of_one_run(
 def test_loss_is_shown_as_promised() -> None:
     """What venues say of themselves is what the samples say of them: of these, each depth message has an id or a number."""
     always_ids = {"binance", "binance_csv", "deribit", "bybit", "kraken_futures", "coinbase_advanced"}
+    always_ids |= {"kucoin", "kucoin_futures", "dydx_v4"}
     for name in SAMPLE_IDS:
         sample = make_sample(name)
         assert load_venue(sample.format).shows_loss == (sample.format in always_ids)

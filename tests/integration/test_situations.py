@@ -92,7 +92,7 @@ def test_twice_is_once_not_with_another_checksum() -> None:
 
 TRADES_WITH_IDS = (
     *("binance", "kraken-v2-frames", "okx", "okx-chain", "ftx", "bitfinex", "coinbase", "coinbase-advanced", "bybit", "deribit"),
-    *("kraken-futures", "tardis-csv", "cryptolake-parquet"),
+    *("kraken-futures", "tardis-csv", "cryptolake-parquet", "gateio", "gateio-futures", "kucoin-futures", "bitstamp"),
 )
 TABLES = ("tardis-csv", "cryptolake-parquet", "binance-csv")
 

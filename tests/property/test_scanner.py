@@ -385,7 +385,9 @@ def _numeral(whole: str, fraction: str) -> str:
 
 
 DIGITS = st.text("0123456789", max_size=20)
+EXPONENTS = st.builds("{}{}{}".format, st.sampled_from("eE"), st.sampled_from(["", "+", "-"]), st.integers(0, 25))
 NUMERALS = st.one_of(
+    st.builds("{}{}".format, st.builds(_numeral, DIGITS, st.text("0123456789", max_size=8)), EXPONENTS),
     st.builds(_numeral, DIGITS, DIGITS),
     st.builds(_numeral, st.text("0123456789", min_size=1, max_size=10), st.text("0123456789", max_size=8)),
     st.builds(_numeral, st.just("1"), st.builds(lambda digits, zeros: digits + "0" * zeros, DIGITS, st.integers(0, 12))),

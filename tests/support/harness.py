@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -90,6 +90,7 @@ class Run:
     retain: int = 3
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     numbers: NumberKind = "decimal"
+    connection_numbers: Literal["check", "ignore"] = "check"
     compression: str = "zstd"
 
 
@@ -111,7 +112,9 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         state_dir=directory / "state",
         output_dir=directory / "data",
         on_bad_record=run.on_bad_record,
-        decoder=DecoderSettings(run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
+        decoder=DecoderSettings(
+            run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes, run.connection_numbers
+        ),
         engine=run.engine,
         compression=run.compression,
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},

@@ -130,18 +130,27 @@ def _whole(value: Any) -> int:
 
 
 def _identifier(value: int) -> int:
-    if value >= 10**18:
+    if value >= 2**63 - 1:
         raise Bad("out_of_range")
     return value
 
 
 def _numeral(text: Any) -> str:
-    if not isinstance(text, str) or isinstance(text, (_Float, _Integer)) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+    if (
+        not isinstance(text, str)
+        or isinstance(text, (_Float, _Integer))
+        or not re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text)
+    ):
         raise Bad("malformed")
     return text
 
 
 def _fixed(text: str, decimals: int) -> int:
+    mantissa, _, exponent = text.lower().partition("e")
+    if exponent and Fraction(mantissa) == 0:
+        return 0
+    if exponent and abs(int(exponent)) > 10_000:
+        raise Bad("out_of_range")
     value = Fraction(text) * 10**decimals
     if value.denominator != 1 or value >= 10**18:
         raise Bad("out_of_range")

@@ -30,6 +30,10 @@ class Capture:
     def is_depth_update(self, line: bytes) -> bool:
         """Whether a line is a change of this symbol's book."""
         kinds = rb'"book-|"action": ?"update"|"type":"(?:update|l2update|change)"|"feed":"book","product_id":|depthUpdate'
+        if self.venue == "kucoin":
+            return b"trade.l2update" in line and self.symbol.encode() in line
+        if self.venue == "gateio":
+            return b'order_book_update","event":"update"' in line and self.symbol.encode() in line
         if self.venue == "bitfinex":
             return re.match(rb"[0-9.]+: \[[0-9]+,\[[^\[]", line) is not None  # of any symbol: one sequence for all
         return self.symbol.encode() in line and re.search(kinds, line) is not None and b"trade" not in line
@@ -168,6 +172,53 @@ CAPTURES = (
             "tSNGUSD": (10, 0),
         },
     ),
+    *_of(
+        "gemini",
+        ("cryptofeed/GEMINI.ws.1.0",),
+        {
+            "ALCXUSD": (22, 0),
+            "ANKRUSD": (107, 0),
+            "BATBTC": (47, 0),
+            "BTCGBP": (153, 0),
+            "ETHEUR": (56, 0),
+            "FILUSD": (168, 0),
+            "GRTUSD": (76, 0),
+            "LINKETH": (16, 0),
+            "LTCETH": (3, 0),
+            "ZECLTC": (7, 0),
+        },
+        proves=False,
+    ),
+    *(
+        Capture("bybit", symbol, ("cryptofeed/BYBIT.ws.25.0",), messages, proves=False, trades=trades)
+        for symbol, messages, trades in (
+            ("ADAUSDT", 375, 10),
+            ("BCHUSDT", 478, 17),
+            ("DOTUSDT", 407, 1),
+            ("ETHUSDT", 289, 6),
+            ("LINKUSDT", 396, 4),
+            ("LTCUSDT", 647, 29),
+            ("UNIUSDT", 219, 5),
+            ("XTZUSDT", 449, 29),
+        )
+    ),
+    *_of("htx", ("cryptofeed/HUOBI.ws.44.0",), {"dogeeth": (30, 0), "yfihusd": (31, 0), "zeneth": (31, 0)}, proves=False),
+    Capture("kucoin", "SNX-BTC", ("cryptofeed/KUCOIN.http.0.0", "cryptofeed/KUCOIN.ws.1.0"), 601, tickers=154, trades=0),
+    Capture(
+        "kucoin",
+        "DAPPT-BTC",
+        ("cryptofeed/KUCOIN.http.0.0", "cryptofeed/KUCOIN.ws.1.0"),
+        163,
+        tickers=52,
+        price_decimals=10,
+        trades=12,
+    ),
+    Capture("gateio", "NEO_BTC", ("cryptofeed/GATEIO.http.0.0", "cryptofeed/GATEIO.ws.1.0"), 37, trades=5),
+    Capture("gateio", "FAST_USDT", ("cryptofeed/GATEIO.http.0.0", "cryptofeed/GATEIO.ws.1.0"), 21, trades=1),
+    Capture("bitstamp", "xrpeur", ("cryptofeed/BITSTAMP.http.0.0", "cryptofeed/BITSTAMP.ws.1.0"), 65, proves=False, trades=0),
+    Capture("bitmex", "XBTUSD", ("cryptofeed/BITMEX.ws.1.0",), 1300, proves=False, trades=15),
+    *_of("phemex", ("cryptofeed/PHEMEX.ws.1.0",), {"sGRTUSDT": (156, 0), "XTZUSD": (393, 0)}, proves=False),
+    Capture("dydx", "SUSHI-USD", ("cryptofeed/DYDX.ws.1.0",), 752, proves=False, trades=1),
     Capture("tardis", "BTC-PERPETUAL", ("tardis/deribit_incremental_book_L2_BTC-PERPETUAL.csv",), 1, proves=False, trades=0),
     Capture(
         "tardis",
@@ -178,6 +229,11 @@ CAPTURES = (
         trades=9_999,
         synced=False,
     ),
+    *(
+        Capture("tardis", "BTCUSDT", (f"tardis/binance-futures_book_snapshot_{levels}_BTCUSDT.csv",), 10, proves=False, trades=0)
+        for levels in (5, 25)
+    ),
+    Capture("tardis", "BTC-USD", ("tardis/huobi-dm-swap_quotes_BTC-USD.csv",), 10, proves=False, trades=0),
     Capture("tardis", "XBTUSD", ("tardis/bitmex_trades_XBTUSD.csv",), 0, proves=False, trades=10, synced=False),
     # Ten minutes lie between the two: they are samples of the format.
     Capture(

@@ -238,6 +238,43 @@ def bitget(event: Event, name: str) -> list[Any]:
     return [{"action": "snapshot" if event.kind == "snapshot" else "update", "arg": argument, "data": [book]}]
 
 
+def bitget_v2(event: Event, name: str) -> list[Any]:
+    """Checksums, a number in each book that proves nothing, and objects as trades."""
+    if event.kind == "noise":
+        return [{"event": "subscribe", "arg": {"instType": "SPOT", "channel": "books", "instId": name}}]
+    data: dict[str, Any]
+    argument = {"instType": "SPOT", "channel": "trade" if event.kind == "trade" else "books"}
+    argument["instId"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"ts": str(event.time_ms), "price": price(tick), "size": size(lots), "side": "sell" if sold else "buy"}
+        data = trade | {"tradeId": str(10**18 + trade_id)}
+    else:
+        data = {"asks": pairs(event.asks), "bids": pairs(event.bids)}
+        data |= {"checksum": signed(interleaved(event.book, str)), "seq": 7 * event.number, "ts": str(event.time_ms)}
+    action = "snapshot" if event.kind == "snapshot" else "update"
+    return [{"action": action, "arg": argument, "data": [data], "ts": event.time_ms}]
+
+
+def bitget_v3(event: Event, name: str) -> list[Any]:
+    """A chain of ids above 10^18, which are text in a snapshot; no checksums."""
+    if event.kind == "noise":
+        return ["pong"]
+    argument = {"instType": "usdt-futures", "topic": "publicTrade" if event.kind == "trade" else "books"}
+    argument["symbol"] = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"i": str(10**18 + trade_id), "p": price(tick), "v": size(lots), "S": "sell" if sold else "buy"}
+        return [{"action": "update", "arg": argument, "data": [trade | {"T": str(event.time_ms), "L": "1"}], "ts": event.time_ms}]
+    number = 10**18 + 7 * event.number
+    book: dict[str, Any] = {"a": pairs(event.asks), "b": pairs(event.bids), "checksum": 0}
+    if event.kind == "snapshot":
+        book |= {"pseq": 0, "seq": str(number), "ts": str(event.time_ms)}
+        return [{"action": "snapshot", "arg": argument, "data": [book], "ts": event.time_ms}]
+    book |= {"pseq": number - 7, "seq": number, "ts": str(event.time_ms)}
+    return [{"action": "update", "arg": argument, "data": [book], "ts": event.time_ms}]
+
+
 def ftx(event: Event, name: str) -> list[Any]:
     """Numbers."""
     if event.kind == "noise":
@@ -340,6 +377,30 @@ def bybit(event: Event, name: str) -> list[Any]:
     return [{"topic": f"orderbook.50.{symbol}", "type": kind, "ts": event.time_ms, "data": data, "cts": event.time_ms}]
 
 
+def bybit_v2(event: Event, name: str) -> list[Any]:
+    """Of 2021: levels by what becomes of them, ids that rise by any steps."""
+    if event.kind == "noise":
+        return [{"success": True, "ret_msg": "", "conn_id": "x"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "price": price(tick), "size": number_of(size(lots)), "side": "Sell" if sold else "Buy"}
+        trade |= {"trade_time_ms": str(event.time_ms), "trade_id": f"{trade_id:08x}-x"}
+        return [{"topic": f"trade.{name}", "data": [trade]}]
+    symbol = "OTHER" if event.kind == "other" else name
+    found = {"topic": f"orderBookL2_25.{symbol}", "type": "delta", "data": {}}
+    found |= {"cross_seq": str(7 * event.number * event.number), "timestamp_e6": str(event.time_ms * 1000)}
+    levels = [
+        {"price": price(tick), "symbol": name, "id": str(tick), "side": side, "size": number_of(size(lots))}
+        for side, changes in (("Buy", event.bids), ("Sell", event.asks))
+        for tick, lots in changes.items()
+    ]
+    if event.kind == "snapshot":
+        return [found | {"type": "snapshot", "data": {"order_book": levels} if event.number % 2 else levels}]
+    deleted = [{key: value for key, value in level.items() if key != "size"} for level in levels if not level["size"]]
+    there = [level for level in levels if level["size"]]
+    return [found | {"data": {"delete": deleted, "update": there[1:], "insert": there[:1]}}]
+
+
 def deribit(event: Event, name: str) -> list[Any]:
     """A chain of ids that go up by any steps."""
     if event.kind == "noise":
@@ -360,6 +421,158 @@ def deribit(event: Event, name: str) -> list[Any]:
             ["change" if lots else "delete", number_of(price(tick)), number_of(size(lots))] for tick, lots in side.items()
         ]
     return [{"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"book.{instrument}.raw", "data": book}}]
+
+
+def htx_mbp(event: Event, name: str) -> list[Any]:
+    """Changes of one or two sides, a chain; whole books are answers beside the stream, in the numbers of the changes."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    sides = {key: number_pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
+    if event.kind == "snapshot":
+        data: dict[str, Any] = {"seqNum": 10**11 + 3 * event.number, "bids": [], "asks": []} | sides
+        return [{"id": "1", "rep": f"market.{name}.mbp.20", "status": "ok", "ts": event.time_ms, "data": data}]
+    tick = {"seqNum": 10**11 + 3 * event.number, "prevSeqNum": 10**11 + 3 * (event.number - 1)} | sides
+    symbol = name if event.kind != "other" else "other"
+    return [{"ch": f"market.{symbol}.mbp.20", "ts": event.time_ms, "tick": tick}]
+
+
+def htx_trade(event: Event, name: str) -> list[Any]:
+    """With an id of 27 digits, and one that is used."""
+    trade_id, tick, lots, sold = event.trade
+    trade = {"id": 10**26 + trade_id, "ts": event.time_ms, "tradeId": trade_id, "amount": number_of(size(lots))}
+    trade |= {"price": number_of(price(tick)), "direction": "sell" if sold else "buy"}
+    content = {"id": 10**12, "ts": event.time_ms, "data": [trade]}
+    return [{"ch": f"market.{name}.trade.detail", "ts": event.time_ms, "tick": content}]
+
+
+def htx_high_freq(event: Event, name: str) -> list[Any]:
+    """A counter; whole books are part of the stream."""
+    if event.kind == "noise":
+        return [{"id": "1", "status": "ok", "subbed": f"market.{name}.depth.size_20.high_freq", "ts": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    channel = f"market.{name if event.kind != 'other' else 'OTHER'}.depth.size_20.high_freq"
+    tick: dict[str, Any] = {"asks": number_pairs(event.asks), "bids": number_pairs(event.bids), "ch": channel}
+    tick |= {"event": "snapshot" if event.kind == "snapshot" else "update", "id": event.number, "mrid": event.number}
+    return [{"ch": channel, "tick": tick | {"ts": event.time_ms, "version": event.number}, "ts": event.time_ms + 1}]
+
+
+def htx_step0(event: Event, name: str) -> list[Any]:
+    """The whole book each time."""
+    if event.kind == "noise":
+        return [{"ping": event.time_ms}]
+    if event.kind == "trade":
+        return htx_trade(event, name)
+    bids, asks = (number_pairs(dict(side)) for side in best_first(event.book))
+    symbol = name if event.kind != "other" else "other"
+    tick = {"bids": bids, "asks": asks, "version": 10**11 + 7 * event.number, "ts": event.time_ms}
+    return [{"ch": f"market.{symbol}.depth.step0", "ts": event.time_ms + 2, "tick": tick}]
+
+
+def hyperliquid(event: Event, name: str) -> list[Any]:
+    """The whole book each time, in objects."""
+    if event.kind == "noise":
+        return [
+            {"channel": "subscriptionResponse", "data": {"method": "subscribe", "subscription": {"type": "trades", "coin": name}}}
+        ]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"coin": name, "side": "A" if sold else "B", "px": price(tick), "sz": size(lots), "hash": "0x1", "tid": trade_id}
+        return [{"channel": "trades", "data": [trade | {"time": event.time_ms, "users": ["0xa", "0xb"]}]}]
+    sides = [[{"px": price(tick), "sz": size(lots), "n": 1} for tick, lots in side] for side in best_first(event.book)]
+    coin = name if event.kind != "other" else "OTHER"
+    return [{"channel": "l2Book", "data": {"coin": coin, "time": event.time_ms, "levels": sides}}]
+
+
+def gemini_v2(event: Event, name: str) -> list[Any]:
+    """No ids and no times on changes; the first record of a symbol has all levels, and old trades beside them."""
+    symbol = {"symbol": name if event.kind != "other" else "OTHER"}
+    if event.kind == "noise":
+        return [{"type": "heartbeat", "timestamp": event.time_ms}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"type": "trade", **symbol, "event_id": trade_id, "timestamp": event.time_ms, "price": price(tick)}
+        return [trade | {"quantity": size(lots), "side": "sell" if sold else "buy"}]
+    changes = [[side, *pair] for side, levels in (("buy", event.bids), ("sell", event.asks)) for pair in pairs(levels)]
+    record: dict[str, Any] = {"type": "l2_updates", **symbol, "changes": changes}
+    return [record | {"trades": [], "auction_events": []} if event.kind == "snapshot" else record]
+
+
+def gemini_on_connections(events: Sequence[Event], name: str) -> bytes:
+    """Its successor: each connection begins with all levels, which only the connection's address says."""
+    out = []
+    for event in events:
+        time, text = event.time_ms * 10**6, f"{event.time_ms / 1000 + 0.25:.6f}"
+        trade_id, tick, lots, sold = event.trade
+        symbol = "other" if event.kind == "other" else name
+        record: dict[str, Any] = {"e": "depthUpdate", "E": time, "s": symbol, "U": event.update_id, "u": event.update_id}
+        record |= {"b": pairs(event.bids), "a": pairs(event.asks)}
+        if event.kind == "snapshot":
+            out.append(f"wss://ws.gemini.com?snapshot=-1 <-> {text}".encode())
+        elif event.kind == "trade":
+            record = {"E": time, "s": name, "t": trade_id, "p": price(tick), "q": size(lots), "m": sold}
+        elif event.kind == "noise":
+            record = {"id": "1", "status": 200}
+        out.append(f"{text}: ".encode() + text_of(record))
+    return b"\n".join([*out, b""])
+
+
+def mexc(event: Event, name: str) -> list[Any]:
+    """Ranges of ids, which are text; a side without changes is left out. Answers are as Binance's."""
+    if event.kind == "noise":
+        return [{"id": 0, "code": 0, "msg": "spot@public.aggre.depth.v3.api.pb@10ms@X"}]
+    symbol = name if event.kind != "other" else "OTHER"
+    time = str(event.time_ms)
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"price": price(tick), "quantity": size(lots), "tradeType": 2 if sold else 1, "time": time}
+        deals = {"deals": [trade], "eventType": "spot@public.aggre.deals.v3.api.pb@10ms"}
+        channel = f"spot@public.aggre.deals.v3.api.pb@10ms@{name}"
+        return [{"channel": channel, "symbol": name, "sendTime": time, "publicAggreDeals": deals}]
+    if event.kind == "snapshot":
+        book = {"lastUpdateId": 10 * event.number, "bids": pairs(event.bids), "asks": pairs(event.asks)}
+        return [book | {"timestamp": event.time_ms}]
+    sides = {
+        key: [{"price": price(tick), "quantity": size(lots)} for tick, lots in side.items()]
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+        if side
+    }
+    last = 10 * max(event.number, 1)
+    ids = {"fromVersion": str(last - 9), "toVersion": str(last)}
+    depths = sides | {"eventType": "spot@public.aggre.depth.v3.api.pb@10ms"} | ids
+    channel = f"spot@public.aggre.depth.v3.api.pb@10ms@{symbol}"
+    return [{"channel": channel, "symbol": symbol, "sendTime": time, "publicAggreDepths": depths}]
+
+
+def mexc_futures(event: Event, name: str) -> list[Any]:
+    """Records of one version and of several; levels have a number of orders."""
+    if event.kind == "noise":
+        return [{"channel": "rs.sub.depth", "data": "success", "ts": event.time_ms}]
+    symbol = name if event.kind != "other" else "OTHER"
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"p": number_of(price(tick)), "v": number_of(size(lots)), "T": 2 if sold else 1, "O": 3, "M": 1}
+        data = [trade | {"t": event.time_ms, "i": str(trade_id)}]
+        return [{"channel": "push.deal", "data": data, "symbol": name, "ts": event.time_ms}]
+    last = 10 * max(event.number, 1)
+    book: dict[str, Any] = {
+        key: [[*pair, 1] for pair in number_pairs(side)] for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    if event.kind == "snapshot":
+        record = {"channel": "push.depth", "generated": True, "symbol": name, "ts": event.time_ms}
+        return [record | {"data": book | {"version": last}}]
+    book |= {"begin": last - 9, "end": last, "version": last}
+    return [{"channel": "push.depth", "data": book, "symbol": symbol, "ts": event.time_ms}]
+
+
+def okx_history(event: Event, name: str) -> list[Any]:
+    """Books of the past, without anything around them."""
+    if event.kind in ("trade", "noise"):
+        return okx(event, name)
+    book = {"instId": name if event.kind != "other" else "OTHER", "action": "snapshot" if event.kind == "snapshot" else "update"}
+    return [book | {"ts": str(event.time_ms), "asks": pairs(event.asks, "1"), "bids": pairs(event.bids, "1")}]
 
 
 class KrakenFutures:
@@ -401,6 +614,239 @@ class KrakenFutures:
                 record = {"feed": "book", "product_id": name, "side": side, "seq": self._number, "timestamp": event.time_ms}
                 records.append(record | {"price": number_of(price(tick)), "qty": number_of(size(lots))})
         return records
+
+
+def scaled(text: str, decimals: int) -> int:
+    """A numeral as an integer whose last digits are decimals."""
+    return int(Decimal(text).scaleb(decimals))
+
+
+def gateio(event: Event, name: str) -> list[Any]:
+    """Spot; answers to requests say nothing of their symbol."""
+    if event.kind == "snapshot":
+        return [{"id": event.update_id, "update": event.time_ms, "asks": pairs(event.asks), "bids": pairs(event.bids)}]
+    frame: dict[str, Any] = {"time": event.time_ms // 1000, "time_ms": event.time_ms, "event": "update"}
+    if event.kind == "noise":
+        return [frame | {"channel": "spot.pong", "event": "", "result": None}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade: dict[str, Any] = {"id": trade_id, "create_time": event.time_ms // 1000, "create_time_ms": f"{event.time_ms}.25"}
+        trade |= {"side": "sell" if sold else "buy", "currency_pair": name, "amount": size(lots), "price": price(tick)}
+        return [frame | {"channel": "spot.trades", "result": trade}]
+    book = {"t": event.time_ms, "e": "depthUpdate", "E": event.time_ms // 1000, "s": name if event.kind != "other" else "OTHER_X"}
+    book |= {"U": event.update_id, "u": event.update_id, "b": pairs(event.bids), "a": pairs(event.asks)}
+    return [frame | {"channel": "spot.order_book_update", "result": book}]
+
+
+def gateio_futures(event: Event, name: str) -> list[Any]:
+    """Levels are objects; a negative trade sold. Sizes are numbers, here with decimals."""
+    sides = [[{"p": price(tick), "s": number_of(size(lots))} for tick, lots in side.items()] for side in (event.bids, event.asks)]
+    if event.kind == "snapshot":
+        return [{"id": event.update_id, "current": 1.5, "update": event.time_ms / 1000, "asks": sides[1], "bids": sides[0]}]
+    frame: dict[str, Any] = {"time": event.time_ms // 1000, "event": "update"}
+    if event.kind == "noise":
+        return [frame | {"channel": "futures.order_book_update", "event": "subscribe", "result": {"status": "success"}}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        amount = number_of(size(lots))
+        trade = {"size": -amount if sold else amount, "id": trade_id, "create_time": event.time_ms // 1000}
+        trade |= {"create_time_ms": event.time_ms, "price": price(tick), "contract": name}
+        return [frame | {"channel": "futures.trades", "result": [trade]}]
+    book = {"t": event.time_ms, "s": name if event.kind != "other" else "OTHER_X", "U": event.update_id, "u": event.update_id}
+    return [frame | {"channel": "futures.order_book_update", "result": book | {"b": sides[0], "a": sides[1]}}]
+
+
+def kucoin(event: Event, name: str) -> list[Any]:
+    """Ten sequences an update, some of which only count; a ticker before it."""
+    last = 10 * max(1, event.update_id)
+    if event.kind == "snapshot":
+        book = {"time": event.time_ms, "sequence": str(last), "bids": pairs(event.bids), "asks": pairs(event.asks)}
+        return [{"code": "200000", "data": book}]
+    if event.kind == "noise":
+        return [{"id": "x", "type": "pong"}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"symbol": name, "sequence": "7", "side": "sell" if sold else "buy", "size": size(lots), "price": price(tick)}
+        trade |= {"time": str(event.time_ms * 10**6), "tradeId": f"60ab{trade_id:020x}"}
+        return [{"type": "message", "topic": f"/market/match:{name}", "subject": "trade.l3match", "data": trade}]
+    numbers = iter(range(last - 9, last + 1))
+    changes = {
+        key: [[price(tick), size(lots), str(next(numbers))] for tick, lots in side.items()] + [["0", "0", str(next(numbers))]]
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    symbol = name if event.kind != "other" else "OTHER-X"
+    data = {"sequenceStart": last - 9, "sequenceEnd": last, "symbol": symbol, "changes": changes, "time": event.time_ms}
+    diff = {"type": "message", "topic": f"/market/level2:{symbol}", "subject": "trade.l2update", "data": data}
+    if event.kind == "other":
+        return [diff]
+    (bid, bid_size), (ask, ask_size) = (side[0] if side else (0, 0) for side in best_first(event.book))
+    best: dict[str, Any] = {"sequence": str(last), "bestBid": price(bid), "bestBidSize": size(bid_size), "bestAsk": price(ask)}
+    best |= {"bestAskSize": size(ask_size), "price": "1.0", "size": "1", "time": event.time_ms}
+    return [{"type": "message", "topic": f"/market/ticker:{name}", "subject": "trade.ticker", "data": best}, diff]
+
+
+class KuCoinFutures:
+    """One change a record; sequences go on over them. Answers name their symbol."""
+
+    def __init__(self) -> None:
+        self._number = 100
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        if event.kind == "snapshot":
+            book = {"symbol": name, "sequence": self._number, "ts": event.time_ms * 10**6}
+            return [{"code": "200000", "data": book | {"bids": number_pairs(event.bids), "asks": number_pairs(event.asks)}}]
+        if event.kind == "noise":
+            return [{"id": "x", "type": "ack"}]
+        if event.kind == "trade":
+            trade_id, tick, lots, sold = event.trade
+            trade = {"symbol": name, "sequence": 7, "side": "sell" if sold else "buy", "size": number_of(size(lots))}
+            trade |= {"price": price(tick), "tradeId": str(trade_id), "ts": event.time_ms * 10**6}
+            return [{"type": "message", "topic": f"/contractMarket/execution:{name}", "subject": "match", "sn": 7, "data": trade}]
+        if event.kind == "other":
+            changes = ["1.0,buy,1"]
+        else:
+            changes = [f"{price(tick)},buy,{size(lots)}" for tick, lots in event.bids.items()]
+            changes += [f"{price(tick)},sell,{size(lots)}" for tick, lots in event.asks.items()]
+            changes.append("0,buy,0")
+        records = []
+        for change in changes:
+            self._number += event.kind == "diff"
+            topic = f"/contractMarket/level2:{name if event.kind == 'diff' else 'OTHER'}"
+            data = {"sequence": self._number, "change": change, "timestamp": event.time_ms}
+            records.append({"type": "message", "topic": topic, "subject": "level2", "sn": self._number, "data": data})
+        return records
+
+
+def bitstamp(event: Event, name: str) -> list[Any]:
+    """Ids are times."""
+    if event.kind == "noise":
+        return [{"event": "bts:subscription_succeeded", "channel": f"diff_order_book_{name}", "data": {}}]
+    times = {"timestamp": str(event.time_ms // 1000), "microtimestamp": str(1000 * event.time_ms)}
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": trade_id, "amount": number_of(size(lots)), "amount_str": size(lots), "price": number_of(price(tick))}
+        trade |= times | {"price_str": price(tick), "type": int(sold), "buy_order_id": 1, "sell_order_id": 2}
+        return [{"data": trade, "channel": f"live_trades_{name}", "event": "trade"}]
+    book = times | {"bids": pairs(event.bids), "asks": pairs(event.asks)}
+    if event.kind == "snapshot":
+        return [book]
+    return [{"data": book, "channel": f"diff_order_book_{name if event.kind == 'diff' else 'other'}", "event": "data"}]
+
+
+class BitMEX:
+    """A record for each kind of change. Levels of the old form, of which `with_prices` is false, are named by ids alone."""
+
+    def __init__(self, *, with_prices: bool) -> None:
+        self._with_prices = with_prices
+        self._book: tuple[Side, Side] = ({}, {})
+
+    def __call__(self, event: Event, name: str) -> list[Any]:
+        """The records of an event."""
+        if event.kind == "noise":
+            return [{"success": True, "subscribe": f"orderBookL2:{name}", "request": {"op": "subscribe"}}]
+        if event.kind == "trade":
+            _, tick, lots, sold = event.trade
+            trade = {"timestamp": iso(event.time_ms), "symbol": name, "side": "Sell" if sold else "Buy"}
+            trade |= {"size": number_of(size(lots)), "price": number_of(price(tick)), "trdMatchID": "39744121-c20e"}
+            return [{"table": "trade", "action": "insert", "data": [trade]}]
+        if event.kind == "other":
+            level = {"symbol": "OTHER", "id": 7, "side": "Buy", "size": 1, "price": 1}
+            return [{"table": "orderBookL2", "action": "insert", "data": [level]}]
+        if event.kind == "snapshot":
+            rows = self._rows(event, name, "partial", (event.bids, event.asks))
+            self._book = (dict(event.bids), dict(event.asks))
+            return [{"table": "orderBookL2", "action": "partial", "filter": {"symbol": name}, "data": rows}]
+        wanted: dict[str, tuple[Side, Side]] = {action: ({}, {}) for action in ("delete", "update", "insert")}
+        for place, changes in enumerate((event.bids, event.asks)):
+            for tick, lots in changes.items():
+                if not lots and tick not in self._book[place]:
+                    continue  # it came and went
+                action = "delete" if not lots else "update" if tick in self._book[place] else "insert"
+                wanted[action][place][tick] = lots
+                if lots:
+                    self._book[place][tick] = lots
+                else:
+                    self._book[place].pop(tick, None)
+        records = [(action, self._rows(event, name, action, sides)) for action, sides in wanted.items()]
+        return [{"table": "orderBookL2", "action": action, "data": rows} for action, rows in records if rows]
+
+    def _rows(self, event: Event, name: str, action: str, sides: tuple[Side, Side]) -> list[dict[str, Any]]:
+        rows = []
+        for side, levels in zip(("Buy", "Sell"), sides, strict=True):
+            for tick, lots in levels.items():
+                row: dict[str, Any] = {"symbol": name, "id": 5 * 10**8 - tick, "side": side}
+                if action != "delete":
+                    row["size"] = number_of(size(lots))
+                if self._with_prices or action in ("partial", "insert"):
+                    row["price"] = number_of(price(tick))
+                rows.append(row | ({"timestamp": iso(event.time_ms)} if self._with_prices else {}))
+        return rows
+
+
+def phemex(event: Event, name: str) -> list[Any]:
+    """Spot, of scaled integers; or a newer perpetual, of texts."""
+    is_spot = name.startswith("s")
+    if event.kind == "noise":
+        return [{"error": None, "id": 1, "result": {"status": "success"}}]
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        values = [scaled(price(tick), 8), scaled(size(lots), 8)] if is_spot else [price(tick), size(lots)]
+        trade = [event.time_ms * 10**6, "Sell" if sold else "Buy", *values]
+        return [{"sequence": 7, "symbol": name, "trades" if is_spot else "trades_p": [trade], "type": "incremental"}]
+    sides = {
+        key: [[scaled(price(tick), 8), scaled(size(lots), 8)] for tick, lots in side.items()] if is_spot else pairs(side)
+        for key, side in (("asks", event.asks), ("bids", event.bids))
+    }
+    kind = "snapshot" if event.kind == "snapshot" else "incremental"
+    record = {"book" if is_spot else "orderbook_p": sides, "depth": 30, "sequence": 3 * event.number}
+    return [record | {"symbol": name if event.kind != "other" else "OTHER", "timestamp": event.time_ms * 10**6, "type": kind}]
+
+
+def dydx(event: Event, name: str) -> list[Any]:
+    """Offsets on every change, and on every level of a snapshot."""
+    record: dict[str, Any] = {"connection_id": "60a4fc71-1312", "message_id": 7, "id": name}
+    if event.kind == "noise":
+        return [{"type": "connected", "connection_id": "60a4fc71-1312", "message_id": 0}]
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"size": size(lots), "side": "SELL" if sold else "BUY", "price": price(tick), "createdAt": iso(event.time_ms)}
+        return [record | {"type": "channel_data", "channel": "v3_trades", "contents": {"trades": [trade]}}]
+    if event.kind == "snapshot":
+        sides = {
+            key: [{"price": price(tick), "offset": str(9 * event.number), "size": size(lots)} for tick, lots in side.items()]
+            for key, side in (("bids", event.bids), ("asks", event.asks))
+        }
+        return [record | {"type": "subscribed", "channel": "v3_orderbook", "contents": sides}]
+    contents = {"offset": str(9 * event.number), "bids": pairs(event.bids), "asks": pairs(event.asks)}
+    whose = record | ({"id": "OTHER-X"} if event.kind == "other" else {})
+    return [whose | {"type": "channel_data", "channel": "v3_orderbook", "contents": contents}]
+
+
+def dydx_v4(event: Event, name: str) -> list[Any]:
+    """All of them are numbered by `Numbered`. A few changes are in two pieces."""
+    record: dict[str, Any] = {"connection_id": "67838890-75de", "id": name, "version": "1.0.0"}
+    if event.kind == "noise":
+        return [{"type": "subscribed", "connection_id": "67838890-75de", "channel": "v4_markets", "contents": {}}]
+    if event.kind == "trade":
+        trade_id, tick, lots, sold = event.trade
+        trade = {"id": f"{trade_id:024x}", "size": size(lots), "price": price(tick), "side": "SELL" if sold else "BUY"}
+        contents: Any = {"trades": [trade | {"createdAt": iso(event.time_ms), "type": "LIMIT"}]}
+        return [record | {"type": "channel_data", "channel": "v4_trades", "contents": contents}]
+    if event.kind == "snapshot":
+        contents = {
+            key: [{"price": price(tick), "size": size(lots)} for tick, lots in side.items()]
+            for key, side in (("bids", event.bids), ("asks", event.asks))
+        }
+        return [record | {"type": "subscribed", "channel": "v4_orderbook", "contents": contents}]
+    contents = {key: pairs(side) for key, side in (("bids", event.bids), ("asks", event.asks)) if side}
+    whose = record
+    if event.kind == "other":
+        whose, contents = record | {"id": "OTHER-X"}, {"bids": [["1.0", "1.00"]]}
+    if event.kind == "diff" and event.number % 40 == 0:
+        pieces = [{key: levels} for key, levels in contents.items()]
+        return [whose | {"type": "channel_batch_data", "channel": "v4_orderbook", "contents": pieces}]
+    return [whose | {"type": "channel_data", "channel": "v4_orderbook", "contents": contents}]
 
 
 class Numbered:
@@ -512,6 +958,38 @@ def tardis_days(events: Sequence[Event], name: str, write: Callable[[Sequence[di
     return {day: write(rows) for day, rows in days.items() if rows}
 
 
+def tardis_pictures(events: Sequence[Event], name: str) -> list[dict[str, Any]]:
+    """Rows of `book_snapshot_8`: the whole book after each change of it. Some rows are of others."""
+    rows = []
+    for event in events:
+        if event.kind == "trade":
+            continue
+        at = event.time_ms * 1000
+        row: dict[str, Any] = {"exchange": "x", "symbol": name, "timestamp": at, "local_timestamp": at + 250}
+        if event.kind in ("other", "noise"):
+            row |= {"symbol": "OTHER"} if event.kind == "other" else {"exchange": "another exchange"}
+        for side, levels in zip(("bids", "asks"), best_first(event.book), strict=True):
+            for place in range(LEVELS):
+                there = levels[place] if place < len(levels) else None
+                row[f"{side}[{place}].price"] = float(price(there[0])) if there is not None else None
+                row[f"{side}[{place}].amount"] = float(size(there[1])) if there is not None else None
+        rows.append(row)
+    return rows
+
+
+def tardis_pictures_csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    """As the vendor has it: what is not there is empty."""
+    lines = [",".join(rows[0]), *(",".join("" if value is None else str(value) for value in row.values()) for row in rows)]
+    return "\n".join([*lines, ""]).encode()
+
+
+def tardis_pictures_parquet(rows: Sequence[dict[str, Any]]) -> bytes:
+    """What is not there is null."""
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows)), sink, row_group_size=37)
+    return sink.getvalue()
+
+
 def binance_csv(events: Sequence[Event], name: str) -> bytes:
     """Snapshots and updates in one file."""
     out = ["symbol,timestamp,first_update_id,last_update_id,side,update_type,price,qty,pu"]
@@ -579,6 +1057,8 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "okx": ("okx", "BTC-USDT", lambda: okx, prefixed, "checksum"),
     "okx-chain": ("okx", "BTC-USDT", lambda: okx_chain, bare, "ids"),
     "bitget": ("bitget", "BTCUSDT", lambda: bitget, prefixed, "checksum"),
+    "bitget-v2": ("bitget", "BTCUSDT", lambda: bitget_v2, prefixed, "checksum"),
+    "bitget-v3": ("bitget", "BTCUSDT", lambda: bitget_v3, bare, "ids"),
     "ftx": ("ftx", "BTC-PERP", lambda: ftx, bare, "checksum"),
     "bitfinex": ("bitfinex", "tBTCUSD", lambda: Numbered(bitfinex), prefixed, "connection"),
     "coinbase": ("coinbase", "BTC-USD", lambda: coinbase, prefixed, "nothing"),
@@ -590,17 +1070,41 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
         "connection",
     ),
     "bybit": ("bybit", "BTCUSDT", lambda: bybit, bare, "ids"),
+    "bybit-v2": ("bybit", "BTCUSDT", lambda: bybit_v2, prefixed, "nothing"),
     "deribit": ("deribit", "BTC-PERPETUAL", lambda: deribit, bare, "ids"),
     "kraken-futures": ("kraken_futures", "PI_XBTUSD", KrakenFutures, prefixed, "ids"),
+    "htx-mbp": ("htx", "btcusdt", lambda: htx_mbp, prefixed, "ids"),
+    "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
+    "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
+    "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
+    "gemini-v2": ("gemini", "BTCUSD", lambda: gemini_v2, prefixed, "nothing"),
+    "mexc": ("mexc", "BTCUSDT", lambda: mexc, bare, "ids"),
+    "mexc-futures": ("mexc_futures", "BTC_USDT", lambda: mexc_futures, prefixed, "ids"),
+    "okx-history": ("okx", "BTC-USDT", lambda: okx_history, bare, "nothing"),
+    "gateio": ("gateio", "BTC_USDT", lambda: gateio, prefixed, "ids"),
+    "gateio-futures": ("gateio_futures", "BTC_USDT", lambda: gateio_futures, bare, "ids"),
+    "kucoin": ("kucoin", "BTC-USDT", lambda: kucoin, prefixed, "ids"),
+    "kucoin-futures": ("kucoin_futures", "XBTUSDTM", KuCoinFutures, bare, "ids"),
+    "bitstamp": ("bitstamp", "btcusd", lambda: bitstamp, bare, "nothing"),
+    "bitmex": ("bitmex", "XBTUSD", lambda: BitMEX(with_prices=True), bare, "nothing"),
+    "bitmex-ids": ("bitmex", "XBTUSD", lambda: BitMEX(with_prices=False), prefixed, "nothing"),
+    "phemex": ("phemex", "sBTCUSDT", lambda: phemex, prefixed, "nothing"),
+    "phemex-perpetual": ("phemex", "BTCUSDT", lambda: phemex, bare, "nothing"),
+    "dydx": ("dydx", "BTC-USD", lambda: dydx, prefixed, "nothing"),
+    "dydx-v4": ("dydx_v4", "BTC-USD", lambda: Numbered(dydx_v4, key="message_id", first=0), prefixed, "connection"),
 }
 """Of each sample of records: the format, the symbol, what writes its records, their container, and what shows a loss."""
 """Format, name, records of an event, what stands around each, and what shows loss."""
+
+BESIDE_STREAM = ("binance", "gateio", "gateio-futures", "kucoin", "kucoin-futures", "bitstamp", "htx-mbp", "mexc", "mexc-futures")
+"""Samples whose snapshots stand beside the stream, and have the id of a change before them."""
 
 _ARRAYS = ("bybit", "kraken-v1")
 SAMPLE_IDS = (
     *LINES,
     *(f"{name}-array" for name in _ARRAYS),
-    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "binance-csv", "cryptolake-parquet", "okx-zst"),
+    *("tardis-csv", "tardis-csv-gz", "tardis-pandas-csv", "tardis-parquet", "tardis-pictures-csv", "tardis-pictures-parquet"),
+    *("binance-csv", "cryptolake-parquet", "okx-zst", "gemini-connections"),
 )
 """All samples."""
 
@@ -617,8 +1121,8 @@ def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
 
 def records_of(sample_id: str, events: Sequence[Event]) -> list[tuple[Event, bytes]]:
     """The records that a venue sends, without a container, with their events."""
-    format_name, name, make, _, _ = LINES[sample_id]
-    numbered = numbered_by_diffs(events) if format_name == "binance" else events
+    _, name, make, _, _ = LINES[sample_id]
+    numbered = numbered_by_diffs(events) if sample_id in BESIDE_STREAM else events
     write = make()
     records = []
     if sample_id == "bitfinex":
@@ -657,10 +1161,18 @@ def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sampl
         plain = make_sample("okx", 1, len(events))
         phases = tuple({"a.zst": zstandard.compress(phase["a"].rpartition(b"\n")[0] + b"\n")} for phase in plain.phases)
         return Sample(sample_id, "okx", plain.name, phases, plain.events, "checksum")
+    if sample_id == "gemini-connections":
+        parts = tuple({"a": gemini_on_connections(known, "btcusd")} for known in (events[:first], events))
+        return Sample(sample_id, "gemini", "btcusd", parts, events, "ids")
     if sample_id in ("tardis-pandas-csv", "tardis-parquet"):
         days = tardis_days(events, name, tardis_parquet if sample_id.endswith("parquet") else tardis_through_pandas)
         trades = tardis_csv(events, name, trades=True)
         return Sample(sample_id, "tardis", name, ({"1-book": days["1-book"]}, days | {"4-trades": trades}), events, "nothing")
+    if sample_id.startswith("tardis-pictures"):
+        write = tardis_pictures_csv if sample_id.endswith("csv") else tardis_pictures_parquet
+        before = {"1-book": write(tardis_pictures(events[:first], name))}
+        later = {"2-book": write(tardis_pictures(events[first:], name)), "3-trades": tardis_csv(events, name, trades=True)}
+        return Sample(sample_id, "tardis", name, (before, before | later), events, "nothing")
     if sample_id.startswith("tardis-csv"):
         book, trades = (tardis_csv(events, name, trades=is_trades) for is_trades in (False, True))
         before = {"1-book": tardis_csv(events[:first], name, trades=False)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cowbook.book.audits import take_ticker
 from cowbook.book.block_pool import blocks_available
 from cowbook.book.connections import CUTS, FILLS, HALTS, REPEATED, follow_connection
-from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, wake_ahead
+from cowbook.book.diffs import begin_anew, diff, give_time, is_of_other_market, note_market, wake_ahead
 from cowbook.book.emit import dead_letter_row, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, levels_newer, own_log
 from cowbook.book.known import end_sync
@@ -32,6 +32,7 @@ from cowbook.plain.messages import (
     IS_LOOSE,
     IS_NO_DEPTH,
     IS_PICTURE,
+    IS_RESET,
     NONE,
     OTHER_SYMBOL,
     SNAPSHOT,
@@ -123,11 +124,16 @@ def _further_blocks(engine, message):
 def _take_snapshot(engine, message, levels):
     """Take a depth snapshot of the input. Returns its outcome."""
     state = engine.state[0]
+    is_picture = message.flags & IS_PICTURE != 0
+    if message.market != 0 and (is_picture or message.flags & IS_RESET != 0):
+        note_market(state, message)  # it may be the book's first message
     if is_of_other_market(state, message.market):
         state.unused += 1
         return CONSUMED
-    is_picture = message.flags & IS_PICTURE != 0
-    if engine.settings[0].channel != 0 and message.channel != engine.settings[0].channel and not is_picture:
+    own = engine.settings[0].channel
+    if own == 0 and message.flags & IS_RESET == 0 and message.channel != 0:
+        own = state.channel  # beside the stream, it cannot begin another book
+    if own != 0 and message.channel != own and not is_picture:
         note_other_channel(state, message)
         return CONSUMED
     if is_of_unknown_owner(state, message):

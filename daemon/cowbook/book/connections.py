@@ -41,6 +41,9 @@ def follow_connection(engine, message):
                 return CUTS if outcome == CUT_BEFORE else FILLS
         gap_row(state, engine.rows, ts, last + 1, sequence, True)
         end_sync(state, engine.slots)
+        state.connection_gaps += 1
+        state.connection_missing += max(sequence - last - 1, 0)
+    state.connection_records += 1
     state.last_sequence = sequence
     state.sequence_checked = 1
     return FOLLOWS

@@ -5,9 +5,9 @@ Schemes: cowbook.plain.schemes. Sources: Binance, "How to manage a local order b
 
 from __future__ import annotations
 
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import NONE
-from cowbook.plain.schemes import CHAIN, COUNTER, RANGE, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, COUNTER, NEWEST_PER_LEVEL, RANGE, RISING, UNNUMBERED
 
 # Verdicts.
 APPLY = 0
@@ -15,12 +15,24 @@ STALE = 1
 GAP = 2
 
 
+@inlined_kernel
+def shows_loss(rule):
+    """Returns whether the ids of a scheme show that a message is missing."""
+    return rule != UNNUMBERED and rule != RISING and rule != NEWEST_PER_LEVEL
+
+
+@inlined_kernel
+def may_count_anew(rule):
+    """Returns whether a lower id with a later time means that the venue has begun to count anew."""
+    return rule == COUNTER or rule == RISING
+
+
 @kernel
 def judge(rule, last, is_first, first_id, last_id, prev_id):
     """Judge a diff of the scheme `rule` after the depth message with id `last`. Returns (verdict, expected id, received id).
 
     The ids are NONE unless the verdict is GAP. `is_first` says that `last` was a depth snapshot. If `last` is NONE, any diff
-    applies.
+    applies. A diff that is stale by NEWEST_PER_LEVEL may have levels that are not (book/newest.py).
     """
     if last == NONE or rule == UNNUMBERED:
         return APPLY, NONE, NONE
@@ -30,6 +42,8 @@ def judge(rule, last, is_first, first_id, last_id, prev_id):
         if last_id == last:
             return STALE, NONE, NONE
         return GAP, last, prev_id
+    if rule == RISING or rule == NEWEST_PER_LEVEL:
+        return APPLY if last_id > last else STALE, NONE, NONE
     if rule == RANGE or rule == COUNTER:
         if last_id <= last:
             return STALE, NONE, NONE

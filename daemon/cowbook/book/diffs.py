@@ -5,12 +5,13 @@ from __future__ import annotations
 from cowbook.book.audits import audit_waiting_tickers, forget_tickers
 from cowbook.book.checks import check, cut_depth, set_book
 from cowbook.book.clock import advance, enter, leave
-from cowbook.book.continuity import APPLY, GAP, STALE, judge
+from cowbook.book.continuity import APPLY, GAP, STALE, judge, may_count_anew, shows_loss
 from cowbook.book.emit import change_rows, finish_depth, gap_row
 from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
-from cowbook.book.ladder import OK
+from cowbook.book.ladder import ASK, BID, OK, find_size
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.newest import drop_older_levels, note_diff
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, HALTED, WAITS
 from cowbook.book.recent import is_repetition, remember_message
@@ -31,8 +32,8 @@ from cowbook.plain.book_state import (
     TOOK_OVER,
     UNTIMED,
 )
-from cowbook.plain.messages import FUTURES, IS_UNLABELLED, NONE, RPI, SPOT
-from cowbook.plain.schemes import CHAIN, COUNTER, RANGE_WITH_PREVIOUS, UNNUMBERED
+from cowbook.plain.messages import FUTURES, IS_UNLABELLED, LEVELS_ARE_KNOWN, LEVELS_ARE_NEW, NONE, RPI, SPOT
+from cowbook.plain.schemes import CHAIN, NEWEST_PER_LEVEL, RANGE_WITH_PREVIOUS, UNNUMBERED
 
 # What becomes of a diff.
 _APPLIES = 0
@@ -114,7 +115,7 @@ def _stands(state, slots):
 @rare_kernel
 def _decide_stale(state, slots, message):
     """Decide about a diff that is stale by its ids."""
-    if message.rule == COUNTER and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
+    if may_count_anew(message.rule) and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
     if state.other_symbol > 0 and state.is_first and find_slot(state, slots, BELIEVED) != NO_SLOT:
         return _APPLIES_INSTEAD
@@ -130,7 +131,7 @@ def _ids_at_gap(message, last):
     """Returns (expected, received) id of a diff that does not follow `last`, as its scheme has them."""
     if message.rule == RANGE_WITH_PREVIOUS:
         return last, message.prev_id
-    return last + 1, message.last_id if message.rule == COUNTER else message.first_id
+    return last + 1, message.last_id if may_count_anew(message.rule) else message.first_id
 
 
 @rare_kernel
@@ -315,10 +316,10 @@ def _apply(engine, message, levels, decision, expected, received):
     if cut_depth(engine, message, ts, message.last_id, True) != OK:
         return EXHAUSTED
     advance(state, ts)
-    state.last_id = message.last_id
+    state.last_id = message.last_id if message.rule != NEWEST_PER_LEVEL else max(state.last_id, message.last_id)
     state.is_first = 0
-    state.is_numbered = message.rule != UNNUMBERED
-    if message.rule == UNNUMBERED and state.last_sequence == 0:
+    state.is_numbered = shows_loss(message.rule)
+    if not state.is_numbered and state.last_sequence == 0:
         state.unnumbered += 1
     state.last_depth_time = ts
     state.last_diff_id = message.last_id
@@ -333,6 +334,8 @@ def _apply(engine, message, levels, decision, expected, received):
     check(engine, message)
     if is_kept(message):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
+    elif message.rule == NEWEST_PER_LEVEL:
+        note_diff(engine, message, levels)
     finish_depth(engine, ts, message.ts_recv, first_event, first_run)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
@@ -341,6 +344,19 @@ def _apply(engine, message, levels, decision, expected, received):
     if state.slot_count > 0 and not is_reset:
         _wake(engine, message)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+
+
+@rare_kernel
+def _contradicts(book, message, levels):
+    """Returns whether the book contradicts what the venue says of a diff's levels: that it has them all, or none of them."""
+    wanted = message.flags & LEVELS_ARE_KNOWN != 0
+    for level in range(message.bid_start, message.bid_start + message.bid_count):
+        if (find_size(book, BID, levels.prices[level]) != 0) != wanted:
+            return True
+    for level in range(message.ask_start, message.ask_start + message.ask_count):
+        if (find_size(book, ASK, levels.prices[level]) != 0) != wanted:
+            return True
+    return False
 
 
 @inlined_kernel
@@ -374,6 +390,10 @@ def diff(engine, message, levels):
         message.rule, state.last_id, state.is_first, message.first_id, message.last_id, message.prev_id
     )
     decision = _APPLIES
+    if verdict == STALE and message.rule == NEWEST_PER_LEVEL:
+        if not drop_older_levels(engine, message, levels):
+            return _skip(engine, message, levels, _IS_STALE)
+        verdict = APPLY
     if verdict != APPLY:
         decision = _decide_gap(state, engine.slots, message) if verdict == GAP else _decide_stale(state, engine.slots, message)
         if decision >= _IS_STALE:
@@ -386,6 +406,12 @@ def diff(engine, message, levels):
             return HALTED
     if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
         return CONSUMED
+    if message.flags & (LEVELS_ARE_NEW | LEVELS_ARE_KNOWN) and state.synced and _contradicts(engine.book, message, levels):
+        decision = _APPLIES_ANEW
+        if settings.halt_on_gap:
+            state.gap_expected = NONE
+            state.gap_received = NONE
+            return HALTED
     outcome = enter(engine, message.ts_event)
     if outcome != CONSUMED:
         return outcome

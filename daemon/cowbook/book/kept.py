@@ -11,7 +11,7 @@ from cowbook.kernels.copying import copy_numbers
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import KEPT_LEVELS_LIMIT, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import NONE
-from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS, RISING
 
 OWN = (PLACES["diff_start"], PLACES["diff_end"], PLACES["diff_level_end"])
 APART = (PLACES["apart_start"], PLACES["apart_end"], PLACES["apart_level_end"])
@@ -32,8 +32,8 @@ def apart_log(logs):
 
 @inlined_kernel
 def is_kept(message):
-    """Returns whether diffs of this scheme are kept: snapshots come beside them, and their ids form ranges."""
-    return message.rule == RANGE or message.rule == RANGE_WITH_PREVIOUS
+    """Returns whether diffs of this scheme are kept: snapshots come beside them, and their ids say which are newer."""
+    return message.rule == RANGE or message.rule == RANGE_WITH_PREVIOUS or message.rule == RISING
 
 
 @inlined_kernel
@@ -51,7 +51,8 @@ def _span(log, place, level_end):
 
 
 @kernel
-def _append(words, log, places, message, levels):
+def append(words, log, places, message, levels):
+    """Put a depth message into a log, and drop the oldest ones of too many. The log must have room for it."""
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
     bid_start, bid_count = message.bid_start, message.bid_count
     ask_start, ask_count = message.ask_start, message.ask_count
@@ -85,7 +86,7 @@ def keep(words, log, places, message, levels):
     """Keep a diff, unless it is a repetition. The log must have room for it."""
     start, end = words[places[0]], words[places[1]]
     if end == start or message.last_id > log.entries[end - 1].last_id:
-        _append(words, log, places, message, levels)
+        append(words, log, places, message, levels)
 
 
 @rare_kernel
@@ -95,7 +96,7 @@ def keep_apart(words, log, message, levels):
     while place >= words[APART[0]] and log.entries[place].speed != message.speed:
         place -= 1
     if place < words[APART[0]] or message.last_id > log.entries[place].last_id:
-        _append(words, log, APART, message, levels)
+        append(words, log, APART, message, levels)
 
 
 @inlined_kernel

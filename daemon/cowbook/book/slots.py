@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import AHEAD, FOREIGN, FREE, MOST_FOREIGN, MOST_SLOTS, PATIENCE, STALE_ONE, UNTIMED
+from cowbook.plain.messages import HAS_LEVEL_IDS
 
 NO_SLOT = -1
 
@@ -66,6 +67,7 @@ def keep_in_slot(engine, message, levels, purpose):
     place = _oldest(engine.slots, FREE, -1)
     engine.slots.messages[place] = message
     kept = engine.slots.messages[place]
+    kept.flags &= ~HAS_LEVEL_IDS
     at = state.slot_level_end
     kept.bid_start = at
     for level in range(message.bid_count):

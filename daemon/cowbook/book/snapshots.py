@@ -6,11 +6,13 @@ from cowbook.book.audits import audit_waiting_tickers, judge_audit
 from cowbook.book.checks import check, cut_depth, cut_shown, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side, take_side
+from cowbook.book.continuity import shows_loss
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
 from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
 from cowbook.book.nearness import follow_loose_tickers
+from cowbook.book.newest import note_snapshot
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, WAITS
 from cowbook.book.recent import remember_message
@@ -29,7 +31,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import IS_RESET, IS_UNLABELLED, NONE
-from cowbook.plain.schemes import UNNUMBERED
+from cowbook.plain.schemes import NEWEST_PER_LEVEL, RISING, UNNUMBERED
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, WITNESS
 
 # What a snapshot is to the book.
@@ -66,7 +68,13 @@ def wait_for_time(engine, message, levels):
 
 @rare_kernel
 def wait_for_owner(engine, message, levels):
-    """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay."""
+    """Let a snapshot wait for a diff that shows whose it is. Of too many, the newest stay.
+
+    Ids that only rise show it for none.
+    """
+    if message.rule == RISING:
+        engine.state[0].foreign_snapshots += 1
+        return
     if count_slots(engine.slots, FOREIGN) == MOST_FOREIGN:
         free_slot(engine.state[0], engine.slots, find_slot(engine.state[0], engine.slots, FOREIGN))
     keep_in_slot(engine, message, levels, FOREIGN)
@@ -172,7 +180,7 @@ def _follow(engine, message, levels, ts):
     first_event, first_run = state.next_event, state.open_depth
     if message.rule == UNNUMBERED:
         remember_message(engine, message, levels)
-    if _put_sides(book, message, levels) != OK:
+    if _put_sides(book, message, levels) != OK or cut_shown(engine, message) != OK:
         return EXHAUSTED
     why, has_run = take_side(engine, BID, message.last_id, False, ts, message.ts_recv)
     if why == OK:
@@ -236,7 +244,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
             state.is_first = 0
     if cut_depth(engine, message, ts, state.last_id, False) != OK:
         return EXHAUSTED
-    state.is_numbered = message.rule != UNNUMBERED
+    state.is_numbered = shows_loss(message.rule)
     state.channel = message.channel
     state.synced = 1
     state.bid_bound, state.ask_bound = snapshot_bounds(settings, message, levels)
@@ -255,6 +263,8 @@ def _replace(engine, message, levels, ts, place, is_proved):
     state.snapshots += 1
     state.verdict = NOT_COMPARED
     _believe(engine, message, levels, is_proved)
+    if message.rule == NEWEST_PER_LEVEL:
+        note_snapshot(engine, message, levels)
     audit_waiting_tickers(engine)
     check(engine, message)
     if state.last_id == last_before and last_before != NONE and not was_synced:

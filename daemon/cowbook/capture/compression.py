@@ -1,4 +1,4 @@
-"""Opens plain, gzip, zstd and Parquet files as streams of decoded bytes. The content tells which it is, never the name."""
+"""Opens files as streams of decoded bytes: plain, compressed, archives, Parquet. Told by content, never by name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from cowbook.capture.foreign import LOOKED_AT_BYTES, what_container
-from cowbook.capture.members import CODECS, MARK, Damage, Members, Pieces, find_proved
-from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
+from cowbook.capture.archives import decode_file
+from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of
+from cowbook.capture.foreign import what_is_not_read
+from cowbook.capture.members import CODECS, MARK, Damage, Pieces, find_proved
+from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.plain.durable_files import SCARCE, storage_error
 
-PARQUET = "parquet"
-"""The kind of a Parquet file, which is a table rather than a compressed stream."""
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f; pzstd files begin with such a frame
 _NO_TEXT = re.compile(rb"^(?!\xef\xbb\xbf)[\x80-\xff]|[\x00-\x08\x0b\x0e-\x1f\x7f]")
 """Is found in the first bytes of a file that has neither records nor rows there."""
 _SEARCHED_BYTES = 1 << 26
@@ -26,23 +22,22 @@ _SEARCHED_BYTES = 1 << 26
 
 
 class DecodedFile(io.RawIOBase):
-    """A compressed file's decoded bytes (capture/members.py).
+    """The decoded bytes of a compressed file, an archive, or an encoding other than UTF-8 (members.py, archives.py).
 
     A read ends behind a damaged place's byte, and `damage` says then what is wrong there; so it does at the end of a damaged
-    file. A container inside, such as a tar archive, is damage in front of everything.
+    file. A container inside that is not read is damage in front of everything.
     """
 
     def __init__(self, path: Path, file: io.FileIO, kind: str, *, growing: bool = False) -> None:
-        """`file` stands at its start. While `growing`, an end in the middle of a member is not damage."""
+        """`kind` is one of containers.py. While `growing`, an end in the middle of a member is not damage."""
         super().__init__()
         self._path = path
         self._file = file
         self._growing = growing
-        self._members = Members(file, kind, lambda: self._growing)
-        self._pieces = self._decode()
+        self._pieces = self._decode(kind)
         self._pending = memoryview(b"")
         self._mark: Damage | None = None  # its byte comes behind the pending ones
-        self._container: str | None = None
+        self._end_damage: str | None = None
         self.damage: str | None = None
         """What is wrong at the last byte that was read or, after a read that gave nothing, at the end of the file."""
 
@@ -72,9 +67,8 @@ class DecodedFile(io.RawIOBase):
                     self._mark = piece
                 else:
                     self._pending = memoryview(piece)
-        if not filled and not self._growing:
-            text = self._container or self._members.end_damage
-            self.damage = None if text is None else f"{self._path} {text}"
+        if not filled and not self._growing and self._end_damage is not None:
+            self.damage = f"{self._path} {self._end_damage}"
         return filled
 
     def go_to(self, offset: int, head: bytes) -> bytes:
@@ -113,20 +107,10 @@ class DecodedFile(io.RawIOBase):
         """Whether all decoded bytes were handed out."""
         return not self._pending and self._mark is None
 
-    def _decode(self) -> Pieces:
-        """Decode the members. Of a container that is not read, nothing is given."""
-        pieces = self._members.pieces()
-        head = b""
-        piece: bytes | Damage | None = b""
-        while isinstance(piece, bytes) and len(head) < LOOKED_AT_BYTES:
-            head += piece
-            piece = next(pieces, None)
-        self._container = what_container(head)
-        if self._container is not None:
-            return
-        yield head
-        yield piece
-        yield from pieces
+    def _decode(self, kind: str) -> Pieces:
+        """Decode the file, and keep what is wrong at its end."""
+        self._end_damage = yield from decode_file(self._file, kind, lambda: self._growing)
+        return None
 
 
 class PlainFile(io.FileIO):
@@ -200,8 +184,8 @@ def open_decoded(path: Path) -> DecodedStream:
     file = PlainFile(path, "rb")
     try:
         head = file.read(LOOKED_AT_BYTES)
-        kind = kind_of(head[:4])
-        what = what_container(head) if kind is None else None
+        kind = kind_of(head)
+        what = what_is_not_read(head) if kind is None else None
         if kind is None and what is None and begins_as_no_text(head):
             kind = kind_of_members(file.fileno())
         file.seek(0)
@@ -232,17 +216,6 @@ def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
         raise
 
 
-def kind_of(magic: bytes) -> str | None:
-    """The encoding of a file with these first four bytes (fewer if it is shorter): "gzip", "zstd", "parquet", None for plain."""
-    if magic == PARQUET_MAGIC:
-        return PARQUET
-    if magic.startswith(_GZIP_MAGIC):
-        return "gzip"
-    if magic == _ZSTD_MAGIC or (magic[1:] == _SKIPPABLE_MAGIC and magic[0] & 0xF0 == 0x50):
-        return "zstd"
-    return None
-
-
 def begins_as_no_text(head: bytes) -> bool:
     """Whether these first bytes of a file are neither records nor rows of a table."""
     return _NO_TEXT.search(head) is not None
@@ -255,10 +228,3 @@ def kind_of_members(descriptor: int) -> str | None:
     """
     places = {kind: place for kind in CODECS if (place := find_proved(descriptor, kind, _SEARCHED_BYTES)) is not None}
     return min(places, key=lambda kind: places[kind], default=None)
-
-
-def may_become_compressed(magic: bytes) -> bool:
-    """Whether a file that has only these first bytes yet may turn out compressed as it grows."""
-    skippable = len(magic) < 4 and (not magic or (magic[0] & 0xF0 == 0x50 and _SKIPPABLE_MAGIC.startswith(magic[1:])))
-    skippable |= len(magic) < 4 and PARQUET_MAGIC.startswith(magic)
-    return skippable or (len(magic) < 2 and _GZIP_MAGIC.startswith(magic)) or (len(magic) < 4 and _ZSTD_MAGIC.startswith(magic))

@@ -8,18 +8,16 @@ import stat
 from pathlib import Path
 
 from cowbook.capture.compression import (
-    PARQUET,
     DecodedFile,
     DecodedStream,
     ForeignFile,
     PlainFile,
     begins_as_no_text,
-    kind_of,
     kind_of_members,
-    may_become_compressed,
     open_rows,
 )
-from cowbook.capture.foreign import LOOKED_AT_BYTES, what_container
+from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of, may_become
+from cowbook.capture.foreign import what_is_not_read
 from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
 from cowbook.errors import InputError
 from cowbook.plain.position import IDENTITY_BYTES
@@ -170,11 +168,11 @@ class GrowingFile(io.RawIOBase):
         """The decoder for the file's encoding; None while too few bytes are there to tell."""
         if self._decoded is None:
             head = os.pread(self._file.fileno(), LOOKED_AT_BYTES, 0)
-            if self._finished or not may_become_compressed(head[:4]):
-                kind = kind_of(head[:4])
+            if self._finished or not may_become(head):
+                kind = kind_of(head)
                 if kind == PARQUET:
                     return self._open_rows()
-                what = what_container(head) if kind is None else None
+                what = what_is_not_read(head) if kind is None else None
                 if what is not None:
                     return self._refuse(what)
                 if kind is None and begins_as_no_text(head):

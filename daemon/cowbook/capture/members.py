@@ -1,9 +1,11 @@
-"""Decodes the members of a gzip file, or the frames of a zstd file, in order, and goes on behind damage (ADR 17).
+"""Decodes the members of a compressed file in order, and goes on behind damage (ADR 17).
+
+A member is what its kind calls a gzip member, a zstd or lz4 frame, or a bzip2 or xz stream.
 
 What is damaged, and where decoding goes on, is decided by the file's bytes alone, however they arrive: a file that was decoded
 while it grew gives the same bytes when it is decoded again to resume inside it.
 
-* A member ends where its own data say so, and its checksum holds. Behind it stands the next member, zeros (gzip), or the end.
+* A member ends where its own data say so, and its checksum holds. Behind it stands the next member, zeros (gzip, xz), or the end.
 * A member is damaged where its decoder refuses, where something else stands in its place, or where the file ends inside it. All
   that can be decoded before that is given.
 * Behind damage, decoding goes on with the next *proved* member: bytes that begin like one, and decode without an error for
@@ -20,16 +22,19 @@ Damage behind which nothing comes has no byte, because more may be appended.
 
 from __future__ import annotations
 
+import bz2
 import io
+import lzma
 import os
 import re
 import sys
 import zlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import lz4.frame
 import zstandard
 from isal import isal_zlib
 
@@ -42,30 +47,85 @@ _MOST_HELD_BYTES = 1 << 22
 """Decoded bytes that are held back while a member is told from its content. Noise does not decode to so many."""
 _LONGEST_HEADER = 18
 _GZIP_FORMAT = 31  # zlib's `wbits` for gzip with the largest window
+_MOST_DECODED_BYTES = 1 << 22
+"""What bzip2, xz and lz4 give at a time: 45 bytes of bzip2 may stand for 46 MB."""
+_XZ_MEMORY_BYTES = 1 << 28
+"""What the dictionary of an xz stream may take: four times that of `xz -9`."""
 
 
-class _Decompressor(Protocol):
-    """One gzip member or zstd frame."""
+class Decompressor(Protocol):
+    """One member."""
 
     @property
-    def eof(self) -> bool: ...
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
     @property
-    def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    def unused_data(self) -> bytes:
+        """What was given to it and stands behind the member."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What can be decoded so far. Raises one of DECODING_ERRORS."""
 
 
-def _make_zstd() -> _Decompressor:
+class _Bounded:
+    """A decompressor that gives a bounded number of bytes at a time. While it `has_more`, it gives them for no data."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data or b""
+
+    @property
+    def has_more(self) -> bool:
+        return not self._inner.eof and not self._inner.needs_input
+
+    def decompress(self, data: bytes, /) -> bytes:
+        return bytes(self._inner.decompress(data, max_length=_MOST_DECODED_BYTES))
+
+
+def decode_all(decompressor: Decompressor, data: bytes) -> Iterator[bytes]:
+    """All that a decompressor gives for some bytes, a bounded number at a time. Raises one of DECODING_ERRORS."""
+    yield decompressor.decompress(data)
+    while isinstance(decompressor, _Bounded) and decompressor.has_more:
+        yield decompressor.decompress(b"")
+
+
+def _make_zstd() -> Decompressor:
     return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
 
 
-def _make_gzip() -> _Decompressor:
-    decompressor: _Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
+def _make_gzip() -> Decompressor:
+    decompressor: Decompressor = isal_zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
 
 
-def _make_bytewise_gzip() -> _Decompressor:
-    decompressor: _Decompressor = zlib.decompressobj(_GZIP_FORMAT)
+def _make_bytewise_gzip() -> Decompressor:
+    decompressor: Decompressor = zlib.decompressobj(_GZIP_FORMAT)
     return decompressor
+
+
+def _make_bz2() -> Decompressor:
+    return _Bounded(bz2.BZ2Decompressor())
+
+
+def _make_xz() -> Decompressor:
+    return _Bounded(lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY_BYTES))
+
+
+def _make_lz4() -> Decompressor:
+    return _Bounded(lz4.frame.LZ4FrameDecompressor())
+
+
+def _lz4_header_bytes(header: bytes) -> int:
+    """Magic, flags, block size; size of the content and number of the dictionary where flags say so; checksum."""
+    return 7 + 8 * (header[4] >> 3 & 1) + 4 * (header[4] & 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +136,11 @@ class _Codec:
     magic: bytes
     beginning: re.Pattern[bytes]
     """The magic, and what must follow it in a sound header."""
-    make: Callable[[], _Decompressor]
-    make_exact: Callable[[], _Decompressor]
+    make: Callable[[], Decompressor]
+    make_exact: Callable[[], Decompressor]
     """Makes one that gives all that is decodable of the bytes so far, also byte by byte."""
     chunk_bytes: int
-    """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: 16 and 64 MiB."""
+    """Compressed bytes decoded at a time. They bound what a hostile file can expand to in one step: gzip 16, zstd 64 MiB."""
     padding: bytes  # what may stand between members
     header_bytes: Callable[[bytes], int]
     """Length of a member's header, from its first bytes, at least five. Nothing else can begin inside of it."""
@@ -112,11 +172,45 @@ CODECS = {
         zstandard.frame_header_size,
         lambda header: header[4] & 4 != 0,
     ),
+    "bzip2": _Codec(
+        "bzip2 stream",
+        b"BZh",
+        re.compile(rb"BZh[1-9]", re.DOTALL),
+        _make_bz2,
+        _make_bz2,
+        1 << 14,
+        b"",
+        lambda _: 14,
+        lambda _: True,
+    ),
+    "xz": _Codec(
+        "xz stream",
+        b"\xfd7zXZ\x00",
+        re.compile(rb"\xfd7zXZ\x00\x00", re.DOTALL),
+        _make_xz,
+        _make_xz,
+        1 << 14,
+        b"\0",
+        lambda _: 12,
+        lambda header: header[7] != 0,
+    ),
+    "lz4": _Codec(
+        "lz4 frame",
+        b"\x04\x22\x4d\x18",
+        re.compile(rb"\x04\x22\x4d\x18[\x40-\x7f]", re.DOTALL),
+        _make_lz4,
+        _make_lz4,
+        1 << 14,
+        b"",
+        _lz4_header_bytes,
+        lambda header: header[4] & 4 != 0,
+    ),
 }
 """By the kind that `compression.kind_of` returns."""
 
 _ISAL_ERROR: Any = isal_zlib.error  # its stub says that it is an instance
-_ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, EOFError)
+# Decompressors read no files: an OSError is bzip2's word for bad data, a RuntimeError that of lz4.
+DECODING_ERRORS = (zlib.error, _ISAL_ERROR, zstandard.ZstdError, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +220,8 @@ class Damage:
     text: str
 
 
-Pieces = Generator[bytes | Damage | None, None, None]
-"""Decoded bytes, damage, and None where nothing more is there yet."""
+Pieces = Generator[bytes | Damage | None, None, str | None]
+"""Decoded bytes, damage, and None where nothing more is there yet. Returns what is wrong at the end; None if nothing is."""
 
 _Waiting = Generator[bytes | None, None, bool]
 
@@ -135,7 +229,7 @@ _Waiting = Generator[bytes | None, None, bool]
 class _Member:
     """The member that is being decoded."""
 
-    def __init__(self, decompressor: _Decompressor, start: int) -> None:
+    def __init__(self, decompressor: Decompressor, start: int) -> None:
         self.decompressor = decompressor
         self.start = start
         self.given = 0  # decoded bytes
@@ -153,8 +247,6 @@ class Members:
         self._start = 0  # offset in the file of the bytes held
         self._held = b""  # read, and not yet decoded
         self._given = 0  # decoded bytes, marks included
-        self.end_damage: str | None = None
-        """What is wrong at the end of the file, once `pieces` has ended there."""
 
     def pieces(self) -> Pieces:
         """Decode the file up to its end."""
@@ -170,11 +262,11 @@ class Members:
             found = yield from self._find_member()
             text = f"is damaged at decoded offset {offset}: {why} (a {self._codec.member} at byte {member.start})"
             if not found:
-                self.end_damage = f"{text}; nothing behind it can be decoded"
-                return
+                return f"{text}; nothing behind it can be decoded"
             skipped = self._start - stopped
             yield Damage(f"{text}; {skipped} bytes behind it are skipped, and the next one is at byte {self._start}")
             self._given += len(MARK)
+        return None
 
     def find_first(self, most_bytes: int) -> int | None:
         """The offset of the first proved member; None if none begins in the first `most_bytes`. Instead of `pieces`."""
@@ -219,22 +311,14 @@ class Members:
             place = self._find_beginning(scan_from)
             fed = self._held[: min(place, self._codec.chunk_bytes)]
             if fed:
-                try:
-                    decoded = member.decompressor.decompress(fed)
-                except _ERRORS as error:
-                    decoded = self._decode_exactly(member, self._start + len(fed))
-                    self._drop(len(fed))
-                    yield self._give(member, decoded)
-                    return str(error)
-                member.has_ended = member.decompressor.eof
-                self._drop(len(fed) - (len(member.decompressor.unused_data) if member.has_ended else 0))
+                error = yield from self._feed(member, fed)
+                if error is not None:
+                    return error
                 scan_from = 0
-                if decoded:
-                    yield self._give(member, decoded)
             elif self._codec.beginning.match(self._held):
                 before = self._start
                 if (yield from self._is_cut_here(member)):
-                    yield self._give(member, self._decode_exactly(member, self._start))
+                    yield from self._decode_exactly(member, self._start)
                     return "another one begins inside it"
                 scan_from = int(self._start == before)  # what has turned out to be content is not looked at again
             elif self._read_more():
@@ -244,8 +328,23 @@ class Members:
             elif self._held:  # the first bytes of what might have become a member's beginning
                 scan_from = len(self._held)
             else:
-                yield self._give(member, self._decode_exactly(member, self._start))
+                yield from self._decode_exactly(member, self._start)
                 return "it ends in the middle"
+        return None
+
+    def _feed(self, member: _Member, fed: bytes) -> Generator[bytes, None, str | None]:
+        """Decode the first of the held bytes. Returns what is wrong with them."""
+        try:
+            for decoded in decode_all(member.decompressor, fed):
+                if decoded:
+                    yield self._give(member, decoded)
+        except DECODING_ERRORS as error:
+            end = self._start + len(fed)
+            self._drop(len(fed))
+            yield from self._decode_exactly(member, end)
+            return str(error) or "its data are bad"
+        member.has_ended = member.decompressor.eof
+        self._drop(len(fed) - (len(member.decompressor.unused_data) if member.has_ended else 0))
         return None
 
     def _find_beginning(self, scan_from: int) -> int:
@@ -279,11 +378,14 @@ class Members:
                 yield None
                 continue
             try:
-                decoded = member.decompressor.decompress(piece)
-            except _ERRORS:
+                for decoded in decode_all(member.decompressor, piece):
+                    pieces.append(decoded)
+                    held_bytes += len(decoded)
+                    if held_bytes > _MOST_HELD_BYTES:  # it is content
+                        yield self._give(member, b"".join(pieces))
+                        pieces.clear()
+            except DECODING_ERRORS:
                 return True
-            pieces.append(decoded)
-            held_bytes += len(decoded)
             member.has_ended = member.decompressor.eof
             fed += len(piece) - (len(member.decompressor.unused_data) if member.has_ended else 0)
         self._drop(fed)
@@ -299,7 +401,7 @@ class Members:
             if fed < stop:
                 try:
                     decoded_bytes += len(decompressor.decompress(self._held[fed : fed + 1]))
-                except _ERRORS:
+                except DECODING_ERRORS:
                     return False
                 fed += 1
             elif self._codec.beginning.match(self._held, fed):
@@ -332,29 +434,39 @@ class Members:
                 break
         return False
 
-    def _decode_exactly(self, member: _Member, end: int) -> bytes:
-        """Decode a member again, up to the offset `end` in the file. Returns all decodable bytes that were not given yet.
+    def _decode_exactly(self, member: _Member, end: int) -> Generator[bytes, None, None]:
+        """Decode a member again, up to the offset `end` in the file. Gives all decodable bytes that were not given yet.
 
         The last chunk is decoded byte by byte, so that the place of damage does not depend on how the file was read. isal and
         zlib may differ by a few bytes in what they return for the same chunks.
         """
         decompressor = self._codec.make_exact()
         behind = member.given  # given bytes that are still to be passed over
-        fresh = []
-        place = member.start
-        with suppress(*_ERRORS):  # which is known: what precedes it is wanted
-            while place < end and not decompressor.eof:
-                left = end - place
-                chunk = os.pread(self._file.fileno(), min(left, self._codec.chunk_bytes), place)
-                if not chunk:
-                    break  # truncated meanwhile
-                place += len(chunk)
-                single = left <= self._codec.chunk_bytes
+        fresh: list[bytes] = []
+        fresh_bytes = 0
+        for decoded in self._decode_up_to(decompressor, member.start, end):
+            fresh.append(decoded[behind:])
+            fresh_bytes += len(fresh[-1])
+            behind -= min(behind, len(decoded))
+            if fresh_bytes > _MOST_HELD_BYTES:
+                yield self._give(member, b"".join(fresh))
+                fresh, fresh_bytes = [], 0
+        yield self._give(member, b"".join(fresh))
+
+    def _decode_up_to(self, decompressor: Decompressor, place: int, end: int) -> Generator[bytes, None, None]:
+        """Decode the file's bytes from `place` up to `end`, the last chunk byte by byte, until the decompressor refuses."""
+        while place < end and not decompressor.eof:
+            left = end - place
+            chunk = os.pread(self._file.fileno(), min(left, self._codec.chunk_bytes), place)
+            if not chunk:
+                return  # truncated meanwhile
+            place += len(chunk)
+            single = left <= self._codec.chunk_bytes
+            with suppress(*DECODING_ERRORS):  # what precedes the refusal is wanted
                 for piece in (bytes((byte,)) for byte in chunk) if single else (chunk,):
-                    decoded = decompressor.decompress(piece)
-                    fresh.append(decoded[behind:])
-                    behind -= min(behind, len(decoded))
-        return b"".join(fresh)
+                    yield from decode_all(decompressor, piece)
+                continue
+            return
 
 
 def find_proved(descriptor: int, kind: str, most_bytes: int) -> int | None:

@@ -28,8 +28,8 @@ from cowbook.plain.table_header import (
     LONGEST_HEADER,
     PACKED_NOTHING,
     PACKED_TEXT_BYTES,
-    USED_COLUMNS,
     Header,
+    is_used_column,
     packed_header,
     read_header,
 )
@@ -68,8 +68,8 @@ class ParquetRows(io.RawIOBase):
             return
         schema = self._parquet.schema_arrow
         columns = [(field.name, kind) for field in schema if field.name and (kind := _packing_of(field.type)) is not None]
-        if any(name in USED_COLUMNS for name, _ in columns):  # else it is no table, and all of its rows tell it from others
-            columns = [(name, kind if name in USED_COLUMNS else "x") for name, kind in columns]
+        if any(is_used_column(name) for name, _ in columns):  # else it is no table, and all of its rows tell it from others
+            columns = [(name, kind if is_used_column(name) else "x") for name, kind in columns]
         self._columns = columns
         self._texts = {field.name for field in schema if _is_text(_value_type(field.type))}
         line = packed_header(self._columns)

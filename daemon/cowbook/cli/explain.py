@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
-from cowbook.capture.compression import PARQUET
+from cowbook.capture.containers import PARQUET
 from cowbook.cli.console import plain_console
 from cowbook.errors import InputError
 from cowbook.inspection.look import look_at_head

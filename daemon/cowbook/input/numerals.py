@@ -12,16 +12,19 @@ from cowbook.input.verdict import SHOWN
 FIXED_DIGITS = 18
 """A fixed-point value has at most this many decimal digits."""
 
-MAX_ID = 10**18 - 1
+MAX_ID = 2**63 - 2
+"""One more must still fit into 63 bits."""
 MAX_TIME_NS = 2**63 - 1
 
-_NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_NUMERALS = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+,)*+")
+_NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_NUMERALS = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+,)*+")
+_LONGEST_EXPONENT = 10  # characters of an exponent that is taken as it is
+_LARGEST_POWER = 4 * FIXED_DIGITS
 _FEW = 8  # up to so many numerals, one match over all of them is slower than one match each
 
 
 def find_non_numeral(texts: Sequence[object]) -> int:
-    r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?`; -1 if all are.
+    r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?`; -1 if all are.
 
     The elements may be any JSON values. They are matched all at once, which is quicker.
     """
@@ -62,6 +65,8 @@ def _same_decimals(decimals: int, written: int) -> re.Pattern[str]:
 
 def _fixed_point(numeral: str, decimals: int) -> int:
     whole, _, fraction = numeral.partition(".")
+    if not (fraction or whole).isdigit():
+        return _of_exponent(numeral, decimals)
     if len(fraction) == decimals and len(whole) + decimals <= FIXED_DIGITS:
         return int(whole + fraction)
     whole = whole.lstrip("0")
@@ -71,8 +76,44 @@ def _fixed_point(numeral: str, decimals: int) -> int:
     return int(whole + fraction.ljust(decimals, "0") or "0")
 
 
+def _split_exponent(numeral: str) -> tuple[str, int]:
+    """The digits of a numeral, without zeros at either end, and the power of ten of the last one. "" and 0 stand for 0.
+
+    An exponent may have any number of digits. Beyond 10^9 its value makes no difference to whether the numeral fits.
+    """
+    mantissa, _, exponent = numeral.lower().partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    power = int(exponent) if len(exponent) < _LONGEST_EXPONENT else int(exponent[0] + "1") * 10**9
+    digits = (whole + fraction).lstrip("0")
+    stripped = digits.rstrip("0")
+    return stripped, power - len(fraction) + len(digits) - len(stripped) if stripped else 0
+
+
+def _of_exponent(numeral: str, decimals: int) -> int:
+    """As `_fixed_point`, for a numeral with an exponent."""
+    digits, power = _split_exponent(numeral)
+    if power + decimals < 0 or len(digits) + power + decimals > FIXED_DIGITS:
+        raise MisfitError(numeral)
+    factor: int = 10 ** (power + decimals)
+    return int(digits or "0") * factor
+
+
+def plain(numeral: str) -> str:
+    """A numeral without an exponent. Other text, and a numeral that is too large or small to ever fit, stay as they are."""
+    if not ("e" in numeral or "E" in numeral) or not _NUMERAL.fullmatch(numeral):
+        return numeral
+    digits, power = _split_exponent(numeral)
+    if abs(power) > _LARGEST_POWER:
+        return numeral
+    padded = digits.zfill(1 - power) if power < 0 else digits + "0" * power
+    return f"{padded[:power]}.{padded[power:]}" if power < 0 else padded or "0"
+
+
 def explain_misfit(name: Literal["price", "size"], numeral: str, decimals: int) -> str:
     """Say why a numeral does not fit with `decimals`, and which setting would fit."""
+    numeral = plain(numeral)
+    if "e" in numeral.lower():
+        return f"{name} {numeral[:SHOWN]} needs more than {FIXED_DIGITS} digits: no setting would fit"
     whole, _, fraction = numeral.partition(".")
     whole_digits = len(whole.lstrip("0"))
     needed = len(fraction.rstrip("0"))

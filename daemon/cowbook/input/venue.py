@@ -36,6 +36,8 @@ class Venue:
     """Decodes one text record; None for tables and where `decode_on_connection` is given."""
     decode_on_connection: DecodeOnConnection | None = None
     """Used instead of `decode_record` where records depend on earlier ones."""
+    opened: Callable[[str], Connection] | None = None
+    """Returns what is known of a connection from the address at which it was opened, where the capture has that."""
     tables: tuple[Table, ...] = ()
     """The known tables in CSV and Parquet files, by the names of their columns."""
     make_scanner: Callable[[DecoderSettings], RecordScanner] | None = None
@@ -50,6 +52,8 @@ class Venue:
     channels: Mapping[str, int] = field(default_factory=dict)
     """Names of the books that a symbol may have in one input, as `[[symbol]] channel` names them, and the number that the
     messages of each have as `channel`. It is 0 where a market or a speed tells them apart (Binance)."""
+    numbers_connection: bool = False
+    """Whether every record of a connection may have a number (cowbook.input.verdict.Sequenced)."""
     shows_loss: bool = True
     """Whether the ids of depth messages show a missing one. If not, a bad record may have been a lost depth message, so it ends
     sync, unless the depth message before it had an id or the connection numbers its records."""
@@ -64,14 +68,23 @@ def refusing(decode: DecodeRecord) -> DecodeRecord:
     return decode_record
 
 
-def json_records(decode: Callable[[object, DecoderSettings], Decoded]) -> DecodeRecord:
-    """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`."""
+def json_records(
+    decode: Callable[[object, DecoderSettings], Decoded],
+    decode_answer: Callable[[object, str, DecoderSettings], Decoded] | None = None,
+) -> DecodeRecord:
+    """For venues that send JSON. `decode` gets the message's value; numbers other than integers are `Numeral`.
+
+    `decode_answer` is given instead what answers a request, with the request's address.
+    """
 
     def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
-        envelope = open_envelope(record)
+        envelope = open_envelope(record, settings.envelope)
         if envelope is None:
             return UNUSED
-        return _with_receive_time(decode(load_with_numerals(envelope.message), settings), envelope)
+        value = load_with_numerals(envelope.message)
+        if envelope.url and decode_answer is not None:
+            return _with_receive_time(decode_answer(value, envelope.url, settings), envelope)
+        return _with_receive_time(decode(value, settings), envelope)
 
     return refusing(decode_record)
 
@@ -86,7 +99,7 @@ def json_on_connection(
 
         def decode_it() -> Decoded:
             nonlocal after
-            envelope = open_envelope(record)
+            envelope = open_envelope(record, settings.envelope)
             if envelope is None:
                 return UNUSED
             decoded, after = decode(load_with_numerals(envelope.message), settings, connection)

@@ -41,9 +41,11 @@ class DecodedMessage:
     channel: int = 0
     market: int = 0
     speed: int = 0
+    level_ids: list[int] = field(default_factory=list)
+    """Ids of a snapshot's levels, bids first, with HAS_LEVEL_IDS."""
 
 
-PLAIN_FIELDS = tuple(each.name for each in fields(DecodedMessage) if not each.name.startswith(("bid_", "ask_")))
+PLAIN_FIELDS = tuple(each.name for each in fields(DecodedMessage) if not each.name.startswith(("bid_", "ask_", "level_")))
 """The fields that `plain.messages.MESSAGE` has by the same names: all but the levels."""
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.order_book_engine import OrderBookEngine
-from cowbook.capture.compression import PARQUET, kind_of, open_decoded, read_fully
-from cowbook.capture.foreign import LOOKED_AT_BYTES
+from cowbook.capture.compression import open_decoded, read_fully
+from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of
 from cowbook.errors import CowbookError
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import has_frames
 from cowbook.input.text.json_fields import RECEIVE_TIME
 from cowbook.input.text.line_decoder import array_opening
+from cowbook.input.text.wrapping import is_wrapped, name_of_wrapping
 from cowbook.input.verdict import MAX_OTHER_SYMBOLS, shown
 from cowbook.inspection.facts import FileFacts, FormatFacts, SymbolFacts
 from cowbook.inspection.pieces import go_through, settings_of
@@ -26,7 +27,7 @@ from cowbook.plain.table_header import LONGEST_HEADER, PACKED_MAGIC, read_header
 from cowbook.plain.vocabulary import AUDIT_KINDS
 from cowbook.symbol.naming import has_named
 from cowbook.venues import load_venue
-from cowbook.venues.recognise import SNIFFED_BYTES, formats_of_file, names_in
+from cowbook.venues.recognise import SNIFFED_BYTES, formats_of_file, message_in, names_in, refusal_of, what_wrapper
 from cowbook.venues.unsupported import unsupported_name
 
 LOOKED_BYTES = 16 << 20
@@ -93,7 +94,7 @@ def _fill_in_head(facts: FileFacts, path: Path) -> bytes:
     """Find out a file's size, container and layout. Returns its first decoded bytes."""
     facts.size_bytes = path.stat().st_size
     with path.open("rb") as raw:
-        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)[:4]) or "plain"
+        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)) or "plain"
     with open_decoded(path) as file:
         head = read_fully(file, SNIFFED_BYTES)
         damage = file.damage
@@ -131,8 +132,10 @@ def _layout_of(head: bytes, container: str) -> str:
     if array_opening(head):
         return "JSON array"
     first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
-    if _CSV_HEADER.fullmatch(first):
+    if _CSV_HEADER.fullmatch(first) and not is_wrapped(head, None):
         return "CSV"
+    if (name := name_of_wrapping(head)) is not None:
+        return name
     if RECEIVE_TIME.match(first):
         return "lines with a receive time"
     return "lines"
@@ -142,9 +145,15 @@ def _describe_unknown(head: bytes) -> str:
     """What a file looks like that no format reads."""
     first = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")[0]
     records = [line for line in head.split(b"\n", 50)[:50] if line.strip()]
-    venue = next((name for record in records if (name := unsupported_name(record)) is not None), None)
+    venue = next((name for record in records if (name := unsupported_name(message_in(record))) is not None), None)
     if venue is not None:
-        return f"it looks like {venue}, which is not supported"
+        wrapping = name_of_wrapping(head)
+        return f"it looks like {venue}{f' in {wrapping}' if wrapping is not None else ''}, which is not supported"
+    if (refusal := refusal_of(head)) is not None:
+        return f"it {refusal}"
+    wrapper = next((text for record in records if (text := what_wrapper(record, settings_of(NOBODY))) is not None), None)
+    if wrapper is not None:
+        return wrapper
     header = read_header(head[:LONGEST_HEADER]) if head.startswith(PACKED_MAGIC) else None
     if header is not None:
         return _describe_table(header.names)
@@ -248,7 +257,8 @@ def _add_messages(facts: SymbolFacts, messages: npt.NDArray[np.void], seen: set[
 def _name_books(format_name: str, seen: set[tuple[int, int]]) -> tuple[str, ...]:
     """Names of the books that depth messages were of, where the format has names for them."""
     channels = {number: name for name, number in load_venue(format_name).channels.items() if number}
-    names = {_MARKETS.get(market) or channels.get(channel) for market, channel in seen}
+    has_markets = len({market for market, _ in seen}) > 1
+    names = {_MARKETS.get(market) if has_markets or channel not in channels else channels[channel] for market, channel in seen}
     return tuple(sorted(name for name in names if name is not None))
 
 

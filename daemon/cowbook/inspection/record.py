@@ -9,11 +9,12 @@ from typing import Any
 
 from cowbook.capture.compression import open_decoded, read_fully
 from cowbook.errors import InputError
+from cowbook.input.tables.table import find_table_of
 from cowbook.input.verdict import OtherSymbol, Sequenced
 from cowbook.inspection.look import NOBODY
 from cowbook.inspection.pieces import Piece, go_through, settings_of
 from cowbook.plain.messages import DEAD_LETTER, IS_UNLABELLED, NONE, OTHER_SYMBOL, SNAPSHOT, TRADES, UNUSED
-from cowbook.plain.table_header import LONGEST_HEADER, read_header
+from cowbook.plain.table_header import LONGEST_HEADER
 from cowbook.plain.vocabulary import AUDIT_FIELDS, GAP_STATISTICS, OUTCOMES
 from cowbook.venues import load_venue
 from cowbook.venues.recognise import SNIFFED_BYTES, formats_of_file, names_in
@@ -93,10 +94,8 @@ def _explain_as(path: Path, offset: int, format_name: str, symbol: str | None, h
 
 def _explain_for(path: Path, offset: int, format_name: str, symbol: str) -> Explained:
     """Explain the record as one of a symbol's input. Of another symbol's record, `symbol` is then that one's, if it is known."""
-    start = 0
+    start = _first_row(path, format_name)
     for piece in go_through(path, format_name, settings_of(symbol)):
-        header = read_header(piece.block.head[:LONGEST_HEADER]) if load_venue(format_name).tables else None
-        start = max(start, len(header.line) if header is not None else 0)
         ends = piece.messages()["end_offset"]
         place = int(ends.searchsorted(offset, side="right"))
         piece.apply(0, min(place, len(ends)))
@@ -105,6 +104,16 @@ def _explain_for(path: Path, offset: int, format_name: str, symbol: str) -> Expl
             return _explain_message(piece, place, start, format_name, symbol)
         start = int(ends[-1]) if len(ends) else start
     raise InputError(f"{path} has no record at offset {offset}: its last one ends at {start}")
+
+
+def _first_row(path: Path, format_name: str) -> int:
+    """The offset of a table's first row; 0 of a file of records."""
+    tables = load_venue(format_name).tables
+    if not tables:
+        return 0
+    with open_decoded(path) as file:
+        found = find_table_of(tables, read_fully(file, LONGEST_HEADER))
+    return len(found.header.line) if found is not None else 0
 
 
 def _explain_message(piece: Piece, place: int, start: int, format_name: str, symbol: str) -> Explained:

@@ -89,6 +89,9 @@ _COUNTERS = (
     "compared",  # depth messages after which the book was compared with something
     "compared_unsynced",  # of these, those after which it was not synced
     "refuted",  # of the others, those where a comparison failed
+    "connection_records",  # with a number of their connection
+    "connection_gaps",  # in these numbers
+    "connection_missing",  # numbers in these gaps, where the later one is higher
     "tickers_near",  # loose tickers that show a state which the book had shortly before or after them
     "tickers_far",  # those that do not
     # Event time in ns: all of it, and while the best levels, or the levels of the grid, were known.

@@ -38,6 +38,9 @@ IS_UNLABELLED = 16  # snapshot: nothing in the record says whose it is
 IS_LOOSE = 32  # ticker: no id ties it to a depth message
 IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
 IS_PICTURE = 128  # snapshot: one of many that each show the best levels and nothing else, of a channel without changes
+LEVELS_ARE_NEW = 256  # diff: the venue says that the book has none of its levels
+LEVELS_ARE_KNOWN = 512  # diff: the venue says that the book has all of its levels
+HAS_LEVEL_IDS = 1024  # snapshot: behind the asks stand, as prices, the ids of the bids, then those of the asks
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(

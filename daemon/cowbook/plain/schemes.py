@@ -18,6 +18,12 @@ UNNUMBERED = 3
 COUNTER = 4
 """As RANGE with one id per message, of a venue that may count anew: a lower id with a later time is a gap, not stale."""
 
+RISING = 5
+"""Ids that only rise. One that is not above the last is stale; that one is missing does not show."""
+
+NEWEST_PER_LEVEL = 6
+"""Each level keeps the newest id that has changed it. A message with an older id changes only levels that nothing newer has."""
+
 # Styles of checksums (`SETTINGS.checksum`).
 NO_CHECKSUM = 0
 

@@ -15,20 +15,31 @@ PACKED_MAGIC = b"PAR1 rows "
 PACKED_TEXT_BYTES = 40
 """Width of a text in a packed row: UTF-8, padded with zero bytes. A longer text is cut and ends with 0xFF, unlike UTF-8."""
 
-LONGEST_HEADER = 1024
-"""Most bytes of a first line. Those of the known tables are much shorter."""
+LONGEST_HEADER = 4096
+"""Most bytes of a first line. The longest of the known tables is that of pictures of 25 levels a side, 1,552 bytes."""
 
 USED_COLUMNS = frozenset(
     (
+        *("ask_amount", "ask_price", "bid_price", "bid_amount"),
+        *("update_id", "best_bid_price", "best_bid_qty", "best_ask_price", "best_ask_qty", "transaction_time"),
+        *("agg_trade_id", "time", "transact_time", "is_buyer_maker", "isBuyerMaker", "percentage", "depth", "notional"),
         *("exchange", "symbol", "timestamp", "local_timestamp", "is_snapshot", "id", "side", "price", "amount"),
         *("origin_time", "received_time", "receipt_timestamp", "sequence_number", "side_is_bid", "size", "quantity", "trade_id"),
         *("first_update_id", "last_update_id", "update_type", "qty", "pu"),
     )
 )
-"""The names of columns that some table uses (input/tables/table.py). Of a Parquet file no others are read.
+"""The names of columns that some table uses (input/tables/table.py). Of a Parquet file no others are read, but levels.
 
 A new name changes how files with such a column are packed: positions in them are found by the release that made them only.
 """
+
+_LEVEL_COLUMN = re.compile(r"(?:asks|bids)\[[0-9]{1,2}\]\.(?:price|amount)")
+
+
+def is_used_column(name: str) -> bool:
+    """Whether some table uses a column of this name."""
+    return name in USED_COLUMNS or _LEVEL_COLUMN.fullmatch(name) is not None
+
 
 # Kinds of packed columns.
 PACKED_INTEGER = 0

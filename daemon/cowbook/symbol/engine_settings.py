@@ -20,7 +20,7 @@ def engine_settings(chosen: EngineSettings, venue: Venue, decoder: DecoderSettin
         checksum=venue.checksum,
         snapshots_are_whole=venue.snapshots != "range",
         channel_number=venue.channels.get(chosen.channel, 0),
-        dead_letter_ends_sync=not venue.shows_loss,
+        dead_letter_ends_sync=not venue.shows_loss or decoder.connection_numbers == "ignore",
         price_decimals=decoder.price_decimals,
         size_decimals=decoder.size_decimals,
     )

@@ -397,7 +397,8 @@ class Pipeline:
     def fill(self, summary: SymbolSummary) -> None:
         """Write what came of the run into the summary."""
         report = self._report
-        decoder = DecoderState(tuple(self._decoder.other_symbols), report.misfit, self.input_bytes, is_named=report.is_named)
+        connection = self._decoder.connection_after(self._cursor.consumed)
+        decoder = DecoderState(tuple(self._decoder.other_symbols), report.misfit, self.input_bytes, connection, report.is_named)
         self._report.fill(summary, self.engine, decoder, self.drift)
         summary.known = _known_figures(self.engine, self._price_decimals).to_json()
         checkpoints = self.checkpointer.figures

@@ -8,6 +8,7 @@ from typing import Any
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.connections import addresses_of
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
@@ -25,6 +26,9 @@ _REJECTED_IN_A_ROW = 1_000
 
 _FOREIGN_RECORDS = 1_000
 """After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
+
+_GAPS_OF_A_PART = 10
+"""After so many gaps in the numbers of a connection the capture may hold a part of its records, rather than have lost some."""
 
 _COUNTS = (
     *("messages", "other_symbol", "unused", "crossed", "locked", "compared", "compared_unsynced", "refuted"),
@@ -188,6 +192,12 @@ class SymbolReport:
             count = engine.value("dead_out_of_range")
             warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
         warnings += self._notes_of_time_and_market(engine)
+        own, other = addresses_of(decoder.connection)
+        if other:
+            warnings.append(
+                f"the input has {self._symbol} from several connections, {own} and {other}: the book is that of {own}, and what "
+                f'is of the other is unused; channel = "{other}" would take that one'
+            )
         if engine.waits_for_time:
             warnings.append("a depth snapshot without any time was left: no message followed that could give it one")
         return warnings
@@ -203,6 +213,14 @@ class SymbolReport:
             notes.append(
                 f"the input has {self._symbol} of two markets, spot and futures: the book is that of {own}, and what is of "
                 f'{other} is unused; channel = "{other}" would take that one'
+            )
+        if engine.value("connection_gaps") >= _GAPS_OF_A_PART:
+            missing = engine.value("connection_missing")
+            share = missing / (missing + engine.value("connection_records"))
+            notes.append(
+                f"{share:.0%} of the connection's numbers are missing, in {engine.value('connection_gaps'):,} places: if the "
+                'capture was meant to hold only some of its products or channels, connection_numbers = "ignore" would read it; '
+                "the numbers then prove nothing"
             )
         return notes + self._notes_of_channels(engine)
 

@@ -93,7 +93,15 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
 
 def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
     """Returns what of a symbol's configuration decides what its records mean."""
-    return DecoderSettings(symbol.name, symbol.price_decimals, symbol.size_decimals, symbol.max_line_bytes)
+    return DecoderSettings(
+        symbol.name,
+        symbol.price_decimals,
+        symbol.size_decimals,
+        symbol.max_line_bytes,
+        connection_numbers=symbol.connection_numbers,
+        envelope=(symbol.envelope.time, symbol.envelope.message) if symbol.envelope is not None else None,
+        address=symbol.channel if symbol.is_address else "",
+    )
 
 
 def files_of(symbol: SymbolConfig, base: Path) -> ExpandedPaths:
@@ -125,5 +133,7 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **({"numbers": config.output.numbers} if config.output.numbers != "decimal" else {}),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),
+        **({"connection_numbers": symbol.connection_numbers} if symbol.connection_numbers != "check" else {}),
+        **({"envelope": symbol.envelope.model_dump()} if symbol.envelope is not None else {}),
         **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
     }

@@ -32,7 +32,7 @@ from cowbook.input.forms.form_learner import FormScanner
 from cowbook.input.forms.form_scanner import scan_records as scan_forms
 from cowbook.input.forms.program import FOUND, HEAD, ROW, Forms
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.tables import runs, table_scanner
+from cowbook.input.tables import picture_scanner, runs, table_scanner
 from cowbook.input.text import array_scanner
 from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
@@ -226,6 +226,8 @@ def _calls_of_tables() -> Iterator[tuple[Any, ...]]:
     messages = runs.Messages(batch.messages, batch.prices, batch.sizes, np.zeros(1, runs.COUNTS))
     yield table_scanner.scan_csv, scan, 0, 0, 0, 0
     yield table_scanner.scan_packed, scan, 0, 0, 0, numbers, numbers, 8, 0
+    yield picture_scanner.scan_csv_pictures, scan, 0, 0, 0, 1, 0
+    yield picture_scanner.scan_packed_pictures, scan, 0, 0, 0, numbers, numbers, 8, 1, 0
     yield runs.group, scan, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), messages, 0, 0, True
     yield runs.run_end, rows, np.zeros(1, runs.RUN), np.zeros(1, runs.OPEN_RUN), rows[0], 0, 0
 

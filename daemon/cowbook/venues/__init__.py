@@ -12,7 +12,7 @@ from functools import cache
 
 from cowbook.input.venue import Venue
 
-_NO_VENUES = ("decoders", "fields", "recognise", "unsupported")
+_NO_VENUES = ("answers", "decoders", "fields", "recognise", "unsupported")
 """Modules of this package that are not venues."""
 
 

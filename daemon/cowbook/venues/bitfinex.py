@@ -32,7 +32,7 @@ from cowbook.input.venue import Connection, Venue, json_on_connection
 from cowbook.input.verdict import UNUSED, Content, Decoded, DecodedMessage, OtherSymbol, Sequenced, shown
 from cowbook.plain.messages import DIFF, HAS_CHECKSUM, NONE, SNAPSHOT
 from cowbook.plain.schemes import BITFINEX, UNNUMBERED
-from cowbook.venues.fields import Trades, an_array, an_object, levels, milliseconds, numeral, text, with_book
+from cowbook.venues.fields import Trades, an_array, an_object, levels, milliseconds, split_sign, text, with_book
 
 _LATEST_SEQUENCE = 10**12  # larger numbers are times in ms
 _PAYLOADS = {"hb": 0, "cs": 1, "te": 1, "tu": 1, "fte": 1, "ftu": 1}
@@ -133,24 +133,16 @@ def _split_levels(entries: list[list[object]]) -> tuple[Levels, Levels]:
     for entry in entries:
         if len(entry) != 3 or type(entry[1]) is not int or entry[1] < 0:
             refuse("malformed", f"a level that is not price, count and amount: {shown(entry)}")
-        amount, is_ask = _split_sign(entry[2])
+        amount, is_ask = split_sign(entry[2])
         sides[is_ask].append([entry[0], amount if entry[1] else "0"])
     return levels(sides[0], "the book"), levels(sides[1], "the book")
-
-
-def _split_sign(value: object) -> tuple[object, bool]:
-    """An amount without its sign, and whether it was negative."""
-    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if written.startswith("-"):
-        return numeral(type(value)(written[1:])), True  # type: ignore[call-arg]
-    return numeral(value), False
 
 
 def _decode_trade(trade: list[object], settings: DecoderSettings) -> DecodedMessage:
     if len(trade) < 4:
         refuse("malformed", f"a trade without id, time, amount and price: {shown(trade)}")
     found = {"id": trade[0], "time": trade[1]}
-    amount, sold = _split_sign(trade[2])
+    amount, sold = split_sign(trade[2])
     trades = Trades(settings)
     trade_id = fitting_id("id", _read_number(trade[0]))
     trades.add(trade[3], amount, milliseconds(found, "time"), trade_id, sold=sold)
@@ -160,6 +152,7 @@ def _decode_trade(trade: list[object], settings: DecoderSettings) -> DecodedMess
 VENUE = Venue(
     decode_on_connection=json_on_connection(_decode),
     has_ids=False,
+    numbers_connection=True,
     shows_loss=False,
     checksum=BITFINEX,
     snapshots="depth",

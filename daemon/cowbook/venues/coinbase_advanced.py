@@ -119,4 +119,4 @@ _SHAPES = (
     Shape({"sequence_num": SEQUENCE_FROM_0, "events.0.trades": _TRADES}, {"timestamp": ANY}),
 )
 
-VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all")
+VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), has_ids=False, snapshots="all", numbers_connection=True)

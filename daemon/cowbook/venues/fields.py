@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import NamedTuple
 
 from cowbook.input.forms.shapes import ASK_PRICE, ASK_SIZE, BID_PRICE, BID_SIZE, Holes, Shape
-from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds
+from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds, plain
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import (
     Levels,
     Numeral,
     Object,
     RefusedError,
+    fitting_id,
     fixed,
     integer,
     refuse,
@@ -38,8 +38,8 @@ from cowbook.plain.messages import (
 
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)")
 _SECONDS = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,9})[0-9]*)?")
+_MILLISECONDS = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,6})[0-9]*)?")
 _LONGEST_ID = 19
-_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 
 
 def an_object(value: object, what: str) -> Object:
@@ -73,9 +73,17 @@ def only_one(values: list[object], what: str) -> Object:
 
 def numeral(value: object) -> object:
     """A decimal number as text, from a string or a number. Anything else is returned unchanged, for the caller to refuse."""
-    if isinstance(value, Numeral):
-        return format(Decimal(value), "f") if _EXPONENT.fullmatch(value) else str(value)
+    if isinstance(value, str):
+        return plain(str(value))
     return str(value) if type(value) is int else value
+
+
+def split_sign(value: object) -> tuple[object, bool]:
+    """An amount without its sign, and whether it was negative."""
+    written = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if written.startswith("-"):
+        return numeral(type(value)(written[1:])), True  # type: ignore[call-arg]
+    return numeral(value), False
 
 
 def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) -> Levels:
@@ -98,11 +106,20 @@ def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
 
 
 def with_book(
-    message: DecodedMessage, bids: Levels, asks: Levels, settings: DecoderSettings, checksum: int | None = None
+    message: DecodedMessage,
+    bids: Levels,
+    asks: Levels,
+    settings: DecoderSettings,
+    checksum: int | None = None,
+    *,
+    resets: bool = True,
 ) -> DecodedMessage:
-    """Set a depth message's levels and the checksum of the book after it. A snapshot that is no picture replaces the book."""
+    """Set a depth message's levels and the checksum of the book after it.
+
+    A snapshot that is no picture replaces the book, unless it stands beside the stream (`resets` is False) and its id decides.
+    """
     with_levels(message, bids, asks, settings)
-    if message.kind == SNAPSHOT and message.flags & IS_PICTURE == 0:
+    if message.kind == SNAPSHOT and resets and message.flags & IS_PICTURE == 0:
         message.flags |= IS_RESET
     if checksum is not None:
         message.flags |= HAS_CHECKSUM
@@ -248,6 +265,25 @@ def seconds_time(value: object) -> int:
     if time > MAX_TIME_NS:
         refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
     return time
+
+
+def fractional_milliseconds(value: object) -> int:
+    """A time in milliseconds since 1970 with a fraction or without, as a number or text; returned in ns."""
+    match = _MILLISECONDS.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    if match is None:
+        refuse("malformed", f"{shown(value)} is not a time in milliseconds")
+    time = int(match[1]) * 10**6 + int((match[2] or "0").ljust(6, "0"))
+    if time > MAX_TIME_NS:
+        refuse("out_of_range", f"the time {shown(value)} is not below 2^63 ns")
+    return time
+
+
+def whole_number(value: Object, key: str) -> int:
+    """An id that is a whole number, or text of one."""
+    found = value.get(key)
+    if isinstance(found, str) and found.isascii() and found.isdigit():
+        value = {key: int(found[:40])}
+    return fitting_id(key, integer(value, key))
 
 
 def latest(times: Iterable[int]) -> int:

@@ -33,6 +33,7 @@ from cowbook.input.forms.shapes import (
     side,
     trades_of,
 )
+from cowbook.input.numerals import MAX_ID
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import refuse
 from cowbook.input.venue import Venue, json_records
@@ -78,7 +79,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     for entry in data:
         trade = an_object(entry, "a trade")
         trade_id = trade.get("id")
-        number = trade_id if type(trade_id) is int and 0 <= trade_id < 10**18 else NONE
+        number = trade_id if type(trade_id) is int and 0 <= trade_id <= MAX_ID else NONE
         time, sold = iso_time(trade.get("time")), is_sell(trade.get("side"))
         trades.add(trade.get("price"), trade.get("size"), time, number, sold=sold)
     return trades.to_message() if data else UNUSED

@@ -48,6 +48,7 @@ from cowbook.input.forms.shapes import (
     side,
     trades_of,
 )
+from cowbook.input.numerals import MAX_ID
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Levels, Object, refuse
 from cowbook.input.venue import Venue, json_records
@@ -110,7 +111,7 @@ def _decode_v2(found: Object, channel: object, settings: DecoderSettings) -> Dec
 
 def _read_trade_id(trade: Object) -> int:
     trade_id = trade.get("trade_id")
-    return trade_id if type(trade_id) is int and 0 <= trade_id < 10**18 else NONE
+    return trade_id if type(trade_id) is int and 0 <= trade_id <= MAX_ID else NONE
 
 
 def _decode_subscription(found: Object, settings: DecoderSettings) -> Decoded:

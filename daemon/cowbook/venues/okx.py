@@ -9,10 +9,17 @@
  "side":"sell","ts":"1652459233109"}]}
 ```
 
-These are of 2022. Today a book has `"seqId":1002,"prevSeqId":1001`, too (-1 in a snapshot), and a checksum of 0.
+OKX's files of past books (`<instId>-L2orderbook-400lv-<date>.tar.gz`, one `.data` member) have bare books:
+
+```
+{"instId":"BTC-USDT","action":"update","ts":"1700000000000","asks":[["37000.1","0.5","2"]],"bids":[["37000","0","0"]]}
+```
+
+The live ones are of 2022. Today a book has `"seqId":1002,"prevSeqId":1001`, too (-1 in a snapshot), and a checksum of 0.
 
 * Continuity: each update's `prevSeqId` is the `seqId` before it. Without them only a failing checksum shows a lost record.
 * Proof of the book: in older captures a CRC-32 over the 25 best levels of each side. Newer ones send 0, which means none.
+* Past books have neither ids nor checksums, so nothing shows a lost record. The best 400 (5,000) levels a side are known.
 * Channels: each is a chain and a book of its own. `books5` has no changes: each record shows the best five levels anew.
 * Markets: spot, swaps, futures and options look alike; sizes of derivatives are in contracts.
 
@@ -65,6 +72,9 @@ from cowbook.venues.fields import (
 _BOOKS = {"books": 1, "books-l2-tbt": 2, "books50-l2-tbt": 3}
 """Numbers of the channels that send changes."""
 
+_HISTORY = {"L2orderbook": 5}
+"""Number of the books in files of the past."""
+
 _PICTURES = {"books5": 4}
 """Numbers of those that send the best levels anew each time."""
 
@@ -75,6 +85,8 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     found = an_object(value, "the record")
     if "event" in found or "op" in found:
         return UNUSED
+    if "instId" in found and "action" in found:
+        return _decode_history(found, settings)
     if "arg" not in found or "data" not in found:
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     argument = an_object(found["arg"], '"arg"')
@@ -125,6 +137,14 @@ def _decode_book(action: object, book: Object, settings: DecoderSettings, channe
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
 
 
+def _decode_history(book: Object, settings: DecoderSettings) -> Decoded:
+    """Decode a book of the past: those of a channel without what is around it."""
+    symbol = text(book, "instId")
+    if symbol != settings.name:
+        return OtherSymbol(symbol)
+    return _decode_book(book["action"], book, settings, _HISTORY["L2orderbook"])
+
+
 def _decode_picture(book: Object, settings: DecoderSettings, channel: int) -> DecodedMessage:
     """Decode the best levels. Their `seqId` is that of the book in the other channels."""
     message = DecodedMessage(
@@ -150,6 +170,7 @@ _SHAPES = (
     Shape(_BOOK | _CHAIN, {"data.0.checksum": CHECKSUM_UNLESS_0}),
     Shape(_BOOK | {"data.0.seqId": LAST_ID}),
     Shape(_BOOK, {"data.0.checksum": CHECKSUM_UNLESS_0}),
+    Shape({"instId": SYMBOL, "asks": ASKS, "bids": BIDS, "ts": TIME}),
     Shape({"arg.instId": SYMBOL, "data": _TRADES}),
     ticker_shape(_BEST, "data.0", {"arg.instId": SYMBOL}),
 )
@@ -161,5 +182,5 @@ VENUE = Venue(
     shows_loss=False,
     checksum=OKX,
     snapshots="depth",
-    channels=_BOOKS | _PICTURES,
+    channels=_BOOKS | _PICTURES | _HISTORY,
 )

@@ -10,9 +10,10 @@ from itertools import islice
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner
-from cowbook.input.tables.table import Table
+from cowbook.input.tables.table import Table, find_table_of
 from cowbook.input.tables.table_reference import csv_row, packed_row
 from cowbook.input.text.line_decoder import array_opening
+from cowbook.input.text.wrapping import find_members, unwrap
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
@@ -31,9 +32,15 @@ _NAMING_RECORDS = 4_000
 """In how many of a file's first records the symbol is looked for: a tenth of a second at most."""
 
 
+_NARROWER = {"gemini": "binance"}
+"""Formats that take only some of the records which another one takes, too: those that have what only they have."""
+
+
 def formats_of(record: bytes, settings: DecoderSettings) -> list[str]:
     """Names of the formats in which a record means something for a book, of whatever symbol."""
-    return [name for name in venue_names() if _means_something(name, record, settings)]
+    names = [name for name in venue_names() if _means_something(name, record, settings)]
+    wider = {_NARROWER[name] for name in names if name in _NARROWER}
+    return [name for name in names if name not in wider]
 
 
 def formats_of_table(first_line: bytes) -> list[str]:
@@ -42,8 +49,17 @@ def formats_of_table(first_line: bytes) -> list[str]:
 
 
 def _has_table(name: str, first_line: bytes) -> bool:
-    header = read_header(first_line[:LONGEST_HEADER] + b"\n")
-    return header is not None and any(table.plan(header.names) is not None for table in load_venue(name).tables)
+    found = find_table_of(load_venue(name).tables, first_line[:LONGEST_HEADER] + b"\n")
+    return found is not None and not found.table.refusal
+
+
+def refusal_of(head: bytes) -> str | None:
+    """Why a file is refused of which a venue knows that no book can be made; None for others. `head` is its first bytes."""
+    for name in venue_names():
+        found = find_table_of(load_venue(name).tables, head[:LONGEST_HEADER])
+        if found is not None and found.table.refusal:
+            return found.table.refusal
+    return None
 
 
 def _means_something(name: str, record: bytes, settings: DecoderSettings) -> bool:
@@ -56,7 +72,7 @@ def _means_something(name: str, record: bytes, settings: DecoderSettings) -> boo
     assert venue.decode_record is not None
     decoded = venue.decode_record(record, settings)
     if isinstance(decoded, Sequenced):
-        return True
+        decoded = decoded.decoded
     return isinstance(decoded, DecodedMessage | OtherSymbol | Subscription)
 
 
@@ -72,8 +88,27 @@ def what_records_are(records: Iterable[bytes], format_name: str, settings: Decod
     if names:
         fitting = " or ".join(f'"{name}"' for name in names)
         return f"these look like {' or '.join(names)} records: format = {fitting} would fit"
-    unsupported = next((name for record in records if (name := unsupported_name(record)) is not None), None)
-    return f"these look like {unsupported}, which is not supported" if unsupported is not None else None
+    unsupported = next((name for record in records if (name := unsupported_name(message_in(record))) is not None), None)
+    if unsupported is not None:
+        return f"these look like {unsupported}, which is not supported"
+    return next((text for record in records if (text := what_wrapper(record, settings)) is not None), None)
+
+
+def message_in(record: bytes) -> bytes:
+    """A record without what a recorder put around it."""
+    return unwrap(record).record or record
+
+
+def what_wrapper(record: bytes, settings: DecoderSettings) -> str | None:
+    """Say how to name the wrapper around a record that is known once it is taken out; None if none is."""
+    time, messages = find_members(record)
+    for path, message in messages.items():
+        formats = formats_of(b"1 " + message, settings)
+        if formats:
+            looks_like = " or ".join(f'"{name}"' for name in formats)
+            named = f'envelope = {{ time = "{time}", message = "{path}" }}' if time is not None else "it has no time"
+            return f"these look like records of format = {looks_like} in a wrapper: {named}"
+    return None
 
 
 def formats_of_file(head: bytes, settings: DecoderSettings) -> list[str]:
@@ -129,6 +164,8 @@ def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str |
     if any(_means_something(format_name, record, settings) for record in records):
         return None
     looks_like = what_records_are(records, format_name, settings)
+    if (refusal := refusal_of(head)) is not None:
+        return refusal
     if looks_like is None and head and load_venue(format_name).tables:
         header = read_header(head.partition(b"\n")[0][:LONGEST_HEADER] + b"\n")
         names = list(header.names) if header is not None else []
@@ -170,11 +207,10 @@ def _record_names(head: bytes, venue: Venue, settings: DecoderSettings) -> Itera
 
 def _table_names(head: bytes, tables: tuple[Table, ...], settings: DecoderSettings) -> Iterator[str]:
     """The symbols of a table's first rows; of those that say none, but are used, the configured one."""
-    header = read_header(head[:LONGEST_HEADER])
-    plans = [(table, table.plan(header.names)) for table in tables] if header is not None else []
-    table, plan = next(((table, plan) for table, plan in plans if plan is not None), (None, None))
-    if header is None or table is None or plan is None:
+    found = find_table_of(tables, head[:LONGEST_HEADER])
+    if found is None or found.table.refusal:
         return
+    table, header, plan = found
     rows = head[len(header.line) :]
     width = header.row_bytes
     if width:

@@ -1,4 +1,4 @@
-"""Recognises what is not read: records of other venues, and of recorders with containers of their own, each by its name.
+"""Recognises records of venues that are not read, each by its name.
 
 It serves messages only. A venue that gets a module of its own needs no row here.
 """
@@ -8,21 +8,7 @@ from __future__ import annotations
 import re
 
 _SIGNATURES = (
-    (
-        "cryptofeed's JSON lines (its version 3)",
-        rb'^\{"t": ?"(?:header|recv|send|open|close|http)", ?"(?:format|conn|ts|exchange)"',
-    ),
-    ("Tardis' raw slices", rb"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{7}Z \{"),
-    ("KuCoin", rb'"topic": ?"/(?:market|spotMarket|contractMarket|contract)/'),
-    ("Gate.io", rb'"channel": ?"(?:spot|futures|options)\.(?:order_book|obu|trades|tickers|book_ticker|candlesticks)'),
-    ("BitMEX", rb'"table": ?"(?:orderBookL2|orderBook10|trade|quote|instrument)|BitMEX Realtime API'),
-    ("Bitstamp", rb'"channel": ?"(?:diff_order_book|order_book|detail_order_book|live_trades|live_orders)_'),
-    ("dYdX", rb'"channel": ?"v[34]_(?:orderbook|trades|markets)'),
-    ("Gemini", rb'"type": ?"l2_updates"|"type": ?"update".*"socket_sequence"'),
-    ("HTX (Huobi)", rb'"(?:ch|sub)": ?"market\.[^"]+\.(?:depth|mbp|trade|bbo|detail)'),
-    ("Phemex", rb'"(?:book|orderbook_p)": ?\{"asks".*"sequence"|"method": ?"(?:orderbook|trade)(?:_p)?\.subscribe"'),
-    ("MEXC", rb'spot@public\.|"channel": ?"push\.(?:depth|deal|ticker)'),
-    ("Hyperliquid", rb'"channel": ?"(?:l2Book|l4Book|bbo|trades)".*"coin"'),
+    ("Gemini's market data v1", rb'"type": ?"update".*"socket_sequence"'),
     ("Upbit", rb'"(?:type|ty)": ?"(?:orderbook|trade)".*"(?:code|cd)": ?"[A-Z]+-'),
     ("Bithumb", rb'"type": ?"orderbookdepth"'),
     ("bitFlyer", rb'"channel": ?"lightning_'),

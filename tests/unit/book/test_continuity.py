@@ -6,7 +6,7 @@ import pytest
 
 from cowbook.book.continuity import APPLY, GAP, STALE, judge
 from cowbook.plain.messages import NONE
-from cowbook.plain.schemes import RANGE, RANGE_WITH_PREVIOUS
+from cowbook.plain.schemes import NEWEST_PER_LEVEL, RANGE, RANGE_WITH_PREVIOUS, RISING
 
 SPOT = [
     # last, U, u, verdict, expected id, received id
@@ -56,3 +56,11 @@ def test_a_diff_names_its_predecessor_and_only_the_first_may_straddle_the_snapsh
     outcome = (verdict, expected, received)
     assert judge(RANGE_WITH_PREVIOUS, last, is_first, first_id, last_id, prev_id) == outcome
     assert judge.py_func(RANGE_WITH_PREVIOUS, last, is_first, first_id, last_id, prev_id) == outcome
+
+
+@pytest.mark.parametrize("rule", [RISING, NEWEST_PER_LEVEL])
+@pytest.mark.parametrize(("last", "last_id", "verdict"), [(NONE, 5, APPLY), (10, 9, STALE), (10, 10, STALE), (10, 11, APPLY)])
+def test_ids_that_only_rise_never_leave_a_gap(rule: int, last: int, last_id: int, verdict: int) -> None:
+    """Whatever the step is."""
+    assert judge(rule, last, False, last_id, last_id, NONE) == (verdict, NONE, NONE)
+    assert judge.py_func(rule, last, False, last_id + 90, last_id, NONE) == (verdict, NONE, NONE)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import random
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import lz4.frame
 import pytest
 import zstandard
 
@@ -26,6 +29,11 @@ def gunzip(content: bytes) -> bytes:
     return decode_member(content, "gzip")[0]
 
 
+def lz4_frame(content: bytes) -> bytes:
+    """One frame with a checksum."""
+    return bytes(lz4.frame.compress(content, content_checksum=True))
+
+
 @dataclass(frozen=True)
 class Kind:
     """How members are made and read."""
@@ -39,6 +47,10 @@ class Kind:
 
 GZIP = Kind("gzip", gzip.compress, gunzip, range(3, 10))
 ZSTD = Kind("zstd", zstd_frame, lambda content: decode_member(content, "zstd")[0], range(0))
+BZIP2 = Kind("bzip2", bz2.compress, lambda content: decode_member(content, "bzip2")[0], range(0))
+XZ = Kind("xz", lzma.compress, lambda content: decode_member(content, "xz")[0], range(0))
+LZ4 = Kind("lz4", lz4_frame, lambda content: decode_member(content, "lz4")[0], range(0))
+OTHERS = pytest.mark.parametrize("kind", [BZIP2, XZ, LZ4], ids=["bzip2", "xz", "lz4"])
 KINDS = pytest.mark.parametrize("kind", [GZIP, ZSTD], ids=["gzip", "zstd"])
 
 
@@ -127,6 +139,34 @@ def test_a_member_behind_one_that_was_cut_anywhere_is_whole(tmp_path: Path, kind
         check(path, kind, rng, expected, 1, ends_damaged=False)
         path.write_bytes(first[:place])
         check(path, kind, rng, kind.decode(first[:place]), 0, ends_damaged=True)
+
+
+@OTHERS
+def test_a_stream_behind_one_that_was_cut_is_whole(tmp_path: Path, kind: Kind) -> None:
+    """As a killed recorder leaves it, in kinds that give what they have a block at a time; at every third byte."""
+    rng = random.Random(9)
+    first, *others = (kind.compress(content) for content in CONTENTS)
+    path = tmp_path / "file"
+    for place in range(10, len(first), 3):
+        path.write_bytes(b"".join([first[:place], *others]))
+        expected = kind.decode(first[:place]) + MARK + b"".join(CONTENTS[1:])
+        check(path, kind, rng, expected, 1, ends_damaged=False)
+        path.write_bytes(first[:place])
+        check(path, kind, rng, kind.decode(first[:place]), 0, ends_damaged=True)
+
+
+@OTHERS
+def test_a_damaged_byte_of_a_stream_costs_no_other_one(tmp_path: Path, kind: Kind) -> None:
+    """At every fifth byte of the second of three."""
+    rng = random.Random(10)
+    members = [kind.compress(content) for content in CONTENTS]
+    path = tmp_path / "file"
+    for place in range(0, len(members[1]), 5):
+        damaged = members[1][:place] + bytes((members[1][place] ^ 0x55,)) + members[1][place + 1 :]
+        path.write_bytes(b"".join([members[0], damaged, members[2]]))
+        decoded, is_sound = decode_member(damaged, kind.name)
+        expected = CONTENTS[0] + decoded + (b"" if is_sound else MARK) + CONTENTS[2]
+        check(path, kind, rng, expected, int(not is_sound), ends_damaged=False)
 
 
 @KINDS

@@ -19,7 +19,7 @@ from cowbook.capture.compression import open_decoded
 from cowbook.capture.parquet_pages import DELTA_BYTE_ARRAY, Page, largest_batch, read_pages
 from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.errors import InputError
-from cowbook.plain.table_header import USED_COLUMNS, read_header
+from cowbook.plain.table_header import USED_COLUMNS, is_used_column, read_header
 from cowbook.venues import load_venue, venue_names
 
 MEGABYTE = 1 << 20
@@ -157,10 +157,12 @@ def test_the_vocabulary_is_that_of_the_tables() -> None:
         name
         for venue in venue_names()
         for table in load_venue(venue).tables
-        for known in table.columns.values()
+        for known in (*table.columns.values(), table.levels or ())
         for name in known
     }
-    assert names == USED_COLUMNS
+    assert {name for name in names if "{}" not in name} == USED_COLUMNS
+    assert all(is_used_column(name.format(24)) for name in names)
+    assert not is_used_column("asks[0].count")
 
 
 def test_what_precedes_a_refused_row_group_is_read(tmp_path: Path) -> None:

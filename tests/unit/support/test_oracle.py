@@ -498,7 +498,7 @@ RECORDS = [  # record, what is counted
     (b'{"lastUpdateId":1.0,"bids":[],"asks":[]}', "dead_letters.malformed"),
     (b'{"lastUpdateId":-1,"bids":[],"asks":[]}', "dead_letters.malformed"),
     (b'{"lastUpdateId":1,"bids":[["1"]],"asks":[]}', "dead_letters.malformed"),
-    (b'{"lastUpdateId":1,"bids":[["1e3","1"]],"asks":[]}', "dead_letters.malformed"),
+    (b'{"lastUpdateId":1,"bids":[["1e","1"]],"asks":[]}', "dead_letters.malformed"),
     (b'1  {"lastUpdateId":1,"bids":[],"asks":[]}', "dead_letters.malformed"),
     (b'{"lastUpdateId":1000000000000000000,"bids":[],"asks":[]}', "dead_letters.out_of_range"),
     (b'{"lastUpdateId":1,"bids":[["1000000000000000000","1"]],"asks":[]}', "dead_letters.out_of_range"),

@@ -79,6 +79,8 @@ class FormScanner(RecordScanner):
         content = decoded.decoded if isinstance(decoded, Sequenced) else decoded
         if not isinstance(content, DecodedMessage | OtherSymbol):
             return
+        if isinstance(content, DecodedMessage) and content.level_ids:
+            return  # which the kernel does not read
         if len(self._forms) == MAX_FORMS or len(record) > MAX_LESSON_BYTES:
             return
         others = sum(form.head.is_other for form in self._forms)

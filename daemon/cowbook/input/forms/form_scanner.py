@@ -12,33 +12,46 @@ from cowbook.input.forms.program import (
     ACTION,
     ANY,
     ASKS,
+    BEFORE_DOT,
+    BEHIND_COLON,
+    BEHIND_UNDERSCORE,
     BIDS,
     CHECKSUM,
     DONE,
+    FIRST_ID,
     ISO_TIME,
     LAST_ID,
     LEVELS,
     LITERAL,
+    MILLISECONDS_TIME,
     MIXED,
+    NAMED,
     ONLY_ID,
     PREV_ID,
     PRICE,
+    RISING,
+    SCALE,
     SECONDS_TIME,
     SEQUENCE,
     SIDE,
+    SIGNED,
     SIZE,
     SYMBOL,
     TEXT,
     TEXT_ID,
     TIME,
+    TIME_ID,
     TRADES_ROWS,
+    UNLESS_0,
 )
 from cowbook.input.text.field_scanner import (
     any_end,
     checksum_32,
     digits_end,
+    identifier,
     iso_time,
     magnitude_time,
+    milliseconds_time,
     plain_number_end,
     seconds_time,
     text_id,
@@ -60,6 +73,7 @@ from cowbook.input.text.text_scanner import (
     NEWLINE,
     NINE,
     OPEN,
+    POWERS,
     RETURN,
     SPACE,
     WORD_2,
@@ -79,6 +93,7 @@ from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SELL_AGGRES
 
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
+_MINUS, _UNDERSCORE = ord("-"), ord("_")
 
 
 @inlined_kernel
@@ -99,24 +114,44 @@ def _measured_numeral(buffer, position, end, decimals, found):
     if found.measures:
         point = after - 1
         while point > position and buffer[point] != DOT:
+            if buffer[point] > NINE:  # an exponent: how many decimals are meant, the reference decoder knows
+                return 0, FAILED, 0
             point -= 1
         if buffer[point] == DOT:
             written = after - 1 - point
     return value, after, written
 
 
+@kernel
+def _scaled_integer(buffer, position, decimals, scale, found):
+    """Read an integer of which the last `scale` digits are decimals. Returns as `_measured_numeral`."""
+    value, after = unsigned(buffer, position)
+    if after == FAILED or decimals < scale or value >= POWERS[18 - decimals + scale]:
+        return 0, FAILED, 0
+    return value * POWERS[decimals - scale], after, scale if found.measures else 0
+
+
 @inlined_kernel
-def _price(scan, position, end, found, place):
+def _fixed_point(buffer, position, end, decimals, scale, found):
+    if scale:
+        return _scaled_integer(buffer, position, decimals, scale, found)
+    return _measured_numeral(buffer, position, end, decimals, found)
+
+
+@inlined_kernel
+def _price(scan, position, end, found, place, scale):
     """Read a price into `scan.prices[place]`. Returns the position after it, or FAILED."""
-    scan.prices[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].price_decimals, found)
+    decimals = scan.limits[0].price_decimals
+    scan.prices[place], after, written = _fixed_point(scan.buffer, position, end, decimals, scale, found)
     found.price_decimals = max(found.price_decimals, written)
     return after
 
 
 @inlined_kernel
-def _size(scan, position, end, found, place):
+def _size(scan, position, end, found, place, scale):
     """Read a size into `scan.sizes[place]`. Returns the position after it, or FAILED."""
-    scan.sizes[place], after, written = _measured_numeral(scan.buffer, position, end, scan.limits[0].size_decimals, found)
+    decimals = scan.limits[0].size_decimals
+    scan.sizes[place], after, written = _fixed_point(scan.buffer, position, end, decimals, scale, found)
     found.size_decimals = max(found.size_decimals, written)
     return after
 
@@ -149,6 +184,8 @@ def _any_time(buffer, position, operation):
         return magnitude_time(buffer, position)
     if operation == ISO_TIME:
         return iso_time(buffer, position)
+    if operation == MILLISECONDS_TIME:
+        return milliseconds_time(buffer, position)
     return seconds_time(buffer, position)
 
 
@@ -173,6 +210,8 @@ def _row(forms, position, end, first_row, place):
     found.row_time = NONE
     found.row_id = NONE
     found.row_deletes = 0
+    found.row_is_void = 0
+    scan.sizes[place] = 0  # a level that is deleted may have none
     row = first_row
     while rows[row].operation != DONE:
         piece = rows[row]
@@ -182,17 +221,28 @@ def _row(forms, position, end, first_row, place):
         if operation == LITERAL:
             position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
         elif operation == PRICE:
-            position = _price(scan, position, end, found, place)
+            position = _price(scan, position, end, found, place, piece.argument & SCALE)
+            found.row_is_void = piece.argument & UNLESS_0 != 0 and scan.prices[place] == 0
         elif operation == SIZE:
-            position = _size(scan, position, end, found, place)
+            is_negative = piece.argument & SIGNED != 0 and buffer[position] == _MINUS
+            position = _size(scan, position + is_negative, end, found, place, piece.argument & SCALE)
+            if is_negative:
+                found.row_side = ASKS
+                if scan.sizes[place] == 0:
+                    return FAILED  # a zero has no sign
         elif operation == ANY:
             position = any_end(buffer, position, end)
+        elif operation == RISING:
+            number, position = unsigned(buffer, position)
+            if position != FAILED and number <= found.row_number:
+                position = FAILED
+            found.row_number = number
         elif operation == SIDE:
             position, found.row_side = _side(buffer, position, piece)
         elif operation == ACTION:
             position = _action_end(buffer, position, found)
         elif operation == LAST_ID:
-            found.row_id, position = unsigned(buffer, position)
+            found.row_id, position = identifier(buffer, position)
         elif operation == TEXT_ID:
             found.row_id, position = text_id(buffer, position, end)
         elif operation == SYMBOL:
@@ -218,7 +268,7 @@ def _next_row(buffer, position):
 def _levels(forms, position, end, row, first):
     """Read an array of levels. Returns (position after it or FAILED, number of levels). The number is -1 if the arrays are full.
 
-    If a level names its side and that is the ask, its size is stored as `~size`.
+    Levels that are none do not count. If a level names its side and that is the ask, its size is stored as `~size`.
     """
     buffer, sizes, found = forms.scan.buffer, forms.scan.sizes, forms.found[0]
     if buffer[position] != BRACKET:
@@ -227,6 +277,7 @@ def _levels(forms, position, end, row, first):
         return position + 2, 0
     if row == FAILED:
         return FAILED, 0
+    found.row_number = -1
     count = 0
     while position < end:
         if first + count == sizes.size:
@@ -238,7 +289,7 @@ def _levels(forms, position, end, row, first):
             sizes[first + count] = ~sizes[first + count]
         if found.row_deletes and sizes[first + count] != 0:
             return FAILED, 0
-        count += 1
+        count += found.row_is_void == 0
         if buffer[position] == BRACKET_END:
             return position + 1, count
         if buffer[position] != COMMA:
@@ -312,23 +363,30 @@ def _start_ticker(message, sizes, first):
 
 
 @kernel
-def _first_dot(buffer, position, end):
-    """Returns the position of the first point; `end` if there is none."""
-    while position < end and buffer[position] != DOT:
+def _first_of(buffer, position, end, byte):
+    """Returns the position of the first such byte; `end` if there is none."""
+    while position < end and buffer[position] != byte:
         position += 1
     return position
 
 
 @kernel
-def _symbol_end(buffer, position, end, without_dots):
+def _symbol_end(buffer, position, end, argument):
+    """Returns the position after a symbol; `argument` is that of its row."""
     after = string_end(buffer, position, end)
-    return FAILED if without_dots and _first_dot(buffer, position, after) < after else after
+    if argument == 0:
+        return after
+    separator = COLON if argument == BEHIND_COLON else _UNDERSCORE if argument == BEHIND_UNDERSCORE else DOT
+    place = _first_of(buffer, position, after, separator)
+    if argument == BEFORE_DOT:
+        return place if place < after else FAILED
+    return FAILED if place < after else after
 
 
 @kernel
 def _text_end(buffer, position, end):
     after = string_end(buffer, position, end)
-    point = _first_dot(buffer, position, after)
+    point = _first_of(buffer, position, after, DOT)
     return point if point < after else FAILED
 
 
@@ -343,8 +401,14 @@ def _scalar(buffer, position, end, row, message, found):
         return any_end(buffer, position, end)
     if operation == TEXT:
         return _text_end(buffer, position, end)
-    if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME:
+    if operation == TIME or operation == ISO_TIME or operation == SECONDS_TIME or operation == MILLISECONDS_TIME:
         found.latest, position = _any_time(buffer, position, operation)
+    elif operation == TEXT_ID:
+        message.last_id, position = text_id(buffer, position, end)
+    elif operation == TIME_ID:
+        number, _ = unsigned(buffer, position)
+        message.first_id, message.last_id = number, number
+        found.latest, position = magnitude_time(buffer, position)
     elif operation == CHECKSUM:
         checksum, position = checksum_32(buffer, position)
         if checksum != 0 or row.argument == 0:
@@ -354,9 +418,11 @@ def _scalar(buffer, position, end, row, message, found):
         message.prev_id = -1
         position += 2
     else:
-        number, position = unsigned(buffer, position)
+        number, position = identifier(buffer, position)
         if operation == PREV_ID:
             message.prev_id = number
+        elif operation == FIRST_ID:
+            message.first_id = number
         elif operation == SEQUENCE:
             message.sequence = number + row.argument
         else:
@@ -381,7 +447,7 @@ def _start_message(message, head, found):
     message.checksum = 0
     message.price_decimals = 0
     message.size_decimals = 0
-    message.market = 0
+    message.market = head.market
     message.speed = 0
     message.sequence = 0
     found.latest = NONE
@@ -416,6 +482,7 @@ def _match(forms, position, end, ts_recv, head, message):
     buffer, prices, sizes, first = scan.buffer, scan.prices, scan.sizes, scan.counts[0].levels
     _start_message(message, head, found)
     is_own = True
+    is_void = False
     used = 0
     row = head.first_row
     while rows[row].operation != DONE:
@@ -426,10 +493,16 @@ def _match(forms, position, end, ts_recv, head, message):
         if operation == LITERAL:
             position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
         elif operation == LEVELS:
+            found.own_rows = 0
             position, count = _levels(forms, position, end, piece.program, first + used)
-            if count < 0 or (piece.argument == MIXED and first + used + 2 * count > prices.size):
+            is_mixed = piece.argument & MIXED != 0
+            if count < 0 or (is_mixed and first + used + 2 * count > prices.size):
                 return FAILED, -1, False
-            if piece.argument == MIXED:
+            if piece.argument & NAMED and position != FAILED:
+                is_own = found.own_rows == count
+                if count == 0 or (not is_own and found.own_rows > 0):
+                    return FAILED, 0, False  # levels of nobody, or of several symbols
+            if is_mixed:
                 used += _part_sides(message, prices, sizes, first + used, count)
             else:
                 _place(message, piece.argument, first + used, count)
@@ -446,7 +519,7 @@ def _match(forms, position, end, ts_recv, head, message):
             position = after
         elif operation == PRICE or operation == SIZE:
             place = first
-            if piece.argument == 0:
+            if piece.argument & ~UNLESS_0 == 0:
                 if first == prices.size:
                     return FAILED, -1, False
                 used = 1
@@ -459,9 +532,10 @@ def _match(forms, position, end, ts_recv, head, message):
                     _start_ticker(message, sizes, first)
                 place += piece.argument - 1
             if operation == PRICE:
-                position = _price(scan, position, end, found, place)
+                position = _price(scan, position, end, found, place, 0)
+                is_void = piece.argument == UNLESS_0 and prices[place] == 0
             else:
-                position = _size(scan, position, end, found, place)
+                position = _size(scan, position, end, found, place, 0)
         else:
             position = _scalar(buffer, position, end, piece, message, found)
         if position == FAILED:
@@ -474,6 +548,10 @@ def _match(forms, position, end, ts_recv, head, message):
         return position, 0, False
     if head.is_other or not _finish_message(message, ts_recv, found):
         return FAILED, 0, False
+    if is_void:
+        message.bid_count = 0
+        message.ask_count = 0
+        used = 0
     return position, used, True
 
 

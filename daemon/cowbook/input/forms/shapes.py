@@ -48,14 +48,27 @@ class Rows:
     optional: Mapping[str, Hole] = field(default_factory=dict)
 
 
-Holes = dict[str, Hole | Rows]
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A text of parts with commas between them. `holes` are the parts that vary; None stands for one that does not."""
+
+    holes: tuple[Hole | None, ...]
+
+
+Holes = dict[str, Hole | Rows | Parts]
 """Holes by path."""
 
 ANY = Hole(ops.ANY)
 """A value that is ignored, whatever it is."""
 SYMBOL = Hole(ops.SYMBOL)
-SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, 1)
+SYMBOL_BEHIND_DOT = Hole(ops.SYMBOL, ops.BEHIND_DOT)
 """A text with the symbol after its last point."""
+SYMBOL_BEHIND_COLON = Hole(ops.SYMBOL, ops.BEHIND_COLON)
+"""A text with the symbol after its last colon."""
+SYMBOL_BEHIND_UNDERSCORE = Hole(ops.SYMBOL, ops.BEHIND_UNDERSCORE)
+"""A text with the symbol after its last underscore."""
+FIRST_ID = Hole(ops.FIRST_ID)
+"""The first id of a diff."""
 LAST_ID = Hole(ops.LAST_ID)
 """The last id of a diff, or a trade's id."""
 TEXT_ID = Hole(ops.TEXT_ID)
@@ -67,8 +80,12 @@ ONLY_ID = Hole(ops.ONLY_ID)
 SEQUENCE_FROM_0 = Hole(ops.SEQUENCE, 1)
 TIME = Hole(ops.TIME)
 """A time in s, ms, µs or ns, told apart by magnitude."""
+TIME_ID = Hole(ops.TIME_ID)
+"""A time as `TIME`, which is the diff's only id, too."""
 ISO_TIME = Hole(ops.ISO_TIME)
 SECONDS_TIME = Hole(ops.SECONDS_TIME)
+MILLISECONDS_TIME = Hole(ops.MILLISECONDS_TIME)
+"""Milliseconds with or without a fraction."""
 CHECKSUM = Hole(ops.CHECKSUM)
 CHECKSUM_UNLESS_0 = Hole(ops.CHECKSUM, 1)
 ACTION = Hole(ops.ACTION)
@@ -76,11 +93,21 @@ ACTION = Hole(ops.ACTION)
 PRICE = Hole(ops.PRICE)
 """A price. Outside of rows, that of the record's only level or trade."""
 SIZE = Hole(ops.SIZE)
-
+PRICE_UNLESS_0 = Hole(ops.PRICE, ops.UNLESS_0)
+"""A level's price. A level with the price 0 is none."""
+SIGNED_SIZE = Hole(ops.SIZE, ops.SIGNED)
+"""A trade's size. Before it stands a minus if the aggressor sold."""
+RISING = Hole(ops.RISING)
+"""A level's number, above that of the level before."""
 
 BID_PRICE, ASK_PRICE = Hole(ops.PRICE, 1), Hole(ops.PRICE, 2)
 BID_SIZE, ASK_SIZE = Hole(ops.SIZE, 1), Hole(ops.SIZE, 2)
 """The best prices and sizes of a ticker. Sizes that the form does not have are -1."""
+
+
+def scaled(hole: Hole, decimals: int) -> Hole:
+    """A level's PRICE or SIZE that is an integer, whose last digits are so many decimals."""
+    return replace(hole, argument=decimals)
 
 
 def text_behind(prefix: str) -> Hole:
@@ -88,8 +115,13 @@ def text_behind(prefix: str) -> Hole:
     return Hole(ops.TEXT, prefix=prefix)
 
 
+def symbol_between(prefix: str) -> Hole:
+    """A text that begins with `prefix`, the symbol and a point. What follows is literal."""
+    return Hole(ops.SYMBOL, ops.BEFORE_DOT, prefix)
+
+
 def side(buy: str = "buy", sell: str = "sell") -> Hole:
-    """A level's side in `changes_of`, or a trade's aggressor, by name. Names have at most 7 characters."""
+    """A level's side in `changes_of`, or a trade's aggressor, by name or number. Names have at most 7 characters."""
     return Hole(ops.SIDE, words=(buy, sell))
 
 
@@ -103,9 +135,9 @@ def asks_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = Non
     return Rows(ops.LEVELS, ops.ASKS, holes, optional or {})
 
 
-def changes_of(holes: Mapping[str, Hole]) -> Rows:
-    """Levels of both sides, each with a price, a size and a side."""
-    return Rows(ops.LEVELS, ops.MIXED, holes)
+def changes_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None) -> Rows:
+    """Levels of both sides, each with a price, a size and a side, and optionally a symbol."""
+    return Rows(ops.LEVELS, ops.MIXED | (ops.NAMED if SYMBOL in holes.values() else 0), holes, optional or {})
 
 
 def trades_of(holes: Mapping[str, Hole]) -> Rows:
@@ -121,10 +153,12 @@ ASKS = asks_of({"0": PRICE, "1": SIZE})
 class Shape:
     """The values that vary in one kind of record. Of a venue's shapes, the first whose `holes` are all present applies."""
 
-    holes: Mapping[str, Hole | Rows]
-    optional: Mapping[str, Hole | Rows] = field(default_factory=dict)
+    holes: Mapping[str, Hole | Rows | Parts]
+    optional: Mapping[str, Hole | Rows | Parts] = field(default_factory=dict)
     ignored: str = ""
     """Path of an object of which all other values are ignored, those of objects in it too."""
+    where: Mapping[str, str] = field(default_factory=dict)
+    """Strings that a record must have at these paths, where what another value means depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +229,17 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
     Returns None if the message does not have this shape.
     """
     try:
+        if any(tree.find(path).text_of(text) != f'"{wanted}"'.encode() for path, wanted in shape.where.items()):
+            return None
         found = [(path, tree.find(path)) for path in shape.holes]
         found += [(path, tree.find(path)) for path in shape.optional if tree.has(path)]
-        holes = [_make_piece(text, value, shape.holes.get(path) or shape.optional[path], symbol) for path, value in found]
+        holes: list[_Span] = []
+        for path, value in found:
+            hole = shape.holes.get(path) or shape.optional[path]
+            if isinstance(hole, Parts):
+                holes += _make_parts(text, value, hole, symbol)
+            else:
+                holes.append(_make_piece(text, value, hole, symbol))
         if shape.ignored:
             named = {path for path, _value in found}
             rest = [value for path, value in tree.find(shape.ignored).leaves(shape.ignored) if path not in named]
@@ -214,13 +256,15 @@ def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) ->
         return Head(is_other=1, measures=int(has_checksums))
     if decoded.kind in (TRADE, TRADES):
         has_sides = any(isinstance(piece, RowsPiece) for piece in pieces)  # each trade has its own side
-        return Head(TRADE, flags=0 if has_sides else decoded.flags, measures=int(has_checksums))
+        flags = 0 if has_sides else decoded.flags
+        return Head(TRADE, flags=flags, market=decoded.market, measures=int(has_checksums))
     return Head(
         decoded.kind,
         decoded.rule,
         decoded.flags & ~HAS_CHECKSUM,
         decoded.depth,
         decoded.channel,
+        decoded.market,
         single_side=ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS,
         measures=int(has_checksums or decoded.kind == SNAPSHOT),
     )
@@ -237,6 +281,10 @@ class Value(NamedTuple):
     start: int
     end: int
     members: dict[str, Value] | None  # of an array or object
+
+    def text_of(self, text: bytes) -> bytes:
+        """The value as it is written in `text`."""
+        return text[self.start : self.end]
 
     def find(self, path: str) -> Value:
         """The value at a path. Raises KeyError if there is none."""
@@ -309,27 +357,44 @@ def _make_piece(text: bytes, value: Value, hole: Hole | Rows, symbol: str) -> _S
     start, end = value.start, value.end
     if text.startswith(b'"', start):
         start, end = start + 1, end - 1
-    elif hole.operation in _TEXTS:
+    elif hole.operation in _TEXTS and hole.operation != ops.SIDE:
         raise LookupError(hole)
     if hole.operation == ops.SIDE:
-        buy, sell = (f'{name}"'.encode() for name in hole.words)
+        quote = text[end : value.end]
+        buy, sell = (name.encode() + quote for name in hole.words)
         sides = Row(ops.SIDE, word=word(buy), length=len(buy), other_word=word(sell), other_length=len(sell))
-        return start, end + 1, sides
+        return start, value.end, sides
     if hole.operation == ops.ACTION:
         return start, end + 1, row
-    start += _prefix_length(text[start:end], hole, symbol)
-    if hole.operation == ops.TEXT:
-        end = text.find(b".", start, end)
+    if hole.operation == ops.TEXT or (hole.operation == ops.SYMBOL and hole.argument == ops.BEFORE_DOT):
+        end = text.find(b".", start + len(hole.prefix.encode()), end)
         if end < 0:
             raise LookupError(hole)
+    start += _prefix_length(text[start:end], hole, symbol)
     return start, end, row
+
+
+def _make_parts(text: bytes, value: Value, hole: Parts, symbol: str) -> list[_Span]:
+    """The pieces of a text of parts. Raises LookupError if it has another number of them."""
+    parts = text[value.start + 1 : value.end - 1].split(b",")
+    if value.members is not None or not text.startswith(b'"', value.start) or len(parts) != len(hole.holes):
+        raise LookupError(hole)
+    spans = []
+    start = value.start + 1
+    for part, own in zip(parts, hole.holes, strict=True):
+        if own is not None:
+            spans.append(_make_piece(text, Value(start, start + len(part), None), own, symbol))
+        start += len(part) + 1
+    return spans
 
 
 def _prefix_length(content: bytes, hole: Hole, symbol: str) -> int:
     """Length of a hole's literal prefix. Raises LookupError if the text begins differently, or names another symbol."""
     prefix = hole.prefix.encode()
     if hole.operation == ops.SYMBOL:
-        prefix = content[: content.rfind(b".") + 1] if hole.argument else b""
+        if hole.argument != ops.BEFORE_DOT:
+            separator = (b"", b".", b":", b"_")[hole.argument]
+            prefix = content[: content.rfind(separator) + 1] if separator else b""
         if content.removeprefix(prefix) != symbol.encode():
             raise LookupError(hole)
     if not content.startswith(prefix):
@@ -347,7 +412,10 @@ def _make_program(text: bytes, value: Value, hole: Rows, symbol: str) -> tuple[R
     if first.members is None or not hole.holes.keys() <= first.members.keys():
         raise LookupError(hole)
     holes = {**hole.optional, **hole.holes}
-    spans = [_make_piece(text, member, holes.get(key, ANY), symbol) for key, member in first.members.items()]
+    spans = []
+    for key, member in first.members.items():
+        named = [(holes[key], member)] if key in holes else [(ANY, leaf) for _, leaf in member.leaves(key)]
+        spans += [_make_piece(text, value, hole, symbol) for hole, value in named]
     return tuple(piece for piece in _make_pieces(text, first.start, first.end, spans) if not isinstance(piece, RowsPiece))
 
 

@@ -1,5 +1,7 @@
 """Groups rows of tables into messages. A row of trades is one message; so is a run of book rows that belong together.
 
+A line of a table of pictures has made a row of each of its levels: they are one message.
+
 In most tables these are the rows with the same key. In a table of what was received (`Table.by_receipt`) they are
 
 * of changes: the rows received at the same time;
@@ -21,16 +23,17 @@ from cowbook.input.tables.table_scanner import (
     END,
     FULL,
     GOOD,
+    HAS_NO_LEVEL,
     IS_ASK,
     OF_SNAPSHOT,
     OTHER,
     REJECTED,
 )
 from cowbook.kernels.jit import kernel
-from cowbook.plain.messages import BREAK, DIFF, IS_RESET, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
+from cowbook.plain.messages import BREAK, DIFF, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
 
-RUN = np.dtype([(name, np.int64) for name in ("is_trades", "rule", "resets", "by_receipt")])
-"""The properties of a table that its messages depend on."""
+RUN = np.dtype([(name, np.int64) for name in ("is_trades", "rule", "message_flags", "by_receipt", "is_pictures", "channel")])
+"""The properties of a table that its messages depend on. `channel` is added, bit by bit, to that of a row."""
 
 OPEN_RUN = np.dtype([(name, np.int64) for name in ("turns", "side", "ts_event", "ts_recv")])
 """A run whose end is looked for: how often its rows went from one side to the other, the last side, the latest times."""
@@ -163,7 +166,7 @@ def _fill(message, row):
 def _levels(rows, first, last, side, prices, sizes, at):
     for place in range(first, last):
         row = rows[place]
-        if row.kind == GOOD and row.flags & IS_ASK == side:
+        if row.kind == GOOD and row.flags & (IS_ASK | HAS_NO_LEVEL) == side:
             prices[at] = row.price
             sizes[at] = row.size
             at += 1
@@ -219,7 +222,10 @@ def group(scan, tables, opened, batch, first, count, ends):
             place += 1
             continue
         last = place + 1
-        if not table.is_trades:
+        if table.is_pictures:
+            while last < count and rows[last].start == row.start:
+                last += 1
+        elif not table.is_trades:
             begin_run(run, row)
             last = run_end(rows, tables, opened, row, last, count)
             if last == count and not ends:
@@ -238,10 +244,11 @@ def group(scan, tables, opened, batch, first, count, ends):
                     return FULL, place, place
                 message = batch.messages[counts.messages]
         _fill(message, row)
+        message.channel ^= table.channel
         message.bid_start = counts.levels
         if table.is_trades:
             message.kind = TRADE
-            message.flags = SELL_AGGRESSOR if row.flags & IS_ASK != 0 else 0
+            message.flags = table.message_flags | (SELL_AGGRESSOR if row.flags & IS_ASK != 0 else 0)
             message.bid_count = 1
             prices[counts.levels] = row.price
             sizes[counts.levels] = row.size
@@ -254,7 +261,7 @@ def group(scan, tables, opened, batch, first, count, ends):
             message.kind = DIFF
             if row.flags & OF_SNAPSHOT != 0:
                 message.kind = SNAPSHOT
-                message.flags = IS_RESET if table.resets else 0
+                message.flags = table.message_flags
             middle = _levels(rows, place, last, 0, prices, sizes, counts.levels)
             end = _levels(rows, place, last, IS_ASK, prices, sizes, middle)
             message.bid_count = middle - counts.levels

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from cowbook.errors import InputError
 from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_damage, unfinished_at
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.tables import runs
+from cowbook.input.tables import picture_scanner, runs
 from cowbook.input.tables import table_scanner as scanner
-from cowbook.input.tables.table import Table
+from cowbook.input.tables.table import Table, find_table_of, level_count
 from cowbook.input.tables.table_reference import csv_row, packed_row, shown_packed
 from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
@@ -23,13 +23,14 @@ from cowbook.input.verdict import MAX_OTHER_SYMBOLS, Rejected
 from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.block import Block
 from cowbook.plain.messages import DEAD_LETTER, IS_NO_DEPTH, DeadLetter, EventBatch
-from cowbook.plain.table_header import LONGEST_HEADER, Header, read_header
+from cowbook.plain.position import IDENTITY_BYTES
+from cowbook.plain.table_header import LONGEST_HEADER, Header
 from cowbook.plain.vocabulary import REASONS
 
 _ROWS = 1 << 14
 _SHOWN_COLUMNS = 1_000  # characters
-_OPENS: Connection = {"file": "opens"}
-"""The state before a file's first message, if that must be a snapshot to follow the file before."""
+_OPENS = "opens"
+"""What the state says of the file before its first message, if that must be a snapshot to follow the file before."""
 
 
 @dataclass(slots=True)
@@ -59,7 +60,8 @@ class TableDecoder:
     A bad row rejects its whole message; if it names none, the message around it. Half a message would make a wrong book.
 
     The only state between messages is whether the file's first one is still to come, where that matters
-    (`Table.opens_with_snapshot`). A position alone does not tell, since rows of other symbols may stand before it.
+    (`Table.opens_with_snapshot`), and a first line that is too long for `Block.head`. A position alone does not tell the one,
+    since rows of other symbols may stand before it, nor the other.
     """
 
     def __init__(
@@ -78,6 +80,8 @@ class TableDecoder:
         self._header: Header | None = None
         self._table = tables[0]
         self._plan = np.zeros(0, np.int64)
+        self._levels = 0  # of each side, in a table of pictures
+        self._first_line = b""  # of the file, as the state had it
         self._words = tables[0].words()
         self._run: npt.NDArray[np.void] = as_records(np.zeros(1, runs.RUN))
         self._open_run: npt.NDArray[np.void] = as_records(np.zeros(1, runs.OPEN_RUN))
@@ -96,11 +100,17 @@ class TableDecoder:
     def connection_after(self, consumed: int) -> Connection:
         """Not the state of a connection, which a table does not have, but that of a file."""
         opens = self._opens if self._opened_at is None else consumed <= self._opened_at
-        return _OPENS if opens else {}
+        line = self._header.line if self._header is not None else b""
+        return {
+            **({"file": _OPENS} if opens else {}),
+            **({"first_line": line.decode("latin-1")} if len(line) > IDENTITY_BYTES else {}),
+        }
 
     def restore_connection(self, connection: Connection) -> None:
         """Continue with this state of the file."""
-        self._opens = connection == _OPENS
+        self._opens = connection.get("file") == _OPENS
+        self._first_line = connection.get("first_line", "").encode("latin-1")
+        self._header = None
 
     def decode(self, block: Block, batch: EventBatch) -> bool:
         """Append the block's messages to the empty batch and move `block.start` past them. Returns whether the batch is full.
@@ -150,30 +160,35 @@ class TableDecoder:
 
     def _find_header(self, block: Block) -> bool:
         """Read the file's first line and move past it. Returns False while it is incomplete."""
-        if self._header is None or not block.head.startswith(self._header.line):
-            header = read_header(block.head)
-            if header is None:
-                if not block.head or (not block.final and len(block.head) < LONGEST_HEADER):
-                    return False
-                header = read_header(block.head + b"\n")
-                assert header is not None
-            self._choose_table(header, block)
-        assert self._header is not None
-        behind = len(self._header.line)
-        if block.offset_of(block.start) < behind:
-            block.start = min(block.end, behind - block.offset_of(0))
+        if block.offset_of(block.start) == 0:
+            text = block.buffer[block.start : min(block.end, block.start + LONGEST_HEADER)].tobytes()
+            if not text or (b"\n" not in text and not block.final and len(text) < LONGEST_HEADER):
+                return False
+            self._choose_table(text, block)
+            assert self._header is not None
+            block.start = min(block.end, block.start + len(self._header.line))
             self._opens = self._table.opens_with_snapshot
+        elif self._header is None:  # it goes on where another one stopped
+            if block.start == block.end:
+                return False
+            self._choose_table(self._first_line or block.head, block)
         return True
 
-    def _choose_table(self, header: Header, block: Block) -> None:
-        for table in self._tables:
-            plan = table.plan(header.names)
-            if plan is not None:
-                self._header, self._table, self._plan, self._words = header, table, plan, table.words()
-                self._run = as_records(np.array([(table.trades, table.rule, table.resets, table.by_receipt)], runs.RUN))
-                return
-        known = " or ".join(table.described() for table in self._tables)
-        text = f"{block.file} is no such table: its columns are {','.join(header.names)[:_SHOWN_COLUMNS]}, not {known}"
+    def _choose_table(self, head: bytes, block: Block) -> None:
+        """Choose the table by the file's first bytes. Raises InputError if it is none, or one that makes no book."""
+        found = find_table_of(self._tables, head)
+        if found is not None and not found.table.refusal:
+            self._table, self._header, self._plan = found
+            self._words, self._levels = self._table.words(), 0
+            if self._table.levels is not None:
+                self._levels = level_count(self._plan)
+            self._run = as_records(np.array([_run_of(self._table)], runs.RUN))
+            return
+        if found is not None:
+            raise InputError(f"{block.file} {found.table.refusal}")
+        known = " or ".join(table.described() for table in self._tables if not table.refusal)
+        columns = head.partition(b"\n")[0].decode("utf-8", "replace").rstrip("\r")
+        text = f"{block.file} is no such table: its columns are {columns[:_SHOWN_COLUMNS]}, not {known}"
         looks_like = " or ".join(self._formats_of_records(block.buffer[block.start : block.end].tobytes()))
         raise InputError(text + (f"; it looks like format = {looks_like}" if looks_like else ""))
 
@@ -186,11 +201,17 @@ class TableDecoder:
         assert header is not None
         arrays = self._arrays(block)
         while True:
+            where = position, block.end, base
             if header.row_bytes:
                 packed = header.kinds, header.places, header.row_bytes
-                found = self._call(scanner.scan_packed, arrays, position, block.end, base, *packed, count)
+                if self._levels:
+                    found = self._call(picture_scanner.scan_packed_pictures, arrays, *where, *packed, self._levels, count)
+                else:
+                    found = self._call(scanner.scan_packed, arrays, *where, *packed, count)
+            elif self._levels:
+                found = self._call(picture_scanner.scan_csv_pictures, arrays, *where, self._levels, count)
             else:
-                found = self._call(scanner.scan_csv, arrays, position, block.end, base, count)
+                found = self._call(scanner.scan_csv, arrays, *where, count)
             why, position, count = map(int, found)
             if why == scanner.FULL:
                 return scanner.FULL, position, count
@@ -201,8 +222,11 @@ class TableDecoder:
                 following = block.end  # the last line, without a line feed
             if following == position:
                 return scanner.END, position, count
-            self._rows[count] = self._decode_slowly(block, position, following)
-            position, count = following, count + 1
+            rows = self._decode_slowly(block, position, following)
+            if count + len(rows) > len(self._rows):
+                return scanner.FULL, position, count
+            self._rows[count : count + len(rows)] = rows
+            position, count = following, count + len(rows)
 
     def _call(self, kernel: Any, *arguments: Any) -> tuple[int, ...]:
         """Call a kernel, which always gets arguments of the same types."""
@@ -218,8 +242,8 @@ class TableDecoder:
         )
         return scan
 
-    def _decode_slowly(self, block: Block, start: int, end: int) -> tuple[int, ...]:
-        """Decode one row by the reference decoder. Returns the fields of ROW, in its order."""
+    def _decode_slowly(self, block: Block, start: int, end: int) -> list[tuple[int, ...]]:
+        """Decode one row by the reference decoder. Returns the fields of ROW, in its order; of a picture a row of each level."""
         assert self._header is not None
         content = block.buffer[start:end].tobytes()
         arguments = (self._header, self._plan, self._table, self._settings)
@@ -227,13 +251,8 @@ class TableDecoder:
         decoded = packed_row(content, *arguments) if is_packed else csv_row(_without_terminator(content), *arguments)
         if decoded.rejected is not None:
             self._rejections[block.offset_of(start)] = decoded.rejected
-        return (
-            decoded.kind,
-            decoded.flags,
-            decoded.ts_event,
-            decoded.ts_recv,
-            decoded.price,
-            decoded.size,
+        levels = decoded.levels or [(scanner.HAS_NO_LEVEL if self._levels else 0, decoded.price, decoded.size)]
+        common = (
             decoded.first_id,
             decoded.last_id,
             decoded.prev_id,
@@ -241,6 +260,10 @@ class TableDecoder:
             block.offset_of(start),
             block.offset_of(end),
         )
+        return [
+            (decoded.kind, decoded.flags | flag, decoded.ts_event, decoded.ts_recv, price, size, *common)
+            for flag, price, size in levels
+        ]
 
     def _group_rows(self, block: Block, batch: EventBatch, count: int, *, ends: bool) -> tuple[bool, int]:
         """Make messages of the rows. Returns whether the batch is full, and how many rows were consumed."""
@@ -374,6 +397,12 @@ class TableDecoder:
             batch, block, overlong.offset, length, overlong.content[:length], rejected, block.offset_of(block.start)
         )
         return True
+
+
+def _run_of(table: Table) -> tuple[int, ...]:
+    """What the messages of a table depend on, as RUN has it."""
+    is_pictures = table.levels is not None
+    return table.trades, table.rule, table.message_flags, table.by_receipt, is_pictures, table.channel
 
 
 def _explain_overlong(longest: int, length: int) -> str:

@@ -6,17 +6,18 @@ import csv
 import json
 import re
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.input.numerals import MAX_ID, MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
+from cowbook.input.numerals import MisfitError, explain_misfit, find_non_numeral, fixed_points, nanoseconds
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.tables import table_scanner as scanner
-from cowbook.input.tables.table import MEANINGS, Table
+from cowbook.input.tables.table import MEANINGS, Table, level_count
 from cowbook.input.text.json_fields import RefusedError, refuse
 from cowbook.input.verdict import Rejected, shown
 from cowbook.plain.messages import NONE
@@ -24,8 +25,10 @@ from cowbook.plain.table_header import PACKED_FLOAT, PACKED_NOTHING, PACKED_TEXT
 from cowbook.plain.vocabulary import Reason
 
 Field = str | int | float | None
+_MAX_ID = 10**18 - 1
+"""Of a row: the scanner reads 18 digits."""
+
 _NAMES = {number: name for name, number in MEANINGS.items()}
-_EXPONENT = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,3}")
 _FLOAT = re.compile(r"[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,3})?")
 _KEY = ("ts_event", "ts_recv", "first_id", "last_id", "prev_id", "is_snapshot", "exchange")
 """The fields of a row that decide which message it belongs to."""
@@ -35,7 +38,7 @@ _BOOLS = {"true": True, "false": False, "True": True, "False": False, "1": True,
 
 @dataclass(slots=True)
 class Row:
-    """A decoded row. All fields but the last two are those of the scanners' rows."""
+    """A decoded row. All fields but the last three are those of the scanners' rows."""
 
     kind: int = scanner.GOOD
     flags: int = 0
@@ -49,6 +52,8 @@ class Row:
     channel: int = 0
     symbol: str = ""
     rejected: Rejected | None = None
+    levels: list[tuple[int, int, int]] = field(default_factory=list)
+    """Of a picture: the flag of the side, price and size of each level, bids first."""
 
 
 def csv_row(line: bytes, header: Header, plan: npt.NDArray[np.int64], table: Table, settings: DecoderSettings) -> Row:
@@ -112,7 +117,7 @@ def _decode_fields(
     found: dict[str, tuple[str, Field]] = {
         _NAMES[meaning]: (name, field)
         for name, field, meaning in zip(header.names, fields, plan.tolist(), strict=True)
-        if meaning != scanner.SKIPPED
+        if scanner.SKIPPED < meaning < scanner.LEVELS
     }
     row = Row()
     if "symbol" in found:
@@ -127,9 +132,35 @@ def _decode_fields(
                 _complete_key(row)
                 kind = scanner.BAD_OF_MESSAGE
             _put_field(row, meaning, *found[meaning], table, settings)
+        if kind == scanner.BAD:
+            _complete_key(row)
+            kind = scanner.BAD_OF_MESSAGE
+        if table.levels is not None:
+            row.flags |= scanner.OF_SNAPSHOT
+            row.levels = _levels(header.names, fields, plan, settings)
     except RefusedError as refusal:
         row.kind, row.rejected = kind, Rejected(*refusal.args)
     return row
+
+
+def _levels(
+    names: Sequence[str], fields: Sequence[Field], plan: npt.NDArray[np.int64], settings: DecoderSettings
+) -> list[tuple[int, int, int]]:
+    """The levels of a picture. One whose price and size are both empty is not there."""
+    found = {meaning: (name, field) for name, field, meaning in zip(names, fields, plan.tolist(), strict=True)}
+    levels = []
+    for part, flag in ((0, 0), (2, scanner.IS_ASK)):
+        for place in range(level_count(plan)):
+            price, size = (found[scanner.LEVELS + 4 * place + part + which] for which in (0, 1))
+            if _is_absent(price[1]) and _is_absent(size[1]):
+                continue
+            prices = _to_fixed(price[1], "price", settings.price_decimals)
+            levels.append((flag, prices, _to_fixed(size[1], "size", settings.size_decimals)))
+    return levels
+
+
+def _is_absent(field: Field) -> bool:
+    return field is None or field == "" or (isinstance(field, float) and field != field)  # noqa: PLR0124 - NaN
 
 
 def _complete_key(row: Row) -> None:
@@ -153,11 +184,11 @@ def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, se
         row.channel = _to_channel(name, field)
     elif meaning == "trade_id":
         text = str(field)
-        row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) else NONE
+        row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_ID)) else NONE
     else:
-        names = table.sides if meaning == "side" else table.snapshot
-        if meaning == "is_snapshot" and table.snapshot_too is not None and field in table.snapshot_too:
-            names = table.snapshot_too
+        names, too = (table.snapshot, table.snapshot_too) if meaning == "is_snapshot" else (table.sides, table.sides_too)
+        if too is not None and field in too:
+            names = too
         value = (
             _one_of_two(name, field, names)
             if meaning == "side" or (isinstance(field, str) and meaning != "is_bid")
@@ -221,13 +252,13 @@ def _to_channel(name: str, field: Field) -> int:
 
 
 def _to_id(name: str, field: Field, *, may_miss: bool) -> int:
-    if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= MAX_ID)):
+    if may_miss and (field is None or field == "-1" or (isinstance(field, int) and not 0 <= field <= _MAX_ID)):
         return NONE
     if isinstance(field, str) and field.isascii() and field.isdigit():
         field = int(field[:40])
     if not isinstance(field, int):
         refuse("malformed", f"{name} is {shown(field)}, not an integer without sign")
-    if field > MAX_ID:
+    if field > _MAX_ID:
         refuse("out_of_range", f"{name} is not below 10^18: {field}")
     return field
 
@@ -237,8 +268,6 @@ def _to_fixed(field: Field, what: Literal["price", "size"], decimals: int) -> in
         if not 0 <= field < float("inf"):
             refuse("malformed", f"the {what} is {field}, not a number that is not negative")
         field = format(Decimal(repr(abs(field))), "f").removesuffix(".0")
-    elif isinstance(field, str) and _EXPONENT.fullmatch(field):  # as JavaScript writes small numbers
-        field = format(Decimal(field), "f")
     if find_non_numeral([field]) >= 0:
         refuse("malformed", f"{shown(field)} in place of a {what}")
     assert isinstance(field, str)

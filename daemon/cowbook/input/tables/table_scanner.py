@@ -43,6 +43,9 @@ LAST_ID = 10
 PREV_ID = 11
 TRADE_ID = 12
 EXCHANGE = 13
+IS_SELL = 14
+LEVELS = 64
+"""From here on: 4 * level + part, of a level in a row that has several. Parts: bid price, bid size, ask price, ask size."""
 
 ROW = np.dtype(
     [
@@ -65,8 +68,10 @@ ROW = np.dtype(
 )
 """A row of any table. Absent times and ids are NONE."""
 
-WORDS = np.dtype([(name, np.int64) for name in ("bid", "ask", "diff", "snapshot", "diff_too", "snapshot_too")])
-"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words. Snapshots have two spellings."""
+WORDS = np.dtype(
+    [(name, np.int64) for name in ("bid", "ask", "bid_too", "ask_too", "diff", "snapshot", "diff_too", "snapshot_too")]
+)
+"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words. All have two spellings."""
 
 # Kinds of rows.
 GOOD = 0
@@ -78,6 +83,7 @@ BAD_OF_MESSAGE = 4  # bad, but its key is known
 # Bits of a row's flags.
 IS_ASK = 1  # or: the aggressor sold
 OF_SNAPSHOT = 2
+HAS_NO_LEVEL = 4  # of a message without levels
 
 # Why a scanner returned.
 END = 0  # the rest of the block is empty or an unfinished row
@@ -168,7 +174,7 @@ class TableScan(NamedTuple):
 
 
 @inlined_kernel
-def _begin_row(row, start, end):
+def begin_row(row, start, end):
     row.kind = GOOD
     row.flags = 0
     row.ts_event = NONE
@@ -184,10 +190,11 @@ def _begin_row(row, start, end):
 @inlined_kernel
 def _read_word(row, word, words, meaning):
     """Set the row's flags from a word that names a side or a snapshot. Returns whether it is one of the table's words."""
-    if meaning == SIDE:
-        if word == words.ask:
+    if meaning == SIDE or meaning == IS_SELL:
+        if word == words.ask or word == words.ask_too:
             row.flags |= IS_ASK
-        return word == words.ask or word == words.bid
+            return True
+        return word == words.bid or word == words.bid_too
     if word == words.snapshot or word == words.snapshot_too:
         row.flags |= OF_SNAPSHOT
         return True
@@ -236,7 +243,7 @@ def _read_number(buffer, at, line_end, row, meaning):
 
 
 @inlined_kernel
-def _read_field(scan, at, line_end, row, meaning):
+def read_field(scan, at, line_end, row, meaning):
     """Read the field at `at` into the row. Returns the position after it; FAILED if it is not what its column should hold."""
     buffer, limits = scan.buffer, scan.limits[0]
     if meaning == PRICE:
@@ -257,7 +264,7 @@ def _read_field(scan, at, line_end, row, meaning):
         if after >= 0 and not _same(buffer, at, after, scan.symbol):
             row.kind = OTHER
         return after
-    if meaning == SIDE or meaning == IS_SNAPSHOT:
+    if meaning == SIDE or meaning == IS_SNAPSHOT or meaning == IS_SELL:
         after = _field_end(buffer, at, line_end)
         is_good = after >= 0 and _read_word(row, _short_word(buffer, at, after), scan.words[0], meaning)
         return after if is_good else FAILED
@@ -281,10 +288,10 @@ def scan_csv(scan, start, end, base, count):
         if line_end - position > scan.limits[0].max_line_bytes:
             return STRANGE, position, count
         row = scan.rows[count]
-        _begin_row(row, base + position, base + line_end + 1)
+        begin_row(row, base + position, base + line_end + 1)
         at = position
         for column in range(columns):
-            after = _read_field(scan, at, line_end, row, scan.plan[column])
+            after = read_field(scan, at, line_end, row, scan.plan[column])
             if after < 0:
                 return STRANGE, position, count
             if column + 1 < columns:
@@ -343,7 +350,7 @@ def _same_text(buffer, start, width, symbol):
 
 
 @inlined_kernel
-def _read_packed(scan, at, width, row, meaning, kind):
+def read_packed(scan, at, width, row, meaning, kind):
     """Read a packed value into the row. Returns whether it is what its column should hold."""
     buffer, limits = scan.buffer, scan.limits[0]
     word = load64(buffer, at)
@@ -366,7 +373,7 @@ def _read_packed(scan, at, width, row, meaning, kind):
     if meaning == EXCHANGE:
         row.channel = _number_of_name(buffer, at, at + width)
         return kind == PACKED_TEXT and buffer[at + width - 1] == 0  # else it was cut
-    if meaning == SIDE or (meaning == IS_SNAPSHOT and kind == PACKED_TEXT):
+    if meaning == SIDE or ((meaning == IS_SNAPSHOT or meaning == IS_SELL) and kind == PACKED_TEXT):
         return kind == PACKED_TEXT and _read_word(row, word, scan.words[0], meaning)
     if meaning == TRADE_ID and kind == PACKED_TEXT:
         value, after = digits(buffer, at)
@@ -377,9 +384,9 @@ def _read_packed(scan, at, width, row, meaning, kind):
         word = _whole_of_float(as_float(word))
     elif kind != PACKED_INTEGER:
         return meaning == TRADE_ID
-    if meaning == IS_BID or meaning == IS_SNAPSHOT:
+    if meaning == IS_BID or meaning == IS_SNAPSHOT or meaning == IS_SELL:
         if word == (0 if meaning == IS_BID else 1):
-            row.flags |= IS_ASK if meaning == IS_BID else OF_SNAPSHOT
+            row.flags |= OF_SNAPSHOT if meaning == IS_SNAPSHOT else IS_ASK
         return word == 0 or word == 1
     if meaning == TS_EVENT or meaning == TS_RECV:
         value = word if word == NONE else nanoseconds(word) if word >= 0 else FAILED
@@ -409,13 +416,13 @@ def scan_packed(scan, start, end, base, kinds, places, row_bytes, count):
         if position + row_bytes > end:
             return END, position, count
         row = scan.rows[count]
-        _begin_row(row, base + position, base + position + row_bytes)
+        begin_row(row, base + position, base + position + row_bytes)
         is_good = True
         for column in range(scan.plan.size):
             meaning = scan.plan[column]
             if meaning != SKIPPED:
                 at, width = position + places[column], places[column + 1] - places[column]
-                is_good = is_good and _read_packed(scan, at, width, row, meaning, kinds[column])
+                is_good = is_good and read_packed(scan, at, width, row, meaning, kinds[column])
         if row.ts_event == NONE:
             row.ts_event = row.ts_recv
             is_good = is_good and row.ts_recv != NONE

@@ -10,6 +10,7 @@ Frames are only in a file that says so at its start.
 | cryptofeed's raw capture | as prefixed; `<url> -> <time>: <message>` is an answer to a request. Not used: |
 | | `<address> <- <time>: <message>`, which was sent, and `<address> <-> <time>`, a new connection |
 | cbcap | a first line `CBCAP1 ...`, then per record a frame: `<receive time> <bytes>`, a line feed and the message |
+| wrapped | see wrapping.py, which gives it one of the forms above |
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import re
 from dataclasses import dataclass
 
 from cowbook.input.text.json_fields import RECEIVE_TIME, receive_time
+from cowbook.input.text.wrapping import Names, unwrap
 from cowbook.plain.messages import NONE
 
 _OUTGOING = re.compile(rb"wss?://\S* (?:<->|<-) [0-9]+(?:\.[0-9]+)?(?:: |$)")
@@ -49,10 +51,19 @@ def has_frames(head: bytes) -> bool:
     return head.removeprefix(_BYTE_ORDER_MARK).startswith(_FILE_HEADER)
 
 
-def open_envelope(record: bytes) -> Envelope | None:
-    """Open a record's envelope. Returns None if the venue did not send it: what was sent to it, a connection, a file's header."""
+def open_envelope(record: bytes, names: Names | None = None) -> Envelope | None:
+    """Open a record's envelope. Returns None if the venue did not send it: what was sent to it, a connection, a file's header.
+
+    `names` are those of the members of a home-made wrapper, where the configuration gives them.
+    """
+    if record[:1].isdigit() and (frame := _FRAME.match(record)) is not None:
+        return Envelope(record[frame.end() :], frame)
+    unwrapped = unwrap(record, names).record
+    if unwrapped is None:
+        return None
+    record = unwrapped
     if record[:1].isdigit():
-        prefix = _FRAME.match(record) or RECEIVE_TIME.match(record)
+        prefix = RECEIVE_TIME.match(record)
         return Envelope(record[prefix.end() :], prefix) if prefix else Envelope(record)
     if record.startswith((b"ws", b"http", _FILE_HEADER)):
         if record.startswith(_FILE_HEADER) or _OUTGOING.match(record):

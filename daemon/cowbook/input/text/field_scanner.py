@@ -79,8 +79,7 @@ def any_end(buffer, position, end):
         return position + 5
     start = position + (byte == _MINUS)
     after = plain_number_end(buffer, start, end)
-    is_short = digits_end(buffer, start, end) - start <= 18 and after - start <= 40
-    return after if is_short else FAILED
+    return after if after - start <= 40 else FAILED
 
 
 @kernel
@@ -89,6 +88,17 @@ def unsigned(buffer, position):
     value, after = digits(buffer, position)
     if after <= position or (buffer[position] == ZERO and after > position + 1):
         return 0, FAILED
+    return value, after
+
+
+@kernel
+def identifier(buffer, position):
+    """As `unsigned`, for integers of up to 19 digits that are below 2^63."""
+    value, after = unsigned(buffer, position)
+    if after == FAILED:
+        value, after = nineteen_digits(buffer, position)
+        if after == FAILED or buffer[position] == ZERO:
+            return 0, FAILED
     return value, after
 
 
@@ -111,29 +121,40 @@ def text_id(buffer, position, end):
 @kernel
 def magnitude_time(buffer, position):
     """Read an integer of s, ms, µs or ns, told apart by magnitude. Returns (ns since 1970, position after it or FAILED)."""
-    value, after = unsigned(buffer, position)
+    value, after = identifier(buffer, position)
     if after == FAILED:
-        value, after = nineteen_digits(buffer, position)
-        if after == FAILED or buffer[position] == ZERO:
-            return 0, FAILED
+        return 0, FAILED
     time = nanoseconds(value)
     return time, after if time != FAILED else FAILED
 
 
 @kernel
-def seconds_time(buffer, position):
-    """Read seconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+def _fractional_time(buffer, position, unit_digits):
+    """Read a time in units of 10^unit_digits ns, with or without a fraction. Returns (ns since 1970, position or FAILED)."""
     whole, after = unsigned(buffer, position)
-    if after == FAILED or whole >= _NEVER:
+    unit = POWERS[unit_digits]
+    if after == FAILED or whole >= _NEVER * (POWERS[9] // unit):
         return 0, FAILED
     if buffer[after] != DOT:
-        return whole * 10**9, after
+        return whole * unit, after
     fraction, fraction_after = digits(buffer, after + 1)
     count = fraction_after - after - 1
     if count <= 0:
         return 0, FAILED
-    fraction = fraction * POWERS[9 - count] if count <= 9 else fraction // POWERS[count - 9]
-    return whole * 10**9 + fraction, fraction_after
+    fraction = fraction * POWERS[unit_digits - count] if count <= unit_digits else fraction // POWERS[count - unit_digits]
+    return whole * unit + fraction, fraction_after
+
+
+@kernel
+def seconds_time(buffer, position):
+    """Read seconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+    return _fractional_time(buffer, position, 9)
+
+
+@kernel
+def milliseconds_time(buffer, position):
+    """Read milliseconds with or without a fraction. Returns (ns since 1970, position after it or FAILED)."""
+    return _fractional_time(buffer, position, 6)
 
 
 @kernel

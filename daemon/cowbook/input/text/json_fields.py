@@ -185,9 +185,9 @@ def fixed(texts: list[str], name: Literal["price", "size"], decimals: int) -> li
 
 
 def fitting_id(key: str, value: int) -> int:
-    """Return an id that is below 10^18; refuse others."""
+    """Return an id that is at most MAX_ID; refuse others."""
     if value > MAX_ID:
-        refuse("out_of_range", f'the id "{key}" is 10^18 or more: {shown(value)}')
+        refuse("out_of_range", f'the id "{key}" is not below 2^63 - 1: {shown(value)}')
     return value
 
 

@@ -12,10 +12,12 @@ import numpy.typing as npt
 from cowbook.errors import InputError
 from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_damage, unfinished_at
 from cowbook.input.settings import DecoderSettings
-from cowbook.input.text import array_scanner
+from cowbook.input.text import array_scanner, connections
 from cowbook.input.text import scanner as record_scanner
 from cowbook.input.text.envelope import FRAME_HEADER, has_frames
 from cowbook.input.text.text_scanner import find_newline
+from cowbook.input.text.wrapped_runs import Run, WrappedRuns
+from cowbook.input.text.wrapping import Unwrapped
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import (
     BLANK,
@@ -30,15 +32,21 @@ from cowbook.input.verdict import (
     Subscription,
 )
 from cowbook.plain.block import Block
-from cowbook.plain.messages import DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
+from cowbook.plain.messages import BREAK, DEAD_LETTER, NONE, OTHER_SYMBOL, SUBSCRIPTION, UNUSED, DeadLetter, EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
 from cowbook.plain.table_header import PACKED_MAGIC
 from cowbook.plain.vocabulary import REASONS
 
-_MAY_BE_ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*")
+_MAY_BE_ARRAY = re.compile(rb'[ \t\r\n]*(?:\[[ \t\r\n]*|\{[ \t\r\n]*(?:"[A-Za-z_]*(?:"[ \t]*(?::[ \t]*(?:\[[ \t\r\n]*)?)?)?)?)')
 _ARRAY = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[\[{]")
+_AROUND_ARRAY = re.compile(
+    rb'[ \t\r\n]*\{[ \t\r\n]*"(?:(?:messages|records|entries|items|rows|log)"[ \t]*:[ \t]*\[[ \t\r\n]*'
+    rb'|[A-Za-z_]+"[ \t]*:[ \t]*\[[ \t]*\r?\n[ \t\r\n]*)[\[{]'
+)
+_SPREAD_OBJECT = re.compile(rb'[ \t\r\n]*\{(?=[ \t]*\r?\n[ \t\r\n]*")')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _LINE_FEED = 10
+_BRACE_END = ord("}")
 _LONGEST_FRAME_HEADER = 32
 
 
@@ -74,6 +82,8 @@ class LineDecoder:
         self._overlong: _Overlong | None = None
         self._first_line: bytes | None = None  # of the current file
         self._connections: list[tuple[int, Connection]] = [(0, {})]  # each with the first message of the batch that it is for
+        self._wrapped = WrappedRuns(settings, one_by_one=venue.decode_on_connection is not None)
+        self._name = ""  # of the connection that the record in hand came from
         self.other_symbols: list[str] = []
         """As `Decoder.other_symbols`."""
 
@@ -97,8 +107,12 @@ class LineDecoder:
         Raises InputError if the file is a table.
         """
         if block.damage is not None:
-            return decode_up_to_damage(block, batch, self._decode, self._give_up)
-        return self._decode(block, batch)
+            full = decode_up_to_damage(block, batch, self._decode, self._give_up)
+        else:
+            full = self._decode(block, batch)
+        if self._settings.connection_numbers == "ignore":
+            batch.messages["sequence"][: batch.message_count] = 0
+        return full
 
     def _decode(self, block: Block, batch: EventBatch) -> bool:
         """As `decode`, for a block without damage."""
@@ -111,6 +125,12 @@ class LineDecoder:
             return False
         if opening:
             return self._decode_array(block, batch, opening)
+        if self._wrapped.has(block.head):
+            return self._decode_wrapped(block, batch)
+        return self._decode_lines(block, batch)
+
+    def _decode_lines(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a file of lines."""
         return self._decode_one_by_one(block, batch) if self._scanner is None else self._decode_by_scanner(block, batch)
 
     def _give_up(self, block: Block, batch: EventBatch) -> Unfinished | None:
@@ -167,6 +187,48 @@ class LineDecoder:
                 return True
         return self._hold_back_or_finish(block, batch)
 
+    def _decode_wrapped(self, block: Block, batch: EventBatch) -> bool:
+        """As `decode`, for a file whose records are to be unwrapped."""
+        while (run := self._wrapped.take(block)) is not None:
+            is_full = self._decode_run(run, block, batch)
+            if is_full:
+                return True
+            if run.event is not None:
+                if batch.message_count == len(batch.messages):
+                    return True
+                self._take_event(run.event, run.event_end, batch)
+                block.start = run.event_end - block.base
+            elif run.is_overlong:
+                end = self._end_of_record(block)
+                end = block.end if end < 0 else end
+                if not self._decode_slowly(block, end, min(end + 1, block.end), batch):
+                    return True
+        return self._hold_back_or_finish(block, batch)
+
+    def _decode_run(self, run: Run, block: Block, batch: EventBatch) -> bool:
+        """Decode unwrapped records, and move `block.start` past them. Returns whether the batch is full."""
+        if not run.connections:
+            return False
+        first, first_letter = batch.message_count, len(batch.dead_letters)
+        self._name = run.connections[0]
+        is_full = self._decode_lines(run.block, batch)
+        self._name = ""
+        records = run.records_of(batch, first)
+        run.restore_letters(block, batch, first_letter)
+        messages = batch.messages[first : batch.message_count]
+        states = connections.choose(self._connections[-1][1], run, records, messages, self._settings.address)
+        self._connections += [(first + place, connection) for place, connection in states]
+        block.start = run.offset_after(run.block.start) - block.base
+        return is_full
+
+    def _take_event(self, event: Unwrapped, end_offset: int, batch: EventBatch) -> None:
+        """Take note of a connection that was opened or lost. The batch has room."""
+        connection, is_lost = connections.after_event(self._connections[-1][1], event)
+        if event.opens and self._venue.opened is not None:
+            connection = connections.merged(connection, event.connection, self._venue.opened(event.address))
+        _append(batch, BREAK if is_lost else UNUSED, end_offset)
+        self._connections.append((batch.message_count, connection))
+
     def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
         """As `decode`, for a file whose records are the values of one or several JSON arrays."""
         state = np.zeros(array_scanner.STATE_WORDS, np.int64)
@@ -178,6 +240,9 @@ class LineDecoder:
             if start == block.end:
                 block.start = start
                 return False
+            if block.buffer[start] == _BRACE_END:  # of an object around the array
+                block.start = start + 1
+                continue
             state[:] = 0
             end = int(array_scanner.value_end(block.buffer, start, block.end, state))
             if end < 0 and not block.final:
@@ -275,7 +340,7 @@ class LineDecoder:
             found, connection = self._decode_record(record.removeprefix(_BYTE_ORDER_MARK) if offset == 0 else record)
         decoded, sequence = (found.decoded, found.sequence) if isinstance(found, Sequenced) else (found, 0)
         if isinstance(decoded, DecodedMessage):
-            levels = len(decoded.bid_prices) + len(decoded.ask_prices)
+            levels = len(decoded.bid_prices) + len(decoded.ask_prices) + len(decoded.level_ids)
             if batch.level_count + levels > len(batch.prices):
                 if batch.message_count:
                     return False
@@ -296,13 +361,18 @@ class LineDecoder:
     def _decode_record(self, record: bytes) -> tuple[Decoded, Connection | None]:
         """The verdict on a record, and the connection's state after it; None for venues without such a state."""
         venue = self._venue
+        connection: Connection | None
         if venue.decode_on_connection is not None:
-            return venue.decode_on_connection(record, self._settings, self._connections[-1][1])
-        assert venue.decode_record is not None
-        decoded = venue.decode_record(record, self._settings)
+            whole = self._connections[-1][1]
+            before = connections.view(whole, self._name)
+            decoded, after = venue.decode_on_connection(record, self._settings, before)
+            connection = whole if after is before else connections.merged(whole, self._name, after)
+        else:
+            assert venue.decode_record is not None
+            decoded, connection = venue.decode_record(record, self._settings), None
         if self._scanner is not None:
             self._scanner.learn(record, decoded)
-        return decoded, None
+        return decoded, connection
 
     def _append_other(self, batch: EventBatch, decoded: Content | Nothing, end_offset: int, sequence: int) -> None:
         """Append a record that is neither a message nor rejected."""
@@ -322,14 +392,14 @@ class LineDecoder:
 
 
 def array_opening(head: bytes) -> bytes | None:
-    """The first bytes of a file of JSON arrays, up to and including the bracket of the first value in the array.
+    """The first bytes of a file of JSON values that are not one a line, up to and including the bracket of the first value.
 
-    Empty for a file of lines; None while too few bytes are there to tell. No venue sends a line that begins with two brackets,
-    or with an object in an array.
+    These are arrays of records, an object around one, and objects that are spread over lines. Empty for a file of lines; None
+    while too few bytes are there to tell. No venue sends a line that begins with two brackets, or with an object in an array.
     """
     text = head.removeprefix(_BYTE_ORDER_MARK)
     if not _MAY_BE_ARRAY.fullmatch(text):
-        match = _ARRAY.match(text)
+        match = _ARRAY.match(text) or _AROUND_ARRAY.match(text) or _SPREAD_OBJECT.match(text)
         return head[: len(head) - len(text) + match.end()] if match else b""
     return None if len(head) < IDENTITY_BYTES else b""
 
@@ -356,6 +426,8 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
     batch.sizes[batch.level_count : middle] = decoded.bid_sizes
     batch.prices[middle:end] = decoded.ask_prices
     batch.sizes[middle:end] = decoded.ask_sizes
+    behind = end + len(decoded.level_ids)
+    batch.prices[end:behind] = decoded.level_ids
     batch.messages[batch.message_count] = (  # all fields of MESSAGE, in its order: one assignment is faster than 21
         decoded.kind,
         decoded.rule,
@@ -379,5 +451,5 @@ def _append_message(batch: EventBatch, decoded: DecodedMessage, end_offset: int,
         sequence,
         end_offset,
     )
-    batch.level_count = end
+    batch.level_count = behind
     batch.message_count += 1

@@ -29,6 +29,10 @@ MINUS = ord("-")
 ZERO = ord("0")
 ONE = ord("1")
 NINE = ord("9")
+_PLUS = ord("+")
+_EXPONENT = ord("e")
+_LOWER_CASE = 0x20
+"""The bit that makes a letter a small one."""
 
 # Masks of the first characters of a word.
 WORD_2 = (1 << 16) - 1
@@ -115,7 +119,7 @@ def nineteen_digits(buffer, position):
 
 @kernel
 def numeral(buffer, position, decimals):
-    r"""Read `[0-9]+(\.[0-9]+)?` as a fixed-point number with `decimals`. Returns (value, position after it).
+    r"""Read `[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?` as a fixed-point number with `decimals`. Returns (value, position after it).
 
     The position is FAILED if the text is no such numeral, or if the number has more decimals or is 10^18 or more.
     """
@@ -130,7 +134,7 @@ def numeral(buffer, position, decimals):
             other = _other_bytes(fraction)
             decimal_count = 8 if other == 0 else trailing_zeros(other) >> 3
             after = point + 1 + decimal_count
-            ends = other != 0 or buffer[after] < ZERO or buffer[after] > NINE
+            ends = (other != 0 or buffer[after] < ZERO or buffer[after] > NINE) and buffer[after] | _LOWER_CASE != _EXPONENT
             if 0 < decimal_count <= decimals and ends:
                 value = _value(word, count) * POWERS[decimals]
                 return value + _value(fraction, decimal_count) * POWERS[decimals - decimal_count], after
@@ -140,21 +144,44 @@ def numeral(buffer, position, decimals):
 @kernel
 def _any_numeral(buffer, position, decimals):
     whole, after = digits(buffer, position)
-    if after <= position or whole > _MAX_FIXED // POWERS[decimals]:
-        return 0, FAILED
-    value = whole * POWERS[decimals]
-    if buffer[after] != DOT:
-        return value, after
-    position = after + 1
-    fraction, after = digits(buffer, position)
     if after <= position:
         return 0, FAILED
-    surplus = after - position - decimals
+    fraction = places = 0
+    if buffer[after] == DOT:
+        position = after + 1
+        fraction, after = digits(buffer, position)
+        if after <= position:
+            return 0, FAILED
+        places = after - position
+    if buffer[after] | _LOWER_CASE == _EXPONENT:
+        return _with_exponent(buffer, after + 1, decimals, whole, fraction, places)
+    if whole > _MAX_FIXED // POWERS[decimals]:
+        return 0, FAILED
+    value = whole * POWERS[decimals]
+    surplus = places - decimals
     if surplus <= 0:
         return value + fraction * POWERS[-surplus], after
     if fraction % POWERS[surplus] != 0:
         return 0, FAILED
     return value + fraction // POWERS[surplus], after
+
+
+@kernel
+def _with_exponent(buffer, position, decimals, whole, fraction, places):
+    """As `numeral`, behind the `e` of a numeral whose fraction has so many `places`."""
+    is_negative = buffer[position] == MINUS
+    if is_negative or buffer[position] == _PLUS:
+        position += 1
+    power, after = digits(buffer, position)
+    if after <= position or power > 18 or whole > _MAX_FIXED // POWERS[places]:
+        return 0, FAILED
+    mantissa = whole * POWERS[places] + fraction
+    shift = (-power if is_negative else power) - places + decimals
+    if shift > 18 or shift < -18:
+        return 0, FAILED
+    if shift >= 0:
+        return mantissa * POWERS[shift], after if mantissa <= _MAX_FIXED // POWERS[shift] else FAILED
+    return mantissa // POWERS[-shift], after if mantissa % POWERS[-shift] == 0 else FAILED
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Binance: spot, USD-M and COIN-M futures. The only venue with a scanner of its own.
+"""Binance: spot, USD-M and COIN-M futures, and options. The only venue with a scanner of its own.
 
 Records may be wrapped: `{"stream":"btcusdt@depth@100ms","data":<record>}`.
 
@@ -44,6 +44,15 @@ bookTicker  {"e":"bookTicker","u":17242169,"s":"BTCUSD_200626","ps":"BTCUSD","b"
 
 `trade` is as for USD-M.
 
+Options, with the best 10 to 1,000 levels anew in each `depth`:
+
+```
+picture     {"e":"depth","E":1696118400038,"T":1696118399082,"s":"BTC-231027-34000-C","u":1925729,"pu":1925729,
+             "b":[["60","7.31"],...],"a":[["65","8.28"],...]}
+trade       {"e":"trade","E":1696118408137,"s":"DOGE-231006-0.06-C","t":"15","p":"2.64","q":"0.01","b":"464785028",
+             "a":"471990795","T":1696118408134,"S":"-1"}
+```
+
 * Continuity, spot: a diff's `U` is at most the last applied `u` plus one.
 * Continuity, futures: a diff's `pu` is the `u` of the diff before; `U` to `u` ranges are not dense. The first diff after a
   snapshot must contain the snapshot's `lastUpdateId` instead.
@@ -54,6 +63,7 @@ bookTicker  {"e":"bookTicker","u":17242169,"s":"BTCUSD_200626","ps":"BTCUSD","b"
 * `m` is true if the buyer was the maker, so the aggressor sold.
 * Both markets share names of symbols. A diff of futures has `pu`, a snapshot `E` or `T`, a ticker `e`, a trade `X`; a trade of
   spot has `M`. An aggTrade of futures has neither. The `rpiDepth` book, of futures, is told only by its stream's name.
+* Options: nothing shows a lost picture, since each shows all that the channel has. A trade's `S` is the aggressor's side.
 * Partial books, `@depth5`, `@depth10` and `@depth20`, have the best levels as they are. Those of spot look like REST answers,
   those of futures like diffs, so they are told by their stream's name alone.
 
@@ -65,7 +75,11 @@ from __future__ import annotations
 
 from cowbook.input.venue import Venue
 from cowbook.plain.vocabulary import MARKET_NAMES, SPEED_NAMES
-from cowbook.venues.binance.reference import decode_record
+from cowbook.venues.binance.reference import OPTIONS_CHANNEL, decode_record
 from cowbook.venues.binance.scanner import BinanceScanner
 
-VENUE = Venue(decode_record, make_scanner=BinanceScanner, channels=dict.fromkeys((*MARKET_NAMES, *SPEED_NAMES), 0))
+VENUE = Venue(
+    decode_record,
+    make_scanner=BinanceScanner,
+    channels=dict.fromkeys((*MARKET_NAMES, *SPEED_NAMES), 0) | {"options": OPTIONS_CHANNEL},
+)

@@ -29,6 +29,7 @@ from cowbook.plain.messages import (
     DIFF,
     FUTURES,
     IS_AGGREGATE,
+    IS_PICTURE,
     IS_UNLABELLED,
     NONE,
     RPI,
@@ -46,6 +47,11 @@ _PARTIAL_BOOKS = ("@depth5", "@depth10", "@depth20")
 _RPI_DEPTH = "@rpiDepth"
 _SPEEDS = {f"@{name}": number for number, name in enumerate(SPEED_NAMES, start=1)}
 """Number of the speed (`MESSAGE.speed`) by what follows the symbol in a stream's name."""
+
+OPTIONS_CHANNEL = 1
+"""Number of the channel of options, whose books are pictures."""
+_SIDES = {"1": False, "BUY": False, "-1": True, "SELL": True}
+_LONGEST_ID = 20  # digits
 
 _ABSENT = object()
 
@@ -70,7 +76,7 @@ def decode_record(record: bytes, settings: DecoderSettings) -> Decoded:
 
 
 def _decode(record: bytes, settings: DecoderSettings) -> Decoded:
-    envelope = open_envelope(record)
+    envelope = open_envelope(record, settings.envelope)
     if envelope is None:
         return UNUSED
     value = load(envelope.message)
@@ -204,6 +210,36 @@ def _build_trade(value: Object, settings: DecoderSettings, id_key: str = "t", fl
     return with_levels(message, ([price], [size]), ([], []), settings)
 
 
+def _build_trade_or_options_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    return _build_options_trade(value, settings) if "S" in value and "m" not in value else _build_trade(value, settings)
+
+
+def _build_options_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    """A trade of options: its id may be text, and `S` is the aggressor's side."""
+    text = value.get("t")
+    is_text = isinstance(text, str) and text.isascii() and text.isdigit()
+    trade_id = integer({"t": int(text[:_LONGEST_ID])} if is_text and isinstance(text, str) else value, "t")
+    at = times(value, required=True)
+    price, size = numerals(value, "p", "q")
+    side = value.get("S")
+    if not isinstance(side, str) or side not in _SIDES:
+        refuse("malformed", f'"S" is no side: {shown_field(value, "S")}')
+    flags = SELL_AGGRESSOR if _SIDES[side] else 0
+    message = DecodedMessage(TRADE, fitting_id("t", trade_id), ts_event=event_time(at), flags=flags)
+    return with_levels(message, ([price], [size]), ([], []), settings)
+
+
+def _build_options_book(value: Object, settings: DecoderSettings) -> DecodedMessage:
+    """The best levels of options, which come anew each time: a picture."""
+    last = integer(value, "u")
+    at = times(value, required=True)
+    bids, asks = levels(value, "b"), levels(value, "a")
+    message = DecodedMessage(
+        SNAPSHOT, fitting_id("u", last), rule=RANGE, ts_event=event_time(at), flags=IS_PICTURE, channel=OPTIONS_CHANNEL
+    )
+    return with_levels(message, bids, asks, settings)
+
+
 def _build_aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedMessage:
     return _build_trade(value, settings, id_key="a", flags=IS_AGGREGATE)
 
@@ -217,7 +253,8 @@ def _build_ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
 
 _EVENTS: dict[str, Callable[[Object, DecoderSettings], DecodedMessage]] = {
     "depthUpdate": _build_diff,
-    "trade": _build_trade,
+    "depth": _build_options_book,
+    "trade": _build_trade_or_options_trade,
     "aggTrade": _build_aggregate_trade,
     "bookTicker": _build_ticker,
 }

@@ -1,0 +1,312 @@
+"""Gives the members of an archive as one stream of lines, and what stands inside of compressed files and members.
+
+An archive is read as the sequence of its files, in natural order of their names, each decompressed where it is compressed. A
+member that cannot be read is damage: what can be decoded of it is given, and reading goes on with the next one. Between members
+stands a line feed where the first one lacks it. A table's first line, which names its columns, is given once (ADR 22).
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import re
+from collections.abc import Callable, Generator, Iterable
+from typing import NamedTuple
+
+from cowbook.capture.containers import (
+    LOOKED_AT_BYTES,
+    PCAP,
+    TAR,
+    UTF_16,
+    ZIP,
+    kind_of,
+    may_become,
+    what_is_not_read_inside,
+)
+from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pieces, decode_all
+from cowbook.capture.paths import natural_key
+from cowbook.capture.pcap import dissected
+from cowbook.capture.piece_reader import PieceReader
+from cowbook.capture.tar import Header, TarError, next_header
+from cowbook.capture.zip import ZipError, ZipMember, content_of, has_end, members_in_front, members_of
+from cowbook.plain.escaping import escaped
+
+_CHUNK_BYTES = 1 << 18
+_MOST_MEMBERS = 100_000
+_LONGEST_TABLE_HEADER = 1 << 16
+_TABLE_HEADER = re.compile(rb'[A-Za-z_"][^{}\[\]\n]*,[^{}\[\]\n]*\n')
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_APPLE_DOUBLE = b"\x00\x05\x16\x07"  # what macOS adds beside each file, under a name that begins with `._`
+
+
+def decode_file(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool]) -> Pieces:
+    """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone."""
+
+    def begin() -> Pieces:
+        file.seek(0)
+        return Members(file, kind, is_growing).pieces() if kind in CODECS else _plain(file, is_growing)
+
+    if kind == ZIP:
+        return _zip_members(file, is_growing)
+    if kind == TAR:
+        return _tar_members(begin)
+    return _opened(begin(), "a compressed file" if kind in CODECS else None, begin)
+
+
+def _plain(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
+    """A file's own bytes."""
+    while True:
+        chunk = file.read(_CHUNK_BYTES)
+        if chunk:
+            yield chunk
+        elif is_growing():
+            yield None
+        else:
+            return None
+
+
+class _Peeked(NamedTuple):
+    """The first bytes of pieces, and all of the pieces again."""
+
+    head: bytes
+    pieces: Pieces
+
+
+def _peek(pieces: Pieces) -> Generator[None, None, _Peeked]:
+    """Look at the first bytes of pieces, as many as tell what they are."""
+    head, last, end = b"", None, None
+    while len(head) < LOOKED_AT_BYTES:
+        try:
+            last = next(pieces)
+        except StopIteration as stop:
+            end = stop
+            break
+        if isinstance(last, bytes):
+            head += last
+        elif isinstance(last, Damage) or (head and not may_become(head)):
+            break
+        else:
+            yield None
+
+    def again() -> Pieces:
+        yield head
+        if end is not None:
+            return end.value  # type: ignore[no-any-return]  # what `pieces` returned
+        if isinstance(last, Damage):
+            yield last
+        return (yield from pieces)
+
+    return _Peeked(head, again())
+
+
+def _opened(pieces: Pieces, inside: str | None, begin: Callable[[], Pieces] | None = None) -> Pieces:
+    """What stands in decoded bytes: lines as they are, or an encoding or a container of them. `begin` gives the pieces anew."""
+    head, pieces = yield from _peek(pieces)
+    if inside is not None and (what := what_is_not_read_inside(head, inside)) is not None:
+        return what
+    kind = kind_of(head)
+    if kind == TAR and begin is not None:
+        return (yield from _tar_members(begin))
+    if kind == UTF_16:
+        return (yield from _transcoded(pieces))
+    if kind == PCAP:
+        return (yield from dissected(pieces))
+    return (yield from pieces)
+
+
+def _transcoded(pieces: Pieces) -> Pieces:
+    """UTF-16 as UTF-8. What stands for no character becomes what is no UTF-8 either, so that its record is rejected."""
+    reader = PieceReader(pieces)
+    decoder = codecs.getincrementaldecoder("utf-16")("surrogatepass")
+    rest = reader.rest()
+    while True:
+        try:
+            piece = next(rest)
+        except StopIteration as end:
+            break_text: str | None = end.value
+            break
+        yield decoder.decode(piece).encode("utf-8", "surrogatepass") if isinstance(piece, bytes) else piece
+    if decoder.getstate()[0]:
+        yield b"\xff"  # half a character
+    return break_text
+
+
+def _decompressed(pieces: Pieces, kind: str) -> Pieces:
+    """Decompress a member of an archive, which may have several compressed members itself."""
+    codec = CODECS[kind]
+    decompressor = None
+    end_text: str | None = None
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            end_text = end.value
+            break
+        if not isinstance(piece, bytes):
+            yield piece
+            continue
+        while piece:
+            if decompressor is None:
+                piece = piece.lstrip(codec.padding) if codec.padding else piece
+                decompressor = codec.make() if piece else None
+                continue
+            fed, piece = piece[: codec.chunk_bytes], piece[codec.chunk_bytes :]
+            try:
+                yield from decode_all(decompressor, fed)
+            except DECODING_ERRORS as error:
+                return f"is damaged: {str(error) or 'its data are bad'}"
+            if decompressor.eof:
+                piece = decompressor.unused_data + piece
+                decompressor = None
+    if end_text is None and decompressor is not None:
+        return f"is damaged: its last {codec.member} ends in the middle"
+    return end_text
+
+
+class _Joined:
+    """Members one after the other, as one stream of lines."""
+
+    def __init__(self) -> None:
+        self._last = b""  # the last byte that was given
+        self._table_header: bytes | None = None  # the first member's first line; empty if that is none of a table
+        self.damage: str | None = None
+        """What is wrong behind what was given so far."""
+
+    def add(self, name: str, content: Pieces) -> Generator[bytes | Damage | None, None, None]:
+        """Give a member."""
+        text = yield from self._lines(self._open(content))
+        if text is not None:
+            self.damage = f"has the member {escaped(name)}, which {text}"
+
+    def _open(self, content: Pieces) -> Pieces:
+        head, pieces = yield from _peek(content)
+        if head.startswith(_APPLE_DOUBLE):
+            return None
+        kind = kind_of(head)
+        if (what := what_is_not_read_inside(head, "an archive")) is not None:
+            return what
+        if kind in CODECS:
+            return (yield from _opened(_decompressed(pieces, kind), "a compressed member"))
+        return (yield from _opened(pieces, None))
+
+    def _lines(self, pieces: Pieces) -> Pieces:
+        """Give a member's bytes, behind what must stand before them."""
+        reader = PieceReader(pieces)
+        head = yield from self._take_first_line(reader)
+        if self._table_header is None and (head or reader.held_bytes):
+            self._table_header = head if _TABLE_HEADER.fullmatch(head) else b""
+        elif head == self._table_header:
+            head = b""
+        if head or reader.held_bytes:
+            yield from self._begin_member()
+            yield from self._give(head)
+        rest = reader.rest()
+        while True:
+            try:
+                piece = next(rest)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # what `rest` returned
+            yield from self._give(piece) if isinstance(piece, bytes) else iter((piece,))
+
+    def _take_first_line(self, reader: PieceReader) -> Generator[None, None, bytes]:
+        """Take a member's first line, without a byte order mark; nothing of it if it is too long for a table's."""
+        count = LOOKED_AT_BYTES
+        while (yield from reader.fill(count)) and b"\n" not in reader.peek(count) and count < _LONGEST_TABLE_HEADER:
+            count *= 2
+        reader.take(len(_BYTE_ORDER_MARK) if reader.peek(3) == _BYTE_ORDER_MARK else 0)
+        return reader.take(reader.peek(count).find(b"\n") + 1)
+
+    def _begin_member(self) -> Generator[bytes | Damage, None, None]:
+        if self.damage is not None:
+            yield Damage(self.damage)
+            self.damage = None
+        elif self._last not in (b"", b"\n"):
+            yield b"\n"
+
+    def _give(self, piece: bytes) -> Generator[bytes, None, None]:
+        if piece:
+            self._last = piece[-1:]
+            yield piece
+
+
+def _zip_members(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
+    """The members of a zip archive, once it is whole. The file stands as far as it was read, roughly."""
+    descriptor = file.fileno()
+    while is_growing() and not has_end(descriptor):
+        file.seek(os.fstat(descriptor).st_size)
+        yield None
+    joined = _Joined()
+    end_text = None
+    if has_end(descriptor):
+        try:
+            members: Iterable[ZipMember] = sorted(members_of(descriptor), key=lambda member: natural_key(member.name))
+        except ZipError as error:
+            return f"is a zip archive that cannot be read: {error}"
+    else:
+        end_text = "is a zip archive without a directory at its end: it was cut off"
+        members = members_in_front(descriptor)
+    for member in members:
+        yield from joined.add(member.name, content_of(descriptor, member))
+        file.seek(min(member.start + (member.size_bytes or 0), os.fstat(descriptor).st_size))
+    file.seek(os.fstat(descriptor).st_size)
+    return joined.damage or end_text
+
+
+def _tar_members(begin: Callable[[], Pieces]) -> Pieces:
+    """The members of a tar archive. `begin` gives the archive's bytes from its beginning.
+
+    The names are read first. Then the archive is read once, if they stand in their natural order, and begun anew where one stands
+    before the one that it follows.
+    """
+    names, end_text = yield from _list_names(begin())
+    order = sorted(range(len(names)), key=lambda index: (natural_key(names[index]), index))
+    joined = _Joined()
+    reader = PieceReader(begin())
+    place = 0
+    for index in order:
+        if index < place:
+            reader, place = PieceReader(begin()), 0
+        while True:
+            header = yield from _next_file(reader)
+            if place == index:
+                break
+            yield from reader.skip(header.size_bytes + header.padding_bytes)
+            place += 1
+        place += 1
+        yield from joined.add(header.name, _content(reader, header))
+        yield from reader.skip(header.padding_bytes)
+    yield from reader.skip(1 << 62)  # to the end of the file, where more would be seen
+    return joined.damage or end_text
+
+
+def _list_names(pieces: Pieces) -> Generator[None, None, tuple[list[str], str | None]]:
+    """The names of an archive's files, as far as it can be read, and what is wrong where it cannot be read on."""
+    reader = PieceReader(pieces)
+    names: list[str] = []
+    try:
+        while (header := (yield from next_header(reader))) is not None:
+            if header.is_file and header.size_bytes:
+                names.append(header.name)
+            if len(names) > _MOST_MEMBERS:
+                return names, f"is a tar archive of more than {_MOST_MEMBERS} files: unpack it"
+            if not (yield from reader.skip(header.size_bytes + header.padding_bytes)):
+                return names, reader.damage or "is a tar archive that ends in the middle"
+    except TarError as error:
+        return names, reader.damage or f"is a tar archive that cannot be read on behind {len(names)} files: {error}"
+    return names, None
+
+
+def _next_file(reader: PieceReader) -> Generator[None, None, Header]:
+    """The next header of a file that is not empty. There is one."""
+    while (header := (yield from next_header(reader))) is not None:
+        if header.is_file and header.size_bytes:
+            return header
+        yield from reader.skip(header.size_bytes + header.padding_bytes)
+    raise TarError("it has changed while it was read")
+
+
+def _content(reader: PieceReader, header: Header) -> Pieces:
+    """A member's content. Returns what is wrong at its end."""
+    text = yield from reader.content(header.size_bytes)
+    return None if text is None else "is cut off"
