@@ -38,6 +38,7 @@ IS_UNLABELLED = 16  # snapshot: nothing in the record says whose it is
 IS_LOOSE = 32  # ticker: no id ties it to a depth message
 IS_NO_DEPTH = 64  # dead letter, whose reason is in the lower bits: it was not a depth message
 IS_PICTURE = 128  # snapshot: one of many that each show the best levels and nothing else, of a channel without changes
+IS_COVERED = 256  # dead letter: another source of the symbol has the place, so nothing is missing there
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(

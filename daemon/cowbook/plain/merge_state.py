@@ -1,0 +1,105 @@
+"""What joining several sources of one symbol remembers between two messages, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.plain.position import Position
+
+MOST_SOURCES = 62
+"""Sources of one symbol: each is a bit of a number."""
+
+RECENT_MERGED = 8_192
+"""How many messages that were handed on are remembered, to recognise what another source brings later."""
+
+COUNTED_KINDS = ("depth", "snapshots", "trades", "tickers")
+"""The kinds of messages that are counted apart."""
+
+LANE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "messages",  # consumed, of any kind
+            "first",  # handed on, because no other source had brought them
+            "duplicates",  # skipped, because another source had
+            "late",  # skipped, because the source was passed over when their time came
+            "contradictions",  # skipped, though they say something else than the one with the same ids that was handed on
+            "passed_event",  # newest event time, and newest receive time, that was handed on while the source was passed over
+            "passed_recv",
+            "shares",  # bits of the sources with which it has had a message in common
+            "carries_book",  # not 0 once it has brought a depth message
+            "in_hole",  # not 0 from a place where something may be missing to its next message that is used
+            "last_sequence",  # its connection's number of its last record; 0 before the first
+            "clock_difference",  # its receive time less that of the source that was first, of the last message that both had
+            *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
+        )
+    ]
+)
+"""What is known of one source."""
+
+MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sources", "ts_recv")])
+"""A message that was handed on: what identifies it, what it says, its time (NONE where the ids suffice), the bits of the sources
+that have brought it, and when the first one received it."""
+
+TOTALS = ("sequence", *(f"all_{kind}" for kind in COUNTED_KINDS), "contradicted_id", "contradicted_by")
+"""Numbers of the whole: the joined numbering of connections, messages handed on by kind, and where a contradiction was last met."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlace:
+    """Where one source stands: a position, and how many messages behind it are consumed already."""
+
+    name: str
+    position: Position | None
+    """None while nothing of it was read."""
+    skip: int
+    connection: Mapping[str, str]
+    """State of the venue's connection at the position."""
+    input_bytes: int
+    """Decoded bytes up to the position."""
+
+    @property
+    def progress(self) -> tuple[Any, int]:
+        """As `Position.progress`, with `skip`."""
+        return (self.position.progress if self.position is not None else None), self.skip
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        position = self.position.to_json() if self.position is not None else None
+        return {
+            "name": self.name,
+            "position": position,
+            "skip": self.skip,
+            "connection": dict(self.connection),
+            "input_bytes": self.input_bytes,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> SourcePlace:
+        """Make a place from what `to_json` returned. Raises KeyError or TypeError for anything else."""
+        position = Position.from_json(value["position"]) if value["position"] is not None else None
+        return cls(value["name"], position, value["skip"], value["connection"], value["input_bytes"])
+
+
+@dataclass(frozen=True, slots=True)
+class MergeState:
+    """Several sources of one symbol between two messages."""
+
+    places: tuple[SourcePlace, ...]
+    """In the order of the sources."""
+    lanes: npt.NDArray[np.void]
+    """One LANE a source."""
+    merged: npt.NDArray[np.void]
+    """The most recent MERGED, oldest first."""
+    totals: Mapping[str, int]
+    """By TOTALS."""
+
+    @property
+    def progress(self) -> tuple[tuple[Any, int], ...]:
+        """Where all sources stand. Two states of equal progress are of the same place."""
+        return tuple(place.progress for place in self.places)
