@@ -330,6 +330,16 @@ def _note_passed(merge, message):
             lane.passed_recv = max(lane.passed_recv, message.ts_recv)
 
 
+@inlined_kernel
+def _received_earlier(message, ts_recv):
+    """Have a message the receive time of another copy if that is earlier, also where it stands in for the venue's time."""
+    if ts_recv == NONE or ts_recv >= message.ts_recv:
+        return
+    if message.ts_event == message.ts_recv:
+        message.ts_event = ts_recv
+    message.ts_recv = ts_recv
+
+
 @kernel
 def _hand_on(merge, source, joined, is_any_passed):
     """Hand on the message that a source has in front, for all that have the same one there."""
@@ -350,6 +360,7 @@ def _hand_on(merge, source, joined, is_any_passed):
         cursor = queues.cursors[other]
         if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):
             cursor.is_checked = 0
+            _received_earlier(message, queues.messages[other, cursor.head].ts_recv)
     _advance(merge, source)
 
 

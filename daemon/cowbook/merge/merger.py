@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from cowbook.kernels.jit import as_records
 from cowbook.merge.merge import ENDED, FULL, Joined, Merge, join
 from cowbook.merge.queues import BATCH_MESSAGES, Queues, append
 from cowbook.merge.recent import Recent, put_back
-from cowbook.plain.merge_state import LANE, MERGED, TOTALS
+from cowbook.plain.merge_state import LANE, TOTALS, JoinedMark, MergeState, SourceMark
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 
 __all__ = ["BATCH_MESSAGES", "Merger"]
@@ -26,6 +26,13 @@ class Levels(NamedTuple):
     sizes: npt.NDArray[np.int64]
 
 
+class Memory(NamedTuple):
+    """A merger as it was before a batch."""
+
+    arrays: list[npt.NDArray[np.generic]]
+    letters: list[list[DeadLetter]]
+
+
 class Merger:
     """Takes batches of each source, and fills batches in the order of the whole. Sources are told by their numbers."""
 
@@ -35,17 +42,18 @@ class Merger:
         self._merge = Merge(Queues.allocate(sources), lanes, Recent.allocate(), np.zeros(len(TOTALS), np.int64))
         self._letters: list[list[DeadLetter]] = [[] for _ in range(sources)]
 
-    def restore(self, lanes: npt.NDArray[np.void], merged: npt.NDArray[np.void], totals: Sequence[int]) -> None:
-        """Go on from what `frozen` returned. Nothing was appended before."""
-        self._merge.lanes[:] = lanes
-        put_back(as_records(self._merge.recent), as_records(np.ascontiguousarray(merged)))
-        self._merge.totals[:] = totals
+    def restore(self, state: MergeState) -> None:
+        """Go on from a state. Nothing was appended before."""
+        self._merge.lanes[:] = state.lanes
+        put_back(as_records(self._merge.recent), as_records(np.array(state.merged)))
+        self._merge.totals[:] = [state.totals[name] for name in TOTALS]
 
-    def frozen(self) -> tuple[bytes, bytes, bytes, int]:
-        """What `thawed` makes arrays of: copies that are made without giving up the interpreter's lock."""
+    def mark(self, sources: tuple[SourceMark, ...]) -> JoinedMark:
+        """What is remembered now, copied without giving up the interpreter's lock, with the places of the sources."""
         merge = self._merge
         recent = merge.recent
-        return bytes(merge.lanes.data), bytes(recent.entries.data), bytes(merge.totals.data), int(recent.count[0])
+        copies = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
+        return JoinedMark(sources, *copies, int(recent.count[0]))
 
     @property
     def lanes(self) -> npt.NDArray[np.void]:
@@ -81,6 +89,20 @@ class Merger:
         """Nothing follows of a source."""
         self._merge.queues.cursors[source]["has_ended"] = 1
 
+    def remember(self) -> Memory:
+        """What `rewind` takes. Nothing may be appended between the two."""
+        merge = self._merge
+        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
+        return Memory([array.copy() for array in arrays], [list(letters) for letters in self._letters])
+
+    def rewind(self, memory: Memory) -> None:
+        """Go back to what was remembered, so that `join` gives the same messages once more."""
+        merge = self._merge
+        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
+        for array, copy in zip(arrays, memory.arrays, strict=True):
+            array[:] = copy
+        self._letters = memory.letters
+
     def join(self, batch: EventBatch, sources: npt.NDArray[np.int64], passed: Sequence[int] = (), most: int | None = None) -> int | None:
         """Fill an empty batch with what comes next, and `sources` with where each message is from. Call it again after that.
 
@@ -103,11 +125,3 @@ class Merger:
             batch.dead_letters.append(self._letters[int(sources[place])].pop(0))
         return None if why == ENDED else why
 
-
-def thawed(frozen: tuple[bytes, bytes, bytes, int]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.void], dict[str, int]]:
-    """The lanes, the recent messages, oldest first, and the totals of what `Merger.frozen` returned."""
-    lanes, entries, totals, count = frozen
-    ring: npt.NDArray[Any] = np.frombuffer(entries, MERGED)
-    merged = np.roll(ring, -(count % len(ring))) if count > len(ring) else ring[:count]
-    values = np.frombuffer(totals, np.int64)
-    return np.frombuffer(lanes, LANE), merged, dict(zip(TOTALS, map(int, values), strict=True))

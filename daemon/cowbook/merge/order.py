@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.merge.queues import is_named_by_ids
+from cowbook.merge.queues import DIFFS, is_named_by_ids
 from cowbook.plain.messages import NONE
 
 AHEAD_NS = 1_000_000_000
@@ -18,8 +18,7 @@ def _same_stream(one, group, other, other_group):
         and is_named_by_ids(one, group)
         and is_named_by_ids(other, other_group)
         and one.market == other.market
-        and one.channel == other.channel
-        and one.speed == other.speed
+        and (group != DIFFS or (one.channel == other.channel and one.speed == other.speed))
     )
 
 

@@ -15,6 +15,7 @@ from cowbook.plain.messages import (
     IS_LOOSE,
     MESSAGE,
     NONE,
+    SELL_AGGRESSOR,
     SNAPSHOT,
     TICKER,
     TRADE,
@@ -112,8 +113,8 @@ def _mix(key, value):
 @inlined_kernel
 def _content(message, prices, sizes):
     """Returns a digest of what a message says: its levels, and the checksum of the book after it."""
-    digest = message.flags & ~HAS_CHECKSUM
-    if message.flags & HAS_CHECKSUM != 0:
+    digest = message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0
+    if (message.kind == DIFF or message.kind == SNAPSHOT) and message.flags & HAS_CHECKSUM != 0:
         digest = _mix(digest, message.checksum + 1)
     for part in range(2):
         start = message.bid_start if part == 0 else message.ask_start
@@ -142,21 +143,25 @@ def is_named_by_ids(message, group):
 
 @inlined_kernel
 def _identify(message, prices, sizes, waiting):
-    """Fill in what identifies a message."""
+    """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
     waiting.group = group
     waiting.time = NONE
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
-    key = _mix(group * 64 + message.market * 16 + message.speed, message.channel)
-    key = _mix(key, message.last_id)
+    key = _mix(group, message.market)
+    if group == DIFFS:
+        key = _mix(_mix(key, message.speed), message.channel)
     if is_named_by_ids(message, group):
-        key = _mix(key, message.first_id)
+        key = _mix(key, message.last_id)
+        if group == DIFFS:
+            key = _mix(key, message.first_id)
+    elif (group == SNAPSHOTS or (group == TICKERS and message.flags & IS_LOOSE == 0)) and message.last_id != NONE:
+        key = _mix(_mix(key, message.last_id), waiting.content)
     else:
         key = _mix(key, waiting.content)
-        is_dated = message.last_id == NONE or message.flags & IS_LOOSE != 0
-        if (is_dated or group == DIFFS) and _has_own_time(message):
+        if _has_own_time(message):
             waiting.time = message.ts_event
     waiting.key = key
 

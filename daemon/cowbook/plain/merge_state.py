@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.plain.position import Position
+from cowbook.plain.position import Mark, Position
 
 MOST_SOURCES = 62
 """Sources of one symbol: each is a bit of a number."""
@@ -103,3 +104,52 @@ class MergeState:
     def progress(self) -> tuple[tuple[Any, int], ...]:
         """Where all sources stand. Two states of equal progress are of the same place."""
         return tuple(place.progress for place in self.places)
+
+
+class SourceMark(msgspec.Struct, frozen=True):
+    """As SourcePlace, of which the hashes are not computed yet."""
+
+    name: str
+    mark: Mark | None
+    skip: int
+    connection: Mapping[str, str]
+    input_bytes: int
+
+    @property
+    def progress(self) -> tuple[Any, int]:
+        """As `SourcePlace.progress`."""
+        return (self.mark.progress if self.mark is not None else None), self.skip
+
+    def place(self) -> SourcePlace:
+        """Compute the hashes."""
+        position = self.mark.position() if self.mark is not None else None
+        return SourcePlace(self.name, position, self.skip, self.connection, self.input_bytes)
+
+
+class JoinedMark(msgspec.Struct, frozen=True):
+    """The place of several sources, as `Mark` is that of one. Cheap to make; its methods may be called in any thread."""
+
+    sources: tuple[SourceMark, ...]
+    lanes: bytes
+    ring: bytes
+    totals: bytes
+    ring_count: int
+    """How many messages were ever put into the ring of the recent ones."""
+
+    @property
+    def progress(self) -> tuple[tuple[Any, int], ...]:
+        """As `MergeState.progress`."""
+        return tuple(source.progress for source in self.sources)
+
+    def position(self) -> Position:
+        """Where the first source stands of which anything was read."""
+        return next(source.mark for source in self.sources if source.mark is not None).position()
+
+    def merge_state(self) -> MergeState:
+        """All that a checkpoint holds of the sources."""
+        ring = np.frombuffer(self.ring, MERGED)
+        count = self.ring_count
+        merged = np.roll(ring, -(count % len(ring))) if count > len(ring) else ring[:count]
+        totals = map(int, np.frombuffer(self.totals, np.int64))
+        places = tuple(source.place() for source in self.sources)
+        return MergeState(places, np.frombuffer(self.lanes, LANE), merged, dict(zip(TOTALS, totals, strict=True)))

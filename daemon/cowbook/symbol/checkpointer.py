@@ -13,6 +13,7 @@ from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.plain.durable_files import IMPOSSIBLE
+from cowbook.plain.merge_state import JoinedMark
 from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
@@ -103,7 +104,7 @@ class Checkpointer:
         if len(self._cuts) > self._cuts_taken:
             self._triggers.want(CUT)
 
-    def is_known(self, mark: Mark, end_of_input: str | None = None) -> bool:
+    def is_known(self, mark: Mark | JoinedMark, end_of_input: str | None = None) -> bool:
         """Whether the last checkpoint says all that one of this place would say."""
         return mark.progress == self._newest.progress and end_of_input in (None, self._newest.end_of_input)
 
@@ -246,7 +247,7 @@ def _newest(recovered: Checkpoint | None, provisional: tuple[CutPlace, ...]) -> 
         events=state.events_processed,
         timestamp=state.checkpoint_timestamp,
         frozen_at=now,
-        progress=state.position.progress,
+        progress=state.progress,
         end_of_input=state.end_of_input,
         provisional=provisional,
     )
