@@ -107,7 +107,11 @@ def _skip_duplicate(merge, source, entry):
         merge.totals[CONTRADICTED_ID] = message.last_id
         merge.totals[CONTRADICTED_BY] = source
     if message.ts_recv != NONE and entry.ts_recv != NONE:
-        lane.clock_difference = message.ts_recv - entry.ts_recv
+        first = merge.lanes[entry.first]
+        if source > entry.first:
+            lane.clock = first.clock + message.ts_recv - entry.ts_recv
+        else:
+            first.clock = lane.clock + entry.ts_recv - message.ts_recv
     entry.sources |= 1 << source
     lane.duplicates += 1
     lane.in_hole = 0
@@ -164,9 +168,14 @@ def _is_same(waiting, other):
     return waiting.key == other.key and (waiting.time == other.time or waiting.time == NONE or other.time == NONE)
 
 
+@inlined_kernel
+def _share(merge, one, other):
+    return (merge.lanes[one].shares >> other) & 1 != 0
+
+
 @kernel
-def _looks_ahead(merge, source, message, waiting):
-    """Look for a message in a source that has another one in front.
+def _looks_ahead(merge, source, message, waiting, holder):
+    """Look for the message in front of `holder` in a source that has another one in front.
 
     Returns 1 if the source brings it later, 0 if it does not, and -1 if more of the source is needed to tell.
     """
@@ -174,11 +183,12 @@ def _looks_ahead(merge, source, message, waiting):
     cursor = queues.cursors[source]
     count = min(cursor.end - cursor.head, MOST_AHEAD)
     is_enough = count == MOST_AHEAD or not _has_more_to_come(cursor)
+    share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
     if queues.groups[source, waiting.group] == 0:
         if is_enough:
             return 0
         newest = cursor.end - 1
-        if is_beyond(queues.messages[source, newest], queues.waiting[source, newest].group, message, waiting.group):
+        if is_beyond(queues.messages[source, newest], queues.waiting[source, newest].group, message, waiting.group, True, clocks):
             return 0
     for place in range(cursor.head, cursor.head + count):
         other = queues.waiting[source, place]
@@ -186,14 +196,9 @@ def _looks_ahead(merge, source, message, waiting):
             continue
         if place > cursor.head and _is_same(other, waiting):
             return 1
-        if is_beyond(queues.messages[source, place], other.group, message, waiting.group):
+        if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks):
             return 0
     return 0 if is_enough else -1
-
-
-@inlined_kernel
-def _share(merge, one, other):
-    return (merge.lanes[one].shares >> other) & 1 != 0
 
 
 @kernel
@@ -211,9 +216,9 @@ def _earliest(merge):
         mine, other = queues.waiting[source, cursor.head], queues.waiting[best, best_head]
         if _is_same(mine, other) and mine.group == other.group:
             continue
-        sign = compare(
-            queues.messages[source, cursor.head], mine.group, queues.messages[best, best_head], other.group, _share(merge, source, best)
-        )
+        share, clocks = _share(merge, source, best), merge.lanes[source].clock - merge.lanes[best].clock
+        one, two = queues.messages[source, cursor.head], queues.messages[best, best_head]
+        sign = compare(one, mine.group, two, other.group, share, clocks if share else 0)
         if sign < 0:
             best = source
     return best
@@ -234,7 +239,7 @@ def _choose(merge):
                 continue
             if _is_same(queues.waiting[source, cursor.head], waiting):
                 continue
-            found = _looks_ahead(merge, source, message, waiting)
+            found = _looks_ahead(merge, source, message, waiting, chosen)
             if found < 0:
                 return _NO_SOURCE, source
             if found > 0:
@@ -355,7 +360,7 @@ def _hand_on(merge, source, joined, is_any_passed):
     lane.in_hole = 0
     _count_all(merge, waiting.group)
     _count_had(merge, source, waiting.group)
-    put(merge.recent, waiting, 1 << source, message.ts_recv)
+    put(merge.recent, waiting, source, message.ts_recv)
     for other in range(merge.lanes.size):
         cursor = queues.cursors[other]
         if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):

@@ -59,15 +59,16 @@ def find(recent, waiting, source):
 
 
 @kernel
-def put(recent, waiting, sources, ts_recv):
-    """Remember a message that is handed on, and the bits of the sources that have it in front. The oldest one is forgotten."""
+def put(recent, waiting, source, ts_recv):
+    """Remember a message of a source that is handed on. The oldest one is forgotten."""
     place = recent.count[0]
     index = place % RECENT_MERGED
     entry = recent.entries[index]
     entry.key = waiting.key
     entry.content = waiting.content
     entry.time = waiting.time
-    entry.sources = sources
+    entry.sources = 1 << source
+    entry.first = source
     entry.ts_recv = ts_recv
     bucket = _bucket_of(waiting.key)
     recent.older[index] = recent.buckets[bucket]

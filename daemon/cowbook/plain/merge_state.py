@@ -36,16 +36,16 @@ LANE = np.dtype(
             "carries_book",  # not 0 once it has brought a depth message
             "in_hole",  # not 0 from a place where something may be missing to its next message that is used
             "last_sequence",  # its connection's number of its last record; 0 before the first
-            "clock_difference",  # its receive time less that of the source that was first, of the last message that both had
+            "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
         )
     ]
 )
 """What is known of one source."""
 
-MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sources", "ts_recv")])
+MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sources", "first", "ts_recv")])
 """A message that was handed on: what identifies it, what it says, its time (NONE where the ids suffice), the bits of the sources
-that have brought it, and when the first one received it."""
+that have brought it, which was the first, and when that one received it."""
 
 TOTALS = ("sequence", *(f"all_{kind}" for kind in COUNTED_KINDS), "contradicted_id", "contradicted_by")
 """Numbers of the whole: the joined numbering of connections, messages handed on by kind, and where a contradiction was last met."""

@@ -1,0 +1,98 @@
+"""Several sources of one symbol are one book: what one of them lost comes from another, and what comes twice is once."""
+
+from __future__ import annotations
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.simulate.capture import write_capture
+from support.harness import Reconstruction, Run, reconstruct
+from support.joined import join, lossy_copies, rows_without_receipt, with_clock
+
+_ENGINE = EngineSettings(part_events=2000, part_interval=15_000_000_000, book_levels=5, book_interval=100_000_000)
+
+
+@pytest.fixture(scope="module")
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """A simulated capture with receive times."""
+    path = tmp_path_factory.mktemp("capture") / "capture.jsonl"
+    write_capture(path, symbol="BTCUSDT", messages=600, seed=3)
+    lines = path.read_bytes().splitlines()
+    if not lines[0][:1].isdigit():
+        lines = [b"%d %s" % (1_700_000_000_000_000_000 + number * 7_000_000, line) for number, line in enumerate(lines)]
+    return lines
+
+
+@pytest.fixture(scope="module")
+def whole(records: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> Reconstruction:
+    """What the undisturbed capture gives."""
+    result = reconstruct(tmp_path_factory.mktemp("whole"), {"a": _text(records)}, Run(engine=_ENGINE))
+    assert result.summary.gaps == 0
+    assert result.summary.synced
+    assert len(result.parts) > 20
+    return result
+
+
+def _text(records: list[bytes]) -> bytes:
+    return b"".join(record + b"\n" for record in records)
+
+
+def test_copies_with_losses_give_the_undisturbed_parts(
+    records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int
+) -> None:
+    """Three copies of which each lacks other records give the parts of the whole, byte for byte."""
+    copies = lossy_copies(records, 3, random.Random(seed))
+    assert all(len(copy) < len(records) for copy in copies)
+    sources = {
+        "a": {"a.jsonl": _text(copies[0])},
+        "b": {"b.jsonl.zst": zstandard.compress(_text(copies[1]))},
+        "c": {"c.jsonl.gz": gzip.compress(_text(copies[2]))},
+    }
+    result = join(tmp_path, sources, Run(engine=_ENGINE))
+    assert result.summary.state == "done"
+    assert result.parts == whole.parts
+
+
+def test_clocks_of_recorders_change_no_row(records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int) -> None:
+    """Receive times of other clocks, 50 ms to and fro, change nothing but the receive times."""
+    rng = random.Random(seed)
+    copies = lossy_copies(records, 3, rng)
+    shifts = (0, 37_000_000, -3_600_000_000_000)
+    sources = {
+        name: {"x.jsonl": _text(with_clock(copy, shift, 50_000_000, rng))}
+        for name, copy, shift in zip("abc", copies, shifts, strict=True)
+    }
+    result = join(tmp_path, sources, Run(engine=_ENGINE))
+    expected = rows_without_receipt(whole)
+    found = rows_without_receipt(result)
+    for stream in ("trades", "gaps", "audits"):
+        assert found.get(stream) == expected.get(stream)
+    # A snapshot of the REST interface has no time but that of its receipt.
+    own_time = [row for row in expected["depth"] if row["kind"] == "change"]
+    assert [row for row in found["depth"] if row["kind"] == "change"] == own_time
+
+
+def test_growing_files_give_the_parts_of_one_run(
+    records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int
+) -> None:
+    """Runs over sources that grow in between, each by as much as it likes, leave the parts of one run over all of it."""
+    rng = random.Random(seed)
+    copies = [_text(copy) for copy in lossy_copies(records, 3, rng)]
+    run = Run(engine=_ENGINE, block_bytes=3_001, triggers=TriggerSettings(every_events=500, every=10**12, min_pause=0))
+    lengths = [0, 0, 0]
+    for number in range(6):
+        last = number == 5
+        lengths = [
+            len(copy) if last else rng.randint(length, min(len(copy), length + len(copy) // 3))
+            for copy, length in zip(copies, lengths, strict=True)
+        ]
+        sources = {name: {"x.jsonl": copy[:length]} for name, copy, length in zip("abc", copies, lengths, strict=True)}
+        result = join(tmp_path, sources, run)
+        assert result.summary.state == "done", result.summary.error
+    assert result.parts == whole.parts

@@ -1,0 +1,70 @@
+"""Several sources of one symbol: copies of a capture that each lack something, and a worker on them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cowbook.capture.paths import expand_paths
+from cowbook.symbol.settings import SourceSettings
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.symbol.symbol_worker import SymbolWorker
+from support.harness import Reconstruction, Run, read_parts, worker_settings, write_files
+
+
+def lossy_copies(records: Sequence[bytes], copies: int, rng: random.Random, longest: int = 40) -> list[list[bytes]]:
+    """Copies that each lack bursts of records, about 30 % in all; each record is in all copies but one at most."""
+    found: list[list[bytes]] = [[] for _ in range(copies)]
+    victim, left = 0, 0
+    for record in records:
+        if not left:
+            victim, left = rng.randrange(copies + (copies < 3)), rng.randint(1, longest)
+        left -= 1
+        for number, copy in enumerate(found):
+            if number != victim:
+                copy.append(record)
+    return found
+
+
+def with_clock(records: Sequence[bytes], shift_ns: int, jitter_ns: int, rng: random.Random) -> list[bytes]:
+    """Records with receive times of another clock, shifted and jittered."""
+    found = []
+    for record in records:
+        time, _, message = record.partition(b" ")
+        found.append(b"%d %s" % (int(time) + shift_ns + rng.randint(-jitter_ns, jitter_ns), message))
+    return found
+
+
+def join(
+    directory: Path, sources: Mapping[str, Mapping[str, bytes]], run: Run | None = None, formats: Mapping[str, str] | None = None
+) -> Reconstruction:
+    """As `harness.reconstruct`, for files of several sources, by the sources' names."""
+    run = run or Run()
+    settings = worker_settings(directory, (), run)
+    found = []
+    for name, files in sources.items():
+        names = write_files(directory / "input" / name, files)
+        paths = expand_paths(names, directory / "input" / name).paths
+        found.append(SourceSettings(name, (formats or {}).get(name, run.format), paths, settings.decoder, None))
+    settings = replace(settings, sources=tuple(found))
+    with ThreadPoolExecutor(2) as executor, asyncio.Runner(loop_factory=run.loop_factory) as runner:
+
+        async def go() -> SymbolSummary:
+            return await SymbolWorker(settings, executor, executor).run()
+
+        summary = runner.run(go())
+    return Reconstruction(summary, directory / "data", read_parts(directory / "data"))
+
+
+def rows_without_receipt(result: Reconstruction) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all streams but for when they were received."""
+    streams = sorted({name.partition("/")[0] for name in result.parts})
+    return {
+        stream: [{key: value for key, value in row.items() if key != "ts_recv"} for row in result.rows(stream)]
+        for stream in streams
+    }
