@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import random
 from pathlib import Path
 
 import pytest
+import uvloop
 import zstandard
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.simulate.capture import write_capture
 from support.harness import Reconstruction, Run, reconstruct
-from support.joined import join, lossy_copies, rows_without_receipt, with_clock
+from support.joined import follow_appends, join, lossy_copies, rows_without_receipt, with_clock
 
 _ENGINE = EngineSettings(part_events=2000, part_interval=15_000_000_000, book_levels=5, book_interval=100_000_000)
 
@@ -96,3 +98,23 @@ def test_growing_files_give_the_parts_of_one_run(
         result = join(tmp_path, sources, run)
         assert result.summary.state == "done", result.summary.error
     assert result.parts == whole.parts
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_order_of_arrival_changes_no_byte(
+    records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int, loop_factory: object
+) -> None:
+    """Sources that are followed, and appended to in any order and at any byte, leave the parts of the undisturbed capture."""
+    rng = random.Random(seed)
+    rest = dict(zip("abc", map(_text, lossy_copies(records, 3, rng)), strict=True))
+    appends = []
+    while any(rest.values()):
+        name = rng.choice([name for name, text in rest.items() if text])
+        length = rng.randint(1, 60_000)
+        appends.append((name, rest[name][:length]))
+        rest[name] = rest[name][length:]
+    run = Run(engine=_ENGINE, triggers=TriggerSettings(every_events=700, every=10**12, min_pause=0), loop_factory=loop_factory)  # type: ignore[arg-type]
+    followed = follow_appends(tmp_path, appends, run)
+    assert followed.error is None
+    assert followed.events > 0.8 * whole.summary.events
+    assert join(tmp_path, {name: {} for name in "abc"}, run).parts == whole.parts

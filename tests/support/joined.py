@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cowbook.capture.paths import expand_paths
+from cowbook.capture.rotation import FollowSettings
 from cowbook.symbol.settings import SourceSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -40,18 +41,26 @@ def with_clock(records: Sequence[bytes], shift_ns: int, jitter_ns: int, rng: ran
     return found
 
 
+def sources_of(directory: Path, names: Sequence[str], run: Run, follow: bool, formats: Mapping[str, str] | None = None) -> Any:
+    """Settings of a worker whose sources have the files of `directory/input/NAME`."""
+    settings = worker_settings(directory, (), run)
+    found = []
+    for name in names:
+        folder = directory / "input" / name
+        followed = FollowSettings(("*",), folder) if follow else None
+        paths = () if follow else expand_paths(["*"], folder).paths
+        found.append(SourceSettings(name, (formats or {}).get(name, run.format), paths, settings.decoder, followed))
+    return replace(settings, sources=tuple(found), follow=found[0].follow, source_wait_seconds=60.0)
+
+
 def join(
     directory: Path, sources: Mapping[str, Mapping[str, bytes]], run: Run | None = None, formats: Mapping[str, str] | None = None
 ) -> Reconstruction:
     """As `harness.reconstruct`, for files of several sources, by the sources' names."""
     run = run or Run()
-    settings = worker_settings(directory, (), run)
-    found = []
     for name, files in sources.items():
-        names = write_files(directory / "input" / name, files)
-        paths = expand_paths(names, directory / "input" / name).paths
-        found.append(SourceSettings(name, (formats or {}).get(name, run.format), paths, settings.decoder, None))
-    settings = replace(settings, sources=tuple(found))
+        write_files(directory / "input" / name, files)
+    settings = sources_of(directory, list(sources), run, follow=False, formats=formats)
     with ThreadPoolExecutor(2) as executor, asyncio.Runner(loop_factory=run.loop_factory) as runner:
 
         async def go() -> SymbolSummary:
@@ -59,6 +68,33 @@ def join(
 
         summary = runner.run(go())
     return Reconstruction(summary, directory / "data", read_parts(directory / "data"))
+
+
+def follow_appends(
+    directory: Path, appends: Sequence[tuple[str, bytes]], run: Run, *, wait_seconds: float = 60.0
+) -> SymbolSummary:
+    """Follow sources whose files are appended to meanwhile, each append a source and bytes, and stop a moment after the last one."""
+    names = sorted({name for name, _ in appends})
+    for name in names:
+        (directory / "input" / name).mkdir(parents=True, exist_ok=True)
+    settings = replace(sources_of(directory, names, run, follow=True), source_wait_seconds=wait_seconds)
+    with ThreadPoolExecutor(4) as executor, asyncio.Runner(loop_factory=run.loop_factory) as runner:
+
+        async def go() -> SymbolSummary:
+            worker = SymbolWorker(settings, executor, executor)
+            running = asyncio.ensure_future(worker.run())
+            for name, content in appends:
+                with (directory / "input" / name / "x.jsonl").open("ab") as file:
+                    file.write(content)
+                await asyncio.sleep(0.02)
+            before = -1
+            while worker.pipeline is None or worker.pipeline.input_bytes > before:  # until a second brings nothing new
+                before = worker.pipeline.input_bytes if worker.pipeline is not None else -1
+                await asyncio.sleep(1.0)
+            worker.stop()
+            return await running
+
+        return runner.run(go())
 
 
 def rows_without_receipt(result: Reconstruction) -> dict[str, list[dict[str, Any]]]:
