@@ -80,9 +80,7 @@ def test_clocks_of_recorders_change_no_row(records: list[bytes], whole: Reconstr
     assert [row for row in found["depth"] if row["kind"] == "change"] == own_time
 
 
-def test_growing_files_give_the_parts_of_one_run(
-    records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int
-) -> None:
+def test_growing_files_give_the_parts_of_one_run(records: list[bytes], whole: Reconstruction, tmp_path: Path, seed: int) -> None:
     """Runs over sources that grow in between, each by as much as it likes, leave the parts of one run over all of it."""
     rng = random.Random(seed)
     copies = [_text(copy) for copy in lossy_copies(records, 3, rng)]

@@ -73,7 +73,7 @@ def join(
 def follow_appends(
     directory: Path, appends: Sequence[tuple[str, bytes]], run: Run, *, wait_seconds: float = 60.0
 ) -> SymbolSummary:
-    """Follow sources whose files are appended to meanwhile, each append a source and bytes, and stop a moment after the last one."""
+    """Follow sources whose files are appended to meanwhile, and stop a moment later. An append is a source's name, and bytes."""
     names = sorted({name for name, _ in appends})
     for name in names:
         (directory / "input" / name).mkdir(parents=True, exist_ok=True)

@@ -287,7 +287,7 @@ def _copy(merge, source, joined):
 
 @rare_kernel
 def _hand_on_inert(merge, source, joined):
-    """Hand on the message in front, which is no part of the book and no trade, or drop it where it only says that one is missing."""
+    """Hand on the message in front, which says nothing of book and trades, or drop one that only warns of a loss that is none."""
     queues, lane = merge.queues, merge.lanes[source]
     message = queues.messages[source, queues.cursors[source].head]
     is_rejected = message.kind == DEAD_LETTER and message.flags & IS_NO_DEPTH == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,16 @@ class Merger:
         self._merge = Merge(Queues.allocate(sources), lanes, Recent.allocate(), np.zeros(len(TOTALS), np.int64))
         self._letters: list[list[DeadLetter]] = [[] for _ in range(sources)]
 
+    def calls(self) -> list[tuple[Any, ...]]:
+        """The kernels that it calls, each with arguments as it has them: what is to be compiled before."""
+        merge, one = self._merge, EventBatch.allocate(1, 1)
+        joined = Joined(one.messages, one.prices, one.prices, one.sizes, one.prices)
+        return [
+            (join, merge, joined, 1),
+            (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0),
+            (put_back, merge.recent, merge.recent.entries),
+        ]
+
     def restore(self, state: MergeState) -> None:
         """Go on from a state. Nothing was appended before."""
         self._merge.lanes[:] = state.lanes
@@ -52,17 +62,18 @@ class Merger:
         """What is remembered now, copied without giving up the interpreter's lock, with the places of the sources."""
         merge = self._merge
         recent = merge.recent
-        copies = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
-        return JoinedMark(sources, *copies, int(recent.count[0]))
+        lanes, entries, totals = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
+        return JoinedMark(sources, lanes, entries, totals, int(recent.put_in[0]))
 
     @property
     def lanes(self) -> npt.NDArray[np.void]:
         """What is known of each source (merge_state.LANE). It changes with each batch."""
         return self._merge.lanes
 
-    def total(self, name: str) -> int:
-        """A number of the whole, by its name in merge_state.TOTALS."""
-        return int(self._merge.totals[TOTALS.index(name)])
+    @property
+    def totals(self) -> dict[str, int]:
+        """The numbers of the whole (merge_state.TOTALS)."""
+        return dict(zip(TOTALS, map(int, self._merge.totals), strict=True))
 
     def consumed(self, source: int) -> int:
         """How many messages of a source were consumed since the start of its input."""
@@ -74,14 +85,16 @@ class Merger:
         return int(cursor["end"] - cursor["head"])
 
     def append(self, source: int, batch: EventBatch, skip: int = 0) -> None:
-        """Append a source's batch behind what waits of it, but for its first messages, `skip` of them, which are consumed already.
+        """Append a source's batch behind what waits of it, but for the first `skip` messages, which are consumed already.
 
         A batch has at most BATCH_MESSAGES messages, and comes only when more of the source is needed.
         """
         skipped_letters = int((batch.messages["kind"][:skip] == DEAD_LETTER).sum())
         self._letters[source].extend(batch.dead_letters[skipped_letters:])
         levels = Levels(batch.messages, batch.prices, batch.sizes)
-        while not append(as_records(self._merge.queues), source, as_records(levels), batch.message_count, batch.level_count, skip):
+        while not append(
+            as_records(self._merge.queues), source, as_records(levels), batch.message_count, batch.level_count, skip
+        ):
             queues = self._merge.queues
             self._merge = self._merge._replace(queues=queues.with_levels(2 * queues.prices.shape[1]))
 
@@ -103,7 +116,9 @@ class Merger:
             array[:] = copy
         self._letters = memory.letters
 
-    def join(self, batch: EventBatch, sources: npt.NDArray[np.int64], passed: Sequence[int] = (), most: int | None = None) -> int | None:
+    def join(
+        self, batch: EventBatch, sources: npt.NDArray[np.int64], passed: Sequence[int] = (), most: int | None = None
+    ) -> int | None:
         """Fill an empty batch with what comes next, and `sources` with where each message is from. Call it again after that.
 
         Returns the number of a source of which more is needed, -1 if the batch is full, or None if all sources have ended. Those
@@ -124,4 +139,3 @@ class Merger:
         for place in np.flatnonzero(batch.messages["kind"][: batch.message_count] == DEAD_LETTER):
             batch.dead_letters.append(self._letters[int(sources[place])].pop(0))
         return None if why == ENDED else why
-

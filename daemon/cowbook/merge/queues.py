@@ -42,7 +42,7 @@ GROUPS = 6
 _MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
 
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group")])
-"""Of a message that waits: what identifies it, what it says, its time where that is part of its identity (else NONE), its group."""
+"""Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group."""
 
 LANE_CURSOR = np.dtype(
     [

@@ -21,7 +21,7 @@ class Recent(NamedTuple):
     entries: npt.NDArray[np.void]  # MERGED, (RECENT_MERGED,)
     buckets: npt.NDArray[np.int64]  # the newest place of each, or NOT_FOUND
     older: npt.NDArray[np.int64]  # the next older place in the chain of each entry
-    count: npt.NDArray[np.int64]  # (1,): how many were ever put in
+    put_in: npt.NDArray[np.int64]  # (1,): how many were ever put in
 
     @classmethod
     def allocate(cls) -> Recent:
@@ -33,11 +33,6 @@ class Recent(NamedTuple):
             np.zeros(1, np.int64),
         )
 
-    def in_order(self) -> npt.NDArray[np.void]:
-        """A copy of the entries, oldest first."""
-        count = int(self.count[0])
-        return np.roll(self.entries, -(count % RECENT_MERGED)) if count > RECENT_MERGED else self.entries[:count].copy()
-
 
 @inlined_kernel
 def _bucket_of(key):
@@ -46,8 +41,8 @@ def _bucket_of(key):
 
 @kernel
 def find(recent, waiting, source):
-    """Returns the index in the ring of the newest such message that this source has not brought yet; NOT_FOUND if there is none."""
-    oldest = recent.count[0] - RECENT_MERGED
+    """Returns the index in the ring of the newest such message that this source has not brought yet, or NOT_FOUND."""
+    oldest = recent.put_in[0] - RECENT_MERGED
     place = recent.buckets[_bucket_of(waiting.key)]
     while place >= 0 and place >= oldest:
         entry = recent.entries[place % RECENT_MERGED]
@@ -61,7 +56,7 @@ def find(recent, waiting, source):
 @kernel
 def put(recent, waiting, source, ts_recv):
     """Remember a message of a source that is handed on. The oldest one is forgotten."""
-    place = recent.count[0]
+    place = recent.put_in[0]
     index = place % RECENT_MERGED
     entry = recent.entries[index]
     entry.key = waiting.key
@@ -73,7 +68,7 @@ def put(recent, waiting, source, ts_recv):
     bucket = _bucket_of(waiting.key)
     recent.older[index] = recent.buckets[bucket]
     recent.buckets[bucket] = place
-    recent.count[0] = place + 1
+    recent.put_in[0] = place + 1
 
 
 @kernel
@@ -81,9 +76,9 @@ def put_back(recent, entries):
     """Fill an empty ring with entries, oldest first."""
     for number in range(entries.size):
         entry = entries[number]
-        place = recent.count[0]
+        place = recent.put_in[0]
         recent.entries[place] = entry
         bucket = _bucket_of(entry.key)
         recent.older[place] = recent.buckets[bucket]
         recent.buckets[bucket] = place
-        recent.count[0] = place + 1
+        recent.put_in[0] = place + 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
@@ -48,7 +48,49 @@ MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sour
 that have brought it, which was the first, and when that one received it."""
 
 TOTALS = ("sequence", *(f"all_{kind}" for kind in COUNTED_KINDS), "contradicted_id", "contradicted_by")
-"""Numbers of the whole: the joined numbering of connections, messages handed on by kind, and where a contradiction was last met."""
+"""Numbers of the whole: the joined numbering of connections, messages handed on by kind, and the last contradiction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFigures:
+    """What came of one source, since the start of the input."""
+
+    name: str
+    messages: int
+    """Consumed, of any kind."""
+    first: int
+    """Used, because no other source had brought them before."""
+    duplicates: int
+    """Skipped, because another source had."""
+    late_records: int
+    """Skipped, because others had gone on without the source when it brought them."""
+    contradictions: int
+    """Skipped, though they differ from the one with the same ids that was used."""
+    clock_seconds: float
+    """By how much its receive times are ahead of those of the first source with the same feed."""
+    missed: Mapping[str, int]
+    """By kind, how many messages it alone would have missed: only kinds of which it has any."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self) | {"missed": dict(self.missed)}
+
+
+def make_figures(names: Sequence[str], lanes: npt.NDArray[np.void], totals: Mapping[str, int]) -> tuple[SourceFigures, ...]:
+    """The figures of all sources, by what is known of each (LANE) and the numbers of the whole."""
+    return tuple(
+        SourceFigures(
+            name,
+            int(lane["messages"]),
+            int(lane["first"]),
+            int(lane["duplicates"]),
+            int(lane["late"]),
+            int(lane["contradictions"]),
+            float(lane["clock"] / 1e9),
+            {kind: totals[f"all_{kind}"] - int(lane[f"had_{kind}"]) for kind in COUNTED_KINDS if lane[f"had_{kind}"]},
+        )
+        for name, lane in zip(names, lanes, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +141,11 @@ class MergeState:
     """The most recent MERGED, oldest first."""
     totals: Mapping[str, int]
     """By TOTALS."""
+
+    @property
+    def figures(self) -> tuple[SourceFigures, ...]:
+        """What came of each source."""
+        return make_figures([place.name for place in self.places], self.lanes, self.totals)
 
     @property
     def progress(self) -> tuple[tuple[Any, int], ...]:

@@ -22,6 +22,7 @@ from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError, StorageError
+from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
 from cowbook.report.verdict import judge_day
 
@@ -211,20 +212,38 @@ def read_report(directory: Path, symbol: str | None = None) -> list[DayQuality]:
 
 
 def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
+    state = _newest_state(root, wanted)
+    if state is not None:
+        yield from _split_state(unquote(root.name), state)
+
+
+def _newest_state(root: Path, wanted: str | None) -> PipelineState | None:
+    """That of the newest valid checkpoint; None without one, or for another symbol than the wanted one."""
     symbol = unquote(root.name)
     if wanted not in (None, symbol):
-        return
+        return None
     problems = []
     for epoch in sorted(epochs_in(root / "checkpoints"), reverse=True):
         try:
-            state = read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid).state
+            return read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid).state
         except DamagedError as error:
             problems.append(f"{epoch}: {error}")
-            continue
-        yield from _split_state(symbol, state)
-        return
     if problems:
         raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
+    return None
+
+
+def read_sources(directory: Path, symbol: str | None = None) -> dict[str, tuple[SourceFigures, ...]]:
+    """Returns what came of the sources of each symbol that has several, by its id, from the checkpoints of a state directory.
+
+    Raises RecoveryError as `read_report`. An output directory says nothing of sources.
+    """
+    found: dict[str, tuple[SourceFigures, ...]] = {}
+    for root in sorted(path for path in directory.iterdir() if (path / "checkpoints").is_dir()):
+        state = _newest_state(root, symbol)
+        if state is not None and state.merge is not None:
+            found[state.id] = state.merge.figures
+    return found
 
 
 def _split_state(symbol: str, state: PipelineState) -> Iterator[DayQuality]:

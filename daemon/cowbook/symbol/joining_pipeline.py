@@ -21,7 +21,7 @@ from cowbook.checkpoint.triggers import STOP
 from cowbook.input.venue import Connection
 from cowbook.merge.merger import Memory
 from cowbook.plain.block import Block
-from cowbook.plain.merge_state import JoinedMark
+from cowbook.plain.merge_state import JoinedMark, SourceFigures, make_figures
 from cowbook.plain.messages import EventBatch
 from cowbook.symbol.attempt import Freeze
 from cowbook.symbol.cursor import JoinedCursor
@@ -35,8 +35,8 @@ _JOINED_MESSAGES = 4_096
 _JOINED_LEVELS = 1 << 16
 
 _MOST_PROVISIONAL_BYTES = 64 << 20
-"""On disk, of the other sources. While more than that is unread of them, a source that has ended is passed over like a silent one:
-all that follows would be made anew by each start."""
+"""On disk, of the other sources. While more than that is unread of them, a source that has ended is passed over like a silent
+one: otherwise each start would make all that follows anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,12 @@ class JoiningPipeline(Pipeline):
 
     def _mark(self) -> JoinedMark:
         return self._group.merger.mark(tuple(source.mark() for source in self._group.sources))
+
+    @property
+    def source_figures(self) -> tuple[SourceFigures, ...]:
+        """What came of each source."""
+        merger = self._group.merger
+        return make_figures([source.name for source in self._group.sources], merger.lanes, merger.totals)
 
     async def advance(self) -> Reads | None:
         """Join and apply what the sources have. Returns what to wait for before the next call; None if all have ended."""
@@ -126,9 +132,7 @@ class JoiningPipeline(Pipeline):
         if not source.is_followed:
             return None
         merger = self._group.merger
-        others = [
-            other for number, other in enumerate(self._group.sources) if other is not source and merger.waiting(number) > 0
-        ]
+        others = [other for number, other in enumerate(self._group.sources) if other is not source and merger.waiting(number) > 0]
         if not others:
             return None
         # What others have just written may be of a moment that this source brings soon; what they wrote long ago is not.

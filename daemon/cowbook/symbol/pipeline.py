@@ -21,7 +21,7 @@ from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, RestartNeededError, SymbolError
 from cowbook.input.venue import Connection
 from cowbook.plain.block import Block
-from cowbook.plain.merge_state import JoinedMark
+from cowbook.plain.merge_state import JoinedMark, SourceFigures
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
@@ -36,7 +36,7 @@ from cowbook.symbol.figures import BookFigures, KnownFigures, PipelineFigures
 from cowbook.symbol.framing import Framing, gathered
 from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
-from cowbook.symbol.report import SymbolReport
+from cowbook.symbol.report import SymbolReport, notes_of_sources
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.throughput import Throughput
@@ -352,8 +352,14 @@ class Pipeline:
             quiet_rate=throughput.rate(persisting=False),
             persisting_rate=throughput.rate(persisting=True),
             impact=throughput.impact_ratio,
+            sources=self.source_figures,
             problem=self._report.problem(self.engine, self._other_symbols),
         )
+
+    @property
+    def source_figures(self) -> tuple[SourceFigures, ...]:
+        """What came of each source; nothing where the input is one."""
+        return ()
 
     def _make_book_figures(self) -> BookFigures:
         engine = self.engine
@@ -414,6 +420,9 @@ class Pipeline:
         decoder = DecoderState(tuple(self._other_symbols), report.misfit, self.input_bytes, is_named=report.is_named)
         self._report.fill(summary, self.engine, decoder, self.drift)
         summary.known = _known_figures(self.engine, self._price_decimals).to_json()
+        summary.sources = [source.to_json() for source in self.source_figures]
+        summary.late_records = sum(source.late_records for source in self.source_figures)
+        summary.warnings += notes_of_sources(self.source_figures)
         checkpoints = self.checkpointer.figures
         summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
         summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed

@@ -119,9 +119,7 @@ def source_settings(
     return tuple(found), tuple(notes)
 
 
-def _follow_of(
-    config: Config, symbol: SymbolConfig, sources: tuple[SourceSettings, ...], *, once: bool
-) -> FollowSettings | None:
+def _follow_of(config: Config, symbol: SymbolConfig, sources: tuple[SourceSettings, ...], *, once: bool) -> FollowSettings | None:
     """How the symbol is followed; as one of its sources is, if it has some."""
     if sources:
         return next((source.follow for source in sources if source.follow is not None), None)

@@ -72,6 +72,11 @@ class SourceGroup:
         return tuple(f"source {source.name}: {text}" for source in self.sources for text in source.follower.warnings)
 
     @property
+    def at_end(self) -> bool:
+        """As `Follower.at_end`, of all sources."""
+        return all(follower.at_end for follower in self._followers)
+
+    @property
     def has_position(self) -> bool:
         """Whether a file of any source was opened."""
         return any(follower.has_position for follower in self._followers)

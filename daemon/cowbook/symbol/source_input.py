@@ -1,4 +1,4 @@
-"""One of several sources of a symbol: its files are read and decoded, and its messages wait in the merger until they are handed on.
+"""One of several sources of a symbol: its files are read and decoded, and its messages wait in the merger for their turn.
 
 What waits is not in a checkpoint. A checkpoint has the position in front of it, and how many messages behind that position were
 handed on already: a restart decodes them anew.

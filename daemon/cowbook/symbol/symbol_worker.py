@@ -20,8 +20,8 @@ from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
-from cowbook.log import get_logger
 from cowbook.input.settings import DecoderSettings
+from cowbook.log import get_logger
 from cowbook.plain.block import Block
 from cowbook.plain.durable_files import SCARCE, DurableFiles
 from cowbook.plain.position import Position
