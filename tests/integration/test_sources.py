@@ -116,3 +116,60 @@ def test_the_order_of_arrival_changes_no_byte(
     assert followed.error is None
     assert followed.events > 0.8 * whole.summary.events
     assert join(tmp_path, {name: {} for name in "abc"}, run).parts == whole.parts
+
+
+def test_a_silent_source_is_passed_over_and_its_late_records_are_counted(records: list[bytes], tmp_path: Path) -> None:
+    """Others go on without it after source_wait; what it then brings of the time before is not applied."""
+    middle = len(records) // 2
+    lost = [record for record in records[10:middle] if b'"trade"' in record][:20]
+    first = [record for record in records if record not in lost]
+    appends = [("a", _text(first[:middle])), ("b", _text(records[:2]))]
+    run = Run(engine=_ENGINE)
+    stopped = follow_appends(tmp_path, appends, run, wait_seconds=0.3)
+    assert stopped.error is None
+    assert stopped.events > 1000
+    again = follow_appends(tmp_path, [("b", _text(records[2:middle])), ("a", _text(first[middle:]))], run, wait_seconds=0.3)
+    assert again.error is None
+    late = {source["name"]: source["late_records"] for source in again.sources}
+    assert late["a"] == 0
+    assert len(lost) <= late["b"] < middle
+    assert again.late_records == late["b"]
+    assert again.gaps == 0
+    assert any("source b was silent" in warning for warning in again.warnings)
+
+
+def test_trades_in_a_file_of_their_own_are_ordered_by_receive_time(records: list[bytes], tmp_path: Path) -> None:
+    """Two files, split by kind, give what the one file gave."""
+    trades = [record for record in records if b'"trade"' in record]
+    others = [record for record in records if b'"trade"' not in record]
+    assert trades
+    sources = {"book": {"x.jsonl": _text(others)}, "trades": {"x.jsonl": _text(trades)}}
+    split = join(tmp_path / "split", sources, Run(engine=_ENGINE))
+    by_time = sorted(records, key=lambda record: int(record.partition(b" ")[0]))
+    one = reconstruct(tmp_path / "one", {"x.jsonl": _text(by_time)}, Run(engine=_ENGINE))
+    assert split.parts == one.parts
+    assert {source["name"]: source["duplicates"] for source in split.summary.sources} == {"book": 0, "trades": 0}
+
+
+def test_a_contradiction_is_said_and_the_first_source_wins(records: list[bytes], tmp_path: Path) -> None:
+    """The same ids with other prices are counted and warned of."""
+    place = next(number for number, record in enumerate(records) if b'"trade"' in record)
+    wrong = list(records)
+    wrong[place] = records[place].replace(b'"q":"', b'"q":"1')
+    sources = {"a": {"x.jsonl": _text(records)}, "b": {"x.jsonl": _text(wrong)}}
+    result = join(tmp_path / "two", sources, Run(engine=_ENGINE))
+    assert [source["contradictions"] for source in result.summary.sources] == [0, 1]
+    assert any("source b contradicts" in warning for warning in result.summary.warnings)
+    assert result.parts == reconstruct(tmp_path / "one", {"x.jsonl": _text(records)}, Run(engine=_ENGINE)).parts
+
+
+def test_a_hole_of_all_sources_is_one_gap(records: list[bytes], tmp_path: Path) -> None:
+    """What nobody has recorded is missing, and once."""
+    diffs = [number for number, record in enumerate(records) if b'"depthUpdate"' in record]
+    hole = set(diffs[100:105])
+    kept = [record for number, record in enumerate(records) if number not in hole]
+    copies = lossy_copies(kept, 3, random.Random(1))
+    result = join(
+        tmp_path, {name: {"x.jsonl": _text(copy)} for name, copy in zip("abc", copies, strict=True)}, Run(engine=_ENGINE)
+    )
+    assert result.summary.gaps == 1
