@@ -87,7 +87,7 @@ class Checkpointer:
     @property
     def is_persisting(self) -> bool:
         """Whether an attempt is under way."""
-        return self._running is not None and not self._running.done()
+        return self._attempt is not None or (self._running is not None and not self._running.done())
 
     def seconds_until_due(self) -> float | None:
         """When `due` is worth asking again, if no attempt ends and nothing is asked for before; None: not before."""
@@ -137,6 +137,7 @@ class Checkpointer:
 
         `started` is when processing stopped for it, by `time.perf_counter`.
         """
+        assert self._attempt is None
         assert self._running is None
         now = time.monotonic_ns()
         self._triggers.begun(now=now)
@@ -145,9 +146,14 @@ class Checkpointer:
         cuts, requests, self._requests = (*self._cuts, *tail), self._requests, []
         attempt = Attempt(self._destination, self._settings, self._newest, freeze, triggers, cuts, requests, now)
         self._attempt = attempt
-        self._running = self._loop.create_task(self._settle(attempt))
+        self._loop.call_soon(self._launch)
         attempt.frozen_seconds = time.perf_counter() - started
-        self._running.add_done_callback(self._tell_change)
+
+    def _launch(self) -> None:
+        """Make the task of an attempt that was begun, if it has none: that takes as long as all of the freeze does."""
+        if self._attempt is not None and self._running is None:
+            self._running = self._loop.create_task(self._settle(self._attempt))
+            self._running.add_done_callback(self._tell_change)
 
     async def snapshot_released(self) -> None:
         """Wait until the snapshot of the attempt under way is given back; without an attempt there is nothing to wait for."""
@@ -162,6 +168,7 @@ class Checkpointer:
 
     async def finish(self) -> None:
         """Wait for the attempt under way; raises as `raise_failure` does."""
+        self._launch()
         if self._running is not None:
             await asyncio.wait([self._running])
         self.raise_failure()

@@ -46,7 +46,7 @@ class Cursor:
     def mark(self) -> Mark:
         """Returns the position after the last consumed record."""
         place = self._now()
-        return place if isinstance(place, Mark) else self._follower.mark_at(place)
+        return place if type(place) is Mark else self._follower.mark_at(place)
 
     def _now(self) -> int | Mark:
         if self._files != self._follower.files_consumed:
