@@ -17,6 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cowbook.errors import ConfigError
+from cowbook.plain.merge_state import MOST_SOURCES
 from cowbook.plain.streams import CHOSEN_STREAMS, USUAL_STREAMS
 from cowbook.venues import load_venue, venue_names
 
@@ -147,6 +148,12 @@ class LogConfig(_Section):
     format: Literal["auto", "json", "console"] = "auto"
 
 
+def _named_paths(value: tuple[str, ...]) -> tuple[str, ...]:
+    if any(not path or "\0" in path for path in value):
+        raise ValueError("has an empty path")
+    return value
+
+
 def symbol_name(value: str) -> str:
     """Return a symbol's name unchanged. Raises ValueError for a name that JSON would have to escape, or nobody could read."""
     if not 1 <= len(value) <= 64 or not value.isprintable() or re.search(r'[ "\\]', value):
@@ -159,6 +166,23 @@ class EnvelopeConfig(_Section):
 
     time: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
     message: Annotated[str, Field(pattern=_PATH_OF_KEYS)]
+
+
+class SourceConfig(_Section):
+    """One of several recordings of a symbol. What it does not say is as the symbol says."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    paths: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    format: str = ""
+    follow: bool = False
+    max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
+    rotate_wait: Duration = "5s"  # type: ignore[assignment]
+    follow_delay: Annotated[Duration, Field(le=5 * 10**9)] = "20ms"  # type: ignore[assignment]
+
+    @field_validator("paths")
+    @classmethod
+    def _are_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _named_paths(value)
 
 
 class SymbolConfig(_Section):
@@ -182,6 +206,50 @@ class SymbolConfig(_Section):
     max_book_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 1_073_741_824
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
     follow_delay: Annotated[Duration, Field(le=5 * 10**9)] = "20ms"  # type: ignore[assignment]
+    source_wait: Duration = "10s"  # type: ignore[assignment]
+    source: Annotated[tuple[SourceConfig, ...], Field(strict=False, max_length=MOST_SOURCES)] = ()
+
+    @property
+    def inputs(self) -> tuple[SymbolConfig, ...]:
+        """The symbol as each of its sources has it; itself if it has none."""
+        return tuple(self._as_read(source) for source in self.source) or (self,)
+
+    def _as_read(self, source: SourceConfig) -> SymbolConfig:
+        own = {name: getattr(source, name) for name in source.model_fields_set - {"name"}}
+        return self.model_copy(update=own | {"source": ()})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_read_from_sources(cls, values: Any) -> Any:
+        """Fill in what the symbol has of its sources: all paths, and the first one's format."""
+        sources = values.get("source") if isinstance(values, dict) else None
+        if not isinstance(sources, list) or not sources or not all(isinstance(source, dict) for source in sources):
+            return values
+        if "paths" in values:
+            raise ValueError("has paths beside [[symbol.source]]: give them to a source of their own")
+        paths = [path for source in sources if isinstance(source.get("paths"), list) for path in source["paths"]]
+        default = values.get("format") or sources[0].get("format")
+        named = [{"format": default, **source} if default else source for source in sources]
+        return {**({"format": default} if default else {}), **values, "source": named, "paths": paths or ["-"]}
+
+    @model_validator(mode="after")
+    def _sources_fit(self) -> SymbolConfig:
+        names = [source.name for source in self.source]
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double is not None:
+            raise ValueError(f'there are two sources "{double}": give each a name of its own')
+        known = venue_names()
+        first = load_venue(self.format) if self.source else None
+        for source in self.source:
+            if source.format not in known:
+                raise ValueError(f'source "{source.name}": format must be one of {", ".join(known)}')
+            venue = load_venue(source.format)
+            if first is not None and (venue.checksum, venue.snapshots) != (first.checksum, first.snapshots):
+                raise ValueError(
+                    f'source "{source.name}" is of another venue ({source.format}) than the first ({self.format}): '
+                    "one book cannot be made of both; give each venue a symbol of its own"
+                )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -236,9 +304,7 @@ class SymbolConfig(_Section):
     @field_validator("paths")
     @classmethod
     def _are_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if any(not path or "\0" in path for path in value):
-            raise ValueError("has an empty path")
-        return value
+        return _named_paths(value)
 
 
 class Config(_Section):
@@ -405,6 +471,10 @@ def _explain(problem: Any, values: dict[str, Any]) -> str:
         table = values["symbol"][index]
         name = table.get("id", table.get("name")) if isinstance(table, dict) else None
         where.append(f"[[symbol]] #{index + 1}" + (f' "{name}"' if name else ""))
+        if len(location) > 1 and location[0] == "source" and isinstance(location[1], int):
+            where.append(f"[[symbol.source]] #{location[1] + 1}")
+            del location[:2]
+            model = SourceConfig
     if problem["type"] == "extra_forbidden":
         key = str(location[-1])
         known = _KEYS if model is Config else list(model.model_fields)

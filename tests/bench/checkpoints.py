@@ -36,6 +36,7 @@ from rich.table import Table
 
 from bench.memory import make_capture
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
+from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import read_checkpoint
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import MANUAL, TriggerSettings
@@ -77,13 +78,15 @@ class PacedWorker(SymbolWorker):
     async def _consume(self, pipeline: Pipeline) -> None:
         measured = self.measured = Measured()
         process = psutil.Process()
-        while (block := await pipeline.follower.next_block()) is not None and not block.final:
+        follower = pipeline.follower
+        assert isinstance(follower, Follower)
+        while (block := await follower.next_block()) is not None and not block.final:
             if pipeline.engine.event_count == 0:  # the snapshot is a line of many blocks
                 await pipeline.process(block)
                 continue
             request = pipeline.checkpointer.request()
             await pipeline.process(block)
-            following = await pipeline.follower.next_block()
+            following = await follower.next_block()
             if following is None or following.final:
                 break
             await pipeline.process(following)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cowbook.plain.block import Block
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.symbol_worker import SymbolWorker
 from support.harness import Run, worker_settings, write_files
@@ -24,9 +23,9 @@ def end_behind(directory: Path, files: Mapping[str, bytes], run: Run, batches: i
         async def _consume(self, pipeline: Pipeline) -> None:
             apply, left = pipeline._apply, batches
 
-            async def apply_and_count(block: Block, first_index: int) -> None:
+            async def apply_and_count(place_of: Callable[[int], tuple[str, int]]) -> None:
                 nonlocal left
-                await apply(block, first_index)
+                await apply(place_of)
                 left -= 1
                 if left == 0:
                     raise _EndedError

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
 
 BASE = {"plain", "kernels", "errors", "log"}
-WORKER = BASE | {"capture", "input", "venues", "book", "sink", "checkpoint", "config", "symbol"}
+WORKER = BASE | {"capture", "input", "venues", "merge", "book", "sink", "checkpoint", "config", "symbol"}
 MAY_IMPORT = {
     "errors": set[str](),
     "log": {"plain"},  # what people are shown is escaped
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "kernels": set[str](),
     "capture": BASE,
     "input": BASE,
+    "merge": BASE,
     "book": BASE,
     "sink": BASE,
     "checkpoint": BASE,
@@ -43,6 +44,7 @@ MAY_IMPORT = {
 OUTSIDE = {
     "plain": {"numpy", "msgspec"},
     "book": {"numpy", "numba", "msgspec"},
+    "merge": {"numpy"},
 }
 """Libraries that a room may use, where that is a rule."""
 

@@ -29,6 +29,7 @@ from cowbook.plain.messages import (
     BREAK,
     DEAD_LETTER,
     DIFF,
+    IS_COVERED,
     IS_LOOSE,
     IS_NO_DEPTH,
     IS_PICTURE,
@@ -66,9 +67,11 @@ def _note_other_record(engine, message):
     """Count a record that does not change the book: a dead letter, a record of another symbol, or an unused one."""
     state = engine.state[0]
     if message.kind == DEAD_LETTER:
-        reason = message.flags & ~IS_NO_DEPTH
+        reason = message.flags & ~(IS_NO_DEPTH | IS_COVERED)
         dead_letter_row(state, engine.rows)
         engine.words[_FIRST_REASON + reason] += 1
+        if message.flags & IS_COVERED != 0:
+            return
         if reason == DAMAGED:
             if state.last_time != NONE:  # else nothing was there of which something could be missing
                 gap_row(state, engine.rows, state.last_time, NONE, NONE, False)

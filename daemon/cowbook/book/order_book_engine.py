@@ -372,17 +372,19 @@ class OrderBookEngine:
         snapshots may be held. Raises RuntimeError for a third.
         """
         words = self._view
-        slot = FIRST_SNAPSHOT if words[FIRST_SNAPSHOT] == block_pool.NO_SNAPSHOT else SECOND_SNAPSHOT
-        if words[slot] != block_pool.NO_SNAPSHOT:
-            raise RuntimeError("two snapshots are held already: release one first")
+        slot = FIRST_SNAPSHOT
+        if words[slot] >= 0:
+            slot = SECOND_SNAPSHOT
+            if words[slot] >= 0:
+                raise RuntimeError("two snapshots are held already: release one first")
         arrays = self.arrays
         logs = arrays.logs
         slots = NO_SLOTS
         if words[SLOT_COUNT]:  # slots are overwritten in place: a few kilobytes
             slots = Slots(arrays.slots.messages.copy(), arrays.slots.info.copy())
         frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs, slots)
-        words[slot] = words[PROTECTED] = words[EPOCH]
-        words[EPOCH] += 1
+        words[slot] = words[PROTECTED] = epoch = words[EPOCH]
+        words[EPOCH] = epoch + 1
         return frozen
 
     def get_checkpoint_state(self) -> EngineState:

@@ -203,8 +203,11 @@ class Reader:
             return Mark(file.name, file.device, file.inode, file.offset, file.head, b"", consumed, file.left, file.begins_ns)
         index = offset - block.base
         assert self._handed_out_at <= index <= block.end
-        first = max(self._handed_out_at, index - IDENTITY_BYTES)
-        tail = self._tail + block.buffer[first:index].tobytes() if index > first else self._tail
+        first = index - IDENTITY_BYTES
+        if first >= self._handed_out_at:
+            tail = block.buffer[first:index].tobytes()
+        else:
+            tail = self._tail + block.buffer[self._handed_out_at : index].tobytes()
         return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, begins_ns=file.begins_ns)
 
     def identity_at_end(self, disk_bytes: int) -> FileIdentity:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
+from cowbook.plain.merge_state import MergeState
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import CutPlace
 from cowbook.plain.position import Position
@@ -74,6 +75,8 @@ class PipelineState:
     """The book at the first event of the open cut, if that is to be written."""
     decoder: DecoderState = field(default_factory=DecoderState)
     drift: DriftTotals = field(default_factory=DriftTotals)
+    merge: MergeState | None = None
+    """The state of several sources, of which `position` is that of the first; None where the input is one."""
     provisional: tuple[CutPlace, ...] = ()
     """Places of provisional cuts that were published at an earlier end of input and are not replaced yet."""
     end_of_input: str | None = None
@@ -90,6 +93,11 @@ class PipelineState:
         """Update id of the last applied depth message; None before the first."""
         last_id = self.order_book_state.values["last_id"]
         return None if last_id == NONE else last_id
+
+    @property
+    def progress(self) -> tuple[Any, ...]:
+        """Where the input stands. Two states of equal progress are of the same place."""
+        return self.merge.progress if self.merge is not None else self.position.progress
 
     @property
     def current_file(self) -> str:

@@ -24,6 +24,7 @@ from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.features import NUMBER_NAMES
 from cowbook.plain.frame import FRAME_ROW, Frame
+from cowbook.plain.merge_state import LANE, MERGED, RECENT_MERGED, TOTALS, MergeState, SourcePlace
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import FileIdentity, Position, displayable
 from cowbook.plain.rows import DAY_ROW, OpenRows
@@ -31,6 +32,8 @@ from cowbook.plain.streams import ROW_STREAMS, Kind, Stream
 
 BOOK_FILE = "book.parquet"
 _FRAME_FILE = "open-frame.arrow"
+_LANES_FILE = "sources.arrow"
+_MERGED_FILE = "joined-messages.arrow"
 _CONSUMED_FILE = "consumed-files.arrow"
 _MOST_FILES_IN_JSON = 1000
 """Of a position in book.parquet's metadata. If more are consumed, they are in a file of their own."""
@@ -78,6 +81,8 @@ def encode_state(state: PipelineState, compression: str) -> dict[str, memoryview
     }
     if len(state.position.consumed) > _MOST_FILES_IN_JSON:
         tables[_CONSUMED_FILE] = _identity_table(state.position.consumed)
+    if state.merge is not None:
+        tables |= {_LANES_FILE: _struct_table(state.merge.lanes), _MERGED_FILE: _struct_table(state.merge.merged)}
     if state.frame is not None:
         tables[_FRAME_FILE] = _message_table(state.frame.row, state.frame.prices, state.frame.sizes)
     files = {BOOK_FILE: _encode_book(state, compression)}
@@ -185,7 +190,24 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
         "drift_totals": json.dumps(asdict(state.drift)),
         "provisional": json.dumps(state.provisional),
         "end_of_input": json.dumps(state.end_of_input),
+        **(_encode_merge(state.merge) if state.merge is not None else {}),
     }
+
+
+def _encode_merge(merge: MergeState) -> dict[str, str]:
+    places = [place.to_json() for place in merge.places]
+    return {"sources": json.dumps({"places": places, "totals": dict(merge.totals)})}
+
+
+def _decode_merge(text: str | None, tables: Mapping[str, pa.Table]) -> MergeState | None:
+    if text is None:
+        return None
+    value = json.loads(text)
+    places = tuple(SourcePlace.from_json(place) for place in value["places"])
+    lanes, merged = _decode_structs(tables.get(_LANES_FILE), LANE), _decode_structs(tables.get(_MERGED_FILE), MERGED)
+    if len(lanes) != len(places) or len(merged) > RECENT_MERGED or set(value["totals"]) != set(TOTALS):
+        raise DamagedError(f"{BOOK_FILE}: the state of the sources is of others")
+    return MergeState(places, lanes, merged, value["totals"])
 
 
 def _encode_position(position: Position) -> str:
@@ -270,6 +292,7 @@ def _decode_state(files: Mapping[str, bytes]) -> PipelineState:
             decoder.get("is_named", True),
         ),
         drift=DriftTotals(**json.loads(metadata["drift_totals"])),
+        merge=_decode_merge(metadata.get("sources"), tables),
         provisional=tuple((first, number) for first, number in json.loads(metadata["provisional"])),
         end_of_input=json.loads(metadata["end_of_input"]),
         processing_rate=float(metadata["processing_rate"]),

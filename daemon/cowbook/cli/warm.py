@@ -10,10 +10,10 @@ from cowbook.plain.escaping import escaped
 
 def main(arguments: argparse.Namespace) -> int:
     """Compile the kernels of the formats that were named, or of all, into the cache, unless they are there."""
-    from cowbook.symbol.warm import cache_folder, missing, warm, why_not_cached
+    from cowbook.symbol.warm import SEVERAL_SOURCES, cache_folder, missing, warm, why_not_cached
     from cowbook.venues import venue_names
 
-    formats = arguments.format or venue_names()
+    formats = arguments.format or [*venue_names(), SEVERAL_SOURCES]
     count, why = missing(formats), why_not_cached()
     if count and why is not None:
         print(escaped(f"compiled kernels cannot be kept in {cache_folder()}: {why}"))

@@ -41,6 +41,7 @@ IS_PICTURE = 128  # snapshot: one of many that each show the best levels and not
 LEVELS_ARE_NEW = 256  # diff: the venue says that the book has none of its levels
 LEVELS_ARE_KNOWN = 512  # diff: the venue says that the book has all of its levels
 HAS_LEVEL_IDS = 1024  # snapshot: behind the asks stand, as prices, the ids of the bids, then those of the asks
+IS_COVERED = 2048  # dead letter: another source of the symbol has the place, so nothing is missing there
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(

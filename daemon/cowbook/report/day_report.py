@@ -24,6 +24,7 @@ from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError, StorageError
+from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
 from cowbook.report.gap_times import find_gaps
 from cowbook.report.verdict import WORDS, judge_day
@@ -214,22 +215,40 @@ def read_report(directory: Path, symbol: str | None = None) -> list[DayQuality]:
 
 
 def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
+    checkpoint = _newest_checkpoint(root, wanted)
+    if checkpoint is not None:
+        days = _split_state(unquote(root.name), checkpoint.state)
+        _add_gaps(days, checkpoint, root.name)
+        yield from days
+
+
+def _newest_checkpoint(root: Path, wanted: str | None) -> Checkpoint | None:
+    """The newest valid checkpoint; None without one, or for another symbol than the wanted one."""
     symbol = unquote(root.name)
     if wanted not in (None, symbol):
-        return
+        return None
     problems = []
     for epoch in sorted(epochs_in(root / "checkpoints"), reverse=True):
         try:
-            checkpoint = read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid)
+            return read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid)
         except DamagedError as error:
             problems.append(f"{epoch}: {error}")
-            continue
-        days = _split_state(symbol, checkpoint.state)
-        _add_gaps(days, checkpoint, root.name)
-        yield from days
-        return
     if problems:
         raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
+    return None
+
+
+def read_sources(directory: Path, symbol: str | None = None) -> dict[str, tuple[SourceFigures, ...]]:
+    """Returns what came of the sources of each symbol that has several, by its id, from the checkpoints of a state directory.
+
+    Raises RecoveryError as `read_report`. An output directory says nothing of sources.
+    """
+    found: dict[str, tuple[SourceFigures, ...]] = {}
+    for root in sorted(path for path in directory.iterdir() if (path / "checkpoints").is_dir()):
+        checkpoint = _newest_checkpoint(root, symbol)
+        if checkpoint is not None and checkpoint.state.merge is not None:
+            found[checkpoint.state.id] = checkpoint.state.merge.figures
+    return found
 
 
 def _add_gaps(days: Sequence[DayQuality], checkpoint: Checkpoint, directory_name: str) -> None:

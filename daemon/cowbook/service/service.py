@@ -33,7 +33,7 @@ from cowbook.symbol.settings import checkpoint_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
 from cowbook.symbol.symbol_worker import ProgressCallback
-from cowbook.symbol.warm import missing, warm, why_not_cached
+from cowbook.symbol.warm import SEVERAL_SOURCES, missing, warm, why_not_cached
 from cowbook.telemetry.http import HttpServer
 from cowbook.telemetry.metrics import ServiceMetrics
 from cowbook.telemetry.status import is_ready, symbol_status
@@ -126,7 +126,7 @@ class Service:
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
         writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
-        await self._warm(loop, writers, [symbol.format for symbol in self._config.symbol])
+        await self._warm(loop, writers, _formats_of(self._config))
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
         gc.freeze()
@@ -318,7 +318,7 @@ class Service:
         plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
         if problems:
             raise ConfigError("the configuration", problems)
-        await self._warm(asyncio.get_running_loop(), self._context.writers, {symbol.format for symbol in config.symbol})
+        await self._warm(asyncio.get_running_loop(), self._context.writers, _formats_of(config))
         ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
         for thread in ending:
             thread.stop()
@@ -380,6 +380,12 @@ class Service:
             error = str(result) if isinstance(result, BaseException) else None
             answers.append({"id": thread.id, "epoch": result if error is None else None, "error": error})
         return answers
+
+
+def _formats_of(config: Config) -> set[str]:
+    """What `warm` is asked for: the formats of all inputs, and what joins several of one symbol."""
+    formats = {own.format for symbol in config.symbol for own in symbol.inputs}
+    return formats | {SEVERAL_SOURCES} if any(symbol.source for symbol in config.symbol) else formats
 
 
 def _call_if_open(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

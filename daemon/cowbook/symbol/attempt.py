@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import StorageError
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
+from cowbook.plain.merge_state import JoinedMark
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark, displayable
@@ -68,7 +69,7 @@ class Freeze(msgspec.Struct, frozen=True, eq=False):
     """
 
     snapshot: BookSnapshot | GatheredSnapshot
-    mark: Mark
+    mark: Mark | JoinedMark
     letters: list[DeadLetter]  # append-only; those of the open rows are the first ones
     other_symbols: list[str]  # append-only
     misfit: tuple[int, str] | None
@@ -95,7 +96,7 @@ class Newest:
     """When it was frozen, in ns since 1970; 0 without a checkpoint."""
     frozen_at: int = 0
     """The same, or the worker's start, on the monotonic clock, in ns."""
-    progress: tuple[int, int] | None = None
+    progress: tuple[Any, ...] | None = None
     """Of its mark."""
     end_of_input: str | None = None
     provisional: tuple[CutPlace, ...] = ()
@@ -281,6 +282,7 @@ class Attempt(msgspec.Struct, eq=False):
             symbol=owner.symbol,
             order_book_state=book if freeze.days is None else replace(book, days=freeze.days),
             position=freeze.mark.position(),
+            merge=freeze.mark.merge_state(),
             fingerprint=dict(owner.fingerprint),
             dead_letters=tuple(freeze.letters[: len(book.rows["dead_letter"])]),
             frame=self._frame,

@@ -13,6 +13,7 @@ from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.triggers import BACKLOG, CUT, MANUAL, Triggers
 from cowbook.errors import RestartNeededError, StorageError
 from cowbook.plain.durable_files import IMPOSSIBLE
+from cowbook.plain.merge_state import JoinedMark
 from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Newest, Outcome
@@ -86,7 +87,7 @@ class Checkpointer:
     @property
     def is_persisting(self) -> bool:
         """Whether an attempt is under way."""
-        return self._running is not None and not self._running.done()
+        return self._attempt is not None or (self._running is not None and not self._running.done())
 
     def seconds_until_due(self) -> float | None:
         """When `due` is worth asking again, if no attempt ends and nothing is asked for before; None: not before."""
@@ -103,7 +104,7 @@ class Checkpointer:
         if len(self._cuts) > self._cuts_taken:
             self._triggers.want(CUT)
 
-    def is_known(self, mark: Mark, end_of_input: str | None = None) -> bool:
+    def is_known(self, mark: Mark | JoinedMark, end_of_input: str | None = None) -> bool:
         """Whether the last checkpoint says all that one of this place would say."""
         return mark.progress == self._newest.progress and end_of_input in (None, self._newest.end_of_input)
 
@@ -136,6 +137,7 @@ class Checkpointer:
 
         `started` is when processing stopped for it, by `time.perf_counter`.
         """
+        assert self._attempt is None
         assert self._running is None
         now = time.monotonic_ns()
         self._triggers.begun(now=now)
@@ -144,9 +146,14 @@ class Checkpointer:
         cuts, requests, self._requests = (*self._cuts, *tail), self._requests, []
         attempt = Attempt(self._destination, self._settings, self._newest, freeze, triggers, cuts, requests, now)
         self._attempt = attempt
-        self._running = self._loop.create_task(self._settle(attempt))
+        self._loop.call_soon(self._launch)
         attempt.frozen_seconds = time.perf_counter() - started
-        self._running.add_done_callback(self._tell_change)
+
+    def _launch(self) -> None:
+        """Make the task of an attempt that was begun, if it has none: that takes as long as all of the freeze does."""
+        if self._attempt is not None and self._running is None:
+            self._running = self._loop.create_task(self._settle(self._attempt))
+            self._running.add_done_callback(self._tell_change)
 
     async def snapshot_released(self) -> None:
         """Wait until the snapshot of the attempt under way is given back; without an attempt there is nothing to wait for."""
@@ -161,6 +168,7 @@ class Checkpointer:
 
     async def finish(self) -> None:
         """Wait for the attempt under way; raises as `raise_failure` does."""
+        self._launch()
         if self._running is not None:
             await asyncio.wait([self._running])
         self.raise_failure()
@@ -246,7 +254,7 @@ def _newest(recovered: Checkpoint | None, provisional: tuple[CutPlace, ...]) -> 
         events=state.events_processed,
         timestamp=state.checkpoint_timestamp,
         frozen_at=now,
-        progress=state.position.progress,
+        progress=state.progress,
         end_of_input=state.end_of_input,
         provisional=provisional,
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cowbook.capture.follower import Follower
 from cowbook.input.decoder import Decoder
 from cowbook.plain.block import Block
+from cowbook.plain.merge_state import JoinedMark
 from cowbook.plain.messages import EventBatch
 from cowbook.plain.position import Mark
 
@@ -53,3 +56,17 @@ class Cursor:
         if self.consumed == 0:
             return self._before
         return int(self._batch.messages["end_offset"][self.consumed - 1])
+
+
+class JoinedCursor:
+    """As `Cursor`, for batches that several sources were joined to: the position is that of all of them."""
+
+    def __init__(self, mark: Callable[[], JoinedMark]) -> None:
+        """`mark` gives the position after the whole batch."""
+        self._mark = mark
+        self.consumed = 0
+        """Number of consumed messages of the batch. The consumer sets it."""
+
+    def mark(self) -> JoinedMark:
+        """Returns the position after the last message of the batch, all of which must be consumed."""
+        return self._mark()

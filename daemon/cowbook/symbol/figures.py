@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cowbook.plain.merge_state import SourceFigures
+
 
 @dataclass(frozen=True, slots=True)
 class InputFigures:
@@ -166,6 +168,8 @@ class PipelineFigures:
     """The same while one is."""
     impact: float
     """1 - persisting rate / quiet rate; NaN until both were measured for long enough."""
+    sources: tuple[SourceFigures, ...] = ()
+    """What came of each source, if the symbol has several."""
     problem: str | None = None
     """Why nothing of the input is usable, so far or any more; None if something is."""
 

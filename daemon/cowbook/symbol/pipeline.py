@@ -7,7 +7,9 @@ import gc
 import hashlib
 import math
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -15,10 +17,13 @@ import numpy as np
 
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine, PoolScarceError
 from cowbook.book.state import ALL_OF_ASKS, ALL_OF_BIDS
+from cowbook.capture.follower import Follower
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, RestartNeededError, SymbolError
+from cowbook.input.venue import Connection
 from cowbook.plain.block import Block
+from cowbook.plain.merge_state import JoinedMark, SourceFigures
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
@@ -27,20 +32,20 @@ from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.attempt import Freeze, GatheredSnapshot
 from cowbook.symbol.checkpointer import Checkpointer
-from cowbook.symbol.cursor import Cursor
+from cowbook.symbol.cursor import Cursor, JoinedCursor
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.figures import BookFigures, KnownFigures, MarketFigures, PipelineFigures
 from cowbook.symbol.framing import Framing, gathered
 from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline_integration import ContinuityReport, Start
-from cowbook.symbol.report import SymbolReport
+from cowbook.symbol.report import SymbolReport, notes_of_sources
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.throughput import Throughput
 from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 
-_HALTED = "halted"
+HALTED = "halted"
 """What a checkpoint has as its end of input when an error ended the symbol there."""
 
 
@@ -67,9 +72,7 @@ class Pipeline:
         self._report = report
         self._log = log
         self._batch = EventBatch.allocate()
-        offset = start.checkpoint.state.file_offset if start.checkpoint is not None else 0
-        self._cursor = Cursor(start.follower, self._batch, offset)
-        self._decoder = make_decoder(settings.format, settings.decoder)
+        self._open_input(settings, start)
         self._letters: list[DeadLetter] = []  # of messages that no cut has taken yet, in order; append-only
         self.input_bytes = 0
         """Decoded bytes consumed since the start of the input."""
@@ -90,14 +93,27 @@ class Pipeline:
             self._restore(engine, start.checkpoint.state)
         self._framing = Framing(self.engine, writers, start.checkpoint.state.frame if start.checkpoint is not None else None)
 
+    def _open_input(self, settings: WorkerSettings, start: Start) -> None:
+        """Make what turns the input into batches, where the checkpoint stands."""
+        assert isinstance(start.follower, Follower)
+        state = start.checkpoint.state if start.checkpoint is not None else None
+        self._cursor: Cursor | JoinedCursor = Cursor(start.follower, self._batch, state.file_offset if state is not None else 0)
+        self._decoder = make_decoder(settings.format, settings.decoder)
+        if state is not None:
+            self._decoder.restore_connection(state.decoder.connection)
+        self._other_symbols = self._decoder.other_symbols
+
+    def _connection(self) -> Connection:
+        """State of the venue's connection after the last consumed record."""
+        return self._decoder.connection_after(self._cursor.consumed)
+
     def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
         self.engine = OrderBookEngine.restore(settings, state.order_book_state)
         self._letters.extend(state.dead_letters)
-        self._decoder.other_symbols.extend(state.decoder.other_symbols)
+        self._other_symbols.extend(state.decoder.other_symbols)
         self._report.misfit = state.decoder.misfit
         self._report.is_named = state.decoder.is_named
         self.input_bytes = state.decoder.input_bytes
-        self._decoder.restore_connection(state.decoder.connection)
         self._drift = state.drift
         self._continuity = ContinuityReport(self.engine)
         self.place = state.current_file, state.file_offset
@@ -116,17 +132,18 @@ class Pipeline:
         while full:
             before = block.start
             started = time.perf_counter()
+            assert isinstance(self._cursor, Cursor)
             full = self._cursor.decode(self._decoder, block)
             self.throughput.add(0, time.perf_counter() - started, persisting=self.checkpointer.is_persisting)
             self.input_bytes += block.start - before
-            await self._apply(block, before)
+            await self._apply(partial(_place_of_record, self._batch, block, before))
         self.place = block.file, block.offset_of(block.start)
 
-    async def _apply(self, block: Block, first_index: int) -> None:
-        """Apply the batch, with cuts and checkpoints between its messages. None of its records begins before `first_index`."""
+    async def _apply(self, place_of: Callable[[int], tuple[str, int]]) -> None:
+        """Apply the batch, with cuts and checkpoints between its messages. `place_of` says in which file and where one stands."""
         batch = self._batch
         self._report.note_dead_letters(batch.dead_letters, self.engine.value("messages"))
-        self._report.note_names(batch, self.engine, self._decoder.other_symbols)
+        self._report.note_names(batch, self.engine, self._other_symbols)
         self._letters.extend(batch.dead_letters)
         end = batch.message_count
         halting = next((number for number, letter in enumerate(batch.dead_letters) if self._halts_on(letter)), None)
@@ -137,9 +154,9 @@ class Pipeline:
                 cut = await self._apply_some(end)
             except GapHaltError as error:
                 self._cursor.consumed = error.message
-                offset = _record_offset(block, first_index, int(batch.messages["end_offset"][error.message]))
+                file, offset = place_of(error.message)
                 raise GapHaltError(
-                    f'{block.file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
+                    f'{file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
                 ) from error
             if cut:
                 rows = self.engine.take_open_rows()
@@ -224,11 +241,11 @@ class Pipeline:
             if collects:
                 gc.enable()
 
-    def _freeze(self, mark: Mark, end_of_input: str | None = None) -> Freeze:
+    def _freeze(self, mark: Mark | JoinedMark, end_of_input: str | None = None) -> Freeze:
         """Take the state at `mark`, after the last consumed record. Makes no call that gives up the GIL."""
         snapshot = self.engine.snapshot()
-        report, symbols, letters = self._report, self._decoder.other_symbols, self._letters
-        connection = self._decoder.connection_after(self._cursor.consumed)
+        report, symbols, letters = self._report, self._other_symbols, self._letters
+        connection = self._connection()
         read, drift, now = self.input_bytes, self._drift, time.time_ns()
         return Freeze(
             snapshot,
@@ -276,7 +293,7 @@ class Pipeline:
 
     def check_usable(self) -> None:
         """Raises InputError if the input, read to its end, had no usable record, or names other symbols only."""
-        others = self._decoder.other_symbols
+        others = self._other_symbols
         text = self._report.nobody_names_it(others) or self._report.nothing_usable(self.engine, others)
         if text is not None:
             raise InputError(text)
@@ -287,9 +304,9 @@ class Pipeline:
             return
         await self._snapshots_released()
         mark = self._cursor.mark()
-        if not self.checkpointer.is_known(mark, _HALTED):
+        if not self.checkpointer.is_known(mark, HALTED):
             self._tail = []
-            await self._finish(self._freeze(mark, _HALTED), 0.0)
+            await self._finish(self._freeze(mark, HALTED), 0.0)
 
     async def _finish(self, freeze: Freeze, freeze_seconds: float) -> None:
         """Take the last checkpoint of an input that has ended. It publishes the rows behind the last cut, too."""
@@ -337,8 +354,14 @@ class Pipeline:
             quiet_rate=throughput.rate(persisting=False),
             persisting_rate=throughput.rate(persisting=True),
             impact=throughput.impact_ratio,
-            problem=self._report.problem(self.engine, self._decoder.other_symbols),
+            sources=self.source_figures,
+            problem=self._report.problem(self.engine, self._other_symbols),
         )
+
+    @property
+    def source_figures(self) -> tuple[SourceFigures, ...]:
+        """What came of each source; nothing where the input is one."""
+        return ()
 
     def _make_book_figures(self) -> BookFigures:
         engine = self.engine
@@ -397,10 +420,12 @@ class Pipeline:
     def fill(self, summary: SymbolSummary) -> None:
         """Write what came of the run into the summary."""
         report = self._report
-        connection = self._decoder.connection_after(self._cursor.consumed)
-        decoder = DecoderState(tuple(self._decoder.other_symbols), report.misfit, self.input_bytes, connection, report.is_named)
+        decoder = DecoderState(tuple(self._other_symbols), report.misfit, self.input_bytes, self._connection(), report.is_named)
         self._report.fill(summary, self.engine, decoder, self.drift)
         summary.known = _known_figures(self.engine, self._price_decimals).to_json()
+        summary.sources = [source.to_json() for source in self.source_figures]
+        summary.late_records = sum(source.late_records for source in self.source_figures)
+        summary.warnings += notes_of_sources(self.source_figures)
         checkpoints = self.checkpointer.figures
         summary.parts, summary.part_bytes = checkpoints.parts, checkpoints.part_bytes
         summary.checkpoints, summary.checkpoints_failed = checkpoints.committed, checkpoints.failed
@@ -451,8 +476,8 @@ def _market_figures(engine: OrderBookEngine, price_decimals: int) -> MarketFigur
     )
 
 
-def _record_offset(block: Block, first_index: int, end_offset: int) -> int:
-    """Decoded offset of the record that ends at `end_offset`; no record of the batch begins before `first_index`."""
-    end = end_offset - block.offset_of(0)
+def _place_of_record(batch: EventBatch, block: Block, first_index: int, message: int) -> tuple[str, int]:
+    """File and decoded offset of the record of a message; no record of the batch begins before `first_index` of the block."""
+    end = int(batch.messages["end_offset"][message]) - block.offset_of(0)
     newline = block.buffer[first_index : end - 1].tobytes().rfind(b"\n")
-    return block.offset_of(first_index + newline + 1)
+    return block.file, block.offset_of(first_index + newline + 1)

@@ -12,11 +12,12 @@ from typing import Any
 from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import Checkpoint
+from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import InputError, OutputError, RecoveryError
 from cowbook.plain.parts import CutPlace
-from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
+from cowbook.symbol.source_group import SourceGroup
 
 _MOST_MESSAGES = 10_000
 """After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
@@ -30,7 +31,7 @@ class Start:
     """The starting point of a pipeline: the recovered checkpoint, if any, and the input at its position."""
 
     checkpoint: Checkpoint | None
-    follower: Follower
+    follower: Follower | SourceGroup
     warnings: tuple[str, ...] = ()
     """Warnings for users about the files and parts that were found."""
     provisional: tuple[CutPlace, ...] = ()
@@ -40,7 +41,7 @@ class Start:
 async def start_pipeline(
     store: CheckpointStore,
     sink: ParquetSink,
-    make_follower: Callable[[Position | None], Follower],
+    make_input: Callable[[PipelineState | None], Follower | SourceGroup],
     fingerprint: Mapping[str, Any],
     executor: Executor,
     log: Any,
@@ -64,15 +65,15 @@ async def start_pipeline(
         checkpoint = found.checkpoint
         if checkpoint is not None and not checkpoint.published:
             await loop.run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
-        follower = make_follower(checkpoint.state.position if checkpoint is not None else None)
+        follower = make_input(checkpoint.state if checkpoint is not None else None)
         await follower.seek()
     except (RecoveryError, OutputError, InputError) as error:
         if not (allow_fresh or _is_useless(found)):
             raise
-        await make_follower(None).check_readable()  # an unreadable input is no reason to move anything
+        await make_input(None).check_readable()  # an unreadable input is no reason to move anything
         log.warning("starting from the beginning, what was there is moved away", reason=str(error))
         await loop.run_in_executor(executor, _start_afresh, store, sink)
-        return Start(None, make_follower(None))
+        return Start(None, make_input(None))
     try:
         await loop.run_in_executor(executor, _settle, store, sink, found)
         warnings = follower.warnings

@@ -9,6 +9,7 @@ from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.connections import addresses_of
+from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.plain.vocabulary import SPEED_NAMES
 from cowbook.symbol.naming import has_named, nobody_names
@@ -24,6 +25,7 @@ _SNIFFED_DEAD_LETTERS = 64
 _REJECTED_IN_A_ROW = 1_000
 """After so many rejected records in a row, an input that was usable is called unusable."""
 
+_CLOCKS_APART_SECONDS = 60
 _FOREIGN_RECORDS = 1_000
 """After so many records of other symbols and none of its own it is logged: an input that is followed has no end to say it."""
 
@@ -239,6 +241,31 @@ class SymbolReport:
                     f'{known[own]}, and changes of the other are unused; channel = "{known[other]}" would take that one'
                 )
         return notes
+
+
+def notes_of_sources(sources: Sequence[SourceFigures]) -> list[str]:
+    """Returns warnings for users about several sources that do not fit together."""
+    notes = []
+    for source in sources:
+        if source.contradictions:
+            notes.append(
+                f"source {source.name} contradicts the others in {source.contradictions:,} messages: the same ids, other levels "
+                "or prices; the ones that came first were used. Is it another venue or symbol?"
+            )
+        if source.late_records:
+            notes.append(
+                f"source {source.name} was silent for longer than source_wait, and {source.late_records:,} records that it then "
+                "brought were of the time before: they are not applied"
+            )
+        if abs(source.clock_seconds) > _CLOCKS_APART_SECONDS:
+            notes.append(f"the clock of source {source.name} is {source.clock_seconds:+,.0f} s from that of the first source")
+    with_book = [source for source in sources if "depth" in source.missed]
+    notes += [
+        f"source {source.name} has no message in common with the others: is it of the same symbol and venue?"
+        for source in with_book[1:]
+        if source.first > _FOREIGN_RECORDS and not source.duplicates
+    ]
+    return notes
 
 
 def _unused_records(engine: OrderBookEngine) -> int:

@@ -25,6 +25,17 @@ FINGERPRINT_OF_OUTPUT = ("book_levels", "book_interval", "part_events", "part_in
 
 
 @dataclass(frozen=True, slots=True)
+class SourceSettings:
+    """How one source of a symbol is read."""
+
+    name: str
+    format: str
+    paths: tuple[Path, ...]
+    decoder: DecoderSettings
+    follow: FollowSettings | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSettings:
     """All settings of a symbol's worker."""
 
@@ -47,6 +58,9 @@ class WorkerSettings:
     follow: FollowSettings | None = None
     on_damage: str = "skip"
     numbers: NumberKind = "decimal"
+    sources: tuple[SourceSettings, ...] = ()
+    """The sources that are joined; empty for the usual symbol, whose input is one."""
+    source_wait_seconds: float = 10.0
 
     @property
     def owner(self) -> CheckpointOwner:
@@ -59,14 +73,17 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
     output = config.output
     follows = symbol.follow and not once
     decoder = decoder_settings(symbol)
-    expanded = None if follows else files_of(symbol, config.base_dir)
+    sources, notes = source_settings(config, symbol, once=once)
+    expanded = None if follows or sources else files_of(symbol, config.base_dir)
     return WorkerSettings(
         id=symbol.id,
         directory_name=output_directory_name(symbol.id),
         format=symbol.format,
         paths=expanded.paths if expanded is not None else (),
-        notes=expanded.warnings if expanded is not None else (),
-        follow=follow_settings(config, symbol) if follows else None,
+        notes=expanded.warnings if expanded is not None else notes,
+        follow=_follow_of(config, symbol, sources, once=once),
+        sources=sources,
+        source_wait_seconds=symbol.source_wait / 1e9,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
         on_bad_record=symbol.on_bad_record,
@@ -89,6 +106,26 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         fingerprint=fingerprint(config, symbol),
         checkpoints=checkpoint_settings(config),
     )
+
+
+def source_settings(
+    config: Config, symbol: SymbolConfig, *, once: bool = False
+) -> tuple[tuple[SourceSettings, ...], tuple[str, ...]]:
+    """Returns how the sources of a symbol are read, and warnings about their paths. Raises InputError as `worker_settings`."""
+    found, notes = [], []
+    for source, own in zip(symbol.source, symbol.inputs, strict=False):
+        follow = follow_settings(config, own) if own.follow and not once else None
+        files = files_of(own, config.base_dir) if follow is None else None
+        found.append(SourceSettings(source.name, own.format, files.paths if files else (), decoder_settings(own), follow))
+        notes += [f"source {source.name}: {warning}" for warning in (files.warnings if files else ())]
+    return tuple(found), tuple(notes)
+
+
+def _follow_of(config: Config, symbol: SymbolConfig, sources: tuple[SourceSettings, ...], *, once: bool) -> FollowSettings | None:
+    """How the symbol is followed; as one of its sources is, if it has some."""
+    if sources:
+        return next((source.follow for source in sources if source.follow is not None), None)
+    return follow_settings(config, symbol) if symbol.follow and not once else None
 
 
 def decoder_settings(symbol: SymbolConfig) -> DecoderSettings:
@@ -136,4 +173,5 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **({"connection_numbers": symbol.connection_numbers} if symbol.connection_numbers != "check" else {}),
         **({"envelope": symbol.envelope.model_dump()} if symbol.envelope is not None else {}),
         **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
+        **({"sources": [[source.name, source.format] for source in symbol.source]} if symbol.source else {}),
     }

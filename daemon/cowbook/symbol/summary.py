@@ -27,6 +27,7 @@ class SymbolSummary:
     time_resets: int = 0
     duplicate_trades: int = 0
     duplicate_messages: int = 0
+    late_records: int = 0  # of sources that others had gone on without
     other_symbol: int = 0
     unused: int = 0
     crossed: int = 0
@@ -46,6 +47,7 @@ class SymbolSummary:
     refuted: int = 0  # of the others, those where a comparison failed
     tickers_near: int = 0  # tickers without ids that show a state which the book had within 8 depth messages
     tickers_far: int = 0  # those that do not
+    sources: list[dict[str, Any]] = field(default_factory=list)  # what came of each, if there are several
     synced: bool = False
     parts: int = 0
     part_bytes: int = 0

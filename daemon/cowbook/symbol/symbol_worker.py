@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
+from cowbook.capture.rotation import FollowSettings
+from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
+from cowbook.input.settings import DecoderSettings
 from cowbook.log import get_logger
 from cowbook.plain.block import Block
 from cowbook.plain.durable_files import SCARCE, DurableFiles
@@ -26,11 +30,13 @@ from cowbook.sink.stream_files import StreamFiles
 from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.figures import InputFigures, WorkerFigures
+from cowbook.symbol.joining_pipeline import JoiningPipeline
 from cowbook.symbol.live_book import BookRequest
 from cowbook.symbol.pipeline import Pipeline
 from cowbook.symbol.pipeline_integration import Start, start_pipeline
 from cowbook.symbol.report import SymbolReport
 from cowbook.symbol.settings import WorkerSettings
+from cowbook.symbol.source_group import SourceGroup
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.venues import load_venue
 
@@ -92,7 +98,7 @@ class SymbolWorker:
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)
         self._pipeline: Pipeline | None = None
-        self._follower: Follower | None = None
+        self._follower: Follower | SourceGroup | None = None
         self._start_warnings: tuple[str, ...] = ()
         self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
@@ -109,7 +115,7 @@ class SymbolWorker:
         return self._pipeline
 
     @property
-    def follower(self) -> Follower | None:
+    def follower(self) -> Follower | SourceGroup | None:
         """Its input, as soon as that is looked for."""
         return self._follower
 
@@ -149,11 +155,11 @@ class SymbolWorker:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    async def _wait_for(self, other: asyncio.Future[Any], seconds: float | None) -> None:
-        """Wait until `other` is done, somebody wakes the worker up, or the time has passed."""
+    async def _wait_for(self, others: Collection[asyncio.Future[Any]], seconds: float | None) -> None:
+        """Wait until one of the others is done, somebody wakes the worker up, or the time has passed."""
         if self._wake is None or self._wake.done():
             self._wake = asyncio.get_running_loop().create_future()
-        await asyncio.wait({other, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*others, self._wake}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
 
     async def run(self) -> SymbolSummary:
         """Go through the input, and sum up. A SymbolError is not raised: it stands in the summary.
@@ -196,13 +202,13 @@ class SymbolWorker:
         """Recover, and find the input. None when the worker was stopped while it waited for its input."""
         store, sink, settings = self._store, self._sink, self._settings
         recovering = start_pipeline(
-            store, sink, self._make_follower, settings.fingerprint, self._writers, self._log, allow_fresh=self._allow_fresh
+            store, sink, self._make_input, settings.fingerprint, self._writers, self._log, allow_fresh=self._allow_fresh
         )
         starting = asyncio.ensure_future(recovering)
         try:
             while not starting.done():
                 # A stop waits for everything except input, which may never come.
-                await self._wait_for(starting, _STOP_POLL_SECONDS if self._stopping else None)
+                await self._wait_for({starting}, _STOP_POLL_SECONDS if self._stopping else None)
                 if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
                     starting.cancel()
                     await asyncio.wait({starting})
@@ -227,27 +233,43 @@ class SymbolWorker:
         )
         self._start_warnings = start.warnings
         self._warned = len(start.follower.warnings)
-        return Pipeline(self._settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
+        kind = JoiningPipeline if self._settings.sources else Pipeline
+        return kind(self._settings, start, checkpointer, self._sink, self._writers, self._report, self._log)
 
     def _note_outcome(self, outcome: Outcome) -> None:
         self._publish_figures()  # before anybody is told: who has asked for a checkpoint finds it there
         if self._observer is not None:
             self._observer.attempted(outcome)
 
-    def _make_follower(self, position: Position | None) -> Follower:
+    def _make_input(self, state: PipelineState | None) -> Follower | SourceGroup:
         settings = self._settings
-        self._follower = Follower(
-            settings.paths,
+        if settings.sources:
+            merge = state.merge if state is not None else None
+            positions = [place.position for place in merge.places] if merge is not None else [None] * len(settings.sources)
+            followers = [
+                self._make_follower(source.paths, source.decoder, source.follow, position)
+                for source, position in zip(settings.sources, positions, strict=True)
+            ]
+            self._follower = SourceGroup(settings.sources, followers, merge, settings.block_bytes)
+        else:
+            position = state.position if state is not None else None
+            self._follower = self._make_follower(settings.paths, settings.decoder, settings.follow, position)
+        self._publish_figures()
+        return self._follower
+
+    def _make_follower(
+        self, paths: Sequence[Path], decoder: DecoderSettings, follow: FollowSettings | None, position: Position | None
+    ) -> Follower:
+        return Follower(
+            paths,
             executor=self._readers,
-            block_bytes=settings.block_bytes,
-            max_line_bytes=settings.decoder.max_line_bytes,
+            block_bytes=self._settings.block_bytes,
+            max_line_bytes=decoder.max_line_bytes,
             position=position,
-            follow=settings.follow,
+            follow=follow,
             watcher=self._watcher,
             on_change=self._report_soon,
         )
-        self._publish_figures()
-        return self._follower
 
     async def _close(self) -> None:
         """Wait for everything that is under way, give the locks back, and publish the last figures."""
@@ -264,25 +286,54 @@ class SymbolWorker:
             self._cancel_report()
 
     async def _consume(self, pipeline: Pipeline) -> None:
-        follower = pipeline.follower
         self._report_progress()
         try:
-            while (block := await self._next_block(pipeline)) is not None:
-                if block.final and follower.is_last:
-                    await pipeline.end(block)
-                    return
-                is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
-                await pipeline.process(block)
-                if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
-                    pipeline.checkpointer.publish_cuts()
-                self._report_soon()
+            if isinstance(pipeline, JoiningPipeline):
+                has_ended = await self._join_sources(pipeline)
+            else:
+                has_ended = await self._take_blocks(pipeline)
         except (InputError, GapHaltError, BadRecordHaltError, DamageHaltError):
             await pipeline.halt()  # what was consumed before is right, and stays
             raise
         finally:
             self._report_progress()  # the last block, too, whatever has come of it
-        if self._stopping:
+        if not has_ended:
             await pipeline.stop()
+
+    async def _take_blocks(self, pipeline: Pipeline) -> bool:
+        """Process block after block. Returns whether the input has ended; otherwise somebody has asked to stop."""
+        follower = pipeline.follower
+        assert isinstance(follower, Follower)
+        while (block := await self._next_block(pipeline, follower)) is not None:
+            if block.final and follower.is_last:
+                await pipeline.end(block)
+                return True
+            is_live = self._settings.follow is not None and block.end - block.start < self._settings.block_bytes
+            await pipeline.process(block)
+            if is_live:  # somebody waits to see the rows of a closed cut; while catching up nobody does
+                pipeline.checkpointer.publish_cuts()
+            self._report_soon()
+        return False
+
+    async def _join_sources(self, pipeline: JoiningPipeline) -> bool:
+        """As `_take_blocks`, for several sources."""
+        while not self._stopping:
+            reads = await pipeline.advance()
+            self._report_soon()
+            if reads is None:
+                await pipeline.finish()
+                return True
+            pipeline.checkpoint_if_due()
+            seconds = pipeline.checkpointer.seconds_until_due() if reads.blocks else 0.0
+            if reads.seconds is not None:
+                seconds = reads.seconds if seconds is None else min(seconds, reads.seconds)
+            if reads.blocks:
+                if self._settings.follow is not None:  # somebody waits to see the rows of a closed cut
+                    pipeline.checkpointer.publish_cuts()
+                await self._wait_for(reads.blocks, seconds)
+            else:
+                await asyncio.sleep(0)
+        return False
 
     def _report_soon(self) -> None:
         """A block was processed, or something shows of the input: others may know a moment later.
@@ -331,15 +382,15 @@ class SymbolWorker:
         """What a person should know of the files that has shown since the start."""
         return self._pipeline.follower.warnings[self._warned :] if self._pipeline is not None else ()
 
-    async def _next_block(self, pipeline: Pipeline) -> Block | None:
+    async def _next_block(self, pipeline: Pipeline, follower: Follower) -> Block | None:
         """The next block of the input; None at its end, or when it is time to stop. Takes checkpoints that fall due meanwhile."""
-        reading = asyncio.ensure_future(pipeline.follower.next_block())
+        reading = asyncio.ensure_future(follower.next_block())
         try:
             while not self._stopping:
                 if reading.done():
                     return reading.result()
                 pipeline.checkpoint_if_due()
-                await self._wait_for(reading, pipeline.checkpointer.seconds_until_due())
+                await self._wait_for({reading}, pipeline.checkpointer.seconds_until_due())
             return None
         finally:
             if not reading.done():

@@ -38,6 +38,7 @@ from cowbook.input.text.scanner import make_limits
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.kernels.cache import cache_folder, why_not_cached, why_not_loaded
 from cowbook.kernels.jit import IS_COMPILED, Kernel
+from cowbook.merge.merger import Merger
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import MESSAGE, EventBatch
 from cowbook.plain.rows import DAY_ROW
@@ -50,6 +51,9 @@ __all__ = ["cache_folder", "missing", "roots_of", "warm", "why_not_cached"]
 
 Progress = Callable[[int, int], None]
 """Called with the number of kernels compiled so far and the number to compile."""
+
+SEVERAL_SOURCES = "[[symbol.source]]"
+"""Stands among the names of formats for the kernels that join sources."""
 
 _POLL_SECONDS = 0.1
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -76,7 +80,7 @@ class Root:
 
 def roots_of(formats: Collection[str]) -> list[Root]:
     """Returns the kernels that workers of these formats call. Those that take longest to compile are first."""
-    venues = [load_venue(name) for name in formats]
+    venues = [load_venue(name) for name in formats if name != SEVERAL_SOURCES]
     scanners = [venue.make_scanner(_SETTINGS) for venue in venues if venue.make_scanner is not None]
     calls = list(_calls_of_book())
     if any(isinstance(scanner, FormScanner) for scanner in scanners):
@@ -85,6 +89,8 @@ def roots_of(formats: Collection[str]) -> list[Root]:
         calls += _calls_of_binance()
     if any(venue.tables for venue in venues):
         calls += _calls_of_tables()
+    if SEVERAL_SOURCES in formats:
+        calls += Merger(1).calls()
     calls += _calls_of_text()
     calls += _calls_of_pages()
     return [Root(kernel, tuple(typeof(argument) for argument in arguments)) for kernel, *arguments in calls]
@@ -107,7 +113,7 @@ def warm(
     started = time.perf_counter()
     if not IS_COMPILED:
         return 0.0
-    formats = venue_names() if formats is None else formats
+    formats = [*venue_names(), SEVERAL_SOURCES] if formats is None else formats
     roots = roots_of(formats)
     lacking = [place for place, root in enumerate(roots) if not root.is_cached]
     processes = min(len(os.sched_getaffinity(0)), len(lacking))

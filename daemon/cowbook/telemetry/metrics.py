@@ -100,6 +100,7 @@ class ServiceMetrics:
         self.dead_letters = self._make(Counter, "cowbook_dead_letters", "Rejected records", "reason")
         self.audits = self._make(Counter, "cowbook_audits", "Comparisons with what the exchange says", "kind", "outcome")
         self.duplicates = self._make(Counter, "cowbook_duplicates", "Trades and depth messages that were there already", "kind")
+        self.sources = self._make(Counter, "cowbook_source_messages", "Messages of each of several sources", "source", "outcome")
         self.witness_levels = self._make(
             Counter, "cowbook_witness_levels", "Levels of depth snapshots that judged the book", "outcome"
         )
@@ -216,8 +217,18 @@ class SymbolMetrics:
         ]
         self._before = [0.0] * len(self._counters)
         self._input_before = [0.0] * len(self._input_counters)
+        self._sources_before: dict[tuple[str, str], int] = {}
         for gauge in (self._impact, *self._rates, *self._best_prices, self._spread, *self._known_prices):
             gauge.set(math.nan)
+
+    @staticmethod
+    def _count_of_sources(figures: PipelineFigures) -> dict[tuple[str, str], int]:
+        """Messages of each source, by its name and what became of them."""
+        counts = {}
+        for source in figures.sources:
+            for outcome in ("first", "duplicates", "late_records", "contradictions"):
+                counts[source.name, outcome.removesuffix("s")] = int(getattr(source, outcome))
+        return counts
 
     def recovered(self, figures: WorkerFigures) -> None:
         """As WorkerObserver."""
@@ -227,6 +238,7 @@ class SymbolMetrics:
         # The checkpoint's counts are not added again. The counts of the input begin anew with each worker.
         self._before = [read(figures.pipeline) for _, read in self._counters]
         self._input_before = [0.0] * len(self._input_counters)
+        self._sources_before = self._count_of_sources(figures.pipeline)
 
     def processed(self, figures: WorkerFigures) -> None:
         """As WorkerObserver."""
@@ -234,6 +246,10 @@ class SymbolMetrics:
         assert figures.pipeline is not None
         _count_on(self._counters, self._before, figures.pipeline)
         _count_on(self._input_counters, self._input_before, figures.input)
+        for (source, outcome), count in self._count_of_sources(figures.pipeline).items():
+            growth = count - self._sources_before.get((source, outcome), 0)
+            self._service.sources.labels(self._id, source, outcome).inc(growth)
+            self._sources_before[source, outcome] = count
         book = figures.pipeline.book
         self._synced.set(book.synced)
         if book.newest is not None:

@@ -28,6 +28,7 @@ _FIELDS = (
     *("depth_messages", "compared", "refuted", "compared_unsynced"),
     *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned", "tickers_near", "tickers_far"),
     *("duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
+    *("sources", "late_records"),
     *("kept_bytes", "gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 )
 """Fields of a symbol's status that are null until it has recovered."""
@@ -104,6 +105,8 @@ def _pipeline_status(figures: WorkerFigures, pipeline: PipelineFigures) -> dict[
         "duplicate_messages": book.duplicate_messages,
         "foreign_snapshots": book.foreign_snapshots,
         "time_resets": book.time_resets,
+        "sources": [source.to_json() for source in pipeline.sources],
+        "late_records": sum(source.late_records for source in pipeline.sources),
         "kept_bytes": book.kept_bytes,
         "gaps_after_recovery": pipeline.gaps_after_recovery,
         "events_per_busy_second": round(pipeline.quiet_rate) if not math.isnan(pipeline.quiet_rate) else None,

@@ -94,6 +94,9 @@ class LineDecoder:
 
     def connection_after(self, consumed: int) -> Connection:
         """As `Decoder.connection_after`."""
+        first, newest = self._connections[-1]
+        if first <= consumed:  # nearly always; a freeze has no time for a generator
+            return newest
         return next(connection for first, connection in reversed(self._connections) if first <= consumed)
 
     def restore_connection(self, connection: Connection) -> None:

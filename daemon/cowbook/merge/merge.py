@@ -1,0 +1,407 @@
+"""The kernel that joins the sources' queues in one order. What it does depends on the messages of the queues alone.
+
+Nothing is decided before each source shows its next message, has ended, or is passed over. A message that another source has
+further back waits until that source has brought what it has in front: so the order within each source stays.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.merge.order import compare, is_beyond
+from cowbook.merge.queues import DIFFS, INERT, MOST_AHEAD, SNAPSHOTS, TICKERS, Queues
+from cowbook.merge.recent import NOT_FOUND, Recent, find, put
+from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE
+
+# Why the kernel returned, if not for the number of a source, of which more is needed.
+FULL = -1  # the batch has no room for the next message
+ENDED = -2  # no source has a message left
+
+_FREE = -1
+_NO_SOURCE = -1
+
+# Places among the totals, in the order of merge_state.TOTALS.
+_SEQUENCE = 0
+_ALL_DEPTH = 1
+_ALL_SNAPSHOTS = 2
+_ALL_TRADES = 3
+_ALL_TICKERS = 4
+CONTRADICTED_ID = 5
+CONTRADICTED_BY = 6
+
+
+class Merge(NamedTuple):
+    """All that the kernel works on."""
+
+    queues: Queues
+    lanes: npt.NDArray[np.void]  # merge_state.LANE, (sources,)
+    recent: Recent
+    totals: npt.NDArray[np.int64]  # merge_state.TOTALS
+
+
+class Joined(NamedTuple):
+    """The batch that is filled."""
+
+    messages: npt.NDArray[np.void]  # MESSAGE
+    sources: npt.NDArray[np.int64]  # which source each message is from
+    prices: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]  # (2,): messages, levels
+
+
+@inlined_kernel
+def _advance(merge, source):
+    """Consume the message that a source has in front."""
+    queues = merge.queues
+    cursor = queues.cursors[source]
+    queues.groups[source, queues.waiting[source, cursor.head].group] -= 1
+    cursor.head += 1
+    cursor.is_checked = 0
+    merge.lanes[source].messages += 1
+
+
+@inlined_kernel
+def _count_had(merge, source, group):
+    lane = merge.lanes[source]
+    if group == DIFFS:
+        lane.had_depth += 1
+        lane.carries_book = 1
+    elif group == SNAPSHOTS:
+        lane.had_snapshots += 1
+        lane.carries_book = 1
+    elif group == TICKERS:
+        lane.had_tickers += 1
+    else:
+        lane.had_trades += 1
+
+
+@inlined_kernel
+def _count_all(merge, group):
+    if group == DIFFS:
+        merge.totals[_ALL_DEPTH] += 1
+    elif group == SNAPSHOTS:
+        merge.totals[_ALL_SNAPSHOTS] += 1
+    elif group == TICKERS:
+        merge.totals[_ALL_TICKERS] += 1
+    else:
+        merge.totals[_ALL_TRADES] += 1
+
+
+@kernel
+def _skip_duplicate(merge, source, entry):
+    """Consume the message in front, which another source has brought: `entry` of the recent ones says the same."""
+    queues, lane = merge.queues, merge.lanes[source]
+    head = queues.cursors[source].head
+    message, waiting = queues.messages[source, head], queues.waiting[source, head]
+    others = entry.sources
+    lane.shares |= others
+    for other in range(merge.lanes.size):
+        if (others >> other) & 1 != 0:
+            merge.lanes[other].shares |= 1 << source
+    if entry.content != waiting.content:
+        lane.contradictions += 1
+        merge.totals[CONTRADICTED_ID] = message.last_id
+        merge.totals[CONTRADICTED_BY] = source
+    if message.ts_recv != NONE and entry.ts_recv != NONE:
+        first = merge.lanes[entry.first]
+        if source > entry.first:
+            lane.clock = first.clock + message.ts_recv - entry.ts_recv
+        else:
+            first.clock = lane.clock + entry.ts_recv - message.ts_recv
+    entry.sources |= 1 << source
+    lane.duplicates += 1
+    lane.in_hole = 0
+    if message.sequence != 0:
+        lane.last_sequence = message.sequence
+    _count_had(merge, source, waiting.group)
+    _advance(merge, source)
+
+
+@rare_kernel
+def _is_late(merge, source, message):
+    """Returns whether a message is of the time before one that was handed on while its source was passed over."""
+    lane = merge.lanes[source]
+    if lane.passed_event == NONE and lane.passed_recv == NONE:
+        return False
+    if message.ts_event != NONE and lane.passed_event != NONE:
+        return message.ts_event < lane.passed_event
+    return message.ts_recv != NONE and lane.passed_recv != NONE and message.ts_recv < lane.passed_recv
+
+
+@kernel
+def _check_head(merge, source):
+    """Skip what a source has in front and another has brought, and what comes too late. Returns whether a message is left."""
+    queues, lane = merge.queues, merge.lanes[source]
+    cursor = queues.cursors[source]
+    while cursor.head < cursor.end and cursor.is_checked == 0:
+        sequence = queues.messages[source, cursor.head].sequence
+        if sequence != 0 and lane.last_sequence != 0 and sequence > lane.last_sequence + 1:
+            lane.in_hole = 1
+        waiting = queues.waiting[source, cursor.head]
+        if waiting.group == INERT:
+            cursor.is_checked = 1
+            break
+        index = find(merge.recent, waiting, source)
+        if index != NOT_FOUND:
+            _skip_duplicate(merge, source, merge.recent.entries[index])
+        elif (lane.passed_event != NONE or lane.passed_recv != NONE) and _is_late(
+            merge, source, queues.messages[source, cursor.head]
+        ):
+            lane.late += 1
+            _advance(merge, source)
+        else:
+            cursor.is_checked = 1
+    return cursor.head < cursor.end
+
+
+@inlined_kernel
+def _has_more_to_come(cursor):
+    return cursor.has_ended == 0 and cursor.is_passed == 0
+
+
+@inlined_kernel
+def _is_same(waiting, other):
+    return waiting.key == other.key and (waiting.time == other.time or waiting.time == NONE or other.time == NONE)
+
+
+@inlined_kernel
+def _share(merge, one, other):
+    return (merge.lanes[one].shares >> other) & 1 != 0
+
+
+@kernel
+def _looks_ahead(merge, source, message, waiting, holder):
+    """Look for the message in front of `holder` in a source that has another one in front.
+
+    Returns 1 if the source brings it later, 0 if it does not, and -1 if more of the source is needed to tell.
+    """
+    queues = merge.queues
+    cursor = queues.cursors[source]
+    count = min(cursor.end - cursor.head, MOST_AHEAD)
+    is_enough = count == MOST_AHEAD or not _has_more_to_come(cursor)
+    share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
+    if queues.groups[source, waiting.group] == 0:
+        if is_enough:
+            return 0
+        newest = cursor.end - 1
+        if is_beyond(queues.messages[source, newest], queues.waiting[source, newest].group, message, waiting.group, True, clocks):
+            return 0
+    for place in range(cursor.head, cursor.head + count):
+        other = queues.waiting[source, place]
+        if other.group == INERT:
+            continue
+        if place > cursor.head and _is_same(other, waiting):
+            return 1
+        if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks):
+            return 0
+    return 0 if is_enough else -1
+
+
+@kernel
+def _earliest(merge):
+    """Returns the source whose message in front is the earliest; the first of several that nothing tells apart."""
+    queues, best = merge.queues, _NO_SOURCE
+    for source in range(merge.lanes.size):
+        cursor = queues.cursors[source]
+        if cursor.head == cursor.end:
+            continue
+        if best == _NO_SOURCE:
+            best = source
+            continue
+        best_head = queues.cursors[best].head
+        mine, other = queues.waiting[source, cursor.head], queues.waiting[best, best_head]
+        if _is_same(mine, other) and mine.group == other.group:
+            continue
+        share, clocks = _share(merge, source, best), merge.lanes[source].clock - merge.lanes[best].clock
+        one, two = queues.messages[source, cursor.head], queues.messages[best, best_head]
+        sign = compare(one, mine.group, two, other.group, share, clocks if share else 0)
+        if sign < 0:
+            best = source
+    return best
+
+
+@kernel
+def _choose(merge):
+    """Returns (source whose message in front is next, source of which more is needed to tell). One of them is _NO_SOURCE."""
+    queues, sources = merge.queues, merge.lanes.size
+    chosen = _earliest(merge)
+    for _ in range(sources):  # more often only where sources contradict each other's order: then the last one it is
+        head = queues.cursors[chosen].head
+        message, waiting = queues.messages[chosen, head], queues.waiting[chosen, head]
+        before = _FREE
+        for source in range(sources):
+            cursor = queues.cursors[source]
+            if source == chosen or (cursor.head == cursor.end and not _has_more_to_come(cursor)):
+                continue
+            if _is_same(queues.waiting[source, cursor.head], waiting):
+                continue
+            found = _looks_ahead(merge, source, message, waiting, chosen)
+            if found < 0:
+                return _NO_SOURCE, source
+            if found > 0:
+                before = source
+                break
+        if before == _FREE:
+            break
+        chosen = before
+    return chosen, _NO_SOURCE
+
+
+@rare_kernel
+def _is_covered(merge, source):
+    """Returns whether another source that has the book goes on without a hole."""
+    for other in range(merge.lanes.size):
+        cursor, lane = merge.queues.cursors[other], merge.lanes[other]
+        if other != source and lane.carries_book != 0 and lane.in_hole == 0 and cursor.head < cursor.end:
+            return True
+    return False
+
+
+@inlined_kernel
+def _copy(merge, source, joined):
+    """Append the message that a source has in front to the batch."""
+    queues = merge.queues
+    head = queues.cursors[source].head
+    count, levels = joined.counts[0], joined.counts[1]
+    joined.messages[count] = queues.messages[source, head]
+    joined.sources[count] = source
+    message = joined.messages[count]
+    shift = levels - message.bid_start
+    for level in range(message.bid_start, message.bid_start + message.bid_count):
+        joined.prices[level + shift] = queues.prices[source, level]
+        joined.sizes[level + shift] = queues.sizes[source, level]
+    message.bid_start = levels
+    levels += message.bid_count
+    shift = levels - message.ask_start
+    for level in range(message.ask_start, message.ask_start + message.ask_count):
+        joined.prices[level + shift] = queues.prices[source, level]
+        joined.sizes[level + shift] = queues.sizes[source, level]
+    message.ask_start = levels
+    joined.counts[0] = count + 1
+    joined.counts[1] = levels + message.ask_count
+
+
+@rare_kernel
+def _hand_on_inert(merge, source, joined):
+    """Hand on the message in front, which says nothing of book and trades, or drop one that only warns of a loss that is none."""
+    queues, lane = merge.queues, merge.lanes[source]
+    message = queues.messages[source, queues.cursors[source].head]
+    is_rejected = message.kind == DEAD_LETTER and message.flags & IS_NO_DEPTH == 0
+    is_covered = False
+    if message.kind == BREAK or is_rejected:
+        is_covered = _is_covered(merge, source)
+        if lane.carries_book != 0:
+            lane.in_hole = 1
+    if message.kind != BREAK or not is_covered:
+        _copy(merge, source, joined)
+        place = joined.counts[0] - 1
+        if is_covered:
+            joined.messages[place].flags |= IS_COVERED
+        _number(merge, source, joined.messages[place])
+    _advance(merge, source)
+
+
+@inlined_kernel
+def _number(merge, source, message):
+    """Give a message that its connection numbers its number in the joined stream, in which a hole of all sources stays one."""
+    if message.sequence == 0:
+        return
+    lane = merge.lanes[source]
+    last, step = lane.last_sequence, 1
+    if message.sequence == last:
+        step = 0
+    elif last != 0 and message.sequence > last + 1 and not _is_covered(merge, source):
+        step = message.sequence - last
+    lane.last_sequence = message.sequence
+    merge.totals[_SEQUENCE] += step
+    message.sequence = merge.totals[_SEQUENCE]
+
+
+@rare_kernel
+def _note_passed(merge, message):
+    """Note how far the time has come without the sources that are passed over."""
+    for source in range(merge.lanes.size):
+        cursor = merge.queues.cursors[source]
+        if cursor.is_passed == 0 or cursor.head < cursor.end:
+            continue
+        lane = merge.lanes[source]
+        if message.ts_event != NONE:
+            lane.passed_event = max(lane.passed_event, message.ts_event)
+        if message.ts_recv != NONE:
+            lane.passed_recv = max(lane.passed_recv, message.ts_recv)
+
+
+@inlined_kernel
+def _received_earlier(message, ts_recv):
+    """Have a message the receive time of another copy if that is earlier, also where it stands in for the venue's time."""
+    if ts_recv == NONE or ts_recv >= message.ts_recv:
+        return
+    if message.ts_event == message.ts_recv:
+        message.ts_event = ts_recv
+    message.ts_recv = ts_recv
+
+
+@kernel
+def _hand_on(merge, source, joined, is_any_passed):
+    """Hand on the message that a source has in front, for all that have the same one there."""
+    queues = merge.queues
+    waiting = queues.waiting[source, queues.cursors[source].head]
+    _copy(merge, source, joined)
+    message = joined.messages[joined.counts[0] - 1]
+    _number(merge, source, message)
+    if is_any_passed:
+        _note_passed(merge, message)
+    lane = merge.lanes[source]
+    lane.first += 1
+    lane.in_hole = 0
+    _count_all(merge, waiting.group)
+    _count_had(merge, source, waiting.group)
+    put(merge.recent, waiting, source, message.ts_recv)
+    for other in range(merge.lanes.size):
+        cursor = queues.cursors[other]
+        if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):
+            cursor.is_checked = 0
+            _received_earlier(message, queues.messages[other, cursor.head].ts_recv)
+    _advance(merge, source)
+
+
+@kernel
+def join(merge, joined, most_messages):
+    """Append messages to the batch, at most so many, in the order of the whole.
+
+    Returns the number of a source of which more is needed, FULL, or ENDED.
+    """
+    queues, sources = merge.queues, merge.lanes.size
+    is_any_passed = False
+    for source in range(sources):
+        is_any_passed |= queues.cursors[source].is_passed != 0
+    while True:
+        waiting, inert = 0, _NO_SOURCE
+        for source in range(sources):
+            cursor = queues.cursors[source]
+            if cursor.is_checked == 0 and not _check_head(merge, source):
+                if _has_more_to_come(cursor):
+                    return source
+                continue
+            waiting += 1
+            if inert == _NO_SOURCE and queues.waiting[source, cursor.head].group == INERT:
+                inert = source
+        if waiting == 0:
+            return ENDED
+        next_one = inert
+        if inert == _NO_SOURCE:
+            next_one, needed = _choose(merge)
+            if needed != _NO_SOURCE:
+                return needed
+        message = queues.messages[next_one, queues.cursors[next_one].head]
+        levels = joined.counts[1] + message.bid_count + message.ask_count
+        if joined.counts[0] >= most_messages or levels > joined.prices.size:
+            return FULL
+        if inert != _NO_SOURCE:
+            _hand_on_inert(merge, next_one, joined)
+        else:
+            _hand_on(merge, next_one, joined, is_any_passed)

@@ -1,0 +1,225 @@
+"""What waits of each source: its decoded messages in a queue of its own, each with what identifies it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.plain.messages import (
+    DIFF,
+    HAS_CHECKSUM,
+    IS_AGGREGATE,
+    IS_LOOSE,
+    MESSAGE,
+    NONE,
+    SELL_AGGRESSOR,
+    SNAPSHOT,
+    TICKER,
+    TRADE,
+    TRADES,
+)
+from cowbook.plain.schemes import UNNUMBERED
+
+MOST_AHEAD = 4_096
+"""So many messages of a source are looked through for one that another source has in front. A place further on is not seen."""
+
+BATCH_MESSAGES = 4_096
+QUEUE_MESSAGES = MOST_AHEAD + BATCH_MESSAGES + 1
+_FIRST_LEVELS = 1 << 16
+
+# Groups of messages. Those of one group are in the order of their ids where they have some.
+INERT = 0  # says nothing of book and trades: counted as it comes
+DIFFS = 1
+SNAPSHOTS = 2
+FILLS = 3
+AGGREGATES = 4
+TICKERS = 5
+GROUPS = 6
+
+_MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
+
+WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group")])
+"""Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group."""
+
+LANE_CURSOR = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "head",  # index of the first message that waits
+            "end",  # index behind the last one
+            "level_end",  # index behind the last level
+            "has_ended",  # not 0 if nothing follows
+            "is_passed",  # not 0 if it is not waited for
+            "is_checked",  # not 0 if the head was not brought by another source before
+        )
+    ]
+)
+
+
+class Queues(NamedTuple):
+    """Per source, a row: its messages, their levels, and what identifies them."""
+
+    messages: npt.NDArray[np.void]  # MESSAGE, (sources, QUEUE_MESSAGES)
+    waiting: npt.NDArray[np.void]  # WAITING, likewise
+    prices: npt.NDArray[np.int64]  # (sources, levels)
+    sizes: npt.NDArray[np.int64]
+    cursors: npt.NDArray[np.void]  # LANE_CURSOR, (sources,)
+    groups: npt.NDArray[np.int64]  # (sources, GROUPS): how many messages of each group wait
+
+    @classmethod
+    def allocate(cls, sources: int) -> Queues:
+        """Returns empty queues. Untouched memory costs nothing."""
+        return cls(
+            np.zeros((sources, QUEUE_MESSAGES), MESSAGE),
+            np.zeros((sources, QUEUE_MESSAGES), WAITING),
+            np.zeros((sources, _FIRST_LEVELS), np.int64),
+            np.zeros((sources, _FIRST_LEVELS), np.int64),
+            np.zeros(sources, LANE_CURSOR),
+            np.zeros((sources, GROUPS), np.int64),
+        )
+
+    def with_levels(self, levels: int) -> Queues:
+        """Returns the same with room for so many levels of each source."""
+        prices, sizes = (np.zeros((len(self.cursors), levels), np.int64) for _ in range(2))
+        prices[:, : self.prices.shape[1]], sizes[:, : self.sizes.shape[1]] = self.prices, self.sizes
+        return self._replace(prices=prices, sizes=sizes)
+
+
+@inlined_kernel
+def _group_of(message):
+    kind = message.kind
+    if kind == DIFF:
+        return DIFFS
+    if kind == SNAPSHOT:
+        return SNAPSHOTS
+    if kind == TRADE:
+        return AGGREGATES if message.flags & IS_AGGREGATE != 0 else FILLS
+    if kind == TRADES:
+        return FILLS
+    if kind == TICKER:
+        return TICKERS
+    return INERT
+
+
+@inlined_kernel
+def _mix(key, value):
+    key = (key ^ value) * _MULTIPLIER
+    return key ^ ((key >> 29) & 0x7FFFFFFFF)
+
+
+@inlined_kernel
+def _content(message, prices, sizes):
+    """Returns a digest of what a message says: its levels, and the checksum of the book after it."""
+    digest = message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0
+    if (message.kind == DIFF or message.kind == SNAPSHOT) and message.flags & HAS_CHECKSUM != 0:
+        digest = _mix(digest, message.checksum + 1)
+    for part in range(2):
+        start = message.bid_start if part == 0 else message.ask_start
+        count = message.bid_count if part == 0 else message.ask_count
+        digest = _mix(digest, count)
+        for level in range(start, start + count):
+            digest = _mix(_mix(digest, prices[level]), sizes[level])
+    return digest
+
+
+@inlined_kernel
+def _has_own_time(message):
+    """Returns whether the event time is the venue's, and not the recorder's receive time."""
+    return message.ts_event != NONE and message.ts_event != message.ts_recv
+
+
+@inlined_kernel
+def is_named_by_ids(message, group):
+    """Returns whether the ids of a message tell it from all others of its group."""
+    if group == DIFFS:
+        return message.rule != UNNUMBERED
+    if group == FILLS or group == AGGREGATES:
+        return message.kind == TRADE and message.last_id != NONE
+    return False
+
+
+@inlined_kernel
+def _identify(message, prices, sizes, waiting):
+    """Fill in what identifies a message. Of a message only the fields of its kind are set."""
+    group = _group_of(message)
+    waiting.group = group
+    waiting.time = NONE
+    if group == INERT:
+        return
+    waiting.content = _content(message, prices, sizes)
+    key = _mix(group, message.market)
+    if group == DIFFS:
+        key = _mix(_mix(key, message.speed), message.channel)
+    if is_named_by_ids(message, group):
+        key = _mix(key, message.last_id)
+        if group == DIFFS:
+            key = _mix(key, message.first_id)
+    elif (group == SNAPSHOTS or (group == TICKERS and message.flags & IS_LOOSE == 0)) and message.last_id != NONE:
+        key = _mix(_mix(key, message.last_id), waiting.content)
+    else:
+        key = _mix(key, waiting.content)
+        if _has_own_time(message):
+            waiting.time = message.ts_event
+    waiting.key = key
+
+
+@rare_kernel
+def _compact(queues, source):
+    """Move what waits of a source to the front of its arrays."""
+    cursor = queues.cursors[source]
+    head, end = cursor.head, cursor.end
+    first_level = cursor.level_end
+    for place in range(head, end):
+        message = queues.messages[source, place]
+        if message.bid_count > 0:
+            first_level = min(first_level, message.bid_start)
+        if message.ask_count > 0:
+            first_level = min(first_level, message.ask_start)
+    for place in range(head, end):
+        queues.messages[source, place - head] = queues.messages[source, place]
+        queues.waiting[source, place - head] = queues.waiting[source, place]
+        message = queues.messages[source, place - head]
+        message.bid_start -= first_level
+        message.ask_start -= first_level
+    for level in range(first_level, cursor.level_end):
+        queues.prices[source, level - first_level] = queues.prices[source, level]
+        queues.sizes[source, level - first_level] = queues.sizes[source, level]
+    cursor.level_end -= first_level
+    cursor.head = 0
+    cursor.end = end - head
+
+
+@kernel
+def append(queues, source, batch, count, level_count, skip):
+    """Append a batch's messages from `skip` on to a source's queue. Returns False if there is not enough room for levels.
+
+    There must be room for `count` messages behind those that wait.
+    """
+    cursor = queues.cursors[source]
+    if cursor.head == cursor.end:
+        cursor.head = 0
+        cursor.end = 0
+        cursor.level_end = 0
+    if cursor.end + count > queues.messages.shape[1] or cursor.level_end + level_count > queues.prices.shape[1]:
+        _compact(queues, source)
+    if cursor.level_end + level_count > queues.prices.shape[1]:
+        return False
+    prices, sizes = queues.prices[source], queues.sizes[source]
+    shift = cursor.level_end
+    for level in range(level_count):
+        prices[shift + level] = batch.prices[level]
+        sizes[shift + level] = batch.sizes[level]
+    for place in range(skip, count):
+        queues.messages[source, cursor.end] = batch.messages[place]
+        message = queues.messages[source, cursor.end]
+        message.bid_start += shift
+        message.ask_start += shift
+        waiting = queues.waiting[source, cursor.end]
+        _identify(message, prices, sizes, waiting)
+        queues.groups[source, waiting.group] += 1
+        cursor.end += 1
+    cursor.level_end += level_count
+    return True
