@@ -36,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, C
     for sample_id, (numbers, compression) in [(sample_id, FORMS[0]) for sample_id in SAMPLE_IDS] + [
         ("binance-spot", form) for form in FORMS[1:]
     ]:
-        sample = make_sample(sample_id, 3, 120)
+        sample = make_sample(sample_id, 3, 100)
         engine = EngineSettings(part_events=150, book_levels=3)
         run = Run(
             "X",
