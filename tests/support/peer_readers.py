@@ -1,7 +1,7 @@
 """Run by another Python: what a reader finds in files.
 
-Arguments: a directory, a pickle of what is in its files (columns by name, by path; decimals are texts, times ns since 1970), and the
-name of a reader. Prints a line for each column that differs, and at the end how many files were read.
+Arguments: a directory, a pickle of what is in its files (columns by name, by path; decimals are texts, times ns since 1970), and
+the name of a reader. Prints a line for each column that differs, and at the end how many files were read.
 """
 
 from __future__ import annotations
