@@ -18,7 +18,7 @@ import pytest
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.sink.columns import NumberKind
 from support.harness import Run, reconstruct
-from support.peer_readers import Columns, of_table
+from support.peer_readers import NOT_THERE, READERS, Columns, of_table
 from support.venue_samples import SAMPLE_IDS, make_sample
 
 PROGRAM = Path(__file__).resolve().parents[1] / "support" / "peer_readers.py"
@@ -36,7 +36,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, C
     for sample_id, (numbers, compression) in [(sample_id, FORMS[0]) for sample_id in SAMPLE_IDS] + [
         ("binance-spot", form) for form in FORMS[1:]
     ]:
-        sample = make_sample(sample_id, 3, 120)
+        sample = make_sample(sample_id, 3, 100)
         engine = EngineSettings(part_events=150, book_levels=3)
         run = Run(
             "X",
@@ -57,21 +57,18 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, C
     return directory, content
 
 
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("python", PYTHONS)
-def test_readers_find_what_is_there(python: str, written: tuple[Path, dict[str, Columns]]) -> None:
+def test_readers_find_what_is_there(python: str, reader: str, written: tuple[Path, dict[str, Columns]]) -> None:
     """In every stream of every venue, with every kind of numbers and compression."""
     directory, content = written
     expected = directory / "expected.pickle"
     expected.write_bytes(pickle.dumps(content))
-    done = subprocess.run(
-        [PYTHONS[python], "-W", "ignore", str(PROGRAM), str(directory), str(expected)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    command = [PYTHONS[python], "-W", "ignore", str(PROGRAM), str(directory), str(expected), reader]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == NOT_THERE:
+        pytest.skip(f"{PYTHONS[python]} has no {reader}")
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
     *differing, read = done.stdout.splitlines()
     assert differing == [], differing[:10]
-    assert read.startswith("read: pyarrow=")
-    assert all(int(count.partition("=")[2]) == len(content) for count in read.split()[1:]), read
-    print(read)
+    assert read == f"read {len(content)}"
