@@ -429,14 +429,14 @@ def make_capture(seed: int, length: int) -> Capture:
     """A capture that is a function of its arguments alone."""
     rng = random.Random(seed)
     lines, style = make_lines(rng, length)
-    is_filled = random.Random(f"fill {seed}").random() < 0.4  # with few points in a day
+    is_filled = random.Random(f"fill {seed}").random() < 0.25  # with few points in a day
     settings = OracleSettings(
         price_decimals=style.decimals[0],
         size_decimals=style.decimals[1],
         max_line_bytes=rng.choice([1024, 1 << 20]),
         streams=rng.choice([OPTIONAL_STREAMS, OPTIONAL_STREAMS, OPTIONAL_STREAMS[:4], ("bbo",), ("frame",), ()]),
         book_levels=rng.choice([1, 3, 20]),
-        book_interval_ns=max(rng.choice([10**6, 10**8, 10**9, 7 * 10**9]), 7 * 10**9 if is_filled else 0),
+        book_interval_ns=max(rng.choice([10**6, 10**8, 10**9, 7 * 10**9]), 600 * 10**9 if is_filled else 0),
         book_fill=is_filled,
         part_events=rng.choice([1, 7, 50, 10**6]),
         part_interval_ns=rng.choice(_INTERVALS_NS),

@@ -286,7 +286,7 @@ def make_hostile_capture(seed: int, length: int, oddity: float = 0.03) -> Captur
     """A capture that is a function of its arguments alone; without `oddity` (0 to 1) all its text is good."""
     rng = random.Random(seed)
     lines, venue = hostile_lines(rng, length, oddity)
-    is_filled = random.Random(f"fill {seed}").random() < 0.4  # with few points in a day
+    is_filled = random.Random(f"fill {seed}").random() < 0.25  # with few points in a day
     settings = OracleSettings(
         price_decimals=venue.decimals[0],
         size_decimals=venue.decimals[1],
@@ -294,7 +294,7 @@ def make_hostile_capture(seed: int, length: int, oddity: float = 0.03) -> Captur
         max_line_bytes=rng.choice([300, 1 << 20, 1 << 20]),
         streams=rng.choice([OPTIONAL_STREAMS, OPTIONAL_STREAMS, OPTIONAL_STREAMS, ("book",), ("depth", "bbo"), ()]),
         book_levels=rng.choice([1, 2, 20]),
-        book_interval_ns=max(rng.choice([1, 10**6, 10**8, 10**9, 10**10]), 10**10 if is_filled else 0),
+        book_interval_ns=max(rng.choice([1, 10**6, 10**8, 10**9, 10**10]), 600 * 10**9 if is_filled else 0),
         book_fill=is_filled,
         part_events=rng.choice([1, 2, 5, 20, 10**6]),
         part_interval_ns=rng.choice([1, 60, 3600, 86_400]) * 10**9,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -206,42 +207,54 @@ class OrderBookEngine:
 
     def _apply(self, batch: Batch, start: int, end: int) -> tuple[int, bool]:
         """As `apply`, for a caller who steps through the arrays of one batch. Returns the fields of `Applied`."""
+        why, start = self._entries(batch)[0](as_records(self.arrays), batch, start, end)
+        return (start, False) if why == DONE else self._go_on(why, batch, start, end)
+
+    def _entries(self, batch: Batch) -> list[Callable[..., tuple[int, int]]]:
+        """The machine code of apply_messages and apply_snapshots, compiled if need be."""
         if self._kernels is None:
             self._kernels = [
-                entry_of(kernel, as_records(self.arrays), batch, start, end) for kernel in (apply_messages, apply_snapshots)
+                entry_of(kernel, as_records(self.arrays), batch, 0, 0) for kernel in (apply_messages, apply_snapshots)
             ]
-        apply = self._kernels[0]
+        return self._kernels
+
+    def _go_on(self, why: int, batch: Batch, start: int, end: int) -> tuple[int, bool]:
+        """Do what a kernel has returned for, and go on as `_apply` does, from the message `start`."""
+        kernels = self._entries(batch)
+        apply = kernels[0]
         had_room, times = (-1, 0), 0  # the message and grid point before which room was last made, and how often
         while True:
-            why, start = apply(as_records(self.arrays), batch, start, end)
             if why == DONE:
                 return start, False
             if why == CUT:
                 return start, True
             if why in (SNAPSHOT_NEXT, OTHER_NEXT):
-                apply = self._kernels[why == SNAPSHOT_NEXT]
-                continue
-            if why == ROOM:
+                apply = kernels[why == SNAPSHOT_NEXT]
+            elif why == ROOM:
                 if is_cut_forced(self.arrays.state[0], self.settings.most_open_rows):
                     return start, True
                 here = start, self.value("grid_next")
                 had_room, times = here, times + 1 if here == had_room else 0
                 assert times <= MOST_SLOTS, "make_room and has_room do not agree"  # each message that waited may need some
                 self._make_room()
-                continue
-            if why == OTHER_SPEED:
+            elif why == OTHER_SPEED:
                 self.arrays = self.arrays._replace(logs=take_over(self.arrays.state[0], self.arrays.logs))
                 self._measure_room()
-                continue
-            if why == HALTED_AT_GAP:
-                expected, received = self.value("gap_expected"), self.value("gap_received")
-                raise GapHaltError(f"gap: update id {received} follows where {expected} was expected", start)
-            if why == POOL_IS_EMPTY:
-                raise BookMemoryError(
-                    f"the book needs more than max_book_bytes = {self.settings.max_book_bytes}; "
-                    "raise it, or look for a capture that never removes levels"
-                )
-            raise PoolScarceError(start)
+            else:
+                self._raise(why, start)
+            why, start = apply(as_records(self.arrays), batch, start, end)
+
+    def _raise(self, why: int, start: int) -> NoReturn:
+        """Raise what a kernel has returned for. `start` is the message that is not applied."""
+        if why == HALTED_AT_GAP:
+            expected, received = self.value("gap_expected"), self.value("gap_received")
+            raise GapHaltError(f"gap: update id {received} follows where {expected} was expected", start)
+        if why == POOL_IS_EMPTY:
+            raise BookMemoryError(
+                f"the book needs more than max_book_bytes = {self.settings.max_book_bytes}; "
+                "raise it, or look for a capture that never removes levels"
+            )
+        raise PoolScarceError(start)
 
     def _make_room(self) -> None:
         arrays, room = self.arrays, self.arrays.room

@@ -206,4 +206,4 @@ def test_the_fingerprint_has_the_keys_that_a_running_symbol_may_not_change(secti
                 changing.add(f"{section}.{key}")
     assert changing == {name for name, what in CONSEQUENCES.items() if what == REFUSED and name.startswith(section)}
     assert {"id", "format"} <= before.keys()
-    assert before.keys() == {*FINGERPRINT_OF_SYMBOL, *FINGERPRINT_OF_OUTPUT, "streams"}
+    assert before.keys() == {*FINGERPRINT_OF_SYMBOL, *FINGERPRINT_OF_OUTPUT, "streams", "encoder"}
