@@ -293,7 +293,7 @@ def _tar_members(begin: Callable[[], Pieces], size: Callable[[], int | None]) ->
     """The members of a tar archive. `begin` gives the archive's bytes from its beginning, `size` their number, if it is known.
 
     The names are read first. Then the archive is read once, if they stand in their natural order, and begun anew where one stands
-    before the one that it follows. Of an archive of one large file no names need to be read; a few KiB may stand behind that file,
+    before the one that it follows. Of an archive of one large file no names need to be read; a few KiB may stand behind it,
     and are given behind it.
     """
     reader = PieceReader(begin())
