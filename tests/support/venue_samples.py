@@ -1228,7 +1228,7 @@ def nanoseconds_of(time: bytes) -> int:
     whole, _, fraction = time.partition(b".")
     if fraction or len(whole) < 12:
         return int(whole) * 10**9 + int(fraction.ljust(9, b"0") or b"0")
-    return int(whole) * 10 ** (19 - len(whole))
+    return int(whole.ljust(19, b"0"))
 
 
 def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sample:

@@ -28,20 +28,28 @@ from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pi
 from cowbook.capture.paths import natural_key
 from cowbook.capture.pcap import dissected
 from cowbook.capture.piece_reader import PieceReader
-from cowbook.capture.tar import Header, TarError, next_header
+from cowbook.capture.tar import BLOCK_BYTES, Header, TarError, next_header
 from cowbook.capture.zip import ZipError, ZipMember, content_of, has_end, members_in_front, members_of
 from cowbook.plain.escaping import escaped
 
 _CHUNK_BYTES = 1 << 18
 _MOST_MEMBERS = 100_000
+_GZIP_SIZE_BYTES, _GZIP_MODULUS = 4, 1 << 32  # what a gzip member ends with: the size of its content
+_LONGEST_END_BYTES = 10_240 + 512  # tar fills a record of 20 blocks up
+_LEAST_ALONE_BYTES = 1 << 20
 _LONGEST_TABLE_HEADER = 1 << 16
 _TABLE_HEADER = re.compile(rb'[A-Za-z_"][^{}\[\]\n]*,[^{}\[\]\n]*\n')
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"  # what macOS adds beside each file, under a name that begins with `._`
 
 
-def decode_file(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool]) -> Pieces:
-    """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone."""
+def decode_file(
+    file: io.FileIO, kind: str | None, is_growing: Callable[[], bool], note_kind: Callable[[str], None] = lambda _: None
+) -> Pieces:
+    """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone.
+
+    `note_kind` is told what kind stands inside of a compressed file, where it is more than lines.
+    """
 
     def begin() -> Pieces:
         file.seek(0)
@@ -50,8 +58,29 @@ def decode_file(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool
     if kind == ZIP:
         return _zip_members(file, is_growing)
     if kind == TAR:
-        return _tar_members(begin)
-    return _opened(begin(), "a compressed file" if kind in CODECS else None, begin)
+        return _tar_members(begin, lambda: _size_of(file, kind, is_growing))
+    return _opened(
+        begin(),
+        "a compressed file" if kind in CODECS else None,
+        _Again(begin, lambda: _size_of(file, kind, is_growing)),
+        note_kind,
+    )
+
+
+class _Again(NamedTuple):
+    """What an archive inside of decoded bytes needs: the bytes from their beginning, and their number, as far as it is known."""
+
+    begin: Callable[[], Pieces]
+    size: Callable[[], int | None]
+
+
+def _size_of(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool]) -> int | None:
+    """The size of a file's decoded bytes modulo 2^32, if it says that; None if nothing says it. Moves no file position."""
+    size = os.fstat(file.fileno()).st_size
+    if is_growing() or kind not in (TAR, "gzip") or size < _GZIP_SIZE_BYTES:
+        return None
+    tail = os.pread(file.fileno(), _GZIP_SIZE_BYTES, size - _GZIP_SIZE_BYTES)
+    return size % _GZIP_MODULUS if kind == TAR else int.from_bytes(tail, "little")
 
 
 def _plain(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
@@ -100,14 +129,21 @@ def _peek(pieces: Pieces) -> Generator[None, None, _Peeked]:
     return _Peeked(head, again())
 
 
-def _opened(pieces: Pieces, inside: str | None, begin: Callable[[], Pieces] | None = None) -> Pieces:
-    """What stands in decoded bytes: lines as they are, or an encoding or a container of them. `begin` gives the pieces anew."""
+def _opened(
+    pieces: Pieces,
+    inside: str | None,
+    again: _Again | None = None,
+    note_kind: Callable[[str], None] = lambda _: None,
+) -> Pieces:
+    """What stands in decoded bytes: lines as they are, or an encoding or a container of them. `again` gives the pieces anew."""
     head, pieces = yield from _peek(pieces)
     if inside is not None and (what := what_is_not_read_inside(head, inside)) is not None:
         return what
     kind = kind_of(head)
-    if kind == TAR and begin is not None:
-        return (yield from _tar_members(begin))
+    if kind is not None:
+        note_kind(kind)
+    if kind == TAR and again is not None:
+        return (yield from _tar_members(*again))
     if kind == UTF_16:
         return (yield from _transcoded(pieces))
     if kind == PCAP:
@@ -253,14 +289,24 @@ def _zip_members(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
     return joined.damage or end_text
 
 
-def _tar_members(begin: Callable[[], Pieces]) -> Pieces:
-    """The members of a tar archive. `begin` gives the archive's bytes from its beginning.
+def _tar_members(begin: Callable[[], Pieces], size: Callable[[], int | None]) -> Pieces:
+    """The members of a tar archive. `begin` gives the archive's bytes from its beginning, `size` their number, if it is known.
 
     The names are read first. Then the archive is read once, if they stand in their natural order, and begun anew where one stands
-    before the one that it follows.
+    before the one that it follows. Of an archive of one large file no names need to be read; a few KiB may stand behind it,
+    and are given behind it.
     """
-    names, end_text = yield from _list_names(begin())
-    order = sorted(range(len(names)), key=lambda index: (natural_key(names[index]), index))
+    reader = PieceReader(begin())
+    try:
+        header = yield from _next_file(reader)
+    except TarError:
+        header = None
+    if header is not None and _is_nearly_all(reader, header, size()):
+        return (yield from _members_as_stored(reader, header))
+    names, end_text, is_one = yield from _list_names(begin())
+    order = list(range(len(names)))
+    if not is_one:
+        order.sort(key=lambda index: (natural_key(names[index]), index))
     joined = _Joined()
     reader = PieceReader(begin())
     place = 0
@@ -280,21 +326,61 @@ def _tar_members(begin: Callable[[], Pieces]) -> Pieces:
     return joined.damage or end_text
 
 
-def _list_names(pieces: Pieces) -> Generator[None, None, tuple[list[str], str | None]]:
+def _is_nearly_all(reader: PieceReader, header: Header, size: int | None) -> bool:
+    """Whether a file, of which the content is next, is a large one with room for no more than an archive's end behind it."""
+    if size is None or header.size_bytes < _LEAST_ALONE_BYTES:
+        return False
+    rest = (size - reader.taken_bytes - header.size_bytes - header.padding_bytes) % _GZIP_MODULUS
+    return rest % BLOCK_BYTES == 0 and 2 * BLOCK_BYTES <= rest <= _LONGEST_END_BYTES
+
+
+def _members_as_stored(reader: PieceReader, header: Header | None) -> Pieces:
+    """A file, and what may stand behind it, in the order of the archive."""
+    joined = _Joined()
+    end_text = None
+    try:
+        while header is not None:
+            if header.is_file and header.size_bytes:
+                yield from joined.add(header.name, _content(reader, header))
+                yield from reader.skip(header.padding_bytes)
+            else:
+                yield from reader.skip(header.size_bytes + header.padding_bytes)
+            header = yield from next_header(reader)
+    except TarError as error:
+        end_text = reader.damage or f"is a tar archive that cannot be read on: {error}"
+    yield from reader.skip(1 << 62)
+    return joined.damage or end_text
+
+
+class _Names(NamedTuple):
     """The names of an archive's files, as far as it can be read, and what is wrong where it cannot be read on."""
+
+    names: list[str]
+    end_text: str | None = None
+    is_one: bool = False
+    """Whether it is an archive of one large file, as `_is_nearly_all` finds one that says its size."""
+
+
+def _list_names(pieces: Pieces) -> Generator[None, None, _Names]:
+    """List an archive's files."""
     reader = PieceReader(pieces)
     names: list[str] = []
+    first_end = None
     try:
         while (header := (yield from next_header(reader))) is not None:
             if header.is_file and header.size_bytes:
                 names.append(header.name)
             if len(names) > _MOST_MEMBERS:
-                return names, f"is a tar archive of more than {_MOST_MEMBERS} files: unpack it"
+                return _Names(names, f"is a tar archive of more than {_MOST_MEMBERS} files: unpack it")
             if not (yield from reader.skip(header.size_bytes + header.padding_bytes)):
-                return names, reader.damage or "is a tar archive that ends in the middle"
+                return _Names(names, reader.damage or "is a tar archive that ends in the middle")
+            if first_end is None and names:
+                first_end = reader.taken_bytes if header.size_bytes >= _LEAST_ALONE_BYTES else -_LONGEST_END_BYTES
     except TarError as error:
-        return names, reader.damage or f"is a tar archive that cannot be read on behind {len(names)} files: {error}"
-    return names, None
+        text = reader.damage or f"is a tar archive that cannot be read on behind {len(names)} files: {error}"
+        return _Names(names, text)
+    # What was read behind the file has the first of the two blocks of zeros.
+    return _Names(names, None, first_end is not None and reader.taken_bytes - first_end <= _LONGEST_END_BYTES - BLOCK_BYTES)
 
 
 def _next_file(reader: PieceReader) -> Generator[None, None, Header]:

@@ -15,6 +15,8 @@ class PieceReader:
         self._held = bytearray()
         self._first = 0  # index of the first byte that was not taken
         self._has_ended = False
+        self.taken_bytes = 0
+        """How many bytes were taken."""
         self.damage: str | None = None
         """What is wrong where the bytes end, once they have ended."""
 
@@ -34,6 +36,7 @@ class PieceReader:
         """The next bytes, at most `count`, of those that are held."""
         taken = bytes(self._held[self._first : self._first + count])
         self._first += len(taken)
+        self.taken_bytes += len(taken)
         return taken
 
     def peek(self, count: int) -> bytes:

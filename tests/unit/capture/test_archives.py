@@ -128,6 +128,27 @@ def test_a_tables_first_line_is_given_once(tmp_path: Path, make: Callable[[Membe
     assert read(path)[0] == b'{"e":1,"s":2}\n{"e":1,"s":2}\n'
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["tar", "tar_gz"])
+def test_an_archive_of_one_file_is_read_at_once(tmp_path: Path, compress: Callable[[bytes], bytes]) -> None:
+    """Its names need not be read first: many such files are looked at before a run. What else fits into its end comes last."""
+    content = random.Random(1).randbytes(1 << 21).hex().encode()
+    path = tmp_path / "capture"
+    path.write_bytes(compress(tar({"a": content})))
+    with open_decoded(path) as file:
+        assert read_fully(file, 1000) == content[:1000]
+        assert file.tell_compressed() < path.stat().st_size / 4
+    assert read(path, 1 << 20) == (content, [], None)
+    path.write_bytes(compress(tar({"b": content, "a": b"small"})))
+    assert read(path, 1 << 20) == (content + b"\nsmall", [], None)
+    with GrowingFile(path) as growing:
+        assert read_fully(growing, 1 << 24) == content + b"\nsmall"
+    path.write_bytes(compress(tar({"b": content, "a": content})))
+    assert read(path, 1 << 20) == (content + b"\n" + content, [], None)
+    with open_decoded(path) as file:
+        assert read_fully(file, 10) == content[:10]
+        assert file.tell_compressed() > path.stat().st_size / 2  # the second one comes first
+
+
 def test_names_of_any_length_are_read(tmp_path: Path) -> None:
     """Tar has three ways to write a long one, and none may change the order."""
     names = [f"{'long-' * 60}{number}" for number in (1, 2, 10)]
