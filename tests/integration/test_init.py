@@ -160,7 +160,7 @@ def test_a_large_file_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch, caps
         pytest.param(b"when,who,what\n1,2,3\n", "a table of no known format: its columns are when, who, what", id="csv"),
         pytest.param(b"PK\x03\x04" + bytes(600), "a zip archive", id="zip"),
         pytest.param(b"\x00\x01\x02\x03" * 200, "binary data", id="binary"),
-        pytest.param(b'{"type":"message","topic":"/market/level2:BTC-USDT","data":{}}\n', "KuCoin", id="another_venue"),
+        pytest.param(b'{"type":"orderbook","code":"KRW-BTC","timestamp":1}\n', "Upbit", id="another_venue"),
         pytest.param(b"PAR1" + bytes(40), "Parquet", id="broken_parquet"),
     ],
 )

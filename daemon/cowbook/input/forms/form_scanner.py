@@ -406,9 +406,11 @@ def _scalar(buffer, position, end, row, message, found):
     elif operation == TEXT_ID:
         message.last_id, position = text_id(buffer, position, end)
     elif operation == TIME_ID:
-        number, _ = unsigned(buffer, position)
+        number, after = unsigned(buffer, position)
         message.first_id, message.last_id = number, number
         found.latest, position = magnitude_time(buffer, position)
+        if after == FAILED:  # a time, but too long for an id
+            position = FAILED
     elif operation == CHECKSUM:
         checksum, position = checksum_32(buffer, position)
         if checksum != 0 or row.argument == 0:
