@@ -33,7 +33,7 @@ from cowbook.plain.book_state import (
     UNTIMED,
 )
 from cowbook.plain.messages import FUTURES, IS_UNLABELLED, LEVELS_ARE_KNOWN, LEVELS_ARE_NEW, NONE, RPI, SPOT
-from cowbook.plain.schemes import CHAIN, NEWEST_PER_LEVEL, RANGE_WITH_PREVIOUS, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, NEWEST_PER_LEVEL, RANGE_WITH_PREVIOUS, RISING, UNNUMBERED
 
 # What becomes of a diff.
 _APPLIES = 0
@@ -117,6 +117,8 @@ def _decide_stale(state, slots, message):
     """Decide about a diff that is stale by its ids."""
     if may_count_anew(message.rule) and message.last_id < state.last_id and message.ts_event > state.last_depth_time:
         return _APPLIES_ANEW  # not an old message: the venue has restarted its numbering
+    if message.rule == RISING and state.stale_run + 1 >= PATIENCE:
+        return _APPLIES_ANEW  # the last id was a wrong one, far ahead
     if state.other_symbol > 0 and state.is_first and find_slot(state, slots, BELIEVED) != NO_SLOT:
         return _APPLIES_INSTEAD
     if state.stale_run + 1 >= PATIENCE and is_kept(message) and _stands(state, slots) != NO_SLOT:
@@ -327,6 +329,10 @@ def _apply(engine, message, levels, decision, expected, received):
         state.speed = message.speed
     state.apart_run = 0
     state.takes_over = 0
+    if message.rule == RISING:
+        state.stale_run = 0
+        if decision == _APPLIES_ANEW:
+            forget(engine.words, OWN)  # their ids are above all that come
     state.diffs += 1
     state.verdict = NOT_COMPARED
     audit_waiting_tickers(engine)

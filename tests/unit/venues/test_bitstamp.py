@@ -67,6 +67,20 @@ def test_an_unlabelled_answer_is_nobodys_where_several_symbols_are() -> None:
     assert outcome.engine.synced
 
 
+def test_a_wrong_time_far_ahead_stops_the_book_for_a_thousand_changes() -> None:
+    """They are stale; the thousandth is a gap, and answers bring sync back and judge as before."""
+    changes = [diff(10 * number, [["9.0", str(number)]]) for number in range(2, 1102)]
+    outcome = run(answer(5, [BID], [ASK]), diff(10**12, [["8.0", "1"]]), *changes)
+    assert outcome.count("stale") == 999
+    assert [row["missing"] for row in outcome.rows["gaps"]] == [None]
+    assert outcome.book == ({100: 100, 90: 110_100, 80: 100}, {110: 100})
+    assert not outcome.engine.synced
+    whole = answer(11_010, [BID, ["9.0", "1101"]], [ASK])
+    judged = run(answer(5, [BID], [ASK]), diff(10**12), *changes, whole, diff(11_020, [], [["12.0", "1"]]), whole, diff(11_030))
+    assert judged.engine.synced
+    assert judged.engine.audit_statistics()["snapshot"]["matched"] == 1
+
+
 def test_a_requested_reconnect_ends_sync() -> None:
     """What was sent between the two connections is lost."""
     reconnect = '1700000000.5: {"event":"bts:request_reconnect","channel":"","data":""}'

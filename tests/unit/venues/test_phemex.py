@@ -61,7 +61,7 @@ def test_what_is_refused() -> None:
 
 
 def test_ids_that_only_rise() -> None:
-    """Steps are of any size; what is not above the last is stale, but for a lower one with a later time: the venue counts anew."""
+    """Steps are of any size; what is not above the last is stale. A lower one with a later time: the venue counts anew."""
     bid, ask = [["10.0", "1"]], [["11.0", "1"]]
     records = [book(5, bid, ask, "snapshot"), book(7, [["9.0", "1"]]), book(100, [["9.0", "2"]]), book(7, [["9.0", "1"]])]
     outcome = go_through("phemex", "A", [lines_of(*records)])
