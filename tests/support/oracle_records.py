@@ -181,7 +181,7 @@ def decode(record: bytes, settings: OracleSettings) -> Message | str:
         text = record.decode()
     except UnicodeDecodeError:
         raise Bad("not_utf8") from None
-    prefix = re.match(r"([0-9]+)(?:\.([0-9]+))?:? (?=[^ \t\r\n])", text, re.ASCII)
+    prefix = re.match(r"([0-9]+)(?:\.([0-9]+))?(?::? (?=[^ \t\r\n:])|[ \t]*[\t:][ \t]*(?=[\[{]))", text, re.ASCII)
     value = _parse_json(text[prefix.end() :] if prefix else text)
     if not isinstance(value, dict):
         raise Bad("unknown")

@@ -32,6 +32,10 @@ class Connection:
         self._numbers = [number + 1 for number in self._numbers]
         self._add(time, 0, ACK, b"")
 
+    def acknowledge(self, time: int) -> None:
+        """The client has everything so far."""
+        self._add(time, 0, ACK, b"")
+
     def close(self, time: int) -> None:
         """The server closes it."""
         self._add(time, 1, FIN | ACK, b"")

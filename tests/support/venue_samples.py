@@ -9,6 +9,8 @@ import gzip
 import io
 import json
 import random
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+
+from support.packets import SWITCHED, Connection, frame, pcap, upgrade
 
 Side = dict[int, int]
 """Lots by tick: a price is a tenth of its tick, a size a hundredth of its lots."""
@@ -1108,6 +1112,9 @@ SAMPLE_IDS = (
 )
 """All samples."""
 
+CONTAINER_IDS = ("kraken-v1-tar-gz", "okx-zip", "okx-cryptofeed-3", "kraken-v1-packets")
+"""Samples of some of these formats in containers of their own."""
+
 
 def numbered_by_diffs(events: Sequence[Event]) -> list[Event]:
     """The events as a venue numbers them whose snapshots stand beside the stream: a snapshot has the id of the diff before it."""
@@ -1152,7 +1159,76 @@ def make_sample(sample_id: str, seed: int = 1, count: int = 150) -> Sample:
         cut = len(records) // 2
         arrays = [b"[" + b",\n ".join(record for _, record in part) + b"]\n" for part in (records[:cut], records[cut:])]
         return Sample(sample_id, format_name, name, ({"a": arrays[0]}, {"a": arrays[0], "b": arrays[1]}), events, proof)
+    if sample_id in CONTAINER_IDS:
+        return _in_container(sample_id, events)
     return _make_tables(sample_id, events, first)
+
+
+def _in_container(sample_id: str, events: tuple[Event, ...]) -> Sample:
+    """Records in an archive, or as lines and packets of cryptofeed 3, of which a part is there before."""
+    venue = next(name for name in LINES if sample_id.startswith(f"{name}-"))
+    format_name, name, _, _, proof = LINES[venue]
+    lines = [prefixed(event, record) for event, record in records_of(venue, events)]
+    cut = len(lines) // 2
+    if sample_id.endswith(("-tar-gz", "-zip")):
+        make = tar_gz_of if sample_id.endswith("gz") else zip_of
+        halves = [make({"2": b"\n".join(part[9:]), "1": b"\n".join(part[:9])}) for part in (lines[:cut], lines[cut:])]
+        phases: tuple[dict[str, bytes], ...] = ({"a": halves[0]}, {"a": halves[0], "b": halves[1]})
+    else:
+        timed = [(time.rstrip(b":"), message) for time, _, message in (line.partition(b" ") for line in lines)]
+        write = packets_of if sample_id.endswith("-packets") else cryptofeed_3_of
+        before, whole = write(timed[:cut]), write(timed)
+        assert whole.startswith(before)
+        phases = ({"a": before}, {"a": whole})
+    return Sample(sample_id, format_name, name, phases, events, proof)
+
+
+def tar_gz_of(members: dict[str, bytes]) -> bytes:
+    """A compressed tar archive."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return gzip.compress(file.getvalue(), mtime=0)
+
+
+def zip_of(members: dict[str, bytes]) -> bytes:
+    """A zip archive."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name), content)
+    return file.getvalue()
+
+
+def cryptofeed_3_of(records: list[tuple[bytes, bytes]]) -> bytes:
+    """JSON lines of cryptofeed 3, from times and messages."""
+    entries = [b'{"t":"header","format":2,"exchange":"X"}', b'{"t":"connect","conn":"1","addr":"wss://x/ws","ts":1}']
+    entries += [
+        b'{"t":"recv","conn":"1","ts":%s,"data":%s}' % (time, json.dumps(text.decode()).encode()) for time, text in records
+    ]
+    return b"\n".join([*entries, b""])
+
+
+def packets_of(records: list[tuple[bytes, bytes]]) -> bytes:
+    """A capture of packets with one WebSocket, from times and messages."""
+    connection = Connection(segment_bytes=300)
+    connection.open(1)
+    connection.send(1, upgrade(), from_server=False)
+    connection.send(1, SWITCHED, from_server=True)
+    for time, message in records:
+        connection.send(nanoseconds_of(time), frame(message), from_server=True)
+    return pcap(connection.segments)
+
+
+def nanoseconds_of(time: bytes) -> int:
+    """A time as a record has it in front, of whatever unit."""
+    whole, _, fraction = time.partition(b".")
+    if fraction or len(whole) < 12:
+        return int(whole) * 10**9 + int(fraction.ljust(9, b"0") or b"0")
+    return int(whole.ljust(19, b"0"))
 
 
 def _make_tables(sample_id: str, events: tuple[Event, ...], first: int) -> Sample:

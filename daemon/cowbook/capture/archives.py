@@ -40,8 +40,13 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"  # what macOS adds beside each file, under a name that begins with `._`
 
 
-def decode_file(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool]) -> Pieces:
-    """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone."""
+def decode_file(
+    file: io.FileIO, kind: str | None, is_growing: Callable[[], bool], note_kind: Callable[[str], None] = lambda _: None
+) -> Pieces:
+    """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone.
+
+    `note_kind` is told what kind stands inside of a compressed file, where it is more than lines.
+    """
 
     def begin() -> Pieces:
         file.seek(0)
@@ -51,7 +56,7 @@ def decode_file(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool
         return _zip_members(file, is_growing)
     if kind == TAR:
         return _tar_members(begin)
-    return _opened(begin(), "a compressed file" if kind in CODECS else None, begin)
+    return _opened(begin(), "a compressed file" if kind in CODECS else None, begin, note_kind)
 
 
 def _plain(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
@@ -100,12 +105,19 @@ def _peek(pieces: Pieces) -> Generator[None, None, _Peeked]:
     return _Peeked(head, again())
 
 
-def _opened(pieces: Pieces, inside: str | None, begin: Callable[[], Pieces] | None = None) -> Pieces:
+def _opened(
+    pieces: Pieces,
+    inside: str | None,
+    begin: Callable[[], Pieces] | None = None,
+    note_kind: Callable[[str], None] = lambda _: None,
+) -> Pieces:
     """What stands in decoded bytes: lines as they are, or an encoding or a container of them. `begin` gives the pieces anew."""
     head, pieces = yield from _peek(pieces)
     if inside is not None and (what := what_is_not_read_inside(head, inside)) is not None:
         return what
     kind = kind_of(head)
+    if kind is not None:
+        note_kind(kind)
     if kind == TAR and begin is not None:
         return (yield from _tar_members(begin))
     if kind == UTF_16:

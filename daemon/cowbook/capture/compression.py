@@ -38,6 +38,10 @@ class DecodedFile(io.RawIOBase):
         self._pending = memoryview(b"")
         self._mark: Damage | None = None  # its byte comes behind the pending ones
         self._end_damage: str | None = None
+        self.kind = kind
+        """What the file is (containers.py)."""
+        self.inside = ""
+        """What stands inside of a compressed file, once some of it was read: a kind, or empty for lines."""
         self.damage: str | None = None
         """What is wrong at the last byte that was read or, after a read that gave nothing, at the end of the file."""
 
@@ -109,8 +113,11 @@ class DecodedFile(io.RawIOBase):
 
     def _decode(self, kind: str) -> Pieces:
         """Decode the file, and keep what is wrong at its end."""
-        self._end_damage = yield from decode_file(self._file, kind, lambda: self._growing)
+        self._end_damage = yield from decode_file(self._file, kind, lambda: self._growing, self._note_kind)
         return None
+
+    def _note_kind(self, kind: str) -> None:
+        self.inside = kind if kind != self.kind else ""
 
 
 class PlainFile(io.FileIO):

@@ -47,6 +47,7 @@ class Segment(NamedTuple):
     source: tuple[bytes, int]  # address and port
     destination: tuple[bytes, int]
     sequence: int
+    acknowledged: int
     flags: int
     content: bytes
 
@@ -175,8 +176,8 @@ def _of_ipv6(time: int, content: bytes) -> Segment | None:
 
 
 def _of_tcp(time: int, source: bytes, destination: bytes, content: bytes) -> Segment | None:
-    from_port, to_port, sequence, _, offset, flags = struct.unpack(">HHIIBB", content[:14])
+    from_port, to_port, sequence, acknowledged, offset, flags = struct.unpack(">HHIIBB", content[:14])
     header = (offset >> 4) * 4
     if header < 20 or header > len(content):
         return None
-    return Segment(time, (source, from_port), (destination, to_port), sequence, flags, content[header:])
+    return Segment(time, (source, from_port), (destination, to_port), sequence, acknowledged, flags, content[header:])

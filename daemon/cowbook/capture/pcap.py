@@ -63,7 +63,11 @@ class Dissector:
         self._conversations[key] = conversation
         direction = conversation.directions.setdefault(segment.source, Direction())
         for content in direction.add(segment):
-            yield from self._take(conversation, segment, content)
+            yield from self._take(conversation, segment.source, segment.time, content)
+        other = conversation.directions.get(segment.destination)
+        if other is not None and segment.flags & ACK:
+            for content in other.acknowledge(segment.acknowledged):
+                yield from self._take(conversation, segment.destination, segment.time, content)
         if segment.flags & (FIN | RST):
             self._close(conversation)
             if segment.flags & RST:
@@ -71,13 +75,11 @@ class Dissector:
         elif len(self._conversations) > _MOST_CONVERSATIONS:
             self._close(self._conversations.pop(next(iter(self._conversations))))
 
-    def finish(self, time: int) -> Iterator[bytes]:
-        """Give what stands behind holes that are still open at the end of the capture."""
-        for conversation in list(self._conversations.values()):
-            for source, direction in conversation.directions.items():
-                end = Segment(time, source, conversation.client, 0, 0, b"")
-                for content in direction.give_up():
-                    yield from self._take(conversation, end, content)
+    @property
+    def pending_bytes(self) -> int:
+        """How many bytes stand behind holes that may still be filled."""
+        directions = (each for conversation in self._conversations.values() for each in conversation.directions.values())
+        return sum(direction.pending_bytes for direction in directions)
 
     def _begin(self, segment: Segment) -> _Conversation:
         """A connection that is new. Without its first packets the server is the one with the lower port."""
@@ -88,15 +90,15 @@ class Dissector:
         parser = Client()
         return _Conversation(client, parser, Server(parser, is_whole=bool(segment.flags & SYN)))
 
-    def _take(self, conversation: _Conversation, segment: Segment, content: bytes | None) -> Iterator[bytes]:
-        if segment.source == conversation.client:
+    def _take(self, conversation: _Conversation, source: _End, time: int, content: bytes | None) -> Iterator[bytes]:
+        if source == conversation.client:
             conversation.parser.add(content)
             return
         for found in conversation.server.add(content):
-            yield from self._lines(conversation, segment, found)
+            yield from self._lines(conversation, source, time, found)
         self.has_tls |= conversation.server.is_tls
 
-    def _lines(self, conversation: _Conversation, segment: Segment, found: Found) -> Iterator[bytes]:
+    def _lines(self, conversation: _Conversation, source: _End, time: int, found: Found) -> Iterator[bytes]:
         if not self.has_messages:
             self.has_messages = True
             yield HEADER
@@ -104,15 +106,15 @@ class Dissector:
             kind = "open"
             if not found.is_again:
                 self._close(conversation)
-                kind = self._name(conversation, segment)
-            yield f"{kind} {conversation.name} {segment.time} {conversation.address}\n".encode()
+                kind = self._name(conversation, source)
+            yield f"{kind} {conversation.name} {time} {conversation.address}\n".encode()
         elif isinstance(found, Answer):
             url = _ODD.sub("%20", found.url)
-            yield b"answer http %d %s %s\n" % (segment.time, url.encode(), _LINE_ENDS.sub(b" ", found.content))
+            yield b"answer http %d %s %s\n" % (time, url.encode(), _LINE_ENDS.sub(b" ", found.content))
         else:
-            yield b"recv %s %d %s\n" % (conversation.name.encode(), segment.time, _text(found))
+            yield b"recv %s %d %s\n" % (conversation.name.encode(), time, _text(found))
 
-    def _name(self, conversation: _Conversation, segment: Segment) -> str:
+    def _name(self, conversation: _Conversation, source: _End) -> str:
         """Give a connection that has become a WebSocket its name. Returns the kind of its line."""
         request = conversation.server.request
         headers = request.headers if request is not None else {}
@@ -120,7 +122,7 @@ class Dissector:
         if not address and request is not None:
             address = request.url.replace("http://", "ws://", 1)
         if not address:
-            host, port = segment.source
+            host, port = source
             address = f"ws://{'.'.join(map(str, host)) if len(host) == 4 else host.hex(':', 2)}:{port}"
         conversation.address = _ODD.sub("_", address)
         named = _ODD.sub("_", headers.get("x-cryptofeed-conn-id", ""))
@@ -141,22 +143,22 @@ def dissected(pieces: Pieces) -> Pieces:
     dissector = Dissector()
     packets = read_packets(reader)
     text: str | None = None
-    time = 0
     try:
         for packet in packets:
             if packet is None:
                 yield None
                 continue
-            time = packet.time
             segment = segment_of(packet)
             if segment is not None:
                 yield from dissector.add(segment)
     except PacketError as error:
         text = f"is a capture of packets that cannot be read on: {error}"
-    yield from dissector.finish(time)
     if not dissector.has_messages and text is None and reader.damage is None:
         why = "its connections are encrypted (TLS)" if dissector.has_tls else "no plain WebSocket is in it"
         return f"is a capture of packets without a message: {why}"
+    if text is None and dissector.pending_bytes:
+        # They are not given: a capture that grows may still have what is missing.
+        text = f"lacks packets near its end: {dissector.pending_bytes} bytes behind them are not read"
     return reader.damage or text
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.order_book_engine import OrderBookEngine
-from cowbook.capture.compression import open_decoded, read_fully
-from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of
+from cowbook.capture.compression import DecodedFile, open_decoded, read_fully
+from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET
+from cowbook.capture.parquet_rows import ParquetRows
 from cowbook.errors import CowbookError
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import has_frames
@@ -93,11 +94,13 @@ def look_at_head(path: Path) -> FileFacts:
 def _fill_in_head(facts: FileFacts, path: Path) -> bytes:
     """Find out a file's size, container and layout. Returns its first decoded bytes."""
     facts.size_bytes = path.stat().st_size
-    with path.open("rb") as raw:
-        facts.container = kind_of(raw.read(LOOKED_AT_BYTES)) or "plain"
     with open_decoded(path) as file:
         head = read_fully(file, SNIFFED_BYTES)
         damage = file.damage
+        if isinstance(file, DecodedFile):
+            facts.container = f"{file.inside} in {file.kind}" if file.inside else file.kind
+        elif isinstance(file, ParquetRows):
+            facts.container = PARQUET
     if head:
         facts.layout = _layout_of(head, facts.container)
     else:

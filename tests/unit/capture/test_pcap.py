@@ -48,6 +48,7 @@ def session(connection: Connection, messages: list[bytes] = MESSAGES, frames: Ca
     connection.send(NS, SWITCHED, from_server=True)
     for number, message in enumerate(messages, start=1):
         connection.send(NS + number * 1_000_000, frames(message), from_server=True)
+        connection.acknowledge(NS + number * 1_000_000)
         if number % 7 == 0:
             connection.send(NS + number * 1_000_000, frame(b"p", code=9), from_server=True)
             connection.send(NS + number * 1_000_000, frame(b"p", code=10, mask=b"\1\2\3\4"), from_server=False)
@@ -146,6 +147,10 @@ def test_what_the_capture_lacks_is_a_reconnect(tmp_path: Path) -> None:
     assert received == MESSAGES[:9] + MESSAGES[10:30]
     opened = [place for place, line in enumerate(lines) if line.startswith(b"open ")]
     assert opened == [0, 10]
+    path.write_bytes(pcap(segments[: lost + 9]))
+    lines, damage = read(path)
+    assert messages_of(lines) == MESSAGES[:9]
+    assert "lacks packets near its end" in str(damage)
 
 
 def test_a_capture_that_begins_in_the_middle_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Takes messages out of what recorders put around them, and gives them the one form that all else reads: `<time> <message>`.
 
-* A time of another form: ISO 8601; a tab, a colon or a comma behind the time; a CSV row with the message as a quoted field.
+* A time of another form: ISO 8601; a tab or a colon behind the time; a CSV row with the message as a quoted field.
 * A wrapper: an object with one time and one message, which is an object, an array, or JSON in a string.
 * cryptofeed 3: objects with `"t"`. `recv` and `http` have messages, `connect` opens a connection, others say nothing.
 * Streams, as a capture of packets becomes them (capture/pcap.py): `recv <connection> <time> <message>`, and with the same
@@ -52,7 +52,7 @@ _OTHER_KEYS = frozenset(
 _ISO = rb"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 _ISO_TIME = re.compile(_ISO)
 _ISO_PREFIX = re.compile(_ISO + rb"[ \t]*[ \t:,][ \t]*(?=[^ \t\r\n])")
-_OTHER_PREFIX = re.compile(rb"([0-9]+(?:\.[0-9]+)?)(?:[ \t]*[\t:,][ \t]*| {2,})(?=[\[{\"'b])")
+_OTHER_PREFIX = re.compile(rb"([0-9]+(?:\.[0-9]+)?)[ \t]*[\t:][ \t]*(?=[\[{])")
 _PLAIN_PREFIX = re.compile(rb"[0-9]+(?:\.[0-9]+)?:? (?=[^ \t\r\n:])")
 _CSV_ROW = re.compile(rb'"?([0-9][0-9T:.+Z -]*)"?,(?:[^",\r\n]*,)*"((?:[^"]|"")*)"(?:,[^\r\n]*)?')
 _CSV_HEADER = re.compile(rb'"?(?:%s)"?(?:,"?[A-Za-z_]+"?){1,8}' % b"|".join(key.encode() for key in sorted(_TIME_KEYS)))
@@ -173,11 +173,11 @@ def _unwrap_prefixed(record: bytes) -> bytes | None:
         return plain[0] + _literal(record[end:]) if record[end : end + 2] in _LITERALS else record
     if (row := _CSV_ROW.fullmatch(record)) is not None and (time := to_time(row[1].strip())) is not None:
         return time + b" " + _one_line(row[2].replace(b'""', b'"'))
-    for pattern in (_ISO_PREFIX, _OTHER_PREFIX):
-        prefix = pattern.match(record)
-        if prefix is not None:
-            time = to_time(prefix[0].rstrip(b" \t:,"))
-            return record if time is None else time + b" " + _literal(record[prefix.end() :])
+    if (prefix := _OTHER_PREFIX.match(record)) is not None:
+        return prefix[1] + b" " + _literal(record[prefix.end() :])
+    if (prefix := _ISO_PREFIX.match(record)) is not None:
+        time = to_time(prefix[0].rstrip(b" \t:,"))
+        return record if time is None else time + b" " + _literal(record[prefix.end() :])
     return record
 
 
