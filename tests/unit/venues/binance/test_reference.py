@@ -423,7 +423,7 @@ def naive_record(text: str) -> object:
     fields = naive_fields(kind, value, deferred, bool(prefix))
     if kind == "snapshot" and not is_labelled:
         fields = (*fields[:7], IS_UNLABELLED, *fields[8:])
-    return (*fields, 0, 0, 0, 0, 0, naive_market(kind, value, stream), naive_speed(kind, stream))
+    return (*fields, 0, 0, 0, 0, 0, naive_market(kind, value, stream), naive_speed(kind, stream), [])
 
 
 def naive_market(kind: str, value: dict[str, Any], stream: str) -> int:
