@@ -56,7 +56,9 @@ def describe_proof(symbol: SymbolFacts) -> str:
         why = "no depth snapshot" if not symbol.snapshots else "no depth snapshot that joins the diffs"
         return f"{why} in this file: by it alone the book is never synced, and nothing is proved"
     loss = "ids would show a loss"
-    if not symbol.shows_loss:
+    if not symbol.depth:
+        loss = "snapshots alone, so a lost one would not show"
+    elif not symbol.shows_loss:
         loss = f"no ids, so a lost message {'shows only where books are compared' if symbol.comparable else 'would not show'}"
     if not symbol.comparable:
         return f"{loss}; nothing to compare the book with"
