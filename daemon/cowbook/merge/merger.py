@@ -48,7 +48,7 @@ class Merger:
         joined = Joined(one.messages, one.prices, one.prices, one.sizes, one.prices)
         return [
             (join, merge, joined, 1),
-            (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0),
+            (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0, 0),
             (put_back, merge.recent, merge.recent.entries),
         ]
 
@@ -64,6 +64,10 @@ class Merger:
         recent = merge.recent
         lanes, entries, totals = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
         return JoinedMark(sources, lanes, entries, totals, int(recent.put_in[0]))
+
+    @property
+    def _numbering(self) -> int:
+        return int(self._merge.totals[TOTALS.index("numbering")])
 
     @property
     def lanes(self) -> npt.NDArray[np.void]:
@@ -93,7 +97,13 @@ class Merger:
         self._letters[source].extend(batch.dead_letters[skipped_letters:])
         levels = Levels(batch.messages, batch.prices, batch.sizes)
         while not append(
-            as_records(self._merge.queues), source, as_records(levels), batch.message_count, batch.level_count, skip
+            as_records(self._merge.queues),
+            source,
+            as_records(levels),
+            batch.message_count,
+            batch.level_count,
+            skip,
+            self._numbering,
         ):
             queues = self._merge.queues
             self._merge = self._merge._replace(queues=queues.with_levels(2 * queues.prices.shape[1]))

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import (
+    BREAK,
+    DEAD_LETTER,
     DIFF,
     HAS_CHECKSUM,
     IS_AGGREGATE,
@@ -37,9 +39,16 @@ SNAPSHOTS = 2
 FILLS = 3
 AGGREGATES = 4
 TICKERS = 5
-GROUPS = 6
+NUMBERED = 6  # as INERT, but of a connection whose numbers the sources share: it has its place by that
+GROUPS = 7
+
+# What the numbers of connections are (`merge_state.TOTALS`, "numbering").
+UNKNOWN_NUMBERS = 0
+SHARED_NUMBERS = 1  # all sources have the same ones: copies of one recording
+OWN_NUMBERS = 2  # each source has its own
 
 _MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
+_SEED = 8378864009470890807  # any large number: from 0, small numbers in another order could give the same digest
 
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group."""
@@ -113,7 +122,7 @@ def _mix(key, value):
 @inlined_kernel
 def _content(message, prices, sizes):
     """Returns a digest of what a message says: its levels, and the checksum of the book after it."""
-    digest = message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0
+    digest = _mix(_SEED, message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0)
     if (message.kind == DIFF or message.kind == SNAPSHOT) and message.flags & HAS_CHECKSUM != 0:
         digest = _mix(digest, message.checksum + 1)
     for part in range(2):
@@ -142,6 +151,27 @@ def is_named_by_ids(message, group):
 
 
 @inlined_kernel
+def number_key(sequence, group):
+    """Returns the key of a record by its connection's number, which the sources share.
+
+    Records of two groups are two, whatever their numbers: who has not heard what a channel is calls its trades unused.
+    """
+    return _mix(_mix(_SEED, GROUPS + group), sequence)
+
+
+@kernel
+def number(message, waiting):
+    """Have a record that its connection numbers identified by the number, which the sources share."""
+    if message.sequence == 0 or message.kind == DEAD_LETTER or message.kind == BREAK:
+        return
+    if waiting.group == INERT:
+        waiting.group = NUMBERED
+        waiting.content = 0
+    waiting.key = number_key(message.sequence, waiting.group)
+    waiting.time = NONE
+
+
+@inlined_kernel
 def _identify(message, prices, sizes, waiting):
     """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
@@ -150,7 +180,7 @@ def _identify(message, prices, sizes, waiting):
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
-    key = _mix(group, message.market)
+    key = _mix(_mix(_SEED, group), message.market)
     if group == DIFFS:
         key = _mix(_mix(key, message.speed), message.channel)
     if is_named_by_ids(message, group):
@@ -193,7 +223,7 @@ def _compact(queues, source):
 
 
 @kernel
-def append(queues, source, batch, count, level_count, skip):
+def append(queues, source, batch, count, level_count, skip, numbering):
     """Append a batch's messages from `skip` on to a source's queue. Returns False if there is not enough room for levels.
 
     There must be room for `count` messages behind those that wait.
@@ -219,6 +249,8 @@ def append(queues, source, batch, count, level_count, skip):
         message.ask_start += shift
         waiting = queues.waiting[source, cursor.end]
         _identify(message, prices, sizes, waiting)
+        if numbering == SHARED_NUMBERS:
+            number(message, waiting)
         queues.groups[source, waiting.group] += 1
         cursor.end += 1
     cursor.level_end += level_count
