@@ -31,6 +31,7 @@ from rich.table import Table
 
 from cowbook.config import load_config
 from cowbook.plain.parts import parse_part_name, part_name
+from cowbook.plain.streams import BY_NAME
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 from cowbook.sink.encoding import encode
@@ -102,7 +103,7 @@ def make_day(directory: Path, copies: int) -> Path:
                     / part_name(first - begin + events, last - begin + events, 0)
                 )
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(encode(stream, shifted(table, events - begin, copy * SHIFT_NS), "zstd"))
+                target.write_bytes(encode(BY_NAME[stream], shifted(table, events - begin, copy * SHIFT_NS), "zstd"))
     return directory / "day"
 
 

@@ -18,9 +18,9 @@ import pytest
 
 from cowbook import replay
 from cowbook.book.order_book_engine import EngineSettings
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 from support.fold import Fold
-from support.harness import table_rows
+from support.harness import table_rows, tables_of
 from support.in_memory import SETTINGS, Outcome, Rows, book_of, check_fold, go_through, lines_of
 from support.venue_samples import (
     LINES,
@@ -129,7 +129,7 @@ def through_replay(venue: str, files: Sequence[bytes], settings: EngineSettings 
         books: dict[int, Fold] = {}
         for engine in replay(paths, "BTCUSDT", settings=replace(settings, part_interval=1 << 62), **arguments):  # type: ignore[arg-type]
             books[engine.event_count] = book_of(engine)
-    tables = StreamTables(1, 2, settings.book_levels).make(engine.open_rows(), [])
+    tables = tables_of(StreamFiles(1, 2, settings.book_levels).make(engine.open_rows(), []))
     rows: Rows = {stream: [] for stream in ("depth", "trades", "bbo", "gaps", "drift", "audits", "dead_letter")}
     rows |= {stream: table_rows(table) for stream, table in tables.items()}
     check_fold(rows["depth"], books)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from cowbook.input.settings import DecoderSettings
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.parts import CutPlace, cut_of_name
 from cowbook.sink.columns import NumberKind
+from cowbook.sink.stream_files import StreamFile
 from cowbook.symbol.settings import WorkerSettings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
@@ -49,6 +50,11 @@ class Reconstruction:
             if name.startswith(f"{stream}/") and place is not None:
                 found[place] = table_rows(pq.ParquetFile(self.output_dir / name).read())
         return dict(sorted(found.items()))
+
+
+def tables_of(files: Iterable[StreamFile]) -> dict[str, pa.Table]:
+    """The tables in a cut's files, by stream, with checksums compared."""
+    return {file.stream: pq.ParquetFile(pa.BufferReader(file.content), page_checksum_verification=True).read() for file in files}
 
 
 def table_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -84,6 +90,7 @@ class Run:
     retain: int = 3
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     numbers: NumberKind = "decimal"
+    compression: str = "zstd"
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> list[str]:
@@ -106,7 +113,7 @@ def worker_settings(directory: Path, names: Sequence[str], run: Run) -> WorkerSe
         on_bad_record=run.on_bad_record,
         decoder=DecoderSettings(run.symbol or run.name, run.price_decimals, run.size_decimals, run.max_line_bytes),
         engine=run.engine,
-        compression="zstd",
+        compression=run.compression,
         fingerprint={"price_decimals": run.price_decimals, "size_decimals": run.size_decimals},
         checkpoints=CheckpointSettings(run.triggers, run.retain),
         block_bytes=run.block_bytes,

@@ -11,12 +11,12 @@ from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
 from cowbook.input.settings import DecoderSettings
 from cowbook.plain.messages import DeadLetter, EventBatch
 from cowbook.plain.position import IDENTITY_BYTES
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.venues import load_venue
 from cowbook.venues.decoders import make_decoder
 from support.fold import Fold, fold_row
-from support.harness import table_rows
+from support.harness import table_rows, tables_of
 from support.oracle_pipeline import blocks
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -82,7 +82,7 @@ def go_through(
                 if see is not None and batch.message_count:
                     see(engine)
                 batch.clear()
-    tables = StreamTables(*decimals, settings.book_levels).make(engine.open_rows(), letters)
+    tables = tables_of(StreamFiles(*decimals, settings.book_levels).make(engine.open_rows(), letters))
     rows: Rows = {stream: [] for stream in ("depth", "trades", "bbo", "gaps", "drift", "audits", "dead_letter")}
     rows |= {stream: table_rows(table) for stream, table in tables.items()}
     check_fold(rows["depth"], books)

@@ -15,10 +15,10 @@ from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter, EventBatch
 from cowbook.plain.rows import OpenRows
 from cowbook.sink.parquet_sink import part_date
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 from cowbook.venues import load_venue
 from support.generated_captures import Capture, captures
-from support.harness import table_rows
+from support.harness import table_rows, tables_of
 from support.hostile_captures import hostile_captures
 from support.oracle import STREAMS, Cut, OracleSettings
 from support.oracle import run as run_oracle
@@ -54,7 +54,7 @@ class Pipeline:
             ),
         )
         self.engine = OrderBookEngine(engine_settings(oracle_settings))
-        self.tables = StreamTables(oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels)
+        self.streams = StreamFiles(oracle_settings.price_decimals, oracle_settings.size_decimals, oracle_settings.book_levels)
         self.batch = EventBatch.allocate(8, 16)
         self.letters: list[DeadLetter] = []
         self.frame: Frame | None = None  # of the open cut
@@ -64,7 +64,7 @@ class Pipeline:
         """The rows of a cut, as the oracle has them."""
         letters, self.letters = self.letters[: len(rows["dead_letter"])], self.letters[len(rows["dead_letter"]) :]
         content: dict[str, list[dict[str, object]]] = {stream: [] for stream in STREAMS}
-        for stream, table in self.tables.make(rows, letters, self.frame).items():
+        for stream, table in tables_of(self.streams.make(rows, letters, self.frame)).items():
             content[stream] = table_rows(table)
         self.cuts.append(Cut(rows.first, rows.last, part_date(rows.newest), content, rows.number))
 

@@ -122,7 +122,7 @@ def _time(file: Dated, live: set[str]) -> tuple[float, int, int] | None:
     name = uncompressed(Path(file.path).name)
     if name in live:
         return (math.inf if file.begins_ns is None else file.begins_ns), 1, 0
-    if not live.isdisjoint(_beginnings(name)):
+    if not live.isdisjoint(_beginnings(name)) or not live.isdisjoint(_beginnings_of_copied(name)):
         return (file.modified_ns if file.begins_ns is None else file.begins_ns), 0, file.modified_ns
     return None if file.begins_ns is None else (file.begins_ns, 0, 0)
 
@@ -147,6 +147,12 @@ def _beginnings(name: str) -> set[str]:
         for first, last in combinations([*places, len(name)], 2)
         if any(character.isdigit() for character in name[first:last])
     }
+
+
+def _beginnings_of_copied(name: str) -> set[str]:
+    """The live names of the archives of which a file may be a copy under a longer name: `x.log` for `x.1.log.bak`."""
+    places = [place for place, character in enumerate(name) if place and not character.isalnum()]
+    return {live for place in places for live in _beginnings(name[:place])}
 
 
 def uncompressed(name: str) -> str:

@@ -78,6 +78,43 @@ def load64(typing_context: Any, buffer: Any, index: Any) -> Any:
     return signature, codegen
 
 
+def _store64(buffer: npt.NDArray[np.uint8], index: np.int64, value: np.int64) -> None:
+    buffer[index : index + 8] = np.frombuffer((int(value) & _WORD).to_bytes(8, "little"), np.uint8)
+
+
+@_instruction(_store64)
+def store64(typing_context: Any, buffer: Any, index: Any, value: Any) -> Any:
+    """Write an int64 as 8 little-endian bytes into a uint8 array from `index` on, at any alignment.
+
+    The array must have at least `index + 8` bytes. This is not checked.
+    """
+    signature = types.void(buffer, types.int64, types.int64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.gep(array.data, [args[1]])
+        word = builder.store(args[2], builder.bitcast(address, ir.IntType(64).as_pointer()))
+        word.align = 1
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _shifted(value: np.int64, by: np.int64) -> np.int64:
+    word = (int(value) & _WORD) >> int(by)
+    return np.int64(word - (1 << 64) if word >> 63 else word)
+
+
+@_instruction(_shifted)
+def shifted(typing_context: Any, value: Any, by: Any) -> Any:
+    """Returns the 64 bits of `value`, shifted down by 0 to 63 with zeros behind them: `>>` would keep the sign."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.lshr(args[0], args[1])
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 def _as_float(value: np.int64) -> np.float64:
     return np.float64(struct.unpack("<d", struct.pack("<q", int(value)))[0])
 

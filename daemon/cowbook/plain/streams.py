@@ -1,7 +1,7 @@
 """The table of output streams. One entry defines everything about a stream.
 
 `STREAMS` determines the fields of the open rows, the arrays that hold them, the room that a message needs in these, the files of
-a checkpoint, the columns and encodings of the Parquet files, and the names that `[output] streams` accepts. To add a stream,
+a checkpoint, the columns of the Parquet files, and the names that `[output] streams` accepts. To add a stream,
 add an entry here, and a function in book/emit.py that writes its rows.
 
 `frame` alone has no open rows: no message writes it. Its rows are the book at the moment of the cut before (plain/frame.py).
@@ -36,14 +36,6 @@ class Kind(Enum):
     RECORD = auto()  # a dead letter's position, reason and content, which are kept in Python
 
 
-class Encoding(Enum):
-    """How a column is written. The choices rest on measurements (ADR 4)."""
-
-    USUAL = auto()  # differences for numbers, plain for everything else
-    PLAIN = auto()
-    DICTIONARY = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a stream's files."""
@@ -53,7 +45,6 @@ class Column:
     optional: bool = False  # may be null
     names: tuple[str, ...] = ()  # the texts of a CHOICE
     field: str = ""  # name of its field of the open rows, if it differs from `name`
-    encoding: Encoding = Encoding.USUAL
     statistics: bool = False  # the file has the lowest and highest value
 
     @property
@@ -106,11 +97,11 @@ STREAMS = (
         "depth",
         (
             EVENT_INDEX,
-            Column("ts_event", Kind.TIME, encoding=Encoding.PLAIN, statistics=True),
-            Column("ts_recv", Kind.TIME, optional=True, encoding=Encoding.PLAIN),
-            Column("update_id", Kind.ID, encoding=Encoding.PLAIN, statistics=True),
-            Column("levels", Kind.LEVELS, encoding=Encoding.DICTIONARY),
-            Column("kind", Kind.CHOICE, names=DEPTH_KINDS, encoding=Encoding.DICTIONARY),
+            _TS_EVENT,
+            _TS_RECV,
+            _UPDATE_ID,
+            Column("levels", Kind.LEVELS),
+            Column("kind", Kind.CHOICE, names=DEPTH_KINDS),
             Column("is_last", Kind.LAST),
             _SYNCED,
         ),
@@ -125,7 +116,7 @@ STREAMS = (
             _TS_EVENT,
             _TS_RECV,
             Column("trade_id", Kind.ID, statistics=True),
-            Column("side", Kind.CHOICE, names=("buy", "sell"), field="is_sell", encoding=Encoding.DICTIONARY),
+            Column("side", Kind.CHOICE, names=("buy", "sell"), field="is_sell"),
             Column("price", Kind.PRICE),
             Column("size", Kind.SIZE),
             Column("is_aggregate", Kind.FLAG),
@@ -214,7 +205,7 @@ STREAMS = (
             EVENT_INDEX,
             _TS_EVENT,
             _UPDATE_ID,
-            Column("kind", Kind.CHOICE, names=AUDIT_KINDS, encoding=Encoding.DICTIONARY),
+            Column("kind", Kind.CHOICE, names=AUDIT_KINDS),
             Column("expected", Kind.QUOTE),
             Column("found", Kind.QUOTE),
         ),

@@ -26,9 +26,8 @@ from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import Cut, CutPlace, Part, part_name
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAM_NAMES
-from cowbook.sink.encoding import encode
 from cowbook.sink.publication import Publication
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 
 
 def part_date(newest: int) -> str:
@@ -49,15 +48,13 @@ class ParquetSink:
         self,
         output_dir: Path,
         directory_name: str,
-        tables: StreamTables,
-        compression: str,
+        streams: StreamFiles,
         files: DurableFiles | None = None,
     ) -> None:
         self._output_dir = output_dir
         self._symbol_directory = f"symbol={directory_name}"
         self._staging_root = output_dir / ".staging" / directory_name
-        self._tables = tables
-        self._compression = compression
+        self._streams = streams
         self._files = files or DurableFiles()
         self._publication = Publication(output_dir, directory_name, self._files)
         self._incarnation = 0
@@ -160,21 +157,20 @@ class ParquetSink:
         parts = []
         date = part_date(rows.newest)
         name = part_name(rows.first, rows.last, rows.number)
-        for stream, table in self._tables.make(rows, dead_letters, frame).items():
-            content = memoryview(encode(stream, table, self._compression))
-            staged = f"{self._incarnation}/{stream}-{'tail-' if provisional else ''}{name}"
+        for file in self._streams.make(rows, dead_letters, frame):
+            staged = f"{self._incarnation}/{file.stream}-{'tail-' if provisional else ''}{name}"
             with as_storage_error("write", self._staging_root / staged, RestartNeededError):
-                self._files.create(self._staging_root / staged, content, PUBLIC_FILE)
+                self._files.create(self._staging_root / staged, file.content, PUBLIC_FILE)
             parts.append(
                 Part(
-                    stream=stream,
+                    stream=file.stream,
                     first=rows.first,
                     last=rows.last,
-                    rows=table.num_rows,
-                    size_bytes=len(content),
-                    sha256=hashlib.sha256(content).hexdigest(),
+                    rows=file.rows,
+                    size_bytes=len(file.content),
+                    sha256=hashlib.sha256(file.content).hexdigest(),
                     staged=staged,
-                    final=f"{stream}/{self._symbol_directory}/date={date}/{name}",
+                    final=f"{file.stream}/{self._symbol_directory}/date={date}/{name}",
                 )
             )
         return Cut(rows.first, rows.last, tuple(parts), provisional, rows.number)

@@ -17,6 +17,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import Config, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
 from cowbook.sink.columns import NumberKind
+from cowbook.sink.parquet_file import ENCODER
 from cowbook.symbol.first_time import FirstTime
 
 FINGERPRINT_OF_SYMBOL = ("id", "name", "format", "on_gap", "on_bad_record", "price_decimals", "size_decimals", "max_line_bytes")
@@ -155,6 +156,7 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **{name: getattr(symbol, name) for name in FINGERPRINT_OF_SYMBOL},
         **{name: getattr(config.output, name) for name in FINGERPRINT_OF_OUTPUT},
         "streams": sorted(config.output.streams),
+        "encoder": ENCODER,
         **({"numbers": config.output.numbers} if config.output.numbers != "decimal" else {}),
         **({"depth": symbol.depth} if symbol.depth else {}),
         **({"channel": symbol.channel} if symbol.channel else {}),

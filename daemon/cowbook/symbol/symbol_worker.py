@@ -26,7 +26,7 @@ from cowbook.plain.block import Block
 from cowbook.plain.durable_files import SCARCE, DurableFiles
 from cowbook.plain.position import Position
 from cowbook.sink.parquet_sink import ParquetSink
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 from cowbook.symbol.attempt import Destination, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
 from cowbook.symbol.figures import InputFigures, WorkerFigures
@@ -86,14 +86,15 @@ class SymbolWorker:
         self._progress = progress
         self._log = get_logger().bind(symbol=settings.id)
         decoder, has_ids = settings.decoder, load_venue(settings.format).has_ids
-        tables = StreamTables(
+        streams = StreamFiles(
             decoder.price_decimals,
             decoder.size_decimals,
             settings.engine.book_levels,
             has_ids=has_ids,
             numbers=settings.numbers,
+            compression=settings.compression,
         )
-        self._sink = ParquetSink(settings.output_dir, settings.directory_name, tables, settings.compression, files)
+        self._sink = ParquetSink(settings.output_dir, settings.directory_name, streams, files)
         self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)
         self._pipeline: Pipeline | None = None

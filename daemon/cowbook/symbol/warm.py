@@ -42,7 +42,7 @@ from cowbook.merge.merger import Merger
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import MESSAGE, EventBatch
 from cowbook.plain.rows import DAY_ROW
-from cowbook.sink.depth_kernel import spread
+from cowbook.sink import page_kernel
 from cowbook.venues import load_venue, venue_names
 from cowbook.venues.binance.scanner import BinanceScanner
 from cowbook.venues.binance.scanner import scan_records as scan_binance
@@ -92,6 +92,7 @@ def roots_of(formats: Collection[str]) -> list[Root]:
     if SEVERAL_SOURCES in formats:
         calls += Merger(1).calls()
     calls += _calls_of_text()
+    calls += _calls_of_pages()
     return [Root(kernel, tuple(typeof(argument) for argument in arguments)) for kernel, *arguments in calls]
 
 
@@ -175,11 +176,10 @@ def _compile(queue: int, parent: int, formats: Sequence[str]) -> None:
 def _calls_of_book() -> Iterator[tuple[Any, ...]]:
     engine = OrderBookEngine(EngineSettings(max_book_bytes=1))
     book = engine.arrays.book
-    numbers, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
+    numbers = np.zeros(1, np.int64)
     batch = Batch(np.zeros(1, MESSAGE), Levels(numbers, numbers))
     yield apply_messages, engine.arrays, batch, 0, 0
     yield apply_snapshots, engine.arrays, batch, 0, 0
-    yield spread, engine.arrays.rows.depth, *(numbers,) * 4, *(flags,) * 4
     yield fill_side, book, 0, numbers, numbers
     yield copy_levels, book, 0, 0, numbers, numbers, 0, 1
     yield find_size, book, 0, 0
@@ -191,6 +191,26 @@ def _calls_of_book() -> Iterator[tuple[Any, ...]]:
 
 def _block() -> tuple[Block, EventBatch]:
     return Block(np.zeros(PADDING, np.uint8), 0, 0, "", 0, final=True), EventBatch.allocate(1, 1)
+
+
+def _calls_of_pages() -> Iterator[tuple[Any, ...]]:
+    numbers, table, out = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.uint8)
+    yield page_kernel.build_dictionary, numbers, table, numbers, numbers, 0
+    yield page_kernel.present_values, numbers, numbers, out, 0
+    yield page_kernel.rising_deltas, numbers, numbers, numbers, out, 0
+    yield page_kernel.message_values, numbers, numbers, True, numbers, out, 0
+    yield page_kernel.deltas, numbers, numbers, out, 0
+    yield page_kernel.packed_indices, numbers, 0, numbers, out, 0
+    yield page_kernel.cost_of_deltas, numbers
+    yield page_kernel.message_levels, numbers, numbers, out, 0
+    yield page_kernel.message_choices, numbers, numbers, 0, out, 0
+    yield page_kernel.message_sides, numbers, numbers, out, 0
+    yield page_kernel.message_flags, numbers, numbers, out, 0
+    yield page_kernel.message_ends, numbers, numbers, out, 0
+    yield page_kernel.row_flags, numbers, out, 0
+    yield page_kernel.spread_values, numbers, numbers, numbers
+    yield page_kernel.extremes, numbers
+    yield page_kernel.columns_of, np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64)
 
 
 def _calls_of_forms() -> Iterator[tuple[Any, ...]]:

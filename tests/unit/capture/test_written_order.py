@@ -38,6 +38,11 @@ def order_of(files: dict[str, tuple[int | None, int]], patterns: dict[str, int] 
         pytest.param({"x": (None, 3), "x.1": (None, 2), "x.2": (None, 1)}, "x.2 x.1 x", id="archives_go_by_modification_times"),
         pytest.param({"x": (None, 1), "x.1": (20, 9), "x.2": (10, 8)}, "x.2 x.1 x", id="a_live_file_without_records_is_last"),
         pytest.param({"x.log": (None, 3), "x.1.log": (None, 2), "x.2.log": (None, 1)}, "x.2.log x.1.log x.log", id="extension"),
+        pytest.param(
+            {"x.log": (None, 9), "x.1.log": (None, 8), "x.1.log.bak": (None, 5), "x.2.log.gz": (None, 5), "x.3.log": (None, 2)},
+            "x.3.log x.1.log.bak x.2.log.gz x.1.log x.log",
+            id="a_copied_archive_is_of_its_rotation",
+        ),
         pytest.param({"x": (None, 3), "x-20250601.gz": (None, 1)}, "x-20250601.gz x", id="dates_compressed"),
         pytest.param({"x": (5, 0), "x.gz": (5, 0)}, "x x.gz", id="a_compressed_copy_is_no_archive"),
         pytest.param({"x": (5, 2), "x.1": (5, 1)}, "x.1 x", id="equal_times_of_a_rotation"),

@@ -17,7 +17,7 @@ from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.rows import OpenRows, allocate_rows
 from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink, part_date
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 
 
 def rows_with_trades(first: int, count: int, newest: int) -> OpenRows:
@@ -40,7 +40,7 @@ NEWEST = 1_723_161_240 * 10**9
 
 def sink_in(directory: Path, files: DurableFiles | None = None) -> ParquetSink:
     """A sink that is not open yet."""
-    return ParquetSink(directory, "BTC%2FUSD", StreamTables(8, 8, 2), "zstd", files)
+    return ParquetSink(directory, "BTC%2FUSD", StreamFiles(8, 8, 2), files)
 
 
 def opened(directory: Path, files: DurableFiles | None = None, incarnation: int = 1) -> ParquetSink:

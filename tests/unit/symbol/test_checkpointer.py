@@ -23,7 +23,7 @@ from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.parts import Cut
 from cowbook.plain.position import Mark
 from cowbook.sink.parquet_sink import ParquetSink
-from cowbook.sink.schemas import StreamTables
+from cowbook.sink.stream_files import StreamFiles
 from cowbook.symbol import checkpointer as module
 from cowbook.symbol.attempt import Attempt, Committed, Destination, Freeze, Outcome
 from cowbook.symbol.checkpointer import Checkpointer
@@ -64,7 +64,7 @@ class Bench:
         self.store = CheckpointStore(directory / "state", "A", "A", self.files)
         self.store.lock()
         self.store.find()
-        self.sink = ParquetSink(directory / "data", "A", StreamTables(8, 8, 2), "zstd", self.files)
+        self.sink = ParquetSink(directory / "data", "A", StreamFiles(8, 8, 2), self.files)
         self.sink.lock(self.store.incarnation)
         self.sink.begin((0, 0))
         owner = CheckpointOwner("A", "A", {"price_decimals": 8, "size_decimals": 8})
