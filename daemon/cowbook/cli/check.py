@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
-from pathlib import Path
 
 from rich.table import Table
 
 from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console
-from cowbook.checkpoint.state_files import iso_time
-from cowbook.config import SymbolConfig, load_config, output_directory_name
+from cowbook.config import load_config, output_directory_name
 from cowbook.errors import ConfigError
-from cowbook.symbol.first_time import FirstTime
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
 from cowbook.symbol.naming import check_name
 from cowbook.symbol.settings import decoder_settings
+from cowbook.symbol.source_spans import describe_spans, span_of
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -30,6 +27,7 @@ def main(arguments: argparse.Namespace) -> int:
     exposed = who_could_remove(config.service.state_dir)
     warnings = [] if exposed is None else [exposed]
     for symbol in config.symbol:
+        spans = []
         for number, own in enumerate(symbol.inputs):
             label = f"{symbol.id} / {symbol.source[number].name}" if symbol.source else symbol.id
             found = check_input(config, own)
@@ -37,7 +35,8 @@ def main(arguments: argparse.Namespace) -> int:
             if files.paths:
                 warnings += files.warnings
                 warnings += [f'"{label}": {text}' for text in check_name(files.paths, own.format, decoder_settings(own))]
-                warnings += _span(label, own, files.paths) if symbol.source else []
+                if symbol.source:
+                    spans.append((symbol.source[number].name, span_of(own, files.paths)))
                 size = sum(path.stat().st_size for path in files.paths)
                 table.add_row(label, str(len(files.paths)), f"{size / 1e6:.1f}", files.paths[0].name, files.paths[-1].name)
             else:
@@ -46,6 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
                 warnings += [f'"{label}" will wait for its input: {problem}' for problem in found.problems]
             else:
                 problems += describe_problems(symbol, found, number)
+        warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
     console = plain_console()
@@ -56,11 +56,3 @@ def main(arguments: argparse.Namespace) -> int:
     for warning in warnings:
         console.print(f"note: {warning}", soft_wrap=True)
     return 0
-
-
-def _span(label: str, own: SymbolConfig, paths: Sequence[Path]) -> list[str]:
-    """A line that says where a source's first and last file begin in time, so that overlaps of sources show."""
-    time_of = FirstTime(own.format, decoder_settings(own))
-    times = [time_of(path) for path in dict.fromkeys((paths[0], paths[-1]))]
-    shown = [iso_time(time) if time is not None else "an unknown time" for time in times]
-    return [f'"{label}" begins at {" and its last file at ".join(shown)}']
