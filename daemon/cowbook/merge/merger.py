@@ -1,4 +1,4 @@
-"""Joins the messages of several sources of one symbol in one order. docs/adr/0023 says in which, and why."""
+"""Joins the messages of several sources of one symbol in one order (ADR 23)."""
 
 from __future__ import annotations
 
