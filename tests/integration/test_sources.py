@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,22 @@ def test_what_is_wrong_with_sources_is_said(tmp_path: Path, text: str, problem: 
     with pytest.raises(ConfigError) as raised:
         load_config(config, {})
     assert problem in str(raised.value)
+
+
+def test_a_halt_at_a_gap_keeps_what_stands_before_it(records: list[bytes], tmp_path: Path) -> None:
+    """With on_gap = "halt" the symbol ends at a hole of all sources, what precedes it is published, and a restart halts again."""
+    diffs = [number for number, record in enumerate(records) if b'"depthUpdate"' in record]
+    hole = set(diffs[200:205])
+    kept = [record for number, record in enumerate(records) if number not in hole]
+    copies = lossy_copies(kept, 3, random.Random(1))
+    sources = {name: {"x.jsonl": _text(copy)} for name, copy in zip("abc", copies, strict=True)}
+    engine = replace(_ENGINE, on_gap="halt")
+    alone = reconstruct(tmp_path / "alone", {"x.jsonl": _text(kept)}, Run(engine=engine))
+    assert alone.summary.state == "failed"
+    for _ in range(2):
+        halted = join(tmp_path / "joined", sources, Run(engine=engine))
+        assert halted.summary.state == "failed"
+        assert "gap: update id" in str(halted.summary.error)
+        assert "x.jsonl at offset" in str(halted.summary.error)
+        assert halted.summary.events == alone.summary.events
+        assert halted.parts == alone.parts
