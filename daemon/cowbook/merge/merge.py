@@ -25,6 +25,7 @@ from cowbook.merge.queues import (
     UNKNOWN_NUMBERS,
     Queues,
     number,
+    place_of,
 )
 from cowbook.merge.recent import NOT_FOUND, Recent, find, number_all, put
 from cowbook.plain.merge_state import TOTALS
@@ -73,7 +74,7 @@ def _advance(merge, source):
     """Consume the message that a source has in front."""
     queues = merge.queues
     cursor = queues.cursors[source]
-    queues.groups[source, queues.waiting[source, cursor.head].group] -= 1
+    queues.present[source, place_of(queues.waiting[source, cursor.head].key)] -= 1
     cursor.head += 1
     cursor.is_checked = 0
     merge.lanes[source].messages += 1
@@ -117,9 +118,9 @@ def _begin_numbers(merge):
         cursor.is_checked = 0
         for place in range(cursor.head, cursor.end):
             waiting = queues.waiting[source, place]
-            queues.groups[source, waiting.group] -= 1
+            queues.present[source, place_of(waiting.key)] -= 1
             number(queues.messages[source, place], waiting)
-            queues.groups[source, waiting.group] += 1
+            queues.present[source, place_of(waiting.key)] += 1
 
 
 @inlined_kernel
@@ -236,7 +237,7 @@ def _looks_ahead(merge, source, message, waiting, holder):
     count = min(cursor.end - cursor.head, MOST_AHEAD)
     is_enough = count == MOST_AHEAD or not _has_more_to_come(cursor)
     share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
-    if queues.groups[source, waiting.group] == 0:
+    if queues.present[source, place_of(waiting.key)] == 0:
         if is_enough:
             return 0
         newest = cursor.end - 1

@@ -115,13 +115,13 @@ class Merger:
     def remember(self) -> Memory:
         """What `rewind` takes. Nothing may be appended between the two."""
         merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
+        arrays = (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
         return Memory([array.copy() for array in arrays], [list(letters) for letters in self._letters])
 
     def rewind(self, memory: Memory) -> None:
         """Go back to what was remembered, so that `join` gives the same messages once more."""
         merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
+        arrays = (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
         for array, copy in zip(arrays, memory.arrays, strict=True):
             array[:] = copy
         self._letters = memory.letters

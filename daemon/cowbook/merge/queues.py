@@ -31,6 +31,7 @@ MOST_AHEAD = 4_096
 BATCH_MESSAGES = 4_096
 QUEUE_MESSAGES = MOST_AHEAD + BATCH_MESSAGES + 1
 _FIRST_LEVELS = 1 << 16
+_PLACES = 1 << 17  # so many for 8,192 keys: one that is not there is told for one in 16 only by looking
 
 # Groups of messages. Those of one group are in the order of their ids where they have some.
 INERT = 0  # says nothing of book and trades: counted as it comes
@@ -76,7 +77,7 @@ class Queues(NamedTuple):
     prices: npt.NDArray[np.int64]  # (sources, levels)
     sizes: npt.NDArray[np.int64]
     cursors: npt.NDArray[np.void]  # LANE_CURSOR, (sources,)
-    groups: npt.NDArray[np.int64]  # (sources, GROUPS): how many messages of each group wait
+    present: npt.NDArray[np.int16]  # (sources, _PLACES): how many messages wait whose keys have this place
 
     @classmethod
     def allocate(cls, sources: int) -> Queues:
@@ -87,7 +88,7 @@ class Queues(NamedTuple):
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros(sources, LANE_CURSOR),
-            np.zeros((sources, GROUPS), np.int64),
+            np.zeros((sources, _PLACES), np.int16),
         )
 
     def with_levels(self, levels: int) -> Queues:
@@ -172,11 +173,18 @@ def number(message, waiting):
 
 
 @inlined_kernel
+def place_of(key):
+    """Returns the place of a key in `Queues.present`."""
+    return (key ^ (key >> 23)) & (_PLACES - 1)
+
+
+@inlined_kernel
 def _identify(message, prices, sizes, waiting):
     """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
     waiting.group = group
     waiting.time = NONE
+    waiting.key = 0
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
@@ -251,7 +259,7 @@ def append(queues, source, batch, count, level_count, skip, numbering):
         _identify(message, prices, sizes, waiting)
         if numbering == SHARED_NUMBERS:
             number(message, waiting)
-        queues.groups[source, waiting.group] += 1
+        queues.present[source, place_of(waiting.key)] += 1
         cursor.end += 1
     cursor.level_end += level_count
     return True
