@@ -112,17 +112,18 @@ class Merger:
         """Nothing follows of a source."""
         self._merge.queues.cursors[source]["has_ended"] = 1
 
+    def _changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that `join` changes."""
+        merge = self._merge
+        return (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
+
     def remember(self) -> Memory:
         """What `rewind` takes. Nothing may be appended between the two."""
-        merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
-        return Memory([array.copy() for array in arrays], [list(letters) for letters in self._letters])
+        return Memory([array.copy() for array in self._changing_arrays()], [list(letters) for letters in self._letters])
 
     def rewind(self, memory: Memory) -> None:
         """Go back to what was remembered, so that `join` gives the same messages once more."""
-        merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
-        for array, copy in zip(arrays, memory.arrays, strict=True):
+        for array, copy in zip(self._changing_arrays(), memory.arrays, strict=True):
             array[:] = copy
         self._letters = memory.letters
 
