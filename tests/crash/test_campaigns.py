@@ -15,6 +15,7 @@ _CANNOT_RUN = 77
     "campaign",
     [
         ("kill", "--sample", "3"),
+        ("sources", "--sample", "1"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "2"),
         ("random", "--kills", "12"),

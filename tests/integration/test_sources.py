@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uvloop
 import zstandard
 
+import cowbook
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
+from cowbook.config import load_config
+from cowbook.errors import ConfigError
 from cowbook.simulate.capture import write_capture
+from cowbook.symbol.settings import fingerprint
 from support.harness import Reconstruction, Run, reconstruct
 from support.joined import follow_appends, join, lossy_copies, rows_without_receipt, with_clock
 
@@ -173,3 +178,60 @@ def test_a_hole_of_all_sources_is_one_gap(records: list[bytes], tmp_path: Path) 
         tmp_path, {name: {"x.jsonl": _text(copy)} for name, copy in zip("abc", copies, strict=True)}, Run(engine=_ENGINE)
     )
     assert result.summary.gaps == 1
+
+
+def test_replay_takes_sources_through_a_configuration(records: list[bytes], whole: Reconstruction, tmp_path: Path) -> None:
+    """`cowbook.replay` of a configuration joins the sources as the daemon does, and `check` shows them."""
+    copies = lossy_copies(records, 2, random.Random(3))
+    for name, copy in zip("ab", copies, strict=True):
+        (tmp_path / f"{name}.jsonl").write_bytes(_text(copy))
+    config = tmp_path / "cowbook.toml"
+    config.write_text(
+        '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\n'
+        + "".join(f'[[symbol.source]]\nname = "{name}"\npaths = ["{name}.jsonl"]\n' for name in "ab")
+    )
+    *_, book = cowbook.replay(config, every=10**9)
+    assert book.event_count == whole.summary.events
+    assert book.gap_statistics()["gaps"] == 0
+    assert book.synced
+    loaded = load_config(config, {})
+    assert [own.paths for own in loaded.symbol[0].inputs] == [("a.jsonl",), ("b.jsonl",)]
+    assert fingerprint(loaded, loaded.symbol[0])["sources"] == [["a", "binance"], ["b", "binance"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('paths = ["x"]\n[[symbol.source]]\nname = "a"\npaths = ["a"]', "paths beside [[symbol.source]]"),
+        ('[[symbol.source]]\nname = "a"\npaths = ["a"]\n[[symbol.source]]\nname = "a"\npaths = ["b"]', 'two sources "a"'),
+        ('[[symbol.source]]\nname = "a"\npaths = ["a"]\nformat = "kraken"', "of another venue (kraken)"),
+        ('[[symbol.source]]\nname = "a"', "[[symbol.source]] #1 paths: is required"),
+        ('[[symbol.source]]\nname = "a"\npaths = ["a"]\npath = "b"', "unknown key path; did you mean paths?"),
+    ],
+)
+def test_what_is_wrong_with_sources_is_said(tmp_path: Path, text: str, problem: str) -> None:
+    """Each mistake is a problem of the configuration, by name."""
+    config = tmp_path / "cowbook.toml"
+    config.write_text(f'[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\n{text}\n')
+    with pytest.raises(ConfigError) as raised:
+        load_config(config, {})
+    assert problem in str(raised.value)
+
+
+def test_a_halt_at_a_gap_keeps_what_stands_before_it(records: list[bytes], tmp_path: Path) -> None:
+    """With on_gap = "halt" the symbol ends at a hole of all sources, what precedes it is published, and a restart halts again."""
+    diffs = [number for number, record in enumerate(records) if b'"depthUpdate"' in record]
+    hole = set(diffs[200:205])
+    kept = [record for number, record in enumerate(records) if number not in hole]
+    copies = lossy_copies(kept, 3, random.Random(1))
+    sources = {name: {"x.jsonl": _text(copy)} for name, copy in zip("abc", copies, strict=True)}
+    engine = replace(_ENGINE, on_gap="halt")
+    alone = reconstruct(tmp_path / "alone", {"x.jsonl": _text(kept)}, Run(engine=engine))
+    assert alone.summary.state == "failed"
+    for _ in range(2):
+        halted = join(tmp_path / "joined", sources, Run(engine=engine))
+        assert halted.summary.state == "failed"
+        assert "gap: update id" in str(halted.summary.error)
+        assert "x.jsonl at offset" in str(halted.summary.error)
+        assert halted.summary.events == alone.summary.events
+        assert halted.parts == alone.parts

@@ -10,10 +10,10 @@ import pytest
 from cowbook.book.order_book_engine import EngineSettings
 from support.harness import Run, reconstruct
 from support.joined import join, lossy_copies, rows_without_receipt
-from support.venue_samples import LINES, make_events, records_of
+from support.venue_samples import LINES, bitfinex_opening, make_events, records_of
 
 _EVENTS = 500
-_OPENING = {"bitfinex": 4}
+_OPENING = {"bitfinex": len(bitfinex_opening("tBTCUSD"))}
 """How many records agree on what those behind them mean: a recorder that has not heard them has nothing."""
 
 

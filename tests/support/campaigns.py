@@ -18,6 +18,7 @@ from pathlib import Path
 from cowbook.simulate.capture import write_capture
 from support import zygote
 from support.harness import read_parts
+from support.joined import lossy_copies
 from support.scenario import (
     CHANGING_CALLS,
     CampaignError,
@@ -55,6 +56,16 @@ name = "BTCUSDT"
 format = "binance"
 paths = ["input/*.jsonl*"]
 """
+
+_SOURCES = _SMALL.replace(
+    'paths = ["input/*.jsonl*"]',
+    """[[symbol.source]]
+name = "a"
+paths = ["input/a-*.jsonl*"]
+[[symbol.source]]
+name = "b"
+paths = ["input/b-*.jsonl*"]""",
+)
 
 _VENUE = """
 [service]
@@ -135,6 +146,11 @@ def kill(root: Path, options: Options) -> Result:
     if not scenario.provisional:
         raise CampaignError("no part of the first run is replaced in the second")
     return _kill("kill", scenario, options)
+
+
+def sources(root: Path, options: Options) -> Result:
+    """As `kill`, of a symbol with two sources, each of which lacks what the other one has."""
+    return _kill("sources", Scenario(root, _SOURCES, _source_inputs(root, options.seed), commits=1), options)
 
 
 _MISSED = "not met: which checkpoints are taken, and what is in them, depends on the machine's speed"
@@ -377,6 +393,20 @@ def _small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
     ]
 
 
+def _source_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
+    """Two copies with bursts missing, with gaps and dead letters; one ends before the other, and both grow."""
+    lines = _capture(root, "BTCUSDT", 240, 2, seed % 1000)
+    _spoil(lines, range(7, len(lines), len(lines) // 9))
+    a, b = (b"".join(copy) for copy in lossy_copies(lines, 2, random.Random(seed)))
+    head, rest = a[: len(a) // 3], a[len(a) // 3 :]
+    packed = gzip.compress(head[: head.rindex(b"\n") + 1], mtime=0)
+    rest = head[head.rindex(b"\n") + 1 :] + rest
+    return [
+        {"a-1.jsonl.gz": packed, "a-2.jsonl": rest[: len(rest) // 2], "b-1.jsonl": b[: 3 * len(b) // 4]},
+        {"a-1.jsonl.gz": packed, "a-2.jsonl": rest[:-11], "b-1.jsonl": b},
+    ]
+
+
 def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
     """A compressed file and a longer plain one of each symbol."""
     files = {}
@@ -391,6 +421,7 @@ def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
 
 CAMPAIGNS: dict[str, Callable[[Path, Options], Result]] = {
     "kill": kill,
+    "sources": sources,
     "venues": venues,
     "errors": errors,
     "random": randomly,

@@ -24,6 +24,7 @@ from unittest import mock
 
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
+from cowbook.errors import CowbookError
 from cowbook.service import service
 from cowbook.symbol import symbol_thread
 from cowbook.symbol.pipeline import Pipeline
@@ -197,6 +198,9 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
             if summary.state != "done":
                 print(f"failed: {summary.id}: {summary.error}")
         code = FAILED if any(summary.state != "done" for summary in summaries) else DONE
+    except CowbookError as error:  # as the command line ends
+        print(error)
+        code = FAILED
     except BaseException:  # noqa: BLE001 - the end of the process
         traceback.print_exc()
     sys.stdout.flush()
@@ -220,6 +224,7 @@ def repeatable() -> None:
 
     async def process_and_wait(self: Pipeline, block: Any) -> None:
         await process(self, block)
+        self.checkpointer._launch()
         running = self.checkpointer._running
         if running is not None:
             await asyncio.wait([running])

@@ -14,6 +14,7 @@ from cowbook.errors import ConfigError
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
 from cowbook.symbol.naming import check_name
 from cowbook.symbol.settings import decoder_settings
+from cowbook.symbol.source_spans import describe_spans, span_of
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -26,19 +27,25 @@ def main(arguments: argparse.Namespace) -> int:
     exposed = who_could_remove(config.service.state_dir)
     warnings = [] if exposed is None else [exposed]
     for symbol in config.symbol:
-        found = check_input(config, symbol)
-        files = found.files
-        if files.paths:
-            warnings += files.warnings
-            warnings += [f'"{symbol.id}": {text}' for text in check_name(files.paths, symbol.format, decoder_settings(symbol))]
-            size = sum(path.stat().st_size for path in files.paths)
-            table.add_row(symbol.id, str(len(files.paths)), f"{size / 1e6:.1f}", files.paths[0].name, files.paths[-1].name)
-        else:
-            table.add_row(symbol.id, "0", "0.0", "", "")
-        if symbol.follow:  # files may come later
-            warnings += [f'"{symbol.id}" will wait for its input: {problem}' for problem in found.problems]
-        else:
-            problems += describe_problems(symbol, found)
+        spans = []
+        for number, own in enumerate(symbol.inputs):
+            label = f"{symbol.id} / {symbol.source[number].name}" if symbol.source else symbol.id
+            found = check_input(config, own)
+            files = found.files
+            if files.paths:
+                warnings += files.warnings
+                warnings += [f'"{label}": {text}' for text in check_name(files.paths, own.format, decoder_settings(own))]
+                if symbol.source:
+                    spans.append((symbol.source[number].name, span_of(own, files.paths)))
+                size = sum(path.stat().st_size for path in files.paths)
+                table.add_row(label, str(len(files.paths)), f"{size / 1e6:.1f}", files.paths[0].name, files.paths[-1].name)
+            else:
+                table.add_row(label, "0", "0.0", "", "")
+            if own.follow:  # files may come later
+                warnings += [f'"{label}" will wait for its input: {problem}' for problem in found.problems]
+            else:
+                problems += describe_problems(symbol, found, number)
+        warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
     console = plain_console()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from cowbook.input.decoder import Decoder
 from cowbook.kernels.jit import as_records
 from cowbook.library.book import ReplayedBook
 from cowbook.library.inputs import Input, raise_if_unnamed
+from cowbook.library.joining import join_sources
 from cowbook.library.numbers import Numbers
 from cowbook.library.steps import Plan, StepPlanner
+from cowbook.plain.block import Block
 from cowbook.plain.book_state import PLACES
 from cowbook.plain.messages import EventBatch
 from cowbook.symbol.engine_settings import engine_settings
@@ -168,19 +171,25 @@ class Source(ReplayedBook):
         self._place = stop
         self._last = stop - 1
 
+    def _blocks_of(self, path: Path) -> Iterator[Block]:
+        with open_decoded(path) as file:
+            yield from read_blocks(file, str(path), self._block_bytes)
+
     def _decode(self) -> Generator[bool]:
         """Decode batch after batch. The batch is cleared when the next one is asked for."""
         batch, decoder = self._batch, self._decoder
+        if self._given.config.source:
+            yield from join_sources(self._given, batch, decoder.other_symbols, self._blocks_of, halts=self._halts_on_damage)
+            return
         paths = self._given.files()
         self._is_named = not self._given.is_doubtful(paths)
         for path in paths:
-            with open_decoded(path) as file:
-                for block in read_blocks(file, str(path), self._block_bytes):
-                    full = True
-                    while full:
-                        full = decoder.decode(block, batch)
-                        if batch.message_count:
-                            yield True
-                        batch.clear()
-                    if block.damage is not None and self._halts_on_damage:
-                        raise DamageHaltError(f'{block.damage}; on_gap = "continue" would go on behind it')
+            for block in self._blocks_of(path):
+                full = True
+                while full:
+                    full = decoder.decode(block, batch)
+                    if batch.message_count:
+                        yield True
+                    batch.clear()
+                if block.damage is not None and self._halts_on_damage:
+                    raise DamageHaltError(f'{block.damage}; on_gap = "continue" would go on behind it')

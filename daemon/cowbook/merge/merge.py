@@ -13,8 +13,22 @@ import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.merge.order import compare, is_beyond
-from cowbook.merge.queues import DIFFS, INERT, MOST_AHEAD, SNAPSHOTS, TICKERS, Queues
-from cowbook.merge.recent import NOT_FOUND, Recent, find, put
+from cowbook.merge.queues import (
+    DIFFS,
+    INERT,
+    MOST_AHEAD,
+    NUMBERED,
+    OWN_NUMBERS,
+    SHARED_NUMBERS,
+    SNAPSHOTS,
+    TICKERS,
+    UNKNOWN_NUMBERS,
+    Queues,
+    number,
+    place_of,
+)
+from cowbook.merge.recent import NOT_FOUND, Recent, find, number_all, put
+from cowbook.plain.merge_state import TOTALS
 from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE
 
 # Why the kernel returned, if not for the number of a source, of which more is needed.
@@ -24,14 +38,16 @@ ENDED = -2  # no source has a message left
 _FREE = -1
 _NO_SOURCE = -1
 
-# Places among the totals, in the order of merge_state.TOTALS.
-_SEQUENCE = 0
-_ALL_DEPTH = 1
-_ALL_SNAPSHOTS = 2
-_ALL_TRADES = 3
-_ALL_TICKERS = 4
-CONTRADICTED_ID = 5
-CONTRADICTED_BY = 6
+# Places among the totals.
+_SEQUENCE = TOTALS.index("sequence")
+_NUMBERING = TOTALS.index("numbering")
+_FRONT = TOTALS.index("front")
+_ALL_DEPTH = TOTALS.index("all_depth")
+_ALL_SNAPSHOTS = TOTALS.index("all_snapshots")
+_ALL_TRADES = TOTALS.index("all_trades")
+_ALL_TICKERS = TOTALS.index("all_tickers")
+_CONTRADICTED_ID = TOTALS.index("contradicted_id")
+_CONTRADICTED_BY = TOTALS.index("contradicted_by")
 
 
 class Merge(NamedTuple):
@@ -58,7 +74,7 @@ def _advance(merge, source):
     """Consume the message that a source has in front."""
     queues = merge.queues
     cursor = queues.cursors[source]
-    queues.groups[source, queues.waiting[source, cursor.head].group] -= 1
+    queues.present[source, place_of(queues.waiting[source, cursor.head].key)] -= 1
     cursor.head += 1
     cursor.is_checked = 0
     merge.lanes[source].messages += 1
@@ -75,7 +91,7 @@ def _count_had(merge, source, group):
         lane.carries_book = 1
     elif group == TICKERS:
         lane.had_tickers += 1
-    else:
+    elif group != NUMBERED:
         lane.had_trades += 1
 
 
@@ -87,8 +103,46 @@ def _count_all(merge, group):
         merge.totals[_ALL_SNAPSHOTS] += 1
     elif group == TICKERS:
         merge.totals[_ALL_TICKERS] += 1
-    else:
+    elif group != NUMBERED:
         merge.totals[_ALL_TRADES] += 1
+
+
+@rare_kernel
+def _begin_numbers(merge):
+    """From now on records are told by their connection's numbers, which the sources share."""
+    queues = merge.queues
+    merge.totals[_NUMBERING] = SHARED_NUMBERS
+    number_all(merge.recent)
+    for source in range(merge.lanes.size):
+        cursor = queues.cursors[source]
+        cursor.is_checked = 0
+        for place in range(cursor.head, cursor.end):
+            waiting = queues.waiting[source, place]
+            queues.present[source, place_of(waiting.key)] -= 1
+            number(queues.messages[source, place], waiting)
+            queues.present[source, place_of(waiting.key)] += 1
+
+
+@inlined_kernel
+def _compare_numbers(merge, are_equal):
+    """Learn from a message that two sources have whether they share the numbers of a connection. The first one decides."""
+    if merge.totals[_NUMBERING] != UNKNOWN_NUMBERS:
+        return
+    if are_equal:
+        _begin_numbers(merge)
+    else:
+        merge.totals[_NUMBERING] = OWN_NUMBERS
+
+
+@inlined_kernel
+def _note_number(lane, sequence):
+    """Note a jump in the numbers of a source's connection: records are missing in front of this one."""
+    if sequence == 0:
+        return
+    if lane.last_sequence != 0 and sequence > lane.last_sequence + 1:
+        lane.in_hole = 1
+        lane.missing += sequence - lane.last_sequence - 1
+    lane.last_sequence = sequence
 
 
 @kernel
@@ -104,19 +158,20 @@ def _skip_duplicate(merge, source, entry):
             merge.lanes[other].shares |= 1 << source
     if entry.content != waiting.content:
         lane.contradictions += 1
-        merge.totals[CONTRADICTED_ID] = message.last_id
-        merge.totals[CONTRADICTED_BY] = source
+        merge.totals[_CONTRADICTED_ID] = message.last_id
+        merge.totals[_CONTRADICTED_BY] = source
     if message.ts_recv != NONE and entry.ts_recv != NONE:
         first = merge.lanes[entry.first]
         if source > entry.first:
             lane.clock = first.clock + message.ts_recv - entry.ts_recv
         else:
             first.clock = lane.clock + entry.ts_recv - message.ts_recv
+    if message.sequence != 0 and entry.sequence != 0:
+        _compare_numbers(merge, message.sequence == entry.sequence)
     entry.sources |= 1 << source
     lane.duplicates += 1
     lane.in_hole = 0
-    if message.sequence != 0:
-        lane.last_sequence = message.sequence
+    lane.missing = 0
     _count_had(merge, source, waiting.group)
     _advance(merge, source)
 
@@ -138,9 +193,7 @@ def _check_head(merge, source):
     queues, lane = merge.queues, merge.lanes[source]
     cursor = queues.cursors[source]
     while cursor.head < cursor.end and cursor.is_checked == 0:
-        sequence = queues.messages[source, cursor.head].sequence
-        if sequence != 0 and lane.last_sequence != 0 and sequence > lane.last_sequence + 1:
-            lane.in_hole = 1
+        _note_number(lane, queues.messages[source, cursor.head].sequence)
         waiting = queues.waiting[source, cursor.head]
         if waiting.group == INERT:
             cursor.is_checked = 1
@@ -184,11 +237,19 @@ def _looks_ahead(merge, source, message, waiting, holder):
     count = min(cursor.end - cursor.head, MOST_AHEAD)
     is_enough = count == MOST_AHEAD or not _has_more_to_come(cursor)
     share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
-    if queues.groups[source, waiting.group] == 0:
+    if queues.present[source, place_of(waiting.key)] == 0:
         if is_enough:
             return 0
         newest = cursor.end - 1
-        if is_beyond(queues.messages[source, newest], queues.waiting[source, newest].group, message, waiting.group, True, clocks):
+        if is_beyond(
+            queues.messages[source, newest],
+            queues.waiting[source, newest].group,
+            message,
+            waiting.group,
+            True,
+            clocks,
+            merge.totals[_NUMBERING],
+        ):
             return 0
     for place in range(cursor.head, cursor.head + count):
         other = queues.waiting[source, place]
@@ -196,7 +257,9 @@ def _looks_ahead(merge, source, message, waiting, holder):
             continue
         if place > cursor.head and _is_same(other, waiting):
             return 1
-        if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks):
+        if is_beyond(
+            queues.messages[source, place], other.group, message, waiting.group, share, clocks, merge.totals[_NUMBERING]
+        ):
             return 0
     return 0 if is_enough else -1
 
@@ -218,7 +281,7 @@ def _earliest(merge):
             continue
         share, clocks = _share(merge, source, best), merge.lanes[source].clock - merge.lanes[best].clock
         one, two = queues.messages[source, cursor.head], queues.messages[best, best_head]
-        sign = compare(one, mine.group, two, other.group, share, clocks if share else 0)
+        sign = compare(one, mine.group, two, other.group, share, clocks if share else 0, merge.totals[_NUMBERING])
         if sign < 0:
             best = source
     return best
@@ -299,24 +362,28 @@ def _hand_on_inert(merge, source, joined):
     if message.kind != BREAK or not is_covered:
         _copy(merge, source, joined)
         place = joined.counts[0] - 1
+        joined.messages[place].sequence = 0  # it has no place among the numbers of another connection
         if is_covered:
             joined.messages[place].flags |= IS_COVERED
-        _number(merge, source, joined.messages[place])
     _advance(merge, source)
 
 
 @inlined_kernel
 def _number(merge, source, message):
     """Give a message that its connection numbers its number in the joined stream, in which a hole of all sources stays one."""
-    if message.sequence == 0:
+    sequence = message.sequence
+    if sequence == 0:
         return
-    lane = merge.lanes[source]
-    last, step = lane.last_sequence, 1
-    if message.sequence == last:
-        step = 0
-    elif last != 0 and message.sequence > last + 1 and not _is_covered(merge, source):
-        step = message.sequence - last
-    lane.last_sequence = message.sequence
+    lane, step = merge.lanes[source], 1
+    if merge.totals[_NUMBERING] == SHARED_NUMBERS:
+        if sequence >= merge.totals[_FRONT] and merge.totals[_FRONT] != 0:
+            step = sequence - merge.totals[_FRONT]
+        if step == 0:
+            message.sequence = 0  # another source called the same record unused
+            return
+    elif lane.missing > 0 and not _is_covered(merge, source):
+        step += lane.missing
+    merge.totals[_FRONT] = sequence
     merge.totals[_SEQUENCE] += step
     message.sequence = merge.totals[_SEQUENCE]
 
@@ -352,15 +419,17 @@ def _hand_on(merge, source, joined, is_any_passed):
     waiting = queues.waiting[source, queues.cursors[source].head]
     _copy(merge, source, joined)
     message = joined.messages[joined.counts[0] - 1]
+    sequence = message.sequence
     _number(merge, source, message)
     if is_any_passed:
         _note_passed(merge, message)
     lane = merge.lanes[source]
     lane.first += 1
     lane.in_hole = 0
+    lane.missing = 0
     _count_all(merge, waiting.group)
     _count_had(merge, source, waiting.group)
-    put(merge.recent, waiting, source, message.ts_recv)
+    put(merge.recent, waiting, source, message.ts_recv, sequence)
     for other in range(merge.lanes.size):
         cursor = queues.cursors[other]
         if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):

@@ -1,4 +1,4 @@
-"""Joins the messages of several sources of one symbol in one order. docs/adr/0023 says in which, and why."""
+"""Joins the messages of several sources of one symbol in one order (ADR 23)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Merger:
         joined = Joined(one.messages, one.prices, one.prices, one.sizes, one.prices)
         return [
             (join, merge, joined, 1),
-            (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0),
+            (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0, 0),
             (put_back, merge.recent, merge.recent.entries),
         ]
 
@@ -64,6 +64,10 @@ class Merger:
         recent = merge.recent
         lanes, entries, totals = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
         return JoinedMark(sources, lanes, entries, totals, int(recent.put_in[0]))
+
+    @property
+    def _numbering(self) -> int:
+        return int(self._merge.totals[TOTALS.index("numbering")])
 
     @property
     def lanes(self) -> npt.NDArray[np.void]:
@@ -93,7 +97,13 @@ class Merger:
         self._letters[source].extend(batch.dead_letters[skipped_letters:])
         levels = Levels(batch.messages, batch.prices, batch.sizes)
         while not append(
-            as_records(self._merge.queues), source, as_records(levels), batch.message_count, batch.level_count, skip
+            as_records(self._merge.queues),
+            source,
+            as_records(levels),
+            batch.message_count,
+            batch.level_count,
+            skip,
+            self._numbering,
         ):
             queues = self._merge.queues
             self._merge = self._merge._replace(queues=queues.with_levels(2 * queues.prices.shape[1]))
@@ -102,17 +112,18 @@ class Merger:
         """Nothing follows of a source."""
         self._merge.queues.cursors[source]["has_ended"] = 1
 
+    def _changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """All that `join` changes."""
+        merge = self._merge
+        return (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
+
     def remember(self) -> Memory:
         """What `rewind` takes. Nothing may be appended between the two."""
-        merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
-        return Memory([array.copy() for array in arrays], [list(letters) for letters in self._letters])
+        return Memory([array.copy() for array in self._changing_arrays()], [list(letters) for letters in self._letters])
 
     def rewind(self, memory: Memory) -> None:
         """Go back to what was remembered, so that `join` gives the same messages once more."""
-        merge = self._merge
-        arrays = (*merge.recent, merge.queues.cursors, merge.queues.groups, merge.lanes, merge.totals)
-        for array, copy in zip(arrays, memory.arrays, strict=True):
+        for array, copy in zip(self._changing_arrays(), memory.arrays, strict=True):
             array[:] = copy
         self._letters = memory.letters
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.merge.queues import DIFFS, TICKERS, is_named_by_ids
+from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, TICKERS, is_named_by_ids
 from cowbook.plain.messages import IS_LOOSE, NONE
 
+_BEGUN_ANEW_NS = 60_000_000_000
 AHEAD_NS = 1_000_000_000
 """A source that is so far beyond a message in time does not bring that message any more."""
 
@@ -36,6 +37,12 @@ def _difference(first, second):
 
 
 @inlined_kernel
+def _own_time(message):
+    """Returns the venue's time of a message; NONE if the receive time stands in for it."""
+    return message.ts_event if message.ts_event != message.ts_recv else NONE
+
+
+@inlined_kernel
 def _by_ids(one, other):
     """Compares two messages of one stream: by the venue's time, since ids may begin anew, then by ids."""
     sign = 0
@@ -44,29 +51,50 @@ def _by_ids(one, other):
     return sign if sign != 0 else _difference(one.last_id, other.last_id)
 
 
+@inlined_kernel
+def _are_numbered(one, other, numbering):
+    return numbering == SHARED_NUMBERS and one.sequence != 0 and other.sequence != 0
+
+
+@inlined_kernel
+def _by_numbers(one, other):
+    """Compares two messages by the numbers of a connection, unless time says that these began anew in between."""
+    if one.ts_event != NONE and other.ts_event != NONE:
+        if one.ts_event > other.ts_event + _BEGUN_ANEW_NS:
+            return 1
+        if other.ts_event > one.ts_event + _BEGUN_ANEW_NS:
+            return -1
+    return _difference(one.sequence, other.sequence)
+
+
 @kernel
-def compare(one, group, other, other_group, share, clocks):
+def compare(one, group, other, other_group, share, clocks, numbering):
     """Returns -1 if `one` comes before `other`, 1 if after, 0 if nothing tells.
 
-    Within a stream the ids tell. Else times do: of receipt, unless the sources `share` a feed, whose own times are better than
-    those of two recorders. `clocks` is by how much the clock of the first one's recorder is ahead of the other's.
+    Within a stream the ids tell, and on a connection its numbers, if the sources share them (`numbering`). Else times do: of
+    receipt, unless the sources `share` a feed, whose own times are better than those of recorders. `clocks` is by how much the
+    clock of the first one's recorder is ahead of the other's.
     """
+    if _are_numbered(one, other, numbering):
+        return _by_numbers(one, other)
     if _same_stream(one, group, other, other_group):
         return _by_ids(one, other)
-    by_event = _difference(one.ts_event, other.ts_event)
+    by_event = _difference(_own_time(one), _own_time(other))
     if share and by_event != 0:
         return by_event
     if one.ts_recv != NONE and other.ts_recv != NONE:
         return _difference(one.ts_recv - clocks, other.ts_recv)
-    return by_event
+    return _difference(one.ts_event, other.ts_event)
 
 
 @kernel
-def is_beyond(later, later_group, message, group, share, clocks):
-    """Returns whether a source that brings `later` does not bring `message` any more. `share` and `clocks` as in `compare`."""
+def is_beyond(later, later_group, message, group, share, clocks, numbering):
+    """Returns whether a source that brings `later` does not bring `message` any more. The others are as in `compare`."""
+    if _are_numbered(later, message, numbering):
+        return _by_numbers(later, message) > 0
     if _same_stream(later, later_group, message, group):
         return _by_ids(later, message) > 0
-    if later.ts_event != NONE and message.ts_event != NONE:
+    if _own_time(later) != NONE and _own_time(message) != NONE:
         return later.ts_event > message.ts_event + AHEAD_NS
     if share and later.ts_recv != NONE and message.ts_recv != NONE:
         return later.ts_recv - clocks > message.ts_recv + AHEAD_NS

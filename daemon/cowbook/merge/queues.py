@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import (
+    BREAK,
+    DEAD_LETTER,
     DIFF,
     HAS_CHECKSUM,
     IS_AGGREGATE,
@@ -29,6 +31,7 @@ MOST_AHEAD = 4_096
 BATCH_MESSAGES = 4_096
 QUEUE_MESSAGES = MOST_AHEAD + BATCH_MESSAGES + 1
 _FIRST_LEVELS = 1 << 16
+_PLACES = 1 << 17  # so many for 8,192 keys: one that is not there is told for one in 16 only by looking
 
 # Groups of messages. Those of one group are in the order of their ids where they have some.
 INERT = 0  # says nothing of book and trades: counted as it comes
@@ -37,9 +40,16 @@ SNAPSHOTS = 2
 FILLS = 3
 AGGREGATES = 4
 TICKERS = 5
-GROUPS = 6
+NUMBERED = 6  # as INERT, but of a connection whose numbers the sources share: it has its place by that
+GROUPS = 7
+
+# What the numbers of connections are (`merge_state.TOTALS`, "numbering").
+UNKNOWN_NUMBERS = 0
+SHARED_NUMBERS = 1  # all sources have the same ones: copies of one recording
+OWN_NUMBERS = 2  # each source has its own
 
 _MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
+_SEED = 8378864009470890807  # any large number: from 0, small numbers in another order could give the same digest
 
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group."""
@@ -67,7 +77,7 @@ class Queues(NamedTuple):
     prices: npt.NDArray[np.int64]  # (sources, levels)
     sizes: npt.NDArray[np.int64]
     cursors: npt.NDArray[np.void]  # LANE_CURSOR, (sources,)
-    groups: npt.NDArray[np.int64]  # (sources, GROUPS): how many messages of each group wait
+    present: npt.NDArray[np.int16]  # (sources, _PLACES): how many messages wait whose keys have this place
 
     @classmethod
     def allocate(cls, sources: int) -> Queues:
@@ -78,7 +88,7 @@ class Queues(NamedTuple):
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros(sources, LANE_CURSOR),
-            np.zeros((sources, GROUPS), np.int64),
+            np.zeros((sources, _PLACES), np.int16),
         )
 
     def with_levels(self, levels: int) -> Queues:
@@ -113,7 +123,7 @@ def _mix(key, value):
 @inlined_kernel
 def _content(message, prices, sizes):
     """Returns a digest of what a message says: its levels, and the checksum of the book after it."""
-    digest = message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0
+    digest = _mix(_SEED, message.flags & SELL_AGGRESSOR if message.kind == TRADE else 0)
     if (message.kind == DIFF or message.kind == SNAPSHOT) and message.flags & HAS_CHECKSUM != 0:
         digest = _mix(digest, message.checksum + 1)
     for part in range(2):
@@ -142,15 +152,43 @@ def is_named_by_ids(message, group):
 
 
 @inlined_kernel
+def number_key(sequence, group):
+    """Returns the key of a record by its connection's number, which the sources share.
+
+    Records of two groups are two, whatever their numbers: who has not heard what a channel is calls its trades unused.
+    """
+    return _mix(_mix(_SEED, GROUPS + group), sequence)
+
+
+@kernel
+def number(message, waiting):
+    """Have a record that its connection numbers identified by the number, which the sources share."""
+    if message.sequence == 0 or message.kind == DEAD_LETTER or message.kind == BREAK:
+        return
+    if waiting.group == INERT:
+        waiting.group = NUMBERED
+        waiting.content = 0
+    waiting.key = number_key(message.sequence, waiting.group)
+    waiting.time = NONE
+
+
+@inlined_kernel
+def place_of(key):
+    """Returns the place of a key in `Queues.present`."""
+    return (key ^ (key >> 23)) & (_PLACES - 1)
+
+
+@inlined_kernel
 def _identify(message, prices, sizes, waiting):
     """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
     waiting.group = group
     waiting.time = NONE
+    waiting.key = 0
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
-    key = _mix(group, message.market)
+    key = _mix(_mix(_SEED, group), message.market)
     if group == DIFFS:
         key = _mix(_mix(key, message.speed), message.channel)
     if is_named_by_ids(message, group):
@@ -193,7 +231,7 @@ def _compact(queues, source):
 
 
 @kernel
-def append(queues, source, batch, count, level_count, skip):
+def append(queues, source, batch, count, level_count, skip, numbering):
     """Append a batch's messages from `skip` on to a source's queue. Returns False if there is not enough room for levels.
 
     There must be room for `count` messages behind those that wait.
@@ -219,7 +257,9 @@ def append(queues, source, batch, count, level_count, skip):
         message.ask_start += shift
         waiting = queues.waiting[source, cursor.end]
         _identify(message, prices, sizes, waiting)
-        queues.groups[source, waiting.group] += 1
+        if numbering == SHARED_NUMBERS:
+            number(message, waiting)
+        queues.present[source, place_of(waiting.key)] += 1
         cursor.end += 1
     cursor.level_end += level_count
     return True

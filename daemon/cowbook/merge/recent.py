@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.merge.queues import number_key
 from cowbook.plain.merge_state import MERGED, RECENT_MERGED
 from cowbook.plain.messages import NONE
 
@@ -54,7 +55,7 @@ def find(recent, waiting, source):
 
 
 @kernel
-def put(recent, waiting, source, ts_recv):
+def put(recent, waiting, source, ts_recv, sequence):
     """Remember a message of a source that is handed on. The oldest one is forgotten."""
     place = recent.put_in[0]
     index = place % RECENT_MERGED
@@ -65,6 +66,8 @@ def put(recent, waiting, source, ts_recv):
     entry.sources = 1 << source
     entry.first = source
     entry.ts_recv = ts_recv
+    entry.sequence = sequence
+    entry.group = waiting.group
     bucket = _bucket_of(waiting.key)
     recent.older[index] = recent.buckets[bucket]
     recent.buckets[bucket] = place
@@ -82,3 +85,20 @@ def put_back(recent, entries):
         recent.older[place] = recent.buckets[bucket]
         recent.buckets[bucket] = place
         recent.put_in[0] = place + 1
+
+
+@kernel
+def number_all(recent):
+    """Have all messages that their connections number identified by the numbers, which the sources share."""
+    oldest = max(0, recent.put_in[0] - RECENT_MERGED)
+    for bucket in range(_BUCKETS):
+        recent.buckets[bucket] = NOT_FOUND
+    for place in range(oldest, recent.put_in[0]):
+        index = place % RECENT_MERGED
+        entry = recent.entries[index]
+        if entry.sequence != 0:
+            entry.key = number_key(entry.sequence, entry.group)
+            entry.time = NONE
+        bucket = _bucket_of(entry.key)
+        recent.older[index] = recent.buckets[bucket]
+        recent.buckets[bucket] = place

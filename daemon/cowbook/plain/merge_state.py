@@ -35,6 +35,7 @@ LANE = np.dtype(
             "shares",  # bits of the sources with which it has had a message in common
             "carries_book",  # not 0 once it has brought a depth message
             "in_hole",  # not 0 from a place where something may be missing to its next message that is used
+            "missing",  # numbers of its connection that are missing in the hole
             "last_sequence",  # its connection's number of its last record; 0 before the first
             "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
@@ -43,11 +44,12 @@ LANE = np.dtype(
 )
 """What is known of one source."""
 
-MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sources", "first", "ts_recv")])
+MERGED = np.dtype([(name, np.int64) for name in ("key", "content", "time", "sources", "first", "ts_recv", "sequence", "group")])
 """A message that was handed on: what identifies it, what it says, its time (NONE where the ids suffice), the bits of the sources
-that have brought it, which was the first, and when that one received it."""
+that have brought it, which was the first, when that one received it, its number on its
+connection, and its group (merge/queues.py)."""
 
-TOTALS = ("sequence", *(f"all_{kind}" for kind in COUNTED_KINDS), "contradicted_id", "contradicted_by")
+TOTALS = ("sequence", "numbering", "front", *(f"all_{kind}" for kind in COUNTED_KINDS), "contradicted_id", "contradicted_by")
 """Numbers of the whole: the joined numbering of connections, messages handed on by kind, and the last contradiction."""
 
 

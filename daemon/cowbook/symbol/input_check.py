@@ -52,15 +52,17 @@ def refuse_unusable(
     """
     problems = unwritable_directories(config)
     for symbol in config.symbol:
-        if (once or not symbol.follow) and of(symbol):
-            problems += describe_problems(symbol, check_input(config, symbol))
+        for number, own in enumerate(symbol.inputs):
+            if (once or not own.follow) and of(symbol):
+                problems += describe_problems(symbol, check_input(config, own), number)
     if problems:
         raise ConfigError(source, problems)
 
 
-def describe_problems(symbol: SymbolConfig, found: SymbolCheck) -> list[str]:
-    """A symbol's problems as lines of a ConfigError."""
-    return [f'[[symbol]] "{symbol.id}" paths: {problem}' for problem in found.problems]
+def describe_problems(symbol: SymbolConfig, found: SymbolCheck, number: int = 0) -> list[str]:
+    """The problems of a symbol's input as lines of a ConfigError: of its only one, or of the source with this number."""
+    where = f' source "{symbol.source[number].name}"' if symbol.source else ""
+    return [f'[[symbol]] "{symbol.id}"{where} paths: {problem}' for problem in found.problems]
 
 
 def what_it_looks_like(path: Path, format_name: str, settings: DecoderSettings) -> str | None:

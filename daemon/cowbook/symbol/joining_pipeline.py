@@ -1,6 +1,6 @@
 """A symbol's parts at work where its input is several sources: sources -> merger -> book -> sink.
 
-A checkpoint is taken only where all that was joined is applied, so that it has nothing of what waits (docs/adr/0023).
+A checkpoint is taken only where all that was joined is applied, so that it has nothing of what waits (ADR 23).
 
 What comes behind the end of a source is provisional: that source may have grown by the next start, and then comes first. So the
 last checkpoint has the state from before the first source's end was needed, and what follows is published as the input's tail.

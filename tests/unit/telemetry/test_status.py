@@ -33,6 +33,7 @@ KEYS = [
     *("depth_messages", "compared", "refuted", "compared_unsynced"),
     *("known", "snapshots_judged", "levels_compared", "levels_wrong", "levels_learned", "tickers_near", "tickers_far"),
     *("duplicate_trades", "duplicate_messages", "foreign_snapshots", "time_resets"),
+    *("sources", "late_records"),
     *("kept_bytes", "gaps_after_recovery", "events_per_busy_second", "throughput_impact"),
 ]
 """Programs read these: one that goes or is renamed breaks them."""
@@ -144,6 +145,8 @@ FULL = {
     "duplicate_messages": 9,
     "foreign_snapshots": 10,
     "time_resets": 11,
+    "sources": [],
+    "late_records": 0,
     "kept_bytes": 14,
     "gaps_after_recovery": 1,
     "events_per_busy_second": 1235,
