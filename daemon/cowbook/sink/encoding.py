@@ -1,4 +1,4 @@
-"""Encodes a table of a rare stream as a Parquet file, with settings that follow from stream and schema alone."""
+"""Encodes a table of a rare stream as a Parquet file, with settings of stream and schema alone (ADR 4)."""
 
 from __future__ import annotations
 

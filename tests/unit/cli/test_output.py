@@ -99,7 +99,7 @@ def test_interrupt_is_not_a_traceback(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("symbol", ["a b", 'a"', "a\\", "é", ""])
+@pytest.mark.parametrize("symbol", ["a b", 'a"', "a\\", "a\u200b", ""])
 def test_simulate_refuses_symbols_that_no_configuration_takes(
     symbol: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,8 @@ def as_text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, Decimal):
         return f"{value:f}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
     if isinstance(value, bytes):
         return value.hex()
     return str(value)

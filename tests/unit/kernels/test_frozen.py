@@ -142,6 +142,6 @@ def test_a_changed_constant_changes_all_digests_above_it(name: str, monkeypatch:
         monkeypatch.setattr(frozen, "_digests", {})
         value: Any = compiled.py_func.__globals__[constant]
         with monkeypatch.context() as patch:
-            patch.setitem(compiled.py_func.__globals__, constant, value + 1)
+            patch.setitem(compiled.py_func.__globals__, constant, -value or 1)
             for above, digest in before.items():
                 assert digest_of(ALL[above].py_func) != digest, (constant, above)

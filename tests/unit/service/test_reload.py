@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from cowbook.config import (
     CheckpointConfig,
     Config,
+    EnvelopeConfig,
     HttpConfig,
     LogConfig,
     OutputConfig,
     ServiceConfig,
+    SourceConfig,
     SymbolConfig,
     load_config,
 )
@@ -47,10 +49,10 @@ CONSEQUENCES = {
         f"symbol.{key}": REFUSED
         for key in (
             *("name", "on_gap", "on_bad_record", "on_damage", "price_decimals", "size_decimals"),
-            *("depth", "max_line_bytes", "format", "channel"),
+            *("depth", "max_line_bytes", "format", "channel", "connection_numbers", "envelope", "source"),
         )
     },
-    **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait", "follow_delay")},
+    **{f"symbol.{key}": RESTARTED for key in ("paths", "follow", "max_book_bytes", "rotate_wait", "follow_delay", "source_wait")},
 }
 ELSEWHERE = {"symbol.id"}
 """Another id is another symbol: it has a test of its own."""
@@ -70,6 +72,8 @@ def other_value(section: str, key: str, value: Any) -> Any:
         "listen": "127.0.0.1:1",
         "streams": ("depth",),
         "paths": ("b",),
+        "envelope": EnvelopeConfig(time="ts", message="data"),
+        "source": (SourceConfig(name="one", paths=("b",), format="binance"),),
         "part_interval": 60 * 10**9,
         "format": "okx" if section == "symbol" else "json",
     }

@@ -500,7 +500,7 @@ RECORDS = [  # record, what is counted
     (b'{"lastUpdateId":1,"bids":[["1"]],"asks":[]}', "dead_letters.malformed"),
     (b'{"lastUpdateId":1,"bids":[["1e","1"]],"asks":[]}', "dead_letters.malformed"),
     (b'1  {"lastUpdateId":1,"bids":[],"asks":[]}', "dead_letters.malformed"),
-    (b'{"lastUpdateId":1000000000000000000,"bids":[],"asks":[]}', "dead_letters.out_of_range"),
+    (b'{"lastUpdateId":9223372036854775807,"bids":[],"asks":[]}', "dead_letters.out_of_range"),
     (b'{"lastUpdateId":1,"bids":[["1000000000000000000","1"]],"asks":[]}', "dead_letters.out_of_range"),
     (b'{"lastUpdateId":1,"bids":[],"asks":[],"E":9223372037}', "dead_letters.out_of_range"),
     (b'{"lastUpdateId":1,"bids":[],"asks":[],"E":99999999999}', "dead_letters.out_of_range"),
