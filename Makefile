@@ -18,7 +18,7 @@ PYTEST_FAST = $(PY) -m pytest -n $(WORKERS) --dist worksteal -m '$(FAST)'
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
+.PHONY: help setup run check test test-venues test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ check: $(VENV)/.installed-dev ## format, lint, types and the fast tests: what to
 
 test: $(VENV)/.installed-dev ## run all tests that are not slow, with fixed seeds
 	@$(TIMED) $(PYTEST) -m 'not slow'
+
+test-venues: $(VENV)/.installed-dev ## the long tests of every venue, with all samples; ten minutes
+	@$(TIMED) COWBOOK_TEST_VENUES=all $(PYTEST) -m 'not slow' tests/integration
 
 test-unit: $(VENV)/.installed-dev ## run the unit tests alone
 	@$(TIMED) $(PYTEST_FAST) tests/unit

@@ -18,6 +18,7 @@ import uvloop
 from hypothesis import HealthCheck, settings
 
 from support.search import PROFILE
+from support.venue_samples import CONTAINER_IDS, SAMPLE_IDS, tried_samples
 
 if TYPE_CHECKING:
     from support.machine import Machine
@@ -68,9 +69,21 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.hypothesis_seed = _SEED
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no worker is left alone with it at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out long tests of samples that are not tried, and begin with what takes longest, so that no worker is left alone."""
+    tried = tried_samples(_SEED)
+    left = [item for item in items if "tests/integration/" in item.nodeid and _sample_of(item) not in (None, *tried)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in {*left}]
     items.sort(key=lambda item: next((place for place, name in enumerate(_LONG) if f"tests/{name}/" in item.nodeid), len(_LONG)))
+
+
+def _sample_of(item: pytest.Item) -> str | None:
+    """The sample of a venue that a test is given."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    sample = parameters.get("sample_id", parameters.get("sample"))
+    return sample if sample in SAMPLE_IDS or sample in CONTAINER_IDS else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import random
 import tarfile
 import zipfile
@@ -1111,6 +1112,26 @@ SAMPLE_IDS = (
     *("binance-csv", "cryptolake-parquet", "okx-zst", "gemini-connections"),
 )
 """All samples."""
+
+_CORE_IDS = (
+    *("binance", "kraken-v2-frames", "okx-chain", "bitget-v3", "coinbase", "deribit", "htx-mbp", "hyperliquid", "gateio"),
+    *("bitmex", "phemex", "dydx", "bybit-array", "tardis-csv", "tardis-pictures-parquet", "binance-csv"),
+)
+"""One sample for each kind of rule, proof and container."""
+
+_FURTHER_SAMPLES = 4
+
+
+def tried_samples(seed: str) -> tuple[str, ...]:
+    """The samples with which the long tests of every venue are run: one of each kind, and some others that follow from the seed.
+
+    `COWBOOK_TEST_VENUES=all` has them run with all samples, which takes twice as long as all other tests.
+    """
+    if os.environ.get("COWBOOK_TEST_VENUES") == "all":
+        return (*SAMPLE_IDS, *CONTAINER_IDS)
+    others = [name for name in (*SAMPLE_IDS, *CONTAINER_IDS) if name not in _CORE_IDS]
+    return (*_CORE_IDS, *random.Random(seed).sample(others, _FURTHER_SAMPLES))
+
 
 CONTAINER_IDS = ("kraken-v1-tar-gz", "okx-zip", "okx-cryptofeed-3", "kraken-v1-packets")
 """Samples of some of these formats in containers of their own."""

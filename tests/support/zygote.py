@@ -199,7 +199,7 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
                 print(f"failed: {summary.id}: {summary.error}")
         code = FAILED if any(summary.state != "done" for summary in summaries) else DONE
     except CowbookError as error:  # as the command line ends
-        print(error)
+        print(f"failed: all: {error}")
         code = FAILED
     except BaseException:  # noqa: BLE001 - the end of the process
         traceback.print_exc()
