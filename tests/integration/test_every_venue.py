@@ -137,7 +137,7 @@ def test_a_file_that_grows_by_any_bytes_gives_the_parts_of_one_run(
 
 def test_loss_is_shown_as_promised() -> None:
     """What venues say of themselves is what the samples say of them: of these, each depth message has an id or a number."""
-    always_ids = {"binance", "binance_csv", "deribit", "bybit", "kraken_futures", "coinbase_advanced"}
+    always_ids = {"binance", "deribit", "kraken_futures", "coinbase_advanced"}
     always_ids |= {"kucoin", "kucoin_futures", "dydx_v4"}
     for name in SAMPLE_IDS:
         sample = make_sample(name)

@@ -38,7 +38,7 @@ async def wait(worker, pipeline):
     await consume(worker, pipeline)
     while not worker._stopping:
         pipeline.checkpoint_if_due()
-        await worker._wait_for(asyncio.get_running_loop().create_future(), 0.01)
+        await worker._wait_for({asyncio.get_running_loop().create_future()}, 0.01)
     if "HANG" in os.environ:
         await asyncio.sleep(3600)
 symbol_worker.SymbolWorker._consume = wait

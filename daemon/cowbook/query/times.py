@@ -17,7 +17,7 @@ Time = int | str | date | np.datetime64
 DAY_NS = 86_400_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?:\s*(Z|[+-]\d\d:?\d\d))?")
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?:\s*(Z|[+-]\d\d(?::?\d\d)?))?")
 _MOST_SECONDS = 9_223_372_036  # 2262-04-11
 
 
@@ -59,7 +59,7 @@ def _parse_text(text: str) -> int | None:
     except ValueError:
         return None
     if zone != "Z":
-        hours, minutes = int(zone[1:3]), int(zone[-2:])
+        hours, minutes = int(zone[1:3]), int(zone[3:].lstrip(":") or 0)
         seconds -= (-1 if zone[0] == "-" else 1) * (3600 * hours + 60 * minutes)
     if abs(seconds) >= _MOST_SECONDS:
         return None

@@ -134,6 +134,8 @@ def numbers(
 
     With a `divisor` they are written as doubles, the quotients.
     """
+    if not values.flags.writeable:  # kernels are compiled for arrays of one kind
+        values = values.copy()
     pieces: list[_Piece] = []
     extremes = None
     count = 0

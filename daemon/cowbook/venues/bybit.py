@@ -198,4 +198,5 @@ VENUE = Venue(
     has_ids=False,
     snapshots="depth",
     channels={f"orderbook.{depth}": depth for depth in (1, 25, 50, 100, 200, 500, 1000)} | _V2_BOOKS,
+    shows_loss=False,  # v2 has no ids; a bad record of v5 ends no sync, for its ids do show it
 )
