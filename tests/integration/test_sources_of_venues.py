@@ -17,7 +17,11 @@ _OPENING = {"bitfinex": len(bitfinex_opening("tBTCUSD"))}
 """How many records agree on what those behind them mean: a recorder that has not heard them has nothing."""
 
 
-@pytest.mark.parametrize("sample_id", LINES)
+_NOT_EXACT = ("gemini-v2", "mexc", "bitmex-ids")
+"""Joined copies of these may differ in some rows from the undisturbed capture, as docs/input.md says."""
+
+
+@pytest.mark.parametrize("sample_id", [sample_id for sample_id in LINES if sample_id not in _NOT_EXACT])
 def test_copies_with_losses_give_the_undisturbed_rows(sample_id: str, tmp_path: Path, seed: int) -> None:
     """Three copies, of which each lacks other bursts of records, are the whole, by ids, connection, or what they say."""
     format_name, name, _, wrap, _ = LINES[sample_id]
