@@ -391,7 +391,7 @@ def naive(record: bytes) -> object:
 
 def naive_record(text: str) -> object:
     """A record that is text."""
-    prefix = re.match(r"([0-9]+(\.[0-9]+)?):? (?=[^ \t\r\n])", text)
+    prefix = re.match(r"([0-9]+(\.[0-9]+)?)(?::? (?=[^ \t\r\n:])|[ \t]*[\t:][ \t]*(?=[\[{]))", text)
     try:
         value = json.loads(
             text[prefix.end() :] if prefix else text,
