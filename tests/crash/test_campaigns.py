@@ -15,7 +15,7 @@ _CANNOT_RUN = 77
     "campaign",
     [
         ("kill", "--sample", "3"),
-        # A run that ends where its newest checkpoint is may leave its provisional parts in staging until the next start: seed 249714274.
+        # A run that ends where its newest checkpoint is may leave provisional parts in staging until the next start: seed 249714274.
         ("sources", "--sample", "1", "--seed", "5"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "2"),
