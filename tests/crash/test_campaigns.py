@@ -15,7 +15,7 @@ _CANNOT_RUN = 77
     "campaign",
     [
         ("kill", "--sample", "3"),
-        # A run that ends where its newest checkpoint is may leave provisional parts in staging until the next start: seed 249714274.
+        # With seed 249714274 a run that finds nothing new leaves provisional parts in staging until the next start.
         ("sources", "--sample", "1", "--seed", "5"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "2"),
