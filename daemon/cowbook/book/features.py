@@ -140,7 +140,7 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
         sums[first + place] = 0
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
-    width = outwards * 2.0 * tick
+    width = outwards * 2.0 * max(tick, 1)  # 0 if no price but 0 was ever in the book
     place, last = -1, 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
