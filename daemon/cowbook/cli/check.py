@@ -19,7 +19,8 @@ from cowbook.symbol.source_spans import describe_spans, span_of
 
 def main(arguments: argparse.Namespace) -> int:
     """Validate a configuration, and show what would be read and written. Raises ConfigError with every problem."""
-    config = load_config(arguments.config, os.environ)
+    whole = load_config(arguments.config, os.environ, arguments.shard)
+    config = whole.of_shard()
     problems = unwritable_directories(config)
     table = Table(title="would be read")
     for column in ("symbol", "files", "MB", "first", "last"):
@@ -50,6 +51,9 @@ def main(arguments: argparse.Namespace) -> int:
         raise ConfigError(str(arguments.config), problems)
     console = plain_console()
     console.print(table)
+    if config.service.shard:
+        count = f"{len(config.symbol)} of {len(whole.symbol)} symbols"
+        console.print(f"shard {config.service.shard} has {count}", soft_wrap=True)
     for symbol in config.symbol:
         place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
         console.print(f"would be written: {place}", soft_wrap=True)
