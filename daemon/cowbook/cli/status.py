@@ -20,7 +20,10 @@ _COLUMNS = (
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what running cowbooks do. Returns 1 if a symbol has failed or one does not answer. Raises ServiceError if none does."""
+    """Print what running cowbooks do. Returns 1 if a symbol has failed, or one of several does not answer.
+
+    Raises ServiceError if none answers.
+    """
     if arguments.watch:
         if not sys.stdout.isatty():
             print("cowbook status: --watch needs a terminal: without it the status is printed once", file=sys.stderr)

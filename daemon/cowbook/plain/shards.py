@@ -22,6 +22,7 @@ class Shard:
         return shard_of(symbol_id, self.count) == self.index
 
     def __str__(self) -> str:
+        """Returns it as it is written."""
         return f"{self.index}/{self.count}"
 
 
