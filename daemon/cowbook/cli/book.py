@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from cowbook.cli.clients import ask
 from cowbook.cli.console import plain_console
 from cowbook.errors import QueryError, ServiceError
+from cowbook.plain.counting import counted
 from cowbook.query.book import BookSide, Evidence, InstantBook
 from cowbook.query.book_at import book_at
 from cowbook.query.times import iso
@@ -151,7 +152,7 @@ def _notes(book: InstantBook) -> list[str]:
         notes.append(f"last failed comparison: {_evidence(proof.last_failure, book.time)}")
     if proof.last_gap is not None:
         notes.append(f"last gap: {_evidence(proof.last_gap, book.time)}")
-    notes.append(f"made of {begun}, and {proof.changes:,} rows of depth")
+    notes.append(f"made of {begun}, and {counted(proof.changes, 'row')} of depth")
     if book.is_at_end:
         notes.append("the output ends here: what came later it does not show")
     return notes
