@@ -12,7 +12,7 @@ from support.oracle import OracleSettings
 from support.oracle_pipeline import Pipeline, compare
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("bid", "ask"), [("0", "0"), ("0", "1"), ("0.00000001", "0.00000001"), ("99999999", "99999999")])
 def test_a_book_of_any_prices_has_features(bid: str, ask: str) -> None:
     """A book without any price but zero has no tick; what lies within a distance of the mid is found nevertheless."""
