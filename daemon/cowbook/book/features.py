@@ -200,6 +200,11 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
             child = highest_bit(children) if downwards else trailing_zeros(children)
             children &= ~(1 << child)
             leaf = blocks[node + child] if side.height > 1 else node
+            if place >= 0 and blocks[leaf + SUM] != NO_SUM and pending < _LARGE:
+                leaf_end = base + ENTRIES * child + (0 if downwards else ENTRIES - 1)
+                if (last <= leaf_end) if downwards else (last >= leaf_end):  # most leaves: all of it is within
+                    pending += blocks[leaf + SUM]
+                    continue
             used = blocks[leaf + USED]
             while used != 0 and place < count:
                 if place >= 0:
