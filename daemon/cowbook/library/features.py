@@ -119,7 +119,6 @@ class MeasuredSource(Source):
         super().__init__(given, planner, "float64", 1 << 20)
         self._measured = measured
         self._measure: Callable[..., tuple[int, int]] | None = None
-        self._observe: Callable[..., None] | None = None
 
     def table(self, begins: int | None) -> pa.Table:
         """Go through the input. Rows before `begins` are left out."""
@@ -142,7 +141,6 @@ class MeasuredSource(Source):
             return
         if self._measure is None:
             self._measure = entry_of(kernel.measure, as_records(self.arrays), batch, 0, 0, measures, False)
-            self._observe = entry_of(kernel.observe, as_records(self.arrays), measures)
         has_applied = False
         while True:
             why, consumed = self._measure(as_records(self.arrays), batch, place, stop, measures, has_applied)
@@ -163,8 +161,7 @@ class MeasuredSource(Source):
 
     def _cut(self) -> None:
         """Take the rows of a cut, of which the trades are observed first."""
-        assert self._observe is not None
         measures = as_records(self._measured.measures)
-        self._observe(as_records(self.arrays), measures)
+        kernel.observe(as_records(self.arrays), measures)
         self.take_open_rows()
         measures.mark["trades"] = 0
