@@ -22,7 +22,7 @@ from cowbook.errors import QueryError, ServiceError
 from cowbook.plain.counting import counted
 from cowbook.query.book import BookSide, Evidence, InstantBook
 from cowbook.query.book_at import book_at
-from cowbook.query.times import iso
+from cowbook.query.times import iso, parse_time
 
 _SHOWN_LEVELS = 10
 _INDENT = " " * 8
@@ -34,7 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the book, or write it to a file. Raises QueryError if the output does not have it, ServiceError for no answer."""
     if _is_url(arguments.data):
         return _show_live(arguments)
-    book = book_at(arguments.data, arguments.symbol, arguments.at, event=arguments.event, levels=arguments.levels)
+    at = parse_time(arguments.at, "--at")
+    book = book_at(arguments.data, arguments.symbol, at, event=arguments.event, levels=arguments.levels)
     if arguments.json:
         print(json.dumps(book.to_json(), indent=1))
     elif arguments.parquet is not None:

@@ -12,7 +12,9 @@ import pyarrow.dataset as ds
 
 from cowbook.errors import QueryError
 from cowbook.export.destination import new_path
+from cowbook.export.span import check_order
 from cowbook.plain.streams import BY_NAME, Kind
+from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
 from cowbook.query.scan import scan
 
@@ -26,7 +28,9 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
 
     Raises QueryError for what cannot be read, ExportError for what cannot be written.
     """
-    streams = sorted(SymbolOutput(output_dir, symbol).streams)
+    check_order(start, end)
+    output = SymbolOutput(output_dir, symbol)
+    streams = sorted(output.streams)
     counts = {}
     with new_path(directory) as partial:
         partial.mkdir()
@@ -36,7 +40,7 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
             dataset = scan(output_dir, stream, symbol, start=limits[0], end=limits[1])
             counts[stream] = _write(dataset, partial / f"{stream}.csv")
         if not any(counts.values()):
-            raise QueryError(f"{output_dir} has no row of {symbol} in that span")
+            raise QueryError(f"{output_dir} has no row of {symbol} in that span: {describe_span(output)}")
     return counts
 
 
