@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from cowbook.errors import QueryError
 from cowbook.export.destination import new_path
 from cowbook.export.span import check_order
 from cowbook.plain.streams import BY_NAME, Kind
+from cowbook.query.columns import UNREADABLE, damaged
 from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
+from cowbook.query.parts import MovedError
 from cowbook.query.scan import scan
 
 
@@ -49,10 +52,19 @@ def _write(dataset: ds.Dataset, path: Path) -> int:
     names = [name for name in dataset.schema.names if name not in ("symbol", "date")]
     header = pa.schema([pa.field(name, _text_type(dataset.schema.field(name).type)) for name in names])
     with pa.csv.CSVWriter(path, header) as writer:
-        for batch in dataset.to_batches(columns=names):
+        for batch in _batches(dataset, names):
             count += batch.num_rows
             writer.write_batch(pa.record_batch([_as_text(column) for column in batch.columns], schema=header))
     return count
+
+
+def _batches(dataset: ds.Dataset, names: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from dataset.to_batches(columns=names)
+    except FileNotFoundError as error:
+        raise MovedError(f"{error.filename or error} is gone") from error
+    except UNREADABLE as error:
+        raise damaged("a part", str(error)) from error
 
 
 def _text_type(of: pa.DataType) -> pa.DataType:

@@ -167,7 +167,9 @@ def test_another_symbol_or_directory_is_refused_with_what_there_is(made: Reconst
     """The ids of an output, the directories of what is none."""
     with pytest.raises(QueryError, match="nothing of symbol ETHUSDT: it has BTCUSDT"):
         book_at(made.output_dir, "ETHUSDT")
-    with pytest.raises(QueryError, match="is no output of cowbook: it has data, input, state, and none of depth.*did you mean .*data"):
+    with pytest.raises(
+        QueryError, match=r"is no output of cowbook: it has data, input, state, and none of depth.*did you mean .*data"
+    ):
         book_at(made.output_dir.parent, "BTCUSDT")
     with pytest.raises(QueryError, match="cannot be read: No such file"):
         book_at(tmp_path / "none", "BTCUSDT")
