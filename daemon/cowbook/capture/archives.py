@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterable
 from typing import NamedTuple
 
 from cowbook.capture.containers import (
+    DBN,
     LOOKED_AT_BYTES,
     PCAP,
     TAR,
@@ -24,6 +25,7 @@ from cowbook.capture.containers import (
     may_become,
     what_is_not_read_inside,
 )
+from cowbook.capture.dbn import dbn_lines
 from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pieces, decode_all
 from cowbook.capture.paths import natural_key
 from cowbook.capture.pcap import dissected
@@ -148,6 +150,8 @@ def _opened(
         return (yield from _transcoded(pieces))
     if kind == PCAP:
         return (yield from dissected(pieces))
+    if kind == DBN:
+        return (yield from dbn_lines(pieces))
     return (yield from pieces)
 
 
