@@ -23,7 +23,7 @@ Source: databento.com/docs, schemas and conventions; the library databento-dbn 0
 from __future__ import annotations
 
 from cowbook.input.forms.form_learner import shaped
-from cowbook.input.forms.shapes import ASKS, BIDS, PRICE, SIZE, SYMBOL, TIME, Shape
+from cowbook.input.forms.shapes import ASKS, BIDS, PRICE, SIZE, SYMBOL, TIME, Holes, Shape
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.json_fields import Object, integer, refuse
 from cowbook.input.venue import Venue, json_records
@@ -84,7 +84,7 @@ def _time(found: Object) -> int:
     return milliseconds(found, "ts_event") if "ts_event" in found else NONE
 
 
-_BOOK = {"symbol": SYMBOL, "ts_event": TIME, "bids": BIDS, "asks": ASKS}
+_BOOK: Holes = {"symbol": SYMBOL, "ts_event": TIME, "bids": BIDS, "asks": ASKS}
 _SHAPES = (
     Shape(_BOOK, where={"schema": "mbp-10"}),
     Shape(_BOOK, where={"schema": "mbp-1"}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 _SIGNATURES = (
+    ("OKX's past books as CSV (their `.data` files are read)", rb"ts,(?:bids,asks|asks,bids)\b"),
     ("Gemini's market data v1", rb'"type": ?"update".*"socket_sequence"'),
     ("Upbit", rb'"(?:type|ty)": ?"(?:orderbook|trade)".*"(?:code|cd)": ?"[A-Z]+-'),
     ("Bithumb", rb'"type": ?"orderbookdepth"'),

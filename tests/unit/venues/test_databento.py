@@ -72,7 +72,8 @@ def test_a_file_shows_the_books_and_trades_that_were_put_in(tmp_path: Path, sche
     made = make(schema, 7, 600)
     path = tmp_path / "a.dbn.zst"
     path.write_bytes(zstandard.compress(made.content))
-    shown, trades = [], []
+    shown: list[Any] = []
+    trades: list[tuple[int, ...]] = []
     for book in replay(str(path), "ESZ3", format="databento", numbers="int64", price_decimals=9, size_decimals=0):
         sides = [dict(zip(*(array.tolist() for array in view.levels()), strict=True)) for view in (book.bids, book.asks)]
         shown.append((sorted(sides[0].items(), reverse=True), sorted(sides[1].items())))
