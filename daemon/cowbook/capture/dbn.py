@@ -9,8 +9,8 @@
 
 In front of a line stands its receive time in ns, unless the record says that it is bad. A record of `mbp-1` or `mbp-10` that is a
 trade makes both lines, the trade first. Records of `tbbo` are trades alone: they show the book only where one was. Other records
-make a line that says what they are. The symbol is that of the file's own mapping on the day of the record, else the instrument's
-number.
+make a line that says what they are, and so do pictures in the middle of an event, of which nothing is used. The symbol is that of
+the file's own mapping on the day of the record, else the instrument's number.
 
 The library `databento-dbn` reads what stands in front of the records, and says how these are laid out.
 """
@@ -199,6 +199,7 @@ class _Records:
         schema = "mbp-10" if rtype == _MBP_10 else "mbp-1"
         shows_book = rtype != _TRADE and self._schema != "tbbo"
         bad_time = self._library.F_BAD_TS_RECV
+        told = self._library.F_LAST | self._library.F_MAYBE_BAD_BOOK
         for _, _, publisher, number, ts_event, price, size, action, side, flags, _, ts_recv, _, _, *values in records:
             has_time = ts_recv != _UNDEFINED_TIME
             symbol = self._symbols.quoted(number, ts_recv if has_time else ts_event)
@@ -208,11 +209,11 @@ class _Records:
             if action == b"T":
                 trade = f'"side":"{side.decode("latin-1")}",{event}"price":"{self._texts[price]}","size":{size}'
                 yield f'{prefix}{{"schema":"trades",{common}{trade}}}\n'
-            elif not shows_book:
-                yield f'{{"rtype":{rtype}}}\n'
-            if shows_book:
+            if shows_book and flags & told:
                 bids, asks = self._levels(values[0::6], values[2::6]), self._levels(values[1::6], values[3::6])
                 yield f'{prefix}{{"schema":"{schema}",{common}{event}"bids":[{bids}],"asks":[{asks}]}}\n'
+            elif action != b"T":
+                yield f'{{"rtype":{rtype}}}\n'
 
     def _levels(self, prices: list[int], sizes: list[int]) -> str:
         texts = self._texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -92,13 +93,7 @@ def _read_pcap(reader: PieceReader) -> Packets:
     while (yield from reader.fill(_RECORD_BYTES)):
         seconds, fraction, length, original = record.unpack(reader.peek(_RECORD_BYTES))
         if length > MOST_PACKET_BYTES or seconds == length == original == 0:
-
-            def places(words: npt.NDArray[np.uint32], last_seconds: int = last_seconds) -> npt.NDArray[np.bool_]:
-                times, parts, lengths, originals = (words[start : len(words) - 12 + start] for start in (0, 4, 8, 12))
-                is_near = np.abs(times.astype(np.int64) - last_seconds) <= _NEAR_SECONDS
-                fits = (lengths > 0) & (lengths <= originals) & (lengths <= MOST_PACKET_BYTES)
-                return is_near & fits & (parts < 10**9 // factor)
-
+            places = partial(_places_of_records, last_seconds=last_seconds, parts_of_second=10**9 // factor)
             yield from _go_on(reader, f"a packet of {length} bytes", _Search(order, _RECORD_BYTES, places, 8, _RECORD_BYTES))
             continue
         reader.take(_RECORD_BYTES)
@@ -120,13 +115,7 @@ def _read_pcapng(reader: PieceReader) -> Packets:
             interfaces = []
         kind, length = struct.unpack(order + "II", head[:8])
         if length % 4 or not _BLOCK_BYTES <= length <= _MOST_BLOCK_BYTES:
-
-            def places(words: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-                kinds, lengths = words[: len(words) - 4], words[4:]
-                fits = (lengths % 4 == 0) & (lengths >= _BLOCK_BYTES) & (lengths <= _MOST_BLOCK_BYTES)
-                return fits & ((kinds == _PACKET) | (kinds == _OLD_PACKET))
-
-            yield from _go_on(reader, f"a block of {length} bytes", _Search(order, _BLOCK_BYTES, places, 4, 0))
+            yield from _go_on(reader, f"a block of {length} bytes", _Search(order, _BLOCK_BYTES, _places_of_blocks, 4, 0))
             continue
         if not (yield from reader.fill(length)):
             raise PacketError("it ends in the middle of a block")
@@ -145,12 +134,32 @@ def _read_pcapng(reader: PieceReader) -> Packets:
         raise PacketError("it ends in the middle of a block")
 
 
+_Words = npt.NDArray[np.uint32]
+
+
+def _places_of_records(words: _Words, last_seconds: int, parts_of_second: int) -> npt.NDArray[np.bool_]:
+    """Where a packet's header in pcap may begin, as `_Search.places`."""
+    times, parts, lengths, originals = (words[start : len(words) - 12 + start] for start in (0, 4, 8, 12))
+    is_near = np.abs(times.astype(np.int64) - last_seconds) <= _NEAR_SECONDS
+    fits = (parts < parts_of_second) & (lengths > 0) & (lengths <= originals) & (lengths <= MOST_PACKET_BYTES)
+    found: npt.NDArray[np.bool_] = is_near & fits
+    return found
+
+
+def _places_of_blocks(words: _Words) -> npt.NDArray[np.bool_]:
+    """Where a packet's block in pcapng may begin, as `_Search.places`."""
+    kinds, lengths = words[: len(words) - 4], words[4:]
+    fits = (lengths % 4 == 0) & (lengths >= _BLOCK_BYTES) & (lengths <= _MOST_BLOCK_BYTES)
+    found: npt.NDArray[np.bool_] = fits & ((kinds == _PACKET) | (kinds == _OLD_PACKET))
+    return found
+
+
 class _Search(NamedTuple):
     """How the next packet is known."""
 
     order: str
     header_bytes: int
-    places: Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.bool_]]
+    places: Callable[[_Words], npt.NDArray[np.bool_]]
     """Returns where a packet may begin, by the number of four bytes at each place; that of the last header is the last place."""
     length_place: int
     """Where in a header the length is."""
@@ -182,11 +191,12 @@ def _is_followed(reader: PieceReader, place: int, length: int, search: _Search) 
     return bool(search.places(_words(reader.peek(end + search.header_bytes)[end:], search.order))[0])
 
 
-def _words(content: bytes, order: str) -> npt.NDArray[np.uint32]:
+def _words(content: bytes, order: str) -> _Words:
     """The number that the four bytes from each place on are."""
     parts = [np.frombuffer(content, np.uint8, len(content) - 3, place).astype(np.uint32) for place in range(4)]
     parts = parts if order == "<" else parts[::-1]
-    return parts[0] | parts[1] << 8 | parts[2] << 16 | parts[3] << 24
+    words: _Words = parts[0] + parts[1] * 2**8 + parts[2] * 2**16 + parts[3] * 2**24
+    return words
 
 
 def _interface(body: bytes, order: str) -> _Interface:
