@@ -14,9 +14,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import binding as llvm
+from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler import CompilerBase, CompileResult
+from numba.core.compiler_machinery import PassManager, register_pass
 from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import BaseNativeLowering
+
+from cowbook.kernels.groups import KernelContext, KernelLower
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
@@ -75,16 +80,49 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
             passes.run(self._final_module, builder)
 
 
-def _compiler_with(library_class: type[JITCodeLibrary]) -> type[Compiler]:
-    class KernelCompiler(Compiler):  # type: ignore[misc] # numba has no types
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(BaseNativeLowering):  # type: ignore[misc] # numba has no types
+    """Makes LLVM code."""
+
+    _name = "kernel_lowering"
+
+    @property
+    def lowering_class(self) -> type[KernelLower]:
+        """What makes it."""
+        return KernelLower
+
+
+_PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.IRProcessing,
+    untyped_passes.DeadBranchPrune,
+    untyped_passes.GenericRewrites,
+    untyped_passes.ReconstructSSA,
+    typed_passes.NopythonTypeInference,
+    typed_passes.PreLowerStripPhis,
+    typed_passes.IRLegalization,
+    _Lowering,
+    typed_passes.NoPythonBackend,
+)
+"""numba's, without those for what kernels do not use: closures, exceptions, expressions of whole arrays, annotations."""
+
+
+def _compiler_with(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
+    class KernelCompiler(CompilerBase):  # type: ignore[misc] # numba has no types
         """numba's compiler, with a library of the given class."""
 
         def define_pipelines(self) -> Any:
-            """Returns numba's usual pipelines, after setting the library."""
+            """Returns the passes, after setting the library."""
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()
             self.state.library = library
-            return super().define_pipelines()
+            self.state.targetctx = KernelContext.of(self.state.targetctx)
+            passes = PassManager("kernel")
+            for kind in _PASSES:
+                passes.add_pass(kind, "")
+            passes.finalize()
+            return [passes]
 
     return KernelCompiler
 
