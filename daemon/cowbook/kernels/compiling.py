@@ -22,6 +22,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import BaseNativeLowering
 
 from cowbook.kernels.groups import KernelContext, KernelLower
+from cowbook.kernels.typing import TypingContext
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
@@ -92,6 +93,16 @@ class _Lowering(BaseNativeLowering):  # type: ignore[misc] # numba has no types
         return KernelLower
 
 
+class _Passes(PassManager):  # type: ignore[misc] # numba has no types
+    """As numba's, without the notes that it makes of each pass for listeners."""
+
+    def _runPass(self, _index: int, a_pass: Any, state: Any) -> None:
+        a_pass.analysis = self._analysis
+        a_pass.run_initialization(state)
+        a_pass.run_pass(state)
+        a_pass.run_finalizer(state)
+
+
 _PASSES = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
@@ -101,7 +112,6 @@ _PASSES = (
     untyped_passes.ReconstructSSA,
     typed_passes.NopythonTypeInference,
     typed_passes.PreLowerStripPhis,
-    typed_passes.IRLegalization,
     _Lowering,
     typed_passes.NoPythonBackend,
 )
@@ -118,7 +128,8 @@ def _compiler_with(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
             library.enable_object_caching()
             self.state.library = library
             self.state.targetctx = KernelContext.of(self.state.targetctx)
-            passes = PassManager("kernel")
+            self.state.typingctx = TypingContext.of(self.state.typingctx)
+            passes = _Passes("kernel")
             for kind in _PASSES:
                 passes.add_pass(kind, "")
             passes.finalize()

@@ -10,6 +10,8 @@ A group that is made in a loop is made at the same address in each turn, so none
 from __future__ import annotations
 
 import copy
+import hashlib
+from functools import cache
 from typing import Any
 
 from llvmlite import ir
@@ -18,12 +20,22 @@ from numba.core.base import _wrap_impl
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import ArgPacker, DataModelManager, default_manager
 from numba.core.datamodel.models import DataModel
+from numba.core.imputils import builtin_registry
 from numba.core.lowering import Lower
 
 
 def is_group(kind: Any) -> bool:
     """Returns whether a type is a named tuple that has arrays, itself or in another group."""
     return isinstance(kind, types.BaseNamedTuple) and any(isinstance(each, types.Array) or is_group(each) for each in kind.types)
+
+
+def described(kind: Any) -> str:
+    """Returns the full name of a type. numba's name of a named tuple leaves out the fields and their types."""
+    if isinstance(kind, types.NamedTuple | types.NamedUniTuple):
+        members = zip(kind.fields, kind.types, strict=True)
+        name = f"{kind.instance_class.__module__}.{kind.instance_class.__qualname__}"  # the file refers to it so
+        return f"{name}({', '.join(f'{name}: {described(member)}' for name, member in members)})"
+    return repr(kind)
 
 
 class _Models(DataModelManager):  # type: ignore[misc] # numba has no types
@@ -113,9 +125,28 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         made.cached_internal_func = _INTERNAL_FUNCTIONS
         return made
 
+    def refresh(self) -> None:
+        """Take in the intrinsics that were met since. The rest was taken in before numba's context was copied."""
+        self.install_registry(builtin_registry)
+
+    def mangler(self, name: str, kinds: Any, *, abi_tags: Any = (), uid: int | None = None) -> str:
+        """Returns the name of a function's code. Of groups, whose names are long, it has a digest."""
+        return str(super().mangler(name, tuple(map(_short_name, kinds)), abi_tags=abi_tags, uid=uid))
+
     def get_getattr(self, kind: Any, attribute: str) -> Any:
         """Returns what lowers reading an attribute."""
-        return _member if is_group(kind) else super().get_getattr(kind, attribute)
+        if is_group(kind):
+            return _member
+        if isinstance(kind, types.Record):  # a field: otherwise numba looks for a special one, and words in vain what it missed
+            return self._getattrs[None].find((kind,))
+        return super().get_getattr(kind, attribute)
+
+    def get_setattr(self, attribute: str, signature: Any) -> Any:
+        """Returns what lowers writing an attribute."""
+        if not isinstance(signature.args[0], types.Record):
+            return super().get_setattr(attribute, signature)
+        lower = self._setattrs[None].find(signature.args)
+        return lambda builder, arguments: lower(self, builder, signature, arguments, attribute)
 
     def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:  # noqa: FBT001, FBT002 - as numba calls it
         """Returns what lowers a call."""
@@ -137,6 +168,14 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         wrapper: _WrapperContext = _copy_as(self, _WrapperContext)
         wrapper.data_model_manager = default_manager
         wrapper.create_cpython_wrapper(*arguments, **options)
+
+
+@cache
+def _short_name(kind: Any) -> Any:
+    """Returns what stands for a type in the names of functions."""
+    if isinstance(kind, types.BaseNamedTuple | types.Array | types.Record):
+        return hashlib.sha256(described(kind).encode()).hexdigest()[:16]
+    return kind
 
 
 def _copy_as(context: Any, kind: type) -> Any:
