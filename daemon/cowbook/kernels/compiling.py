@@ -18,7 +18,9 @@ from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, CompileResult
 from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUDispatcher
+from numba.core.ssa import reconstruct_ssa
 from numba.core.typed_passes import BaseNativeLowering
 
 from cowbook.kernels.groups import KernelContext, KernelLower
@@ -48,6 +50,7 @@ class _RarePartLibrary(_PartLibrary):
         for function in module.functions:
             if not function.is_declaration:
                 function.attributes.add("noinline")
+                function.attributes.add("optsize")
         super().add_ir_module(module)
 
 
@@ -103,15 +106,39 @@ class _Passes(PassManager):  # type: ignore[misc] # numba has no types
         a_pass.run_finalizer(state)
 
 
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _SingleAssignment(untyped_passes.ReconstructSSA):  # type: ignore[misc] # numba has no types
+    """Gives each assignment a variable of its own."""
+
+    _name = "kernel_single_assignment"
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the function, without the search for lifetimes, which only generators need."""
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _NoPhis(typed_passes.PreLowerStripPhis):  # type: ignore[misc] # numba has no types
+    """Brings variables together again where branches meet."""
+
+    _name = "kernel_no_phis"
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the function, without the search for lifetimes."""
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
 _PASSES = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
-    untyped_passes.IRProcessing,
     untyped_passes.DeadBranchPrune,
-    untyped_passes.GenericRewrites,
-    untyped_passes.ReconstructSSA,
+    _SingleAssignment,
     typed_passes.NopythonTypeInference,
-    typed_passes.PreLowerStripPhis,
+    _NoPhis,
     _Lowering,
     typed_passes.NoPythonBackend,
 )
