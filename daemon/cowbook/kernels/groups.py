@@ -20,7 +20,6 @@ from numba.core.base import _wrap_impl
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import ArgPacker, DataModelManager, default_manager
 from numba.core.datamodel.models import DataModel
-from numba.core.imputils import builtin_registry
 from numba.core.lowering import Lower
 
 
@@ -126,8 +125,9 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         return made
 
     def refresh(self) -> None:
-        """Take in the intrinsics that were met since. The rest was taken in before numba's context was copied."""
-        self.install_registry(builtin_registry)
+        """Take in the intrinsics that were met since numba's context was copied. It knew the rest."""
+        for registry in [*self._registries]:
+            self.install_registry(registry)
 
     def mangler(self, name: str, kinds: Any, *, abi_tags: Any = (), uid: int | None = None) -> str:
         """Returns the name of a function's code. Of groups, whose names are long, it has a digest."""
