@@ -10,7 +10,8 @@ numba has no public interface for this. pyproject.toml allows only the versions 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from llvmlite import binding as llvm
@@ -168,6 +169,17 @@ def _compiler_with(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
 PartCompiler = _compiler_with(_PartLibrary)
 RarePartCompiler = _compiler_with(_RarePartLibrary)
 RootCompiler = _compiler_with(_RootLibrary)
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+with_deep_stack = FunctionType(_call.__code__.replace(co_stacksize=70_000), {})
+"""Calls a function with its arguments, and has room for all frames of the calls in it.
+
+CPython keeps frames in chunks of 16 KB, and asks the kernel for one each time that a call does not fit into the last. A compiler
+calls itself deep enough to do so 80,000 times, which took a tenth of its time. A frame of half a megabyte gets a chunk of one.
+"""
 
 _PART_OPTIONS = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

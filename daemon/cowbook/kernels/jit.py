@@ -15,7 +15,7 @@ from numba import config, typeof, types
 from numba.core.registry import CPUDispatcher
 
 from cowbook.kernels.cache import KernelCache
-from cowbook.kernels.compiling import Part, RootCompiler
+from cowbook.kernels.compiling import Part, RootCompiler, with_deep_stack
 
 IS_COMPILED = not config.DISABLE_JIT
 """True if kernels are machine code in this process."""
@@ -44,6 +44,10 @@ class Kernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
         self.is_rare = is_rare
         self._cache = self.cache = KernelCache(self)
         self._part = Part(function, options, is_rare=is_rare)
+
+    def compile(self, signature: Any) -> Any:
+        """As in numba: compile the version for these types of arguments, or load it."""
+        return with_deep_stack(super().compile, signature)
 
     def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:
         """As in numba, for a call from another kernel. Constants get no version of their own (117 versions instead of 150)."""
