@@ -153,7 +153,10 @@ _HOW_COMPILED = (
     numba.__version__,
     str(sys.implementation.cache_tag),
     repr([getattr(config, name) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")]),
-    *(hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest() for name in ("compiling", "groups", "jit")),
+    *(
+        hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest()
+        for name in ("compiling", "groups", "jit", "signatures")
+    ),
 )
 """What decides how the same code is compiled."""
 

@@ -5,6 +5,8 @@ each. Kernels call each other twenty deep, so most of the time went into machine
 one calls (a *part*) is only lowered to LLVM code. A kernel that Python calls (a *root*) takes in all its parts and is optimised
 once. That reduced the CPU time for all kernels from 33 s to 13 s, and they run faster (ADR 14).
 
+Of numba's passes only those run that kernels need. Groups of arrays are handed over by address (kernels/groups.py).
+
 numba has no public interface for this. pyproject.toml allows only the versions with which it was tested.
 """
 
@@ -25,7 +27,7 @@ from numba.core.ssa import reconstruct_ssa
 from numba.core.typed_passes import BaseNativeLowering
 
 from cowbook.kernels.groups import KernelContext, KernelLower
-from cowbook.kernels.typing import TypingContext
+from cowbook.kernels.signatures import TypingContext
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
@@ -100,7 +102,7 @@ class _Lowering(BaseNativeLowering):  # type: ignore[misc] # numba has no types
 class _Passes(PassManager):  # type: ignore[misc] # numba has no types
     """As numba's, without the notes that it makes of each pass for listeners."""
 
-    def _runPass(self, _index: int, a_pass: Any, state: Any) -> None:
+    def _runPass(self, _index: int, a_pass: Any, state: Any) -> None:  # noqa: N802 - numba's name
         a_pass.analysis = self._analysis
         a_pass.run_initialization(state)
         a_pass.run_pass(state)
@@ -169,6 +171,7 @@ def _compiler_with(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
 PartCompiler = _compiler_with(_PartLibrary)
 RarePartCompiler = _compiler_with(_RarePartLibrary)
 RootCompiler = _compiler_with(_RootLibrary)
+
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     return function(*arguments)

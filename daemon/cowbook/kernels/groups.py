@@ -1,10 +1,10 @@
-"""How kernels hand each other groups, which are named tuples of arrays: by the address at which one describes its arrays.
+"""How kernels hand each other groups, which are named tuples of arrays: by address.
 
-numba takes a group apart for each call, and the callee puts it together again. An array is seven numbers and the engine has thirty
-arrays, so two thirds of all instructions did only that, until the optimiser had removed most of them. Here a group lies on the
-stack of the function that made it, and is not changed there.
+numba takes a group apart for each call, and the callee puts it together again. An array is seven numbers and the engine has
+thirty arrays, so more than half of all instructions did only that, until the optimiser had removed most of them. Here the
+descriptions of a group's arrays lie on the stack of the function that made it, and are not changed there.
 
-A group that is made in a loop is made at the same address in each turn, so none is used in a later turn than its own.
+A group that is made in a loop lies at the same address in each turn: it must not be used in a later one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from functools import cache
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.base import _wrap_impl
 from numba.core.cpu import CPUContext
 from numba.core.datamodel import ArgPacker, DataModelManager, default_manager
@@ -41,7 +42,7 @@ class _Models(DataModelManager):  # type: ignore[misc] # numba has no types
     """As numba's own, but for groups."""
 
     def __init__(self, group_model: type[DataModel]) -> None:
-        super().__init__(default_manager._handlers)
+        super().__init__(default_manager._handlers)  # noqa: SLF001 - numba has no public way to add to it
         self._group_model = group_model
 
     def lookup(self, kind: Any) -> Any:
@@ -148,7 +149,7 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         lower = self._setattrs[None].find(signature.args)
         return lambda builder, arguments: lower(self, builder, signature, arguments, attribute)
 
-    def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:  # noqa: FBT001, FBT002 - as numba calls it
+    def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
         """Returns what lowers a call."""
         if isinstance(function, types.NamedTupleClass) and is_group(signature.return_type):
             return _wrap_impl(_make_group, self, signature)
@@ -209,7 +210,7 @@ class KernelLower(Lower):  # type: ignore[misc] # numba has no types
     def delvar(self, name: str) -> None:
         """Do nothing. numba would load the variable, and overwrite it with zeros."""
 
-    def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:
+    def storevar(self, value: Any, name: str, argidx: int | None = None) -> None:  # noqa: ARG002 - numba's name
         """Store a variable, without a look at its old value."""
         self._alloca_var(name, self.typeof(name))
         if name in self._singly_assigned_vars:
@@ -217,6 +218,6 @@ class KernelLower(Lower):  # type: ignore[misc] # numba has no types
         else:
             self.builder.store(value, self.getvar(name))
 
-    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:
+    def alloca_lltype(self, name: str, lltype: Any, datamodel: Any = None) -> Any:  # noqa: ARG002 - numba's name
         """Make room for a variable on the stack."""
         return cgutils.alloca_once(self.builder, lltype, name=name)

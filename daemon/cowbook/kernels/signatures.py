@@ -1,7 +1,7 @@
 """Finds the types of operations once, instead of at each place where they stand.
 
-numba tries all implementations of an operator, those of NumPy among them, to find the one that two integers call for. Kernels have
-thousands of such places, and a dozen kinds of them.
+numba tries all implementations of an operator, those of NumPy among them, to find the one that two integers call for. Kernels
+have thousands of such places, and a dozen kinds of them.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from numba.core import types
+from numba import types
 from numba.core.typing.context import Context
+
 
 class TypingContext(Context):  # type: ignore[misc] # numba has no types
     """As numba's, for kernels."""
