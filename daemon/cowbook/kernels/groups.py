@@ -104,6 +104,7 @@ class _BoxedModel(DataModel):  # type: ignore[misc] # numba has no types
 _MODELS = _Models(_GroupModel)
 _BOXED_MODELS = _Models(_BoxedModel)
 _INTERNAL_FUNCTIONS: dict[Any, Any] = {}
+_KERNELS: set[str] = set()
 
 
 class _WrapperContext(CPUContext):  # type: ignore[misc] # numba has no types
@@ -156,9 +157,14 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         return super().get_function(function, signature, _firstcall)
 
     def declare_function(self, module: Any, description: Any) -> Any:
-        """Declare a function. Nothing is stored at the address of a group that it is given."""
+        """Declare a function. Nothing is stored at the address of a group that it is given.
+
+        Raises TypeError for one that takes a group and is no kernel: it would not know what to do with an address.
+        """
         function = super().declare_function(module, description)
         if any(is_group(kind) for kind in description.argtypes):
+            if description.mangled_name not in _KERNELS:
+                raise TypeError(f"a kernel hands a group to {description.qualname}, which is none")
             for argument in self.call_conv.get_arguments(function):
                 if isinstance(argument.type, ir.PointerType) and isinstance(argument.type.pointee, ir.LiteralStructType):
                     argument.add_attribute("noalias")
@@ -206,6 +212,11 @@ def _make_group(context: Any, builder: Any, signature: Any, members: Any) -> Any
 
 class KernelLower(Lower):  # type: ignore[misc] # numba has no types
     """As numba's, without what counts references and what describes variables to a debugger."""
+
+    def setup_function(self, description: Any) -> None:
+        """Declare the kernel."""
+        _KERNELS.add(description.mangled_name)
+        super().setup_function(description)
 
     def delvar(self, name: str) -> None:
         """Do nothing. numba would load the variable, and overwrite it with zeros."""

@@ -1,8 +1,8 @@
 """The decorators of compiled functions. They also let kernels run uncompiled, under a debugger.
 
-A kernel takes arrays, groups of them (named tuples) and numbers, allocates nothing, uses no Python object, and holds no lock. With
-`NUMBA_DISABLE_JIT=1` in the environment every kernel is a plain Python function. Breakpoints and coverage then work, and it runs a
-thousand times slower.
+A kernel takes arrays, groups of them (named tuples) and numbers, allocates nothing, uses no Python object, and holds no lock.
+With `NUMBA_DISABLE_JIT=1` in the environment every kernel is a plain Python function. Breakpoints and coverage then work, and it
+runs a thousand times slower.
 """
 
 from __future__ import annotations

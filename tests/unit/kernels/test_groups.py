@@ -106,3 +106,20 @@ def test_functions_of_others_take_groups_as_always() -> None:
     assert read_members(whole, 0) == read_members.py_func(whole._replace(records=whole.records.view(np.recarray)), 0)
     first = numba.njit(lambda pair: pair.one[0] + pair.two[1])
     assert numba.njit(lambda group: first(group.pair) + group.factor)(whole) == whole.pair.one[0] + whole.pair.two[1] + 13
+
+
+@numba.njit
+def _foreign(pair):  # type: ignore[no-untyped-def]
+    return pair.one[0]
+
+
+@kernel
+def call_foreign(pair):  # type: ignore[no-untyped-def]
+    """Hand a group to what is no kernel."""
+    return _foreign(pair)
+
+
+def test_a_group_is_for_kernels_only() -> None:
+    """Other functions would take its address for its arrays."""
+    with pytest.raises(Exception, match="hands a group to _foreign, which is none"):
+        call_foreign(make().pair)
