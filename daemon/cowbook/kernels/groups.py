@@ -1,4 +1,4 @@
-"""How kernels hand each other groups, which are named tuples of arrays: by address.
+"""How kernels hand each other groups, which are named tuples of arrays: by address (ADR 25).
 
 numba takes a group apart for each call, and the callee puts it together again. An array is seven numbers and the engine has
 thirty arrays, so more than half of all instructions did only that, until the optimiser had removed most of them. Here the
