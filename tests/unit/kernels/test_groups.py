@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cowbook.kernels.jit import as_records, inlined_kernel, kernel, rare_kernel
+from cowbook.kernels.jit import IS_COMPILED, as_records, inlined_kernel, kernel, rare_kernel
+
+pytestmark = pytest.mark.skipif(not IS_COMPILED, reason="kernels run uncompiled")
 
 PAIR = np.dtype([("number", np.int64), ("other", np.int64)])
 
