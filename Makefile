@@ -8,14 +8,20 @@ DEMO := build/demo
 MINUTES := 10
 KILLS := 200
 WORKERS := 3
+SEARCH := slow or hypothesis or random
 PREFIX ?= /usr/local
 # Tests wait, too: on two cores three workers take a tenth less time than two.
 # The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FAST := not slow and not system and not long
-PYTEST_FAST = $(PY) -m pytest -n $(WORKERS) --dist worksteal -m '$(FAST)'
+# Of slow tests, few share anything, and the longest files would be left alone.
+PYTEST_STEALING = $(PY) -m pytest -n $(WORKERS) --dist worksteal
+PYTEST_FAST = $(PYTEST_STEALING) -m '$(FAST)'
 # Says how many seconds a target took, whatever came of it.
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
+
+# Tests start hundreds of processes: where this is set, each one compiles all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run check test test-venues test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
@@ -68,8 +74,8 @@ test-venues: $(VENV)/.installed-dev ## the long tests of every venue, with all s
 test-unit: $(VENV)/.installed-dev ## run the unit tests alone
 	@$(TIMED) $(PYTEST_FAST) tests/unit
 
-test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: COWBOOK_TEST_SEED= SLOW=
-	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST) -m 'slow or hypothesis or random' $(SLOW)
+test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: COWBOOK_TEST_SEED= SEARCH=
+	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST_STEALING) -m '$(SEARCH)'
 
 test-all: ## run the tests on every Python >= 3.11 that is found
 	@found=; for python in $$(ls $(HOME)/.pyenv/versions/*/bin/python 2>/dev/null) \

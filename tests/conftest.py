@@ -41,6 +41,7 @@ _COMMON: dict[str, Any] = {
 }
 settings.register_profile("default", max_examples=100, derandomize=True, **_COMMON)
 settings.register_profile("search", max_examples=100, derandomize=False, **_COMMON)
+settings.register_profile("slice", max_examples=25, derandomize=False, **_COMMON)
 settings.register_profile("campaign", max_examples=20_000, derandomize=False, **_COMMON)
 settings.load_profile(PROFILE)
 

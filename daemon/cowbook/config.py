@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from cowbook.errors import ConfigError
 from cowbook.plain.merge_state import MOST_SOURCES
+from cowbook.plain.shards import parse_shard
 from cowbook.plain.streams import CHOSEN_STREAMS, USUAL_STREAMS
 from cowbook.venues import load_venue, venue_names
 
@@ -68,11 +69,17 @@ class _Section(BaseModel):
 
 
 class ServiceConfig(_Section):
-    """The directories of state and output, and the kind of event loop."""
+    """The directories of state and output, the kind of event loop, and the shard of symbols that this process has."""
 
     state_dir: Directory = Path("state")
     output_dir: Directory = Path("data")
     loop: Literal["uvloop", "asyncio"] = "uvloop"
+    shard: str = ""
+
+    @field_validator("shard")
+    @classmethod
+    def _is_shard(cls, value: str) -> str:
+        return str(parse_shard(value)) if value else ""
 
 
 class HttpConfig(_Section):
@@ -318,6 +325,13 @@ class Config(_Section):
     symbol: Annotated[tuple[SymbolConfig, ...], Field(strict=False, min_length=1)]
     base_dir: Annotated[Path, Field(strict=False, exclude=True)] = Path()
 
+    def of_shard(self) -> Config:
+        """Returns the configuration with the symbols of its shard only, which may be none."""
+        if not self.service.shard:
+            return self
+        shard = parse_shard(self.service.shard)
+        return self.model_copy(update={"symbol": tuple(symbol for symbol in self.symbol if shard.has(symbol.id))})
+
 
 _SECTIONS: dict[str, type[_Section]] = {
     "service": ServiceConfig,
@@ -345,8 +359,10 @@ def output_directory_name(symbol_id: str) -> str:
     return encoded.replace(".", "%2E") if set(encoded) == {"."} else encoded
 
 
-def load_config(path: Path, environ: Mapping[str, str]) -> Config:
+def load_config(path: Path, environ: Mapping[str, str], shard: str | None = None) -> Config:
     """Read and validate a configuration file. Variables `COWBOOK_SECTION__KEY` of `environ` override its keys.
+
+    A `shard` overrides that of the file and of the environment.
 
     Relative paths are resolved: `state_dir` and `output_dir` against `$STATE_DIRECTORY` if that is set, all others against the
     file's directory. Raises ConfigError with every problem.
@@ -358,7 +374,8 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Config:
         raise ConfigError(str(path), [f"cannot be read: {error.strerror}{advice}"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), [f"is not TOML: {error}"]) from error
-    problems, variables = _apply_environment(values, environ)
+    own = {**environ, f"{ENVIRONMENT_PREFIX}SERVICE__SHARD": shard} if shard else environ
+    problems, variables = _apply_environment(values, own)
     problems += _find_duplicates(values)
     config = _validate(values, variables, problems)
     if config is None:

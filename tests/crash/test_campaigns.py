@@ -14,12 +14,12 @@ _CANNOT_RUN = 77
 @pytest.mark.parametrize(
     "campaign",
     [
-        ("kill", "--sample", "3"),
+        ("kill", "--sample", "2"),
         # With seed 249714274 a run that finds nothing new leaves provisional parts in staging until the next start.
         ("sources", "--sample", "1", "--seed", "5"),
         ("venues", "--sample", "1"),
-        ("errors", "--sample", "2"),
-        ("random", "--kills", "12"),
+        ("errors", "--sample", "1"),
+        ("random", "--kills", "6"),
         ("rotations", "--kills", "4"),
     ],
     ids=lambda campaign: campaign[0],

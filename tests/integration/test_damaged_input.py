@@ -65,7 +65,7 @@ def run_of(**settings: object) -> Run:
     return Run(engine=EngineSettings(part_events=500), **settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("attempts", [9, pytest.param(36, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("attempts", [9, pytest.param(36, marks=[pytest.mark.slow, pytest.mark.whole])])
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
 def test_damage_anywhere_gives_the_rows_of_what_is_left(lines: list[bytes], tmp_path: Path, kind: str, attempts: int) -> None:
     """A byte, a cut, or an overwritten stretch in one of three members, and a whole file behind them."""

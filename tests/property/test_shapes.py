@@ -241,7 +241,7 @@ def altered(record: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("sample", SAMPLES)
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [20, pytest.param(1, marks=[pytest.mark.slow, pytest.mark.whole])])
 def test_an_altered_value_is_scanned_as_by_the_reference(sample: str, step: int) -> None:
     """In a diff with both sides, one with several levels on a side, a trade, and another symbol's record; or a share of them."""
     events = [

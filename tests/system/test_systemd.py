@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,3 +226,25 @@ def test_what_is_installed(installed: Path) -> None:
     texts = [path for path in installed.rglob("*") if path.is_file() and "/lib/cowbook/" not in str(path)]
     assert texts
     assert [path for path in texts if str(installed).encode() in path.read_bytes() or b"@PREFIX@" in path.read_bytes()] == []
+
+
+def test_shards(machine: Machine, lines: list[str]) -> None:
+    """The chapter on shards, followed to the letter: three instances have three symbols, each one of them once."""
+    text = Path(__file__).resolve().parents[2].joinpath("docs", "operating.md").read_text().partition("## Shards\n")[2]
+    block = text.partition("```console\n")[2].partition("```")[0]
+    names = ["S1", "S2", "S3"]
+    tables = [_CONFIG[_CONFIG.index("[[symbol]]") :].replace("name", f'id = "{name}"\nname') for name in names]
+    machine.write("/srv/captures/AAA.jsonl", "".join(lines[:500]))
+    machine.write("/etc/cowbook/crypto.toml", "\n".join(tables))
+    machine.run("systemctl stop 'cowbook@*'")
+    said = ""
+    for command in re.split(r"^# ", block, flags=re.MULTILINE):
+        said = machine.run(command).stdout if command.strip() else said
+    assert all(name in said for name in names)  # of the status
+    urls = " ".join(f"http://127.0.0.1:{port}" for port in (9464, 9465, 9466))
+    found = json.loads(machine.run(f"cowbook status --json {urls}").stdout)
+    assert sorted(entry["id"] for entry in found["symbols"]) == names
+    assert found["ready"]
+    assert found["shard"] == "0/3, 1/3, 2/3"
+    machine.run("systemctl stop 'cowbook@*'")
+    assert "no answer from http://127.0.0.1:9464" in machine.run(f"cowbook status {urls} 2>&1", check=False).stdout

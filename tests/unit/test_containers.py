@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cowbook.config import load_config
+from cowbook.plain.shards import parse_shard
 from cowbook.telemetry import http
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -112,3 +113,15 @@ def test_the_objects_fit_their_schemas(kind: str) -> None:
     """Kubernetes' own, in which no unknown field is allowed."""
     validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed: make setup")
     validator.validate(objects()[kind], validator.latest_version(), strict=True)
+
+
+def test_each_pod_is_a_shard() -> None:
+    """Its number comes from Kubernetes, and there are as many shards as replicas."""
+    found = objects()["StatefulSet"]["spec"]
+    (container,) = found["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert variables["SHARDS"] == str(found["replicas"])
+    names = [variable["name"] for variable in container["env"]]
+    assert names == ["SHARDS", "POD", "COWBOOK_SERVICE__SHARD"]  # a variable knows those before it
+    given = variables["COWBOOK_SERVICE__SHARD"].replace("$(POD)", "0").replace("$(SHARDS)", variables["SHARDS"])
+    assert str(parse_shard(given)) == "0/1"

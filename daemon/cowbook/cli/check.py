@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 
 from rich.table import Table
 
 from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console
-from cowbook.config import load_config, output_directory_name
+from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
 from cowbook.symbol.naming import check_name
@@ -19,7 +20,8 @@ from cowbook.symbol.source_spans import describe_spans, span_of
 
 def main(arguments: argparse.Namespace) -> int:
     """Validate a configuration, and show what would be read and written. Raises ConfigError with every problem."""
-    config = load_config(arguments.config, os.environ)
+    whole = load_config(arguments.config, os.environ, arguments.shard)
+    config = whole.of_shard()
     problems = unwritable_directories(config)
     table = Table(title="would be read")
     for column in ("symbol", "files", "MB", "first", "last"):
@@ -48,11 +50,17 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
+    _show(config, len(whole.symbol), table, warnings)
+    return 0
+
+
+def _show(config: Config, all_symbols: int, table: Table, warnings: Sequence[str]) -> None:
     console = plain_console()
     console.print(table)
+    if config.service.shard:
+        console.print(f"shard {config.service.shard} has {len(config.symbol)} of {all_symbols} symbols", soft_wrap=True)
     for symbol in config.symbol:
         place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
         console.print(f"would be written: {place}", soft_wrap=True)
     for warning in warnings:
         console.print(f"note: {warning}", soft_wrap=True)
-    return 0

@@ -177,18 +177,33 @@ def _add_run(commands: Any) -> None:
         commands, "check", "validate a configuration, and show what would be read and written", "cowbook check cowbook.toml"
     )
     check.add_argument("config", type=Path, metavar="CONFIG")
+    for command in (run, check):
+        command.add_argument(
+            "--shard",
+            type=parse_shard_text,
+            metavar="I/N",
+            help="only the symbols of shard I of N, from 0 on (default: [service] shard, or all)",
+        )
 
 
 def _add_clients(commands: Any) -> None:
-    status = _add(commands, "status", "show what a running cowbook does", "cowbook status --watch")
+    status = _add(
+        commands,
+        "status",
+        "show what a running cowbook does, or several ones",
+        "cowbook status --watch",
+        "cowbook status http://host-a:9464 http://host-b:9464",
+    )
     checkpoint = _add(
         commands,
         "checkpoint",
         "ask a running cowbook for a checkpoint of every symbol, and print the epochs",
         "cowbook checkpoint --symbol BTCUSDT",
     )
-    for command in (status, checkpoint):
-        command.add_argument("url", nargs="?", default=URL, metavar="URL", help=f"its HTTP endpoint (default: {URL})")
+    status.add_argument(
+        "urls", nargs="*", default=[URL], metavar="URL", help=f"its HTTP endpoint, or those of several (default: {URL})"
+    )
+    checkpoint.add_argument("url", nargs="?", default=URL, metavar="URL", help=f"its HTTP endpoint (default: {URL})")
     forms = status.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--watch", action="store_true", help="go on showing it, with problems first, until Ctrl-C")
@@ -394,6 +409,16 @@ def parse_format(text: str) -> str:
         hint = nearest(text.lower(), venue_names())
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(venue_names())}{hint}")
     return text
+
+
+def parse_shard_text(text: str) -> str:
+    """A shard, such as "0/4". Raises ArgumentTypeError."""
+    from cowbook.plain.shards import parse_shard
+
+    try:
+        return str(parse_shard(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parse_symbol(text: str) -> str:

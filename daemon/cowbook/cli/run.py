@@ -31,7 +31,7 @@ _IN_A_LINE = ("symbol", "state", "verdict", "events", "gaps", "dead letters", "s
 
 def main(arguments: argparse.Namespace) -> int:
     """Run as a service until stopped or, with --once, to the end of the input. Returns 1 if a symbol failed."""
-    config = load_config(arguments.config, os.environ)
+    config = _load(arguments)
     refuse_unusable(config, str(arguments.config), once=arguments.once)
     configure_logging(config.log.level, config.log.format)
     if not arguments.once:
@@ -54,9 +54,13 @@ def _serve(arguments: argparse.Namespace, config: Config) -> int:
     from cowbook.service.service import Service
     from cowbook.symbol.symbol_thread import LOOPS
 
-    service = Service(lambda: load_config(arguments.config, os.environ), os.environ, allow_fresh=arguments.allow_fresh)
+    service = Service(lambda: _load(arguments), os.environ, allow_fresh=arguments.allow_fresh)
     with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
         return runner.run(service.run())
+
+
+def _load(arguments: argparse.Namespace) -> Config:
+    return load_config(arguments.config, os.environ, arguments.shard).of_shard()
 
 
 def to_json(summary: SymbolSummary) -> dict[str, Any]:
@@ -87,6 +91,9 @@ def _describe_verdict(summary: SymbolSummary) -> str:
 
 def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -> None:
     """Print a run's table, its warnings and errors, where the parts are, and a query over them."""
+    if not summaries:
+        console.print(f"Shard {config.service.shard} has no symbol: nothing was to be done.")
+        return
     console.print(_make_table(summaries, config.output.book_levels, console))
     for summary in summaries:
         for warning in summary.warnings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from cowbook.cli.clients import ask
@@ -19,15 +20,18 @@ _COLUMNS = (
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print what a running cowbook does. Returns 1 if a symbol has failed. Raises ServiceError if there is no answer."""
+    """Print what running cowbooks do. Returns 1 if a symbol has failed, or one of several does not answer.
+
+    Raises ServiceError if none answers.
+    """
     if arguments.watch:
         if not sys.stdout.isatty():
             print("cowbook status: --watch needs a terminal: without it the status is printed once", file=sys.stderr)
             return 2
         from cowbook.cli.watch import watch
 
-        return watch(lambda: fetch(arguments.url))
-    status = fetch(arguments.url)
+        return watch(lambda: fetch_all(arguments.urls))
+    status = fetch_all(arguments.urls)
     if arguments.json:
         print(json.dumps(status, indent=2))
     else:
@@ -43,9 +47,34 @@ def fetch(url: str) -> dict[str, Any]:
     return status
 
 
+def fetch_all(urls: Sequence[str]) -> dict[str, Any]:
+    """The status of several cowbooks as one: all symbols, ready if each is.
+
+    Those that do not answer are told under `unreachable`. Raises ServiceError if none answers.
+    """
+    if len(urls) == 1:
+        return fetch(urls[0])
+    statuses, errors = [], []
+    for url in urls:
+        try:
+            statuses.append(fetch(url))
+        except ServiceError as error:
+            errors.append(error)
+    if not statuses:
+        raise errors[0]
+    return {
+        "version": ", ".join(dict.fromkeys(status["version"] for status in statuses)),
+        "started": min(status["started"] for status in statuses),
+        "shard": ", ".join(status.get("shard") or "-" for status in statuses),
+        "ready": not errors and all(status["ready"] for status in statuses),
+        "unreachable": [str(error) for error in errors],
+        "symbols": [symbol for status in statuses for symbol in status["symbols"]],
+    }
+
+
 def has_failed(status: dict[str, Any]) -> int:
-    """1 if a symbol has failed, else 0."""
-    return int(any(symbol["state"] == "failed" for symbol in status["symbols"]))
+    """1 if a symbol has failed, or one of several does not answer, else 0."""
+    return int(bool(status.get("unreachable")) or any(symbol["state"] == "failed" for symbol in status["symbols"]))
 
 
 def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
@@ -56,7 +85,7 @@ def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
         rows.append([_cell(shown[column.replace(" ", "_")]) for column in _COLUMNS])
     console = plain_console()
     print_rows(console, _COLUMNS, rows, left=("id", "state"), heads=2, title=title)
-    for problem in (text for symbol in symbols for text in problems_of(symbol)):
+    for problem in (*status.get("unreachable", ()), *(text for symbol in symbols for text in problems_of(symbol))):
         console.print(problem, soft_wrap=True)
 
 

@@ -72,6 +72,7 @@ def _render(console: Console, status: Status, rates: Mapping[str, float], proble
     states = ", ".join(f"{count} {state}" for state, count in Counter(symbol["state"] for symbol in symbols).items())
     head = Text(f"cowbook {status['version']}, {'ready' if status['ready'] else 'not ready'}: {states}", style="bold")
     lines = [f"{problem}: asked again, shown is the last answer"] if problem is not None else []
+    lines += status.get("unreachable", [])
     lines += [text for symbol in symbols for text in problems_of(symbol)]
     room = max(4, console.height - 5)
     shown = lines[: room // 2]

@@ -351,6 +351,7 @@ class Service:
         return {
             "version": __version__,
             "started": self._started,
+            "shard": self._config.service.shard or None,
             "ready": self._supervision.is_ready and is_ready([thread.state for thread in threads]),
             "symbols": [symbol_status(thread) for thread in threads],
         }

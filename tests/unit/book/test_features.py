@@ -16,7 +16,9 @@ def test_a_book_of_any_prices_has_features(bid: str, ask: str) -> None:
     lines = [f'{{"lastUpdateId":1,"bids":[["{bid}","1"]],"asks":[["{ask}","1"]]}}']
     for number in range(2, 5):
         time = (1_723_161_600 + number) * 1000
-        lines.append(f'{{"e":"depthUpdate","E":{time},"s":"BTCUSDT","U":{number},"u":{number},"b":[["{bid}","{number}"]],"a":[]}}')
+        lines.append(
+            f'{{"e":"depthUpdate","E":{time},"s":"BTCUSDT","U":{number},"u":{number},"b":[["{bid}","{number}"]],"a":[]}}'
+        )
     settings = OracleSettings(streams=("features",))
     pipeline = Pipeline(settings)
     compare(pipeline, Capture(["\n".join(lines).encode() + b"\n"], settings), 1 << 20)

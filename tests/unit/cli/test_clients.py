@@ -126,6 +126,24 @@ def test_status_has_a_line_per_symbol_with_its_problem(server: Server, capsys: p
     assert server.asked == [("GET", "/status", None)]
 
 
+def test_status_of_several_is_one_table(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that does not answer is named, and the exit code is 1; if none answers, that is an error as with one."""
+    server.says(STATUS | {"shard": "0/2"})
+    assert main(["status", server.url, server.url, "--json"]) == 0
+    both = json.loads(capsys.readouterr().out)
+    assert (both["version"], both["shard"], both["ready"]) == ("9.9", "0/2, 0/2", True)
+    assert both["symbols"] == [SYMBOL, SYMBOL]
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        nobody = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    assert main(["status", nobody, server.url]) == 1
+    said = capsys.readouterr().out
+    assert "cowbook 9.9, not ready" in said
+    assert "BTCUSDT" in said
+    assert f"no answer from {nobody}" in said.replace("\n", " ")
+    assert main(["status", nobody, nobody]) == 1
+    assert f"no answer from {nobody}" in capsys.readouterr().err
+
+
 def test_status_fails_with_a_failed_symbol(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, and the reason."""
     server.says(STATUS | {"ready": False, "symbols": [SYMBOL | {"state": "failed", "error": "a gap"}]})

@@ -35,7 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 REFUSED, RESTARTED, SILENT = "refused", "restarted", "silent"
 
 CONSEQUENCES = {
-    **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "loop")},
+    **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "loop", "shard")},
     **{f"http.{key}": REFUSED for key in ("listen", "token")},
     **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
     **{
