@@ -51,7 +51,7 @@ def _decimal(buffer, position, places, mark, factor, fraction_factor):
 def read_pairs(scan, position, end, literals, first):
     """Read levels into the scan's arrays from `first` on, while they have as many decimals as the one last noted.
 
-    `position` is that of the bracket or comma in front of a level, and `literals` has the words, the masks and the lengths of what
+    `position` is that of the bracket or comma in front of a level. `literals` has the words, the masks and the lengths of what
     stands before, between and behind the numerals; no numeral goes on with a character of it. Returns (position of the comma or
     bracket behind the last level that was read, number of levels read).
     """
