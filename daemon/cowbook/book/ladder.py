@@ -32,8 +32,10 @@ from cowbook.book.block_pool import (
     NO_BLOCK,
     NO_KEY,
     NO_SNAPSHOT,
+    NO_SUM,
     NOWHERE,
     POOL_STATE,
+    SUM,
     USED,
     drop_block,
     private,
@@ -160,6 +162,7 @@ def _insert(book, side_number, index, size):
         blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
     blocks[block + entry] = size
+    blocks[block + SUM] = NO_SUM
     if blocks[block + USED] & (1 << entry) == 0:
         blocks[block + USED] |= 1 << entry
         side.level_count += 1
@@ -208,6 +211,7 @@ def _remove(book, side_number, index):
             shift -= BLOCK_BITS
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
+        blocks[block + SUM] = NO_SUM
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -374,6 +378,7 @@ def _set_level(book, side_number, price, size):
         return _remove(book, side_number, index)
     blocks[np.uint64(block + entry)] = size
     blocks[np.uint64(block + USED)] = left
+    blocks[np.uint64(block + SUM)] = NO_SUM
     side.level_count += stays - ((used >> entry) & 1)
     beyond = index - side.best if side_number == BID else side.best - index
     if beyond == 0 and stays == 0:
@@ -439,7 +444,10 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
     downwards = side_number == BID
     place = first
     copied = 0
-    index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
+    if side_number <= ASK and side.level_count > 0:
+        index: Any = side.best
+    else:
+        index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and copied < count:
         leaf = side.root
         shift = BLOCK_BITS * (side.height - 1)
