@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.book.features import features_row, note_depth, note_known, note_trade
 from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
-from cowbook.kernels.copying import copy_numbers
+from cowbook.kernels.copying import copy_sides
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CHANGE
@@ -86,13 +86,8 @@ def change_rows(state, settings, rows, message, levels):
         row = rows.depth[state.open_depth - 1]
         row.bid_count = message.bid_count
         row.ask_count = message.ask_count
-        place = state.open_depth_levels
-        copy_numbers(rows.depth_prices, place, levels.prices, message.bid_start, message.bid_count)
-        copy_numbers(rows.depth_sizes, place, levels.sizes, message.bid_start, message.bid_count)
-        middle = place + message.bid_count
-        copy_numbers(rows.depth_prices, middle, levels.prices, message.ask_start, message.ask_count)
-        copy_numbers(rows.depth_sizes, middle, levels.sizes, message.ask_start, message.ask_count)
-        state.open_depth_levels = place + count
+        copy_sides(rows.depth_prices, rows.depth_sizes, state.open_depth_levels, levels, message)
+        state.open_depth_levels += count
     state.next_event += count
 
 
