@@ -187,16 +187,24 @@ class JoiningPipeline(Pipeline):
         ends = [(source.name, source.mark().progress) for source in self._group.sources]
         rest = b"".join(source.unfinished for source in self._group.sources)
         end_of_input = hashlib.sha256(repr(ends).encode() + rest).hexdigest()
-        if not self.checkpointer.is_known(freeze.mark, end_of_input):
+        if self.checkpointer.is_known(freeze.mark, end_of_input):
+            await self._discard_tail()
+        else:
             await self._finish(msgspec.structs.replace(freeze, end_of_input=end_of_input), self._freeze_seconds)
+
+    async def _discard_tail(self) -> None:
+        """Remove what is staged of the tail: nobody will publish it. That it is not new shows only at the end of all sources."""
+        cuts = await asyncio.gather(*(self._tail or ()))
+        self._tail = []
+        await asyncio.get_running_loop().run_in_executor(self._writers, self._sink.discard, cuts)
 
     async def stop(self) -> None:
         """As in `Pipeline`. What is provisional is dropped: the next start makes it anew."""
         if self._tail is None:
             await super().stop()
             return
-        await asyncio.gather(*self._tail)
-        freeze, self._tail = self._tail_freeze, []
+        await self._discard_tail()
+        freeze = self._tail_freeze
         assert freeze is not None
         await self.checkpointer.finish()
         if self.checkpointer.is_known(freeze.mark):
