@@ -14,9 +14,7 @@ PREFIX ?= /usr/local
 # The tests of a file run in one worker, since they share what is dear; files begin in their order, in which small ones come last.
 PYTEST = $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 FAST := not slow and not system and not long
-# Of slow tests, few share anything, and the longest files would be left alone.
-PYTEST_STEALING = $(PY) -m pytest -n $(WORKERS) --dist worksteal
-PYTEST_FAST = $(PYTEST_STEALING) -m '$(FAST)'
+PYTEST_FAST = $(PY) -m pytest -n $(WORKERS) --dist worksteal -m '$(FAST)'
 # Says how many seconds a target took, whatever came of it.
 TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) s"' EXIT;
 
@@ -75,7 +73,7 @@ test-unit: $(VENV)/.installed-dev ## run the unit tests alone
 	@$(TIMED) $(PYTEST_FAST) tests/unit
 
 test-slow: $(VENV)/.installed-dev ## run the slow tests, and search at random: COWBOOK_TEST_SEED= SEARCH=
-	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST_STEALING) -m '$(SEARCH)'
+	@$(TIMED) HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-search} $(PYTEST) -m '$(SEARCH)'
 
 test-all: ## run the tests on every Python >= 3.11 that is found
 	@found=; for python in $$(ls $(HOME)/.pyenv/versions/*/bin/python 2>/dev/null) \
