@@ -515,8 +515,8 @@ def _earliest_by_all_times(times):
 def _hand_on_alone(merge, joined, most_messages, horizon):
     """Hand on what is next as long as that shows by the times of the heads alone, and no other source brings it.
 
-    All heads are checked, none is inert, and no source is passed over. Hands on what `_choose` would choose. Returns as `join`, or
-    _UNCLEAR.
+    All heads are checked, none is inert, and no source is passed over. Hands on what `_choose` would choose. Returns as `join`,
+    or _UNCLEAR.
     """
     queues = merge.queues
     for source in range(merge.lanes.size):
