@@ -52,12 +52,12 @@ _shtab_cowbook_plot_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
 
-_shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis)
+_shtab_cowbook_explain___format_choices=(binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis)
 _shtab_cowbook_checkpoints_pos_0_choices=(list show verify prune)
 _shtab_cowbook_export_npz___holes_choices=(fill nan)
 _shtab_cowbook_export_npz___numbers_choices=(float32 float64)
 _shtab_cowbook_export_pos_0_choices=(hftbacktest nautilus npz csv)
-_shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis)
+_shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis)
 _shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql plot export warm simulate files)
 
 _shtab_cowbook_demo__h_nargs=0

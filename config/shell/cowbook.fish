@@ -71,7 +71,7 @@ complete -c cowbook -n '_shtab_cowbook_using inspect; and test $_shtab_cowbook_n
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a explain -d 'Show one record of a file: container, venue, verdict and decoded message.'
 complete -c cowbook -n '_shtab_cowbook_using explain' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using explain' -l offset -x -d 'a decoded byte of the record, as dead_letter and logs say it'
-complete -c cowbook -n '_shtab_cowbook_using explain' -l format -xka "binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis" -d 'the format (default: what the file looks like)'
+complete -c cowbook -n '_shtab_cowbook_using explain' -l format -xka "binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis" -d 'the format (default: what the file looks like)'
 complete -c cowbook -n '_shtab_cowbook_using explain' -l symbol -x -d 'the symbol'"'"'s name (default: what the record says)'
 complete -c cowbook -n '_shtab_cowbook_using explain; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d FILE
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a run -d 'Reconstruct every symbol of a configuration, until stopped.'
@@ -174,7 +174,7 @@ complete -c cowbook -n '_shtab_cowbook_using export csv' -l from -x -d 'ISO 8601
 complete -c cowbook -n '_shtab_cowbook_using export csv' -l to -x -d 'the first time that is left out (default: the end)'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a warm -d 'Compile the kernels into the cache.'
 complete -c cowbook -n '_shtab_cowbook_using warm' -s h -l help -d 'show this help message and exit'
-complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis" -d 'only what this format needs; may be given again (default: all formats)'
+complete -c cowbook -n '_shtab_cowbook_using warm' -l format -xka "binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis" -d 'only what this format needs; may be given again (default: all formats)'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a simulate -d 'Write a realistic capture in Binance'"'"'s format.'
 complete -c cowbook -n '_shtab_cowbook_using simulate' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using simulate' -l symbol -x -d 'its name in the records (default: BTCUSDT)'

@@ -39,6 +39,7 @@ _PATH_OF_KEYS = r"^[^.\s]+(\.[^.\s]+)*$"
 _SHORTEST_PART_NS = 1_000_000_000
 _SHORTEST_FILLED_NS = 1_000_000
 _LONGEST_NS = 366 * _DAY_NS  # more makes no sense, and sums of times in ns stay far below 2^63
+_SHOWN_CHANNELS = 20
 _LONGEST_DIRECTORY_NAME_BYTES = 200  # file systems allow 255 bytes, prefixes included
 
 
@@ -294,7 +295,8 @@ class SymbolConfig(_Section):
         if not channels:
             raise ValueError(f'channel = "{self.channel}": a symbol has one book only in format = "{self.format}": leave it out')
         if self.channel not in channels:
-            known = ", ".join(f'"{name}"' for name in channels)
+            known = ", ".join(f'"{name}"' for name in list(channels)[:_SHOWN_CHANNELS])
+            known += ", …" if len(channels) > _SHOWN_CHANNELS else ""
             raise ValueError(f'channel = "{self.channel}": must be one of {known}, or "", by which the capture decides')
         return self
 

@@ -33,11 +33,11 @@ class LoadedCapture:
         self.buffer[: len(content)] = np.frombuffer(content, np.uint8)
 
 
-def run_stages(capture: LoadedCapture, *, apply: bool) -> tuple[int, float]:
+def run_stages(capture: LoadedCapture, *, apply: bool, settings: EngineSettings | None = None) -> tuple[int, float]:
     """Decode, and apply if asked: (levels and trades decoded, seconds). Rows are collected, not written."""
     decoder = LineDecoder(load_venue("binance"), DecoderSettings(capture.name, 8, 8, 1 << 24))
     batch = EventBatch.allocate()
-    engine = OrderBookEngine(EngineSettings())
+    engine = OrderBookEngine(settings or EngineSettings())
     levels = 0
     start = 0
     started = time.perf_counter()

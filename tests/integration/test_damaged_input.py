@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 import zlib
 from collections.abc import Sequence
@@ -21,9 +22,11 @@ from support.harness import Reconstruction, Run, reconstruct
 from support.members import decode_member, zstd_frame
 from support.oracle import OracleHalt, OracleSettings
 from support.oracle import run as run_oracle
+from support.packets import SWITCHED, Connection, frame, pcap, upgrade
 
 Files = dict[str, bytes]
 Pieces = list[tuple[str, bytes | Sequence[bytes]]]
+_NS = 1_700_000_000_000_000_000
 STREAMS = ("depth", "trades", "bbo", "book", "gaps", "drift", "audits", "dead_letter")
 
 
@@ -225,3 +228,25 @@ def test_check_and_run_take_a_damaged_file_that_has_records(lines: list[bytes], 
     )
     assert main(["check", str(config)]) == 0
     assert main(["run", str(config), "--once", "--json"]) == 0
+
+
+def test_behind_damage_in_packets_the_book_goes_on(tmp_path: Path) -> None:
+    """The place is a dead letter and a gap; messages that were in it are missing by their ids, and none else."""
+    connection = Connection()
+    connection.open(_NS)
+    connection.send(_NS, upgrade(), from_server=False)
+    connection.send(_NS, SWITCHED, from_server=True)
+    for number in range(1, 200):
+        bids = [[f"{100 + number % 7}.0", str(number)]]
+        record = {"e": "depthUpdate", "E": _NS // 10**6 + number, "s": "BTCUSDT", "U": number, "u": number, "b": bids, "a": []}
+        connection.send(_NS + number * 10**6, frame(json.dumps(record).encode()), from_server=True)
+        connection.acknowledge(_NS + number * 10**6)
+    content = pcap(connection.segments)
+    middle = len(content) // 2
+    result = reconstruct(tmp_path, {"a": content[:middle] + b"\xff" * 900 + content[middle + 900 :]})
+    letters, gaps = result.rows("dead_letter"), result.rows("gaps")
+    ids = [row["update_id"] for row in result.rows("depth")]
+    assert [row["reason"] for row in letters] == ["damaged"]
+    assert [gap["missing"] for gap in gaps] == [None, 199 - len(ids)]
+    assert (ids[0], ids[-1], ids == sorted(set(ids))) == (1, 199, True)
+    assert 190 < len(ids) < 199

@@ -215,7 +215,7 @@ def test_twice_is_once_trades_of_one_record(sample_id: str) -> None:
     assert outcome.count("trades") == 4
 
 
-_PICTURES = ("htx-step0", "hyperliquid")
+_PICTURES = ("databento", "htx-step0", "hyperliquid")
 IN_STREAM = [sample_id for sample_id in LINES if sample_id not in (*BESIDE_STREAM, *_PICTURES)]
 """Samples whose snapshots are part of the stream, beside changes."""
 

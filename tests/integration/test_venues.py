@@ -150,7 +150,7 @@ def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture
 
 def test_every_venue_has_a_capture_or_none_was_found() -> None:
     """Each has a recorded capture, but for those that none was found of."""
-    without = {"coinbase_advanced", "cryptolake", "dydx_v4", "gateio_futures", "hyperliquid", "kucoin_futures"}
+    without = {"coinbase_advanced", "cryptolake", "databento", "dydx_v4", "gateio_futures", "hyperliquid", "kucoin_futures"}
     without |= {"mexc", "mexc_futures"}
     assert {capture.venue for capture in CAPTURES} | without == set(venue_names())
     for name in venue_names():

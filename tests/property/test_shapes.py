@@ -39,6 +39,7 @@ RECORDS = {sample: records_of(sample, EVENTS) for sample in SAMPLES}
 TRADES: dict[str, tuple[str | int, ...]] = {
     **dict.fromkeys(("bitget-v2", "bitget-v3"), ("data",)),
     **dict.fromkeys(("okx", "okx-chain", "bitget", "ftx", "kraken-v2-frames", "bybit"), ("data",)),
+    "bybit-v2": ("data",),
     "kraken-v1": (1,),
     **dict.fromkeys(("hyperliquid", "mexc-futures", "okx-history"), ("data",)),
     "mexc": ("publicAggreDeals", "deals"),

@@ -491,6 +491,18 @@ def hyperliquid(event: Event, name: str) -> list[Any]:
     return [{"channel": "l2Book", "data": {"coin": coin, "time": event.time_ms, "levels": sides}}]
 
 
+def databento(event: Event, name: str) -> list[Any]:
+    """The best ten levels each time, in the lines that a file of packed records becomes. Noise is in the middle of an event."""
+    symbol = name if event.kind != "other" else "OTHER"
+    common = {"symbol": symbol, "publisher": 1, "flags": 0 if event.kind == "noise" else 130}
+    if event.kind == "trade":
+        _, tick, lots, sold = event.trade
+        trade = {"side": "A" if sold else "B", "ts_event": event.time_ms * 10**6, "price": price(tick), "size": f"#{size(lots)}#"}
+        return [{"schema": "trades", **common, **trade}]
+    bids, asks = ([[price(tick), f"#{size(lots)}#"] for tick, lots in side] for side in best_first(event.book))
+    return [{"schema": "mbp-10", **common, "ts_event": event.time_ms * 10**6, "bids": bids, "asks": asks}]
+
+
 def gemini_v2(event: Event, name: str) -> list[Any]:
     """No ids and no times on changes; the first record of a symbol has all levels, and old trades beside them."""
     symbol = {"symbol": name if event.kind != "other" else "OTHER"}
@@ -1082,6 +1094,7 @@ LINES: dict[str, tuple[str, str, Callable[[], Callable[[Event, str], list[Any]]]
     "htx-high-freq": ("htx", "BTC-USDT", lambda: htx_high_freq, bare, "ids"),
     "htx-step0": ("htx", "btcusdt", lambda: htx_step0, bare, "nothing"),
     "hyperliquid": ("hyperliquid", "BTC", lambda: hyperliquid, bare, "nothing"),
+    "databento": ("databento", "ESZ3", lambda: databento, prefixed, "nothing"),
     "gemini-v2": ("gemini", "BTCUSD", lambda: gemini_v2, prefixed, "nothing"),
     "mexc": ("mexc", "BTCUSDT", lambda: mexc, bare, "ids"),
     "mexc-futures": ("mexc_futures", "BTC_USDT", lambda: mexc_futures, prefixed, "ids"),

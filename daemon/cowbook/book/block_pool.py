@@ -16,9 +16,11 @@ RETIRED_AT = ENTRIES + 2  # epoch in which the live tree dropped it
 HEIGHT = ENTRIES + 3  # 1: a leaf
 KEY = ENTRIES + 4  # in a leaf of a live side: 2 * leaf number + side; else NO_KEY
 NEXT = ENTRIES + 5  # next block in its list: free, retired, or to be dropped
+SUM = ENTRIES + 6  # in a leaf: the sum of its sizes once somebody has asked for it, until one changes; else NO_SUM
 BLOCK_WORDS = ENTRIES + 8  # whole cache lines
 BLOCK_BYTES = BLOCK_WORDS * 8
 NO_KEY = -1
+NO_SUM = -1
 
 # The first words of the pool cache where leaves were found, by the low bits of the leaf number. A stale entry does no harm: the
 # block's KEY says which leaf it is. `NOWHERE` is a dummy block that is no leaf.
@@ -71,6 +73,7 @@ def take_block(pool, blocks, height):
     blocks[block + BORN] = state.epoch
     blocks[block + HEIGHT] = height
     blocks[block + KEY] = NO_KEY
+    blocks[block + SUM] = NO_SUM
     return block
 
 
@@ -90,7 +93,7 @@ def drop_block(pool, blocks, block):
     if blocks[block + BORN] > state.protected:
         free_block(pool, blocks, block)
         return
-    # Snapshots do not read KEY, RETIRED_AT and NEXT, so these words may change while one is held.
+    # Snapshots do not read KEY, RETIRED_AT, NEXT and SUM, so these words may change while one is held.
     blocks[block + RETIRED_AT] = state.epoch
     retire_block(pool, blocks, block)
 

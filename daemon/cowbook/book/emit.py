@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from cowbook.book.features import features_row, note_depth, note_trade
+from cowbook.book.features import features_row, note_depth, note_known, note_trade
 from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
-from cowbook.kernels.copying import copy_numbers
+from cowbook.kernels.copying import copy_sides
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CHANGE
@@ -86,13 +86,8 @@ def change_rows(state, settings, rows, message, levels):
         row = rows.depth[state.open_depth - 1]
         row.bid_count = message.bid_count
         row.ask_count = message.ask_count
-        place = state.open_depth_levels
-        copy_numbers(rows.depth_prices, place, levels.prices, message.bid_start, message.bid_count)
-        copy_numbers(rows.depth_sizes, place, levels.sizes, message.bid_start, message.bid_count)
-        middle = place + message.bid_count
-        copy_numbers(rows.depth_prices, middle, levels.prices, message.ask_start, message.ask_count)
-        copy_numbers(rows.depth_sizes, middle, levels.sizes, message.ask_start, message.ask_count)
-        state.open_depth_levels = place + count
+        copy_sides(rows.depth_prices, rows.depth_sizes, state.open_depth_levels, levels, message)
+        state.open_depth_levels += count
     state.next_event += count
 
 
@@ -189,10 +184,11 @@ def dead_letter_row(state, rows):
 
 
 @inlined_kernel
-def finish_depth(engine, ts, ts_recv, first_event, first_run):
+def finish_depth(engine, ts, ts_recv, first_event, first_run, may_change_best):
     """Finish a depth message after its audits: its rows get `synced` and `is_last`, and the bbo row is written if it is due.
 
-    `first_event` and `first_run` are where the message began: its first event, and its first run of open rows.
+    `first_event` and `first_run` are where the message began: its first event, and its first run of open rows. Features are
+    told whether the message `may_change_best` levels.
     """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     state.grid_due = 1
@@ -217,7 +213,10 @@ def finish_depth(engine, ts, ts_recv, first_event, first_run):
     ask_known = is_inside(ASK, ask_price, state.ask_bound)
     state.best_is_known = bid_known and ask_known
     if settings.with_features:
-        note_depth(engine)
+        if may_change_best:
+            note_depth(engine)
+        else:
+            note_known(engine)
     if not settings.with_bbo or state.next_event == 0:
         return
     if (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, USED
+from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, NO_SUM, SUM, USED
 from cowbook.book.known import is_inside
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
@@ -61,13 +61,31 @@ def take_best(book, depth, now):
 
 
 @inlined_kernel
-def count_known(side_number, prices, depth, bound):
-    """Returns how many of the best levels of a side are known. One that there is not is known if the side is, as a whole."""
+def count_known(side_number, prices, first, depth, bound):
+    """Returns how many of the best levels of a side are known, whose prices are `prices[first : first + depth]`.
+
+    One that there is not is known if the side is, as a whole.
+    """
     missing = NO_BID if side_number == BID else NO_ASK
     known = 0
-    while known < depth and is_inside(side_number, NONE if prices[known] == missing else prices[known], bound):
+    while known < depth:
+        price = prices[first + known]
+        if not is_inside(side_number, NONE if price == missing else price, bound):
+            break
         known += 1
     return known
+
+
+@inlined_kernel
+def has_near_level(message, levels, worst_bid, worst_ask):
+    """Returns whether a diff has a level at least as good as these prices."""
+    for level in range(message.bid_start, message.bid_start + message.bid_count):
+        if levels.prices[level] >= worst_bid:
+            return True
+    for level in range(message.ask_start, message.ask_start + message.ask_count):
+        if levels.prices[level] <= worst_ask:
+            return True
+    return False
 
 
 @inlined_kernel
@@ -111,20 +129,45 @@ def _entries_within(last, base, downwards):
     return 0 if entry < 0 else _ALL if entry >= ENTRIES - 1 else (2 << entry) - 1
 
 
-@inlined_kernel
-def _add_entries(blocks, leaf, entries, sums, place):
-    """Add the sizes of entries of a leaf to the wide number at `place`."""
+@rare_kernel
+def _sum_of(blocks, leaf, entries):
+    """Returns the sum of the sizes of entries of a leaf, or NO_SUM if it may have more than 62 bits."""
     total, bits = 0, 0
     for entry in range(ENTRIES):  # all of them: this is a loop over vectors, as places are unsigned (kernels/copying.py)
         size = blocks[np.uint64(leaf + entry)] & -((entries >> entry) & 1)
         total += size
         bits |= size
-    if bits < _LARGE:
-        add_wide(sums, place, total)
-        return
+    return total if bits < _LARGE else NO_SUM
+
+
+@rare_kernel
+def _add_one_by_one(blocks, leaf, entries, sums, place):
+    """Add the sizes of entries of a leaf to the wide number at `place`."""
     while entries != 0:
         add_wide(sums, place, blocks[leaf + trailing_zeros(entries)])
         entries &= entries - 1
+
+
+@inlined_kernel
+def _add_entries(blocks, leaf, entries, sums, place, pending):
+    """Add the sizes of entries of a leaf to `pending`, which is returned, or to the wide number at `place`.
+
+    The sum of a whole leaf is kept in it: few leaves change between two rows, and reading a sum is an eighth of reading sizes.
+    """
+    total: Any = NO_SUM
+    if entries == blocks[leaf + USED]:
+        total = blocks[leaf + SUM]
+    if total == NO_SUM:
+        total = _sum_of(blocks, leaf, entries)
+        if total == NO_SUM:
+            _add_one_by_one(blocks, leaf, entries, sums, place)
+            return pending
+        if entries == blocks[leaf + USED]:
+            blocks[leaf + SUM] = total
+    if pending >= _LARGE:
+        add_wide(sums, place, pending)
+        pending = 0
+    return pending + total
 
 
 @rare_kernel
@@ -141,7 +184,7 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
     width = outwards * 2.0 * max(tick, 1)  # 0 if no price but 0 was ever in the book
-    place, last = -1, 0
+    place, last, pending = -1, 0, 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
         # The leaves below one node, so that not each one is looked for from the root.
@@ -157,18 +200,28 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
             child = highest_bit(children) if downwards else trailing_zeros(children)
             children &= ~(1 << child)
             leaf = blocks[node + child] if side.height > 1 else node
+            if place >= 0 and blocks[leaf + SUM] != NO_SUM and pending < _LARGE:
+                leaf_end = base + ENTRIES * child + (0 if downwards else ENTRIES - 1)
+                if (last <= leaf_end) if downwards else (last >= leaf_end):  # most leaves: all of it is within
+                    pending += blocks[leaf + SUM]
+                    continue
             used = blocks[leaf + USED]
             while used != 0 and place < count:
                 if place >= 0:
                     entries = used & _entries_within(last, base + ENTRIES * child, downwards)
                     if entries != 0:
-                        _add_entries(blocks, leaf, entries, sums, first + 2 * place)
+                        pending = _add_entries(blocks, leaf, entries, sums, first + 2 * place, pending)
                         used &= ~entries
                 if used != 0:
+                    if pending != 0:
+                        add_wide(sums, first + 2 * place, pending)
+                        pending = 0
                     place += 1
                     if place < count:
                         last = _last_within(width, outwards * middle + abs(middle) * distances[place] / _BPS, downwards)
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES * ENTRIES, downwards)
+    if pending != 0:
+        add_wide(sums, first + 2 * place, pending)
     bound = engine.state[0].bid_bound if downwards else engine.state[0].ask_bound
     is_whole = is_inside(side_number, NONE, bound)
     for place in range(count - 1):  # a distance has all that a shorter one has
@@ -181,13 +234,37 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
             sums[first + 2 * place] = NONE
 
 
+@inlined_kernel
+def changes_best(engine, message, levels, first_event):
+    """Returns whether an applied diff, whose first event was `first_event`, may have changed one of the best levels.
+
+    A diff that made the book drop levels may have. So may the first of all, before which the best prices in the state are 0.
+    """
+    words = engine.words
+    worst_bid = words[_BEST_IN_STATE + FEATURE_LEVELS - 1]
+    worst_ask = words[_BEST_IN_STATE + 3 * FEATURE_LEVELS - 1]
+    if worst_bid == 0 or worst_ask == 0 or engine.state[0].next_event - first_event != message.bid_count + message.ask_count:
+        return True
+    return has_near_level(message, levels, worst_bid, worst_ask)
+
+
+@inlined_kernel
+def note_known(engine):
+    """Note how many levels are known behind a depth message that has changed none of the best."""
+    state, words = engine.state[0], engine.words
+    if state.feature_known > 0:
+        bids_known = count_known(BID, words, _BEST_IN_STATE, FEATURE_LEVELS, state.bid_bound)
+        asks_known = count_known(ASK, words, _BEST_IN_STATE + 2 * FEATURE_LEVELS, FEATURE_LEVELS, state.ask_bound)
+        state.feature_known = min(state.feature_known, bids_known, asks_known)
+
+
 @rare_kernel
 def note_depth(engine):
     """Add what a depth message has changed to the order flow, and note how many levels are known behind it."""
     state, words, now = engine.state[0], engine.words, engine.scratch.best
     take_best(engine.book, FEATURE_LEVELS, now)
-    bids_known = count_known(BID, now[0], FEATURE_LEVELS, state.bid_bound)
-    asks_known = count_known(ASK, now[2], FEATURE_LEVELS, state.ask_bound)
+    bids_known = count_known(BID, now[0], 0, FEATURE_LEVELS, state.bid_bound)
+    asks_known = count_known(ASK, now[2], 0, FEATURE_LEVELS, state.ask_bound)
     state.feature_known = min(state.feature_known, bids_known, asks_known)
     for level in range(FEATURE_LEVELS):
         bid = _BEST_IN_STATE + level
@@ -232,8 +309,8 @@ def features_row(engine, ts):
     take_best(engine.book, FEATURE_LEVELS, now)
     for place in range(_BEST_COUNT):
         numbers[place] = now[place // FEATURE_LEVELS, place % FEATURE_LEVELS]
-    numbers[_BIDS_KNOWN] = count_known(BID, now[0], FEATURE_LEVELS, state.bid_bound)
-    numbers[_ASKS_KNOWN] = count_known(ASK, now[2], FEATURE_LEVELS, state.ask_bound)
+    numbers[_BIDS_KNOWN] = count_known(BID, now[0], 0, FEATURE_LEVELS, state.bid_bound)
+    numbers[_ASKS_KNOWN] = count_known(ASK, now[2], 0, FEATURE_LEVELS, state.ask_bound)
     for place in range(_FLOW_COUNT):
         numbers[_FLOWS + place] = words[_FLOWS_IN_STATE + place]
         words[_FLOWS_IN_STATE + place] = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cowbook.book.continuity import APPLY, judge
 from cowbook.book.state import DiffLog, Levels
-from cowbook.kernels.copying import copy_numbers
+from cowbook.kernels.copying import copy_sides
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import KEPT_LEVELS_LIMIT, PLACES, WAITING_LIMIT
 from cowbook.plain.messages import NONE
@@ -54,8 +54,6 @@ def _span(log, place, level_end):
 def append(words, log, places, message, levels):
     """Put a depth message into a log, and drop the oldest ones of too many. The log must have room for it."""
     start, end, at = words[places[0]], words[places[1]], words[places[2]]
-    bid_start, bid_count = message.bid_start, message.bid_count
-    ask_start, ask_count = message.ask_start, message.ask_count
     entry = log.entries[end]
     entry.rule = message.rule
     entry.first_id = message.first_id
@@ -63,14 +61,10 @@ def append(words, log, places, message, levels):
     entry.prev_id = message.prev_id
     entry.speed = message.speed
     entry.level_start = at
-    entry.bid_count = bid_count
-    entry.ask_count = ask_count
-    copy_numbers(log.levels.prices, at, levels.prices, bid_start, bid_count)
-    copy_numbers(log.levels.sizes, at, levels.sizes, bid_start, bid_count)
-    at += bid_count
-    copy_numbers(log.levels.prices, at, levels.prices, ask_start, ask_count)
-    copy_numbers(log.levels.sizes, at, levels.sizes, ask_start, ask_count)
-    at += ask_count
+    entry.bid_count = message.bid_count
+    entry.ask_count = message.ask_count
+    copy_sides(log.levels.prices, log.levels.sizes, at, levels, message)
+    at += message.bid_count + message.ask_count
     end += 1
     if end - start > WAITING_LIMIT:
         start += 1

@@ -32,8 +32,10 @@ from cowbook.book.block_pool import (
     NO_BLOCK,
     NO_KEY,
     NO_SNAPSHOT,
+    NO_SUM,
     NOWHERE,
     POOL_STATE,
+    SUM,
     USED,
     drop_block,
     private,
@@ -160,6 +162,7 @@ def _insert(book, side_number, index, size):
         blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
     blocks[block + entry] = size
+    blocks[block + SUM] = NO_SUM
     if blocks[block + USED] & (1 << entry) == 0:
         blocks[block + USED] |= 1 << entry
         side.level_count += 1
@@ -208,6 +211,7 @@ def _remove(book, side_number, index):
             shift -= BLOCK_BITS
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
+        blocks[block + SUM] = NO_SUM
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -357,36 +361,36 @@ def _set_level(book, side_number, price, size):
                 return POOL_EXHAUSTED
             index = price // state.tick
     leaf = index >> BLOCK_BITS
-    block = blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)]
-    if blocks[block + KEY] != 2 * leaf + side_number or blocks[block + BORN] <= state.protected:
+    # Places are unsigned, since one that may be negative has to be looked at.
+    block = blocks[np.uint64(side_number * FOUND_LEAVES + (leaf & FOUND_MASK))]
+    is_found = blocks[np.uint64(block + KEY)] == 2 * leaf + side_number
+    if not is_found or blocks[np.uint64(block + BORN)] <= state.protected:
         if size == 0:
             return _remove(book, side_number, index)
         return _insert(book, side_number, index, size)
+    # Without branches that nobody can guess: whether the level is there, and whether it goes, is near to a coin's toss.
     side = sides[side_number]
-    used = blocks[block + USED]
+    used = blocks[np.uint64(block + USED)]
     entry = index & ENTRY_MASK
-    bit = 1 << entry
-    if size != 0:
-        blocks[block + entry] = size
-        if used & bit == 0:
-            blocks[block + USED] = used | bit
-            side.level_count += 1
-            if (index > side.best) == (side_number == BID):
-                side.best = index
-        return OK
-    if used & bit == 0:
-        return OK
-    if used == bit:  # the leaf would be empty: it is dropped, and perhaps nodes above it
+    stays = np.int64(size != 0)
+    left = (used & ~(1 << entry)) | (stays << entry)
+    if left == 0:  # the leaf would be empty: it is dropped, and perhaps nodes above it
         return _remove(book, side_number, index)
-    blocks[block + USED] = used & ~bit
-    side.level_count -= 1
-    if index == side.best:
-        beside = used & (bit - 1) if side_number == BID else used & ~(bit | (bit - 1))
+    blocks[np.uint64(block + entry)] = size
+    blocks[np.uint64(block + USED)] = left
+    blocks[np.uint64(block + SUM)] = NO_SUM
+    side.level_count += stays - ((used >> entry) & 1)
+    beyond = index - side.best if side_number == BID else side.best - index
+    if beyond == 0 and stays == 0:
+        bit = 1 << entry
+        beside = left & (bit - 1) if side_number == BID else left & ~(bit | (bit - 1))
         if beside != 0:
             entry = highest_bit(beside) if side_number == BID else trailing_zeros(beside)
             side.best = (leaf << BLOCK_BITS) | entry
         else:
             side.best = _extreme(blocks, side.root, BLOCK_BITS * (side.height - 1), side_number == BID)
+        return OK
+    side.best = index if (beyond > 0) & (stays != 0) else side.best
     return OK
 
 
@@ -440,7 +444,10 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
     downwards = side_number == BID
     place = first
     copied = 0
-    index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
+    if side_number <= ASK and side.level_count > 0:
+        index: Any = side.best
+    else:
+        index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and copied < count:
         leaf = side.root
         shift = BLOCK_BITS * (side.height - 1)

@@ -196,7 +196,7 @@ def _follow(engine, message, levels, ts):
     state.last_depth_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
@@ -275,7 +275,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
         measure_side(book, ASK, ask_limit, row)
     for side_number in range(2):
         clear_side(book, BEFORE + side_number)
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
@@ -354,7 +354,7 @@ def _witness(engine, message, levels, ts, place):
     else:
         state.bid_bound = min(state.bid_bound, bid_limit)
         state.ask_bound = max(state.ask_bound, ask_limit)
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     return CUT_AFTER if leave(state, settings, first_event) else CONSUMED

@@ -12,9 +12,11 @@ import io
 import os
 import re
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 from cowbook.capture.containers import (
+    DBN,
     LOOKED_AT_BYTES,
     PCAP,
     TAR,
@@ -24,6 +26,7 @@ from cowbook.capture.containers import (
     may_become,
     what_is_not_read_inside,
 )
+from cowbook.capture.dbn import dbn_lines
 from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pieces, decode_all
 from cowbook.capture.paths import natural_key
 from cowbook.capture.pcap import dissected
@@ -148,6 +151,8 @@ def _opened(
         return (yield from _transcoded(pieces))
     if kind == PCAP:
         return (yield from dissected(pieces))
+    if kind == DBN:
+        return (yield from dbn_lines(pieces))
     return (yield from pieces)
 
 
@@ -208,6 +213,10 @@ class _Joined:
         self._table_header: bytes | None = None  # the first member's first line; empty if that is none of a table
         self.damage: str | None = None
         """What is wrong behind what was given so far."""
+
+    def note(self, damage: str | None) -> None:
+        """Note what is wrong in front of the next member; None if nothing is."""
+        self.damage = damage or self.damage
 
     def add(self, name: str, content: Pieces) -> Generator[bytes | Damage | None, None, None]:
         """Give a member."""
@@ -320,6 +329,7 @@ def _tar_members(begin: Callable[[], Pieces], size: Callable[[], int | None]) ->
             yield from reader.skip(header.size_bytes + header.padding_bytes)
             place += 1
         place += 1
+        joined.note(header.damage)
         yield from joined.add(header.name, _content(reader, header))
         yield from reader.skip(header.padding_bytes)
     yield from reader.skip(1 << 62)  # to the end of the file, where more would be seen
@@ -340,6 +350,7 @@ def _members_as_stored(reader: PieceReader, header: Header | None) -> Pieces:
     end_text = None
     try:
         while header is not None:
+            joined.note(header.damage)
             if header.is_file and header.size_bytes:
                 yield from joined.add(header.name, _content(reader, header))
                 yield from reader.skip(header.padding_bytes)
@@ -385,9 +396,11 @@ def _list_names(pieces: Pieces) -> Generator[None, None, _Names]:
 
 def _next_file(reader: PieceReader) -> Generator[None, None, Header]:
     """The next header of a file that is not empty. There is one."""
+    damage = None
     while (header := (yield from next_header(reader))) is not None:
+        damage = header.damage or damage
         if header.is_file and header.size_bytes:
-            return header
+            return replace(header, damage=damage)
         yield from reader.skip(header.size_bytes + header.padding_bytes)
     raise TarError("it has changed while it was read")
 

@@ -13,7 +13,7 @@ LOOKED_AT_BYTES = 512
 
 PARQUET = "parquet"
 """The kind of a Parquet file, which is a table rather than a stream of bytes."""
-ZIP, TAR, UTF_16, PCAP = "zip", "tar", "UTF-16", "pcap"
+ZIP, TAR, UTF_16, PCAP, DBN = "zip", "tar", "UTF-16", "pcap", "DBN"
 
 _SKIPPABLE_MAGIC = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f; pzstd files begin with such a frame
 _KINDS = (
@@ -33,6 +33,7 @@ _KINDS = (
     (b"\x4d\x3c\xb2\xa1", PCAP),
     (b"\xa1\xb2\x3c\x4d", PCAP),
     (b"\x0a\x0d\x0d\x0a", PCAP),
+    *((b"DBN%c" % version, DBN) for version in range(1, 9)),  # a text may begin so, too, but goes on otherwise
 )
 _COMPRESSIONS = ("gzip", "zstd", "bzip2", "xz", "lz4")
 

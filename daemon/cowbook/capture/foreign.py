@@ -15,7 +15,6 @@ _MAGICS = (
     (b"PK\x07\x08", "a zip archive in several files", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!\x1a\x07", "a rar archive", _UNPACK),
-    (b"DBN", "Databento's DBN", "export it as a table of one of the formats that are read"),
     (b"ARROW1", "an Arrow (Feather) file", "write it as Parquet"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", "write it as Parquet"),
     (b"SQLite format 3\x00", "an SQLite database", "export its table as CSV or Parquet"),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from cowbook.capture.members import Damage
 from cowbook.capture.piece_reader import PieceReader
 
 MOST_PACKET_BYTES = 1 << 22
@@ -17,6 +22,10 @@ _PCAP_MAGICS = {
     b"\x4d\x3c\xb2\xa1": ("<", 1),
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
+_RECORD_BYTES = 16  # of a packet's header in pcap
+_BLOCK_BYTES = 12  # of a block without content in pcapng
+_NEAR_SECONDS = 86_400
+"""Behind damage a packet is believed that is not farther from the last one in time."""
 _SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
 _INTERFACE, _OLD_PACKET, _PACKET = 1, 2, 6  # types of blocks in pcapng
 _RESOLUTION, _OFFSET = 9, 14  # options of an interface
@@ -59,8 +68,14 @@ class _Interface:
     offset_seconds: int = 0
 
 
-def read_packets(reader: PieceReader) -> Generator[Packet | None, None, None]:
-    """Read all packets. None where nothing more is there yet. Raises PacketError where the capture cannot be read on."""
+Packets = Generator[Packet | Damage | None, None, None]
+
+
+def read_packets(reader: PieceReader) -> Packets:
+    """Read all packets. None where nothing more is there yet. Raises PacketError where the capture cannot be read on.
+
+    Where something else stands in place of a packet's header, there is damage, and the next packet is looked for behind it.
+    """
     if not (yield from reader.fill(24)):
         raise PacketError("it ends in the middle")
     if reader.peek(4) in _PCAP_MAGICS:
@@ -69,15 +84,20 @@ def read_packets(reader: PieceReader) -> Generator[Packet | None, None, None]:
         yield from _read_pcapng(reader)
 
 
-def _read_pcap(reader: PieceReader) -> Generator[Packet | None, None, None]:
+def _read_pcap(reader: PieceReader) -> Packets:
     head = reader.take(24)
     order, factor = _PCAP_MAGICS[head[:4]]
     link = struct.unpack(order + "I", head[20:24])[0] & 0xFFFF
     record = struct.Struct(order + "IIII")
-    while (yield from reader.fill(16)):
-        seconds, fraction, length, _ = record.unpack(reader.take(16))
-        if length > MOST_PACKET_BYTES:
-            raise PacketError(f"a packet of {length} bytes")
+    last_seconds = 0
+    while (yield from reader.fill(_RECORD_BYTES)):
+        seconds, fraction, length, original = record.unpack(reader.peek(_RECORD_BYTES))
+        if length > MOST_PACKET_BYTES or seconds == length == original == 0:
+            places = partial(_places_of_records, last_seconds=last_seconds, parts_of_second=10**9 // factor)
+            yield from _go_on(reader, f"a packet of {length} bytes", _Search(order, _RECORD_BYTES, places, 8, _RECORD_BYTES))
+            continue
+        reader.take(_RECORD_BYTES)
+        last_seconds = seconds
         if not (yield from reader.fill(length)):
             raise PacketError("it ends in the middle of a packet")
         yield Packet(seconds * 10**9 + fraction * factor, link, reader.take(length))
@@ -85,17 +105,18 @@ def _read_pcap(reader: PieceReader) -> Generator[Packet | None, None, None]:
         raise PacketError("it ends in the middle of a packet")
 
 
-def _read_pcapng(reader: PieceReader) -> Generator[Packet | None, None, None]:
+def _read_pcapng(reader: PieceReader) -> Packets:
     order = "<"
     interfaces: list[_Interface] = []
-    while (yield from reader.fill(12)):
-        head = reader.peek(12)
+    while (yield from reader.fill(_BLOCK_BYTES)):
+        head = reader.peek(_BLOCK_BYTES)
         if head[:4] == _SECTION_MAGIC:
             order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
             interfaces = []
         kind, length = struct.unpack(order + "II", head[:8])
-        if length % 4 or not 12 <= length <= _MOST_BLOCK_BYTES:
-            raise PacketError(f"a block of {length} bytes")
+        if length % 4 or not _BLOCK_BYTES <= length <= _MOST_BLOCK_BYTES:
+            yield from _go_on(reader, f"a block of {length} bytes", _Search(order, _BLOCK_BYTES, _places_of_blocks, 4, 0))
+            continue
         if not (yield from reader.fill(length)):
             raise PacketError("it ends in the middle of a block")
         body = reader.take(length)[8:-4]
@@ -111,6 +132,71 @@ def _read_pcapng(reader: PieceReader) -> Generator[Packet | None, None, None]:
             yield Packet(time, interface.link, body[20 : 20 + captured])
     if reader.held_bytes:
         raise PacketError("it ends in the middle of a block")
+
+
+_Words = npt.NDArray[np.uint32]
+
+
+def _places_of_records(words: _Words, last_seconds: int, parts_of_second: int) -> npt.NDArray[np.bool_]:
+    """Where a packet's header in pcap may begin, as `_Search.places`."""
+    times, parts, lengths, originals = (words[start : len(words) - 12 + start] for start in (0, 4, 8, 12))
+    is_near = np.abs(times.astype(np.int64) - last_seconds) <= _NEAR_SECONDS
+    fits = (parts < parts_of_second) & (lengths > 0) & (lengths <= originals) & (lengths <= MOST_PACKET_BYTES)
+    found: npt.NDArray[np.bool_] = is_near & fits
+    return found
+
+
+def _places_of_blocks(words: _Words) -> npt.NDArray[np.bool_]:
+    """Where a packet's block in pcapng may begin, as `_Search.places`."""
+    kinds, lengths = words[: len(words) - 4], words[4:]
+    fits = (lengths % 4 == 0) & (lengths >= _BLOCK_BYTES) & (lengths <= _MOST_BLOCK_BYTES)
+    found: npt.NDArray[np.bool_] = fits & ((kinds == _PACKET) | (kinds == _OLD_PACKET))
+    return found
+
+
+class _Search(NamedTuple):
+    """How the next packet is known."""
+
+    order: str
+    header_bytes: int
+    places: Callable[[_Words], npt.NDArray[np.bool_]]
+    """Returns where a packet may begin, by the number of four bytes at each place; that of the last header is the last place."""
+    length_place: int
+    """Where in a header the length is."""
+    added_bytes: int
+    """What a packet has more than its length."""
+
+
+def _go_on(reader: PieceReader, what: str, search: _Search) -> Generator[Damage | None, None, None]:
+    """Skip to the next packet behind damage. Raises PacketError, saying what was found, if there is none."""
+    start = reader.taken_bytes
+    yield from reader.skip(1)
+    while (yield from reader.fill(search.header_bytes)):
+        window = reader.peek(reader.held_bytes)
+        words = _words(window, search.order)
+        for place in np.flatnonzero(search.places(words)).tolist():
+            if (yield from _is_followed(reader, place, int(words[place + search.length_place]) + search.added_bytes, search)):
+                yield from reader.skip(place)
+                yield Damage(f"is damaged at byte {start} of its packets: {what}. {reader.taken_bytes - start} bytes are skipped")
+                return
+        yield from reader.skip(len(window) - search.header_bytes + 1)
+    raise PacketError(what)
+
+
+def _is_followed(reader: PieceReader, place: int, length: int, search: _Search) -> Generator[None, None, bool]:
+    """Whether what may be a packet, `place` bytes from here, is whole, and followed by another one or by the end."""
+    end = place + length
+    if not (yield from reader.fill(end + search.header_bytes)):
+        return reader.held_bytes == end
+    return bool(search.places(_words(reader.peek(end + search.header_bytes)[end:], search.order))[0])
+
+
+def _words(content: bytes, order: str) -> _Words:
+    """The number that the four bytes from each place on are."""
+    parts = [np.frombuffer(content, np.uint8, len(content) - 3, place).astype(np.uint32) for place in range(4)]
+    parts = parts if order == "<" else parts[::-1]
+    words: _Words = parts[0] + parts[1] * 2**8 + parts[2] * 2**16 + parts[3] * 2**24
+    return words
 
 
 def _interface(body: bytes, order: str) -> _Interface:

@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cowbook.capture.members import Pieces
+from cowbook.capture.members import Damage, Pieces
 from cowbook.capture.packets import ACK, FIN, RST, SYN, PacketError, Segment, read_packets, segment_of
 from cowbook.capture.piece_reader import PieceReader
 from cowbook.capture.tcp import Direction
@@ -145,8 +145,8 @@ def dissected(pieces: Pieces) -> Pieces:
     text: str | None = None
     try:
         for packet in packets:
-            if packet is None:
-                yield None
+            if packet is None or isinstance(packet, Damage):
+                yield packet
                 continue
             segment = segment_of(packet)
             if segment is not None:

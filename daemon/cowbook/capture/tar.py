@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cowbook.capture.piece_reader import PieceReader
 
@@ -36,6 +36,8 @@ class Header:
     name: str
     size_bytes: int
     is_file: bool
+    damage: str | None = None
+    """What is wrong in front of it, where something else stood in place of its header."""
 
     @property
     def padding_bytes(self) -> int:
@@ -57,8 +59,12 @@ def _has_checksum(block: bytes) -> bool:
 
 
 def next_header(reader: PieceReader) -> Generator[None, None, Header | None]:
-    """Read the next header. Returns None at the archive's end. Raises TarError where something else stands."""
+    """Read the next header. Returns None at the archive's end. Raises TarError where something else stands and none follows.
+
+    What stands between is skipped: the content of the member, say, whose header is damaged.
+    """
     properties: dict[str, str] = {}
+    damage: str | None = None
     while True:
         if not (yield from reader.fill(BLOCK_BYTES)):
             if reader.held_bytes or reader.damage:
@@ -68,14 +74,27 @@ def next_header(reader: PieceReader) -> Generator[None, None, Header | None]:
         if not block.strip(b"\0"):
             return None
         if not _has_checksum(block):
-            raise TarError("something else stands in the place of a header")
+            block, skipped = yield from _search(reader)
+            damage = f"is damaged: {skipped} bytes stand in place of a member's header, and are skipped"
+            properties = {}
         if block[_TYPE] not in _OF_HEADERS:
-            return _header_of(block, properties)
+            return replace(_header_of(block, properties), damage=damage)
         content = yield from _take_content(reader, _number(block[_SIZE]))
         if block[_TYPE] == _LONG_NAME:
             properties["path"] = content.rstrip(b"\0").decode(errors="backslashreplace")
         elif block[_TYPE] == _PAX:
             properties |= _properties(content)
+
+
+def _search(reader: PieceReader) -> Generator[None, None, tuple[bytes, int]]:
+    """Look for a header behind a block that is none. Returns it, and how many bytes stand in front of it, that block included."""
+    skipped = BLOCK_BYTES
+    while (yield from reader.fill(BLOCK_BYTES)):
+        block = reader.take(BLOCK_BYTES)
+        if is_tar_header(block):
+            return block, skipped
+        skipped += BLOCK_BYTES
+    raise TarError("something else stands in the place of a header")
 
 
 def _header_of(block: bytes, properties: dict[str, str]) -> Header:

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from cowbook.cli.clients import ask
 from cowbook.cli.console import plain_console
 from cowbook.errors import QueryError, ServiceError
+from cowbook.plain.counting import counted
 from cowbook.query.book import BookSide, Evidence, InstantBook
 from cowbook.query.book_at import book_at
-from cowbook.query.times import iso
+from cowbook.query.times import iso, parse_time
 
 _SHOWN_LEVELS = 10
 _INDENT = " " * 8
@@ -33,7 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
     """Print the book, or write it to a file. Raises QueryError if the output does not have it, ServiceError for no answer."""
     if _is_url(arguments.data):
         return _show_live(arguments)
-    book = book_at(arguments.data, arguments.symbol, arguments.at, event=arguments.event, levels=arguments.levels)
+    at = parse_time(arguments.at, "--at")
+    book = book_at(arguments.data, arguments.symbol, at, event=arguments.event, levels=arguments.levels)
     if arguments.json:
         print(json.dumps(book.to_json(), indent=1))
     elif arguments.parquet is not None:
@@ -151,7 +153,7 @@ def _notes(book: InstantBook) -> list[str]:
         notes.append(f"last failed comparison: {_evidence(proof.last_failure, book.time)}")
     if proof.last_gap is not None:
         notes.append(f"last gap: {_evidence(proof.last_gap, book.time)}")
-    notes.append(f"made of {begun}, and {proof.changes:,} rows of depth")
+    notes.append(f"made of {begun}, and {counted(proof.changes, 'row')} of depth")
     if book.is_at_end:
         notes.append("the output ends here: what came later it does not show")
     return notes

@@ -11,6 +11,7 @@ from cowbook.export.hftbacktest import export_hftbacktest
 from cowbook.export.nautilus import export_nautilus
 from cowbook.export.span import Span
 from cowbook.export.text import export_csv
+from cowbook.plain.counting import counted
 from cowbook.plain.escaping import escaped
 from cowbook.query.parts import retrying
 from cowbook.query.times import parse_time
@@ -28,9 +29,12 @@ def main(arguments: argparse.Namespace) -> int:
 def _hftbacktest(arguments: argparse.Namespace, start: int | None, end: int | None) -> list[str]:
     path = _with_suffix(arguments.destination)
     made = export_hftbacktest(Span(arguments.data, arguments.symbol, start, end), path)
-    counts = f"{made.depth_rows:,} rows of depth, {made.trades:,} trades, {made.start_levels:,} levels at the start"
+    counts = (
+        f"{counted(made.depth_rows, 'row')} of depth, {counted(made.trades, 'trade')}, "
+        f"{counted(made.start_levels, 'level')} at the start"
+    )
     lines = [
-        f"{path}: {made.events:,} events: {counts}",
+        f"{path}: {counted(made.events, 'event')}: {counts}",
         f"tick_size({made.tick_size:f}), lot_size({made.lot_size:f}): the greatest steps that fit all prices and sizes in it",
     ]
     if made.shift_ns:
@@ -45,7 +49,8 @@ def _nautilus(arguments: argparse.Namespace, start: int | None, end: int | None)
     made = export_nautilus(Span(arguments.data, arguments.symbol, start, end), arguments.destination, instrument)
     lines = [str(path) for path in made.files]
     lines.append(
-        f"{instrument}: {made.deltas:,} deltas, {made.trades:,} trades, {made.start_levels:,} levels at the start; "
+        f"{instrument}: {counted(made.deltas, 'delta')}, {counted(made.trades, 'trade')}, "
+        f"{counted(made.start_levels, 'level')} at the start; "
         f"price_precision {made.price_precision}, size_precision {made.size_precision}"
     )
     return lines + _warnings(made.unsynced_rows, has_receive_times=made.has_receive_times, name="ts_init")
@@ -57,7 +62,7 @@ def _npz(arguments: argparse.Namespace, start: int | None, end: int | None) -> l
     how = "as the book stands" if arguments.holes == "fill" else "as NaN"
     shape = f"({made.points:,}, {made.levels}, 4)"
     every = f"one point every {made.interval_ns / 1e9:g} s" if made.interval_ns else "a single point"
-    lines = [f"{path}: book {shape}, {every}; {made.filled:,} points without a row, {how}"]
+    lines = [f"{path}: book {shape}, {every}; {counted(made.filled, 'point')} without a row, {how}"]
     if not made.is_exact:
         lines.append(
             f"warning: {arguments.numbers} makes some different prices or sizes equal; --numbers float64 has more digits"
@@ -67,7 +72,7 @@ def _npz(arguments: argparse.Namespace, start: int | None, end: int | None) -> l
 
 def _csv(arguments: argparse.Namespace, start: int | None, end: int | None) -> list[str]:
     counts = export_csv(arguments.data, arguments.symbol, start, end, arguments.destination)
-    return [f"{arguments.destination / stream}.csv: {count:,} rows" for stream, count in counts.items()]
+    return [f"{arguments.destination / stream}.csv: {counted(count, 'row')}" for stream, count in counts.items()]
 
 
 def _with_suffix(path: Path) -> Path:
@@ -78,7 +83,7 @@ def _with_suffix(path: Path) -> Path:
 def _warnings(unsynced_rows: int, *, has_receive_times: bool, name: str) -> list[str]:
     lines = []
     if unsynced_rows:
-        lines.append(f"warning: {unsynced_rows:,} rows of depth are not synced: the book behind them is not proved")
+        lines.append(f"warning: not synced: {counted(unsynced_rows, 'row')} of depth. The book behind them is not proved")
     if not has_receive_times:
         lines.append(f"warning: the capture lacks times of receipt; there, {name} is the exchange's time, without any latency")
     return lines

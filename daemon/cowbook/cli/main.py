@@ -10,7 +10,7 @@ from types import ModuleType
 
 from cowbook.cli.parser import make_parser
 from cowbook.cli.streams import make_unbreakable
-from cowbook.errors import ConfigError, CowbookError
+from cowbook.errors import ConfigError, CowbookError, UsageError
 from cowbook.plain.escaping import escaped
 
 EXIT_FAILED = 1  # a symbol failed
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CONFIG
     except CowbookError as error:
         print(escaped(f"cowbook: {error}"), file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cowbook.plain.counting import counted
 from cowbook.plain.escaping import escaped
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def write_day(path: Path, *, messages: int, interval_ns: int) -> int:
 def _describe(summary: SimulationSummary) -> None:
     """Print what a capture holds."""
     print(
-        f"{escaped(str(summary.path))}: {summary.events:,} events in {summary.messages:,} diffs, {summary.snapshots} snapshots "
-        f"and {summary.trades:,} trades, {summary.tickers:,} tickers, {summary.gaps} gaps, {summary.size_bytes / 1e6:.1f} MB"
+        f"{escaped(str(summary.path))}: {counted(summary.events, 'event')} in "
+        f"{counted(summary.messages, 'diff')}, {counted(summary.snapshots, 'snapshot')} and {counted(summary.trades, 'trade')}, "
+        f"{counted(summary.tickers, 'ticker')}, {counted(summary.gaps, 'gap')}, {summary.size_bytes / 1e6:.1f} MB"
     )
 
 

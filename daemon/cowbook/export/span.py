@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.errors import ExportError, QueryError
+from cowbook.errors import ExportError, QueryError, UsageError
 from cowbook.plain.messages import NONE
 from cowbook.query.columns import PartReader
 from cowbook.query.fold import Folding, check_events
@@ -65,6 +65,12 @@ class StartBook:
         return len(self.bids[0]) + len(self.asks[0])
 
 
+def check_order(start: int | None, end: int | None) -> None:
+    """Raises UsageError if nothing lies between two times."""
+    if start is not None and end is not None and end <= start:
+        raise UsageError(f"--to {iso(end)} is not behind --from {iso(start)}: nothing lies between")
+
+
 class Span:
     """Events of a symbol from the first one whose time is at least `start` to the last one before `end` (ns).
 
@@ -73,9 +79,8 @@ class Span:
     """
 
     def __init__(self, output_dir: Path, symbol: str, start: int | None, end: int | None) -> None:
-        """Finds the parts. Raises QueryError if there are none, one is missing, or the span is empty."""
-        if start is not None and end is not None and end <= start:
-            raise QueryError(f"--to {iso(end)} is not behind --from {iso(start)}: nothing lies between")
+        """Finds the parts. Raises QueryError if there are none, one is missing, or the span has no event."""
+        check_order(start, end)
         self.output = SymbolOutput(output_dir, symbol)
         self.start_time, self.end_time = start, end
         if "depth" not in self.output.streams:

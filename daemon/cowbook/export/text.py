@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,12 @@ import pyarrow.dataset as ds
 
 from cowbook.errors import QueryError
 from cowbook.export.destination import new_path
+from cowbook.export.span import check_order
 from cowbook.plain.streams import BY_NAME, Kind
+from cowbook.query.columns import UNREADABLE, damaged
+from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
+from cowbook.query.parts import MovedError
 from cowbook.query.scan import scan
 
 
@@ -26,7 +31,9 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
 
     Raises QueryError for what cannot be read, ExportError for what cannot be written.
     """
-    streams = sorted(SymbolOutput(output_dir, symbol).streams)
+    check_order(start, end)
+    output = SymbolOutput(output_dir, symbol)
+    streams = sorted(output.streams)
     counts = {}
     with new_path(directory) as partial:
         partial.mkdir()
@@ -36,7 +43,7 @@ def export_csv(output_dir: Path, symbol: str, start: int | None, end: int | None
             dataset = scan(output_dir, stream, symbol, start=limits[0], end=limits[1])
             counts[stream] = _write(dataset, partial / f"{stream}.csv")
         if not any(counts.values()):
-            raise QueryError(f"{output_dir} has no row of {symbol} in that span")
+            raise QueryError(f"{output_dir} has no row of {symbol} in that span: {describe_span(output)}")
     return counts
 
 
@@ -45,10 +52,19 @@ def _write(dataset: ds.Dataset, path: Path) -> int:
     names = [name for name in dataset.schema.names if name not in ("symbol", "date")]
     header = pa.schema([pa.field(name, _text_type(dataset.schema.field(name).type)) for name in names])
     with pa.csv.CSVWriter(path, header) as writer:
-        for batch in dataset.to_batches(columns=names):
+        for batch in _batches(dataset, names):
             count += batch.num_rows
             writer.write_batch(pa.record_batch([_as_text(column) for column in batch.columns], schema=header))
     return count
+
+
+def _batches(dataset: ds.Dataset, names: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from dataset.to_batches(columns=names)
+    except FileNotFoundError as error:
+        raise MovedError(f"{error.filename or error} is gone") from error
+    except UNREADABLE as error:
+        raise damaged("a part", str(error)) from error
 
 
 def _text_type(of: pa.DataType) -> pa.DataType:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cowbook.inspection.facts import FileFacts, SymbolFacts
+from cowbook.plain.counting import counted
 
 _PROOFS = {"bookTicker": "tickers", "checksum": "checksums", "snapshot": "later snapshots"}
 
@@ -36,13 +37,13 @@ def describe_counts(symbol: SymbolFacts) -> str:
     """How many messages of each kind there are, and gaps."""
     counts = [f"{symbol.depth:,} depth"] if symbol.depth else []
     if symbol.depth or symbol.snapshots:
-        counts.append(_counted(symbol.snapshots, "snapshot") if symbol.snapshots else "no snapshot")
-    counts += [_counted(symbol.tickers, "ticker")] if symbol.tickers else []
-    counts += [_counted(symbol.trades, "trade")] if symbol.trades else []
+        counts.append(counted(symbol.snapshots, "snapshot") if symbol.snapshots else "no snapshot")
+    counts += [counted(symbol.tickers, "ticker")] if symbol.tickers else []
+    counts += [counted(symbol.trades, "trade")] if symbol.trades else []
     text = ", ".join(counts)
     if symbol.depth and symbol.shows_loss:
-        missing = f", {symbol.missing:,} ids missing" if symbol.missing else ""
-        text += f"; {_counted(symbol.gaps, 'gap')}{missing}"
+        missing = f", {counted(symbol.missing, 'id')} missing" if symbol.missing else ""
+        text += f"; {counted(symbol.gaps, 'gap')}{missing}"
     if symbol.rejected:
         text += "; rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in symbol.rejected.items())
     return text
@@ -66,10 +67,6 @@ def describe_proof(symbol: SymbolFacts) -> str:
     outcome = "all match" if symbol.matched == symbol.comparable else f"{symbol.comparable - symbol.matched:,} of them FAIL"
     total = symbol.depth + symbol.snapshots
     return f"{loss}; {symbol.comparable:,} of {total:,} books can be compared with {by}: {outcome}"
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def _size(count: int) -> str:

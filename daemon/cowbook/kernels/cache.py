@@ -26,13 +26,14 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba import config, types
+from numba import config
 from numba.core.caching import _Cache
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 from cowbook.kernels.frozen import digest_of
+from cowbook.kernels.groups import described
 
 _KEEP_DAYS = 60
 _DAY_SECONDS = 86_400
@@ -152,7 +153,10 @@ _HOW_COMPILED = (
     numba.__version__,
     str(sys.implementation.cache_tag),
     repr([getattr(config, name) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT")]),
-    *(hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest() for name in ("compiling", "jit")),
+    *(
+        hashlib.sha256((Path(__file__).parent / f"{name}.py").read_bytes()).hexdigest()
+        for name in ("compiling", "groups", "jit", "signatures")
+    ),
 )
 """What decides how the same code is compiled."""
 
@@ -256,12 +260,3 @@ def _remove_old(folder: Path) -> None:
     for path in folder.iterdir():
         if time.time() - path.stat().st_mtime > _KEEP_DAYS * _DAY_SECONDS:
             path.unlink(missing_ok=True)
-
-
-def described(kind: Any) -> str:
-    """Returns the full name of an argument's type. numba's name of a named tuple leaves out the fields and their types."""
-    if isinstance(kind, types.NamedTuple | types.NamedUniTuple):
-        members = zip(kind.fields, kind.types, strict=True)
-        name = f"{kind.instance_class.__module__}.{kind.instance_class.__qualname__}"  # the file refers to it so
-        return f"{name}({', '.join(f'{name}: {described(member)}' for name, member in members)})"
-    return repr(kind)

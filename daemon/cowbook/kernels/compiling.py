@@ -5,18 +5,29 @@ each. Kernels call each other twenty deep, so most of the time went into machine
 one calls (a *part*) is only lowered to LLVM code. A kernel that Python calls (a *root*) takes in all its parts and is optimised
 once. That reduced the CPU time for all kernels from 33 s to 13 s, and they run faster (ADR 14).
 
+Of numba's passes only those run that kernels need. Groups of arrays are handed over by address (kernels/groups.py).
+
 numba has no public interface for this. pyproject.toml allows only the versions with which it was tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import FunctionType
 from typing import Any
 
 from llvmlite import binding as llvm
+from numba.core import typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompileResult
+from numba.core.compiler import CompilerBase, CompileResult
+from numba.core.compiler_machinery import PassManager, register_pass
+from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUDispatcher
+from numba.core.ssa import reconstruct_ssa
+from numba.core.typed_passes import BaseNativeLowering
+
+from cowbook.kernels.groups import KernelContext, KernelLower
+from cowbook.kernels.signatures import TypingContext
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
@@ -42,6 +53,7 @@ class _RarePartLibrary(_PartLibrary):
         for function in module.functions:
             if not function.is_declaration:
                 function.attributes.add("noinline")
+                function.attributes.add("optsize")
         super().add_ir_module(module)
 
 
@@ -75,16 +87,83 @@ class _RootLibrary(JITCodeLibrary):  # type: ignore[misc] # numba has no types
             passes.run(self._final_module, builder)
 
 
-def _compiler_with(library_class: type[JITCodeLibrary]) -> type[Compiler]:
-    class KernelCompiler(Compiler):  # type: ignore[misc] # numba has no types
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(BaseNativeLowering):  # type: ignore[misc] # numba has no types
+    """Makes LLVM code."""
+
+    _name = "kernel_lowering"
+
+    @property
+    def lowering_class(self) -> type[KernelLower]:
+        """What makes it."""
+        return KernelLower
+
+
+class _Passes(PassManager):  # type: ignore[misc] # numba has no types
+    """As numba's, without the notes that it makes of each pass for listeners."""
+
+    def _runPass(self, _index: int, a_pass: Any, state: Any) -> None:  # noqa: N802 - numba's name
+        a_pass.analysis = self._analysis
+        a_pass.run_initialization(state)
+        a_pass.run_pass(state)
+        a_pass.run_finalizer(state)
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _SingleAssignment(untyped_passes.ReconstructSSA):  # type: ignore[misc] # numba has no types
+    """Gives each assignment a variable of its own."""
+
+    _name = "kernel_single_assignment"
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the function, without the search for lifetimes, which only generators need."""
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _NoPhis(typed_passes.PreLowerStripPhis):  # type: ignore[misc] # numba has no types
+    """Brings variables together again where branches meet."""
+
+    _name = "kernel_no_phis"
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the function, without the search for lifetimes."""
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+_PASSES = (
+    untyped_passes.TranslateByteCode,
+    untyped_passes.FixupArgs,
+    untyped_passes.DeadBranchPrune,
+    _SingleAssignment,
+    typed_passes.NopythonTypeInference,
+    _NoPhis,
+    _Lowering,
+    typed_passes.NoPythonBackend,
+)
+"""numba's, without those for what kernels do not use: closures, exceptions, expressions of whole arrays, annotations."""
+
+
+def _compiler_with(library_class: type[JITCodeLibrary]) -> type[CompilerBase]:
+    class KernelCompiler(CompilerBase):  # type: ignore[misc] # numba has no types
         """numba's compiler, with a library of the given class."""
 
         def define_pipelines(self) -> Any:
-            """Returns numba's usual pipelines, after setting the library."""
+            """Returns the passes, after setting the library."""
             library = library_class(self.state.targetctx.codegen(), self.state.func_id.func_qualname)
             library.enable_object_caching()
             self.state.library = library
-            return super().define_pipelines()
+            self.state.targetctx = KernelContext.of(self.state.targetctx)
+            self.state.typingctx = TypingContext.of(self.state.typingctx)
+            passes = _Passes("kernel")
+            for kind in _PASSES:
+                passes.add_pass(kind, "")
+            passes.finalize()
+            return [passes]
 
     return KernelCompiler
 
@@ -92,6 +171,18 @@ def _compiler_with(library_class: type[JITCodeLibrary]) -> type[Compiler]:
 PartCompiler = _compiler_with(_PartLibrary)
 RarePartCompiler = _compiler_with(_RarePartLibrary)
 RootCompiler = _compiler_with(_RootLibrary)
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+with_deep_stack = FunctionType(_call.__code__.replace(co_stacksize=70_000), {})
+"""Calls a function with its arguments, and has room for all frames of the calls in it.
+
+CPython keeps frames in chunks of 16 KB, and asks the kernel for one each time that a call does not fit into the last. A compiler
+calls itself deep enough to do so 80,000 times, which took a tenth of its time. A frame of half a megabyte gets a chunk of one.
+"""
 
 _PART_OPTIONS = {"no_compile": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 

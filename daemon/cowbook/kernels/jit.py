@@ -1,7 +1,8 @@
 """The decorators of compiled functions. They also let kernels run uncompiled, under a debugger.
 
-A kernel takes arrays and numbers, allocates nothing, uses no Python object, and holds no lock. With `NUMBA_DISABLE_JIT=1` in the
-environment every kernel is a plain Python function. Breakpoints and coverage then work, and it runs a thousand times slower.
+A kernel takes arrays, groups of them (named tuples) and numbers, allocates nothing, uses no Python object, and holds no lock.
+With `NUMBA_DISABLE_JIT=1` in the environment every kernel is a plain Python function. Breakpoints and coverage then work, and it
+runs a thousand times slower.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numba import config, typeof, types
 from numba.core.registry import CPUDispatcher
 
 from cowbook.kernels.cache import KernelCache
-from cowbook.kernels.compiling import Part, RootCompiler
+from cowbook.kernels.compiling import Part, RootCompiler, with_deep_stack
 
 IS_COMPILED = not config.DISABLE_JIT
 """True if kernels are machine code in this process."""
@@ -44,6 +45,10 @@ class Kernel(CPUDispatcher):  # type: ignore[misc] # numba has no types
         self.is_rare = is_rare
         self._cache = self.cache = KernelCache(self)
         self._part = Part(function, options, is_rare=is_rare)
+
+    def compile(self, signature: Any) -> Any:
+        """As in numba: compile the version for these types of arguments, or load it."""
+        return with_deep_stack(super().compile, signature)
 
     def get_call_template(self, args: Sequence[Any], kws: dict[str, Any]) -> Any:
         """As in numba, for a call from another kernel. Constants get no version of their own (117 versions instead of 150)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 
@@ -18,9 +20,10 @@ from cowbook.library.output_features import read_output
 from cowbook.library.source import Source
 from cowbook.library.steps import StepPlanner
 from cowbook.library.times import Every, parse_every
-from cowbook.query.times import Time, parse_time
+from cowbook.query.times import Time, iso, parse_time
 
 _MOST_LEVELS = 1000
+_MOST_TRADED = 1 << 62
 
 
 def features(
@@ -86,19 +89,22 @@ def features(
     """
     if isinstance(levels, bool) or not isinstance(levels, int) or not 1 <= levels <= _MOST_LEVELS:
         raise UsageError(f"levels = {levels!r}: must be a number from 1 to {_MOST_LEVELS}")
+    if not isinstance(bps, Iterable) or any(not isinstance(distance, Real) or not 0 < distance <= 10_000 for distance in bps):
+        raise UsageError(f"bps = {bps!r}: must be a sequence of numbers above 0, at most 10000")
     distances = sorted(set(bps))
-    if any(not 0 < distance <= 10_000 for distance in distances):
-        raise UsageError(f"bps = {tuple(bps)!r}: must be numbers above 0, at most 10000")
-    if volume is not None and not volume > 0:
-        raise UsageError(f"volume = {volume!r}: must be above 0")
+    if volume is not None and not (isinstance(volume, Real) and 0 < volume < inf):
+        raise UsageError(f"volume = {volume!r}: must be a number above 0")
     records, interval = parse_every(every) if volume is None else (1 << 62, 0)
     begins, ends = parse_time(start, "start"), parse_time(end, "end")
+
+    if begins is not None and ends is not None and begins >= ends:
+        raise UsageError(f"start = {iso(begins)} is not before end = {iso(ends)}")
 
     def make_planner() -> StepPlanner:
         return StepPlanner(records, interval, None, ends, has_clocks=False)
 
     def make_table(decimals: int) -> FeatureTable:
-        return FeatureTable(levels, distances, 0 if volume is None else max(1, round(volume * 10**decimals)))
+        return FeatureTable(levels, distances, 0 if volume is None else min(max(1, round(volume * 10**decimals)), _MOST_TRADED))
 
     if isinstance(paths, str | PathLike) and Path(paths).is_dir():
         tables = read_output(Path(paths), symbol, make_planner, make_table, begins, interval)
@@ -119,7 +125,6 @@ class MeasuredSource(Source):
         super().__init__(given, planner, "float64", 1 << 20)
         self._measured = measured
         self._measure: Callable[..., tuple[int, int]] | None = None
-        self._observe: Callable[..., None] | None = None
 
     def table(self, begins: int | None) -> pa.Table:
         """Go through the input. Rows before `begins` are left out."""
@@ -142,7 +147,6 @@ class MeasuredSource(Source):
             return
         if self._measure is None:
             self._measure = entry_of(kernel.measure, as_records(self.arrays), batch, 0, 0, measures, False)
-            self._observe = entry_of(kernel.observe, as_records(self.arrays), measures)
         has_applied = False
         while True:
             why, consumed = self._measure(as_records(self.arrays), batch, place, stop, measures, has_applied)
@@ -163,8 +167,7 @@ class MeasuredSource(Source):
 
     def _cut(self) -> None:
         """Take the rows of a cut, of which the trades are observed first."""
-        assert self._observe is not None
         measures = as_records(self._measured.measures)
-        self._observe(as_records(self.arrays), measures)
+        kernel.observe(as_records(self.arrays), measures)
         self.take_open_rows()
         measures.mark["trades"] = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.book.apply import DONE, apply_messages
-from cowbook.book.features import count_known, order_flow, sizes_within, take_best
+from cowbook.book.features import count_known, has_near_level, order_flow, sizes_within, take_best
 from cowbook.book.known import forget_known
 from cowbook.book.ladder import ASK, BID, OK, POOL_EXHAUSTED, clear_side, set_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
@@ -30,8 +30,8 @@ def _take_levels(engine, measures):
     state, mark, now, before = engine.state[0], measures.mark[0], measures.now, measures.before
     depth = now.shape[1]
     take_best(engine.book, depth, now)
-    bids_known = count_known(BID, now[0], depth, state.bid_bound)
-    asks_known = count_known(ASK, now[2], depth, state.ask_bound)
+    bids_known = count_known(BID, now[0], 0, depth, state.bid_bound)
+    asks_known = count_known(ASK, now[2], 0, depth, state.ask_bound)
     known = min(bids_known, asks_known)
     known_before = min(mark.bids_known, mark.asks_known)
     for level in range(depth):
@@ -137,6 +137,25 @@ def _group_end(batch, place, end, measures):
     return place
 
 
+@inlined_kernel
+def _pass_over(engine, batch, place, measures):
+    """Take the diff before `place` as observed, if it is all that has changed levels since, and has changed none of the best."""
+    if place == 0:
+        return
+    state, mark, before, message = engine.state[0], measures.mark[0], measures.before, batch.messages[place - 1]
+    if (
+        message.kind != DIFF
+        or mark.is_begun == 0
+        or state.depth_events != mark.depth_events + message.bid_count + message.ask_count
+        or state.bid_bound != mark.bid_bound
+        or state.ask_bound != mark.ask_bound
+    ):
+        return
+    farthest = before.shape[1] - 1
+    if not has_near_level(message, batch.levels, before[0, farthest], before[2, farthest]):
+        mark.depth_events = state.depth_events
+
+
 @kernel
 def measure(engine, batch, place, end, measures, has_applied):
     """Apply `batch.messages[place:end]`, and write a row at each stop, or whenever so much was traded.
@@ -162,6 +181,7 @@ def measure(engine, batch, place, end, measures, has_applied):
         if why != DONE:
             return why, consumed
         place = consumed
+        _pass_over(engine, batch, place, measures)
         has_applied = True
 
 

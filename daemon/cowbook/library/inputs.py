@@ -72,7 +72,12 @@ def make_inputs(paths: Paths, names: Sequence[str] | None, common: dict[str, Any
     `common` are fields of SymbolConfig for paths that say nothing of themselves: format and decimals. `names` selects symbols,
     by name or id; None: all that `paths` names. Raises UsageError, ConfigError or InputError.
     """
-    items = [paths] if isinstance(paths, str | PathLike | Capture) else list(paths)
+    if isinstance(paths, str | PathLike | Capture):
+        items: list[PathArgument | Capture] = [paths]
+    elif isinstance(paths, Iterable):
+        items = list(paths)
+    else:
+        raise UsageError(f"paths = {paths!r}: must be a path, a Capture, or several of them")
     if not items:
         raise UsageError("paths: is empty: name at least one file")
     captures = [item for item in items if isinstance(item, Capture)]

@@ -129,14 +129,13 @@ class StepPlanner:
         # Points are counted from 1970; that of a clock is the first at it or later.
         points = -(-known // self._interval)
         points[known == NONE] = NONE
-        for place in np.flatnonzero(points[1:] > points[:-1]).tolist():
-            if place > count or known[place] == NONE:
-                continue
-            passed = int(points[place + 1]) - int(points[place])
-            if passed * self._interval > DAY_NS:
-                passed = 1  # a silence, or a wrong clock: no grid goes through it
-            for number in range(passed):
-                instant = (int(points[place]) + number) * self._interval
+        places = np.flatnonzero((points[1:] > points[:-1]) & (known[:-1] != NONE))
+        places = places[: np.searchsorted(places, count, side="right")]
+        for place, first, end in zip(places.tolist(), points[places].tolist(), points[places + 1].tolist(), strict=True):
+            # A silence of more than a day may be a wrong clock: no grid goes through it.
+            passed = end - first if (end - first) * self._interval <= DAY_NS else 1
+            for point in range(first, first + passed):
+                instant = point * self._interval
                 if self._is_within(instant):
                     plan.stops.append(place)
                     plan.instants.append(instant)

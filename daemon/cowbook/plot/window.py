@@ -11,7 +11,7 @@ from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
 from cowbook.plain.streams import STREAMS
 from cowbook.query.columns import Array, PartReader
-from cowbook.query.instant import Instant, at_end, at_time, describe_span
+from cowbook.query.instant import Instant, at_end, at_time
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import check_contiguous
 from cowbook.query.times import iso
@@ -37,8 +37,7 @@ class Window:
         if begins >= ends:
             asked = f"{'its beginning' if start is None else iso(start)} to {'its end' if end is None else iso(end)}"
             raise QueryError(
-                f"{output.output_dir} has nothing of {output.symbol} to show from {asked}: it has {iso(first)} to {iso(last)}, "
-                f"{describe_span(output)}"
+                f"{output.output_dir} has nothing of {output.symbol} to show from {asked}: it has {iso(first)} to {iso(last)}"
             )
         self.begin = _before(output, begins) if begins == first else at_time(output, begins)
         """The instant at which the first column begins; None if there is nothing before it."""

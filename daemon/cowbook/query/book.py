@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from cowbook.plain.counting import counted
 from cowbook.query.times import iso
 
 Integers = npt.NDArray[np.int64]
@@ -36,6 +37,11 @@ class BookSide:
     def __len__(self) -> int:
         """Number of levels."""
         return len(self.prices)
+
+    def __repr__(self) -> str:
+        """The best level and the number of levels: the arrays would fill the screen."""
+        known = "" if self.known is None else f", at least {self.known:,} known"
+        return f"<BookSide of {counted(len(self), 'level')}, best {_best_text(self)}{known}>"
 
     @property
     def known_to(self) -> Decimal | None:
@@ -193,10 +199,15 @@ class InstantBook:
 
     def __repr__(self) -> str:
         """The best prices, and where in the output they are."""
-        best = [
-            "x".join(f"{number:f}" for number in side.best[::-1]) if side.best else "empty" for side in (self.bids, self.asks)
-        ]
-        return f"<InstantBook {self.symbol} event {self.event:,} {iso(self.time)} {best[0]} / {best[1]} synced={self.synced}>"
+        bid, ask = (_best_text(side) for side in (self.bids, self.asks))
+        state = {True: "synced", False: "not synced", None: "synced or not"}[self.synced]
+        counts = f"{counted(len(self.bids), 'bid')}, {counted(len(self.asks), 'ask')}"
+        return f"<InstantBook of {self.symbol} at {iso(self.time)}, event {self.event:,}: {bid} | {ask}, {state}, {counts}>"
+
+
+def _best_text(side: BookSide) -> str:
+    """The best price and its size, without zeros that say nothing."""
+    return " x ".join(f"{number.normalize():f}" for number in side.best) if side.best else "nothing"
 
 
 def _decimal_column(values: Integers, decimals: int) -> pa.Array:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from pathlib import Path
 
-from cowbook.errors import QueryError
+import numpy as np
+
+from cowbook.errors import QueryError, UsageError
 from cowbook.plain.messages import NONE
 from cowbook.query.book import BookSide, InstantBook
 from cowbook.query.fold import Folding, Integers, Numbers, to_fixed_point
@@ -39,16 +41,20 @@ def book_at(
     Prices and sizes are as exact as they are written. Of doubles (`[output] numbers = "float64"`) they have the fewest decimals
     that give these doubles back.
 
-    Raises UsageError for what is no time, and QueryError if the output has no such symbol or instant, if a part that is needed is
-    missing or damaged, or if the other arguments make no sense. What the output does not show is None in the result: nothing is
-    guessed.
+    Raises UsageError for arguments that make no sense, and QueryError if the output has no such symbol or instant, or if a part
+    that is needed is missing or damaged. What the output does not show is None in the result: nothing is guessed.
     """
     if time is not None and event is not None:
-        raise QueryError("give a time or an event, not both")
-    if levels is not None and levels < 1:
-        raise QueryError(f"levels is {levels}: give at least 1, or None for all")
+        raise UsageError("give a time or an event, not both")
+    _check_whole(levels, "levels", 1, "all")
+    _check_whole(event, "event", 0, "the end")
     when = parse_time(time, "time")
     return retrying(lambda: _book_at(Path(data), symbol, when, event, levels))
+
+
+def _check_whole(number: int | None, name: str, least: int, default: str) -> None:
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least):
+        raise UsageError(f"{name} = {number!r}: must be a whole number from {least} on, or None for {default}")
 
 
 def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None, levels: int | None) -> InstantBook:

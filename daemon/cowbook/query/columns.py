@@ -17,12 +17,17 @@ from cowbook.query.parts import MovedError, PublishedPart
 
 Array = npt.NDArray[Any]
 
-_UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
+UNREADABLE = (pa.ArrowException, OSError, ValueError, KeyError)
 """What pyarrow raises for a damaged file: `ValueError` for names that are no text, too."""
 
 _TEXTS = {"depth": ("side", "kind"), "frame": ("side",), "trades": ("side",)}
 """Columns of few texts, which are read as places in a list of them."""
 _SIDES = ("bid", "ask")
+
+
+def damaged(what: object, why: str) -> QueryError:
+    """Returns the error for a part that cannot be read."""
+    return QueryError(f"{what} is damaged: {why.removesuffix('.')}; restore it, or make the output anew")
 
 
 class PartReader:
@@ -42,7 +47,7 @@ class PartReader:
             self._types = dict(zip(schema.names, schema.types, strict=True))
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(str(error)) from error
         self.row_count: int = metadata.num_rows
         missing = [name for name in self._names() if name not in self._types]
@@ -63,7 +68,7 @@ class PartReader:
         return names
 
     def _damaged(self, why: str) -> QueryError:
-        return QueryError(f"{self.part.path} is damaged: {why}; restore it, or make the output anew")
+        return damaged(self.part.path, why)
 
     def decimals(self, name: str) -> int | None:
         """Decimals of a column of prices or sizes (`price`, `size`, or one of `book`); None if they are doubles.
@@ -109,7 +114,7 @@ class PartReader:
                     self._read[name] = self._values(name, column)
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(str(error)) from error
         return [self._read[name][:count] for name in names]
 
@@ -135,7 +140,7 @@ class PartReader:
         """Returns the values of columns of text in one row."""
         try:
             table = self._file.read(list(names)).slice(row, 1)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise self._damaged(str(error)) from error
         return [str(table.column(name)[0].as_py()) for name in names]
 

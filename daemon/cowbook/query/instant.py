@@ -135,4 +135,5 @@ def _first_later(output: SymbolOutput, cut: int, time: int) -> int | None:
 def describe_span(output: SymbolOutput) -> str:
     """Where the output begins and ends, for people."""
     first, last = output.cuts[0], output.cuts[-1]
-    return f"it has events {first.first} to {last.last}, of {first.date} to {last.date}"
+    days = f"{first.date}" if first.date == last.date else f"{first.date} to {last.date}"
+    return f"it has events {first.first} to {last.last}, of {days}"

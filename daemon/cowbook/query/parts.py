@@ -115,7 +115,9 @@ def list_symbols(output_dir: Path) -> dict[str, dict[str, Path]]:
             found.setdefault(unquote(path.name.removeprefix("symbol=")), {})[stream] = path
     if not found:
         shown = ", ".join(names[:8]) or "no directory"
-        raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}")
+        inside = next((name for name in names if any((output_dir / name / stream).is_dir() for stream in STREAM_NAMES)), None)
+        hint = f"; did you mean {output_dir / inside}?" if inside is not None else ""
+        raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}{hint}")
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import QueryError
+from cowbook.plain.counting import counted
 from cowbook.plain.messages import NONE
 from cowbook.query.book import Evidence, Proof
 from cowbook.query.columns import PartReader
@@ -225,7 +226,7 @@ def _next(output: SymbolOutput, instant: Instant, stream: str, describe: _Descri
 
 def _describe_gap(reader: PartReader, row: int) -> str:
     (missing,) = reader.read("missing")
-    return "unknown size" if missing[row] == NONE else f"{missing[row]:,} ids missing"
+    return "unknown size" if missing[row] == NONE else f"{counted(missing[row], 'id')} missing"
 
 
 def _describe_drift(reader: PartReader, row: int) -> str:

@@ -13,7 +13,8 @@ import pyarrow.dataset as ds
 
 from cowbook.errors import UsageError
 from cowbook.plain.streams import STREAMS, Kind, Stream
-from cowbook.query.parts import PublishedPart, list_parts, list_symbols, retrying
+from cowbook.query.columns import UNREADABLE, damaged
+from cowbook.query.parts import MovedError, PublishedPart, list_parts, list_symbols, retrying
 from cowbook.query.schema import expected_schema
 from cowbook.query.times import DAY_NS, EPOCH, Time, parse_time
 
@@ -47,7 +48,8 @@ def scan(
     parts would have; of `book` as many levels as `[output] book_levels` has by default.
 
     Raises UsageError for an unknown stream, symbol, column or time, and for several symbols whose columns have different types,
-    such as other decimals. Raises QueryError for a directory that holds no output.
+    such as other decimals. Raises QueryError for a directory that holds no output, or if the first part is damaged. What reads
+    the dataset raises pyarrow's errors for a later one.
     """
     kind = next((each for each in STREAMS if each.name == stream), None)
     if kind is None:
@@ -99,7 +101,12 @@ def _chosen_symbols(data: Path, symbol: str | Sequence[str] | None) -> dict[str,
 
 
 def _schema_in(part: PublishedPart) -> pa.Schema:
-    return ds.dataset(str(part.path), format="parquet").schema
+    try:
+        return ds.dataset(str(part.path), format="parquet").schema
+    except FileNotFoundError as error:
+        raise MovedError(f"{part.path} is gone") from error
+    except UNREADABLE as error:
+        raise damaged(part.path, str(error)) from error
 
 
 def _schema(listed: dict[str, list[PublishedPart]]) -> pa.Schema:

@@ -9,6 +9,7 @@ from cowbook.book.order_book_engine import OrderBookEngine
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.connections import addresses_of
+from cowbook.plain.counting import counted
 from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.messages import FUTURES, SPOT, DeadLetter, EventBatch
 from cowbook.plain.vocabulary import SPEED_NAMES
@@ -192,7 +193,7 @@ class SymbolReport:
             )
         if self.misfit is not None:
             count = engine.value("dead_out_of_range")
-            warnings.append(f"{count} records are out of range, the first at offset {self.misfit[0]}: {self.misfit[1]}")
+            warnings.append(f"out of range: {counted(count, 'record')}, the first at offset {self.misfit[0]}: {self.misfit[1]}")
         warnings += self._notes_of_time_and_market(engine)
         own, other = addresses_of(decoder.connection)
         if other:
@@ -207,7 +208,9 @@ class SymbolReport:
     def _notes_of_time_and_market(self, engine: OrderBookEngine) -> list[str]:
         notes = []
         if count := engine.value("time_resets"):
-            notes.append(f"time fell back by more than a day {count} times: a record before that had a wrong time in the future")
+            notes.append(
+                f"time fell back by more than a day {counted(count, 'time')}: a record before that had a wrong time in the future"
+            )
         both = 1 << SPOT | 1 << FUTURES
         if engine.value("markets_seen") & both == both:
             own = {SPOT: "spot", FUTURES: "futures"}.get(engine.value("market"), "rpi")

@@ -29,8 +29,8 @@ v3 has other names, and the `seq` of the message before:
  "data":[{"i":"1343064377779269650","p":"110000.1","v":"0.02","S":"buy","T":"1755937421300","L":"1"}],"ts":1755937421337}
 ```
 
-* Continuity: v3's `pseq` is the `seq` of the message before, 0 in a snapshot. Ids may be text, and exceed 10^18. v1 and v2 have
-  no such chain, so only a failing checksum shows a lost record.
+* Continuity: v3's `pseq` is the `seq` of the message before, 0 in a snapshot. Ids may be text, and exceed 10^18. v2's `seq` only
+  rises: it shows what is old. v1 has none. In both only a failing checksum shows a lost record.
 * Proof of the book: a CRC-32 in a record of `books`, over the 25 best levels of each side, with numerals as they were sent. 0
   means none.
 * Channels: all but `books` have no changes; each record shows the best levels anew.
@@ -47,6 +47,7 @@ from cowbook.input.forms.shapes import (
     ANY,
     CHECKSUM_UNLESS_0,
     LAST_ID,
+    ONLY_ID,
     PREV_ID,
     PRICE,
     SIZE,
@@ -65,7 +66,7 @@ from cowbook.input.text.json_fields import Object, refuse
 from cowbook.input.venue import Venue, json_records
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, shown
 from cowbook.plain.messages import DIFF, FUTURES, IS_PICTURE, NONE, SNAPSHOT, SPOT
-from cowbook.plain.schemes import BITGET, CHAIN, UNNUMBERED
+from cowbook.plain.schemes import BITGET, CHAIN, RISING, UNNUMBERED
 from cowbook.venues.fields import (
     BestKeys,
     Trades,
@@ -146,6 +147,9 @@ def _decode_book(book: Object, settings: DecoderSettings, channel: int, *, is_sn
     if "pseq" in book:
         message.rule = CHAIN
         message.last_id, message.prev_id = whole_number(book, "seq"), whole_number(book, "pseq")
+    elif "seq" in book:
+        message.rule, message.last_id = RISING, whole_number(book, "seq")
+        message.first_id = NONE if is_snapshot else message.last_id
     return with_book(message, bids, asks, settings, a_checksum(book, "checksum") or None)
 
 
@@ -182,7 +186,8 @@ def _shapes_of_books(symbol: Holes, book: Holes, key: str) -> tuple[Shape, ...]:
     changes = {f"arg.{key}": "books"}
     return (
         Shape(symbol | book | _CHAIN, _CHECKED, where=changes),
-        Shape(symbol | book, _CHECKED | {"data.0.seq": ANY}, where=changes),
+        Shape(symbol | book | {"data.0.seq": ONLY_ID}, _CHECKED, where=changes),
+        Shape(symbol | book, _CHECKED, where=changes),
         *(Shape(symbol | book, _PICTURE, where={f"arg.{key}": name}) for name in _BOOKS if name != "books"),
     )
 

@@ -185,10 +185,12 @@ def _number(found: Object, key: str) -> int:
 
 _BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": ONLY_ID}
 _TRADES = trades_of({"T": TIME, "S": side("Buy", "Sell"), "p": PRICE, "v": SIZE, "i": TEXT_ID})
+_V2_TRADES = trades_of({"trade_time_ms": TIME, "side": side("Buy", "Sell"), "price": PRICE, "size": SIZE, "trade_id": TEXT_ID})
 _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
+    Shape({"topic": SYMBOL_BEHIND_DOT, "data": _V2_TRADES}),
     ticker_shape(_BEST, "data", {"topic": SYMBOL_BEHIND_DOT}, {"ts": ANY, "cs": ANY}),
 )
 

@@ -12,7 +12,7 @@ A level is `[price, contracts, number of orders]`.
 
 * Continuity: `version` is the last one plus one. A record of several versions has `begin` and `end`, and then `begin` is. The
   snapshot is a REST answer, `{"success":true,"code":0,"data":{"asks":...,"bids":...,"version":...}}`, whose symbol is only in the
-  address. Tardis adds one with `"generated":true`.
+  address. Tardis adds one with `"generated":true`, as `push.depth` or as `push.depth.snapshot`.
 * Proof of the book: `push.depth.full` shows the best 20 levels anew each time, and judges a book that has its version.
 * `push.depth.step` merges prices, so it is not used.
 * Trades: `T` is 1 for a buying aggressor, 2 for a selling one. Older records have one trade, no array, and no id.
@@ -80,7 +80,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
             return UNUSED
         refuse("unknown", f"an object of no known kind, with the keys {shown(', '.join(found))}")
     channel = text(found, "channel")
-    if channel not in ("push.depth", "push.depth.full", "push.deal", "push.ticker"):
+    if channel not in ("push.depth", "push.depth.full", "push.depth.snapshot", "push.deal", "push.ticker"):
         return UNUSED
     symbol = text(found, "symbol")
     if symbol != settings.name:
@@ -93,7 +93,7 @@ def _decode(value: object, settings: DecoderSettings) -> Decoded:
     data = an_object(found.get("data"), '"data"')
     if channel == "push.depth.full":
         return _decode_whole(data, settings, milliseconds(found, "ts"), IS_PICTURE, "depth.full")
-    if found.get("generated") is True:
+    if channel == "push.depth.snapshot" or found.get("generated") is True:
         return _decode_whole(data, settings, milliseconds(found, "ts"), 0, "depth")
     return _decode_change(data, settings, milliseconds(found, "ts"))
 

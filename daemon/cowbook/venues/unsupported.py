@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 _SIGNATURES = (
+    ("OKX's past books as CSV (their `.data` files are read)", rb"ts,(?:bids,asks|asks,bids)\b"),
     ("Gemini's market data v1", rb'"type": ?"update".*"socket_sequence"'),
     ("Upbit", rb'"(?:type|ty)": ?"(?:orderbook|trade)".*"(?:code|cd)": ?"[A-Z]+-'),
     ("Bithumb", rb'"type": ?"orderbookdepth"'),
@@ -19,6 +20,13 @@ _SIGNATURES = (
     ("Bitvavo", rb'"event": ?"book".*"market"'),
     ("WOO", rb'"topic": ?"[A-Z_0-9]+@(?:orderbook|trade)'),
     ("Poloniex", rb'"channel": ?"book_lv2"'),
+    ("Poloniex' first API", rb'^\[\d+,\d+,\[\["[iot]",'),
+    ("Polymarket", rb'"event_type": ?"(?:book|price_change|last_trade_price)"'),
+    ("Kalshi", rb'"type": ?"orderbook_(?:snapshot|delta)".*"market_ticker"'),
+    ("Delta Exchange", rb'"type": ?"l2_orderbook".*"limit_price"'),
+    ("single orders of Bitstamp (detail_order_book)", rb'"channel": ?"detail_order_book_'),
+    ("single orders of Hyperliquid's nodes", rb'"block_number": ?\d+.*"raw_book_diff"'),
+    ("a reseller's books of Hyperliquid (l2BookDiff, l4Book)", rb'"channel": ?"(?:l2BookDiff|l4Book)"'),
     ("AscendEX", rb'"m": ?"depth(?:-snapshot)?".*"seqnum"'),
 )
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _SIGNATURES)

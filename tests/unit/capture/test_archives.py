@@ -191,6 +191,21 @@ def test_what_cannot_be_read_of_a_member_is_damage_and_the_next_one_follows(tmp_
             assert "day-2" in file.damage
 
 
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT], ids=["pax", "gnu"])
+@pytest.mark.parametrize("pack", [lambda content: content, gzip.compress], ids=["plain", "gzip"])
+def test_behind_a_damaged_header_the_next_member_follows(tmp_path: Path, pack: Callable[[bytes], bytes], form: int) -> None:
+    """Of the member whose header is damaged nothing is given: nothing says how long it is."""
+    whole = bytearray(tar(DAYS, form))
+    place = whole.index(b"captures/day-2.jsonl")
+    whole[place : place + 512] = b"\xff" * 512
+    path = tmp_path / "capture"
+    path.write_bytes(pack(bytes(whole)))
+    decoded, places, end = read(path)
+    first, third = DAYS["captures/day-1.jsonl"], DAYS["captures/day-10.jsonl"]
+    assert decoded == first + MARK + third
+    assert (places, end) == ([len(first)], None)
+
+
 def test_an_archive_that_was_cut_gives_what_is_there(tmp_path: Path) -> None:
     """Up to the cut. A zip archive has its directory at its end: without that its members come as they stand there."""
     whole = tar(DAYS)

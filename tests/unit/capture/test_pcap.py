@@ -233,6 +233,41 @@ def test_what_holds_no_message_says_why(tmp_path: Path) -> None:
     assert "a packet of 1073741824 bytes" in str(read(path)[1])
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(pcap, id="pcap"),
+        pytest.param(lambda packets: pcap(packets, order=">", is_nano=False), id="other_byte_order"),
+        pytest.param(pcapng, id="pcapng"),
+        pytest.param(lambda packets: pcapng(packets, order=">"), id="pcapng_other_byte_order"),
+    ],
+)
+@pytest.mark.parametrize(
+    "damage", [bytes(3_000), b"\xff" * 3_000, random.Random(5).randbytes(3_001)], ids=["zeros", "ones", "noise"]
+)
+def test_what_stands_behind_damage_is_read(tmp_path: Path, make: Callable[[Packets], bytes], damage: bytes) -> None:
+    """Whatever it is, and wherever it begins: the messages around it are there, and one place of damage or more."""
+    segments = session(Connection(segment_bytes=1_400)).segments
+    before, behind = len(make(segments[: len(segments) // 3])), len(make(segments[: len(segments) // 2]))
+    path = tmp_path / "capture"
+    for offset in (0, 5, 21):
+        content = make(segments)
+        path.write_bytes(content[: before + offset] + damage + content[behind + 7 * offset :])
+        content = b""
+        places = []
+        with open_decoded(path) as file:
+            while piece := file.read(999):
+                content += piece
+                if file.damage is not None:
+                    places.append(file.damage)
+        received = messages_of(content.replace(b"\0", b"").split(b"\n"))
+        assert received == [message for message in MESSAGES if message in received]
+        assert received[0] == MESSAGES[0]
+        assert received[-1] == MESSAGES[-1]
+        assert len(received) > len(MESSAGES) // 2
+        assert any("is damaged at byte" in place for place in places)
+
+
 def test_a_capture_that_grows_gives_its_messages_as_they_come(tmp_path: Path) -> None:
     """However it is cut up."""
     content = pcap(session(Connection(), MESSAGES[:20]).segments)

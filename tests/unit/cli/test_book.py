@@ -66,7 +66,7 @@ def test_the_file_has_all_levels(data: str, tmp_path: Path) -> None:
     ("arguments", "code", "words"),
     [
         (["--symbol", "ETHUSDT"], EXIT_FAILED, "has nothing of symbol ETHUSDT: it has BTCUSDT"),
-        (["--symbol", "BTCUSDT", "--at", "noon"], EXIT_FAILED, "time = 'noon': must be a time"),
+        (["--symbol", "BTCUSDT", "--at", "noon"], EXIT_USAGE, "--at = 'noon': must be a time"),
         (
             ["--symbol", "BTCUSDT", "--event", "7", "--parquet", "/none/x.parquet"],
             EXIT_FAILED,

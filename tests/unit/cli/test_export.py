@@ -26,7 +26,7 @@ def test_hftbacktest_is_told_its_tick_and_lot_and_what_is_not_proved(
     events = np.load(tmp_path / "day.npz")["data"]
     assert out[0].startswith(f"{tmp_path}/day.npz: {len(events)} events: ")
     assert out[1] == "tick_size(1), lot_size(1): the greatest steps that fit all prices and sizes in it"
-    assert "are not synced" in out[2]
+    assert out[2].startswith("warning: not synced: ")
     assert "lacks times of receipt" in out[3]
 
 
@@ -61,8 +61,14 @@ def test_what_cannot_be_done_is_one_line(data: str, tmp_path: Path, capsys: pyte
     """Exit code 1 for what the output does not have, 2 for wrong usage."""
     target = str(tmp_path / "a.npz")
     assert main(["export", "npz", data, "--symbol", "XBT", target]) == EXIT_FAILED
-    assert main(["export", "hftbacktest", data, "--symbol", "BTCUSDT", "--from", "yesterday", target]) == EXIT_FAILED
-    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert main(["export", "hftbacktest", data, "--symbol", "BTCUSDT", "--from", "yesterday", target]) == EXIT_USAGE
+    turned = ["--from", "2024-08-09T00:00:02Z", "--to", "2024-08-09T00:00:01Z"]
+    assert main(["export", "csv", data, "--symbol", "BTCUSDT", str(tmp_path / "out"), *turned]) == EXIT_USAGE
+    assert main(["export", "csv", data, "--symbol", "BTCUSDT", str(tmp_path / "out"), "--from", "2034-01-01"]) == EXIT_FAILED
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "--to 2024-08-09T00:00:01.000Z is not behind --from" in lines[2]
+    assert "no row of BTCUSDT in that span: it has events 0 to" in lines[3]
     with pytest.raises(SystemExit) as left:
         main(["export", "hftbackest", data, "--symbol", "BTCUSDT", target])
     assert left.value.code == EXIT_USAGE

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowbook.errors import ExportError, QueryError
+from cowbook.errors import ExportError, QueryError, UsageError
 from cowbook.export.hftbacktest import (
     BUY_EVENT,
     DEPTH_CLEAR_EVENT,
@@ -166,7 +166,7 @@ def test_nothing_is_overwritten_and_an_empty_span_is_an_error(made: Reconstructi
     assert (tmp_path / "a.npz").read_text() == "mine"
     with pytest.raises(QueryError, match="no event of BTCUSDT in that span"):
         export(made, tmp_path / "b.npz", START - 2, START - 1)
-    with pytest.raises(QueryError, match="is not behind --from"):
+    with pytest.raises(UsageError, match="is not behind --from"):
         export(made, tmp_path / "b.npz", START, START)
 
 

@@ -129,16 +129,30 @@ def test_a_time_is_exact_to_the_nanosecond(made: Reconstruction) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"time": "2024-08-09", "event": 3}, "not both"),
-        ({"levels": 0}, "at least 1"),
-        ({"event": -1}, "has no event -1 of BTCUSDT: it has 0 to"),
         ({"event": 10**6}, "has no event 1000000 of BTCUSDT: it has 0 to"),
         ({"time": "2024-08-08"}, "nothing of BTCUSDT at or before 2024-08-08T00:00:00.000Z: it has events 0 to"),
     ],
 )
-def test_what_is_not_there_or_makes_no_sense_is_refused(made: Reconstruction, arguments: Any, words: str) -> None:
+def test_what_is_not_there_is_refused(made: Reconstruction, arguments: Any, words: str) -> None:
     """Each with what there is."""
     with pytest.raises(QueryError, match=words):
+        book_at(made.output_dir, "BTCUSDT", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"time": "2024-08-09", "event": 3}, "not both"),
+        ({"levels": 0}, "levels = 0: must be a whole number from 1 on, or None for all"),
+        ({"levels": "5"}, "levels = '5': must be a whole number"),
+        ({"event": -1}, "event = -1: must be a whole number from 0 on, or None for the end"),
+        ({"event": "3"}, "event = '3': must be a whole number"),
+        ({"event": True}, "event = True: must be a whole number"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(made: Reconstruction, arguments: Any, words: str) -> None:
+    """Before anything is read."""
+    with pytest.raises(UsageError, match=words):
         book_at(made.output_dir, "BTCUSDT", **arguments)
 
 
@@ -153,7 +167,9 @@ def test_another_symbol_or_directory_is_refused_with_what_there_is(made: Reconst
     """The ids of an output, the directories of what is none."""
     with pytest.raises(QueryError, match="nothing of symbol ETHUSDT: it has BTCUSDT"):
         book_at(made.output_dir, "ETHUSDT")
-    with pytest.raises(QueryError, match="is no output of cowbook: it has data, input, state, and none of depth"):
+    with pytest.raises(
+        QueryError, match=r"is no output of cowbook: it has data, input, state, and none of depth.*did you mean .*data"
+    ):
         book_at(made.output_dir.parent, "BTCUSDT")
     with pytest.raises(QueryError, match="cannot be read: No such file"):
         book_at(tmp_path / "none", "BTCUSDT")
@@ -425,7 +441,7 @@ def test_the_proof_names_frame_changes_gaps_and_comparisons(made: Reconstruction
     assert behind.synced is False
     assert behind.known == (0, 0)
     assert behind.proof.last_gap is not None
-    assert (behind.proof.last_gap.event, behind.proof.last_gap.text) == (gap["event_index"], "1 ids missing")
+    assert (behind.proof.last_gap.event, behind.proof.last_gap.text) == (gap["event_index"], "1 id missing")
     assert (behind.proof.gaps, behind.proof.next_gap) == (1, None)
     assert behind.proof.next_comparison is not None
     assert behind.proof.next_comparison.event == drift["event_index"]
@@ -493,7 +509,8 @@ def test_numbers_come_as_decimals_floats_or_integers(made: Reconstruction) -> No
     assert [column.tolist() for column in book.asks.floats()] == [[11.0, 12.0], [1.0, 2.0]]
     assert [column.tolist() for column in book.asks.integers(1)] == [[1_100_000_000], [100_000_000]]
     assert (book.spread, book.mid) == (Decimal(1), Decimal("10.5"))
-    assert repr(book).startswith("<InstantBook BTCUSDT event 7 2024-08-09T00:00:00.000Z 1.00000000x10.00000000 / ")
+    assert repr(book.bids).startswith("<BookSide of ")
+    assert repr(book).startswith("<InstantBook of BTCUSDT at 2024-08-09T00:00:00.000Z, event 7: 10 x 1 | ")
 
 
 def test_the_table_has_the_levels_with_their_decimals(made: Reconstruction) -> None:

@@ -16,6 +16,7 @@ import pytest
 from cowbook import scan
 from cowbook.config import load_config
 from cowbook.errors import QueryError, UsageError
+from cowbook.export.text import export_csv
 from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
 from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
@@ -178,3 +179,15 @@ def test_what_is_not_there_is_an_error_that_says_what_is(data: Path, call: Calla
     """Never an empty result."""
     with pytest.raises((UsageError, QueryError), match=text):
         call(data)
+
+
+def test_a_torn_first_part_is_named(data: Path, tmp_path: Path) -> None:
+    """Its columns are asked for at once. An export says the same of any part."""
+    torn = shutil.copytree(data, tmp_path / "torn")
+    part = min((torn / "depth").rglob("*.parquet"))
+    symbol = part.parents[1].name.removeprefix("symbol=")
+    part.write_bytes(part.read_bytes()[:100])
+    with pytest.raises(QueryError, match=rf"{part} is damaged: .*; restore it"):
+        scan(torn, "depth", symbol)
+    with pytest.raises(QueryError, match=r"is damaged: .*; restore it"):
+        export_csv(torn, symbol, None, None, tmp_path / "out")

@@ -11,7 +11,7 @@ import pytest
 from cowbook import EngineSettings
 from cowbook.input.verdict import UNUSED, OtherSymbol, Rejected
 from cowbook.plain.messages import DIFF, FUTURES, HAS_CHECKSUM, IS_PICTURE, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, SPOT, TRADE
-from cowbook.plain.schemes import CHAIN, UNNUMBERED
+from cowbook.plain.schemes import CHAIN, RISING, UNNUMBERED
 from support.harness import Run, reconstruct
 from support.naive_book import fold_rows
 from support.verdicts import decode, message_of
@@ -49,11 +49,12 @@ def test_ids_above_10_to_the_18_chain_as_numbers_or_text() -> None:
     assert beyond.reason == "out_of_range"
 
 
-def test_a_book_of_v2_has_a_checksum_and_a_number_that_proves_nothing() -> None:
-    """Without `pseq` nothing chains. A checksum of 0 is none."""
+def test_a_book_of_v2_has_a_checksum_and_a_number_that_rises() -> None:
+    """Without `pseq` nothing chains, but what is old shows. A checksum of 0 is none."""
     levels = {"asks": [["1.6", "1"]], "bids": [], "ts": "1695716059516", "seq": 123}
     diff = message_of("bitget", v2("books", levels | {"checksum": -5}))
-    assert (diff.rule, diff.last_id, diff.flags, diff.checksum, diff.market) == (UNNUMBERED, NONE, HAS_CHECKSUM, 2**32 - 5, SPOT)
+    assert (diff.rule, diff.first_id, diff.last_id, diff.flags, diff.checksum) == (RISING, 123, 123, HAS_CHECKSUM, 2**32 - 5)
+    assert diff.market == SPOT
     assert message_of("bitget", v2("books", levels | {"checksum": 0})).flags == 0
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.venues.recognise import SNIFFED_BYTES, misfit_of
-from cowbook.venues.unsupported import unsupported_name
+from cowbook.venues.unsupported import _SIGNATURES, unsupported_name
 from support.venue_samples import SAMPLE_IDS, make_sample
 
 SETTINGS = DecoderSettings("A/B", 8, 8, 1 << 24)
@@ -42,11 +42,43 @@ def test_recorded_captures_under_another_format_are_named(shared_data: Path, nam
         (b"<!DOCTYPE html><html>", "a page of HTML or XML"),
         (b'{"type":"update","eventId":5375504382,"socket_sequence":66,"events":[]}', "Gemini's market data v1"),
         (b'{"type":"orderbook","code":"KRW-BTC","timestamp":1}', "Upbit"),
+        (b'{"type":"orderbookdepth","content":{"list":[],"datetime":"1580268255864325"}}', "Bithumb"),
+        (b'{"method":"channelMessage","params":{"channel":"lightning_board_BTC_JPY","message":{}}}', "bitFlyer"),
+        (b'{"method":"subscribe","result":{"subscription":"book.BTC_USDT.150","channel":"book","data":[]}}', "Crypto.com"),
+        (b'{"method":"depth_update","params":[true,{"asks":[],"bids":[]},"BTC_USDT"],"id":null}', "WhiteBIT"),
+        (b'{"method":"depth.update","data":{"market":"BTCUSDT","is_full":true,"depth":{"asks":[]}}}', "CoinEx"),
+        (b'{"ch":"orderbook/full","update":{"ETHBTC":{"t":1,"s":2,"a":[],"b":[]}}}', "HitBTC"),
+        (b'{"event":"book","market":"BTC-EUR","nonce":438,"bids":[["1","2"]],"asks":[]}', "Bitvavo"),
+        (b'{"id":"1","topic":"SPOT_BTC_USDT@orderbook","ts":1,"data":{"asks":[],"bids":[]}}', "WOO"),
+        (b'{"m":"depth","symbol":"ASD/USDT","data":{"ts":1,"seqnum":2,"asks":[],"bids":[]}}', "AscendEX"),
+        (b'{"channel":"book_lv2","data":[{"symbol":"BTC_USDT","asks":[],"bids":[["1","2"]],"lastId":1,"id":2}]}', "Poloniex"),
+        (b'[14,8767,[["o",1,"8394.6","1.5","1580000000000"]],"1580000000000"]', "Poloniex' first API"),
+        (b'{"event_type":"book","asset_id":"6581","bids":[{"price":".48","size":"30"}],"asks":[],"hash":"0x0"}', "Polymarket"),
+        (b'[{"event_type":"price_change","market":"0x5f","price_changes":[]}]', "Polymarket"),
+        (b'{"type":"orderbook_delta","sid":2,"seq":3,"msg":{"market_ticker":"FED-23DEC-T3.00","price":96}}', "Kalshi"),
+        (b'{"type":"l2_orderbook","symbol":"BTCUSD","buy":[{"limit_price":"1","size":1}],"sell":[]}', "Delta Exchange"),
+        (
+            b'{"data":{"bids":[["1.5","2","12345"]],"asks":[]},"channel":"detail_order_book_btcusd","event":"data"}',
+            "single orders of Bitstamp (detail_order_book)",
+        ),
+        (
+            b'{"local_time":"x","block_time":"x","block_number":5,"events":[{"oid":1,"raw_book_diff":{"new":{"sz":"1"}}}]}',
+            "single orders of Hyperliquid's nodes",
+        ),
+        (b'{"channel":"l4Book","data":{"Snapshot":{}}}', "a reseller's books of Hyperliquid (l2BookDiff, l4Book)"),
+        (b"ts,bids,asks,action", "OKX's past books as CSV (their `.data` files are read)"),
     ],
 )
 def test_records_of_others_are_named(record: bytes, name: str) -> None:
     """Each by what no other has."""
     assert unsupported_name(record) == name
+
+
+def test_every_name_is_tried() -> None:
+    """By a record in the test above."""
+    marks = test_records_of_others_are_named.pytestmark  # type: ignore[attr-defined]
+    tried = {name for _, name in marks[0].args[1]}
+    assert {name for name, _ in _SIGNATURES} <= tried
 
 
 @pytest.mark.parametrize("sample_id", [name for name in SAMPLE_IDS if not name.endswith(("-zst", "-gz", "-parquet"))])

@@ -57,6 +57,7 @@ from cowbook.input.text.field_scanner import (
     text_id,
     unsigned,
 )
+from cowbook.input.text.pair_scanner import MOST_MISSES, note_places, read_pairs
 from cowbook.input.text.scanner import (
     END,
     LEVELS_FULL,
@@ -74,6 +75,7 @@ from cowbook.input.text.text_scanner import (
     NINE,
     OPEN,
     POWERS,
+    QUOTE,
     RETURN,
     SPACE,
     WORD_2,
@@ -265,6 +267,45 @@ def _next_row(buffer, position):
 
 
 @kernel
+def _are_pairs(rows, row):
+    """Returns whether the program at `row` is a price and a size between literals with which no numeral goes on."""
+    return (
+        rows[row].operation == LITERAL
+        and rows[row + 1].operation == PRICE
+        and rows[row + 1].argument == 0
+        and rows[row + 2].operation == LITERAL
+        and _ends_numeral(rows[row + 2].word & 0xFF)
+        and rows[row + 3].operation == SIZE
+        and rows[row + 3].argument == 0
+        and rows[row + 4].operation == LITERAL
+        and _ends_numeral(rows[row + 4].word & 0xFF)
+        and rows[row + 5].operation == DONE
+    )
+
+
+@inlined_kernel
+def _ends_numeral(byte):
+    return byte == QUOTE or byte == COMMA or byte == BRACKET_END
+
+
+@inlined_kernel
+def _literals(rows, row):
+    """Returns the literals of a program of pairs as `read_pairs` takes them."""
+    before, between, behind = rows[row], rows[row + 2], rows[row + 4]
+    return (
+        before.word,
+        between.word,
+        behind.word,
+        before.mask,
+        between.mask,
+        behind.mask,
+        before.length,
+        between.length,
+        behind.length,
+    )
+
+
+@kernel
 def _levels(forms, position, end, row, first):
     """Read an array of levels. Returns (position after it or FAILED, number of levels). The number is -1 if the arrays are full.
 
@@ -279,12 +320,24 @@ def _levels(forms, position, end, row, first):
         return FAILED, 0
     found.row_number = -1
     count = 0
+    misses = 0 if found.measures == 0 and _are_pairs(forms.rows, row) else MOST_MISSES
     while position < end:
+        if misses < MOST_MISSES:
+            position, pairs = read_pairs(forms.scan, position, end, _literals(forms.rows, row), first + count)
+            count += pairs
+            if pairs > 0 and buffer[position] == BRACKET_END:
+                return position + 1, count
+            if position >= end:
+                return FAILED, 0
         if first + count == sizes.size:
             return FAILED, -1
-        position = _row(forms, _next_row(buffer, position), end, row, first + count)
+        start = _next_row(buffer, position)
+        position = _row(forms, start, end, row, first + count)
         if position == FAILED:
             return FAILED, 0
+        if misses < MOST_MISSES:
+            misses += 1
+            note_places(forms.scan, start, _literals(forms.rows, row))
         if found.row_side == ASKS:
             sizes[first + count] = ~sizes[first + count]
         if found.row_deletes and sizes[first + count] != 0:

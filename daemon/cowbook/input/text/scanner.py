@@ -41,6 +41,9 @@ COUNTS = np.dtype(
             "levels",  # in the batch
             "other_symbol_seen",  # whether enough records of other symbols were shown to the reference decoder
             "last_form",  # index of the form that the last record had; form scanner only
+            # How many decimals the numerals of a recent level have, of whatever record; 0 at first.
+            "price_places",
+            "size_places",
         )
     ]
 )

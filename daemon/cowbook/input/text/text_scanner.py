@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.kernels.intrinsics import load64, trailing_zeros
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 
 FAILED = -1
 """The result for a value that is missing, of another form, or too large."""
@@ -75,6 +75,24 @@ def _value(word, count):
     word = (word * 2561) >> 8
     word = ((word & 0x00FF00FF00FF00FF) * 6553601) >> 16
     return ((word & 0x0000FFFF0000FFFF) * 42949672960001) >> 32
+
+
+@inlined_kernel
+def marks_of_others(text):
+    """Returns 8 characters of text with the high bit set in each that is not a digit. Only the lowest mark is exact."""
+    return _other_bytes(text ^ _ZEROS)
+
+
+@inlined_kernel
+def lowest_mark(count):
+    """Returns the mark of a byte behind `count` digits, 0 to 8; 0 for 8, which leave no byte to be marked."""
+    return 0x80 << 8 * count if count < 8 else 0
+
+
+@inlined_kernel
+def digit_value(text, count):
+    """Returns the value of the first `count`, 1 to 8, of 8 characters of text, which are digits."""
+    return _value(text ^ _ZEROS, count)
 
 
 @kernel

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cowbook.input.settings import DecoderSettings
+from cowbook.input.text.pair_scanner import MOST_MISSES, note_places, read_pairs
 from cowbook.input.text.scanner import (
     END,
     LEVELS_FULL,
@@ -76,6 +77,7 @@ _DATA = word(b',"data":')
 _LEVEL_START = word(b'["')
 _LEVEL_MIDDLE = word(b'","')
 _LEVEL_END = word(b'"]')
+_PAIR = (_LEVEL_START, _LEVEL_MIDDLE, _LEVEL_END, WORD_2, WORD_3, WORD_2, 2, 3, 2)
 _TRUE, _FALSE = word(b"true"), word(b"alse")
 _KIND_DEPTH_1, _KIND_DEPTH_2 = word(b"depthUpd"), word(b'ate"')
 _KIND_TRADE = word(b'trade"')
@@ -130,14 +132,22 @@ def _levels(scan, position, end, first):
     """
     buffer, prices, sizes = scan.buffer, scan.prices, scan.sizes
     price_decimals, size_decimals = scan.limits[0].price_decimals, scan.limits[0].size_decimals
+    if buffer[position + 1] == BRACKET_END:
+        return position + 2, 0
     count = first
-    position += 1
-    if buffer[position] == BRACKET_END:
-        return position + 1, 0
+    misses = 0
     while position < end:
-        if load64(buffer, position) & WORD_2 != _LEVEL_START:
+        if misses < MOST_MISSES:
+            position, pairs = read_pairs(scan, position, end, _PAIR, count)
+            count += pairs
+            if pairs > 0 and buffer[position] == BRACKET_END:
+                return position + 1, count - first
+            if position >= end:
+                break
+        start = position + 1
+        if load64(buffer, start) & WORD_2 != _LEVEL_START:
             return FAILED, 0
-        price, position = numeral(buffer, position + 2, price_decimals)
+        price, position = numeral(buffer, start + 2, price_decimals)
         if position == FAILED or load64(buffer, position) & WORD_3 != _LEVEL_MIDDLE:
             return FAILED, 0
         size, position = numeral(buffer, position + 3, size_decimals)
@@ -148,10 +158,13 @@ def _levels(scan, position, end, first):
         prices[count] = price
         sizes[count] = size
         count += 1
-        position += 3
-        byte = buffer[position - 1]
+        position += 2
+        if misses < MOST_MISSES:
+            misses += 1
+            note_places(scan, start, _PAIR)
+        byte = buffer[position]
         if byte == BRACKET_END:
-            return position, count - first
+            return position + 1, count - first
         if byte != COMMA:
             return FAILED, 0
     return FAILED, 0
