@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.triggers import STOP
 from cowbook.input.venue import Connection
 from cowbook.merge.merger import Memory
@@ -62,6 +64,10 @@ class JoiningPipeline(Pipeline):
         self._before: tuple[Memory, list[int]] | None = None  # the merger before the batch, and which sources were passed over
         self._tail_freeze: Freeze | None = None
         self._freeze_seconds = 0.0
+
+    def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
+        super()._restore(settings, state)
+        self.input_bytes = self._group.input_bytes  # without what waited at the checkpoint: it is decoded, and counted, again
 
     def _connection(self) -> Connection:
         return {}  # each source has its own
