@@ -183,6 +183,7 @@ class SourceConfig(_Section):
     paths: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
     format: str = ""
     follow: bool = False
+    envelope: EnvelopeConfig | None = None
     max_line_bytes: Annotated[int, Field(ge=1 << 10, le=1 << 30)] = 16_777_216
     rotate_wait: Duration = "5s"  # type: ignore[assignment]
     follow_delay: Annotated[Duration, Field(le=5 * 10**9)] = "20ms"  # type: ignore[assignment]

@@ -15,8 +15,7 @@ _CANNOT_RUN = 77
     "campaign",
     [
         ("kill", "--sample", "2"),
-        # With seed 249714274 a run that finds nothing new leaves provisional parts in staging until the next start.
-        ("sources", "--sample", "1", "--seed", "5"),
+        ("sources", "--sample", "1"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "1"),
         ("random", "--kills", "6"),

@@ -17,6 +17,7 @@ from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.config import load_config
 from cowbook.errors import ConfigError
+from cowbook.report.day_report import read_sources
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol.settings import fingerprint
 from support.harness import Reconstruction, Run, reconstruct
@@ -197,6 +198,55 @@ def test_replay_takes_sources_through_a_configuration(records: list[bytes], whol
     loaded = load_config(config, {})
     assert [own.paths for own in loaded.symbol[0].inputs] == [("a.jsonl",), ("b.jsonl",)]
     assert fingerprint(loaded, loaded.symbol[0])["sources"] == [["a", "binance"], ["b", "binance"]]
+
+
+def test_each_source_may_have_a_wrapper_of_its_own(records: list[bytes], whole: Reconstruction, tmp_path: Path) -> None:
+    """A copy as it is, and one in a wrapper that only its configuration names, are one book."""
+    plain, other = lossy_copies(records, 2, random.Random(4))
+    wrapped = []
+    for record in other:
+        time, _, message = record.partition(b" ")
+        wrapped.append(b'{"meta":{"received":%s},"body":{"msg":%s}}' % (time, message))
+    (tmp_path / "a.jsonl").write_bytes(_text(plain))
+    (tmp_path / "b.jsonl").write_bytes(_text(wrapped))
+    config = tmp_path / "cowbook.toml"
+    config.write_text(
+        '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\n'
+        '[[symbol.source]]\nname = "a"\npaths = ["a.jsonl"]\n'
+        '[[symbol.source]]\nname = "b"\npaths = ["b.jsonl"]\nenvelope = { time = "meta.received", message = "body.msg" }\n'
+    )
+    *_, book = cowbook.replay(config, every=10**9)
+    assert book.event_count == whole.summary.events
+    assert book.gap_statistics()["gaps"] == 0
+    loaded = load_config(config, {})
+    envelope = {"time": "meta.received", "message": "body.msg"}
+    assert fingerprint(loaded, loaded.symbol[0])["sources"] == [["a", "binance"], ["b", "binance", envelope]]
+
+
+def test_a_run_that_finds_nothing_new_leaves_nothing_staged(records: list[bytes], tmp_path: Path) -> None:
+    """The tail behind the shorter source's end is cut and staged before it shows that it is known already."""
+    run = Run(engine=replace(_ENGINE, part_events=300), block_bytes=60_001)
+    sources = {"a": {"x.jsonl": _text(records[: len(records) // 3])}, "b": {"x.jsonl": _text(records)}}
+    first = join(tmp_path, sources, run)
+    again = join(tmp_path, sources, run)
+    assert first.summary.checkpoints > 0
+    assert again.summary.checkpoints == 0
+    assert again.parts == first.parts
+    assert [path.name for path in (tmp_path / "data" / ".staging").rglob("*.parquet")] == []
+
+
+def test_the_report_has_the_figures_of_the_tail(records: list[bytes], tmp_path: Path) -> None:
+    """What comes behind the end of the first source is in the figures of the last checkpoint, and a restart counts on rightly."""
+    sources = {"a": {"x.jsonl": _text(records[: len(records) // 3])}, "b": {"x.jsonl": _text(records)}}
+    first = join(tmp_path, sources, Run(engine=_ENGINE))
+    assert [source["messages"] for source in first.summary.sources] == [len(records) // 3, len(records)]
+    (reported,) = read_sources(tmp_path / "state").values()
+    assert [source.to_json() for source in reported] == first.summary.sources
+    longer = {**sources, "a": {"x.jsonl": _text(records)}}
+    last = join(tmp_path, longer, Run(engine=_ENGINE))
+    assert [source["messages"] for source in last.summary.sources] == [len(records), len(records)]
+    (reported,) = read_sources(tmp_path / "state").values()
+    assert [source.to_json() for source in reported] == last.summary.sources
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.features import NUMBER_NAMES
 from cowbook.plain.frame import FRAME_ROW, Frame
-from cowbook.plain.merge_state import LANE, MERGED, RECENT_MERGED, TOTALS, MergeState, SourcePlace
+from cowbook.plain.merge_state import LANE, MERGED, RECENT_MERGED, TOTALS, MergeState, SourceFigures, SourcePlace
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import FileIdentity, Position, displayable
 from cowbook.plain.rows import DAY_ROW, OpenRows
@@ -196,7 +196,8 @@ def _encode_metadata(state: PipelineState) -> dict[str, str]:
 
 def _encode_merge(merge: MergeState) -> dict[str, str]:
     places = [place.to_json() for place in merge.places]
-    return {"sources": json.dumps({"places": places, "totals": dict(merge.totals)})}
+    at_end = {"at_end": [figures.to_json() for figures in merge.at_end]} if merge.at_end else {}
+    return {"sources": json.dumps({"places": places, "totals": dict(merge.totals), **at_end})}
 
 
 def _decode_merge(text: str | None, tables: Mapping[str, pa.Table]) -> MergeState | None:
@@ -207,7 +208,8 @@ def _decode_merge(text: str | None, tables: Mapping[str, pa.Table]) -> MergeStat
     lanes, merged = _decode_structs(tables.get(_LANES_FILE), LANE), _decode_structs(tables.get(_MERGED_FILE), MERGED)
     if len(lanes) != len(places) or len(merged) > RECENT_MERGED or set(value["totals"]) != set(TOTALS):
         raise DamagedError(f"{BOOK_FILE}: the state of the sources is of others")
-    return MergeState(places, lanes, merged, value["totals"])
+    at_end = tuple(SourceFigures(**figures) for figures in value.get("at_end", ()))
+    return MergeState(places, lanes, merged, value["totals"], at_end)
 
 
 def _encode_position(position: Position) -> str:

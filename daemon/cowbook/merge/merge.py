@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.merge.order import compare, is_beyond
+from cowbook.merge.order import AHEAD_NS, compare, is_beyond, own_time
 from cowbook.merge.queues import (
     DIFFS,
     INERT,
@@ -24,6 +24,7 @@ from cowbook.merge.queues import (
     TICKERS,
     UNKNOWN_NUMBERS,
     Queues,
+    count_key,
     number,
     place_of,
 )
@@ -34,8 +35,10 @@ from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, 
 # Why the kernel returned, if not for the number of a source, of which more is needed.
 FULL = -1  # the batch has no room for the next message
 ENDED = -2  # no source has a message left
+_UNCLEAR = -3  # of `_hand_on_alone`: what is next has to be looked for
 
 _FREE = -1
+_LAST_TIME = np.iinfo(np.int64).max
 _NO_SOURCE = -1
 
 # Places among the totals.
@@ -74,7 +77,7 @@ def _advance(merge, source):
     """Consume the message that a source has in front."""
     queues = merge.queues
     cursor = queues.cursors[source]
-    queues.present[source, place_of(queues.waiting[source, cursor.head].key)] -= 1
+    count_key(queues, source, queues.waiting[source, cursor.head].key, -1)
     cursor.head += 1
     cursor.is_checked = 0
     merge.lanes[source].messages += 1
@@ -118,9 +121,9 @@ def _begin_numbers(merge):
         cursor.is_checked = 0
         for place in range(cursor.head, cursor.end):
             waiting = queues.waiting[source, place]
-            queues.present[source, place_of(waiting.key)] -= 1
+            count_key(queues, source, waiting.key, -1)
             number(queues.messages[source, place], waiting)
-            queues.present[source, place_of(waiting.key)] += 1
+            count_key(queues, source, waiting.key, 1)
 
 
 @inlined_kernel
@@ -237,7 +240,7 @@ def _looks_ahead(merge, source, message, waiting, holder):
     count = min(cursor.end - cursor.head, MOST_AHEAD)
     is_enough = count == MOST_AHEAD or not _has_more_to_come(cursor)
     share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
-    if queues.present[source, place_of(waiting.key)] == 0:
+    if queues.present[place_of(waiting.key), source] == 0:
         if is_enough:
             return 0
         newest = cursor.end - 1
@@ -288,10 +291,47 @@ def _earliest(merge):
 
 
 @kernel
-def _choose(merge):
+def _horizon(merge):
+    """Returns a time from which on some source does not show yet what it brings; NONE if that is not known.
+
+    Every source's newest message is beyond one that is older than that, unless numbers of connections tell the order.
+    """
+    queues, horizon = merge.queues, _LAST_TIME
+    for source in range(merge.lanes.size):
+        cursor = queues.cursors[source]
+        if not _has_more_to_come(cursor):
+            continue
+        if cursor.head == cursor.end:
+            return NONE
+        newest = own_time(queues.messages[source, cursor.end - 1])
+        if newest == NONE:
+            return NONE
+        horizon = min(horizon, newest - AHEAD_NS)
+    return horizon
+
+
+@inlined_kernel
+def _is_of_one_source(merge, source, horizon):
+    """Returns whether it shows at once that no other source brings the message that a source has in front."""
+    queues = merge.queues
+    head = queues.cursors[source].head
+    if merge.totals[_NUMBERING] == SHARED_NUMBERS:
+        return False
+    present = queues.present[place_of(queues.waiting[source, head].key)]
+    for other in range(present.size):
+        if other != source and present[other] != 0:
+            return False
+    time = own_time(queues.messages[source, head])
+    return time != NONE and time < horizon
+
+
+@kernel
+def _choose(merge, horizon):
     """Returns (source whose message in front is next, source of which more is needed to tell). One of them is _NO_SOURCE."""
     queues, sources = merge.queues, merge.lanes.size
     chosen = _earliest(merge)
+    if _is_of_one_source(merge, chosen, horizon):
+        return chosen, _NO_SOURCE
     for _ in range(sources):  # more often only where sources contradict each other's order: then the last one it is
         head = queues.cursors[chosen].head
         message, waiting = queues.messages[chosen, head], queues.waiting[chosen, head]
@@ -413,8 +453,8 @@ def _received_earlier(message, ts_recv):
 
 
 @kernel
-def _hand_on(merge, source, joined, is_any_passed):
-    """Hand on the message that a source has in front, for all that have the same one there."""
+def _hand_on(merge, source, joined, is_any_passed, is_alone):
+    """Hand on the message that a source has in front, for all that have the same one there; none has if it `is_alone`."""
     queues = merge.queues
     waiting = queues.waiting[source, queues.cursors[source].head]
     _copy(merge, source, joined)
@@ -430,12 +470,79 @@ def _hand_on(merge, source, joined, is_any_passed):
     _count_all(merge, waiting.group)
     _count_had(merge, source, waiting.group)
     put(merge.recent, waiting, source, message.ts_recv, sequence)
-    for other in range(merge.lanes.size):
-        cursor = queues.cursors[other]
-        if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):
-            cursor.is_checked = 0
-            _received_earlier(message, queues.messages[other, cursor.head].ts_recv)
+    if not is_alone:
+        for other in range(merge.lanes.size):
+            cursor = queues.cursors[other]
+            if other != source and cursor.head < cursor.end and _is_same(queues.waiting[other, cursor.head], waiting):
+                cursor.is_checked = 0
+                _received_earlier(message, queues.messages[other, cursor.head].ts_recv)
     _advance(merge, source)
+
+
+@inlined_kernel
+def _note_times(merge, source):
+    """Note the times of the message that a source has in front. Returns False if it has no time of the venue's."""
+    queues = merge.queues
+    cursor = queues.cursors[source]
+    if cursor.head == cursor.end:
+        queues.times[0, source] = _LAST_TIME
+        queues.times[1, source] = _LAST_TIME
+        return True
+    message = queues.messages[source, cursor.head]
+    time = own_time(message)
+    queues.times[0, source] = time
+    queues.times[1, source] = message.ts_recv if message.ts_recv != NONE else time
+    return time != NONE
+
+
+@inlined_kernel
+def _earliest_by_all_times(times):
+    """Returns the source whose message is before all others both by the venue's time and by that of receipt, or _NO_SOURCE.
+
+    Then `compare` says so, too, whichever of the two it goes by.
+    """
+    best = 0
+    for source in range(1, times.shape[1]):
+        if times[0, source] < times[0, best]:
+            best = source
+    for source in range(times.shape[1]):
+        if source != best and (times[0, source] == times[0, best] or times[1, source] <= times[1, best]):
+            return _NO_SOURCE
+    return best
+
+
+@kernel
+def _hand_on_alone(merge, joined, most_messages, horizon):
+    """Hand on what is next as long as that shows by the times of the heads alone, and no other source brings it.
+
+    All heads are checked, none is inert, and no source is passed over. Hands on what `_choose` would choose. Returns as `join`,
+    or _UNCLEAR.
+    """
+    queues = merge.queues
+    for source in range(merge.lanes.size):
+        if not _note_times(merge, source):
+            return _UNCLEAR
+    while True:
+        source = _earliest_by_all_times(queues.times)
+        if source == _NO_SOURCE or not _is_of_one_source(merge, source, horizon):
+            return _UNCLEAR
+        cursor = queues.cursors[source]
+        if not _has_room(joined, queues.messages[source, cursor.head], most_messages):
+            return FULL
+        _hand_on(merge, source, joined, False, True)
+        if not _check_head(merge, source):
+            if _has_more_to_come(cursor):
+                return source
+        elif queues.waiting[source, cursor.head].group == INERT:
+            return _UNCLEAR
+        if not _note_times(merge, source):
+            return _UNCLEAR
+
+
+@inlined_kernel
+def _has_room(joined, message, most_messages):
+    levels = joined.counts[1] + message.bid_count + message.ask_count
+    return joined.counts[0] < most_messages and levels <= joined.prices.size
 
 
 @kernel
@@ -448,6 +555,8 @@ def join(merge, joined, most_messages):
     is_any_passed = False
     for source in range(sources):
         is_any_passed |= queues.cursors[source].is_passed != 0
+    horizon = _horizon(merge)  # nothing is appended meanwhile
+    was_alone = True
     while True:
         waiting, inert = 0, _NO_SOURCE
         for source in range(sources):
@@ -463,14 +572,19 @@ def join(merge, joined, most_messages):
             return ENDED
         next_one = inert
         if inert == _NO_SOURCE:
-            next_one, needed = _choose(merge)
+            if was_alone and not is_any_passed:
+                was_alone = False
+                why = _hand_on_alone(merge, joined, most_messages, horizon)
+                if why != _UNCLEAR:
+                    return why
+                continue
+            next_one, needed = _choose(merge, horizon)
             if needed != _NO_SOURCE:
                 return needed
-        message = queues.messages[next_one, queues.cursors[next_one].head]
-        levels = joined.counts[1] + message.bid_count + message.ask_count
-        if joined.counts[0] >= most_messages or levels > joined.prices.size:
+        if not _has_room(joined, queues.messages[next_one, queues.cursors[next_one].head], most_messages):
             return FULL
         if inert != _NO_SOURCE:
             _hand_on_inert(merge, next_one, joined)
         else:
-            _hand_on(merge, next_one, joined, is_any_passed)
+            was_alone = _is_of_one_source(merge, next_one, horizon)
+            _hand_on(merge, next_one, joined, is_any_passed, was_alone)

@@ -37,7 +37,7 @@ def _difference(first, second):
 
 
 @inlined_kernel
-def _own_time(message):
+def own_time(message):
     """Returns the venue's time of a message; NONE if the receive time stands in for it."""
     return message.ts_event if message.ts_event != message.ts_recv else NONE
 
@@ -79,7 +79,7 @@ def compare(one, group, other, other_group, share, clocks, numbering):
         return _by_numbers(one, other)
     if _same_stream(one, group, other, other_group):
         return _by_ids(one, other)
-    by_event = _difference(_own_time(one), _own_time(other))
+    by_event = _difference(own_time(one), own_time(other))
     if share and by_event != 0:
         return by_event
     if one.ts_recv != NONE and other.ts_recv != NONE:
@@ -94,7 +94,7 @@ def is_beyond(later, later_group, message, group, share, clocks, numbering):
         return _by_numbers(later, message) > 0
     if _same_stream(later, later_group, message, group):
         return _by_ids(later, message) > 0
-    if _own_time(later) != NONE and _own_time(message) != NONE:
+    if own_time(later) != NONE and own_time(message) != NONE:
         return later.ts_event > message.ts_event + AHEAD_NS
     if share and later.ts_recv != NONE and message.ts_recv != NONE:
         return later.ts_recv - clocks > message.ts_recv + AHEAD_NS

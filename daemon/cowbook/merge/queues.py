@@ -77,7 +77,8 @@ class Queues(NamedTuple):
     prices: npt.NDArray[np.int64]  # (sources, levels)
     sizes: npt.NDArray[np.int64]
     cursors: npt.NDArray[np.void]  # LANE_CURSOR, (sources,)
-    present: npt.NDArray[np.int16]  # (sources, _PLACES): how many messages wait whose keys have this place
+    present: npt.NDArray[np.int16]  # (_PLACES, sources): how many messages wait whose keys have this place; a line of cache a key
+    times: npt.NDArray[np.int64]  # (2, sources): the event times, and the receive times, of the heads; for `merge._hand_on_alone`
 
     @classmethod
     def allocate(cls, sources: int) -> Queues:
@@ -88,7 +89,8 @@ class Queues(NamedTuple):
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros(sources, LANE_CURSOR),
-            np.zeros((sources, _PLACES), np.int16),
+            np.zeros((_PLACES, sources), np.int16),
+            np.zeros((2, sources), np.int64),
         )
 
     def with_levels(self, levels: int) -> Queues:
@@ -179,6 +181,12 @@ def place_of(key):
 
 
 @inlined_kernel
+def count_key(queues, source, key, change):
+    """Count a message that comes to wait, or that waits no more."""
+    queues.present[place_of(key), source] += change
+
+
+@inlined_kernel
 def _identify(message, prices, sizes, waiting):
     """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
@@ -259,7 +267,7 @@ def append(queues, source, batch, count, level_count, skip, numbering):
         _identify(message, prices, sizes, waiting)
         if numbering == SHARED_NUMBERS:
             number(message, waiting)
-        queues.present[source, place_of(waiting.key)] += 1
+        count_key(queues, source, waiting.key, 1)
         cursor.end += 1
     cursor.level_end += level_count
     return True

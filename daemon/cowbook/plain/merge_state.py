@@ -74,7 +74,7 @@ class SourceFigures:
     """By kind, how many messages it alone would have missed: only kinds of which it has any."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """As JSON values. They are also the arguments that make the same figures."""
         return asdict(self) | {"missed": dict(self.missed)}
 
 
@@ -143,11 +143,13 @@ class MergeState:
     """The most recent MERGED, oldest first."""
     totals: Mapping[str, int]
     """By TOTALS."""
+    at_end: tuple[SourceFigures, ...] = ()
+    """At the end of the input: what came of each source with what is behind the places, for people."""
 
     @property
     def figures(self) -> tuple[SourceFigures, ...]:
         """What came of each source."""
-        return make_figures([place.name for place in self.places], self.lanes, self.totals)
+        return self.at_end or make_figures([place.name for place in self.places], self.lanes, self.totals)
 
     @property
     def progress(self) -> tuple[tuple[Any, int], ...]:
@@ -194,11 +196,11 @@ class JoinedMark(msgspec.Struct, frozen=True):
         """Where the first source stands of which anything was read."""
         return next(source.mark for source in self.sources if source.mark is not None).position()
 
-    def merge_state(self) -> MergeState:
-        """All that a checkpoint holds of the sources."""
+    def merge_state(self, at_end: tuple[SourceFigures, ...] = ()) -> MergeState:
+        """All that a checkpoint holds of the sources. `at_end` is as in `MergeState`."""
         ring = np.frombuffer(self.ring, MERGED)
         count = self.ring_count
         merged = np.roll(ring, -(count % len(ring))) if count > len(ring) else ring[:count]
         totals = map(int, np.frombuffer(self.totals, np.int64))
         places = tuple(source.place() for source in self.sources)
-        return MergeState(places, np.frombuffer(self.lanes, LANE), merged, dict(zip(TOTALS, totals, strict=True)))
+        return MergeState(places, np.frombuffer(self.lanes, LANE), merged, dict(zip(TOTALS, totals, strict=True)), at_end)

@@ -132,9 +132,6 @@ class Mark(msgspec.Struct, frozen=True):
         """Number of files left, and offset in the current one. Grows with each consumed record and each file left."""
         return _progress(len(self.consumed), self.offset, is_left=self.left is not None)
 
-    def merge_state(self) -> None:
-        """None: it is the place of one source alone."""
-
     def position(self) -> Position:
         """Compute the hashes, and return the position, settled."""
         exact = self.exact_position()

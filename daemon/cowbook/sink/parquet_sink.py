@@ -182,6 +182,12 @@ class ParquetSink:
                 (self._staging_root / part.staged).lstat()
             self._files.sync_directory(self._staging)
 
+    def discard(self, cuts: Sequence[Cut]) -> None:
+        """Remove the staged parts of cuts that no checkpoint lists."""
+        with as_storage_error("remove staged parts in", self._staging, RestartNeededError):
+            for part in (part for cut in cuts for part in cut.parts):
+                self._files.unlink(self._staging_root / part.staged)
+
     def check(self, cuts: Sequence[Cut]) -> None:
         """Raises OutputError if a part is neither staged nor published."""
         with as_storage_error("read", self.output_dir):

@@ -38,7 +38,7 @@ from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import StorageError
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
-from cowbook.plain.merge_state import JoinedMark
+from cowbook.plain.merge_state import JoinedMark, SourceFigures
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.parts import Cut, CutPlace
 from cowbook.plain.position import Mark, displayable
@@ -80,6 +80,8 @@ class Freeze(msgspec.Struct, frozen=True, eq=False):
     end_of_input: str | None = None
     days: npt.NDArray[np.void] | None = None
     """At the end of the input: the days with what came behind the mark, for people; the first ones are those before it."""
+    source_figures: tuple[SourceFigures, ...] = ()
+    """At the end of the input: what came of the sources with what came behind the mark, for people."""
     is_named: bool = True
     frame: asyncio.Future[Frame] | None = None
     """That of the open cut."""
@@ -282,7 +284,7 @@ class Attempt(msgspec.Struct, eq=False):
             symbol=owner.symbol,
             order_book_state=book if freeze.days is None else replace(book, days=freeze.days),
             position=freeze.mark.position(),
-            merge=freeze.mark.merge_state(),
+            merge=freeze.mark.merge_state(freeze.source_figures) if isinstance(freeze.mark, JoinedMark) else None,
             fingerprint=dict(owner.fingerprint),
             dead_letters=tuple(freeze.letters[: len(book.rows["dead_letter"])]),
             frame=self._frame,

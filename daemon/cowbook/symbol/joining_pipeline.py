@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from cowbook.book.order_book_engine import EngineSettings
+from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.triggers import STOP
 from cowbook.input.venue import Connection
 from cowbook.merge.merger import Memory
@@ -62,6 +64,10 @@ class JoiningPipeline(Pipeline):
         self._before: tuple[Memory, list[int]] | None = None  # the merger before the batch, and which sources were passed over
         self._tail_freeze: Freeze | None = None
         self._freeze_seconds = 0.0
+
+    def _restore(self, settings: EngineSettings, state: PipelineState) -> None:
+        super()._restore(settings, state)
+        self.input_bytes = self._group.input_bytes  # without what waited at the checkpoint: it is decoded, and counted, again
 
     def _connection(self) -> Connection:
         return {}  # each source has its own
@@ -187,16 +193,24 @@ class JoiningPipeline(Pipeline):
         ends = [(source.name, source.mark().progress) for source in self._group.sources]
         rest = b"".join(source.unfinished for source in self._group.sources)
         end_of_input = hashlib.sha256(repr(ends).encode() + rest).hexdigest()
-        if not self.checkpointer.is_known(freeze.mark, end_of_input):
+        if self.checkpointer.is_known(freeze.mark, end_of_input):
+            await self._discard_tail()
+        else:
             await self._finish(msgspec.structs.replace(freeze, end_of_input=end_of_input), self._freeze_seconds)
+
+    async def _discard_tail(self) -> None:
+        """Remove what is staged of the tail: nobody will publish it. That it is not new shows only at the end of all sources."""
+        cuts = await asyncio.gather(*(self._tail or ()))
+        self._tail = []
+        await asyncio.get_running_loop().run_in_executor(self._writers, self._sink.discard, cuts)
 
     async def stop(self) -> None:
         """As in `Pipeline`. What is provisional is dropped: the next start makes it anew."""
         if self._tail is None:
             await super().stop()
             return
-        await asyncio.gather(*self._tail)
-        freeze, self._tail = self._tail_freeze, []
+        await self._discard_tail()
+        freeze = self._tail_freeze
         assert freeze is not None
         await self.checkpointer.finish()
         if self.checkpointer.is_known(freeze.mark):

@@ -318,8 +318,8 @@ class Pipeline:
         except BaseException:
             freeze.snapshot.release()
             raise
-        with_days = msgspec.structs.replace(freeze, days=self.engine.days())
-        await self._take_last_checkpoint(with_days, (END_OF_INPUT,), freeze_seconds)
+        with_figures = msgspec.structs.replace(freeze, days=self.engine.days(), source_figures=self.source_figures)
+        await self._take_last_checkpoint(with_figures, (END_OF_INPUT,), freeze_seconds)
 
     async def stop(self) -> None:
         """Take a last checkpoint of what is consumed, because somebody asked to stop."""

@@ -14,7 +14,7 @@ from cowbook.capture.rotation import FollowSettings
 from cowbook.capture.written_order import in_written_order
 from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
-from cowbook.config import Config, SymbolConfig, output_directory_name
+from cowbook.config import Config, SourceConfig, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
 from cowbook.sink.columns import NumberKind
 from cowbook.sink.parquet_file import ENCODER
@@ -173,5 +173,9 @@ def fingerprint(config: Config, symbol: SymbolConfig) -> dict[str, Any]:
         **({"connection_numbers": symbol.connection_numbers} if symbol.connection_numbers != "check" else {}),
         **({"envelope": symbol.envelope.model_dump()} if symbol.envelope is not None else {}),
         **({"on_damage": symbol.on_damage} if symbol.on_damage != "skip" else {}),
-        **({"sources": [[source.name, source.format] for source in symbol.source]} if symbol.source else {}),
+        **({"sources": [_fingerprint_of_source(source) for source in symbol.source]} if symbol.source else {}),
     }
+
+
+def _fingerprint_of_source(source: SourceConfig) -> list[Any]:
+    return [source.name, source.format, *([source.envelope.model_dump()] if source.envelope is not None else [])]
