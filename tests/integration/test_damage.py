@@ -207,7 +207,10 @@ def is_of_level(record: bytes, position: int) -> bool:
 
 
 def test_every_sample_of_lines_is_tried() -> None:
-    """Every sample of lines is here; the others are the same records in other containers, or tables."""
+    """Every sample of lines is here; the others are the same records in other containers, or tables.
+
+    Databento's is of bytes, which tests/unit/capture/test_dbn.py damages.
+    """
     assert set(FORMATS) <= set(SAMPLE_IDS)
-    others = {name for name in SAMPLE_IDS if name not in FORMATS}
+    others = {name for name in SAMPLE_IDS if name not in FORMATS} - {"databento"}
     assert all(name.endswith(("-array", "-zst", "-csv", "-gz", "-parquet", "-connections")) for name in others)
