@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cowbook.cli.clients import ask
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.errors import QueryError, ServiceError
 from cowbook.plain.counting import counted
 from cowbook.query.book import BookSide, Evidence, InstantBook
@@ -111,7 +111,7 @@ def _print(table: list[str], notes: list[str]) -> None:
     else:
         lines = [line.rstrip() for line in table] + notes
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+        print_prose(console, line)
 
 
 def level_lines(bids: Sequence[Level], asks: Sequence[Level]) -> list[str]:
