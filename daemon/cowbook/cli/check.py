@@ -36,6 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
             files = found.files
             if files.paths:
                 warnings += files.warnings
+                warnings += [f'"{label}": {found.doubt}'] if found.doubt is not None else []
                 warnings += [f'"{label}": {text}' for text in check_name(files.paths, own.format, decoder_settings(own))]
                 if symbol.source:
                     spans.append((symbol.source[number].name, span_of(own, files.paths)))
