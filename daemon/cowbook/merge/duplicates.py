@@ -11,7 +11,7 @@ from cowbook.merge.queues import (
     count_key,
     number,
 )
-from cowbook.merge.recent import NOT_FOUND, find, number_all
+from cowbook.merge.recent import NOT_FOUND, count_up_to, find, number_all
 from cowbook.merge.state import CONTRADICTED_BY, CONTRADICTED_ID, NUMBERING, advance, count_had
 from cowbook.plain.messages import NONE
 
@@ -55,9 +55,10 @@ def _note_number(lane, sequence):
 
 
 @kernel
-def _skip_duplicate(merge, source, entry):
-    """Consume the message in front, which another source has brought: `entry` of the recent ones says the same."""
+def _skip_duplicate(merge, source, index):
+    """Consume the message in front, which another source has brought: the recent one of this index says the same."""
     queues, lane = merge.queues, merge.lanes[source]
+    entry = merge.recent.entries[index]
     head = queues.cursors[source].head
     message, waiting = queues.messages[source, head], queues.waiting[source, head]
     others = entry.sources
@@ -78,6 +79,8 @@ def _skip_duplicate(merge, source, entry):
     if message.sequence != 0 and entry.sequence != 0:
         _compare_numbers(merge, message.sequence == entry.sequence)
     entry.sources |= 1 << source
+    if waiting.is_content != 0:
+        lane.newest_content = max(lane.newest_content, count_up_to(merge.recent, index))
     lane.duplicates += 1
     lane.in_hole = 0
     lane.missing = 0
@@ -107,9 +110,9 @@ def check_head(merge, source):
         if waiting.group == INERT:
             cursor.is_checked = 1
             break
-        index = find(merge.recent, waiting, source)
+        index = find(merge.recent, waiting, source, lane.newest_content)
         if index != NOT_FOUND:
-            _skip_duplicate(merge, source, merge.recent.entries[index])
+            _skip_duplicate(merge, source, index)
         elif (lane.passed_event != NONE or lane.passed_recv != NONE) and _is_late(
             merge, source, queues.messages[source, cursor.head]
         ):
@@ -128,7 +131,7 @@ def is_new(merge, source):
     waiting = queues.waiting[source, cursor.head]
     if waiting.group == INERT or lane.passed_event != NONE or lane.passed_recv != NONE:
         return False
-    if queues.messages[source, cursor.head].sequence != 0 or find(merge.recent, waiting, source) != NOT_FOUND:
+    if queues.messages[source, cursor.head].sequence != 0 or find(merge.recent, waiting, source, lane.newest_content) != NOT_FOUND:
         return False
     cursor.is_checked = 1
     return True

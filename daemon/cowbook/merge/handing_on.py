@@ -131,6 +131,8 @@ def hand_on_one(merge, source, joined, is_any_passed):
     count_all(merge, waiting.group)
     count_had(merge, source, waiting.group)
     put(merge.recent, waiting, source, message.ts_recv, sequence)
+    if waiting.is_content != 0:
+        lane.newest_content = merge.recent.put_in[0]
     advance(merge, source)
 
 

@@ -57,13 +57,14 @@ class Merger:
         return [
             (join, merge, joined, 1),
             (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0, 0),
-            (put_back, merge.recent, merge.recent.entries),
+            (put_back, merge.recent, merge.recent.entries, 0),
         ]
 
     def restore(self, state: MergeState) -> None:
         """Go on from a state. Nothing was appended before."""
         self._merge.lanes[:] = state.lanes
-        put_back(as_records(self._merge.recent), as_records(np.array(state.merged)))
+        others = int(state.lanes["first"].sum()) - len(state.merged)
+        put_back(as_records(self._merge.recent), as_records(np.array(state.merged)), others)
         self._merge.totals[:] = [state.totals[name] for name in TOTALS]
 
     def mark(self, sources: tuple[SourceMark, ...]) -> JoinedMark:

@@ -54,9 +54,10 @@ OWN_NUMBERS = 2  # each source has its own
 _MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
 _SEED = 8378864009470890807  # any large number: from 0, small numbers in another order could give the same digest
 
-WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received")])
+WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the
-venue's time (NONE if the receive time stands in for it), and when it was received, or else the venue's time."""
+venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and
+whether nothing but its content names a message of the book: then its place among the others of its source tells, too."""
 
 LANE_CURSOR = np.dtype(
     [
@@ -178,6 +179,7 @@ def number(message, waiting):
         waiting.content = 0
     waiting.key = number_key(message.sequence, waiting.group)
     waiting.time = NONE
+    waiting.is_content = 0
 
 
 @inlined_kernel
@@ -216,6 +218,7 @@ def _identify(message, prices, sizes, waiting):
     waiting.received = message.ts_recv if message.ts_recv != NONE else own
     waiting.time = NONE
     waiting.key = 0
+    waiting.is_content = 0
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
@@ -228,9 +231,12 @@ def _identify(message, prices, sizes, waiting):
             key = _mix(key, message.first_id)
     elif (group == SNAPSHOTS or (group == TICKERS and message.flags & IS_LOOSE == 0)) and message.last_id != NONE:
         key = _mix(_mix(key, message.last_id), waiting.content)
+        if group == SNAPSHOTS:
+            waiting.time = own  # several answers may show one state of the book
     else:
         key = _mix(key, waiting.content)
         waiting.time = own
+        waiting.is_content = own == NONE and (group == DIFFS or group == SNAPSHOTS)
     waiting.key = key
 
 

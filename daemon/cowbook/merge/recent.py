@@ -59,9 +59,12 @@ def _link(recent, key, place):
 
 
 @inlined_kernel
-def find(recent, waiting, source):
-    """Returns the index in the ring of the newest such message that this source has not brought yet, or NOT_FOUND."""
-    oldest = max(recent.put_in[0] - RECENT_MERGED, 0)
+def find(recent, waiting, source, newest_content):
+    """Returns the index in the ring of the newest such message that this source has not brought yet, or NOT_FOUND.
+
+    What only its content names is none of those that stand before the last one that the source has brought (`LANE.newest_content`).
+    """
+    oldest = max(recent.put_in[0] - RECENT_MERGED, newest_content if waiting.is_content != 0 else 0)
     key, time = waiting.key, waiting.time
     link = recent.buckets[_bucket_of(key)]
     while link >> _TAG_BITS >= oldest:
@@ -73,6 +76,13 @@ def find(recent, waiting, source):
                 return index
         link = recent.older[index]
     return NOT_FOUND
+
+
+@inlined_kernel
+def count_up_to(recent, index):
+    """Returns how many messages were ever put in up to that of this index."""
+    count = recent.put_in[0]
+    return count - ((count - 1 - index) & (RECENT_MERGED - 1))
 
 
 @inlined_kernel
@@ -93,12 +103,13 @@ def put(recent, waiting, source, ts_recv, sequence):
 
 
 @kernel
-def put_back(recent, entries):
-    """Fill an empty ring with entries, oldest first."""
+def put_back(recent, entries, count):
+    """Fill an empty ring with entries, oldest first, which were handed on behind `count` others."""
+    recent.put_in[0] = count
     for number in range(entries.size):
         entry = entries[number]
         place = recent.put_in[0]
-        recent.entries[place] = entry
+        recent.entries[place & (RECENT_MERGED - 1)] = entry
         _link(recent, entry.key, place)
         recent.put_in[0] = place + 1
 
