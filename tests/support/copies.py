@@ -7,7 +7,7 @@ import gzip
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import groupby
 from typing import Any
 
 import zstandard
@@ -80,15 +80,22 @@ def _write_lines(sample_id: str) -> Callable[[Sequence[Any], Clock], bytes]:
     return lambda records, clock: b"".join(_line(wrap, event, record, clock) + b"\n" for event, record in records)
 
 
-def _received(rows: list[dict[str, Any]], clock: Clock) -> list[dict[str, Any]]:
-    """Rows with the receive times of a clock; those of one message stay together."""
-    times: dict[int, int] = {}
-    for row in rows:
-        whole, rest = divmod(row["local_timestamp"], 1000)
-        if whole not in times:
-            times[whole] = clock.read(whole * 10**6) // 1000
-        row["local_timestamp"] = times[whole] + rest
-    return rows
+_Rows = list[dict[str, Any]]
+"""Of one message."""
+
+
+def _received(messages: Sequence[_Rows], clock: Clock) -> _Rows:
+    """The rows of messages with the receive times of a clock. Those of one message stay together."""
+    found = []
+    for rows in messages:
+        later = clock.read(0) // 1_000
+        found += [row | {"local_timestamp": row["local_timestamp"] + later} for row in rows]
+    return found
+
+
+def _rows_by_message(rows: _Rows) -> list[_Rows]:
+    """Rows by the millisecond of their event times, in which no two messages of the samples are."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: row["timestamp"] // 1_000)]
 
 
 def _tardis_csv(events: Sequence[Event], clock: Clock, *, trades: bool = False) -> bytes:
@@ -102,20 +109,19 @@ def _tardis_csv(events: Sequence[Event], clock: Clock, *, trades: bool = False) 
     return b"\n".join([*out, b""])
 
 
-TABLES: dict[str, tuple[str, str, Callable[[Sequence[Event], Clock], bytes]]] = {
+TABLES: dict[str, tuple[str, str, Callable[[Sequence[Any], Clock], bytes]]] = {
     "tardis-csv": ("tardis", "BTCUSDT", _tardis_csv),
     "tardis-trades-csv": ("tardis", "BTCUSDT", lambda events, clock: _tardis_csv(events, clock, trades=True)),
-    "tardis-parquet": ("tardis", "BTCUSDT", lambda events, clock: tardis_parquet(_received(tardis_rows(events, "BTCUSDT"), clock))),
-    "tardis-pictures-csv": (
-        "tardis",
-        "BTCUSDT",
-        lambda events, clock: tardis_pictures_csv(_received(tardis_pictures(events, "BTCUSDT"), clock)),
-    ),
+    "tardis-parquet": ("tardis", "BTCUSDT", lambda rows, clock: tardis_parquet(_received(rows, clock))),
+    "tardis-pictures-csv": ("tardis", "BTCUSDT", lambda rows, clock: tardis_pictures_csv(_received(rows, clock))),
     "binance-csv": ("binance", "BTCUSDT", lambda events, _: binance_csv(events, "BTCUSDT")),
     "cryptolake-book": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=False)),
     "cryptolake-trades": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=True)),
 }
 """Of each table: the format, the symbol, and what writes it."""
+
+_ROWS = {"tardis-parquet": tardis_rows, "tardis-pictures-csv": tardis_pictures}
+"""The rows of tables that are made of all events: which ones a recorder has lost changes none."""
 
 COPY_IDS = (*LINES, *TABLES)
 """All that copies are made of."""
@@ -130,6 +136,8 @@ def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: boo
         format_name, name, write = TABLES[sample_id]
         wanted = ("trade",) if "trades" in sample_id else ("snapshot", "diff") if "binance" in sample_id else None
         records = [event for event in events if wanted is None or event.kind in wanted]
+        if sample_id in _ROWS:
+            records = _rows_by_message(_ROWS[sample_id](events, name))
         first = 1
     else:
         format_name, name = LINES[sample_id][:2]
@@ -145,10 +153,15 @@ def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: boo
     return Copies(run, {"x": write(records, _TRUE)}, sources)
 
 
-def rows_but_for_receipt(result: Reconstruction) -> dict[str, list[dict[str, Any]]]:
+WITHOUT_TIMES = ("bitfinex", "gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
+"""Samples of which only receive times say when the book was how, in the stream `book`."""
+
+
+def rows_but_for_receipt(result: Reconstruction, sample_id: str) -> dict[str, list[dict[str, Any]]]:
     """The rows of all streams without receive times, also where these stand in for the venue's time."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for stream in sorted({name.partition("/")[0] for name in result.parts}):
+    streams = {name.partition("/")[0] for name in result.parts}
+    for stream in sorted(streams - {"book"} if sample_id in WITHOUT_TIMES else streams):
         rows = result.rows(stream)
         for row in rows:
             received = row.pop("ts_recv", None)
@@ -156,11 +169,3 @@ def rows_but_for_receipt(result: Reconstruction) -> dict[str, list[dict[str, Any
                 row["ts_event"] = None
         found[stream] = rows
     return found
-
-
-def captured_copies(paths: Sequence[Path], seed: int) -> list[list[bytes]]:
-    """Three copies of recorded lines that each lack other bursts; the first records, which say what the others mean, they all have."""
-    lines = [line + b"\n" for path in paths for line in path.read_bytes().splitlines()]
-    rng = random.Random(seed)
-    opening = lines[:200]
-    return [[*opening, *copy] for copy in lossy_copies(lines[200:], 3, rng)]

@@ -7,7 +7,7 @@ import numpy as np
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.merge.order import AHEAD_NS, compare, is_beyond
 from cowbook.merge.queues import INERT, MOST_AHEAD, SHARED_NUMBERS, is_held, is_held_once
-from cowbook.merge.state import NO_SOURCE, NUMBERING, has_more_to_come, is_same
+from cowbook.merge.state import NO_SOURCE, NUMBERING, has_more_to_come, is_copy
 from cowbook.plain.messages import NONE
 
 LAST_TIME = np.iinfo(np.int64).max
@@ -47,7 +47,7 @@ def _looks_ahead(merge, source, message, waiting, holder):
         other = queues.waiting[source, place]
         if other.group == INERT:
             continue
-        if place > cursor.head and is_same(other, waiting):
+        if place > cursor.head and is_copy(merge, source, place, holder, queues.cursors[holder].head):
             return 1
         if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks, merge.totals[NUMBERING]):
             return 0
@@ -67,7 +67,7 @@ def _earliest(merge):
             continue
         best_head = queues.cursors[best].head
         mine, other = queues.waiting[source, cursor.head], queues.waiting[best, best_head]
-        if is_same(mine, other) and mine.group == other.group:
+        if mine.group == other.group and is_copy(merge, source, cursor.head, best, best_head):
             continue
         share, clocks = _share(merge, source, best), merge.lanes[source].clock - merge.lanes[best].clock
         one, two = queues.messages[source, cursor.head], queues.messages[best, best_head]
@@ -121,7 +121,7 @@ def choose(merge, horizon):
             cursor = queues.cursors[source]
             if source == chosen or (cursor.head == cursor.end and not has_more_to_come(cursor)):
                 continue
-            if is_same(queues.waiting[source, cursor.head], waiting):
+            if cursor.head < cursor.end and is_copy(merge, source, cursor.head, chosen, head):
                 continue
             found = _looks_ahead(merge, source, message, waiting, chosen)
             if found < 0:

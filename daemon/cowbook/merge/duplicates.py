@@ -70,8 +70,12 @@ def _skip_duplicate(merge, source, index):
         lane.contradictions += 1
         merge.totals[CONTRADICTED_ID] = message.last_id
         merge.totals[CONTRADICTED_BY] = source
-    if message.ts_recv != NONE and entry.ts_recv != NONE:
-        first = merge.lanes[entry.first]
+    first = merge.lanes[entry.first]
+    is_clear = waiting.is_content == 0
+    if message.ts_recv != NONE and entry.ts_recv != NONE and (is_clear or lane.has_clock == 0 or first.has_clock == 0):
+        if is_clear:
+            lane.has_clock = 1
+            first.has_clock = 1
         if source > entry.first:
             lane.clock = first.clock + message.ts_recv - entry.ts_recv
         else:
@@ -81,6 +85,7 @@ def _skip_duplicate(merge, source, index):
     entry.sources |= 1 << source
     if waiting.is_content != 0:
         lane.newest_content = max(lane.newest_content, count_up_to(merge.recent, index))
+        first.newest_content = max(first.newest_content, lane.newest_content)
     lane.duplicates += 1
     lane.in_hole = 0
     lane.missing = 0
@@ -131,7 +136,10 @@ def is_new(merge, source):
     waiting = queues.waiting[source, cursor.head]
     if waiting.group == INERT or lane.passed_event != NONE or lane.passed_recv != NONE:
         return False
-    if queues.messages[source, cursor.head].sequence != 0 or find(merge.recent, waiting, source, lane.newest_content) != NOT_FOUND:
+    if (
+        queues.messages[source, cursor.head].sequence != 0
+        or find(merge.recent, waiting, source, lane.newest_content) != NOT_FOUND
+    ):
         return False
     cursor.is_checked = 1
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.merge.queues import SHARED_NUMBERS
 from cowbook.merge.recent import put
-from cowbook.merge.state import FRONT, NUMBERING, SEQUENCE, advance, count_all, count_had, is_same
+from cowbook.merge.state import FRONT, NUMBERING, SEQUENCE, advance, count_all, count_had, is_copy
 from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE
 
 
@@ -131,8 +131,6 @@ def hand_on_one(merge, source, joined, is_any_passed):
     count_all(merge, waiting.group)
     count_had(merge, source, waiting.group)
     put(merge.recent, waiting, source, message.ts_recv, sequence)
-    if waiting.is_content != 0:
-        lane.newest_content = merge.recent.put_in[0]
     advance(merge, source)
 
 
@@ -140,11 +138,11 @@ def hand_on_one(merge, source, joined, is_any_passed):
 def hand_on(merge, source, joined, is_any_passed):
     """Hand on the message that a source has in front, for all that have the same one there."""
     queues = merge.queues
-    waiting = queues.waiting[source, queues.cursors[source].head]
+    head = queues.cursors[source].head
     hand_on_one(merge, source, joined, is_any_passed)
     message = joined.messages[joined.counts[0] - 1]
     for other in range(merge.lanes.size):
         cursor = queues.cursors[other]
-        if other != source and cursor.head < cursor.end and is_same(queues.waiting[other, cursor.head], waiting):
+        if other != source and cursor.head < cursor.end and is_copy(merge, other, cursor.head, source, head):
             cursor.is_checked = 0
             _received_earlier(message, queues.messages[other, cursor.head].ts_recv)

@@ -51,8 +51,8 @@ UNKNOWN_NUMBERS = 0
 SHARED_NUMBERS = 1  # all sources have the same ones: copies of one recording
 OWN_NUMBERS = 2  # each source has its own
 
-_MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
-_SEED = 8378864009470890807  # any large number: from 0, small numbers in another order could give the same digest
+_MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
+_SEED = np.int64(8378864009470890807)  # any large number: from 0, small numbers in another order could give the same digest
 
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the

@@ -62,7 +62,7 @@ def _link(recent, key, place):
 def find(recent, waiting, source, newest_content):
     """Returns the index in the ring of the newest such message that this source has not brought yet, or NOT_FOUND.
 
-    What only its content names is none of those that stand before the last one that the source has brought (`LANE.newest_content`).
+    What only its content names is none of those in front of the last one that the source has brought (`LANE.newest_content`).
     """
     oldest = max(recent.put_in[0] - RECENT_MERGED, newest_content if waiting.is_content != 0 else 0)
     key, time = waiting.key, waiting.time

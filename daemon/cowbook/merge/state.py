@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel
+from cowbook.merge.order import AHEAD_NS
 from cowbook.merge.queues import DIFFS, NUMBERED, SNAPSHOTS, TICKERS, Queues, count_key
 from cowbook.merge.recent import Recent
 from cowbook.plain.merge_state import TOTALS
@@ -96,3 +97,21 @@ def has_more_to_come(cursor):
 @inlined_kernel
 def is_same(waiting, other):
     return waiting.key == other.key and (waiting.time == other.time or waiting.time == NONE or other.time == NONE)
+
+
+@inlined_kernel
+def is_copy(merge, source, place, other_source, other_place):
+    """Returns whether messages that wait in two sources are one.
+
+    Two that only their content names are two, though they say the same, if the sources' clocks are known and say so.
+    """
+    queues = merge.queues
+    waiting, other = queues.waiting[source, place], queues.waiting[other_source, other_place]
+    if not is_same(waiting, other):
+        return False
+    lane, other_lane = merge.lanes[source], merge.lanes[other_source]
+    if waiting.is_content == 0 or lane.has_clock == 0 or other_lane.has_clock == 0:
+        return True
+    if waiting.received == NONE or other.received == NONE:
+        return True
+    return abs((waiting.received - lane.clock) - (other.received - other_lane.clock)) <= AHEAD_NS
