@@ -154,14 +154,14 @@ def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: boo
 
 
 WITHOUT_TIMES = ("bitfinex", "gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
-"""Samples of which only receive times say when the book was how, in the stream `book`."""
+"""Samples of which only receive times say when the book was how: in the stream `book`, and where `frame` is cut."""
 
 
 def rows_but_for_receipt(result: Reconstruction, sample_id: str) -> dict[str, list[dict[str, Any]]]:
     """The rows of all streams without receive times, also where these stand in for the venue's time."""
     found: dict[str, list[dict[str, Any]]] = {}
     streams = {name.partition("/")[0] for name in result.parts}
-    for stream in sorted(streams - {"book"} if sample_id in WITHOUT_TIMES else streams):
+    for stream in sorted(streams - {"book", "frame"} if sample_id in WITHOUT_TIMES else streams):
         rows = result.rows(stream)
         for row in rows:
             received = row.pop("ts_recv", None)
