@@ -144,7 +144,9 @@ def _fixed_point(buffer, position, end, decimals, scale, found):
 def _price(scan, position, end, found, place, scale):
     """Read a price into `scan.prices[place]`. Returns the position after it, or FAILED."""
     decimals = scan.limits[0].price_decimals
-    scan.prices[place], after, written = _fixed_point(scan.buffer, position, end, decimals, scale, found)
+    is_negative = scan.buffer[position] == _MINUS
+    price, after, written = _fixed_point(scan.buffer, position + is_negative, end, decimals, scale, found)
+    scan.prices[place] = -price if is_negative else price
     found.price_decimals = max(found.price_decimals, written)
     return after
 

@@ -12,6 +12,7 @@ from cowbook.input.text.text_scanner import (
     BRACKET_END,
     COMMA,
     DOT,
+    MINUS,
     POWERS,
     ZERO,
     digit_value,
@@ -100,7 +101,8 @@ def _can_be_read(places, decimals):
 def note_places(scan, position, literals):
     """Note how many decimals the numerals of the level at `position` have."""
     counts = scan.counts[0]
-    counts.price_places, after = _written_places(scan.buffer, position + literals[6])
+    price_at = position + literals[6]
+    counts.price_places, after = _written_places(scan.buffer, price_at + (scan.buffer[price_at] == MINUS))
     counts.size_places, after = _written_places(scan.buffer, after + literals[7])
 
 
