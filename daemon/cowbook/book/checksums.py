@@ -123,6 +123,8 @@ def _numeral(text, place, style, value, decimals, written):
     if style == FTX or style == BITFINEX:
         return _float(text, place, value, decimals, style)
     if style == KRAKEN:
+        if value == 0:
+            return place  # all its zeros are dropped
         return _digits(text, place, _with_decimals(value, decimals, written), fewest_digits)
     if style == BITGET:
         return _decimal(text, place, _with_decimals(value, decimals, written), written)
