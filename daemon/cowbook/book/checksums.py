@@ -111,8 +111,8 @@ def _with_decimals(value, decimals, written):
 def _numeral(text, place, style, value, decimals, written):
     """Write one numeral in a style. Returns the place after it.
 
-    `written` is the number of decimals that the venue writes; only some styles depend on it. Kraken's style drops the zeros that a
-    text begins with. A negative number begins with its minus, so that it keeps them.
+    `written` is the number of decimals that the venue writes; only some styles depend on it. Kraken's style drops the zeros that
+    a text begins with. A negative number begins with its minus, so that it keeps them.
     """
     fewest_digits = 1
     if value < 0:
