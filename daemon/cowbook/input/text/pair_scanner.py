@@ -49,6 +49,15 @@ def _decimal(buffer, position, places, mark, factor, fraction_factor):
 
 
 @kernel
+def _negative(buffer, position, places, mark, factor, fraction_factor):
+    """As `_decimal`, for a numeral with a minus in front of it."""
+    if buffer[position] != MINUS:
+        return 0, position
+    value, after = _decimal(buffer, position + 1, places, mark, factor, fraction_factor)
+    return -value, after if after > position + 1 else position
+
+
+@kernel
 def read_pairs(scan, position, end, literals, first):
     """Read levels into the scan's arrays from `first` on, while they have as many decimals as the one last noted.
 
@@ -73,6 +82,8 @@ def read_pairs(scan, position, end, literals, first):
             break
         start += before_length
         price, at = _decimal(buffer, start, price_places, price_mark, price_factor, price_rest)
+        if at == start:
+            price, at = _negative(buffer, start, price_places, price_mark, price_factor, price_rest)
         if at == start or load64(buffer, at) & between_mask != between:
             break
         start = at + between_length
