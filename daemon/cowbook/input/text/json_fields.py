@@ -23,7 +23,7 @@ Levels = tuple[list[str], list[str]]
 _COLUMNS: tuple[Literal["price", "size"], ...] = ("price", "size")
 
 RECEIVE_TIME = re.compile(rb"([0-9]+)(?:\.([0-9]+))?:? (?=[^ \t\r\n])")
-_PLAIN_LEVEL = re.compile(rb'\["[0-9.]*","[0-9.]*"\]')
+_PLAIN_LEVEL = re.compile(rb'\["-?[0-9.]*","[0-9.]*"\]')
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _LONGEST_INTEGER = 40  # digits; longer integers are out of any range
 
