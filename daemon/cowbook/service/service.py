@@ -71,7 +71,10 @@ def run_once(
 
 
 class Service:
-    """Everything between the configuration and the symbols' threads. `run` is called once, in the main thread."""
+    """Everything between the configuration and the symbols' threads.
+
+    `run` is called once. Only in the main thread does it take signals; elsewhere they come by `receive`.
+    """
 
     def __init__(
         self,
@@ -104,6 +107,7 @@ class Service:
         self._warm_formats: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._reload_asked = self._checkpoint_asked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._supervision = Supervision(self._notifier, self._metrics, self._log)
         self.threads: dict[str, SymbolThread] = {}
         """By id, in the order of the configuration."""
@@ -115,7 +119,8 @@ class Service:
         map_large_arrays()
         loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        previous = self._take_signals(loop)
+        self._loop = loop
+        previous = self._take_signals()
         try:
             await self._start(loop)
             await self._serve()
@@ -257,17 +262,18 @@ class Service:
 
     # Signals. What was asked for is only noted: `_serve` does it.
 
-    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> dict[int, Any]:
+    def receive(self, number: int) -> None:
+        """Do what a signal asks for. From any thread, and before `run`, too."""
+        self._note(number)
+        if self._loop is not None:
+            _call_if_open(self._loop, self._wake.set)
+
+    def _take_signals(self) -> dict[int, Any]:
         """Receive them from here on; the handlers that were there before, if they are not cowbook's own already."""
         if threading.current_thread() is not threading.main_thread():
             return {}  # they are the business of whoever has the main thread
-
-        def receive(number: int) -> None:
-            self._note(number)
-            _call_if_open(loop, self._wake.set)
-
         previous = {} if early_signals.are_held() else early_signals.hold_signals()
-        early_signals.deliver_to(receive)
+        early_signals.deliver_to(self.receive)
         return previous
 
     def _note(self, number: int) -> None:
@@ -338,6 +344,11 @@ class Service:
         self._log.info("reloaded", added=plan.added, removed=plan.removed, restarted=plan.restarted)
 
     # What the HTTP endpoint shows.
+
+    @property
+    def http_port(self) -> int | None:
+        """The port on which the endpoint listens; None while there is none."""
+        return self._http.port if self._http is not None and self._http.is_open else None
 
     def render_metrics(self, *, openmetrics: bool) -> bytes:
         """All metrics, as they are now."""

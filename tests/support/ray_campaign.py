@@ -1,0 +1,217 @@
+"""Nodes of a Ray cluster are killed at random under a running driver: parts must be those of an undisturbed run on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cowbook.simulate.capture import write_capture
+from support.daemon_process import free_port
+from support.harness import read_parts
+from support.ray_nodes import RayNodes
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+_NODES = ("node-a", "node-b", "node-c")
+_MESSAGES = 12_000
+_PATIENCE_SECONDS = 120.0
+_FEED_SECONDS = 0.02
+_CONFIG = """
+[service]
+state_dir = "{directory}/{name}/state"
+output_dir = "{directory}/{name}/data"
+[http]
+listen = "127.0.0.1:{port}"
+[checkpoint]
+every_events = 20000
+[output]
+part_events = 20000
+"""
+_SYMBOL = """
+[[symbol]]
+name = "{symbol}"
+format = "binance"
+paths = ["{directory}/input/{symbol}.jsonl"]
+follow = {follow}
+"""
+
+
+@dataclass
+class Seen:
+    """What came of a campaign."""
+
+    kills: int = 0
+    takeover_seconds: list[float] = field(default_factory=list)
+    """From the kill until the shard was ready on another node, as somebody outside sees it."""
+    parts: int = 0
+    unequal: list[str] = field(default_factory=list)
+
+
+class Feeder(threading.Thread):
+    """Appends to captures what recorders would, line by line, until it has appended everything or is told to hurry."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        super().__init__(daemon=True)
+        (directory / "input").mkdir(parents=True)
+        self.hurry = threading.Event()
+        self._pieces: list[tuple[Path, list[bytes]]] = []
+        for place, symbol in enumerate(SYMBOLS):
+            whole = directory / f"{symbol}.whole"
+            write_capture(whole, symbol=symbol, messages=_MESSAGES, seed=seed + place)
+            path = directory / "input" / f"{symbol}.jsonl"
+            lines = whole.read_bytes().splitlines(keepends=True)
+            path.write_bytes(b"".join(lines[:200]))
+            self._pieces.append((path, lines[200:]))
+
+    def run(self) -> None:
+        """Append some lines at a time."""
+        while any(lines for _, lines in self._pieces):
+            for path, lines in self._pieces:
+                count = len(lines) if self.hurry.is_set() else 10
+                with path.open("ab") as file:
+                    file.write(b"".join(lines[:count]))
+                del lines[:count]
+            time.sleep(_FEED_SECONDS)
+
+
+class RunningDriver:
+    """`cowbook run CONFIG --engine ray`, asked over its endpoint."""
+
+    def __init__(self, config: Path, port: int, address: str, *options: str) -> None:
+        self._port = port
+        self.log = config.parent / "driver.log"
+        command = [sys.executable, "-m", "cowbook", "run", str(config), "--engine", "ray", "--address", address, *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def status(self) -> dict[str, Any]:
+        """What /status says. Raises OSError while nobody answers."""
+        status: dict[str, Any] = json.loads(self.get("/status"))
+        return status
+
+    def get(self, path: str) -> str:
+        """What it answers. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as response:
+            return str(response.read().decode())
+
+    def node_of(self, shard: str) -> str | None:
+        """The node on which a shard is ready; None while there is none."""
+        for row in self.status()["shards"]:
+            if row["shard"] == shard and row["state"] == "running":
+                return str(row["node"])
+        return None
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition holds; while nobody answers it does not."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the driver has ended: {self.log.read_text()[-4000:]}"
+            try:
+                if condition():
+                    return
+            except (OSError, urllib.error.URLError):
+                pass  # not there yet
+            time.sleep(0.05)
+        raise AssertionError(f"not in time: {what}; log: {self.log.read_text()[-4000:]}")
+
+    def stop(self) -> int:
+        """As Ctrl-C. Returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(_PATIENCE_SECONDS)
+
+
+def configure(directory: Path, name: str, port: int = 0, *, follow: bool = True) -> Path:
+    """A configuration with state and output of its own, which all nodes share."""
+    path = directory / f"{name}-{'follow' if follow else 'once'}.toml"
+    symbols = [_SYMBOL.format(directory=directory, symbol=symbol, follow=str(follow).lower()) for symbol in SYMBOLS]
+    path.write_text(_CONFIG.format(directory=directory, name=name, port=port) + "".join(symbols))
+    return path
+
+
+def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
+    """Kill nodes, one after the other, each at a random moment and with all that runs on it. Returns what came of it."""
+    chosen = random.Random(seed)
+    seen = Seen()
+    feeder = Feeder(directory, seed)
+    nodes = RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES):
+            nodes.start(name)
+        port = free_port()
+        driver = RunningDriver(configure(directory, "cluster", port), port, nodes.address, "--shards", "2")
+        driver.wait_for(lambda: driver.status()["ready"], "the shards are ready")
+        feeder.start()
+        for _ in range(kills):
+            time.sleep(chosen.uniform(0.5, 3.0))
+            seen.takeover_seconds.append(_kill_one(nodes, driver, chosen))
+            seen.kills += 1
+            print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
+        feeder.hurry.set()
+        feeder.join()
+        sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in SYMBOLS}
+        driver.wait_for(
+            lambda: all(
+                symbol["lag_bytes"] == 0 and symbol["offset"] == sizes[symbol["id"]] for symbol in driver.status()["symbols"]
+            ),
+            "all is read",
+        )
+        _check_discovery(driver)
+        code = driver.stop()
+        assert code == 0, driver.log.read_text()[-4000:]
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> float:
+    """Kill the node of a random shard, wait until another one has it, and start the node anew. Returns the seconds between."""
+    driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
+    row = chosen.choice(driver.status()["shards"])
+    before = row["takeovers"]
+    killed = time.monotonic()
+    nodes.kill(row["node"])
+
+    def is_taken_over() -> bool:
+        now = next(other for other in driver.status()["shards"] if other["shard"] == row["shard"])
+        return bool(now["takeovers"] > before and now["state"] == "running" and now["node"] != row["node"])
+
+    driver.wait_for(is_taken_over, f"shard {row['shard']} of {row['node']} is taken over")
+    seconds = time.monotonic() - killed
+    nodes.start(row["node"])
+    return seconds
+
+
+def _check_discovery(driver: RunningDriver) -> None:
+    """Each shard's endpoint is found by the driver's, and shows the metrics of the shard's symbols."""
+    targets = json.loads(driver.get("/sd"))
+    assert sorted(group["labels"]["shard"] for group in targets) == ["0/2", "1/2"], targets
+    shown = ""
+    for group in targets:
+        (target,) = group["targets"]
+        with urllib.request.urlopen(f"http://{target}/metrics", timeout=30) as response:
+            shown += response.read().decode()
+    assert all(f'cowbook_events_total{{kind="depth",symbol="{symbol}"}}' in shown for symbol in SYMBOLS), shown[:3000]
+
+
+def _finish_and_compare(directory: Path, seen: Seen) -> None:
+    """Take the cluster's state to the end on this machine alone, and everything from the beginning: the parts must be equal."""
+    for name in ("cluster", "alone"):
+        config = configure(directory, name, follow=False)
+        command = [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"COWBOOK_LOG__LEVEL": "warning"})
+    expected, found = read_parts(directory / "alone" / "data"), read_parts(directory / "cluster" / "data")
+    assert expected
+    seen.parts = len(expected)
+    seen.unequal = sorted(str(name) for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
