@@ -34,7 +34,7 @@ def main() -> int:
             return CANNOT_RUN
         os.environ[_INSIDE] = "yes"
         command = in_own_network([sys.executable, __file__, f"--kills={arguments.kills}", f"--seed={arguments.seed}"])
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # noqa: S606 - it is the same program
     from support.ray_campaign import kill_nodes
 
     print(f"seed {arguments.seed}", flush=True)

@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster are killed at random under a running driver: parts must be those of an undisturbed run on one machine."""
+"""Nodes of a Ray cluster are killed at random under a driver: parts must be those of an undisturbed run on one machine."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ _NODES = ("node-a", "node-b", "node-c")
 _MESSAGES = 12_000
 _PATIENCE_SECONDS = 120.0
 _FEED_SECONDS = 0.02
+_SETTLING_SECONDS = 4.0  # a node starts six processes, and two cores have enough to do with that
 _CONFIG = """
 [service]
 state_dir = "{directory}/{name}/state"
@@ -189,7 +190,9 @@ def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> 
 
     driver.wait_for(is_taken_over, f"shard {row['shard']} of {row['node']} is taken over")
     seconds = time.monotonic() - killed
+    driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
     nodes.start(row["node"])
+    time.sleep(_SETTLING_SECONDS)
     return seconds
 
 

@@ -1,6 +1,6 @@
 """Several nodes of a Ray cluster on this machine, each of which can be killed with all that runs on it, or suspended.
 
-Run inside of a network namespace (`in_own_network`): Ray dials the machine's outer address else, and its ports are open to others.
+Run in a network namespace (`in_own_network`): else Ray dials the machine's outer address, and its ports are open to others.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_enable_metrics_collection": "0",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_enable_worker_prestart": "0",
-    "RAY_num_prestart_python_workers": "0",
     "COWBOOK_LOG__FORMAT": "json",
 }
 

@@ -69,7 +69,7 @@ class Driver:
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")  # one: what is asked of it keeps its order
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._reload_asked = self._was_ready = False
+        self._reload_asked = self._has_begun = self._was_ready = False
         self._was_stopped = False
         self._balanced: tuple[float, dict[str, tuple[str, float]]] = (time.monotonic(), {})
         self._reported_at = time.monotonic()
@@ -154,6 +154,7 @@ class Driver:
             else:
                 handle = await self._ask(lambda task=task, node=nodes[shard]: self._start(task, node))  # type: ignore[misc]
                 self._watch(ShardWatch(task, handle, time.monotonic()))
+        self._has_begun = True
         self._log.info("shards", shards=len(self.shards), nodes=len(self.nodes), adopted=len(found))
 
     async def _adopt(self, task: ShardTask, handle: Any) -> None:
@@ -396,7 +397,8 @@ class Driver:
     def status(self) -> dict[str, Any]:
         """What /status says: as of one service, and a line about each shard."""
         order = {symbol.id: place for place, symbol in enumerate(self._config.symbol)}
-        return merge_status(list(self.shards.values()), self.nodes, order, self._started, time.monotonic())
+        status = merge_status(list(self.shards.values()), self.nodes, order, self._started, time.monotonic())
+        return status | {"ready": status["ready"] and self._has_begun}
 
     def discover(self) -> list[dict[str, Any]]:
         """What /sd says: the endpoints of the shards."""

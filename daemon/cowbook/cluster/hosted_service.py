@@ -7,8 +7,9 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from cowbook.cluster.nodes import Answer, ShardTask
@@ -18,6 +19,9 @@ from cowbook.service.service import Service
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS
 
+T = TypeVar("T")
+
+_ENDED = "the shard's service has ended"
 _PAUSE_SECONDS = 5.0
 """Before a process that has met a bug ends, so that one that always fails is not started again without a pause."""
 
@@ -76,17 +80,28 @@ class HostedService:
         return [thread.summary for thread in self._service.threads.values() if thread.summary is not None]
 
     def checkpoint(self, symbol_id: str | None, waits: bool) -> list[dict[str, Any]]:
-        """As `Service.checkpoint`."""
-        answer = self._service.checkpoint(symbol_id, waits=waits)
-        return asyncio.run_coroutine_threadsafe(answer, self._loop).result()
+        """As `Service.checkpoint`. Where the service has ended, there is nothing to take one of."""
+        if self._ended.is_set():
+            ids = [symbol.id for symbol in self._task.config.symbol if symbol_id in (None, symbol.id)]
+            return [{"id": one, "epoch": None, "error": _ENDED} for one in ids]
+        return self._on_loop(self._service.checkpoint(symbol_id, waits=waits))
 
     def read_book(self, symbol_id: str, levels: int | None, form: str) -> tuple[bytes, str | None]:
         """Returns the live book as `Service.read_book` does, and why there is none."""
-        answer = self._service.read_book(symbol_id, levels, form)
+        if self._ended.is_set():
+            return b"", _ENDED
         try:
-            return asyncio.run_coroutine_threadsafe(answer, self._loop).result(), None
+            return self._on_loop(self._service.read_book(symbol_id, levels, form)), None
         except StorageError as error:
             return b"", str(error)
+
+    def _on_loop(self, what: Coroutine[Any, Any, T]) -> T:
+        """Have the service's loop do something, and wait. Raises StorageError if it has ended meanwhile."""
+        try:
+            return asyncio.run_coroutine_threadsafe(what, self._loop).result()
+        except RuntimeError as error:  # the loop is closed
+            what.close()
+            raise StorageError(_ENDED) from error
 
     def _run(self) -> None:
         try:
