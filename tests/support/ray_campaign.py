@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +29,8 @@ _NODES = ("node-a", "node-b", "node-c")
 _MESSAGES = 12_000
 _PATIENCE_SECONDS = 120.0
 _FEED_SECONDS = 0.02
+_HEAD_SECONDS = 180.0  # Ray gives up after a minute
+_PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
 _SETTLING_SECONDS = 4.0  # a node starts six processes, and two cores have enough to do with that
 _CONFIG = """
 [service]
@@ -158,15 +162,7 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
             seen.takeover_seconds.append(_kill_one(nodes, driver, chosen))
             seen.kills += 1
             print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
-        feeder.hurry.set()
-        feeder.join()
-        sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in SYMBOLS}
-        driver.wait_for(
-            lambda: all(
-                symbol["lag_bytes"] == 0 and symbol["offset"] == sizes[symbol["id"]] for symbol in driver.status()["symbols"]
-            ),
-            "all is read",
-        )
+        _read_all(directory, feeder, driver)
         _check_discovery(driver)
         code = driver.stop()
         assert code == 0, driver.log.read_text()[-4000:]
@@ -194,6 +190,123 @@ def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> 
     nodes.start(row["node"])
     time.sleep(_SETTLING_SECONDS)
     return seconds
+
+
+def detach_and_adopt(directory: Path, seed: int) -> Seen:
+    """A driver ends and its shards go on; the next one is killed, and they go on; the last one ends them well."""
+    seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES[:2]):
+            nodes.start(name)
+        port = free_port()
+        config = configure(directory, "cluster", port)
+        feeder.start()
+        detached = RunningDriver(config, port, nodes.address, "--shards", "2", "--detach")
+        assert detached.process.wait(_PATIENCE_SECONDS) == 0, detached.log.read_text()[-4000:]
+        killed = RunningDriver(config, port, nodes.address)
+        killed.wait_for(lambda: killed.status()["ready"], "the shards are adopted")
+        before = _events(killed)
+        killed.process.kill()
+        killed.process.wait()
+        last = RunningDriver(config, port, nodes.address)
+        last.wait_for(lambda: last.status()["ready"] and _events(last) > before, "they went on")
+        assert '"adopted": 2' in last.log.read_text()
+        assert sum(row["takeovers"] for row in last.status()["shards"]) == 0
+        last.process.send_signal(signal.SIGUSR1)
+        last.wait_for(lambda: all(symbol["epoch"] for symbol in last.status()["symbols"]), "checkpoints are taken")
+        _read_all(directory, feeder, last)
+        assert last.stop() == 0, last.log.read_text()[-4000:]
+        _expect_no_shards(nodes)
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def kill_the_driver_and_the_head(directory: Path, seed: int) -> Seen:
+    """Shards that are not detached end with their driver, and all shards with the head. What goes on afterwards loses nothing."""
+    seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES[:2]):
+            nodes.start(name)
+        port = free_port()
+        config = configure(directory, "cluster", port)
+        feeder.start()
+        first = RunningDriver(config, port, nodes.address, "--shards", "2")
+        first.wait_for(lambda: first.status()["ready"] and _events(first), "the shards have begun")
+        first.process.kill()
+        first.process.wait()
+        _expect_no_shards(nodes)
+        second = RunningDriver(config, port, nodes.address, "--shards", "2")
+        second.wait_for(lambda: second.status()["ready"], "the shards go on")
+        _read_all(directory, feeder, second)
+        nodes.kill("head")
+        code = second.process.wait(_HEAD_SECONDS)
+        assert code != 0
+        print(f"the driver ended with {code} after the head", flush=True)
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def check_nodes(directory: Path, seed: int) -> Seen:
+    """`cowbook check` passes where all nodes fit, and names the node that has another release or storage of its own."""
+    Feeder(directory, seed)
+    nodes = RayNodes(directory / "ray")
+    config = configure(directory, "cluster")
+    command = [sys.executable, "-m", "cowbook", "check", str(config), "--engine", "ray", "--address", nodes.address]
+
+    def check() -> tuple[int, str]:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
+        return done.returncode, done.stdout + done.stderr
+
+    try:
+        nodes.start("head")
+        nodes.start("node-a")
+        code, said = check()
+        assert code == 0, said
+        other = directory / "other"
+        shutil.copytree(_PACKAGE, other / "cowbook", ignore=shutil.ignore_patterns("__pycache__"))
+        init = other / "cowbook" / "__init__.py"
+        init.write_text(re.sub(r'__version__ = "[^"]*"', '__version__ = "0.0.1"', init.read_text()))
+        nodes.start("old-release", {"PYTHONPATH": str(other)})
+        code, said = check()
+        assert code == 78, said
+        assert "node old-release has cowbook 0.0.1" in said, said
+        nodes.kill("old-release")
+        mount = f'mount -t tmpfs none {directory}/cluster && exec "$@"'
+        nodes.start("own-storage", prefix=["unshare", "--mount", "sh", "-c", mount, "sh"])
+        code, said = check()
+        assert code == 78, said
+        assert f"node own-storage does not see what this one writes to {directory}/cluster/state" in said, said
+    finally:
+        nodes.close()
+    return Seen()
+
+
+def _events(driver: RunningDriver) -> int:
+    return sum(symbol["events"] or 0 for symbol in driver.status()["symbols"])
+
+
+def _read_all(directory: Path, feeder: Feeder, driver: RunningDriver) -> None:
+    """Have everything appended, and wait until it is read."""
+    feeder.hurry.set()
+    feeder.join()
+    sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in SYMBOLS}
+
+    def is_all_read() -> bool:
+        return all(symbol["offset"] == sizes[symbol["id"]] for symbol in driver.status()["symbols"])
+
+    driver.wait_for(is_all_read, "all is read")
+
+
+def _expect_no_shards(nodes: RayNodes) -> None:
+    """No worker of any shard is left, soon."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while workers := nodes.processes_named("ray::RayShard"):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.1)
 
 
 def _check_discovery(driver: RunningDriver) -> None:

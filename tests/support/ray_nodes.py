@@ -73,10 +73,10 @@ class RayNodes:
         self._environ = os.environ | _QUIET | (environ or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, environ: dict[str, str] | None = None) -> None:
-        """Start a node; the first one is the head."""
+    def start(self, name: str, environ: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:
+        """Start a node; the first one is the head. `prefix` is a command that runs another one."""
         script = Path(sys.executable).with_name("ray")
-        command = [str(script), "start", "--block", "--node-name", name, "--node-ip-address", "127.0.0.1"]
+        command = [*prefix, str(script), "start", "--block", "--node-name", name, "--node-ip-address", "127.0.0.1"]
         command += ["--num-cpus", "1", "--object-store-memory", str(_OBJECT_STORE_BYTES), "--disable-usage-stats"]
         command += ["--min-worker-port", "0", "--max-worker-port", "0"]
         if not self._processes:
@@ -113,6 +113,18 @@ class RayNodes:
     def names(self) -> list[str]:
         """Names of the nodes that run."""
         return list(self._processes)
+
+    def processes_named(self, name: str) -> list[str]:
+        """Titles of the nodes' processes that begin so."""
+        found = []
+        for node in self._processes.values():
+            for process in psutil.Process(node.pid).children(recursive=True):
+                try:
+                    title = " ".join(process.cmdline())
+                except psutil.NoSuchProcess:
+                    continue
+                found += [title] if title.startswith(name) else []
+        return found
 
     def close(self) -> None:
         """Kill all nodes, the head last."""

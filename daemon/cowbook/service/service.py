@@ -113,6 +113,8 @@ class Service:
         """By id, in the order of the configuration."""
         self.was_stopped = False
         """Whether a signal has asked for the end."""
+        self.http_port: int | None = None
+        """The port on which the endpoint listens; None while there is none."""
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
@@ -160,6 +162,7 @@ class Service:
         if http.listen and not self._once:
             self._http = HttpServer(self, http.listen, http.token)
             await self._http.start()
+            self.http_port = self._http.port
         self._metrics.set_interval(self._config.checkpoint.every / 1e9)
         if self.was_stopped:
             return
@@ -231,6 +234,7 @@ class Service:
         if self._supervising is not None:
             self._supervising.cancel()
             await asyncio.gather(self._supervising, return_exceptions=True)  # an error was raised already
+        self.http_port = None
         if self._http is not None:
             await self._http.close()
         self._resources.close()
@@ -344,11 +348,6 @@ class Service:
         self._log.info("reloaded", added=plan.added, removed=plan.removed, restarted=plan.restarted)
 
     # What the HTTP endpoint shows.
-
-    @property
-    def http_port(self) -> int | None:
-        """The port on which the endpoint listens; None while there is none."""
-        return self._http.port if self._http is not None and self._http.is_open else None
 
     def render_metrics(self, *, openmetrics: bool) -> bytes:
         """All metrics, as they are now."""

@@ -184,11 +184,6 @@ class HttpServer:
         self._accepting = [asyncio.create_task(self._accept(listener, server)) for listener in self._listeners]
 
     @property
-    def is_open(self) -> bool:
-        """Whether it listens."""
-        return bool(self._listeners)
-
-    @property
     def port(self) -> int:
         """The port on which it listens, also if the configured port is 0."""
         port: int = self._listeners[0].getsockname()[1]
