@@ -120,6 +120,14 @@ def test_a_state_directory_that_is_open_to_others_is_said(config: Path) -> None:
     assert "has mode 0777: everyone could remove" in result.stderr
 
 
+def test_check_doubts_what_has_no_record(config: Path) -> None:
+    """Text of something else may stand before a capture, so that it is a note."""
+    (config.parent / "a.jsonl.gz").write_text("root:x:0:0:root:/root:/bin/bash\n" * 3)
+    checked = cowbook("check", config)
+    assert checked.returncode == 0
+    assert 'may be no capture of format = "binance": none of its first 3 records is one' in " ".join(checked.stdout.split())
+
+
 def test_run_refuses_missing_input_as_check_does(config: Path) -> None:
     """Run says the same, before anything is written."""
     (config.parent / "a.jsonl.gz").unlink()
@@ -169,6 +177,18 @@ def test_exit_codes_survive_readers_that_are_gone(config: Path, command: list[st
         assert process.wait(120) == code
         if closed == "stdout":
             assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--once"], ["run", "--once", "--json"]], ids=" ".join)
+def test_a_result_that_cannot_be_written_is_an_error(config: Path, command: list[str]) -> None:
+    """In one line."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "cowbook", *command, str(config)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "cowbook: standard output cannot be written: No space left on device"
+    assert "Traceback" not in ran.stderr
 
 
 def test_streams_that_are_closed_at_the_start_lead_nowhere(config: Path) -> None:

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "plot": {"plain", "errors", "query"},
     "library": WORKER | {"query"},
     "export": {"plain", "errors", "query"},
-    "report": BASE | {"checkpoint"},
+    "report": BASE | {"checkpoint", "query"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
