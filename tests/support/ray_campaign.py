@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 120.0
 _FEED_SECONDS = 0.02
 _HEAD_SECONDS = 180.0  # Ray gives up after a minute
 _PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
-_SETTLING_SECONDS = 4.0  # a node starts six processes, and two cores have enough to do with that
+_SETTLING_SECONDS = 10.0  # a node starts six processes: a real one would not take its neighbours' processors for that
 _CONFIG = """
 [service]
 state_dir = "{directory}/{name}/state"
