@@ -48,6 +48,7 @@ $(DEMO)/cowbook.toml:
 	@printf '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n' > $@
 
 $(DEMO)/BTCUSDT.jsonl.gz: $(wildcard daemon/cowbook/simulate/*.py) | $(DEMO)/cowbook.toml
+	@rm -f $@
 	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
 
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
