@@ -113,11 +113,12 @@ class HostedService:
         except CowbookError as error:
             self._log.error("the shard cannot run", error=str(error))
             self._failure = str(error)
-        except BaseException:  # noqa: BLE001 - the process ends by it
-            # A bug. A new process begins at the last checkpoints, as systemd would have it.
+        except BaseException as error:  # noqa: BLE001 - a bug, which ends the process, or is told to whoever waits for an end
             self._log.exception("the shard's service ended with an error")
-            time.sleep(_PAUSE_SECONDS)
-            os._exit(1)
+            self._failure = repr(error)
+            if not self._task.once:  # a new process goes on from the last checkpoints, as systemd would have it
+                time.sleep(_PAUSE_SECONDS)
+                os._exit(1)
         finally:
             self._ended.set()
 

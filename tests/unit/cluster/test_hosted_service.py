@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from cowbook.cluster import hosted_service as module
 from cowbook.cluster.hosted_service import HostedService
 from cowbook.cluster.nodes import Answer, ShardTask
 from cowbook.config import Config, load_config
-from cowbook.service.service import run_once
+from cowbook.service.service import Service, run_once
 from cowbook.simulate.capture import write_capture
 from support.harness import read_parts
 
@@ -128,6 +129,25 @@ def test_a_run_to_the_end_writes_what_a_plain_one_writes(configured: Any, hosted
     (summary,) = service.summaries()
     assert (summary.state, summary.events) == ("done", expected.events)
     assert read_parts(tmp_path / "shard" / "data") == read_parts(tmp_path / "plain" / "data")
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_bug_ends_the_process_but_where_an_end_is_waited_for(
+    configured: Any, monkeypatch: pytest.MonkeyPatch, once: bool
+) -> None:
+    """Who starts the process again does so without end: a run to the end of the input would never come to one."""
+
+    async def fail(_service: Service) -> int:
+        raise RuntimeError("nobody has foreseen this")
+
+    exits: list[int] = []
+    monkeypatch.setattr(Service, "run", fail)
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(module.os, "_exit", exits.append)
+    ended = wait_for(HostedService(ShardTask(configured(), once=once), "node-1", "127.0.0.1"), lambda answer: answer.has_ended)
+    assert exits == ([] if once else [1])
+    assert ended.failure is not None
+    assert "nobody has foreseen this" in ended.failure
 
 
 def test_what_it_cannot_do_is_told(configured: Any) -> None:
