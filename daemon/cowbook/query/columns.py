@@ -51,6 +51,8 @@ def unreadable(path: object, error: Exception) -> QueryError:
     """Returns the error for a part that pyarrow cannot read (`UNREADABLE`). One that this user may not read is none damaged."""
     if isinstance(error, PermissionError):
         return QueryError(f"{path} cannot be read: Permission denied for user {os.geteuid()}")
+    if isinstance(error, KeyError):  # a column
+        return QueryError(f"{path} is no part of cowbook's, or one of an earlier release: {error.args[0]}")
     return damaged(path, str(error))
 
 
