@@ -16,11 +16,12 @@ RETIRED_AT = ENTRIES + 2  # epoch in which the live tree dropped it
 HEIGHT = ENTRIES + 3  # 1: a leaf
 KEY = ENTRIES + 4  # in a leaf of a live side: 2 * leaf number + side; else NO_KEY
 NEXT = ENTRIES + 5  # next block in its list: free, retired, or to be dropped
-SUM = ENTRIES + 6  # in a leaf: the sum of its sizes once somebody has asked for it, until one changes; else NO_SUM
+SUM = ENTRIES + 6  # in a leaf: the sum of its sizes, or NO_SUM if one of them was ever LARGE
 BLOCK_WORDS = ENTRIES + 8  # whole cache lines
 BLOCK_BYTES = BLOCK_WORDS * 8
 NO_KEY = -1
 NO_SUM = -1
+LARGE = 1 << 56  # 64 sizes below it have a sum of less than 63 bits
 
 # The first words of the pool cache where leaves were found, by the low bits of the leaf number. A stale entry does no harm: the
 # block's KEY says which leaf it is. `NOWHERE` is a dummy block that is no leaf.
@@ -73,7 +74,7 @@ def take_block(pool, blocks, height):
     blocks[block + BORN] = state.epoch
     blocks[block + HEIGHT] = height
     blocks[block + KEY] = NO_KEY
-    blocks[block + SUM] = NO_SUM
+    blocks[block + SUM] = 0
     return block
 
 
@@ -122,6 +123,7 @@ def private(pool, blocks, block):
     for word in range(USED + 1):
         blocks[copy + word] = blocks[block + word]
     blocks[copy + KEY] = blocks[block + KEY]
+    blocks[copy + SUM] = blocks[block + SUM]
     pool[0].block_copies += 1
     drop_block(pool, blocks, block)
     return copy

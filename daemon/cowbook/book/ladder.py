@@ -28,6 +28,7 @@ from cowbook.book.block_pool import (
     FOUND_MASK,
     HEIGHT,
     KEY,
+    LARGE,
     NEXT,
     NO_BLOCK,
     NO_KEY,
@@ -128,6 +129,12 @@ def _raise_root(book, side, index):
     return OK
 
 
+@inlined_kernel
+def _new_sum(total, old, new):
+    """Returns the sum of a leaf in which the size `new` has come into the place of `old`; 0 is that of no level."""
+    return total + new - old if (total >= 0) & (new < LARGE) else NO_SUM
+
+
 @kernel
 def _insert(book, side_number, index, size):
     """Set the size, which must be above 0, at the tick `index`. Returns OK or POOL_EXHAUSTED."""
@@ -161,10 +168,12 @@ def _insert(book, side_number, index, size):
         blocks[block + KEY] = 2 * leaf + side_number
         blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
+    used = blocks[block + USED]
+    old = blocks[block + entry] & -((used >> entry) & 1)
     blocks[block + entry] = size
-    blocks[block + SUM] = NO_SUM
-    if blocks[block + USED] & (1 << entry) == 0:
-        blocks[block + USED] |= 1 << entry
+    blocks[block + SUM] = _new_sum(blocks[block + SUM], old, size)
+    if used & (1 << entry) == 0:
+        blocks[block + USED] = used | (1 << entry)
         side.level_count += 1
         if side.level_count == 1 or (index > side.best) == (side_number == BID):
             side.best = index
@@ -211,7 +220,8 @@ def _remove(book, side_number, index):
             shift -= BLOCK_BITS
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
-        blocks[block + SUM] = NO_SUM
+        if shift == 0:
+            blocks[block + SUM] = _new_sum(blocks[block + SUM], blocks[block + entry], 0)
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -376,10 +386,12 @@ def _set_level(book, side_number, price, size):
     left = (used & ~(1 << entry)) | (stays << entry)
     if left == 0:  # the leaf would be empty: it is dropped, and perhaps nodes above it
         return _remove(book, side_number, index)
+    was = (used >> entry) & 1
+    old = blocks[np.uint64(block + entry)] & -was
     blocks[np.uint64(block + entry)] = size
     blocks[np.uint64(block + USED)] = left
-    blocks[np.uint64(block + SUM)] = NO_SUM
-    side.level_count += stays - ((used >> entry) & 1)
+    blocks[np.uint64(block + SUM)] = _new_sum(blocks[np.uint64(block + SUM)], old, size)
+    side.level_count += stays - was
     beyond = index - side.best if side_number == BID else side.best - index
     if beyond == 0 and stays == 0:
         bit = 1 << entry
@@ -463,6 +475,8 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
             sizes[place] = blocks[leaf + entry]
             place += step
             copied += 1
+        if copied == count:
+            break
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
     return copied
 
