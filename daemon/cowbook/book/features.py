@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, LARGE, NO_SUM, SUM, USED
+from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, LARGE, NO_SUM, USED, sum_place
 from cowbook.book.known import is_inside
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
@@ -149,11 +149,11 @@ def _add_one_by_one(blocks, leaf, entries, sums, place):
 def _add_entries(blocks, leaf, entries, sums, place, pending):
     """Add the sizes of entries of a leaf to `pending`, which is returned, or to the wide number at `place`.
 
-    The sum of a whole leaf is kept in it, since reading that is an eighth of reading sizes.
+    The sum of a whole leaf is kept, since reading that is an eighth of reading sizes.
     """
     total: Any = NO_SUM
     if entries == blocks[leaf + USED]:
-        total = blocks[leaf + SUM]
+        total = blocks[sum_place(blocks, leaf)]
     if total == NO_SUM:
         total = _sum_of(blocks, leaf, entries)
         if total == NO_SUM:
@@ -195,10 +195,11 @@ def sizes_within(book, side_number, middle, bound, distances, sums, first):
             child = highest_bit(children) if downwards else trailing_zeros(children)
             children &= ~(1 << child)
             leaf = blocks[node + child] if side.height > 1 else node
-            if place >= 0 and blocks[leaf + SUM] != NO_SUM and pending < LARGE:
+            total = blocks[sum_place(blocks, leaf)]
+            if place >= 0 and total != NO_SUM and pending < LARGE:
                 leaf_end = base + ENTRIES * child + (0 if downwards else ENTRIES - 1)
                 if (last <= leaf_end) if downwards else (last >= leaf_end):  # most leaves: all of it is within
-                    pending += blocks[leaf + SUM]
+                    pending += total
                     continue
             used = blocks[leaf + USED]
             while used != 0 and place < count:

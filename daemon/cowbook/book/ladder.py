@@ -36,10 +36,11 @@ from cowbook.book.block_pool import (
     NO_SUM,
     NOWHERE,
     POOL_STATE,
-    SUM,
+    SUM_BITS,
     USED,
     drop_block,
     private,
+    sum_place,
     take_block,
 )
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
@@ -78,15 +79,17 @@ class Book(NamedTuple):
 
 def allocate(max_book_bytes: int) -> Book:
     """Returns empty ladders whose blocks take at most `max_book_bytes`. The memory is reserved, but not touched."""
-    blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
+    count = max(max_book_bytes // (BLOCK_BYTES + (BLOCK_BYTES >> SUM_BITS)), 2 * MAX_HEIGHT)
+    end = FIRST_BLOCK + count * BLOCK_WORDS
     arrays = Book(
         pool=np.zeros(1, POOL_STATE),
         sides=np.zeros(SCRATCH + 1, SIDE_STATE),
-        blocks=np.empty(FIRST_BLOCK + blocks * BLOCK_WORDS, np.int64),
+        blocks=np.empty(end + (end >> SUM_BITS) + 1, np.int64),
     )
     arrays.blocks[: 2 * FOUND_LEAVES] = NOWHERE
     arrays.blocks[NOWHERE:FIRST_BLOCK] = NO_KEY
     arrays.pool["fresh"] = FIRST_BLOCK
+    arrays.pool["end"] = end
     for name in ("protected", "first_snapshot", "second_snapshot"):
         arrays.pool[name] = NO_SNAPSHOT
     arrays.pool["free_head"] = NO_BLOCK
@@ -130,9 +133,11 @@ def _raise_root(book, side, index):
 
 
 @inlined_kernel
-def _new_sum(total, old, new):
-    """Returns the sum of a leaf in which the size `new` has come into the place of `old`; 0 is that of no level."""
-    return total + new - old if (total >= 0) & (new < LARGE) else NO_SUM
+def _follow(blocks, leaf, old, new):
+    """Have the sum of a leaf follow, in which the size `new` has come into the place of `old`; 0 is that of no level."""
+    place = sum_place(blocks, leaf)
+    total = blocks[place]
+    blocks[place] = total + new - old if (total >= 0) & (new < LARGE) else NO_SUM
 
 
 @kernel
@@ -171,7 +176,7 @@ def _insert(book, side_number, index, size):
     used = blocks[block + USED]
     old = blocks[block + entry] & -((used >> entry) & 1)
     blocks[block + entry] = size
-    blocks[block + SUM] = _new_sum(blocks[block + SUM], old, size)
+    _follow(blocks, block, old, size)
     if used & (1 << entry) == 0:
         blocks[block + USED] = used | (1 << entry)
         side.level_count += 1
@@ -221,7 +226,7 @@ def _remove(book, side_number, index):
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
         if shift == 0:
-            blocks[block + SUM] = _new_sum(blocks[block + SUM], blocks[block + entry], 0)
+            _follow(blocks, block, blocks[block + entry], 0)
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -390,7 +395,7 @@ def _set_level(book, side_number, price, size):
     old = blocks[np.uint64(block + entry)] & -was
     blocks[np.uint64(block + entry)] = size
     blocks[np.uint64(block + USED)] = left
-    blocks[np.uint64(block + SUM)] = _new_sum(blocks[np.uint64(block + SUM)], old, size)
+    _follow(blocks, block, old, size)
     side.level_count += stays - was
     beyond = index - side.best if side_number == BID else side.best - index
     if beyond == 0 and stays == 0:

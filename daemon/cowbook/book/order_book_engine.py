@@ -375,9 +375,9 @@ class OrderBookEngine:
         """
         book = self.arrays.book
         pool = book.pool[0]
-        total = (book.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+        total = (int(pool["end"]) - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
         return {
-            "blocks_used": total - int(block_pool.blocks_available(as_records(book.pool), book.blocks)),
+            "blocks_used": total - int(block_pool.blocks_available(as_records(book.pool))),
             "blocks_total": total,
             "block_copies": int(pool["block_copies"]),
             "block_bytes": block_pool.BLOCK_BYTES,

@@ -52,8 +52,8 @@ def update(arrays: ladder.Book, book: Book, side: int, price: int, size: int) ->
 
 def used_blocks(arrays: ladder.Book) -> int:
     """Blocks that are neither free nor fresh."""
-    total: int = (arrays.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
-    return total - int(block_pool.blocks_available(arrays.pool, arrays.blocks))
+    total = (int(arrays.pool["end"][0]) - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+    return total - int(block_pool.blocks_available(arrays.pool))
 
 
 @given(st.lists(UPDATES, max_size=300))
