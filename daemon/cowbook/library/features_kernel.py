@@ -27,8 +27,12 @@ _UNIT = float(UNIT)
 
 @inlined_kernel
 def _wide(words, place):
-    """Returns the wide number at a place."""
-    return words[place] * _UNIT + words[place + 1]
+    """Returns the wide number at a place. Both words get one sign, so that nothing is lost where they nearly cancel."""
+    high, low = words[place], words[place + 1]
+    if high < 0 and low > 0:
+        high += 1
+        low -= UNIT
+    return high * _UNIT + low
 
 
 @inlined_kernel
