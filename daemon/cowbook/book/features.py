@@ -146,28 +146,24 @@ def _add_one_by_one(blocks, leaf, entries, sums, place):
 
 
 @inlined_kernel
-def _add_entries(blocks, leaf, entries, sums, place, pending):
-    """Add the sizes of entries of a leaf to `pending`, which is returned, or to the wide number at `place`.
+def _add_entries(blocks, leaf, entries, rest, sums, place, pending):
+    """Add the sizes of entries of a leaf to `pending`, or to the wide number at `place`.
 
-    The sum of a whole leaf is kept, since reading that is an eighth of reading sizes.
+    `rest` is the sum of its entries that are not added yet, or NO_SUM. Returns (pending, what is left of the rest).
     """
-    total: Any = NO_SUM
-    if entries == blocks[leaf + USED]:
-        total = blocks[sum_place(blocks, leaf)]
+    total = _sum_of(blocks, leaf, entries)
     if total == NO_SUM:
-        total = _sum_of(blocks, leaf, entries)
-        if total == NO_SUM:
-            _add_one_by_one(blocks, leaf, entries, sums, place)
-            return pending
+        _add_one_by_one(blocks, leaf, entries, sums, place)
+        return pending, NO_SUM
     if pending >= LARGE:
         add_wide(sums, place, pending)
         pending = 0
-    return pending + total
+    return pending + total, rest - total if rest != NO_SUM else NO_SUM
 
 
 @rare_kernel
 def sizes_within(book, side_number, middle, bound, distances, sums, first):
-    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances.
+    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances, of which there is one.
 
     Each takes two words of `sums`, high and low, from the place `first` on. The first word is NONE where levels that near may be
     missing: beyond `bound`. `middle` is twice the mid, and so is everything that is compared with it.
@@ -179,7 +175,8 @@ def sizes_within(book, side_number, middle, bound, distances, sums, first):
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
     width = outwards * 2.0 * max(tick, 1)  # 0 if no price but 0 was ever in the book
-    place, last, pending = -1, 0, 0
+    place, pending = 0, 0
+    last = _last_within(width, outwards * middle + abs(middle) * distances[0] / _BPS, downwards)
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
         # The leaves below one node, so that not each one is looked for from the root.
@@ -195,19 +192,21 @@ def sizes_within(book, side_number, middle, bound, distances, sums, first):
             child = highest_bit(children) if downwards else trailing_zeros(children)
             children &= ~(1 << child)
             leaf = blocks[node + child] if side.height > 1 else node
-            total = blocks[sum_place(blocks, leaf)]
-            if place >= 0 and total != NO_SUM and pending < LARGE:
+            rest = blocks[sum_place(blocks, leaf)]
+            if rest != NO_SUM and pending < LARGE:
                 leaf_end = base + ENTRIES * child + (0 if downwards else ENTRIES - 1)
                 if (last <= leaf_end) if downwards else (last >= leaf_end):  # most leaves: all of it is within
-                    pending += total
+                    pending += rest
                     continue
             used = blocks[leaf + USED]
             while used != 0 and place < count:
-                if place >= 0:
-                    entries = used & _entries_within(last, base + ENTRIES * child, downwards)
-                    if entries != 0:
-                        pending = _add_entries(blocks, leaf, entries, sums, first + 2 * place, pending)
-                        used &= ~entries
+                entries = used & _entries_within(last, base + ENTRIES * child, downwards)
+                if entries == used and rest != NO_SUM and pending < LARGE:
+                    pending += rest
+                    break
+                if entries != 0:
+                    pending, rest = _add_entries(blocks, leaf, entries, rest, sums, first + 2 * place, pending)
+                    used &= ~entries
                 if used != 0:
                     if pending != 0:
                         add_wide(sums, first + 2 * place, pending)
