@@ -36,6 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
             files = found.files
             if files.paths:
                 warnings += files.warnings
+                warnings += [f'"{label}": {found.doubt}'] if found.doubt is not None else []
                 warnings += [f'"{label}": {text}' for text in check_name(files.paths, own.format, decoder_settings(own))]
                 if symbol.source:
                     spans.append((symbol.source[number].name, span_of(own, files.paths)))
@@ -50,6 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
+    if arguments.engine:
+        from cowbook.cli.cluster import check_cluster
+
+        warnings += check_cluster(arguments, config)
     _show(config, len(whole.symbol), table, warnings)
     return 0
 
