@@ -490,22 +490,6 @@ def clear_side(book, side_number):
     side.level_count = 0
 
 
-@inlined_kernel
-def _leaf_of(blocks, side, side_number, index):
-    """Returns the leaf with the tick `index`, which must have a level."""
-    leaf = index >> BLOCK_BITS
-    if side_number <= ASK:
-        block = blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)]
-        if blocks[block + KEY] == 2 * leaf + side_number:
-            return block
-    block = side.root
-    shift = BLOCK_BITS * (side.height - 1)
-    while shift > 0:
-        block = blocks[block + ((index >> shift) & ENTRY_MASK)]
-        shift -= BLOCK_BITS
-    return block
-
-
 @kernel
 def copy_levels(book, side_number, count, prices, sizes, first, step):
     """Copy up to `count` levels to the places `first`, `first + step`, … of two arrays. Returns the number of levels copied.
@@ -521,7 +505,11 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
     else:
         index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and copied < count:
-        leaf = _leaf_of(blocks, side, side_number, index)
+        leaf = side.root
+        shift = BLOCK_BITS * (side.height - 1)
+        while shift > 0:
+            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
+            shift -= BLOCK_BITS
         base = index & ~ENTRY_MASK
         used = blocks[leaf + USED]
         while used != 0 and copied < count:
