@@ -155,6 +155,14 @@ def test_simulate_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.stderr == f"cowbook simulate: {tmp_path}/missing/x: there is no directory {tmp_path}/missing; make it first\n"
 
 
+def test_simulate_replaces_no_file(tmp_path: Path) -> None:
+    """It may be a capture."""
+    (tmp_path / "x.jsonl").write_text("recorded")
+    result = cowbook("simulate", "--messages", "50", "x.jsonl", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (2, "cowbook simulate: x.jsonl: exists: remove it, or give another name\n")
+    assert (tmp_path / "x.jsonl").read_text() == "recorded"
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [(["check"], 0), (["run", "--once", "--json"], 0), (["run", "--once"], 0), (["run", "--once", "--json", "--fails"], 1)],

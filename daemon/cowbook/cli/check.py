@@ -51,6 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
+    if arguments.engine:
+        from cowbook.cli.cluster import check_cluster
+
+        warnings += check_cluster(arguments, config)
     _show(config, len(whole.symbol), table, warnings)
     return 0
 

@@ -34,6 +34,10 @@ def main(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     refuse_unusable(config, str(arguments.config), once=arguments.once)
     configure_logging(config.log.level, config.log.format)
+    if arguments.engine:
+        from cowbook.cli.cluster import run_on_cluster
+
+        return run_on_cluster(arguments, lambda: _load(arguments))
     if not arguments.once:
         return _serve(arguments, config)
     from cowbook.service.service import run_once
@@ -43,11 +47,16 @@ def main(arguments: argparse.Namespace) -> int:
         summaries = run_once(
             config, allow_fresh=arguments.allow_fresh, progress=reporter.update, compiling=reporter.update_compiling
         )
-    if arguments.json:
+    print_summaries(summaries, config, as_json=arguments.json)
+    return 1 if any(summary.state == "failed" for summary in summaries) else 0
+
+
+def print_summaries(summaries: Sequence[SymbolSummary], config: Config, *, as_json: bool) -> None:
+    """Print what came of a run with --once."""
+    if as_json:
         print(json.dumps([to_json(summary) for summary in summaries], indent=2))
     else:
         show(summaries, config, plain_console())
-    return 1 if any(summary.state == "failed" for summary in summaries) else 0
 
 
 def _serve(arguments: argparse.Namespace, config: Config) -> int:

@@ -24,6 +24,9 @@ def main(arguments: argparse.Namespace) -> int:
         text = f"cowbook simulate: {arguments.out}: there is no directory {arguments.out.parent}; make it first"
         print(escaped(text), file=sys.stderr)
         return 2
+    if arguments.out.is_file():
+        print(escaped(f"cowbook simulate: {arguments.out}: exists: remove it, or give another name"), file=sys.stderr)
+        return 2
     try:
         with _showing() as progress:
             summary = write_capture(
