@@ -103,7 +103,7 @@ def is_same(waiting, other):
 def is_copy(merge, source, place, other_source, other_place):
     """Returns whether messages that wait in two sources are one.
 
-    Two that only their content names are two, though they say the same, if the sources' clocks are known and say so.
+    Two that only their content names are two, though they say the same, if the sources' clocks are known and say so (ADR 28).
     """
     queues = merge.queues
     waiting, other = queues.waiting[source, place], queues.waiting[other_source, other_place]

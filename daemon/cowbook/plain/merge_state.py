@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from cowbook.plain.position import Mark, Position
 
+_START = (0, -1)
+"""The progress of a source of which no file is open yet: that of one with an open file of which nothing was consumed."""
+
 MOST_SOURCES = 62
 """Sources of one symbol: each is a bit of a number."""
 
@@ -113,7 +116,7 @@ class SourcePlace:
     @property
     def progress(self) -> tuple[Any, int]:
         """As `Position.progress`, with `skip`."""
-        return (self.position.progress if self.position is not None else None), self.skip
+        return (self.position.progress if self.position is not None else _START), self.skip
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -171,7 +174,7 @@ class SourceMark(msgspec.Struct, frozen=True):
     @property
     def progress(self) -> tuple[Any, int]:
         """As `SourcePlace.progress`."""
-        return (self.mark.progress if self.mark is not None else None), self.skip
+        return (self.mark.progress if self.mark is not None else _START), self.skip
 
     def place(self) -> SourcePlace:
         """Compute the hashes."""
