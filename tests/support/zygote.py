@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-from cowbook.checkpoint import triggers
+from cowbook.checkpoint import commit_log, triggers
 from cowbook.config import load_config
 from cowbook.errors import CowbookError
 from cowbook.service import service
@@ -189,6 +189,7 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
         descriptor = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        os.chdir(config.parent)
         faulthandler.dump_traceback_later(_SUSPICIOUS_SECONDS)
         setup()
         if not os.read(gate, 1):
@@ -214,6 +215,11 @@ def soon_again() -> None:
     mock.patch.object(triggers, "_FIRST_BACKOFF_NS", 10_000_000).start()
 
 
+def _number_of_files(directory: Path) -> str:
+    """As a word. Whatever an earlier run has left lets the next one have another word."""
+    return str(len(list(directory.rglob("*"))))
+
+
 def repeatable() -> None:
     """Small blocks, a wait for the checkpoint after each, one writing thread: every run makes the same calls in order."""
     soon_again()
@@ -230,5 +236,6 @@ def repeatable() -> None:
             await asyncio.wait([running])
 
     mock.patch.object(service, "_WRITERS", 1).start()
+    mock.patch.object(commit_log, "new_uuid", lambda: _number_of_files(Path.cwd() / "state")).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()
     mock.patch.object(Pipeline, "process", process_and_wait).start()

@@ -40,6 +40,10 @@ class DurableFiles:
         """Move within a file system, replacing the target."""
         os.rename(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name. Raises FileExistsError if the name is taken, by whomever."""
+        os.link(source, target, follow_symlinks=False)
+
     def unlink(self, path: Path) -> None:
         """Remove a file."""
         os.unlink(path)

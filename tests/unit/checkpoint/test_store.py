@@ -16,8 +16,9 @@ import pytest
 
 from cowbook.checkpoint.load import read_manifest, who_could_remove
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
+from cowbook.checkpoint.storage import DirectoryStorage
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.errors import RecoveryError, RestartNeededError, StorageError
+from cowbook.errors import LockedError, RecoveryError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 
 
@@ -29,7 +30,7 @@ def commit(store: CheckpointStore, content: bytes = b"content") -> int:
         id="A/B",
         symbol="AB",
         epoch=epoch,
-        incarnation=store.incarnation,
+        incarnation=store.start.number,
         triggers=("manual",),
         checkpoint_timestamp="",
         events_processed=1,
@@ -54,6 +55,14 @@ def store_in(directory: Path, files: DurableFiles | None = None) -> CheckpointSt
     return CheckpointStore(directory / "state", "A%2FB", "A/B", files)
 
 
+def use(store: CheckpointStore, files: DurableFiles) -> None:
+    """Let the store work by these operations from now on."""
+    store._files = files
+    storage = store._log._storage
+    assert isinstance(storage, DirectoryStorage)
+    storage._files = files
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[CheckpointStore]:
     """A locked store."""
@@ -66,7 +75,7 @@ def store(tmp_path: Path) -> Iterator[CheckpointStore]:
 
 def test_second_process_is_refused(tmp_path: Path, store: CheckpointStore) -> None:
     """With the process that holds the lock."""
-    with pytest.raises(RecoveryError, match=rf"another cowbook \(process {os.getpid()}\) runs this symbol"):
+    with pytest.raises(LockedError, match=rf"another cowbook \(process {os.getpid()}\) runs this symbol"):
         store_in(tmp_path).lock()
     program = "import sys; from pathlib import Path; from cowbook.checkpoint.store import CheckpointStore as S\n"
     program += f"S(Path({str(tmp_path / 'state')!r}), 'A%2FB', 'A/B').lock()"
@@ -84,14 +93,14 @@ def test_each_start_gets_a_higher_incarnation(tmp_path: Path, garbage: bytes | N
     for number in (1, 2, 3):
         store = store_in(tmp_path)
         store.lock()
-        assert store.incarnation == number
+        assert store.start.number == number
         store.unlock()
     (tmp_path / "state" / "A%2FB" / "checkpoints" / ".tmp-9-7").mkdir(parents=True)
     if garbage is not None:
         (tmp_path / "state" / "A%2FB" / "LOCK").write_bytes(garbage)
     store = store_in(tmp_path)
     store.lock()
-    assert store.incarnation == 8
+    assert store.start.number == 8
     store.unlock()
 
 
@@ -184,8 +193,13 @@ class Failing(DurableFiles):
 
     def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
         """Fail or create."""
-        self._look(f"create {path.name}")
+        self._look(f"create {'entry' if path.name.startswith('.new-') else path.name}")
         super().create(path, content, mode)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Fail or link."""
+        self._look("link")
+        super().link(source, target)
 
     def rename(self, source: Path, target: Path) -> None:
         """Fail or rename."""
@@ -205,7 +219,10 @@ class Failing(DurableFiles):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["ENOSPC", "EIO", "EROFS"])
 def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: int) -> None:
-    """Before the rename nothing has happened; from it on only a restart tells. The last good one is there in any case."""
+    """Before the entry of the log nothing has happened, and no number is used up; from its link on only a restart tells.
+
+    The last good one is there in any case, and where the entry is there, so is the new one.
+    """
     kinds = []
     for number in range(1, 20):
         directory = tmp_path / str(number)
@@ -214,7 +231,7 @@ def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: in
         store.find()
         good = commit(store)
         failing = Failing(number, code)
-        store._files = failing
+        use(store, failing)
         raised = None
         try:
             commit(store)
@@ -224,16 +241,25 @@ def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: in
             kinds.append((failing.failed, isinstance(raised, RestartNeededError)))
             assert raised.code == code
             read_manifest(store.checkpoints / str(good), "A/B", os.getuid())
-            store._files = DurableFiles()
+            use(store, DurableFiles())
             if not kinds[-1][1]:
                 assert [path.name for path in store.checkpoints.iterdir()] == ["1"]
-            assert commit(store) == 3
+                assert commit(store) == 2
+            else:
+                store.unlock()
+                store.lock()
+                store.find()
+                assert commit(store) == (2 if failing.failed == "link" else 3)
+                assert store.start.claim == 1
+        numbers = sorted(int(name) for name in names_in(store.root / "log"))
+        assert numbers == list(range(1, len(numbers) + 1))
         store.unlock()
         if not failing.failed:
             break
     dropped = [what for what, restart in kinds if not restart]
-    assert dropped == ["mkdir", "create book.parquet", "create manifest.json", "sync .tmp-2-1"]
-    assert [what for what, restart in kinds if restart] == ["rename", "sync checkpoints", "create published", "sync 2"]
+    files = ["create book.parquet", "create manifest.json"]
+    assert dropped == ["mkdir", *files, "sync .tmp-2-1-1-2", "sync checkpoints", "create entry"]
+    assert [what for what, restart in kinds if restart] == ["link", "sync log", "rename", "create published", "sync 2"]
 
 
 def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +295,7 @@ def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch
         os.umask(before)
     monkeypatch.undo()
     assert set(modes) >= {"state", "A%2FB", "LOCK", "checkpoints", "book.parquet", "manifest.json", "published", "quarantine"}
-    assert ".index-1.json" in modes
+    assert ".index-1-1.json" in modes
     assert set(modes.values()) == {0o600, 0o700}
 
 
@@ -284,7 +310,7 @@ def test_nobody_else_can_move_state_away(tmp_path: Path) -> None:
         os.umask(before)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "a").rglob("*")}
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o755
-    assert modes == {"b": 0o755, "state": 0o700, "A%2FB": 0o700, "LOCK": 0o600}
+    assert modes == {"b": 0o755, "state": 0o700, "A%2FB": 0o700, "LOCK": 0o600, "log": 0o700, "1": 0o600}
 
 
 def test_a_state_directory_that_is_open_to_others_is_named(tmp_path: Path) -> None:
@@ -378,7 +404,7 @@ def test_a_lock_for_looking_keeps_the_incarnation(tmp_path: Path) -> None:
     for counts, number in ((True, 1), (False, 1), (False, 1), (True, 2)):
         store = store_in(tmp_path)
         store.lock(counts=counts)
-        assert store.incarnation == number
+        assert store.start.number == number
         store.unlock()
 
 
@@ -395,7 +421,7 @@ def test_odd_names_are_not_checkpoints(store: CheckpointStore, tmp_path: Path) -
     store.unlock()
     again = store_in(tmp_path)
     again.lock()
-    assert again.incarnation == 2
+    assert again.start.number == 2
     assert [(damaged.epoch, damaged.reason) for damaged in again.find().damaged[:2]] == [
         (3, "is not a directory"),
         (2, "is not a directory"),
@@ -491,7 +517,7 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         (store.checkpoints / ".tmp-9-1").mkdir(mode=0o700)
         (store.checkpoints / ".tmp-9-1" / "file").write_bytes(b"x")
         failing = FailingEverywhere(number, errno.EIO)
-        store._files = failing
+        use(store, failing)
         raised = None
         try:
             do(store)
@@ -512,7 +538,7 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         assert names_in(again.checkpoints) == left
         for epoch in left:
             read_manifest(again.checkpoints / epoch, "A/B", os.getuid())
-        assert again.next_epoch() == 10
+        assert again.next_epoch() == 5
         again.unlock()
     assert failed == expected
 
@@ -538,11 +564,11 @@ def test_leftovers_of_a_failed_commit_are_removed_at_the_next_start(tmp_path: Pa
             """Fail."""
             raise OSError(self.code, os.strerror(self.code))
 
-    store._files = Broken(number, errno.EROFS)
+    use(store, Broken(number, errno.EROFS))
     with pytest.raises(StorageError, match="make it writable") as error:
         commit(store)
     assert not isinstance(error.value, RestartNeededError)
-    assert names_in(store.checkpoints) == [".tmp-2-1", "1"]
+    assert names_in(store.checkpoints) == [".tmp-2-1-1-2", "1"]
     assert store.epochs() == [1]
     store.unlock()
     again = store_in(tmp_path)
@@ -550,7 +576,7 @@ def test_leftovers_of_a_failed_commit_are_removed_at_the_next_start(tmp_path: Pa
     again.find()
     again.sweep()
     assert names_in(again.checkpoints) == ["1"]
-    assert commit(again) == 3
+    assert commit(again) == 2
     again.unlock()
 
 
