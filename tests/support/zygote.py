@@ -80,9 +80,9 @@ def _check_single() -> None:
 class Child:
     """A forked run of the configuration `directory/cowbook.toml`, waiting at its gate."""
 
-    def __init__(self, directory: Path, setup: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, setup: Callable[[], None], log: str = "log") -> None:
         _check_single()
-        self._log = directory / "log"
+        self._log = directory / log
         gate, self._opener = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -196,6 +196,8 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
             os._exit(BROKEN)  # the driver is gone
         summaries = service.run_once(load_config(config, {}))
         for summary in summaries:
+            if summary.restarts:
+                print(f"restarts: {summary.id}: {summary.restarts}")
             if summary.state != "done":
                 print(f"failed: {summary.id}: {summary.error}")
         code = FAILED if any(summary.state != "done" for summary in summaries) else DONE
@@ -220,8 +222,11 @@ def _number_of_files(directory: Path) -> str:
     return str(len(list(directory.rglob("*"))))
 
 
-def repeatable() -> None:
-    """Small blocks, a wait for the checkpoint after each, one writing thread: every run makes the same calls in order."""
+def repeatable(*, fixed_names: bool = True) -> None:
+    """Small blocks, a wait for the checkpoint after each, one writing thread: every run makes the same calls in order.
+
+    With `fixed_names` it makes them with the same names of files, too; then two must not run at once.
+    """
     soon_again()
     process = Pipeline.process
 
@@ -236,6 +241,7 @@ def repeatable() -> None:
             await asyncio.wait([running])
 
     mock.patch.object(service, "_WRITERS", 1).start()
-    mock.patch.object(commit_log, "new_uuid", lambda: _number_of_files(Path.cwd() / "state")).start()
+    if fixed_names:
+        mock.patch.object(commit_log, "new_uuid", lambda: _number_of_files(Path.cwd() / "state")).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()
     mock.patch.object(Pipeline, "process", process_and_wait).start()

@@ -115,6 +115,7 @@ class CommitLog:
         self._id = symbol_id
         self._tenure = tenure or Tenure()
         self._commits: dict[int, Entry] = {}  # by number
+        self._seen = 0
 
     @property
     def owner(self) -> int:
@@ -126,30 +127,38 @@ class CommitLog:
         """The commits that the log holds, by epoch: those before this process took it, and its own."""
         return {entry.epoch: entry for _, entry in sorted(self._commits.items())}
 
-    def take(self) -> None:
-        """Claim the symbol, or when this process has: see that nobody else did since. Raises FencedError if so."""
+    def read(self) -> None:
+        """Look what the log holds. Raises FencedError if this process has claimed the symbol, and another one since."""
         tenure = self._tenure
         run = read_run(self._storage)
-        if tenure.owner and run:  # no log at all: somebody has removed it with the state, and it begins anew
-            number, last = max(run), run[max(run)]
+        if not run:
+            tenure.owner = 0  # somebody has removed it with the state, and it begins anew
+        self._seen = number = max(run, default=0)
+        if tenure.owner:
+            last = run[number]
             is_own = number == tenure.tail if last is None else last.uuid == tenure.uuid
             if not is_own:
                 raise self._fenced(last)
             tenure.tail = number
-        else:
-            run = self._claim(run)
         self._commits = {number: entry for number, entry in run.items() if entry is not None and entry.is_commit}
 
-    def _claim(self, run: dict[int, Entry | None]) -> dict[int, Entry | None]:
-        """Add a claim; the entries before it."""
+    @property
+    def is_as_read(self) -> bool:
+        """Whether nothing has come since it was read."""
+        return max(_numbers(self._storage), default=0) == self._seen
+
+    def claim(self) -> bool:
+        """Claim the symbol, unless this process has. Returns whether the log was still as it was read: else read it again."""
         tenure = self._tenure
+        if tenure.owner:
+            return True
         while True:
-            number = max(run, default=0) + 1
+            last = max(_numbers(self._storage), default=0)
+            number = last + 1
             entry = self._make(number, owner=number)
             if self._storage.create(str(number), encode_entry(entry), tenure.uuid) and not self._number_above(number):
                 tenure.owner = tenure.tail = number
-                return run
-            run = read_run(self._storage)  # somebody was faster
+                return last == self._seen
 
     def _make(self, number: int, owner: int, epoch: int = 0, directory: str = "", files: tuple[FileEntry, ...] = ()) -> Entry:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

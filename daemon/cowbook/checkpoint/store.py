@@ -102,11 +102,11 @@ class CheckpointStore:
         files: DurableFiles | None = None,
         tenure: Tenure | None = None,
     ) -> None:
-        """`tenure` is what the workers of a process share: the first one's `lock` claims the symbol."""
+        """`tenure` is what the workers of a process share: the first one claims the symbol."""
         self.root = state_dir / directory_name
         self.checkpoints = self.root / "checkpoints"
         self.start = Start(0, 0)
-        """This start of the worker; set by `lock`."""
+        """This start of the worker: its number is set by `lock`, its claim by `claim`."""
         self._quarantine = self.root / "quarantine"
         self._id = symbol_id
         self._files = files or DurableFiles()
@@ -116,10 +116,9 @@ class CheckpointStore:
         self._attempts = 0
 
     def lock(self, *, counts: bool = True) -> None:
-        """Make the directories and take the lock. With `counts`, this is a start of a worker: it gets a number, and claims.
+        """Make the directories and take the lock. With `counts`, this is a start of a worker, and gets a number.
 
-        Raises LockedError if another process holds the lock, RecoveryError if the directory is not private to this user, and
-        FencedError if another process has claimed the symbol since this one did.
+        Raises LockedError if another process holds the lock, RecoveryError if the directory is not private to this user.
         """
         try:
             self._files.make_directories(self.root.parent.parent, PARENT_DIRECTORY)
@@ -145,9 +144,7 @@ class CheckpointStore:
             number = max(seen) + counts
             os.pwrite(lock, f"{number} {os.getpid()}\n".encode().ljust(_LOCK_BYTES), 0)
             os.fsync(lock)
-            if counts:
-                self._log.take()
-            self.start = Start(self._log.owner, number)
+            self.start = Start(0, number)
         except OSError as error:
             self.unlock()
             raise storage_error("use", self.root, error) from error
@@ -202,10 +199,12 @@ class CheckpointStore:
             return epochs_in(self.checkpoints)
 
     def find(self) -> Found:
-        """Read checkpoints from the newest to the oldest until one is valid. Changes nothing.
+        """Read the log, and checkpoints from the newest to the oldest until one is valid. Changes nothing.
 
-        Raises RecoveryError if one cannot be read and is not provably damaged.
+        Raises RecoveryError if one cannot be read and is not provably damaged, and FencedError if this process has claimed the
+        symbol, and another one since.
         """
+        self._log.read()
         with as_storage_error("read", self.checkpoints):
             if self.checkpoints.exists() or self.checkpoints.is_symlink():
                 if not self.checkpoints.is_dir():
@@ -225,6 +224,19 @@ class CheckpointStore:
             except OutdatedError as error:
                 return Found(None, tuple(damaged), error)
         return Found(None, tuple(damaged))
+
+    def is_as_found(self) -> bool:
+        """Whether nobody has committed or claimed since `find`: else what it has found may be outdated, or removed."""
+        return self._log.is_as_read
+
+    def claim(self) -> bool:
+        """Claim the symbol, unless this process has: whoever had it before is fenced from here on.
+
+        Returns whether what `find` has found is still the newest; else another process has committed meanwhile, for the last time.
+        """
+        is_newest = self._log.claim()
+        self.start = Start(self._log.owner, self.start.number)
+        return is_newest
 
     def committed(self) -> list[int]:
         """Epochs of the committed checkpoints, newest first, with one that has no name yet or is gone."""

@@ -62,15 +62,15 @@ class ParquetSink:
         self._streams = streams
         self._files = files or DurableFiles()
         self._publication = Publication(output_dir, directory_name, self._files)
-        self._start = Start(0, 0)
+        self.start = Start(0, 0)
+        """The start of the worker, after which its stagings are named; to be set before anything is staged or published."""
         self._lock: int | None = None
 
-    def lock(self, start: Start) -> None:
+    def lock(self) -> None:
         """Take the lock against a second writer, and check that staging and streams are on one file system.
 
         Raises LockedError if another process holds it.
         """
-        self._start = start
         path = self._staging_root / "LOCK"
         try:
             self._make_staging()
@@ -137,7 +137,7 @@ class ParquetSink:
     def supersede_all(self) -> None:
         """Move all published parts to `.superseded`."""
         with as_storage_error("move parts away in", self.output_dir):
-            self._publication.supersede_all(self._start.name)
+            self._publication.supersede_all(self.start.name)
 
     def begin(self, first: CutPlace) -> None:
         """Remove the stagings of this claim's earlier starts, and of earlier claims, and make this start's.
@@ -148,7 +148,7 @@ class ParquetSink:
         with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
                 start = parse_start(directory.name.removesuffix(_REMOVED))
-                if start is not None and start.claim <= self._start.claim:
+                if start is not None and start.claim <= self.start.claim:
                     self._remove_staging(directory)
                     has_others = True
             self._files.make_directory(self._staging, PRIVATE_DIRECTORY)
@@ -172,7 +172,7 @@ class ParquetSink:
 
     @property
     def _staging(self) -> Path:
-        return self._staging_root / self._start.name
+        return self._staging_root / self.start.name
 
     def stage(
         self, rows: OpenRows, dead_letters: Sequence[DeadLetter], frame: Frame | None = None, *, provisional: bool = False
@@ -185,7 +185,7 @@ class ParquetSink:
         date = part_date(rows.newest)
         name = part_name(rows.first, rows.last, rows.number)
         for file in self._streams.make(rows, dead_letters, frame):
-            staged = f"{self._start.name}/{file.stream}-{'tail-' if provisional else ''}{name}"
+            staged = f"{self.start.name}/{file.stream}-{'tail-' if provisional else ''}{name}"
             with as_storage_error("write", self._staging_root / staged, RestartNeededError):
                 self._files.create(self._staging_root / staged, file.content, PUBLIC_FILE)
             parts.append(
@@ -233,7 +233,7 @@ class ParquetSink:
         """Move staged parts to their final names, durably. The cuts may be an earlier start's."""
         self.check_lock()
         with as_storage_error("publish parts in", self.output_dir, RestartNeededError):
-            self._publication.publish(cuts, withdrawn, self._staging_root, self._start.name)
+            self._publication.publish(cuts, withdrawn, self._staging_root, self.start.name)
 
     def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace]) -> None:
         """As `publish`, for cuts whose publication an earlier start may have begun before it was killed."""

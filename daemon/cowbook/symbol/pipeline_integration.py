@@ -51,9 +51,11 @@ async def start_pipeline(
     allow_fresh: bool,
     on_locked: Callable[[str], None] | None = None,
 ) -> Start:
-    """Take the locks, find the newest valid checkpoint, check everything, and only then change anything.
+    """Take the locks, find the newest valid checkpoint, check everything, and only then claim the symbol and change anything.
 
     With `on_locked` a lock that another process holds is waited for, and that is told who holds it; else LockedError is raised.
+    Where locks have no effect, another process may write until it is fenced by the claim: if it has committed meanwhile, everything
+    is looked at once more.
 
     Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
     beginning, unless the input merely cannot be read; so it does where the checkpoint has no accepted message, since nothing was
@@ -62,33 +64,70 @@ async def start_pipeline(
     """
     loop = asyncio.get_running_loop()
     await _take_locks(store, sink, executor, log, on_locked)
-    found = await loop.run_in_executor(executor, store.find)
-    part_count = await loop.run_in_executor(executor, sink.scan)
-    try:
-        _check(found, part_count, store, fingerprint)
-        checkpoint = found.checkpoint
-        if checkpoint is not None and not checkpoint.published:
-            await loop.run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
-        follower = make_input(checkpoint.state if checkpoint is not None else None)
-        await follower.seek()
-    except (RecoveryError, OutputError, InputError) as error:
-        if not (allow_fresh or _is_useless(found)):
+    while True:
+        found = await loop.run_in_executor(executor, store.find)
+        part_count = await loop.run_in_executor(executor, sink.scan)
+        try:
+            follower = await _check_all(found, part_count, store, sink, make_input, fingerprint, executor)
+        except (RecoveryError, OutputError, InputError) as error:
+            if not await loop.run_in_executor(executor, store.is_as_found):
+                await loop.run_in_executor(executor, _claim, store, sink)  # another process has changed it while it was looked at
+                continue
+            if not (allow_fresh or _is_useless(found)):
+                raise
+            await make_input(None).check_readable()  # an unreadable input is no reason to move anything
+            if not await loop.run_in_executor(executor, _claim, store, sink):
+                continue
+            log.warning("starting from the beginning, what was there is moved away", reason=str(error))
+            await loop.run_in_executor(executor, _start_afresh, store, sink)
+            return Start(None, make_input(None))
+        try:
+            if await loop.run_in_executor(executor, _claim, store, sink):
+                return await _go_on(found, store, sink, follower, executor, log)
+        except BaseException:
+            await follower.close()
             raise
-        await make_input(None).check_readable()  # an unreadable input is no reason to move anything
-        log.warning("starting from the beginning, what was there is moved away", reason=str(error))
-        await loop.run_in_executor(executor, _start_afresh, store, sink)
-        return Start(None, make_input(None))
-    try:
-        await loop.run_in_executor(executor, _settle, store, sink, found)
-        warnings = follower.warnings
-        if checkpoint is not None and checkpoint.published:
-            missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
-            if missing:
-                count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
-                warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
-    except BaseException:
         await follower.close()
-        raise
+
+
+async def _check_all(
+    found: Found,
+    part_count: int,
+    store: CheckpointStore,
+    sink: ParquetSink,
+    make_input: Callable[[PipelineState | None], Follower | SourceGroup],
+    fingerprint: Mapping[str, Any],
+    executor: Executor,
+) -> Follower | SourceGroup:
+    """The input at the place of what was found, once everything fits together."""
+    _check(found, part_count, store, fingerprint)
+    checkpoint = found.checkpoint
+    if checkpoint is not None and not checkpoint.published:
+        await asyncio.get_running_loop().run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
+    follower = make_input(checkpoint.state if checkpoint is not None else None)
+    await follower.seek()
+    return follower
+
+
+def _claim(store: CheckpointStore, sink: ParquetSink) -> bool:
+    """Claim the symbol. Returns whether what was found is still the newest."""
+    is_newest = store.claim()
+    sink.start = store.start
+    return is_newest
+
+
+async def _go_on(
+    found: Found, store: CheckpointStore, sink: ParquetSink, follower: Follower | SourceGroup, executor: Executor, log: Any
+) -> Start:
+    """Make the disk match what was found, and say what is odd about it."""
+    loop, checkpoint = asyncio.get_running_loop(), found.checkpoint
+    await loop.run_in_executor(executor, _settle, store, sink, found)
+    warnings = follower.warnings
+    if checkpoint is not None and checkpoint.published:
+        missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
+        if missing:
+            count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
+            warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
     for damaged in found.damaged:
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
     for warning in warnings:
@@ -103,13 +142,13 @@ async def start_pipeline(
 async def _take_locks(
     store: CheckpointStore, sink: ParquetSink, executor: Executor, log: Any, on_locked: Callable[[str], None] | None
 ) -> None:
-    """Take the locks of state and output, and claim the symbol."""
+    """Take the locks of state and output."""
     loop = asyncio.get_running_loop()
     told = ""
     while True:
         try:
             await loop.run_in_executor(executor, store.lock)
-            await loop.run_in_executor(executor, sink.lock, store.start)
+            await loop.run_in_executor(executor, sink.lock)
         except LockedError as error:
             if on_locked is None:
                 raise

@@ -69,6 +69,7 @@ def store(tmp_path: Path) -> Iterator[CheckpointStore]:
     store = store_in(tmp_path)
     store.lock()
     store.find()
+    store.claim()
     yield store
     store.unlock()
 
@@ -141,6 +142,7 @@ def test_state_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None
         store = store_in(tmp_path, files)
         store.lock()
         store.find()
+        store.claim()
         commit(store)
         store.prune(3)
         store.unlock()
@@ -229,6 +231,7 @@ def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: in
         store = store_in(directory)
         store.lock()
         store.find()
+        store.claim()
         good = commit(store)
         failing = Failing(number, code)
         use(store, failing)
@@ -249,6 +252,7 @@ def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: in
                 store.unlock()
                 store.lock()
                 store.find()
+                store.claim()
                 assert commit(store) == (2 if failing.failed == "link" else 3)
                 assert store.start.claim == 1
         numbers = sorted(int(name) for name in names_in(store.root / "log"))
@@ -287,6 +291,7 @@ def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch
         store = store_in(tmp_path)
         store.lock()
         store.find()
+        store.claim()
         commit(store)
         store.prune(3)
         store.quarantine([1])
@@ -371,6 +376,7 @@ def test_state_that_others_may_change_is_refused(tmp_path: Path, change: Callabl
     store = store_in(tmp_path)
     store.lock()
     store.find()
+    store.claim()
     commit(store)
     store.unlock()
     change(store.root)
@@ -448,6 +454,7 @@ def test_quarantine_replaces_nothing(store: CheckpointStore, tmp_path: Path) -> 
     contents = {path.name: (path / "book.parquet").read_bytes() for path in kept.iterdir()}
     assert contents == {"1": b"first", "1-2": b"second", "1-3": b"third"}
     store.find()
+    store.claim()
     assert store.next_epoch() == 2
 
 
@@ -512,6 +519,7 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         store = store_in(directory)
         store.lock()
         store.find()
+        store.claim()
         for _ in range(4):
             commit(store)
         (store.checkpoints / ".tmp-9-1").mkdir(mode=0o700)
@@ -533,6 +541,7 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         again = store_in(directory)
         again.lock()
         again.find()
+        again.claim()
         do(again)
         again.sweep()
         assert names_in(again.checkpoints) == left
@@ -574,6 +583,7 @@ def test_leftovers_of_a_failed_commit_are_removed_at_the_next_start(tmp_path: Pa
     again = store_in(tmp_path)
     again.lock()
     again.find()
+    again.claim()
     again.sweep()
     assert names_in(again.checkpoints) == ["1"]
     assert commit(again) == 2

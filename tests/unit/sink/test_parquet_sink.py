@@ -47,7 +47,8 @@ def sink_in(directory: Path, files: DurableFiles | None = None) -> ParquetSink:
 def opened(directory: Path, files: DurableFiles | None = None, start: int = 1) -> ParquetSink:
     """A sink that is ready for cuts."""
     sink = sink_in(directory, files)
-    sink.lock(Start(1, start))
+    sink.lock()
+    sink.start = Start(1, start)
     sink.scan()
     sink.begin((0, 0))
     return sink
@@ -98,7 +99,7 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """A second writer of the same symbol gets a clear error."""
     sink = opened(tmp_path)
     with pytest.raises(LockedError, match="another cowbook writes this symbol"):
-        sink_in(tmp_path).lock(Start(1, 2))
+        sink_in(tmp_path).lock()
     sink.close()
     opened(tmp_path, start=2).close()
 
@@ -133,7 +134,7 @@ def test_links_in_staging_are_refused(tmp_path: Path, name: str) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(outside)
     with pytest.raises((OutputError, StorageError), match="symbolic link"):
-        sink_in(tmp_path / "data").lock(Start(1, 2))
+        sink_in(tmp_path / "data").lock()
     assert not list(outside.iterdir())
 
 
@@ -143,14 +144,15 @@ def test_staging_of_another_user_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     os.chown(tmp_path / ".staging" / "BTC%2FUSD", 65534, -1)
     with pytest.raises(OutputError, match="belongs to user 65534"):
-        sink_in(tmp_path).lock(Start(1, 2))
+        sink_in(tmp_path).lock()
 
 
 def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None:
     """Starting from the beginning moves what was there away, and never deletes it."""
     for number in (1, 2):
         sink = sink_in(tmp_path)
-        sink.lock(Start(1, number))
+        sink.lock()
+        sink.start = Start(1, number)
         sink.scan()
         sink.supersede_all()
         sink.begin((0, 0))

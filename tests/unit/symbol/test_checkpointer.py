@@ -64,8 +64,10 @@ class Bench:
         self.store = CheckpointStore(directory / "state", "A", "A", self.files)
         self.store.lock()
         self.store.find()
+        self.store.claim()
         self.sink = ParquetSink(directory / "data", "A", StreamFiles(8, 8, 2), self.files)
-        self.sink.lock(self.store.start)
+        self.sink.lock()
+        self.sink.start = self.store.start
         self.sink.begin((0, 0))
         owner = CheckpointOwner("A", "A", {"price_decimals": 8, "size_decimals": 8})
         settings = CheckpointSettings(TriggerSettings(1000, 10**18, 0))
