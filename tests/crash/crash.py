@@ -36,7 +36,9 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
     parser.add_argument(
-        "--only", choices=("kill", "sources", "venues", "errors", "partition", "random", "rotations", "states"), help="only this campaign"
+        "--only",
+        choices=("kill", "sources", "venues", "errors", "partition", "random", "rotations", "states"),
+        help="only this campaign",
     )
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()

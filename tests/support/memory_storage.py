@@ -25,7 +25,7 @@ class MemoryStorage:
         except KeyError:
             raise FileNotFoundError(name) from None
 
-    def create(self, name: str, content: bytes, writer: str) -> bool:  # noqa: ARG002 - all in one step
+    def create(self, name: str, content: bytes, writer: str) -> bool:
         """Make an object unless there is one."""
         if name in self.objects:
             return False

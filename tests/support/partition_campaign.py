@@ -18,10 +18,10 @@ from typing import Any
 from unittest import mock
 
 from cowbook.checkpoint.commit_log import Entry, read_run
+from cowbook.checkpoint.listing import epochs_in
 from cowbook.checkpoint.load import read_manifest
 from cowbook.checkpoint.manifest import FileEntry
 from cowbook.checkpoint.storage import DirectoryStorage
-from cowbook.checkpoint.store import epochs_in
 from cowbook.plain.durable_files import DurableFiles
 from support import zygote
 from support.campaigns import SMALL, Options, Result, small_inputs
@@ -31,10 +31,11 @@ from support.zygote import DONE, FAILED, Child, Ending, TimeLimitError
 _OPERATIONS = ("create", "link", "rename", "unlink", "remove_directory", "make_directory", "sync_directory")
 _SECONDS = 60.0
 
+
 def _suspended(at: int, counted: Path | None = None) -> None:
     """Set a run up: locks without effect, and the process stops itself before its `at`-th operation, 0: never."""
     zygote.repeatable(fixed_names=False)
-    mock.patch.object(fcntl, "flock", lambda *_: None).start()
+    mock.patch.object(fcntl, "flock", return_value=None).start()
     count = 0
 
     def wrap(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -242,6 +243,6 @@ def repeatable(*, fixed_names: bool = True) -> None:
 
     mock.patch.object(service, "_WRITERS", 1).start()
     if fixed_names:
-        mock.patch.object(commit_log, "new_uuid", lambda: _number_of_files(Path.cwd() / "state")).start()
+        mock.patch.object(commit_log, "new_uuid", partial(_number_of_files, Path.cwd() / "state")).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()
     mock.patch.object(Pipeline, "process", process_and_wait).start()

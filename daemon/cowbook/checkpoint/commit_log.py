@@ -1,7 +1,7 @@
 """A symbol's commit log: decides who may write, and which checkpoints count, when locks cannot (ADR 30).
 
-Entries have the numbers 1, 2, 3, …. Each is created once, and never replaced. A process that takes the symbol adds a *claim*; each
-of its checkpoints adds a *commit*, always at the number behind the writer's own last entry, never behind "the last one there". So
+Entries have the numbers 1, 2, 3, …. Each is created once, and never replaced. A process that takes the symbol adds a *claim*, and
+each of its checkpoints a *commit*, always at the number behind the writer's own last entry, never behind "the last one there". So
 a writer that was only thought to be dead finds its number taken once it writes again, and never comes back: FencedError.
 
 Old entries are removed from the lowest number on, and the last one never is. What a late writer creates below them counts for
@@ -82,7 +82,9 @@ def decode_entry(content: bytes, number: int) -> Entry:
             raise DamagedError(f"log/{number} does not match its own digest")
         version = msgspec.json.decode(inner, type=_Version).version
         if version > LOG_VERSION:
-            raise RecoveryError(f"log/{number} has version {version}, and this release reads up to {LOG_VERSION}: use that release")
+            raise RecoveryError(
+                f"log/{number} has version {version}, and this release reads up to {LOG_VERSION}: use that release"
+            )
         entry = msgspec.json.decode(inner, type=Entry)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"log/{number} cannot be read: {error}") from error
@@ -179,7 +181,9 @@ class CommitLog:
         if last > self._tenure.tail:
             raise self._fenced(read_entry(self._storage, last))
         if last < self._tenure.tail:
-            raise RestartNeededError(f"the commit log of {self._id} was removed while it runs: never remove state of a running symbol")
+            raise RestartNeededError(
+                f"the commit log of {self._id} was removed while it runs: never remove state of a running symbol"
+            )
 
     def append(self, epoch: int, directory: str, files: tuple[FileEntry, ...]) -> None:
         """Commit a checkpoint: durable from here on. Raises FencedError if somebody has claimed the symbol.

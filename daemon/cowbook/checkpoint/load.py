@@ -110,7 +110,7 @@ def read_manifest(
 ) -> Manifest:
     """Read a committed checkpoint's manifest. Raises DamagedError or RecoveryError.
 
-    `epoch` is the directory's name where None is given. `committed` are the files that the commit log lists, if it has the commit.
+    `epoch` is the directory's name where None is given. `committed` are the files that the commit log lists for it.
     """
     try:
         status = directory.lstat()

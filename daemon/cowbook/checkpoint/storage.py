@@ -42,9 +42,11 @@ class DirectoryStorage:
     An object is written under another name, and gets its own by a link: that is atomic and replaces nothing, on NFS, too.
     """
 
-    def __init__(self, directory: Path, files: DurableFiles) -> None:
+    def __init__(self, directory: Path, files: DurableFiles, owner: int | None = None) -> None:
+        """`owner` is whose all of it must be: this user, where None is given."""
         self._directory = directory
         self._files = files
+        self._owner = os.geteuid() if owner is None else owner
 
     def names(self) -> list[str]:
         """Names of all objects."""
@@ -56,7 +58,7 @@ class DirectoryStorage:
                 status = self._directory.lstat()
             except FileNotFoundError:
                 return []
-            check_private(self._directory, status, os.geteuid())
+            check_private(self._directory, status, self._owner)
             return os.listdir(self._directory)  # noqa: PTH208 - names only
 
     def read(self, name: str) -> bytes:
@@ -64,7 +66,7 @@ class DirectoryStorage:
         path = self._directory / name
         if not os.path.lexists(path):
             raise FileNotFoundError(name)
-        return read_private(path, os.geteuid())
+        return read_private(path, self._owner)
 
     def create(self, name: str, content: bytes, writer: str) -> bool:
         """Write, sync, link, sync. A name that somebody else has taken is left as it is."""

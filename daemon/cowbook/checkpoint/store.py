@@ -28,23 +28,31 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cowbook.checkpoint.commit_log import CommitLog, Tenure
+from cowbook.checkpoint.listing import (
+    CHECKPOINTS,
+    LOG,
+    QUARANTINE,
+    entries_in,
+    epochs_in,
+    leading_numbers,
+    overview,
+    place_of,
+    places,
+    start_of,
+)
 from cowbook.checkpoint.load import (
     MANIFEST_FILE,
     PUBLISHED_FILE,
     Checkpoint,
     OutdatedError,
     check_private,
-    is_published,
     read_checkpoint,
-    read_manifest,
 )
 from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
 from cowbook.checkpoint.storage import DirectoryStorage
@@ -61,9 +69,6 @@ from cowbook.plain.durable_files import (
 from cowbook.plain.starts import Start
 
 _LOCK_BYTES = 64
-
-_BEGUN = re.compile(r"\.tmp-(\d+)-(?:([1-9]\d*)-)?(\d+)(?:-\d+)?")
-"""A checkpoint that was begun: its epoch, the claim, the start, the attempt. Before there were claims: epoch and start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +109,13 @@ class CheckpointStore:
     ) -> None:
         """`tenure` is what the workers of a process share: the first one claims the symbol."""
         self.root = state_dir / directory_name
-        self.checkpoints = self.root / "checkpoints"
+        self.checkpoints = self.root / CHECKPOINTS
         self.start = Start(0, 0)
         """This start of the worker: its number is set by `lock`, its claim by `claim`."""
-        self._quarantine = self.root / "quarantine"
+        self._quarantine = self.root / QUARANTINE
         self._id = symbol_id
         self._files = files or DurableFiles()
-        self._log = CommitLog(DirectoryStorage(self.root / "log", self._files), symbol_id, tenure)
+        self._log = CommitLog(DirectoryStorage(self.root / LOG, self._files), symbol_id, tenure)
         self._lock: int | None = None
         self._last_epoch = 0
         self._attempts = 0
@@ -135,9 +140,7 @@ class CheckpointStore:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 process = f" (process {content[1]})" if len(content := _lock_content(lock)) > 1 else ""
-                raise LockedError(
-                    f"{path} is locked: another cowbook{process} runs this symbol; stop that one first"
-                ) from error
+                raise LockedError(f"{path} is locked: another cowbook{process} runs this symbol; stop that one first") from error
             content = _lock_content(lock)
             # After a power cut the number may be old or garbage, so the names on disk are considered, too.
             seen = [int(content[0]) if content and content[0].isdigit() else 0, *self._starts()]
@@ -191,7 +194,7 @@ class CheckpointStore:
 
     def _starts(self) -> list[int]:
         """Numbers of the starts that have begun checkpoints and not committed them."""
-        return [start.number for path in _entries(self.checkpoints) if (start := _start_of(path.name)) is not None]
+        return [start.number for path in entries_in(self.checkpoints) if (start := start_of(path.name)) is not None]
 
     def epochs(self) -> list[int]:
         """Epochs of the committed checkpoints, newest first."""
@@ -232,7 +235,7 @@ class CheckpointStore:
     def claim(self) -> bool:
         """Claim the symbol, unless this process has: whoever had it before is fenced from here on.
 
-        Returns whether what `find` has found is still the newest; else another process has committed meanwhile, for the last time.
+        Returns whether what `find` has found is the newest; else another process has committed meanwhile, for the last time.
         """
         is_newest = self._log.claim()
         self.start = Start(self._log.owner, self.start.number)
@@ -245,22 +248,10 @@ class CheckpointStore:
     def _places(self) -> dict[int, Path]:
         """Where the committed checkpoints lie, newest first."""
         with as_storage_error("read", self.checkpoints):
-            epochs, kept = epochs_in(self.checkpoints), _numbers(path.name for path in _entries(self._quarantine))
-            used = _numbers(path.name.removeprefix(".del-") for path in _entries(self.checkpoints))
-            commits = self._log.commits
-            self._last_epoch = max([0, *epochs, *commits, *used, *kept])
-            newest = max(commits, default=0)
-            if newest and newest not in (*epochs, *kept):
-                epochs.insert(0, newest)  # the last start could not name it; or it was taken away, which is damage like any other
-            return {epoch: self._place(epoch) for epoch in epochs}
-
-    def _place(self, epoch: int) -> Path:
-        """Where a committed checkpoint lies: under its name, or where it was written."""
-        named, commit = self.checkpoints / str(epoch), self._log.commits.get(epoch)
-        if commit is None or _start_of(commit.directory) is None or os.path.lexists(named):
-            return named
-        begun = self.checkpoints / commit.directory
-        return begun if begun.exists() else named
+            kept = leading_numbers(path.name for path in entries_in(self._quarantine))
+            used = leading_numbers(path.name.removeprefix(".del-") for path in entries_in(self.checkpoints))
+            self._last_epoch = max([0, *self._log.commits, *used, *kept])
+            return places(self.root, self._log.commits)
 
     def adopt(self, checkpoint: Checkpoint) -> Checkpoint:
         """Give a checkpoint that was found its name, where an earlier start has committed it and ended before it could."""
@@ -355,14 +346,14 @@ class CheckpointStore:
                 self._files.rename(self.checkpoints / str(epoch), self.checkpoints / f".del-{epoch}")
             if removed:
                 self._files.sync_directory(self.checkpoints)
-            for path in _entries(self.checkpoints):
+            for path in entries_in(self.checkpoints):
                 if path.name.startswith(".del-"):  # includes those whose removal failed before
                     self._remove(path)
             self._write_index()
 
     def quarantine(self, epochs: list[int]) -> None:
         """Move checkpoints to `quarantine/`, from where they are never loaded."""
-        places = {epoch: path for epoch in epochs if os.path.lexists(path := self._place(epoch))}
+        places = {epoch: path for epoch in epochs if os.path.lexists(path := place_of(self.root, epoch, self._log.commits))}
         if not places:
             return
         self.check_claim()
@@ -374,7 +365,8 @@ class CheckpointStore:
                 while target.exists():
                     number += 1
                     target = self._quarantine / f"{epoch}-{number}"
-                self._files.rename(place, target)
+                with suppress(FileNotFoundError):  # somebody who found the same damage was faster
+                    self._files.rename(place, target)
             self._files.sync_directory(self._quarantine)
             self._files.sync_directory(self.checkpoints)
 
@@ -386,21 +378,30 @@ class CheckpointStore:
         self.check_claim()
         self._log.sweep()
         with as_storage_error("clean", self.checkpoints):
-            for path in _entries(self.checkpoints):
-                start = _start_of(path.name)
+            for path in entries_in(self.checkpoints):
+                start = start_of(path.name)
                 is_later = start is not None and start.claim > self.start.claim
                 if path.name.startswith((".tmp-", ".del-")) and not is_later:
-                    self._remove(path)
-            for path in _entries(self.root):
+                    self._remove_begun(path)
+            for path in entries_in(self.root):
                 if path.name.startswith(".index-"):
-                    self._files.unlink(path)
+                    self._remove(path)
+
+    def _remove_begun(self, path: Path) -> None:
+        """Remove what was begun. Whoever still writes there finds it gone."""
+        with suppress(FileNotFoundError):
+            if path.name.startswith(".tmp-"):
+                path, begun = path.with_name(f".del-{path.name[1:]}"), path
+                self._files.rename(begun, path)
+            self._remove(path)
 
     def _remove(self, path: Path) -> None:
         """Remove a directory with its content, or whatever else has the name."""
         if path.is_dir() and not path.is_symlink():
             self._files.remove_tree(path)
         else:
-            self._files.unlink(path)
+            with suppress(FileNotFoundError):
+                self._files.unlink(path)
 
     def _write_index(self) -> None:
         """Write `index.json`, an overview made from the manifests. Nothing depends on it, so it is not synced."""
@@ -411,72 +412,6 @@ class CheckpointStore:
         temporary.replace(self.root / "index.json")
 
 
-def overview(root: Path, symbol_id: str) -> list[dict[str, Any]]:
-    """Figures of each committed checkpoint below a symbol's state directory, newest first, from its manifest.
-
-    A checkpoint whose manifest cannot be used has a `problem` instead.
-    """
-    owner = root.lstat().st_uid
-    return [_overview_row(root / "checkpoints" / str(epoch), symbol_id, owner) for epoch in epochs_in(root / "checkpoints")]
-
-
-def _overview_row(directory: Path, symbol_id: str, owner: int) -> dict[str, Any]:
-    try:
-        return figures(read_manifest(directory, symbol_id, owner), is_published(directory))
-    except (DamagedError, RecoveryError) as error:
-        return {"epoch": int(directory.name), "valid": False, "problem": str(error)}
-
-
-def figures(manifest: Manifest, published: bool) -> dict[str, Any]:
-    """A valid checkpoint's figures for the user, as JSON values."""
-    return {
-        "epoch": manifest.epoch,
-        "time": manifest.checkpoint_timestamp,
-        "trigger": "+".join(manifest.triggers),
-        "events_processed": manifest.events_processed,
-        "last_update_id": manifest.last_update_id,
-        "current_file": manifest.current_file,
-        "file_offset": manifest.file_offset,
-        "bytes": manifest.size_bytes,
-        "levels": manifest.levels,
-        "snapshot_duration_ms": manifest.snapshot_duration_ms,
-        "processing_rate": manifest.processing_rate,
-        "persist_seconds": manifest.persist_seconds,
-        "end_of_input": manifest.end_of_input,
-        "claim": manifest.claim,
-        "incarnation": manifest.incarnation,
-        "published": published,
-        "valid": True,
-        "problem": None,
-    }
-
-
-def epochs_in(checkpoints: Path) -> list[int]:
-    """Epochs of the committed checkpoints in a directory, newest first."""
-    return sorted((int(path.name) for path in _entries(checkpoints) if is_epoch(path.name)), reverse=True)
-
-
 def _lock_content(lock: int) -> list[str]:
     """The last start's incarnation and process id, as text."""
     return os.pread(lock, _LOCK_BYTES, 0).decode("ascii", "replace").split()
-
-
-def is_epoch(name: str) -> bool:
-    """Whether a directory's name is that of a committed checkpoint."""
-    return name.isascii() and name.isdigit() and str(int(name)) == name
-
-
-def _entries(directory: Path) -> list[Path]:
-    return sorted(directory.iterdir()) if directory.is_dir() else []
-
-
-def _numbers(names: Iterable[str]) -> list[int]:
-    """The numbers with which names begin."""
-    parts = (name.partition("-")[0] for name in names)
-    return [int(part) for part in parts if part.isascii() and part.isdigit()]
-
-
-def _start_of(name: str) -> Start | None:
-    """The start that has begun a checkpoint, by its temporary directory's name; None for all other names."""
-    match = _BEGUN.fullmatch(name) if name.isascii() else None
-    return None if match is None else Start(int(match[2] or 0), int(match[3]))

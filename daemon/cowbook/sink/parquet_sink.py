@@ -162,10 +162,12 @@ class ParquetSink:
     def _remove_staging(self, directory: Path) -> None:
         """Remove a start's staging. Whoever still writes there finds it gone."""
         renamed = directory.with_name(directory.name.removesuffix(_REMOVED) + _REMOVED)
-        if renamed != directory:
-            self._files.rename(directory, renamed)
         try:
+            if renamed != directory:
+                self._files.rename(directory, renamed)
             self._files.remove_tree(renamed)
+        except FileNotFoundError:
+            return  # its own writer has removed it, empty
         except OSError as error:
             if error.errno != errno.ENOTEMPTY:  # a file that was on its way into it: the next start removes it
                 raise

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cowbook.errors import OutputError
@@ -109,7 +110,7 @@ class Publication:
         moves.add(path, target)
 
     def _has_second_name(self, path: Path) -> bool:
-        """Whether a published part is below `.superseded` already, by a publication that was interrupted and synced by the next."""
+        """Whether a published part is below `.superseded` already, by a publication that was interrupted."""
         try:
             status = path.lstat()
         except FileNotFoundError:
@@ -185,8 +186,11 @@ class _Moves:
 
     def sync(self, files: DurableFiles) -> None:
         """Make all moves durable."""
-        for directory in (*sorted(self.targets), *sorted(self.sources - self.targets)):
+        for directory in sorted(self.targets):
             files.sync_directory(directory)
+        for directory in sorted(self.sources - self.targets):
+            with suppress(FileNotFoundError):  # a staging whose own writer has removed it, empty
+                files.sync_directory(directory)
         self.sources.clear()
         self.targets.clear()
 

@@ -54,8 +54,8 @@ async def start_pipeline(
     """Take the locks, find the newest valid checkpoint, check everything, and only then claim the symbol and change anything.
 
     With `on_locked` a lock that another process holds is waited for, and that is told who holds it; else LockedError is raised.
-    Where locks have no effect, another process may write until it is fenced by the claim: if it has committed meanwhile, everything
-    is looked at once more.
+    Where locks have no effect, another process may write until the claim fences it: if it has committed meanwhile, everything is
+    looked at once more.
 
     Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
     beginning, unless the input merely cannot be read; so it does where the checkpoint has no accepted message, since nothing was
@@ -134,7 +134,7 @@ async def _go_on(
         log.warning(warning)
     provisional: tuple[CutPlace, ...] = checkpoint.state.provisional if checkpoint is not None else ()
     if found.is_passed_over:
-        # Only the checkpoints that were passed over knew which of the parts after this one were provisional, so all of them may be.
+        # Only those that were passed over knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
     return Start(checkpoint, follower, warnings, provisional)
 

@@ -154,7 +154,9 @@ def test_a_removed_log_is_noticed_and_begun_anew() -> None:
     assert taken(storage, tenure).owner == 1
 
 
-@pytest.mark.parametrize("garbage", [b"", b"garbage", b'{"entry": 1, "sha256": ""}', None], ids=["empty", "text", "envelope", "bit"])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"garbage", b'{"entry": 1, "sha256": ""}', None], ids=["empty", "text", "envelope", "bit"]
+)
 def test_a_damaged_entry_keeps_its_number(garbage: bytes | None) -> None:
     """What it said is lost, and the claim behind it counts all the same."""
     storage = MemoryStorage()
@@ -275,7 +277,7 @@ class Interleaved(RuleBasedStateMachine):
         claims = [number for number, uuid, is_commit in self.counted if uuid == own and not is_commit]
         others = [number for number, uuid, _ in self.counted if uuid != own]
         if isinstance(result, FencedError):
-            assert claims and max(others) > claims[-1], "fenced without a successor"
+            assert max(others, default=0) > claims[-1], "fenced without a successor"
             writer.is_fenced = True
         elif isinstance(result, Exception):
             raise result
