@@ -228,12 +228,22 @@ class CommitLog:
 
 
 def read_run(storage: Storage) -> dict[int, Entry | None]:
-    """The entries that count, by number: all from the last one down to the first number that is not there. None: damaged."""
+    """The entries that count, by number: all from the last one down to the first number that is not there. None: damaged.
+
+    All from a claim on, up to the next one, are of one writer. Another writer's among them was created late, where that claim or
+    a commit had been removed: it and what is below count for nothing.
+    """
     numbers = _numbers(storage)
     run: dict[int, Entry | None] = {}
     number = max(numbers, default=0)
+    above: Entry | None = None
     while number in numbers:
-        run[number] = read_entry(storage, number)
+        entry = read_entry(storage, number)
+        if entry is not None:
+            if above is not None and number >= above.owner and entry.uuid != above.uuid:
+                break
+            above = entry
+        run[number] = entry
         number -= 1
     return run
 

@@ -219,14 +219,25 @@ class CheckpointStore:
         newest = max(self._log.commits, default=0)
         for epoch, directory in places.items():
             try:
-                entry = self._log.commits.get(epoch)
-                checkpoint = read_checkpoint(directory, self._id, os.geteuid(), epoch, entry.files if entry is not None else ())
+                checkpoint = self._read(epoch, directory)
                 return Found(checkpoint, tuple(damaged), is_passed_over=bool(damaged) or epoch < newest)
             except DamagedError as error:
                 damaged.append(Damaged(epoch, directory, str(error)))
             except OutdatedError as error:
                 return Found(None, tuple(damaged), error)
         return Found(None, tuple(damaged))
+
+    def _read(self, epoch: int, directory: Path) -> Checkpoint:
+        """Read a committed checkpoint. Its writer may still be alive, and give it its name meanwhile."""
+        entry = self._log.commits.get(epoch)
+        committed = entry.files if entry is not None else ()
+        try:
+            return read_checkpoint(directory, self._id, os.geteuid(), epoch, committed)
+        except DamagedError:
+            named = place_of(self.root, epoch, self._log.commits)
+            if named == directory:
+                raise
+            return read_checkpoint(named, self._id, os.geteuid(), epoch, committed)
 
     def is_as_found(self) -> bool:
         """Whether nobody has committed or claimed since `find`: else what it has found may be outdated, or removed."""
@@ -260,7 +271,11 @@ class CheckpointStore:
             return checkpoint
         self.check_claim()
         with as_storage_error("commit", target, RestartNeededError):
-            self._files.rename(checkpoint.directory, target)
+            try:
+                self._files.rename(checkpoint.directory, target)
+            except FileNotFoundError:
+                if not target.exists():  # its writer has given it its name after all
+                    raise
             self._files.sync_directory(self.checkpoints)
         return replace(checkpoint, directory=target)
 

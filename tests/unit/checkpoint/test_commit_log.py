@@ -100,6 +100,21 @@ def test_a_writer_that_wakes_behind_a_pruned_log_is_fenced() -> None:
     assert sorted(map(int, storage.names())) == [7, 8]
 
 
+def test_what_a_late_writer_creates_next_to_the_log_counts_for_nothing() -> None:
+    """The claim of its successor is pruned, and the commit behind that is not: it tells."""
+    storage = MemoryStorage()
+    old = taken(storage)
+    new = taken(storage)
+    new.append(1, ".tmp-1", FILES)
+    new.append(2, ".tmp-2", FILES)
+    new.prune(1)
+    with pytest.raises(FencedError):
+        old.append(1, ".tmp-late", FILES)
+    assert sorted(map(int, storage.names())) == [2, 3, 4]
+    assert kinds(storage) == [(3, 2, 1), (4, 2, 2)]
+    assert taken(storage).commits[1].directory == ".tmp-1"
+
+
 def test_the_log_of_years_is_short() -> None:
     """With pruning it has the retained commits, and the claims between them."""
     storage = MemoryStorage()
@@ -299,6 +314,9 @@ class Interleaved(RuleBasedStateMachine):
         assert numbers == list(range(1, len(numbers) + 1))
         run = read_run(self.storage)
         assert max(run, default=0) == len(numbers)
+        for number, entry in run.items():
+            assert entry is not None
+            assert (number, entry.uuid, entry.is_commit) == self.counted[number - 1]
 
     @invariant()
     def the_newest_commits_are_there(self) -> None:

@@ -505,7 +505,7 @@ CHORES: dict[str, tuple[Chore, set[str], list[str]]] = {
         {"mkdir", "rename", "sync quarantine", "sync checkpoints", "sync A%2FB"},
         ["1", "4"],
     ),
-    "sweep": (lambda store: store.sweep(), {"unlink", "rmdir"}, ["1", "2", "3", "4"]),
+    "sweep": (lambda store: store.sweep(), {"rename", "unlink", "rmdir"}, ["1", "2", "3", "4"]),
 }
 
 
