@@ -256,7 +256,7 @@ def test_a_restart_waits_for_descriptors_to_recover_with(
 def test_a_commit_of_unknown_outcome_is_recovered(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """When the log's new entry, its sync, or the rename behind it fails, the worker starts again, from whichever commit there is."""
+    """When the log's new entry, its sync, or the rename behind it fails, the worker starts again from the newest commit."""
     failed: list[Path] = []
 
     def fails(what: str, path: Path, _: int) -> int:

@@ -90,8 +90,8 @@ def partition(root: Path, options: Options) -> Result:
         trials = rng.sample(trials, min(8 * options.sample, len(trials)))
     for phase, at in trials[rng.randrange(options.every) :: options.every]:
         draw = random.Random(f"{options.seed} {phase} {at}")
-        grows = phase == 0 and draw.random() < 0.5
         behind = draw.choice([0, draw.randint(1, 60), draw.randint(1, 400)])
+        grows = phase == 0 and behind == 0 and draw.random() < 0.7
         result.tried += 1
         try:
             result.notes[_attempt(scenario, phase, at, behind, grows)] += 1
@@ -121,7 +121,8 @@ def _attempt(scenario: Scenario, phase: int, at: int, behind: int, grows: bool) 
     if not old.is_suspended:
         raise CampaignError("the old writer was not suspended")
     goal = phase
-    if grows:
+    has_claimed = _last_number(scenario.directory) > _last_number(scenario.phases[phase].saved)
+    if grows and has_claimed:
         goal = 1
         scenario.put(scenario.phases[goal].files)
     new = _Writer(scenario.directory, behind, "log-of-successor")
@@ -130,11 +131,20 @@ def _attempt(scenario: Scenario, phase: int, at: int, behind: int, grows: bool) 
     old_ending = old.finish() if was_suspended else None  # beside each other
     new_ending = new.finish()
     old_ending = old_ending or old.finish()
-    _check_endings(old_ending, new_ending)
+    if has_claimed:
+        _check_endings(old_ending, new_ending)
+    else:  # whoever was the second to claim is the successor
+        first, second = (new_ending, old_ending) if old_ending.code == DONE else (old_ending, new_ending)
+        _check_endings(first, second)
     scenario.check_output(goal)
     _check_log(scenario.directory / "state" / "BTCUSDT")
     scenario.finish(goal)
     return f"{'ended' if old_ending.code == DONE else 'fenced'} {'beside' if was_suspended else 'behind'} its successor"
+
+
+def _last_number(directory: Path | None) -> int:
+    """Number of the symbol's last entry, 0 without any."""
+    return max((int(path.name) for path in directory.glob("state/*/log/[0-9]*")), default=0) if directory is not None else 0
 
 
 def _check_endings(old: Ending, new: Ending) -> None:

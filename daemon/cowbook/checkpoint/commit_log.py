@@ -195,6 +195,8 @@ class CommitLog:
         entry = self._make(number, tenure.owner, epoch, directory, files)
         if not self._storage.create(str(number), encode_entry(entry), tenure.uuid):
             there = read_entry(self._storage, number)
+            if there is None and not self._number_above(tenure.tail):
+                raise RestartNeededError(f"{self._id}: log/{number} could not be created, and is not there")
             if there is not None and there.uuid == tenure.uuid:
                 if there != entry:
                     raise RestartNeededError(f"{self._id}: log/{number} was committed by an attempt that had been given up")

@@ -77,8 +77,8 @@ class DirectoryStorage:
                 self._files.create(whole, content, PRIVATE_FILE)
             try:
                 self._files.link(whole, target)
-            except FileExistsError:
-                return False
+            except (FileExistsError, FileNotFoundError):
+                return False  # not found: whoever owns that number has swept what was left of it
             except OSError as error:
                 raise storage_error("commit", target, error, RestartNeededError) from error
         with as_storage_error("commit", target, RestartNeededError):

@@ -14,11 +14,13 @@ from typing import Any
 
 import pytest
 
-from cowbook.checkpoint.load import read_manifest, who_could_remove
+from cowbook.checkpoint import manifest as manifest_module
+from cowbook.checkpoint import store as store_module
+from cowbook.checkpoint.load import Checkpoint, read_manifest, who_could_remove
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.checkpoint.storage import DirectoryStorage
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.errors import LockedError, RecoveryError, RestartNeededError, StorageError
+from cowbook.errors import FencedError, LockedError, RecoveryError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 
 
@@ -652,3 +654,164 @@ def test_removal_of_running_state_is_noticed_before_writing(store: CheckpointSto
         with pytest.raises(RestartNeededError, match="LOCK was removed or replaced"):
             commit(store)
         assert store.epochs() in ([1], [])
+
+
+def test_a_commit_that_was_not_renamed_is_found_and_named(tmp_path: Path, store: CheckpointStore) -> None:
+    """The log's entry is the commit: the next start gives the directory its name, before it removes what was begun."""
+    commit(store)
+    use(store, FailingRename())
+    with pytest.raises(RestartNeededError):
+        commit(store)
+    assert names_in(store.checkpoints) == [".tmp-2-1-1-2", "1"]
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    found = again.find()
+    assert [(damaged.epoch, damaged.directory.name) for damaged in found.damaged] == [(2, ".tmp-2-1-1-2"), (1, "1")]  # no state
+    assert again.committed() == [2, 1]
+    assert again.claim()
+    manifest = read_manifest(again.checkpoints / ".tmp-2-1-1-2", "A/B", os.getuid(), 2)
+    checkpoint = Checkpoint(again.checkpoints / ".tmp-2-1-1-2", manifest, published=False, state=None)  # type: ignore[arg-type]
+    assert again.adopt(checkpoint).directory == again.checkpoints / "2"
+    again.sweep()
+    assert names_in(again.checkpoints) == ["1", "2"]
+    assert commit(again) == 3
+    again.unlock()
+
+
+class FailingRename(DurableFiles):
+    """Nothing can be renamed."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Fail."""
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(source), None, str(target))
+
+
+def test_a_damaged_commit_without_a_name_goes_to_quarantine(tmp_path: Path, store: CheckpointStore) -> None:
+    """Under the name that it should have got."""
+    use(store, FailingRename())
+    with pytest.raises(RestartNeededError):
+        commit(store)
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [1]
+    again.claim()
+    again.quarantine(again.committed())
+    again.sweep()
+    assert names_in(again.checkpoints) == []
+    assert names_in(again.root / "quarantine") == ["1"]
+    assert again.find() == Found(None, ())
+    assert commit(again) == 2
+    again.unlock()
+
+
+def test_a_commit_that_was_taken_away_is_damage(tmp_path: Path, store: CheckpointStore) -> None:
+    """The log tells that there was a newer one than those that are there."""
+    commit(store)
+    commit(store)
+    shutil.rmtree(store.checkpoints / "2")
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [2, 1]
+    assert "No such file" in again.find().damaged[0].reason
+    again.claim()
+    again.quarantine([2])
+    assert commit(again) == 3
+    again.unlock()
+
+
+def test_another_checkpoint_of_the_same_epoch_is_damage(tmp_path: Path, store: CheckpointStore) -> None:
+    """As from an older copy of the state: whole, and not what the log lists."""
+    commit(store)
+    kept = tmp_path / "kept"
+    shutil.copytree(store.checkpoints / "1", kept)
+    for path in kept.iterdir():
+        path.chmod(0o600)
+    content = (kept / "manifest.json").read_bytes()
+    inner = json.loads(content)["manifest"] | {"events_processed": 5}
+    (store.checkpoints / "1" / "manifest.json").write_bytes(manifest_module._wrap(json.dumps(inner).encode()))
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.reason for damaged in again.find().damaged] == [
+        "is not the checkpoint of this epoch that the commit log lists"
+    ]
+    again.unlock()
+
+
+def test_state_without_a_log_is_read(tmp_path: Path, store: CheckpointStore) -> None:
+    """That of a release that had none: its checkpoints count, and the log begins behind them."""
+    commit(store)
+    commit(store)
+    shutil.rmtree(store.root / "log")
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [2, 1]
+    assert "manifest" not in again.find().damaged[0].reason  # only that it has no state
+    assert again.claim()
+    assert (again.start.claim, commit(again)) == (1, 3)
+    again.unlock()
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks have no effect, as on some network file systems."""
+    monkeypatch.setattr(store_module.fcntl, "flock", lambda *_: None)
+
+
+def test_whoever_was_replaced_removes_and_commits_nothing(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its operations ends with FencedError, and what its successor has stays whole."""
+    without_locks(monkeypatch)
+    epochs = [commit(store) for _ in range(4)]
+    again = store_in(tmp_path)
+    again.lock()
+    again.find()
+    assert again.claim()
+    again.write(again.next_epoch(), {"book.parquet": b"begun"})
+    before = sorted(path for path in (tmp_path / "state").rglob("*") if path.name != "LOCK")
+    doings: list[Callable[[], object]] = [
+        lambda: commit(store),
+        lambda: store.prune(2),
+        lambda: store.quarantine(epochs),
+        store.sweep,
+        store.check,
+        store.check_claim,
+    ]
+    for do in doings:
+        with pytest.raises(FencedError, match=rf"A/B was taken over by process {os.getpid()} on"):
+            do()
+    assert sorted(path for path in (tmp_path / "state").rglob("*") if path.name != "LOCK") == before
+    again.unlock()
+
+
+def test_what_a_later_claim_has_begun_is_not_swept(store: CheckpointStore) -> None:
+    """A sweep that comes late meets what its successor is writing."""
+    for name in (".tmp-2-1-9-1", ".tmp-2-2-9-1", ".tmp-2-9"):
+        (store.checkpoints / name).mkdir(parents=True)
+    store.sweep()
+    assert names_in(store.checkpoints) == [".tmp-2-2-9-1"]
+
+
+def test_a_commit_while_a_successor_looks_is_found_by_it(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the claim the old writer may commit; the claim says that there is something newer."""
+    without_locks(monkeypatch)
+    commit(store)
+    again = store_in(tmp_path)
+    again.lock()
+    again.find()
+    assert again.is_as_found()
+    commit(store)
+    assert not again.is_as_found()
+    assert not again.claim()
+    again.find()
+    assert again.claim()
+    assert commit(again) == 3
+    with pytest.raises(FencedError):
+        commit(store)
+    again.unlock()
