@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import ExportError, QueryError
-from cowbook.export.destination import new_path
+from cowbook.plain.destination import new_path
 from cowbook.plain.messages import NONE
 from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
@@ -91,6 +91,7 @@ def _read(output: SymbolOutput, start: int | None, end: int | None) -> dict[str,
     for cut in range(len(output.cuts)):
         reader = output.reader("book", cut)
         if reader is None:
+            output.check_parts(cut, "book")
             continue
         (times,) = reader.read("ts")
         chosen = np.ones(len(times), np.bool_) if start is None else times >= start

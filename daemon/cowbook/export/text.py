@@ -12,8 +12,8 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 
 from cowbook.errors import QueryError
-from cowbook.export.destination import new_path
 from cowbook.export.span import check_order
+from cowbook.plain.destination import new_path
 from cowbook.plain.streams import BY_NAME, Kind
 from cowbook.query.columns import UNREADABLE, damaged
 from cowbook.query.instant import describe_span

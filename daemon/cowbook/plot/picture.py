@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from cowbook.errors import MissingExtraError, QueryError
+from cowbook.plain.destination import replace
 from cowbook.plain.escaping import escaped
 from cowbook.plot.depth_map import DepthMap
 from cowbook.plot.page import make_page
@@ -24,14 +25,11 @@ _ROOM_FOR_TRADES = 60.0  # points^2: the largest dot
 def write_picture(depth: DepthMap, path: Path) -> None:
     """Writes the picture, of the kind that the name's ending says: .png, .svg or .html.
 
-    Raises what `check_picture` raises, and QueryError for a file that cannot be written.
+    Raises what `check_picture` raises, and ExportError for a file that cannot be written.
     """
     kind = check_picture(path)
     content = _draw(depth, "svg" if kind == "html" else kind)
-    try:
-        path.write_bytes(make_page(depth, content.decode()).encode() if kind == "html" else content)
-    except OSError as error:
-        raise QueryError(f"{path} cannot be written: {error.strerror or error}") from error
+    replace(path, make_page(depth, content.decode()).encode() if kind == "html" else content)
 
 
 def check_picture(path: Path) -> str:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
+from cowbook.plain.parts import ROWS_OF_CUT, parse_rows
 from cowbook.plain.streams import BY_NAME, Kind
 from cowbook.query.parts import MovedError, PublishedPart
 
@@ -30,6 +31,21 @@ def damaged(what: object, why: str) -> QueryError:
     return QueryError(f"{what} is damaged: {why.removesuffix('.')}; restore it, or make the output anew")
 
 
+def read_rows_of_cut(part: PublishedPart) -> dict[str, int]:
+    """How many rows each stream has in a part's cut; empty where an earlier release has not said it.
+
+    Raises QueryError if the part is damaged, MovedError if it is gone.
+    """
+    try:
+        with pa.OSFile(str(part.path)) as source:
+            metadata = pq.read_metadata(source).metadata or {}
+        return parse_rows(metadata.get(ROWS_OF_CUT.encode(), b"").decode())
+    except FileNotFoundError as error:
+        raise MovedError(f"{part.path} is gone") from error
+    except UNREADABLE as error:
+        raise damaged(part.path, str(error)) from error
+
+
 class PartReader:
     """One opened part. Columns are read when they are asked for, and only those."""
 
@@ -44,6 +60,8 @@ class PartReader:
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
             self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
             schema = self._file.schema_arrow
+            self.schema: pa.Schema = metadata.schema.to_arrow_schema()
+            """Its columns as they are without `read_dictionary`."""
             self._types = dict(zip(schema.names, schema.types, strict=True))
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error

@@ -62,7 +62,7 @@ def retrying(question: Callable[[], T]) -> T:
             return question()
         except MovedError as error:
             if not left:
-                raise QueryError(f"{error}; a publication was interrupted: start cowbook again, which finishes it") from error
+                raise QueryError(f"{error}; if a publication was interrupted, start cowbook again, which finishes it") from error
             time.sleep(_PAUSE_SECONDS)
     raise AssertionError("unreachable")
 
