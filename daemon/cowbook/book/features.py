@@ -17,6 +17,7 @@ from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.book_state import PLACES as STATE_PLACES
 from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES, NO_ASK, NO_BID, PLACES, UNIT
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import UNTOLD
 
 _BPS = 10_000.0
 _ALL = -1  # bitmap of all entries of a block
@@ -292,10 +293,11 @@ def note_depth(engine):
 
 
 @kernel
-def note_trade(words, is_sell, size):
-    """Add a trade to those since the last row."""
-    add_wide(words, _BOUGHT_IN_STATE + 2 * is_sell, size)
-    words[_BUYS_IN_STATE + is_sell] += 1
+def note_trade(words, side, size):
+    """Add a trade to those since the last row. One whose side is not told is neither bought nor sold."""
+    if side != UNTOLD:
+        add_wide(words, _BOUGHT_IN_STATE + 2 * side, size)
+        words[_BUYS_IN_STATE + side] += 1
 
 
 @rare_kernel

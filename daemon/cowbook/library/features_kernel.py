@@ -14,6 +14,7 @@ from cowbook.book.ladder import ASK, BID, OK, POOL_EXHAUSTED, clear_side, set_le
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.features import NO_ASK, NO_BID, UNIT
 from cowbook.plain.messages import DIFF, NONE
+from cowbook.plain.vocabulary import UNTOLD
 
 # Places in an int64 row; the levels follow: bid prices, bid sizes, ask prices, ask sizes.
 INSTANT, EVENT, SYNCED, BIDS_KNOWN, ASKS_KNOWN, FIRST_LEVEL = range(6)
@@ -56,12 +57,19 @@ def _take_levels(engine, measures):
 
 
 @inlined_kernel
+def _add_trade(measures, trade):
+    """Add a trade. One whose side is not told is neither bought nor sold."""
+    if trade.is_sell != UNTOLD:
+        measures.trade_flow[BOUGHT + trade.is_sell] += trade.size
+        measures.trade_flow[BUYS + trade.is_sell] += 1.0
+
+
+@inlined_kernel
 def _observe(engine, measures):
     state, mark = engine.state[0], measures.mark[0]
     for row in range(mark.trades, state.open_trades):
         trade = engine.rows.trades[row]
-        measures.trade_flow[BOUGHT + trade.is_sell] += trade.size
-        measures.trade_flow[BUYS + trade.is_sell] += 1.0
+        _add_trade(measures, trade)
     mark.trades = state.open_trades
     if (
         state.depth_events != mark.depth_events
@@ -215,8 +223,7 @@ def _apply_rows(engine, rows, message, measures):
         state.bid_bound = min(state.bid_bound, message.bid_bound)
         state.ask_bound = max(state.ask_bound, message.ask_bound)
     if message.row_count == 0:
-        measures.trade_flow[BOUGHT + message.is_sell] += message.size
-        measures.trade_flow[BUYS + message.is_sell] += 1.0
+        _add_trade(measures, message)
     elif not message.synced or message.is_clear:
         forget_known(state)
     for row in range(message.first_row, message.first_row + message.row_count):
