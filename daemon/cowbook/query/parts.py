@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -75,7 +76,7 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     """
     symbols = list_symbols(output_dir)
     if symbol not in symbols:
-        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(sorted(symbols))}")
+        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {some_of(symbols_like(symbol, list(symbols)))}")
     cuts: dict[CutPlace, dict[str, PublishedPart]] = {}
     for stream, directory in symbols[symbol].items():
         for part in list_parts(directory):
@@ -149,7 +150,14 @@ def _names(directory: Path) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def _some(names: Sequence[str]) -> str:
+def symbols_like(symbol: str, names: Sequence[str]) -> list[str]:
+    """Names of symbols, those first that are most like one that is not among them."""
+    wanted = symbol.casefold()
+    return sorted(names, key=lambda name: (-SequenceMatcher(None, wanted, name.casefold()).ratio(), name))
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names of many."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 

@@ -16,7 +16,17 @@ from cowbook.plain.parts import ROWS_OF_CUT
 from cowbook.plain.streams import STREAMS, Kind, Stream
 from cowbook.query.columns import UNREADABLE, damaged
 from cowbook.query.output import SymbolOutput
-from cowbook.query.parts import MovedError, PublishedCut, PublishedPart, check_contiguous, list_parts, list_symbols, retrying
+from cowbook.query.parts import (
+    MovedError,
+    PublishedCut,
+    PublishedPart,
+    check_contiguous,
+    list_parts,
+    list_symbols,
+    retrying,
+    some_of,
+    symbols_like,
+)
 from cowbook.query.schema import expected_schema
 from cowbook.query.times import DAY_NS, EPOCH, Time, parse_time
 
@@ -103,7 +113,8 @@ def _chosen_symbols(data: Path, symbol: str | Sequence[str] | None) -> dict[str,
     wanted = [symbol] if isinstance(symbol, str) else list(symbol)
     missing = next((name for name in wanted if name not in there), None)
     if missing is not None or not wanted:
-        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {', '.join(sorted(there))}")
+        shown = some_of(symbols_like(missing or "", list(there)))
+        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {shown}")
     return {name: there[name] for name in wanted}
 
 

@@ -18,7 +18,7 @@ from cowbook.config import load_config
 from cowbook.errors import QueryError, UsageError
 from cowbook.export.text import export_csv
 from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
-from cowbook.query.parts import retrying
+from cowbook.query.parts import retrying, symbols_like
 from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
@@ -95,6 +95,11 @@ def test_another_parquet_in_the_place_of_a_part_is_an_error(data: Path, tmp_path
     pq.write_table(table.set_column(0, "event_index", table["event_index"].cast(pa.float64())), path)
     with pytest.raises(QueryError, match="has other columns than the first part of trades: event_index double"):
         scan(tmp_path / "data", "trades")
+
+
+def test_symbols_that_are_most_alike_are_named_first() -> None:
+    """An output may have hundreds."""
+    assert symbols_like("btcusdt", ["ADAUSDT", "XBT", "BTCUSDT-spot", "ETHUSDT"])[0] == "BTCUSDT-spot"
 
 
 def test_damaged_pages_are_an_error(data: Path, tmp_path: Path) -> None:
