@@ -50,8 +50,7 @@ def test_they_are_neither_bought_nor_sold(tmp_path: Path) -> None:
     """In the stream, in the library's table of a capture and of an output; a step of a replay has them with the side 0."""
     result = run_trades(tmp_path)
     paths = [str(tmp_path / "input" / name) for name in ("1-book", "2-trades")]
-    arguments = {"format": "tardis", "price_decimals": 1, "size_decimals": 0, "every": 10**6, "bps": ()}
-    of_capture = features(paths, "AB", **arguments)
+    of_capture = features(paths, "AB", format="tardis", price_decimals=1, size_decimals=0, every=10**6, bps=())
     of_output = features(result.output_dir, "AB", every=10**6, bps=())
     for table in (of_capture, of_output):
         names = ("buy_volume", "sell_volume", "buy_count", "sell_count")
