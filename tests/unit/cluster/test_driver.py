@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,30 @@ async def test_checkpoints_and_books_are_asked_of_the_shard_that_has_the_symbol(
             await driver.read_book("C", 5, "json")
         for shard in cluster.there.values():
             shard.is_reachable = True
+
+
+async def test_systemd_is_told_when_all_shards_are_ready(tmp_path: Path) -> None:
+    """As by a plain run: ready once, a status line, signs of life, and the stop."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        cluster, config = FakeCluster("a", "b"), config_of(tmp_path, *SYMBOLS)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"}
+        driver = Driver(cluster, lambda: config, environ, shards=3)
+        task = asyncio.create_task(driver.run())
+        await until(lambda: driver.shards and driver.status()["ready"])
+        await asyncio.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await task == 0
+        said = []
+        with suppress(BlockingIOError):
+            while True:
+                said.append(listener.recv(4096).decode())
+    assert said.count("READY=1") == 1
+    assert said.index("READY=1") < said.index("STOPPING=1")
+    assert "WATCHDOG=1" in said
+    assert any(line.startswith("STATUS=shards: 3 running; 2 nodes") for line in said)
+    assert not environ  # no child notifies in the driver's name
 
 
 async def test_a_shard_that_is_lost_while_it_stops_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
