@@ -35,6 +35,8 @@ POOL_STATE = np.dtype(
     [
         ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
         ("inverse_tick", np.float64),  # 1 / tick, for a guess at the quotient; 0 before the first price
+        ("origin", np.int64),  # number of the tick of price 0; above 0 once a price was negative
+        ("middle_of_origin", np.float64),  # origin + 0.5, for the guess
         ("epoch", np.int64),
         ("protected", np.int64),  # a held snapshot may see blocks born up to this epoch; -1 if none is held
         ("first_snapshot", np.int64),  # epochs of the held snapshots, at most two; else NO_SNAPSHOT

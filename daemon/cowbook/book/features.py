@@ -104,18 +104,21 @@ def order_flow(bid_before, bid_size_before, bid, bid_size, ask_before, ask_size_
 
 
 @inlined_kernel
-def _last_within(width, limit, downwards):
-    """Returns the farthest tick from the best price that is within `limit`. `width` is that of a tick, and has its sign."""
-    index: Any = max(0, np.int64(limit / width))
+def _last_within(width, origin, limit, downwards):
+    """Returns the farthest tick from the best price that is within `limit`, if there are ticks so far; -1 if none is.
+
+    `width` is that of a tick, and has its sign. `origin` is the tick of price 0.
+    """
+    index: Any = np.int64(min(max(limit / width + origin, 0.0), float(MAX_TICK)))
     if downwards:
-        while width * index > limit:
+        while width * (index - origin) > limit:
             index += 1
-        while index > 0 and width * (index - 1) <= limit:
+        while index > 0 and width * (index - origin - 1) <= limit:
             index -= 1
         return index
-    while index >= 0 and width * index > limit:
+    while index >= 0 and width * (index - origin) > limit:
         index -= 1
-    while width * (index + 1) <= limit:
+    while index < MAX_TICK and width * (index - origin + 1) <= limit:
         index += 1
     return index
 
@@ -177,13 +180,13 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
     Each takes two words of `sums`, high and low, from the place `first` on. The first word is NONE where levels that near may be
     missing. `middle` is twice the mid, and so is everything that is compared with it.
     """
-    blocks, side, tick = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0].tick
+    blocks, side, pool = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0]
     count = distances.size
     for place in range(2 * count):
         sums[first + place] = 0
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
-    width = outwards * 2.0 * max(tick, 1)  # 0 if no price but 0 was ever in the book
+    width = outwards * 2.0 * max(pool.tick, 1)  # 0 if no price but 0 was ever in the book
     place, last, pending = -1, 0, 0
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
@@ -218,7 +221,8 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
                         pending = 0
                     place += 1
                     if place < count:
-                        last = _last_within(width, outwards * middle + abs(middle) * distances[place] / _BPS, downwards)
+                        limit = outwards * middle + abs(middle) * distances[place] / _BPS
+                        last = _last_within(width, pool.origin, limit, downwards)
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES * ENTRIES, downwards)
     if pending != 0:
         add_wide(sums, first + 2 * place, pending)

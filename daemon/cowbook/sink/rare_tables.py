@@ -86,7 +86,7 @@ class RareTables:
         if row["kind"] == CHECKSUM:
             return str(bid_price)
         if row["kind"] == WITNESS:  # the first level that differs
-            side, price, size = ("ask", ask_price, ask_size) if bid_price < 0 else ("bid", bid_price, bid_size)
+            side, price, size = ("ask", ask_price, ask_size) if bid_price == NONE else ("bid", bid_price, bid_size)
             return f"{side} {self._level(price, size)}"
         return " / ".join(self._level(price, size) for price, size in ((bid_price, bid_size), (ask_price, ask_size)))
 
