@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     symbol: str
     epoch: int
-    incarnation: int
+    incarnation: int  # number of the start
     triggers: tuple[str, ...]
     checkpoint_timestamp: str  # UTC, ISO 8601
     events_processed: int
@@ -63,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cuts: tuple[Cut, ...]  # to publish
     withdrawn: tuple[CutPlace, ...]  # places of provisional cuts to remove without a replacement
     output_dir: str = ""  # where the parts lie, unless somebody has moved them
+    claim: int = 0  # of the process that has written it, in the commit log; 0 before there was one
 
     @property
     def size_bytes(self) -> int:
