@@ -102,9 +102,9 @@ class RayNodes:
         self._signal(name, signal.SIGKILL)
         self._processes.pop(name).wait()
 
-    def suspend(self, name: str) -> None:
-        """Stop all processes of a node, as a machine that was cut off seems to others."""
-        self._signal(name, signal.SIGSTOP)
+    def suspend(self, name: str, *, only_raylet: bool = False) -> None:
+        """Stop all processes of a node, as a machine that was cut off seems to others; or its raylet, and its work goes on."""
+        self._signal(name, signal.SIGSTOP, only_raylet=only_raylet)
 
     def resume(self, name: str) -> None:
         """Let a suspended node go on."""
@@ -131,11 +131,12 @@ class RayNodes:
         for name in reversed(self.names()):
             self.kill(name)
 
-    def _signal(self, name: str, number: int) -> None:
+    def _signal(self, name: str, number: int, *, only_raylet: bool = False) -> None:
         root = psutil.Process(self._processes[name].pid)
         for process in [root, *root.children(recursive=True)]:
             try:
-                process.send_signal(number)
+                if not only_raylet or process.name() == "raylet":
+                    process.send_signal(number)
             except psutil.NoSuchProcess:
                 continue
 
