@@ -196,6 +196,7 @@ class Driver:
                 continue
             except GoneError as error:
                 if handle is watch.handle and not watch.is_stopping:
+                    watch.note_gone()
                     self._log.warning(
                         "shard is gone, starting it again", shard=watch.shard, error=str(error), seconds_until_then=pause
                     )
