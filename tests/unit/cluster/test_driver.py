@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -214,18 +214,23 @@ async def test_systemd_is_told_when_all_shards_are_ready(tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.setblocking(False)
+        said: list[str] = []
+
+        async def listen() -> None:  # all along: the queue holds few datagrams
+            while True:
+                said.append((await asyncio.get_running_loop().sock_recv(listener, 4096)).decode())
+
+        listening = asyncio.create_task(listen())
         cluster, config = FakeCluster("a", "b"), config_of(tmp_path, *SYMBOLS)
         environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"}
         driver = Driver(cluster, lambda: config, environ, shards=3)
         task = asyncio.create_task(driver.run())
-        await until(lambda: driver.view.status()["ready"])
-        await asyncio.sleep(0.1)
+        await until(lambda: "READY=1" in said)
         os.kill(os.getpid(), signal.SIGTERM)
         assert await task == 0
-        said = []
-        with suppress(BlockingIOError):
-            while True:
-                said.append(listener.recv(4096).decode())
+        await until(lambda: "STOPPING=1" in said)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
     assert said.count("READY=1") == 1
     assert said.index("READY=1") < said.index("STOPPING=1")
     assert "WATCHDOG=1" in said
