@@ -126,6 +126,10 @@ class RayNodes:
                 found += [title] if title.startswith(name) else []
         return found
 
+    def logs(self) -> str:
+        """What all workers have logged so far."""
+        return "".join(path.read_text(errors="replace") for path in self._directory.glob("session_2*/logs/worker-*.err"))
+
     def close(self) -> None:
         """Kill all nodes, the head last."""
         for name in reversed(self.names()):
