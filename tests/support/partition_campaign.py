@@ -150,7 +150,7 @@ def _last_number(directory: Path | None) -> int:
 def _check_endings(old: Ending, new: Ending) -> None:
     """The successor is not disturbed; the old writer is fenced, or had nothing left to commit."""
     if new.code != DONE or "restarts" in new.text:
-        raise CampaignError(f"the successor ended with {new.code}:\n{new.text}")
+        raise CampaignError(f"the successor ended with {new.code}, the old writer with {old.code}:\n{new.text}\n{old.text}")
     if old.code not in (DONE, FAILED) or (old.code == FAILED and "was taken over by" not in old.text):
         raise CampaignError(f"the old writer ended with {old.code}:\n{old.text}")
 

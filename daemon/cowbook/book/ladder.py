@@ -31,6 +31,7 @@ from cowbook.book.block_pool import (
     FOUND_MASK,
     HEIGHT,
     KEY,
+    LARGE,
     NEXT,
     NO_BLOCK,
     NO_KEY,
@@ -38,10 +39,11 @@ from cowbook.book.block_pool import (
     NO_SUM,
     NOWHERE,
     POOL_STATE,
-    SUM,
+    SUM_BITS,
     USED,
     drop_block,
     private,
+    sum_place,
     take_block,
 )
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
@@ -80,15 +82,17 @@ class Book(NamedTuple):
 
 def allocate(max_book_bytes: int) -> Book:
     """Returns empty ladders whose blocks take at most `max_book_bytes`. The memory is reserved, but not touched."""
-    blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
+    count = max(max_book_bytes // (BLOCK_BYTES + (BLOCK_BYTES >> SUM_BITS)), 2 * MAX_HEIGHT)
+    end = FIRST_BLOCK + count * BLOCK_WORDS
     arrays = Book(
         pool=np.zeros(1, POOL_STATE),
         sides=np.zeros(SCRATCH + 1, SIDE_STATE),
-        blocks=np.empty(FIRST_BLOCK + blocks * BLOCK_WORDS, np.int64),
+        blocks=np.empty(end + (end >> SUM_BITS) + 1, np.int64),
     )
     arrays.blocks[: 2 * FOUND_LEAVES] = NOWHERE
     arrays.blocks[NOWHERE:FIRST_BLOCK] = NO_KEY
     arrays.pool["fresh"] = FIRST_BLOCK
+    arrays.pool["end"] = end
     arrays.pool["middle_of_origin"] = 0.5
     for name in ("protected", "first_snapshot", "second_snapshot"):
         arrays.pool[name] = NO_SNAPSHOT
@@ -138,6 +142,14 @@ def _raise_root(book, side, index):
     return OK
 
 
+@inlined_kernel
+def _follow(blocks, leaf, old, new):
+    """Have the sum of a leaf follow, in which the size `new` has come into the place of `old`; 0 is that of no level."""
+    place = sum_place(blocks, leaf)
+    total = blocks[place]
+    blocks[place] = total + new - old if (total >= 0) & (new < LARGE) else NO_SUM
+
+
 @kernel
 def _insert(book, side_number, index, size):
     """Set the size, which must be above 0, at the tick `index`. Returns OK or POOL_EXHAUSTED."""
@@ -171,10 +183,12 @@ def _insert(book, side_number, index, size):
         blocks[block + KEY] = 2 * leaf + side_number
         blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
+    used = blocks[block + USED]
+    old = blocks[block + entry] & -((used >> entry) & 1)
     blocks[block + entry] = size
-    blocks[block + SUM] = NO_SUM
-    if blocks[block + USED] & (1 << entry) == 0:
-        blocks[block + USED] |= 1 << entry
+    _follow(blocks, block, old, size)
+    if used & (1 << entry) == 0:
+        blocks[block + USED] = used | (1 << entry)
         side.level_count += 1
         if side.level_count == 1 or (index > side.best) == (side_number == BID):
             side.best = index
@@ -221,7 +235,8 @@ def _remove(book, side_number, index):
             shift -= BLOCK_BITS
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
-        blocks[block + SUM] = NO_SUM
+        if shift == 0:
+            _follow(blocks, block, blocks[block + entry], 0)
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -416,10 +431,12 @@ def _set_level(book, side_number, price, size):
     left = (used & ~(1 << entry)) | (stays << entry)
     if left == 0:  # the leaf would be empty: it is dropped, and perhaps nodes above it
         return _remove(book, side_number, index)
+    was = (used >> entry) & 1
+    old = blocks[np.uint64(block + entry)] & -was
     blocks[np.uint64(block + entry)] = size
     blocks[np.uint64(block + USED)] = left
-    blocks[np.uint64(block + SUM)] = NO_SUM
-    side.level_count += stays - ((used >> entry) & 1)
+    _follow(blocks, block, old, size)
+    side.level_count += stays - was
     beyond = index - side.best if side_number == BID else side.best - index
     if beyond == 0 and stays == 0:
         bit = 1 << entry
@@ -502,6 +519,8 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
             sizes[place] = blocks[leaf + entry]
             place += step
             copied += 1
+        if copied == count:
+            break
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
     return copied
 

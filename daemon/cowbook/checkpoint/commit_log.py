@@ -62,6 +62,12 @@ class _Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sha256: str
 
 
+# Made once, here: msgspec looks at a type when it is decoded for the first time, and two threads that do so at once crash.
+_ENTRY = msgspec.json.Decoder(Entry)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_VERSION = msgspec.json.Decoder(_Version)
+
+
 def encode_entry(entry: Entry) -> bytes:
     """JSON of the entry, and the SHA-256 of exactly these bytes."""
     return _wrap(msgspec.json.encode(entry))
@@ -77,15 +83,15 @@ def decode_entry(content: bytes, number: int) -> Entry:
     Raises RecoveryError for an entry of a later release.
     """
     try:
-        inner = bytes(msgspec.json.decode(content, type=_Envelope).entry)
+        inner = bytes(_ENVELOPE.decode(content).entry)
         if _wrap(inner) != content:
             raise DamagedError(f"log/{number} does not match its own digest")
-        version = msgspec.json.decode(inner, type=_Version).version
+        version = _VERSION.decode(inner).version
         if version > LOG_VERSION:
             raise RecoveryError(
                 f"log/{number} has version {version}, and this release reads up to {LOG_VERSION}: use that release"
             )
-        entry = msgspec.json.decode(inner, type=Entry)
+        entry = _ENTRY.decode(inner)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"log/{number} cannot be read: {error}") from error
     if entry.number != number:
@@ -150,7 +156,10 @@ class CommitLog:
         return max(_numbers(self._storage), default=0) == self._seen
 
     def claim(self) -> bool:
-        """Claim the symbol, unless this process has. Returns whether the log was still as it was read: else read it again."""
+        """Claim the symbol, unless this process has. Returns whether the log was still as it was read: else read it again.
+
+        Raises FencedError if another process has claimed it meanwhile: the last one goes on.
+        """
         tenure = self._tenure
         if tenure.owner:
             return True
@@ -158,7 +167,8 @@ class CommitLog:
             last = max(_numbers(self._storage), default=0)
             number = last + 1
             entry = self._make(number, owner=number)
-            if self._storage.create(str(number), encode_entry(entry), tenure.uuid) and not self._number_above(number):
+            if self._storage.create(str(number), encode_entry(entry), tenure.uuid):
+                self._see_that_none_is_above(number)
                 tenure.owner = tenure.tail = number
                 return last == self._seen
 
@@ -167,20 +177,19 @@ class CommitLog:
         host, pid, claim = os.uname().nodename, os.getpid(), self._tenure.uuid
         return Entry(LOG_VERSION, number, owner, claim, host, pid, now, epoch, directory, files)
 
-    def _number_above(self, number: int) -> int:
-        """Number of the last entry if it is higher, else 0."""
+    def _see_that_none_is_above(self, number: int) -> None:
+        """Raises FencedError if there is an entry of a higher number: then this one counts for nothing, or not for long."""
         last = max(_numbers(self._storage), default=0)
-        return last if last > number else 0
+        if last > number:
+            raise self._fenced(read_entry(self._storage, last))
 
     def check(self) -> None:
         """See that the last entry is this writer's own. Raises FencedError if not.
 
         This is no lock: a writer may sleep right behind it. What it does then must be harmless when it comes late.
         """
-        last = max(_numbers(self._storage), default=0)
-        if last > self._tenure.tail:
-            raise self._fenced(read_entry(self._storage, last))
-        if last < self._tenure.tail:
+        self._see_that_none_is_above(self._tenure.tail)
+        if self._tenure.tail not in _numbers(self._storage):
             raise RestartNeededError(
                 f"the commit log of {self._id} was removed while it runs: never remove state of a running symbol"
             )
@@ -195,16 +204,14 @@ class CommitLog:
         entry = self._make(number, tenure.owner, epoch, directory, files)
         if not self._storage.create(str(number), encode_entry(entry), tenure.uuid):
             there = read_entry(self._storage, number)
-            if there is None and not self._number_above(tenure.tail):
+            if there is None:
+                self._see_that_none_is_above(tenure.tail)
                 raise RestartNeededError(f"{self._id}: log/{number} could not be created, and is not there")
-            if there is not None and there.uuid == tenure.uuid:
-                if there != entry:
-                    raise RestartNeededError(f"{self._id}: log/{number} was committed by an attempt that had been given up")
-            else:
+            if there.uuid != tenure.uuid:
                 raise self._fenced(there)
-        above = self._number_above(number)
-        if above:
-            raise self._fenced(read_entry(self._storage, above))
+            if there != entry:
+                raise RestartNeededError(f"{self._id}: log/{number} was committed by an attempt that had been given up")
+        self._see_that_none_is_above(number)
         tenure.tail = number
         self._commits[number] = entry
 

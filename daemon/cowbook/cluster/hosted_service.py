@@ -44,6 +44,7 @@ class HostedService:
         self._failure: str | None = None
         self._log = get_logger().bind(shard=task.shard)
         config = _served_at(task, host)
+        # What had the shard before may not have noticed yet that it is taken for dead.
         self._service = Service(lambda: config, {}, once=task.once, waits_for_locks=True)
         self._runner = asyncio.Runner(loop_factory=LOOPS[config.service.loop])
         self._loop = self._runner.get_loop()

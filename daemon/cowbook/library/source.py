@@ -15,7 +15,7 @@ from cowbook.book.apply import DONE
 from cowbook.book.state import Batch, Levels
 from cowbook.capture.compression import open_decoded
 from cowbook.capture.whole_file import read_blocks
-from cowbook.errors import DamageHaltError
+from cowbook.errors import DamageHaltError, InputError
 from cowbook.input.decoder import Decoder
 from cowbook.kernels.jit import as_records
 from cowbook.library.book import ReplayedBook
@@ -41,9 +41,11 @@ _NEXT_EVENT = PLACES["next_event"]
 class Source(ReplayedBook):
     """A book with the input that moves it on."""
 
-    def __init__(self, given: Input, planner: StepPlanner, numbers: Numbers, block_bytes: int) -> None:
+    def __init__(
+        self, given: Input, planner: StepPlanner, numbers: Numbers, block_bytes: int, streams: tuple[str, ...] = _STREAMS
+    ) -> None:
         config = given.config
-        chosen = replace(given.engine, streams=tuple(dict.fromkeys((*given.engine.streams, *_STREAMS))))
+        chosen = replace(given.engine, streams=tuple(dict.fromkeys((*given.engine.streams, *streams))))
         decoding = decoder_settings(config)
         settings = engine_settings(chosen, load_venue(config.format), decoding)
         super().__init__(settings, (config.id, config.name, config.format), numbers)
@@ -130,10 +132,19 @@ class Source(ReplayedBook):
                 self._plan = self._planner.plan_end() if self._is_named else Plan()
                 if not self._is_named:
                     raise_if_unnamed(self.symbol, self._decoder.other_symbols)
+                    self._raise_if_unusable()
                 self._plan.stops = [self._place for _ in self._plan.stops]  # nothing is left to be applied
             if self._plan.stops:
                 return True
         return False
+
+    def _raise_if_unusable(self) -> None:
+        rejected = sum(self.dead_letter_statistics().values())
+        if rejected and not self.value("messages"):
+            raise InputError(
+                f'no usable record in the input, of {rejected:,}: is it a capture of format = "{self.format}"? '
+                "`cowbook inspect` says what files are"
+            )
 
     def _begin_batch(self) -> None:
         batch = self._batch

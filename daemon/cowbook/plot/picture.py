@@ -15,6 +15,7 @@ from cowbook.plain.destination import replace
 from cowbook.plain.escaping import escaped
 from cowbook.plot.depth_map import DepthMap
 from cowbook.plot.page import make_page
+from cowbook.query.times import iso
 
 _INCHES, _DOTS_PER_INCH = (13, 7), 120
 _UNSYNCED, _UNKNOWN, _GAP, _FAILED = "#b8b8b8", "#555555", "#e00000", "#c000c0"
@@ -30,6 +31,10 @@ def write_picture(depth: DepthMap, path: Path) -> None:
     kind = check_picture(path)
     content = _draw(depth, "svg" if kind == "html" else kind)
     replace(path, make_page(depth, content.decode()).encode() if kind == "html" else content)
+
+
+def _minute(time: int) -> str:
+    return iso(int(time)).replace("T", " ")[:16]
 
 
 def check_picture(path: Path) -> str:
@@ -62,9 +67,9 @@ def _draw(depth: DepthMap, kind: str) -> bytes:
         axes.set_ylim(depth.low, depth.high)
         locator = dates.AutoDateLocator(tz=UTC)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC, show_offset=False))
         axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,g}"))
-        axes.set_xlabel("event time, UTC")
+        axes.set_xlabel(f"event time, UTC: {_minute(depth.edges[0])} to {_minute(depth.edges[-1])}")
         axes.set_ylabel("price")
         axes.set_title(f"{escaped(depth.symbol)}: depth, trades and what is known", loc="left", parse_math=False)
         axes.legend(handles=_legend(depth), loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=5, frameon=False, fontsize=9)

@@ -14,9 +14,19 @@ import pyarrow.dataset as ds
 from cowbook.errors import QueryError, UsageError
 from cowbook.plain.parts import ROWS_OF_CUT
 from cowbook.plain.streams import STREAMS, Kind, Stream
-from cowbook.query.columns import UNREADABLE, damaged
+from cowbook.query.columns import UNREADABLE, unreadable
 from cowbook.query.output import SymbolOutput
-from cowbook.query.parts import MovedError, PublishedCut, PublishedPart, check_contiguous, list_parts, list_symbols, retrying
+from cowbook.query.parts import (
+    MovedError,
+    PublishedCut,
+    PublishedPart,
+    check_contiguous,
+    list_parts,
+    list_symbols,
+    retrying,
+    some_of,
+    symbols_like,
+)
 from cowbook.query.schema import expected_schema
 from cowbook.query.times import DAY_NS, EPOCH, Time, parse_time
 
@@ -103,7 +113,8 @@ def _chosen_symbols(data: Path, symbol: str | Sequence[str] | None) -> dict[str,
     wanted = [symbol] if isinstance(symbol, str) else list(symbol)
     missing = next((name for name in wanted if name not in there), None)
     if missing is not None or not wanted:
-        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {', '.join(sorted(there))}")
+        shown = some_of(symbols_like(missing or "", list(there)))
+        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {shown}")
     return {name: there[name] for name in wanted}
 
 
@@ -113,7 +124,7 @@ def _schema_in(part: PublishedPart) -> pa.Schema:
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except UNREADABLE as error:
-        raise damaged(part.path, str(error)) from error
+        raise unreadable(part.path, error) from error
     of_all = {key: value for key, value in (schema.metadata or {}).items() if key != ROWS_OF_CUT.encode()}
     return schema.with_metadata(of_all or None)
 
@@ -122,8 +133,7 @@ def _checked_parts(
     output: SymbolOutput, stream: str, schema: pa.Schema, begins: int | None, ends: int | None
 ) -> list[PublishedPart]:
     """The parts that may have rows of a span. Raises QueryError if one is missing, damaged, or not of this stream."""
-    first = next(number for number, cut in enumerate(output.cuts) if stream in cut.parts)
-    near = [number for number in range(first, len(output.cuts)) if _is_near(output.cuts[number], begins, ends)]
+    near = [number for number, cut in enumerate(output.cuts) if _is_near(cut, begins, ends)]
     check_contiguous([output.cuts[number] for number in near])
     parts = []
     for number in near:

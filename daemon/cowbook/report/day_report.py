@@ -23,10 +23,10 @@ from cowbook.checkpoint.listing import commits_of, places, read_entries
 from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
-from cowbook.errors import RecoveryError, StorageError
+from cowbook.errors import RecoveryError
 from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
-from cowbook.query.columns import UNREADABLE
+from cowbook.query.columns import UNREADABLE, unreadable
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import check_contiguous, retrying
 from cowbook.report.gap_times import find_gaps
@@ -322,7 +322,7 @@ def _read_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
             try:
                 _add_part(day, directory.parent.parent.name, pq.ParquetFile(path), firsts)
             except UNREADABLE as error:
-                raise StorageError(f"{path} cannot be read: {error}") from error
+                raise unreadable(path, error) from error
     yield from (days[name] for name in sorted(days))
 
 

@@ -122,8 +122,10 @@ def render_main(status: Mapping[str, Any], history: History, now: datetime) -> s
     symbols: Sequence[Mapping[str, Any]] = sorted(status["symbols"], key=urgency)
     states = ", ".join(f"{count} {state}" for state, count in Counter(symbol["state"] for symbol in symbols).items())
     rate = sum(each.rate or 0.0 for each in history.symbols.values())
-    ready = '<span class="good">ready</span>' if status["ready"] else '<span class="bad">not ready</span>'
     problems = [text for symbol in symbols for text in problems_of(symbol)]
+    ready = '<span class="bad">not ready</span>'
+    if status["ready"]:
+        ready = '<span class="odd">ready, with problems</span>' if problems else '<span class="good">ready</span>'
     lines = [f"<li>{_text(text)}</li>" for text in problems[:_MOST_PROBLEMS]]
     if len(problems) > _MOST_PROBLEMS:
         lines.append(f"<li>and {len(problems) - _MOST_PROBLEMS:,} more</li>")

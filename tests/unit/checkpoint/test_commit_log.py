@@ -244,7 +244,7 @@ class Interleaved(RuleBasedStateMachine):
     def take(self, who: int) -> None:
         """Claim, or start again inside the process."""
         writer = self.writers[who]
-        if not writer.storage.is_busy:
+        if not writer.storage.is_busy and not writer.is_fenced:  # else its process has ended
             log = writer.log = CommitLog(writer.storage, "A", writer.tenure)
             self.begin(writer, "take", lambda: take(log))
 
@@ -292,7 +292,7 @@ class Interleaved(RuleBasedStateMachine):
         claims = [number for number, uuid, is_commit in self.counted if uuid == own and not is_commit]
         others = [number for number, uuid, _ in self.counted if uuid != own]
         if isinstance(result, FencedError):
-            assert max(others, default=0) > claims[-1], "fenced without a successor"
+            assert max(others, default=0) > max(claims, default=0), "fenced without a successor"
             writer.is_fenced = True
         elif isinstance(result, Exception):
             raise result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -15,7 +16,6 @@ from typing import Any
 import pytest
 
 from cowbook.checkpoint import manifest as manifest_module
-from cowbook.checkpoint import store as store_module
 from cowbook.checkpoint.load import Checkpoint, read_manifest, who_could_remove
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.checkpoint.storage import DirectoryStorage
@@ -758,7 +758,7 @@ def test_state_without_a_log_is_read(tmp_path: Path, store: CheckpointStore) -> 
 
 def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks have no effect, as on some network file systems."""
-    monkeypatch.setattr(store_module.fcntl, "flock", lambda *_: None)
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
 
 
 def test_whoever_was_replaced_removes_and_commits_nothing(

@@ -18,7 +18,7 @@ from cowbook.config import load_config
 from cowbook.errors import QueryError, UsageError
 from cowbook.export.text import export_csv
 from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
-from cowbook.query.parts import retrying
+from cowbook.query.parts import retrying, symbols_like
 from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
@@ -56,11 +56,11 @@ def test_all_rows_in_the_order_of_events(data: Path, stream: str) -> None:
 
 
 @pytest.mark.parametrize("stream", ["depth", "book"])
-@pytest.mark.parametrize("reads", ["scan", "csv"])
-def test_a_missing_part_is_an_error(data: Path, tmp_path: Path, stream: str, reads: str) -> None:
+@pytest.mark.parametrize(("reads", "place"), [("scan", 0), ("scan", -2), ("csv", 0), ("csv", -2)])
+def test_a_missing_part_is_an_error(data: Path, tmp_path: Path, stream: str, reads: str, place: int) -> None:
     """Another part of its cut says that there was one. Spans in which it is not are as before."""
     shutil.copytree(data, tmp_path / "data")
-    missing = sorted((tmp_path / "data" / stream / "symbol=BTCUSDT").rglob("*.parquet"))[-2]
+    missing = sorted((tmp_path / "data" / stream / "symbol=BTCUSDT").rglob("*.parquet"))[place]
     missing.unlink()
 
     def read() -> object:
@@ -97,6 +97,11 @@ def test_another_parquet_in_the_place_of_a_part_is_an_error(data: Path, tmp_path
         scan(tmp_path / "data", "trades")
 
 
+def test_symbols_that_are_most_alike_are_named_first() -> None:
+    """An output may have hundreds."""
+    assert symbols_like("btcusdt", ["ADAUSDT", "XBT", "BTCUSDT-spot", "ETHUSDT"])[0] == "BTCUSDT-spot"
+
+
 def test_damaged_pages_are_an_error(data: Path, tmp_path: Path) -> None:
     """Their checksums are looked at."""
     shutil.copytree(data, tmp_path / "data")
@@ -106,6 +111,8 @@ def test_damaged_pages_are_an_error(data: Path, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(OSError, match="CRC"):
         scan(tmp_path / "data", "trades").to_table()
+    with pytest.raises(QueryError, match=f"{path.name} is damaged"):
+        export_csv(tmp_path / "data", "BTCUSDT", None, None, tmp_path / "csv")
 
 
 def test_all_symbols(data: Path) -> None:
