@@ -50,6 +50,22 @@ class SymbolOutput:
             raise QueryError(f"{self.output_dir} has no event {event} of {self.symbol}: it has {first} to {last}{hole}")
         return place
 
+    def need(self, stream: str, purpose: str) -> None:
+        """Raises QueryError if there is nothing of a stream, which is needed for a purpose ("of which books are made").
+
+        A part of another stream may say that there was something.
+        """
+        if stream in self.streams:
+            return
+        have = f"{self.output_dir} has no {stream} of {self.symbol}, {purpose}: it has {', '.join(sorted(self.streams))}"
+        for cut in self.cuts:
+            part = next(iter(cut.parts.values()))
+            if count := read_rows_of_cut(part).get(stream):
+                raise QueryError(f"{have}; {part.path} speaks of {counted(count, 'row')} of {stream}: restore its parts")
+            if cut.event_count > 0:
+                break
+        raise QueryError(f"{have}; add {stream} to [output] streams, and make the output anew")
+
     def check_parts(self, cut: int, *streams: str) -> None:
         """Raises MovedError if a part of these streams is missing in a cut: if another of its parts says that there was one.
 

@@ -320,8 +320,17 @@ def test_a_snapshot_that_replaces_ends_the_search_for_a_frame(tmp_path: Path) ->
 def test_output_without_depth_is_refused(tmp_path: Path) -> None:
     """With the setting that it takes."""
     result = make_output(tmp_path, make_lines(), streams=("bbo",))
-    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*it has bbo, drift, gaps; add it to \[output\] streams"):
+    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*it has bbo, drift, gaps; add depth to \[output\] streams"):
         book_at(result.output_dir, "BTCUSDT")
+
+
+def test_output_whose_depth_was_taken_away_says_so(own: Reconstruction, tmp_path: Path) -> None:
+    """Other parts speak of it: no setting would help."""
+    shutil.copytree(own.output_dir, tmp_path / "data")
+    for path in (tmp_path / "data/depth").rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.* speaks of \d+ rows of depth: restore its parts"):
+        book_at(tmp_path / "data", "BTCUSDT")
 
 
 def test_a_tail_in_whose_place_a_regular_part_has_come_does_not_count(own: Reconstruction) -> None:
