@@ -298,6 +298,16 @@ def _add_book(commands: Any) -> None:
     )
     sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
 
+    compact = _add(
+        commands,
+        "compact",
+        "join the parts of closed days: of each stream and day one, with the same rows",
+        "cowbook compact data",
+        "cowbook compact data --before 2024-08-01",
+    )
+    compact.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+    compact.add_argument("--before", metavar="DATE", help="only days before this one (default: all but the newest)")
+
 
 def _add_plot(commands: Any) -> None:
     plot = _add(
