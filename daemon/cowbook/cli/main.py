@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -53,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CowbookError as error:
         print(escaped(f"cowbook: {error}"), file=sys.stderr)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except PermissionError as error:  # what is readable for its owner alone, such as a state directory
+        print(escaped(f"cowbook: {error.filename}: {error.strerror} for user {os.geteuid()}"), file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("cowbook: interrupted", file=sys.stderr)
         return _EXIT_INTERRUPTED

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import ExportError, QueryError
+from cowbook.export.span import check_order
 from cowbook.plain.destination import new_path
 from cowbook.plain.messages import NONE
 from cowbook.query.instant import describe_span
@@ -48,6 +49,7 @@ def export_grid(
 
     Raises QueryError for what cannot be read, ExportError for what cannot be written.
     """
+    check_order(start, end)
     output = SymbolOutput(output_dir, symbol)
     rows = _read(output, start, end)
     times = rows["ts"]

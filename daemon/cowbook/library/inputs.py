@@ -16,7 +16,7 @@ from cowbook.config import SymbolConfig, load_config
 from cowbook.errors import ConfigError, InputError, UsageError
 from cowbook.plain.parts import parse_part_name
 from cowbook.plain.streams import STREAM_NAMES
-from cowbook.symbol.input_check import what_it_looks_like
+from cowbook.symbol.input_check import what_it_looks_like, why_doubtful
 from cowbook.symbol.naming import check_name, nobody_names
 from cowbook.symbol.settings import decoder_settings, files_of
 
@@ -62,8 +62,11 @@ class Input:
         return paths
 
     def is_doubtful(self, paths: Sequence[Path]) -> bool:
-        """Whether the first records of the first files name other symbols and not this one."""
-        return bool(check_name(paths, self.config.format, decoder_settings(self.config)))
+        """Whether the first records of the first files name other symbols and not this one, or mean nothing in this format."""
+        settings = decoder_settings(self.config)
+        if check_name(paths, self.config.format, settings):
+            return True
+        return bool(paths) and why_doubtful(paths[0], self.config.format, settings) is not None
 
 
 Paths = PathArgument | Capture | Iterable[PathArgument | Capture]

@@ -134,10 +134,19 @@ class Source(ReplayedBook):
                 self._plan = self._planner.plan_end() if self._is_named else Plan()
                 if not self._is_named:
                     raise_if_unnamed(self.symbol, self._decoder.other_symbols)
+                    self._raise_if_unusable()
                 self._plan.stops = [self._place for _ in self._plan.stops]  # nothing is left to be applied
             if self._plan.stops:
                 return True
         return False
+
+    def _raise_if_unusable(self) -> None:
+        rejected = sum(self.dead_letter_statistics().values())
+        if rejected and not self.value("messages"):
+            raise InputError(
+                f'no usable record in the input, of {rejected:,}: is it a capture of format = "{self.format}"? '
+                "`cowbook inspect` says what files are"
+            )
 
     def _begin_batch(self) -> None:
         batch = self._batch

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cowbook.errors import StorageError
@@ -64,8 +64,8 @@ class DurableFiles:
             raise OSError(number, os.strerror(number), str(one), None, str(other))
 
     def link(self, source: Path, target: Path) -> None:
-        """Give a file a second name."""
-        os.link(source, target)
+        """Give a file a second name. Raises FileExistsError if the name is taken, by whomever."""
+        os.link(source, target, follow_symlinks=False)
 
     def unlink(self, path: Path) -> None:
         """Remove a file."""
@@ -104,15 +104,17 @@ class DurableFiles:
                 self.sync_directory(directory.parent)
 
     def remove_tree(self, path: Path) -> None:
-        """Remove a directory with its content. Does nothing if it does not exist."""
+        """Remove a directory with its content, as far as it exists: another process may be removing it, too."""
         if not path.is_dir() or path.is_symlink():
             return
-        for entry in sorted(path.iterdir()):
-            if entry.is_dir() and not entry.is_symlink():
-                self.remove_tree(entry)
-            else:
-                self.unlink(entry)
-        self.remove_directory(path)
+        with suppress(FileNotFoundError):
+            for entry in sorted(path.iterdir()):
+                if entry.is_dir() and not entry.is_symlink():
+                    self.remove_tree(entry)
+                else:
+                    with suppress(FileNotFoundError):
+                        self.unlink(entry)
+            self.remove_directory(path)
 
 
 OUT_OF_DESCRIPTORS = "this process may not open more files: raise the limit (`ulimit -n`, LimitNOFILE=)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -45,7 +46,16 @@ def read_rows_of_cut(part: PublishedPart) -> dict[str, int]:
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except UNREADABLE as error:
-        raise damaged(part.path, str(error)) from error
+        raise unreadable(part.path, error) from error
+
+
+def unreadable(path: object, error: Exception) -> QueryError:
+    """Returns the error for a part that pyarrow cannot read (`UNREADABLE`). One that this user may not read is none damaged."""
+    if isinstance(error, PermissionError):
+        return QueryError(f"{path} cannot be read: Permission denied for user {os.geteuid()}")
+    if isinstance(error, KeyError):  # a column
+        return QueryError(f"{path} is no part of cowbook's, or one of an earlier release: {error.args[0]}")
+    return damaged(path, str(error))
 
 
 class PartReader:
@@ -71,7 +81,7 @@ class PartReader:
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         self.footer = metadata
         self._groups = [*range(metadata.num_row_groups)] if part.group is None else [part.group]
         if self._groups and self._groups[-1] >= metadata.num_row_groups:
@@ -142,7 +152,7 @@ class PartReader:
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         return [self._read[name][:count] for name in names]
 
     def _load(self, names: list[str], count: int) -> Iterator[pa.Array]:
@@ -168,7 +178,7 @@ class PartReader:
         try:
             table = self._file.read_row_groups(self._groups, list(names)).slice(row, 1)
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         return [str(table.column(name)[0].as_py()) for name in names]
 
     def _values(self, name: str, column: pa.Array) -> Array:

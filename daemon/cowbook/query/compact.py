@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from cowbook.errors import QueryError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error
 from cowbook.plain.parts import CUTS_OF_PART, ROWS_OF_CUT, JoinedCut, is_joined_name, joined_name, parse_part_name
-from cowbook.query.columns import UNREADABLE, damaged, read_rows_of_cut
+from cowbook.query.columns import UNREADABLE, damaged, read_rows_of_cut, unreadable
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parquet_join import DamagedFileError, NotAlikeError, join
 from cowbook.query.parts import PublishedCut, PublishedPart, list_symbols, retrying
@@ -182,7 +182,7 @@ def _metadata_of(path: Path) -> dict[str, str]:
     try:
         found = pq.read_metadata(path).metadata or {}
     except UNREADABLE as error:
-        raise damaged(path, str(error)) from error
+        raise unreadable(path, error) from error
     return {key.decode(): value.decode() for key, value in found.items() if key not in (ROWS_OF_CUT.encode(), b"ARROW:schema")}
 
 

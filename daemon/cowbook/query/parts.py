@@ -116,7 +116,7 @@ def _read_cuts(part: PublishedPart) -> list[JoinedCut]:
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except (pa.ArrowException, OSError, ValueError, msgspec.MsgspecError) as error:
-        raise QueryError(f"{part.path} is damaged: {error}; restore it, or make the output anew") from error
+        raise QueryError(f"{part.path} does not say its cuts: {error}; restore it, or make the output anew") from error
 
 
 def _parts_of(part: PublishedPart, stream: str, known: dict[tuple[str, str], list[JoinedCut]]) -> Iterator[PublishedPart]:
@@ -147,14 +147,21 @@ def list_symbols(output_dir: Path) -> dict[str, dict[str, Path]]:
         raise QueryError(f"{output_dir} cannot be read: {error.strerror or error}") from error
     found: dict[str, dict[str, Path]] = {}
     for stream in STREAM_NAMES:
-        for path in sorted((output_dir / stream).glob("symbol=*")) if stream in names else ():
-            found.setdefault(unquote(path.name.removeprefix("symbol=")), {})[stream] = path
+        for name in _symbol_directories(output_dir / stream) if stream in names else ():
+            found.setdefault(unquote(name.removeprefix("symbol=")), {})[stream] = output_dir / stream / name
     if not found:
         shown = ", ".join(names[:8]) or "no directory"
         inside = next((name for name in names if any((output_dir / name / stream).is_dir() for stream in STREAM_NAMES)), None)
         hint = f"; did you mean {output_dir / inside}?" if inside is not None else ""
         raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}{hint}")
     return found
+
+
+def _symbol_directories(directory: Path) -> list[str]:
+    try:
+        return sorted(name for name in _names(directory) if name.startswith("symbol="))
+    except OSError as error:
+        raise QueryError(f"{directory} cannot be read: {error.strerror or error}") from error
 
 
 def list_parts(directory: Path) -> list[PublishedPart]:
@@ -188,7 +195,12 @@ def _names(directory: Path) -> list[str]:
 def symbols_like(symbol: str, names: Sequence[str]) -> list[str]:
     """Names of symbols, those first that are most like one that is not among them."""
     wanted = symbol.casefold()
-    return sorted(names, key=lambda name: (-SequenceMatcher(None, wanted, name.casefold()).ratio(), name))
+
+    def unlikeness(name: str) -> tuple[bool, float, str]:
+        is_part = bool(wanted) and wanted in name.casefold()
+        return not is_part, -SequenceMatcher(None, wanted, name.casefold()).ratio(), name
+
+    return sorted(names, key=unlikeness)
 
 
 def some_of(names: Sequence[str]) -> str:

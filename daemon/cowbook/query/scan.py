@@ -14,7 +14,7 @@ import pyarrow.dataset as ds
 from cowbook.errors import QueryError, UsageError
 from cowbook.plain.parts import CUTS_OF_PART, ROWS_OF_CUT
 from cowbook.plain.streams import STREAMS, Kind, Stream
-from cowbook.query.columns import UNREADABLE, damaged
+from cowbook.query.columns import UNREADABLE, unreadable
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import (
     MovedError,
@@ -124,7 +124,7 @@ def _schema_in(part: PublishedPart) -> pa.Schema:
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except UNREADABLE as error:
-        raise damaged(part.path, str(error)) from error
+        raise unreadable(part.path, error) from error
     of_cuts = ROWS_OF_CUT.encode(), CUTS_OF_PART.encode()
     of_all = {key: value for key, value in (schema.metadata or {}).items() if key not in of_cuts}
     return schema.with_metadata(of_all or None)
@@ -134,8 +134,7 @@ def _checked_parts(
     output: SymbolOutput, stream: str, schema: pa.Schema, begins: int | None, ends: int | None
 ) -> list[PublishedPart]:
     """The parts that may have rows of a span. Raises QueryError if one is missing, damaged, or not of this stream."""
-    first = next(number for number, cut in enumerate(output.cuts) if stream in cut.parts)
-    near = [number for number in range(first, len(output.cuts)) if _is_near(output.cuts[number], begins, ends)]
+    near = [number for number, cut in enumerate(output.cuts) if _is_near(cut, begins, ends)]
     check_contiguous([output.cuts[number] for number in near])
     parts = []
     for number in near:

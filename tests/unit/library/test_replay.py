@@ -351,6 +351,15 @@ def test_a_wrong_format_is_an_error_that_names_the_right_one(tmp_path: Path) -> 
         next(books)
 
 
+@pytest.mark.parametrize("content", [b"root:x:0:0\n" * 25, b"\x7fELF\xff\n\x00" * 300], ids=["text", "binary"])
+def test_what_is_no_capture_is_an_error_before_any_book(tmp_path: Path, content: bytes) -> None:
+    """As `cowbook run` says it."""
+    (tmp_path / "x").write_bytes(content)
+    books = replay(tmp_path / "x", "X")
+    with pytest.raises(InputError, match=r'no usable record in the input, of \d+: is it a capture of format = "binance"'):
+        next(books)
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     """When the first book is asked for."""
     books = replay(tmp_path / "none*.jsonl", "X")

@@ -56,11 +56,11 @@ def test_all_rows_in_the_order_of_events(data: Path, stream: str) -> None:
 
 
 @pytest.mark.parametrize("stream", ["depth", "book"])
-@pytest.mark.parametrize("reads", ["scan", "csv"])
-def test_a_missing_part_is_an_error(data: Path, tmp_path: Path, stream: str, reads: str) -> None:
+@pytest.mark.parametrize(("reads", "place"), [("scan", 0), ("scan", -2), ("csv", 0), ("csv", -2)])
+def test_a_missing_part_is_an_error(data: Path, tmp_path: Path, stream: str, reads: str, place: int) -> None:
     """Another part of its cut says that there was one. Spans in which it is not are as before."""
     shutil.copytree(data, tmp_path / "data")
-    missing = sorted((tmp_path / "data" / stream / "symbol=BTCUSDT").rglob("*.parquet"))[-2]
+    missing = sorted((tmp_path / "data" / stream / "symbol=BTCUSDT").rglob("*.parquet"))[place]
     missing.unlink()
 
     def read() -> object:
@@ -111,6 +111,8 @@ def test_damaged_pages_are_an_error(data: Path, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(OSError, match="CRC"):
         scan(tmp_path / "data", "trades").to_table()
+    with pytest.raises(QueryError, match=f"{path.name} is damaged"):
+        export_csv(tmp_path / "data", "BTCUSDT", None, None, tmp_path / "csv")
 
 
 def test_all_symbols(data: Path) -> None:

@@ -166,4 +166,4 @@ def test_another_programs_parquet_is_an_error_of_the_report(
     part = min((tmp_path / "data" / "trades").rglob("*.parquet"))
     pq.write_table(pa.table({"a": [1]}), part)
     assert main(["report", str(tmp_path / "data")]) == EXIT_FAILED
-    assert f"{part} cannot be read" in capsys.readouterr().err
+    assert f"{part} is no part of cowbook" in capsys.readouterr().err
