@@ -172,7 +172,7 @@ class Source(ReplayedBook):
         flags = messages["flags"][kinds == DEAD_LETTER]
         letters = [letter for letter, of in zip(self._batch.dead_letters, flags, strict=True) if not of & IS_NO_DEPTH]
         rejected = [letter for letter in letters if letter.reason == "out_of_range"]
-        fitting = np.count_nonzero((kinds == DIFF) | (kinds == SNAPSHOT))
+        fitting = int(np.count_nonzero((kinds == DIFF) | (kinds == SNAPSHOT)))
         self._is_judged = bool(rejected) or fitting > 0
         if len(rejected) > fitting:
             first = rejected[0]
