@@ -42,7 +42,7 @@ _LOG_RANGES = (
 )
 
 
-class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
+class BookSnapshot(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """An engine frozen between two messages (ADR 7), made by `OrderBookEngine.snapshot`.
 
     Any thread may read it until `release`, which the engine's thread must call.

@@ -11,6 +11,8 @@ caller then makes a cut instead of room, so that applying a message never counts
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +41,9 @@ MESSAGES_AT_A_TIME = 1024
 
 MOST_DAYS = 1 << 17
 """Days that may have ended. From 1970 to 2262, the last year of a time in ns, there are 106,751."""
+
+_DIFF_LOGS = (("diff", "diffs"), ("apart", "apart"))
+"""Logs of diffs: what the fields of their ranges begin with, and the name of their entries."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -95,19 +100,28 @@ def is_cut_forced(state: np.void, most_open_rows: int) -> bool:
     return any(int(state[f"open_{stream.name}"]) >= most_open_rows for stream in BOUNDED_STREAMS)
 
 
-def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a snapshot that is held still reads."""
+
+    state: np.void
+    logs: Logs
+
+
+def measure_room(
+    room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int, held: Sequence[Held] = ()
+) -> None:
     """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left.
 
     There is room for a message as long as no stream of `BOUNDED_STREAMS` can have `most_open_rows` rows before it.
     """
-    diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])]
-    apart = logs.apart[int(state["apart_start"]) : int(state["apart_end"])]
     messages = [
         len(logs.diffs) - int(state["diff_end"]),
         *(-((int(state[f"open_{stream.name}"]) - most_open_rows) // stream.most_rows) for stream in BOUNDED_STREAMS),
     ]
-    levels = [levels_left(diffs, int(state["diff_level_end"]), len(logs.diff_prices))]
-    room[APART_LEVELS_LEFT] = levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
+    own, apart = (_oldest_levels(state, logs, name, log, held) for name, log in _DIFF_LOGS)
+    levels = [_levels_left(own, int(state["diff_level_end"]), len(logs.diff_prices))]
+    room[APART_LEVELS_LEFT] = _levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
     for array in ROW_ARRAYS:
         left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
         if array.most_per_level:
@@ -119,10 +133,12 @@ def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: L
     room[LEVELS_LEFT] = min(levels)
 
 
-def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, *, is_held: bool) -> tuple[Any, Logs]:
+def make_room(
+    state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, held: Sequence[Held] = ()
+) -> tuple[Any, Logs]:
     """Returns (rows, logs) with room for a message that may append `needed` levels, and for more of its kind.
 
-    Arrays that have the room are kept as they are. `is_held`: a snapshot refers to the logs, so that none is written in place.
+    Arrays that have the room are kept as they are. What snapshots that are held refer to is not written in place.
     Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
     updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
@@ -134,7 +150,7 @@ def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, 
         wanted = 2 * (array.most * MESSAGES_AT_A_TIME + array.most_per_level * needed)
         if count + wanted > len(entries):
             larger[array.name] = _enlarged(entries, 0, count, wanted)
-    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, is_held=is_held)
+    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, held)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
@@ -157,9 +173,10 @@ def _moved(array: _Array, start: int, end: int, needed: int, *, is_held: bool) -
     return array
 
 
-def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_held: bool) -> Logs:
-    for name, log in (("diff", "diffs"), ("apart", "apart")):
-        logs = _room_in_diffs(state, needed, logs, name, log, is_held=is_held)
+def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, held: Sequence[Held]) -> Logs:
+    for name, log in _DIFF_LOGS:
+        logs = _room_in_diffs(state, needed, logs, name, log, held)
+    is_held = bool(held)
     for name, log in (("trade", "trades"), ("recent", "recent")):
         start, end = int(state[f"{name}_start"]), int(state[f"{name}_end"])
         wanted = 2 * (MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
@@ -184,21 +201,20 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
     return logs
 
 
-def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, *, is_held: bool) -> Logs:
+def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, held: Sequence[Held]) -> Logs:
     """Room in a log of diffs. Its levels go round in their arrays: moving them would cost more than keeping them."""
+    is_held = bool(held)
     start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
     entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
     if end + MESSAGES_AT_A_TIME > len(entries):
         entries = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
         logs = logs._replace(**{log: entries})
         state[f"{name}_start"], state[f"{name}_end"] = start, end = 0, end - start
-    if levels_left(entries[start:end], level_end, len(prices)) >= needed:
+    oldest = _oldest_levels(state, logs, name, log, held)
+    if _levels_left(oldest, level_end, len(prices)) >= needed:
         return logs
-    oldest = int(entries["level_start"][start]) if start < end else len(prices)
-    if not is_held and oldest <= level_end and oldest > max(needed, len(prices) // 4):
-        state[f"{name}_level_end"] = 0
-        return logs
-    if start == end and not is_held and needed < len(prices):
+    first = min(oldest, default=len(prices))
+    if max(oldest, default=0) <= level_end and first > max(needed, len(prices) // 4):
         state[f"{name}_level_end"] = 0
         return logs
     kept, kept_prices, kept_sizes = in_line(entries[start:end], prices, sizes, level_end)
@@ -217,10 +233,19 @@ def _kept(state: np.void, name: str, entries: npt.NDArray[np.void]) -> npt.NDArr
     return entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])]
 
 
-def levels_left(kept: npt.NDArray[np.void], level_end: int, capacity: int) -> int:
-    """Returns how many levels can be appended at `level_end` to the arrays of a log with these entries."""
-    oldest = int(kept["level_start"][0]) if len(kept) else 0
-    return oldest - level_end - 1 if oldest > level_end else capacity - level_end
+def _oldest_levels(state: np.void, logs: Logs, name: str, log: str, held: Sequence[Held]) -> list[int]:
+    """Returns the places of the oldest levels that are still read: the log's own, and those of each snapshot that is held."""
+    readers = [(state, logs), *((one.state, one.logs) for one in held)]
+    return [
+        int(getattr(read, log)["level_start"][int(seen[f"{name}_start"])])
+        for seen, read in readers
+        if seen[f"{name}_start"] < seen[f"{name}_end"] and getattr(read, f"{name}_prices") is getattr(logs, f"{name}_prices")
+    ]
+
+
+def _levels_left(oldest: Sequence[int], level_end: int, capacity: int) -> int:
+    """Returns how many levels can be appended at `level_end` to the arrays of a log without reaching levels that are read."""
+    return min((place - level_end - 1 for place in oldest if place > level_end), default=capacity - level_end)
 
 
 def kept_bytes(state: np.void, logs: Logs) -> int:
