@@ -11,6 +11,7 @@ caller then makes a cut instead of room, so that applying a message never counts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,7 +24,8 @@ from cowbook.book.ladder import ASK, BID
 from cowbook.book.state import Logs, Slots
 from cowbook.errors import BookMemoryError
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
+from cowbook.plain.book_state import FREE, PLACES, TOOK_OVER, WAITING_LIMIT
+from cowbook.plain.lent_memory import lend
 from cowbook.plain.messages import SNAPSHOT
 from cowbook.plain.streams import BOUNDED_STREAMS, ROW_ARRAYS
 
@@ -44,6 +46,10 @@ MOST_DAYS = 1 << 17
 
 _DIFF_LOGS = (("diff", "diffs"), ("apart", "apart"))
 """Logs of diffs: what the fields of their ranges begin with, and the name of their entries."""
+
+_BOUNDED = tuple((PLACES[f"open_{stream.name}"], stream.most_rows) for stream in BOUNDED_STREAMS)
+_NEEDS = tuple((PLACES[f"open_{array.count}"], array.most, array.most_per_level) for array in ROW_ARRAYS)
+"""Of the bounded streams and of the arrays of open rows: the place of their count in the state, and what a message may append."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -97,7 +103,8 @@ def _further_levels(engine, message):
 
 def is_cut_forced(state: np.void, most_open_rows: int) -> bool:
     """Returns whether a stream has so many open rows that a cut is due before any other message."""
-    return any(int(state[f"open_{stream.name}"]) >= most_open_rows for stream in BOUNDED_STREAMS)
+    values = state.item()
+    return any(values[open_rows] >= most_open_rows for open_rows, _ in _BOUNDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +122,21 @@ def measure_room(
 
     There is room for a message as long as no stream of `BOUNDED_STREAMS` can have `most_open_rows` rows before it.
     """
+    values = state.item()  # a tuple, whose numbers take a tenth of the time that fields take
     messages = [
-        len(logs.diffs) - int(state["diff_end"]),
-        *(-((int(state[f"open_{stream.name}"]) - most_open_rows) // stream.most_rows) for stream in BOUNDED_STREAMS),
+        len(logs.diffs) - values[PLACES["diff_end"]],
+        *(-((values[open_rows] - most_open_rows) // most_rows) for open_rows, most_rows in _BOUNDED),
     ]
     own, apart = (_oldest_levels(state, logs, name, log, held) for name, log in _DIFF_LOGS)
-    levels = [_levels_left(own, int(state["diff_level_end"]), len(logs.diff_prices))]
-    room[APART_LEVELS_LEFT] = _levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
-    for array in ROW_ARRAYS:
-        left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
-        if array.most_per_level:
-            left = left // 2 if array.most else left
-            levels.append(left // array.most_per_level)
-        if array.most:
-            messages.append(left // array.most)
+    levels = [_levels_left(own, values[PLACES["diff_level_end"]], len(logs.diff_prices))]
+    room[APART_LEVELS_LEFT] = _levels_left(apart, values[PLACES["apart_level_end"]], len(logs.apart_prices))
+    for array, (count, most, most_per_level) in zip(rows, _NEEDS, strict=True):
+        left = len(array) - values[count]
+        if most_per_level:
+            left = left // 2 if most else left
+            levels.append(left // most_per_level)
+        if most:
+            messages.append(left // most)
     room[MESSAGES_LEFT] = min(messages)
     room[LEVELS_LEFT] = min(levels)
 
@@ -143,20 +151,20 @@ def make_room(
     updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
     larger = {}
-    for array in ROW_ARRAYS:
-        entries = getattr(rows, array.name)
-        count = int(state[f"open_{array.count}"])
+    values = state.item()
+    for name, entries, (count, most, most_per_level) in zip(rows._fields, rows, _NEEDS, strict=True):
         # Twice as many, because measure_room halves an array that holds both rows and levels.
-        wanted = 2 * (array.most * MESSAGES_AT_A_TIME + array.most_per_level * needed)
-        if count + wanted > len(entries):
-            larger[array.name] = _enlarged(entries, 0, count, wanted)
+        wanted = 2 * (most * MESSAGES_AT_A_TIME + most_per_level * needed)
+        if values[count] + wanted > len(entries):
+            larger[name] = _enlarged(entries, 0, values[count], wanted)
     return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, held)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     """Returns an array that begins with `array[start:end]`, has room for `needed` more entries, and is at least twice as long."""
     kept = end - start
-    larger = np.empty((max(2 * kept, kept + needed), *array.shape[1:]), array.dtype)
+    count = max(2 * kept, kept + needed)
+    larger: _Array = lend(count * math.prod(array.shape[1:]), array.dtype).reshape(count, *array.shape[1:])
     larger[:kept] = array[start:end]
     return larger
 
@@ -270,12 +278,21 @@ def in_line(
     if not len(kept):
         return kept, prices[:0].copy(), sizes[:0].copy()
     round_again = np.flatnonzero(starts < starts[0])
-    if not len(round_again):
-        return kept, prices[starts[0] : level_end].copy(), sizes[starts[0] : level_end].copy()
-    last = int(round_again[0]) - 1
-    first_part, second_part = slice(int(starts[0]), int(starts[last] + counts[last])), slice(0, level_end)
-    prices, sizes = (np.concatenate([array[first_part], array[second_part]]) for array in (prices, sizes))
-    return kept, prices, sizes
+    ranges = [(int(starts[0]), level_end)]
+    if len(round_again):
+        last = int(round_again[0]) - 1
+        ranges = [(int(starts[0]), int(starts[last] + counts[last])), (0, level_end)]
+    return kept, _copied(prices, ranges), _copied(sizes, ranges)
+
+
+def _copied(array: npt.NDArray[np.int64], ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """Returns a copy of ranges of an array, one behind the other."""
+    copy: npt.NDArray[np.int64] = lend(sum(end - start for start, end in ranges), array.dtype)
+    at = 0
+    for start, end in ranges:
+        copy[at : at + end - start] = array[start:end]
+        at += end - start
+    return copy
 
 
 def take_over(state: np.void, logs: Logs) -> Logs:

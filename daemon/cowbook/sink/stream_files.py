@@ -92,7 +92,7 @@ class StreamFiles:
                     self._add_grid(file, scratch, rows[f"{stream.name}_levels"])
                 else:
                     self._add_rows(file, scratch, column, own[column.fields[0]])
-            return StreamFile(stream.name, len(own), memoryview(file.finish()))
+            return StreamFile(stream.name, len(own), file.finish())
 
     def _levels_file(self, stream: Stream, rows: OpenRows) -> StreamFile:
         """A file of a stream with a record for each message, which has a row for each of its levels."""
@@ -110,7 +110,7 @@ class StreamFiles:
                         file.add(self._leaf(column), messages.rising(_of(own, column)))
                     case _:
                         self._add_messages(file, messages, column, _of(own, column))
-            return StreamFile(stream.name, len(prices), memoryview(file.finish()))
+            return StreamFile(stream.name, len(prices), file.finish())
 
     def _frame_file(self, stream: Stream, frame: Frame) -> StreamFile:
         """The file of a frame, which has one record: the book."""
@@ -127,7 +127,7 @@ class StreamFiles:
                     file.add(_leaf_of_flag(column), pages.flags(scratch, known))
                 else:
                     self._add_messages(file, messages, column, _of(own, column))
-            return StreamFile(stream.name, len(frame), memoryview(file.finish()))
+            return StreamFile(stream.name, len(frame), file.finish())
 
     def _add_rows(self, file: ParquetFile, scratch: pages.Scratch, column: Column, values: _Values) -> None:
         """Write a column with a value for each row."""
