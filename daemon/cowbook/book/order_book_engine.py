@@ -42,8 +42,10 @@ from cowbook.book.freeze import (
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
 from cowbook.book.room import (
+    KEPT_LEVELS_LEFT,
     LEVELS_LEFT,
     LEVELS_NEEDED,
+    LEVELS_OF_MESSAGE,
     MESSAGES_AT_A_TIME,
     MESSAGES_LEFT,
     ROOM_WORDS,
@@ -269,12 +271,15 @@ class OrderBookEngine:
 
     def _make_room(self) -> None:
         arrays, room = self.arrays, self.arrays.room
-        needed = int(room[LEVELS_NEEDED])
-        if room[MESSAGES_LEFT] < 0 or room[LEVELS_LEFT] < 0:  # by the upper bound; the true counts are lower nearly always
+        if min(room[[MESSAGES_LEFT, LEVELS_LEFT, KEPT_LEVELS_LEFT]]) < 0:  # by the upper bound; the true counts are lower nearly always
             self._measure_room()
-            if room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME and room[LEVELS_LEFT] > needed:
+            if (
+                room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME
+                and room[LEVELS_LEFT] > room[LEVELS_NEEDED]
+                and room[KEPT_LEVELS_LEFT] > room[LEVELS_OF_MESSAGE]
+            ):
                 return
-        rows, logs = make_room(arrays.state[0], needed, arrays.rows, arrays.logs, arrays.slots, self._held())
+        rows, logs = make_room(arrays.state[0], room, arrays.rows, arrays.logs, arrays.slots, self._held())
         self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()
 

@@ -34,9 +34,11 @@ _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 # Places in an engine's room.
 MESSAGES_LEFT = 0  # number of messages for which every array has enough entries, not counting levels
 LEVELS_LEFT = 1  # number of levels for which the arrays of levels have enough entries
-LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append
+LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append to the rows
 APART_LEVELS_LEFT = 3  # number of levels for which the arrays of the diffs of another speed have room
-ROOM_WORDS = 4
+KEPT_LEVELS_LEFT = 4  # the same of the book's own diffs
+LEVELS_OF_MESSAGE = 5  # of the message for which there was no room
+ROOM_WORDS = 6
 
 MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
@@ -67,10 +69,13 @@ def has_room(engine, message):
     room[MESSAGES_LEFT] -= 1
     room[LEVELS_LEFT] -= levels
     room[LEVELS_NEEDED] = levels
+    room[KEPT_LEVELS_LEFT] -= count
+    room[LEVELS_OF_MESSAGE] = count
     waiting_tickers = state.ticker_end - state.ticker_start
     return (
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
+        and room[KEPT_LEVELS_LEFT] >= 0
         and room[APART_LEVELS_LEFT] >= count
         and state.apart_end < logs.apart.size
         and state.trade_end + count < logs.trades.size
@@ -128,8 +133,9 @@ def measure_room(
         *(-((values[open_rows] - most_open_rows) // most_rows) for open_rows, most_rows in _BOUNDED),
     ]
     own, apart = (_oldest_levels(state, logs, name, log, held) for name, log in _DIFF_LOGS)
-    levels = [_levels_left(own, values[PLACES["diff_level_end"]], len(logs.diff_prices))]
+    room[KEPT_LEVELS_LEFT] = _levels_left(own, values[PLACES["diff_level_end"]], len(logs.diff_prices))
     room[APART_LEVELS_LEFT] = _levels_left(apart, values[PLACES["apart_level_end"]], len(logs.apart_prices))
+    levels = []
     for array, (count, most, most_per_level) in zip(rows, _NEEDS, strict=True):
         left = len(array) - values[count]
         if most_per_level:
@@ -142,22 +148,23 @@ def measure_room(
 
 
 def make_room(
-    state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, held: Sequence[Held] = ()
+    state: np.void, room: npt.NDArray[np.int64], rows: Any, logs: Logs, slots: Slots, held: Sequence[Held] = ()
 ) -> tuple[Any, Logs]:
-    """Returns (rows, logs) with room for a message that may append `needed` levels, and for more of its kind.
+    """Returns (rows, logs) with room for the message for which `room` had none, and for more of its kind.
 
     Arrays that have the room are kept as they are. What snapshots that are held refer to is not written in place.
     Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
     updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
     larger = {}
+    needed = int(room[LEVELS_NEEDED])
     values = state.item()
     for name, entries, (count, most, most_per_level) in zip(rows._fields, rows, _NEEDS, strict=True):
         # Twice as many, because measure_room halves an array that holds both rows and levels.
         wanted = 2 * (most * MESSAGES_AT_A_TIME + most_per_level * needed)
         if values[count] + wanted > len(entries):
             larger[name] = _enlarged(entries, 0, values[count], wanted)
-    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, held)
+    return rows._replace(**larger), _room_in_logs(state, int(room[LEVELS_OF_MESSAGE]), logs, slots, held)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
