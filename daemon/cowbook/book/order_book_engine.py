@@ -410,7 +410,7 @@ class OrderBookEngine:
         slots = NO_SLOTS
         if words[SLOT_COUNT]:  # slots are overwritten in place: a few kilobytes
             slots = Slots(arrays.slots.messages.copy(), arrays.slots.info.copy())
-        frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs, slots)
+        frozen = BookSnapshot(arrays.book, words, words.tobytes(), arrays.rows, logs, slots)
         self._taken = self._taken[1], ref(frozen)
         words[slot] = words[PROTECTED] = epoch = words[EPOCH]
         words[EPOCH] = epoch + 1

@@ -206,7 +206,7 @@ class Reader:
         assert self._handed_out_at <= index <= block.end
         first = index - IDENTITY_BYTES
         if first >= self._handed_out_at:
-            tail = block.buffer[first:index].tobytes()
+            tail = bytes(block.buffer.data[first:index])  # a freeze has no time for an array of its own
         else:
             tail = self._tail + block.buffer[self._handed_out_at : index].tobytes()
         return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, begins_ns=file.begins_ns)
