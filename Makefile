@@ -48,6 +48,7 @@ $(DEMO)/cowbook.toml:
 	@printf '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["BTCUSDT.jsonl.gz"]\n' > $@
 
 $(DEMO)/BTCUSDT.jsonl.gz: $(wildcard daemon/cowbook/simulate/*.py) | $(DEMO)/cowbook.toml
+	@rm -f $@
 	$(COWBOOK) simulate --symbol BTCUSDT --messages 60000 --gaps 1 --seed 1 $@
 
 run: $(VENV)/.installed ## simulate a capture of over 2M events and reconstruct it
@@ -143,6 +144,10 @@ crash-rotations: $(VENV)/.installed-dev ## kill it under rotation of several ven
 
 bench-following: $(VENV)/.installed-dev ## what following costs, in turn with another checkout: OTHER=path
 	$(PY) tests/bench/following.py $(if $(OTHER),--other $(OTHER))
+
+.PHONY: ray
+ray: $(VENV)/.installed-dev ## kill nodes of a Ray cluster on this machine; needs the extra (pip install -e '.[ray]') and root: KILLS=10
+	$(PY) tests/crash/machines.py $(if $(filter file,$(origin KILLS)),,--kills $(KILLS))
 
 crash-proof: $(VENV)/.installed-dev ## put old faults back, one by one: the campaigns must find each within a minute
 	$(PY) tests/crash/proof.py

@@ -51,7 +51,7 @@ function _shtab_cowbook_using
 end
 
 set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql plot export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
-set -g _shtab_cowbook_opts_with_value --at --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --symbol --to --token
+set -g _shtab_cowbook_opts_with_value --address --at --engine --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --shards --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -80,10 +80,16 @@ complete -c cowbook -n '_shtab_cowbook_using run' -l once -d 'stop at the end of
 complete -c cowbook -n '_shtab_cowbook_using run' -l json -d 'with --once: the summary as JSON on standard output'
 complete -c cowbook -n '_shtab_cowbook_using run' -l allow-fresh -d 'if existing state or output does not fit, move it away and start from the beginning'
 complete -c cowbook -n '_shtab_cowbook_using run' -l shard -x -d 'only the symbols of shard I of N, from 0 on (default: [service] shard, or all)'
+complete -c cowbook -n '_shtab_cowbook_using run' -l engine -xka "ray" -d 'all nodes of a cluster instead of this process (needs the extra: cowbook[ray])'
+complete -c cowbook -n '_shtab_cowbook_using run' -l address -x -d 'with --engine: the cluster'"'"'s head (default: the cluster of this machine)'
+complete -c cowbook -n '_shtab_cowbook_using run' -l shards -x -d 'with --engine: how many (default: two for each node)'
+complete -c cowbook -n '_shtab_cowbook_using run' -l detach -d 'with --engine: end when all is ready; the shards go on'
 complete -c cowbook -n '_shtab_cowbook_using run; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d CONFIG
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a check -d 'Validate a configuration, and show what would be read and written.'
 complete -c cowbook -n '_shtab_cowbook_using check' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using check' -l shard -x -d 'only the symbols of shard I of N, from 0 on (default: [service] shard, or all)'
+complete -c cowbook -n '_shtab_cowbook_using check' -l engine -xka "ray" -d 'all nodes of a cluster instead of this process (needs the extra: cowbook[ray])'
+complete -c cowbook -n '_shtab_cowbook_using check' -l address -x -d 'with --engine: the cluster'"'"'s head (default: the cluster of this machine)'
 complete -c cowbook -n '_shtab_cowbook_using check; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d CONFIG
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a status -d 'Show what a running cowbook does, or several ones.'
 complete -c cowbook -n '_shtab_cowbook_using status' -s h -l help -d 'show this help message and exit'

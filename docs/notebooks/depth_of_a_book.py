@@ -16,7 +16,7 @@ START = datetime(2024, 8, 8, 23, 54, 30, tzinfo=UTC)
 
 # %%
 books = [cowbook.book_at(DATA, "BTCUSDT", START + timedelta(seconds=20 * step)) for step in range(4)]
-[(book.time, len(book.bids), len(book.asks), book.synced) for book in books]
+print([(book.time, len(book.bids), len(book.asks), book.synced) for book in books])
 
 # %% [markdown]
 # Depth within a distance is a sum over the levels. It is exact as long as the known levels reach that far: `known` counts those
@@ -37,7 +37,7 @@ def depth(book: cowbook.InstantBook) -> tuple[float, bool]:
 
 
 depths = [depth(book) for book in books]
-depths
+print(depths)
 
 # %% [markdown]
 # The shape of the last book: cumulated size against the distance from the best price.
@@ -46,4 +46,4 @@ depths
 prices, sizes = books[-1].bids.floats(200)
 distance = prices[0] - prices
 cumulated = np.cumsum(sizes)
-np.column_stack([distance, cumulated])[::25]
+print(np.column_stack([distance, cumulated])[::25])

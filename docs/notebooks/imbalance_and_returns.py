@@ -19,7 +19,7 @@ rows = [
     if book.synced and book.best_is_known
 ]
 times, mids, imbalances = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
-len(rows)
+print(len(rows))
 
 # %% [markdown]
 # The mean return over the next five seconds, in basis points, for each quarter of the imbalances. Prices of the simulated market
@@ -30,8 +30,8 @@ AHEAD = 5
 returns = (mids[AHEAD:] / mids[:-AHEAD] - 1) * 10_000
 quarter = np.digitize(imbalances[:-AHEAD], np.quantile(imbalances, [0.25, 0.5, 0.75]))
 mean_returns = [float(returns[quarter == number].mean()) for number in range(4)]
-mean_returns
+print(mean_returns)
 
 # %%
 correlation = float(np.corrcoef(imbalances[:-AHEAD], returns)[0, 1])
-correlation
+print(correlation)

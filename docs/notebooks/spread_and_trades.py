@@ -30,7 +30,7 @@ quotes = (
 minutes = quotes.group_by_dynamic("ts_event", every="1m").agg(
     pl.col("mid").last(), pl.col("spread").mean(), pl.len().alias("changes")
 )
-minutes
+print(minutes)
 
 # %% [markdown]
 # Each trade with the quote before it. `event_index` numbers the rows of a symbol in one order, so that the join is exact where
@@ -45,4 +45,4 @@ costs = (
     .agg(pl.col("size").sum(), half_spread.mean().alias("paid_above_mid"), pl.len())
     .sort("side")
 )
-costs
+print(costs)

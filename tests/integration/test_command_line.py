@@ -120,6 +120,14 @@ def test_a_state_directory_that_is_open_to_others_is_said(config: Path) -> None:
     assert "has mode 0777: everyone could remove" in result.stderr
 
 
+def test_check_doubts_what_has_no_record(config: Path) -> None:
+    """Text of something else may stand before a capture, so that it is a note."""
+    (config.parent / "a.jsonl.gz").write_text("root:x:0:0:root:/root:/bin/bash\n" * 3)
+    checked = cowbook("check", config)
+    assert checked.returncode == 0
+    assert 'may be no capture of format = "binance": none of its first 3 records is one' in " ".join(checked.stdout.split())
+
+
 def test_run_refuses_missing_input_as_check_does(config: Path) -> None:
     """Run says the same, before anything is written."""
     (config.parent / "a.jsonl.gz").unlink()
@@ -147,6 +155,14 @@ def test_simulate_names_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     assert result.stderr == f"cowbook simulate: {tmp_path}/missing/x: there is no directory {tmp_path}/missing; make it first\n"
 
 
+def test_simulate_replaces_no_file(tmp_path: Path) -> None:
+    """It may be a capture."""
+    (tmp_path / "x.jsonl").write_text("recorded")
+    result = cowbook("simulate", "--messages", "50", "x.jsonl", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (2, "cowbook simulate: x.jsonl: exists: remove it, or give another name\n")
+    assert (tmp_path / "x.jsonl").read_text() == "recorded"
+
+
 @pytest.mark.parametrize(
     ("command", "code"),
     [(["check"], 0), (["run", "--once", "--json"], 0), (["run", "--once"], 0), (["run", "--once", "--json", "--fails"], 1)],
@@ -169,6 +185,18 @@ def test_exit_codes_survive_readers_that_are_gone(config: Path, command: list[st
         assert process.wait(120) == code
         if closed == "stdout":
             assert b"Traceback" not in process.stderr.read()
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--once"], ["run", "--once", "--json"]], ids=" ".join)
+def test_a_result_that_cannot_be_written_is_an_error(config: Path, command: list[str]) -> None:
+    """In one line."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "cowbook", *command, str(config)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines()[-1] == "cowbook: standard output cannot be written: No space left on device"
+    assert "Traceback" not in ran.stderr
 
 
 def test_streams_that_are_closed_at_the_start_lead_nowhere(config: Path) -> None:

@@ -139,6 +139,22 @@ def test_decimals_that_do_not_suffice_are_set(capsys: pytest.CaptureFixture[str]
     assert run(capsys)["PEPE"]["depth_messages"] == 3
 
 
+def test_where_no_decimals_fit_all_those_that_lose_least_are_set(capsys: pytest.CaptureFixture[str]) -> None:
+    """One size has nine digits before the point, that of another message has fifteen decimals: both are not to be had."""
+    lines = ['{"lastUpdateId":1,"bids":[["9","1"]],"asks":[["10","1"]]}']
+    sizes = ["0.000000000000015", *["123456789"] * 3]
+    lines += [
+        f'{{"e":"depthUpdate","E":{1700000000000 + at},"s":"PEPE","U":{2 + at},"u":{2 + at},"b":[["9","{size}"]],"a":[]}}'
+        for at, size in enumerate(sizes)
+    ]
+    Path("a").write_text("\n".join([*lines, ""]))
+    (symbol,) = init(capsys, "a")
+    assert "size_decimals" not in symbol
+    assert main(["inspect", "a"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "3 depth, 1 snapshot; 1 gap, 1 id missing; rejected: 1 out_of_range: their digits do not fit beside" in words
+
+
 def test_a_large_file_is_looked_at_in_part(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """It is said, and neither a last time nor an end is."""
     write_capture("a.jsonl", symbol="BTCUSDT", messages=2000, seed=1)

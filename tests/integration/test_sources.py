@@ -169,6 +169,14 @@ def test_a_contradiction_is_said_and_the_first_source_wins(records: list[bytes],
     assert result.parts == reconstruct(tmp_path / "one", {"x.jsonl": _text(records)}, Run(engine=_ENGINE)).parts
 
 
+@pytest.mark.parametrize("content", [b"", b"\x00\xff\n" * 200, b"root:x:0:0\n"], ids=["empty", "binary", "text"])
+def test_a_source_without_a_record_is_said(records: list[bytes], whole: Reconstruction, tmp_path: Path, content: bytes) -> None:
+    """The others make the book, and a note names it."""
+    result = join(tmp_path, {"a": {"x": _text(records)}, "b": {"x": content}}, Run(engine=_ENGINE))
+    assert [text for text in result.summary.warnings if text.startswith("source b has no record that is used")]
+    assert {name: part for name, part in result.parts.items() if not name.startswith("dead_letter")}.keys() == whole.parts.keys()
+
+
 def test_a_hole_of_all_sources_is_one_gap(records: list[bytes], tmp_path: Path) -> None:
     """What nobody has recorded is missing, and once."""
     diffs = [number for number, record in enumerate(records) if b'"depthUpdate"' in record]

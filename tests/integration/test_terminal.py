@@ -100,6 +100,28 @@ def test_wide_tables_become_blocks(ended_run: Path, command: list[str]) -> None:
     assert not any(" · " in line for line in wide.lines())
 
 
+def test_the_proof_of_a_book_is_broken_between_words(ended_run: Path) -> None:
+    """Not by the terminal, in the midst of a number."""
+    shown = record(["book", "data", "--symbol", "SYM0USDT", "--at", "2024-08-09T00:00:00Z"], ended_run)
+    assert shown.returncode == 0
+    proof = [line for line in shown.lines() if "│" not in line]
+    assert any(line.startswith("synced ") and len(line) < 80 for line in proof)
+    assert re.search(r"known at least: bids to [\d,.]+\d, asks to [\d,.]+\d ", " ".join(proof))
+
+
+def test_symbols_of_long_names_have_a_block_each(tmp_path: Path, capture: Path) -> None:
+    """A name is never broken."""
+    names = [f"BTC-24JUN22-{strike}-C-OF-A-LONG-NAME" for strike in range(15_000, 20_000, 1000)]
+    symbols = "".join(
+        f'[[symbol]]\nid = "{name}"\nname = "BTCUSDT"\nformat = "binance"\npaths = ["{capture}"]\n' for name in names
+    )
+    (tmp_path / "cowbook.toml").write_text(symbols)
+    shown = record(["run", "cowbook.toml", "--once"], tmp_path)
+    assert shown.returncode == 0
+    assert [line for line in shown.lines() if line.startswith("BTC-")] == [f"{name}  done  proved" for name in names]
+    assert not re.search("[│┃╇]", "\n".join(shown.lines()))
+
+
 def test_simulating_shows_how_far_it_is(tmp_path: Path) -> None:
     """A bar while it runs, and in its place at the end what was written."""
     ran = record(["simulate", "--messages", "2000", "x.jsonl"], tmp_path)

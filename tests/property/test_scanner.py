@@ -234,7 +234,7 @@ _RECORDS: dict[str, list[tuple[str, list[str]]]] = {
         ("s", ['"BTCUSDT"', '"BTCUSDT"', '"ETHUSDT"', '"btcusdt"', "1"]),
         ("U", ["5", "0", "-1", "1000000000000000000"]),
         ("u", ["7", "1000000000000000000"]),
-        ("b", ['[["1","2"]]', "[]", '[["1","2"],["1","x"]]', '"1"']),
+        ("b", ['[["1","2"]]', '[["-1.5","2.0"],["-0.25","1.0"]]', "[]", '[["1","2"],["1","x"]]', '[["1","-2"]]', '"1"']),
         ("a", ['[["3","2"],["3.5","0"]]', "[]", "5"]),
     ],
     "snapshot": [
@@ -247,8 +247,8 @@ _RECORDS: dict[str, list[tuple[str, list[str]]]] = {
         ("E", ["1723161255343", '"1"']),
         ("s", ['"BTCUSDT"', '"BTCUSDT"', '"ETHUSDT"']),
         ("t", ["1", "true"]),
-        ("p", ['"0.1"', "1"]),
-        ("q", ['"2"', '""']),
+        ("p", ['"0.1"', '"-0.1"', "1"]),
+        ("q", ['"2"', '"-2"', '""']),
         ("m", ["true", "false", "1"]),
     ],
     "aggTrade": [
@@ -392,6 +392,7 @@ NUMERALS = st.one_of(
     st.builds("{}{}".format, st.builds(_numeral, DIGITS, st.text("0123456789", max_size=8)), EXPONENTS),
     st.builds(_numeral, DIGITS, DIGITS),
     st.builds(_numeral, st.text("0123456789", min_size=1, max_size=10), st.text("0123456789", max_size=8)),
+    st.builds(_numeral, st.from_regex("-{1,2}[0-9]{0,10}", fullmatch=True), st.text("0123456789", max_size=8)),
     st.builds(_numeral, st.just("1"), st.builds(lambda digits, zeros: digits + "0" * zeros, DIGITS, st.integers(0, 12))),
 )
 

@@ -131,7 +131,7 @@ def settings_of(sample: str) -> DecoderSettings:
 WITHOUT_TIMES = ("gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
 """Samples whose books have no times of their own: bare, their records are malformed."""
 
-WITHOUT_FORMS = ("bitmex-ids", "bybit-v2")
+WITHOUT_FORMS = ("bitmex-ids",)
 """Samples whose changes are not scanned."""
 
 

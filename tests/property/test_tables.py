@@ -218,7 +218,8 @@ def naive_line(line: bytes, place: tuple[int, int, int], *, trades: bool) -> Lin
         key = naive_number(exchange), fifth.lower()
         if side not in (("buy", "sell") if trades else ("bid", "ask")):
             raise ValueError
-        level = naive_fixed(price, 2), naive_fixed(size, 3)
+        unsigned = naive_fixed(price.removeprefix("-"), 2)
+        level = -unsigned if price.startswith("-") else unsigned, naive_fixed(size, 3)
     except ValueError:
         return Line("malformed", *place, key, times)
     except OverflowError:
@@ -315,6 +316,11 @@ _numerals = st.sampled_from(
         b"e5",
         b"1e",
         b"-1",
+        b"-0.5",
+        b"-0",
+        b"--1",
+        b"-12345678901234567",
+        b"-1.5e-2",
         b" 1",
         b"",
     ]
@@ -339,7 +345,7 @@ _good = st.tuples(
     ),
     st.sampled_from([b"true", b"true", b"True", b"false", b"false", b"False"]),
     st.sampled_from([b"bid", b"ask"]),
-    st.sampled_from([b"6421.5,18640", b"6422,0", b"6421.49,1.001"]),
+    st.sampled_from([b"6421.5,18640", b"6422,0", b"6421.49,1.001", b"-37.63,2"]),
 ).map(b",".join)
 _other = st.sampled_from(
     [b"", b"nonsense", b"\r", b"x" * 1100, b",,,,,,,", b" \t", b"x,AB,1585699200245000,1585699200355684,true,bid,1,1,1"]
@@ -493,7 +499,10 @@ def test_a_float_of_32_bits_is_its_shortest_number(tmp_path: Path) -> None:
     ("price", "size", "reason"),
     [
         (float("nan"), 1.0, "malformed"),
-        (-1.0, 1.0, "malformed"),
+        (1.0, -1.0, "malformed"),
+        (float("-inf"), 1.0, "malformed"),
+        (-1.23456, 1.0, "out_of_range"),
+        (-0.29, 1.0, ""),
         (None, 1.0, "malformed"),
         (1.23456, 1.0, "out_of_range"),
         (1.0, 1e16, "out_of_range"),

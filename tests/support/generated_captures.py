@@ -96,6 +96,7 @@ class Venue:
     asks: dict[int, int] = field(default_factory=dict)
     history: list[tuple[int, dict[int, int], dict[int, int]]] = field(default_factory=list)
     symbol: str = "BTCUSDT"
+    below: int = 0  # so much lower are all prices that it writes
     trades: int = 10**9
     slow_id: int = 0  # u of the second speed's last diff
     slow_first: int = 0  # the first id since then; 0: none
@@ -205,10 +206,12 @@ class Venue:
     def text(self, value: int, which: int) -> str:
         """A numeral: with all decimals, or as short as can be."""
         decimals = self.style.decimals[which]
+        value -= 0 if which else self.below
+        sign = "-" if value < 0 else ""
         if not decimals:
             return str(value)
-        whole, fraction = divmod(value, 10**decimals)
-        text = f"{whole}.{fraction:0{decimals}d}"
+        whole, fraction = divmod(abs(value), 10**decimals)
+        text = f"{sign}{whole}.{fraction:0{decimals}d}"
         return text.rstrip("0").rstrip(".") if self.rng.random() < 0.3 else text
 
     def snapshot(self, limit: int | None = None) -> dict[str, Any]:
@@ -390,10 +393,13 @@ def next_lines(venue: Venue, snapshots: float, trouble: float) -> list[bytes]:
     return lines
 
 
-def make_lines(rng: random.Random, length: int) -> tuple[list[bytes], Style]:
-    """The lines of a capture."""
+def make_lines(rng: random.Random, length: int, signs: random.Random | None = None) -> tuple[list[bytes], Style]:
+    """The lines of a capture. `signs` decides whether prices are negative; without it they are not."""
     style = Style.draw(rng)
     venue = Venue(rng, style, id=rng.choice([0, 5, 100, 10**18 - 10**6]))
+    if signs is not None and signs.random() < 0.2:
+        around_0, below_0 = (style.base_ticks + 20) * style.tick, (style.base_ticks + 6_000) * style.tick
+        venue.below = min(signs.choice([around_0, around_0, below_0, below_0, 10**18 - 1]), 10**18 - 1)
     for _ in range(rng.choice([0, 3, 10])):
         venue.change()
     venue.history.append((venue.id, dict(venue.bids), dict(venue.asks)))
@@ -428,7 +434,7 @@ def make_lines(rng: random.Random, length: int) -> tuple[list[bytes], Style]:
 def make_capture(seed: int, length: int) -> Capture:
     """A capture that is a function of its arguments alone."""
     rng = random.Random(seed)
-    lines, style = make_lines(rng, length)
+    lines, style = make_lines(rng, length, random.Random(f"signs {seed}"))
     is_filled = random.Random(f"fill {seed}").random() < 0.25  # with few points in a day
     settings = OracleSettings(
         price_decimals=style.decimals[0],

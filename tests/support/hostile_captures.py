@@ -52,6 +52,7 @@ class HostileVenue:
     base_price: int
     step: int
     untimed: float
+    below: int = 0  # so much lower are all prices that it writes
     now: int = START_NS
     id: int = 0
     book: tuple[dict[int, int], dict[int, int]] = field(default_factory=lambda: ({}, {}))
@@ -84,6 +85,8 @@ class HostileVenue:
     def text(self, value: int, which: int) -> str:
         """A numeral of a price (0) or size (1): full, short, or with needless zeros."""
         rng, decimals = self.rng, self.decimals[which]
+        value -= 0 if which else self.below
+        sign, value = "-" if value < 0 else "", abs(value)
         text = str(value)
         if decimals:
             whole, fraction = divmod(value, 10**decimals)
@@ -92,7 +95,7 @@ class HostileVenue:
                 text = text.rstrip("0").rstrip(".")
             elif rng.random() < 0.05:
                 text += "0" * rng.choice([1, 5, 30])
-        return "0" * rng.choice([1, 3, 25]) + text if rng.random() < 0.03 else text
+        return sign + ("0" * rng.choice([1, 3, 25]) if rng.random() < 0.03 else "") + text
 
     def levels(self, counts: list[int]) -> Levels:
         """Levels over few prices, of which many are of size 0."""
@@ -261,9 +264,16 @@ class HostileWriter:
         return line.replace(b"\n", b" ")
 
 
-def hostile_lines(rng: random.Random, length: int, oddity: float) -> tuple[list[bytes], HostileVenue]:
-    """The lines of a capture: about `length` records, some of them doubled, swapped or mangled."""
+def hostile_lines(
+    rng: random.Random, length: int, oddity: float, signs: random.Random | None = None
+) -> tuple[list[bytes], HostileVenue]:
+    """The lines of a capture: about `length` records, some of them doubled, swapped or mangled.
+
+    `signs` decides whether prices are negative; without it they are not.
+    """
     venue = HostileVenue.draw(rng)
+    if signs is not None and signs.random() < 0.2:
+        venue.below = min(venue.base_price + signs.choice([4 * venue.step, 4 * venue.step, 10**4, LARGEST]), LARGEST)
     prefix = rng.choice(["none", "none", "none", "s", "ms", "us", "ns", "fraction", "mixed"])
     writer = HostileWriter(rng, oddity, prefix, rng.choice(["no", "no", "yes", "mixed"]))
     kinds = [venue.diff, venue.ticker, venue.snapshot, venue.trade]
@@ -285,7 +295,7 @@ def hostile_lines(rng: random.Random, length: int, oddity: float) -> tuple[list[
 def make_hostile_capture(seed: int, length: int, oddity: float = 0.03) -> Capture:
     """A capture that is a function of its arguments alone; without `oddity` (0 to 1) all its text is good."""
     rng = random.Random(seed)
-    lines, venue = hostile_lines(rng, length, oddity)
+    lines, venue = hostile_lines(rng, length, oddity, random.Random(f"signs {seed}"))
     is_filled = random.Random(f"fill {seed}").random() < 0.25  # with few points in a day
     settings = OracleSettings(
         price_decimals=venue.decimals[0],

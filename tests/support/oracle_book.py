@@ -93,5 +93,6 @@ def compare(before: Book, after: Book, reach: list[Bound], blamed: list[Bound]) 
 
 def text(value: int, decimals: int) -> str:
     """A fixed-point number, written out."""
-    digits = str(value).rjust(decimals + 1, "0")
-    return f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
+    digits = str(abs(value)).rjust(decimals + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}" if decimals else sign + digits

@@ -135,14 +135,18 @@ def _identifier(value: int) -> int:
     return value
 
 
-def _numeral(text: Any) -> str:
+def _numeral(text: Any, sign: str = "") -> str:
     if (
         not isinstance(text, str)
         or isinstance(text, (_Float, _Integer))
-        or not re.fullmatch(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text)
+        or not re.fullmatch(sign + r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text)
     ):
         raise Bad("malformed")
     return text
+
+
+def _price(text: Any) -> str:
+    return _numeral(text, "-?")
 
 
 def _fixed(text: str, decimals: int) -> int:
@@ -152,7 +156,7 @@ def _fixed(text: str, decimals: int) -> int:
     if exponent and abs(int(exponent)) > 10_000:
         raise Bad("out_of_range")
     value = Fraction(text) * 10**decimals
-    if value.denominator != 1 or value >= 10**18:
+    if value.denominator != 1 or abs(value) >= 10**18:
         raise Bad("out_of_range")
     return int(value)
 
@@ -164,7 +168,7 @@ def _text_levels(value: Any) -> list[tuple[str, str]]:
     for level in value:
         if not isinstance(level, list) or len(level) < 2:
             raise Bad("malformed")
-        levels.append((_numeral(level[0]), _numeral(level[1])))
+        levels.append((_price(level[0]), _numeral(level[1])))
     return levels
 
 
@@ -290,11 +294,11 @@ def _build(kind: str, value: dict[str, Any], settings: OracleSettings) -> Messag
         bids, asks = _text_levels(_need(value, "bids")), _text_levels(_need(value, "asks"))
     elif kind == "ticker":
         last = _whole(_need(value, "u"))
-        bids = [(_numeral(_need(value, "b")), _numeral(_need(value, "B")))]
-        asks = [(_numeral(_need(value, "a")), _numeral(_need(value, "A")))]
+        bids = [(_price(_need(value, "b")), _numeral(_need(value, "B")))]
+        asks = [(_price(_need(value, "a")), _numeral(_need(value, "A")))]
     else:
         last = _whole(_need(value, "t" if kind == "trade" else "a"))
-        bids = [(_numeral(_need(value, "p")), _numeral(_need(value, "q")))]
+        bids = [(_price(_need(value, "p")), _numeral(_need(value, "q")))]
         maker = _need(value, "m")
         if not isinstance(maker, bool):
             raise Bad("malformed")

@@ -13,7 +13,8 @@ import random
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -91,9 +92,23 @@ def make_events(seed: int, count: int, weights: Sequence[int] = (70, 12, 8, 6, 4
     return events
 
 
+_BELOW = [0]
+
+
+@contextmanager
+def prices_lower_by(ticks: int) -> Iterator[None]:
+    """All prices that are written meanwhile are so much lower."""
+    _BELOW[0] = ticks
+    try:
+        yield
+    finally:
+        _BELOW[0] = 0
+
+
 def price(tick: int) -> str:
     """With one decimal."""
-    return f"{tick // 10}.{tick % 10}"
+    tick -= _BELOW[0]
+    return f"{'-' if tick < 0 else ''}{abs(tick) // 10}.{abs(tick) % 10}"
 
 
 def size(lots: int) -> str:

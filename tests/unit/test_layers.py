@@ -30,11 +30,13 @@ MAY_IMPORT = {
     "plot": {"plain", "errors", "query"},
     "library": WORKER | {"query"},
     "export": {"plain", "errors", "query"},
-    "report": BASE | {"checkpoint"},
+    "report": BASE | {"checkpoint", "query"},
     "simulate": BASE,
     "telemetry": WORKER | {"__init__"},
     "service": WORKER | {"telemetry", "__init__"},
-    "cli": WORKER | {"service", "telemetry", "inspection", "query", "plot", "export", "report", "simulate", "__init__"},
+    "cluster": WORKER | {"service", "telemetry", "__init__"},
+    "cli": WORKER
+    | {"cluster", "service", "telemetry", "inspection", "query", "plot", "export", "report", "simulate", "__init__"},
     "entry": {"cli", "service"},  # signals before everything else
     "__main__": {"entry"},
     "__init__": {"book", "errors", "library", "query"},
@@ -104,10 +106,16 @@ def test_plain_data_and_the_book_know_of_no_io(room: str) -> None:
 
 def test_nothing_below_the_service_knows_of_http_or_signals() -> None:
     """What a symbol does can be used without a process around it."""
-    below = [path for path in MODULES if room_of(path) not in ("service", "telemetry", "cli", "entry", "__main__")]
+    below = [path for path in MODULES if room_of(path) not in ("service", "telemetry", "cluster", "cli", "entry", "__main__")]
     for path in below:
         wrong = {name.partition(".")[0] for name in imported(path)} & {"aiohttp", "prometheus_client"}
         assert not wrong, (path, wrong)
+
+
+def test_one_module_knows_the_engine_and_only_the_commands_know_the_cluster() -> None:
+    """A service is the same on one machine and on several."""
+    assert [path.name for path in MODULES if "ray" in {name.partition(".")[0] for name in imported(path)}] == ["ray_cluster.py"]
+    assert {room_of(path) for path in MODULES if "cluster" in rooms_imported(path)} == {"cli"}
 
 
 def test_rooms_form_no_circle() -> None:

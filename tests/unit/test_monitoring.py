@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from cowbook.cluster.nodes import ShardTask
+from cowbook.cluster.overview import ClusterMetrics
+from cowbook.cluster.shard_watch import ShardWatch
 from cowbook.telemetry.metrics import ServiceMetrics
+from support.fake_cluster import part_of
 from support.promql import selected
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -42,6 +46,16 @@ def exposed() -> dict[str, set[str]]:
         for sample in family.samples:
             names[sample.name] |= set(sample.labels) | _TARGET_LABELS
     return names
+
+
+@pytest.fixture(scope="module")
+def exposed_by_a_driver(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """As `exposed`, of a driver of several machines with one shard."""
+    metrics = ClusterMetrics()
+    task = ShardTask(part_of(tmp_path_factory.mktemp("driver"), "BTCUSDT"))
+    metrics.refresh([ShardWatch(task, None, 0.0)], (), 1.0)
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return {sample.name: set(sample.labels) | _TARGET_LABELS for sample in samples}
 
 
 def load(name: str) -> Any:
@@ -82,10 +96,11 @@ def check(expression: str, exposed: dict[str, set[str]], others: set[str]) -> No
         assert not known or labels <= known, f"{name} has no label {', '.join(labels - known)}: {expression}"
 
 
-def test_metrics_of_rules(exposed: dict[str, set[str]]) -> None:
-    """Each rule asks for metrics that there are."""
+def test_metrics_of_rules(exposed: dict[str, set[str]], exposed_by_a_driver: dict[str, set[str]]) -> None:
+    """Each rule asks for metrics that there are: of a service, or of a driver."""
     for group, rule in rules():
-        check(rule["expr"], exposed, _OF_PROMETHEUS | (_OF_NODE_EXPORTER if group == "cowbook-disk" else set()))
+        own = exposed_by_a_driver if group == "cowbook-shards" else exposed
+        check(rule["expr"], own, _OF_PROMETHEUS | (_OF_NODE_EXPORTER if group == "cowbook-disk" else set()))
 
 
 def test_metrics_of_dashboard(exposed: dict[str, set[str]]) -> None:

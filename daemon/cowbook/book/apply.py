@@ -111,7 +111,7 @@ def _is_scarce(engine, message):
     needed = 2 * MAX_HEIGHT * (message.bid_count + message.ask_count + 1)
     if message.kind == SNAPSHOT:
         needed += _further_blocks(engine, message)
-    return blocks_available(pool, engine.book.blocks) < needed
+    return blocks_available(pool) < needed
 
 
 @rare_kernel

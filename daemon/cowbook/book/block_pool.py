@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cowbook.kernels.jit import kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 
 BLOCK_BITS = 6
 ENTRIES = 1 << BLOCK_BITS
@@ -16,11 +16,9 @@ RETIRED_AT = ENTRIES + 2  # epoch in which the live tree dropped it
 HEIGHT = ENTRIES + 3  # 1: a leaf
 KEY = ENTRIES + 4  # in a leaf of a live side: 2 * leaf number + side; else NO_KEY
 NEXT = ENTRIES + 5  # next block in its list: free, retired, or to be dropped
-SUM = ENTRIES + 6  # in a leaf: the sum of its sizes once somebody has asked for it, until one changes; else NO_SUM
 BLOCK_WORDS = ENTRIES + 8  # whole cache lines
 BLOCK_BYTES = BLOCK_WORDS * 8
 NO_KEY = -1
-NO_SUM = -1
 
 # The first words of the pool cache where leaves were found, by the low bits of the leaf number. A stale entry does no harm: the
 # block's KEY says which leaf it is. `NOWHERE` is a dummy block that is no leaf.
@@ -28,6 +26,13 @@ FOUND_LEAVES = 1024  # for each side
 FOUND_MASK = FOUND_LEAVES - 1
 NOWHERE = 2 * FOUND_LEAVES
 FIRST_BLOCK = NOWHERE + BLOCK_WORDS
+
+# Behind the last block is a table of the sums of leaves' sizes. It is apart from them, since whoever adds up sums of many leaves
+# would wait for the memory of each.
+NO_SUM = -1  # of a leaf of which a size was ever LARGE
+LARGE = 1 << 56  # 64 sizes below it have a sum of less than 63 bits
+SUM_BITS = 6  # a block has more than 1 << SUM_BITS words, so that each has a sum of its own
+
 NO_BLOCK = -1
 NO_SNAPSHOT = -1
 
@@ -35,11 +40,14 @@ POOL_STATE = np.dtype(
     [
         ("tick", np.int64),  # greatest common divisor of the prices seen; 0 before the first
         ("inverse_tick", np.float64),  # 1 / tick, for a guess at the quotient; 0 before the first price
+        ("origin", np.int64),  # number of the tick of price 0; above 0 once a price was negative
+        ("middle_of_origin", np.float64),  # origin + 0.5, for the guess
         ("epoch", np.int64),
         ("protected", np.int64),  # a held snapshot may see blocks born up to this epoch; -1 if none is held
         ("first_snapshot", np.int64),  # epochs of the held snapshots, at most two; else NO_SNAPSHOT
         ("second_snapshot", np.int64),
         ("fresh", np.int64),  # first block that was never used
+        ("end", np.int64),  # first word behind the last block
         ("free_head", np.int64),  # list of blocks that were given back
         ("free_count", np.int64),
         ("retired_head", np.int64),  # list of blocks that only snapshots see
@@ -50,10 +58,16 @@ POOL_STATE = np.dtype(
 )
 
 
+@inlined_kernel
+def sum_place(blocks, leaf):
+    """Returns the place of the sum of a leaf's sizes."""
+    return np.uint64(blocks.size - 1 - (leaf >> SUM_BITS))
+
+
 @kernel
-def blocks_available(pool, blocks):
+def blocks_available(pool):
     """Returns the number of blocks that can still be taken."""
-    return (blocks.size - pool[0].fresh) // BLOCK_WORDS + pool[0].free_count
+    return (pool[0].end - pool[0].fresh) // BLOCK_WORDS + pool[0].free_count
 
 
 @kernel
@@ -64,7 +78,7 @@ def take_block(pool, blocks, height):
     if block != NO_BLOCK:
         state.free_head = blocks[block + NEXT]
         state.free_count -= 1
-    elif state.fresh < blocks.size:
+    elif state.fresh < state.end:
         block = state.fresh
         state.fresh += BLOCK_WORDS
     else:
@@ -73,7 +87,7 @@ def take_block(pool, blocks, height):
     blocks[block + BORN] = state.epoch
     blocks[block + HEIGHT] = height
     blocks[block + KEY] = NO_KEY
-    blocks[block + SUM] = NO_SUM
+    blocks[sum_place(blocks, block)] = 0
     return block
 
 
@@ -93,7 +107,7 @@ def drop_block(pool, blocks, block):
     if blocks[block + BORN] > state.protected:
         free_block(pool, blocks, block)
         return
-    # Snapshots do not read KEY, RETIRED_AT, NEXT and SUM, so these words may change while one is held.
+    # Snapshots do not read KEY, RETIRED_AT and NEXT, so these words may change while one is held.
     blocks[block + RETIRED_AT] = state.epoch
     retire_block(pool, blocks, block)
 
@@ -122,6 +136,7 @@ def private(pool, blocks, block):
     for word in range(USED + 1):
         blocks[copy + word] = blocks[block + word]
     blocks[copy + KEY] = blocks[block + KEY]
+    blocks[sum_place(blocks, copy)] = blocks[sum_place(blocks, block)]
     pool[0].block_copies += 1
     drop_block(pool, blocks, block)
     return copy

@@ -24,13 +24,14 @@ _FTX_LEVELS = 100
 
 
 @kernel
-def _digits(text, place, value):
-    """Write an integer without leading zeros; 0 is "0". Returns the place after it."""
+def _digits(text, place, value, fewest):
+    """Write an integer, with zeros before it if it has fewer digits than `fewest`. Returns the place after it."""
     count = 1
     rest = value // 10
     while rest != 0:
         count += 1
         rest //= 10
+    count = max(count, fewest)
     for position in range(place + count - 1, place - 1, -1):
         text[position] = _ZERO + value % 10
         value //= 10
@@ -49,15 +50,11 @@ def _power(exponent):
 def _decimal(text, place, value, decimals):
     """Write value / 10^decimals with exactly that many decimals. Returns the place after it."""
     unit = _power(decimals)
-    place = _digits(text, place, value // unit)
+    place = _digits(text, place, value // unit, 1)
     if decimals == 0:
         return place
     text[place] = _POINT
-    fraction = value % unit
-    for position in range(place + decimals, place, -1):
-        text[position] = _ZERO + fraction % 10
-        fraction //= 10
-    return place + 1 + decimals
+    return _digits(text, place + 1, value % unit, decimals)
 
 
 @kernel
@@ -78,7 +75,7 @@ def _float(text, place, value, decimals, style):
     """
     value, decimals = _shortened(value, decimals)
     if decimals == 0:
-        place = _digits(text, place, value)
+        place = _digits(text, place, value, 1)
         if style == BITFINEX:
             return place
         text[place] = _POINT
@@ -93,21 +90,15 @@ def _float(text, place, value, decimals, style):
     if exponent <= (6 if style == BITFINEX else 4):
         return _decimal(text, place, value, decimals)
     unit = _power(count - 1)
-    place = _digits(text, place, value // unit)
+    place = _digits(text, place, value // unit, 1)
     if count > 1:
         text[place] = _POINT
-        fraction = value % unit
-        for position in range(place + count - 1, place, -1):
-            text[position] = _ZERO + fraction % 10
-            fraction //= 10
-        place += count
+        place = _digits(text, place + 1, value % unit, count - 1)
     text[place] = _E
     text[place + 1] = _MINUS
     if style == BITFINEX:
-        return _digits(text, place + 2, exponent)
-    text[place + 2] = _ZERO + exponent // 10
-    text[place + 3] = _ZERO + exponent % 10
-    return place + 4
+        return _digits(text, place + 2, exponent, 1)
+    return _digits(text, place + 2, exponent, 2)
 
 
 @kernel
@@ -120,12 +111,21 @@ def _with_decimals(value, decimals, written):
 def _numeral(text, place, style, value, decimals, written):
     """Write one numeral in a style. Returns the place after it.
 
-    `written` is the number of decimals that the venue writes; only some styles depend on it.
+    `written` is the number of decimals that the venue writes; only some styles depend on it. Kraken's style drops the zeros that
+    a text begins with. A negative number begins with its minus, so that it keeps them.
     """
+    fewest_digits = 1
+    if value < 0:
+        text[place] = _MINUS
+        place += 1
+        value = -value
+        fewest_digits += written
     if style == FTX or style == BITFINEX:
         return _float(text, place, value, decimals, style)
     if style == KRAKEN:
-        return _digits(text, place, _with_decimals(value, decimals, written))
+        if value == 0:
+            return place  # all its zeros are dropped
+        return _digits(text, place, _with_decimals(value, decimals, written), fewest_digits)
     if style == BITGET:
         return _decimal(text, place, _with_decimals(value, decimals, written), written)
     value, decimals = _shortened(value, decimals)

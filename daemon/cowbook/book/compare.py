@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from cowbook.book.emit import add_level, begin_run
 from cowbook.book.known import is_inside
-from cowbook.book.ladder import BEFORE, BID, MAX_TICK, OK, POOL_EXHAUSTED, next_level, set_level, size_at_tick
+from cowbook.book.ladder import BEFORE, BID, MAX_TICK, OK, POOL_EXHAUSTED, next_level, price_of, set_level, size_at_tick
 from cowbook.kernels.jit import kernel, rare_kernel
+from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CHANGE, LEARNED
 
 _UNIT = 10**18
@@ -57,7 +58,7 @@ def _better(side_number, one, other):
 def measure_side(book, side_number, limit, row):
     """Count how a side of the live book differs from the one that it replaced, from the best level to the price `limit`."""
     old, new = book.sides[BEFORE + side_number], book.sides[side_number]
-    blocks, tick = book.blocks, max(1, book.pool[0].tick)
+    blocks = book.blocks
     downwards = side_number == BID
     index = MAX_TICK if downwards else 0
     step = -1 if downwards else 1
@@ -65,7 +66,7 @@ def measure_side(book, side_number, limit, row):
         before_at = next_level(blocks, old, index, downwards)
         after_at = next_level(blocks, new, index, downwards)
         index = _better(side_number, before_at, after_at)
-        if index < 0 or not is_inside(side_number, index * tick, limit):
+        if index < 0 or not is_inside(side_number, price_of(book, index), limit):
             return
         before = size_at_tick(blocks, old, index)
         after = size_at_tick(blocks, new, index)
@@ -85,7 +86,7 @@ def judge_side(engine, side_number, limit, row, blame, has_run, ts, ts_recv):
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     bound = state.bid_bound if side_number == BID else state.ask_bound
     shown = book.sides[BEFORE + side_number]
-    blocks, tick = book.blocks, max(1, book.pool[0].tick)
+    blocks = book.blocks
     downwards = side_number == BID
     index = MAX_TICK if downwards else 0
     step = -1 if downwards else 1
@@ -93,7 +94,7 @@ def judge_side(engine, side_number, limit, row, blame, has_run, ts, ts_recv):
         found_at = next_level(blocks, book.sides[side_number], index, downwards)
         shown_at = next_level(blocks, shown, index, downwards)
         index = _better(side_number, found_at, shown_at)
-        price = index * tick
+        price = price_of(book, index)
         if index < 0 or not is_inside(side_number, price, limit):
             return OK, has_run
         before = size_at_tick(blocks, book.sides[side_number], index)
@@ -123,7 +124,7 @@ def take_side(engine, side_number, update_id, has_run, ts, ts_recv):
     Returns (OK or POOL_EXHAUSTED, whether a run of rows is begun).
     """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
-    blocks, tick = book.blocks, max(1, book.pool[0].tick)
+    blocks = book.blocks
     downwards = side_number == BID
     index = MAX_TICK if downwards else 0
     step = -1 if downwards else 1
@@ -133,7 +134,7 @@ def take_side(engine, side_number, update_id, has_run, ts, ts_recv):
         index = _better(side_number, found_at, shown_at)
         if index < 0:
             return OK, has_run
-        price, after = index * tick, size_at_tick(blocks, book.sides[BEFORE + side_number], index)
+        price, after = price_of(book, index), size_at_tick(blocks, book.sides[BEFORE + side_number], index)
         if size_at_tick(blocks, book.sides[side_number], index) != after:
             if not has_run:
                 begin_run(state, settings, rows, CHANGE, ts, ts_recv, update_id)
@@ -147,9 +148,9 @@ def take_side(engine, side_number, update_id, has_run, ts, ts_recv):
 @kernel
 def _blame(row, side_number, price, expected, found):
     """Write the first blamed level into a row of audits: bids in the fields of the bid, asks in those of the ask."""
-    row.expected_bid_price = price if side_number == BID else -1
+    row.expected_bid_price = price if side_number == BID else NONE
     row.expected_bid_size = expected if side_number == BID else 0
-    row.expected_ask_price = -1 if side_number == BID else price
+    row.expected_ask_price = NONE if side_number == BID else price
     row.expected_ask_size = 0 if side_number == BID else expected
     row.found_bid_price = row.expected_bid_price
     row.found_bid_size = found if side_number == BID else 0

@@ -343,7 +343,7 @@ def _apply(engine, message, levels, decision, expected, received):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
     elif message.rule == NEWEST_PER_LEVEL:
         note_diff(engine, message, levels)
-    may_change_best = settings.with_features and changes_best(engine, message, levels, first_event)
+    may_change_best = settings.with_flows and changes_best(state, engine.measured, message, levels, first_event)
     finish_depth(engine, ts, message.ts_recv, first_event, first_run, may_change_best)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)

@@ -59,8 +59,8 @@ def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size)
     state = engine.state[0]
     event = state.next_event
     state.next_event += 1
-    if engine.settings[0].with_features:
-        note_trade(engine.words, is_sell, size)
+    if engine.settings[0].with_flows:
+        note_trade(engine.measured, is_sell, size)
     if not engine.settings[0].with_trades:
         return
     row = engine.rows.trades[state.open_trades]
@@ -212,11 +212,11 @@ def finish_depth(engine, ts, ts_recv, first_event, first_run, may_change_best):
     bid_known = is_inside(BID, bid_price, state.bid_bound)
     ask_known = is_inside(ASK, ask_price, state.ask_bound)
     state.best_is_known = bid_known and ask_known
-    if settings.with_features:
+    if settings.with_flows:
         if may_change_best:
-            note_depth(engine)
+            note_depth(state, book, engine.measured)
         else:
-            note_known(engine)
+            note_known(state, engine.measured)
     if not settings.with_bbo or state.next_event == 0:
         return
     if (

@@ -9,24 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, NO_SUM, SUM, USED
+from cowbook.book.block_pool import BLOCK_BITS, ENTRIES, ENTRY_MASK, LARGE, NO_SUM, USED, sum_place
 from cowbook.book.known import is_inside
 from cowbook.book.ladder import ASK, BID, MAX_TICK, copy_levels, next_level
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
-from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.plain.book_state import PLACES as STATE_PLACES
+from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES, NO_ASK, NO_BID, PLACES, UNIT
 from cowbook.plain.messages import NONE
 
 _BPS = 10_000.0
 _ALL = -1  # bitmap of all entries of a block
-_LARGE = 1 << 56  # 64 sizes below it have a sum of less than 63 bits
 
-# Places in the state's words, and in the numbers of a row.
-_BEST_IN_STATE = STATE_PLACES[f"feature_{BEST_NAMES[0]}"]
-_FLOWS_IN_STATE = STATE_PLACES[f"feature_{FLOW_NAMES[0]}"]
-_BOUGHT_IN_STATE = STATE_PLACES["feature_bought_high"]
-_BUYS_IN_STATE = STATE_PLACES["feature_buys"]
+# Places in the flows behind those of the levels, two words each.
+BOUGHT, SOLD, BUYS, SELLS = 0, 2, 4, 5
+
+# Places in the numbers of a row.
 _BIDS_KNOWN, _ASKS_KNOWN = PLACES["bids_known"], PLACES["asks_known"]
 _FLOWS = PLACES[FLOW_NAMES[0]]
 _BIDS_WITHIN = PLACES[f"bid_within_{FEATURE_BPS[0]}_high"]
@@ -104,18 +101,21 @@ def order_flow(bid_before, bid_size_before, bid, bid_size, ask_before, ask_size_
 
 
 @inlined_kernel
-def _last_within(width, limit, downwards):
-    """Returns the farthest tick from the best price that is within `limit`. `width` is that of a tick, and has its sign."""
-    index: Any = max(0, np.int64(limit / width))
+def _last_within(width, origin, limit, downwards):
+    """Returns the farthest tick from the best price that is within `limit`, if there are ticks so far; -1 if none is.
+
+    `width` is that of a tick, and has its sign. `origin` is the tick of price 0.
+    """
+    index: Any = np.int64(min(max(limit / width + origin, 0.0), float(MAX_TICK)))
     if downwards:
-        while width * index > limit:
+        while width * (index - origin) > limit:
             index += 1
-        while index > 0 and width * (index - 1) <= limit:
+        while index > 0 and width * (index - origin - 1) <= limit:
             index -= 1
         return index
-    while index >= 0 and width * index > limit:
+    while index >= 0 and width * (index - origin) > limit:
         index -= 1
-    while width * (index + 1) <= limit:
+    while index < MAX_TICK and width * (index - origin + 1) <= limit:
         index += 1
     return index
 
@@ -137,7 +137,7 @@ def _sum_of(blocks, leaf, entries):
         size = blocks[np.uint64(leaf + entry)] & -((entries >> entry) & 1)
         total += size
         bits |= size
-    return total if bits < _LARGE else NO_SUM
+    return total if bits < LARGE else NO_SUM
 
 
 @rare_kernel
@@ -149,42 +149,37 @@ def _add_one_by_one(blocks, leaf, entries, sums, place):
 
 
 @inlined_kernel
-def _add_entries(blocks, leaf, entries, sums, place, pending):
-    """Add the sizes of entries of a leaf to `pending`, which is returned, or to the wide number at `place`.
+def _add_entries(blocks, leaf, entries, rest, sums, place, pending):
+    """Add the sizes of entries of a leaf to `pending`, or to the wide number at `place`.
 
-    The sum of a whole leaf is kept in it: few leaves change between two rows, and reading a sum is an eighth of reading sizes.
+    `rest` is the sum of its entries that are not added yet, or NO_SUM. Returns (pending, what is left of the rest).
     """
-    total: Any = NO_SUM
-    if entries == blocks[leaf + USED]:
-        total = blocks[leaf + SUM]
+    total = _sum_of(blocks, leaf, entries)
     if total == NO_SUM:
-        total = _sum_of(blocks, leaf, entries)
-        if total == NO_SUM:
-            _add_one_by_one(blocks, leaf, entries, sums, place)
-            return pending
-        if entries == blocks[leaf + USED]:
-            blocks[leaf + SUM] = total
-    if pending >= _LARGE:
+        _add_one_by_one(blocks, leaf, entries, sums, place)
+        return pending, NO_SUM
+    if pending >= LARGE:
         add_wide(sums, place, pending)
         pending = 0
-    return pending + total
+    return pending + total, rest - total if rest != NO_SUM else NO_SUM
 
 
 @rare_kernel
-def sizes_within(engine, side_number, middle, distances, sums, first):
-    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances.
+def sizes_within(book, side_number, middle, bound, distances, sums, first):
+    """Write the sizes of a side's levels within each distance of the mid, in ascending order of distances, of which there is one.
 
     Each takes two words of `sums`, high and low, from the place `first` on. The first word is NONE where levels that near may be
-    missing. `middle` is twice the mid, and so is everything that is compared with it.
+    missing: beyond `bound`. `middle` is twice the mid, and so is everything that is compared with it.
     """
-    blocks, side, tick = engine.book.blocks, engine.book.sides[side_number], engine.book.pool[0].tick
+    blocks, side, pool = book.blocks, book.sides[side_number], book.pool[0]
     count = distances.size
     for place in range(2 * count):
         sums[first + place] = 0
     downwards = side_number == BID
     outwards = -1.0 if downwards else 1.0
-    width = outwards * 2.0 * max(tick, 1)  # 0 if no price but 0 was ever in the book
-    place, last, pending = -1, 0, 0
+    width = outwards * 2.0 * max(pool.tick, 1)  # 0 if no price but 0 was ever in the book
+    place, pending = 0, 0
+    last = _last_within(width, pool.origin, outwards * middle + abs(middle) * distances[0] / _BPS, downwards)
     index = next_level(blocks, side, MAX_TICK if downwards else 0, downwards)
     while index >= 0 and place < count:
         # The leaves below one node, so that not each one is looked for from the root.
@@ -200,29 +195,32 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
             child = highest_bit(children) if downwards else trailing_zeros(children)
             children &= ~(1 << child)
             leaf = blocks[node + child] if side.height > 1 else node
-            if place >= 0 and blocks[leaf + SUM] != NO_SUM and pending < _LARGE:
+            rest = blocks[sum_place(blocks, leaf)]
+            if rest != NO_SUM and pending < LARGE:
                 leaf_end = base + ENTRIES * child + (0 if downwards else ENTRIES - 1)
                 if (last <= leaf_end) if downwards else (last >= leaf_end):  # most leaves: all of it is within
-                    pending += blocks[leaf + SUM]
+                    pending += rest
                     continue
             used = blocks[leaf + USED]
             while used != 0 and place < count:
-                if place >= 0:
-                    entries = used & _entries_within(last, base + ENTRIES * child, downwards)
-                    if entries != 0:
-                        pending = _add_entries(blocks, leaf, entries, sums, first + 2 * place, pending)
-                        used &= ~entries
+                entries = used & _entries_within(last, base + ENTRIES * child, downwards)
+                if entries == used and rest != NO_SUM and pending < LARGE:
+                    pending += rest
+                    break
+                if entries != 0:
+                    pending, rest = _add_entries(blocks, leaf, entries, rest, sums, first + 2 * place, pending)
+                    used &= ~entries
                 if used != 0:
                     if pending != 0:
                         add_wide(sums, first + 2 * place, pending)
                         pending = 0
                     place += 1
                     if place < count:
-                        last = _last_within(width, outwards * middle + abs(middle) * distances[place] / _BPS, downwards)
+                        limit = outwards * middle + abs(middle) * distances[place] / _BPS
+                        last = _last_within(width, pool.origin, limit, downwards)
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES * ENTRIES, downwards)
     if pending != 0:
         add_wide(sums, first + 2 * place, pending)
-    bound = engine.state[0].bid_bound if downwards else engine.state[0].ask_bound
     is_whole = is_inside(side_number, NONE, bound)
     for place in range(count - 1):  # a distance has all that a shorter one has
         here = first + 2 * place
@@ -235,69 +233,84 @@ def sizes_within(engine, side_number, middle, distances, sums, first):
 
 
 @inlined_kernel
-def changes_best(engine, message, levels, first_event):
+def changes_best(state, measured, message, levels, first_event):
     """Returns whether an applied diff, whose first event was `first_event`, may have changed one of the best levels.
 
-    A diff that made the book drop levels may have. So may the first of all, before which the best prices in the state are 0.
+    A diff that made the book drop levels may have. So may the first of all, before which the best prices are 0.
     """
-    words = engine.words
-    worst_bid = words[_BEST_IN_STATE + FEATURE_LEVELS - 1]
-    worst_ask = words[_BEST_IN_STATE + 3 * FEATURE_LEVELS - 1]
-    if worst_bid == 0 or worst_ask == 0 or engine.state[0].next_event - first_event != message.bid_count + message.ask_count:
+    farthest = measured.best.shape[1] - 1
+    worst_bid, worst_ask = measured.best[0, farthest], measured.best[2, farthest]
+    if worst_bid == 0 or worst_ask == 0 or state.next_event - first_event != message.bid_count + message.ask_count:
         return True
     return has_near_level(message, levels, worst_bid, worst_ask)
 
 
 @inlined_kernel
-def note_known(engine):
+def note_known(state, measured):
     """Note how many levels are known behind a depth message that has changed none of the best."""
-    state, words = engine.state[0], engine.words
     if state.feature_known > 0:
-        bids_known = count_known(BID, words, _BEST_IN_STATE, FEATURE_LEVELS, state.bid_bound)
-        asks_known = count_known(ASK, words, _BEST_IN_STATE + 2 * FEATURE_LEVELS, FEATURE_LEVELS, state.ask_bound)
-        state.feature_known = min(state.feature_known, bids_known, asks_known)
+        _note_known(state, measured.best)
+
+
+@inlined_kernel
+def _note_known(state, best):
+    depth = best.shape[1]
+    bids_known = count_known(BID, best[0], 0, depth, state.bid_bound)
+    asks_known = count_known(ASK, best[2], 0, depth, state.ask_bound)
+    state.feature_known = min(state.feature_known, bids_known, asks_known)
 
 
 @rare_kernel
-def note_depth(engine):
-    """Add what a depth message has changed to the order flow, and note how many levels are known behind it."""
-    state, words, now = engine.state[0], engine.words, engine.scratch.best
-    take_best(engine.book, FEATURE_LEVELS, now)
-    bids_known = count_known(BID, now[0], 0, FEATURE_LEVELS, state.bid_bound)
-    asks_known = count_known(ASK, now[2], 0, FEATURE_LEVELS, state.ask_bound)
-    state.feature_known = min(state.feature_known, bids_known, asks_known)
-    for level in range(FEATURE_LEVELS):
-        bid = _BEST_IN_STATE + level
-        bid_size, ask, ask_size = bid + FEATURE_LEVELS, bid + 2 * FEATURE_LEVELS, bid + 3 * FEATURE_LEVELS
+def note_depth(state, book, measured):
+    """Add what a depth message has changed to the order flow of each level, and note how many levels are known behind it.
+
+    It is passed only what it needs: to pass an engine takes longer than this.
+    """
+    before, now = measured.best, measured.now
+    depth = now.shape[1]
+    take_best(book, depth, now)
+    _note_known(state, now)
+    for level in range(depth):
         if level < state.feature_known:
             flow = order_flow(
-                words[bid],
-                words[bid_size],
+                before[0, level],
+                before[1, level],
                 now[0, level],
                 now[1, level],
-                words[ask],
-                words[ask_size],
+                before[2, level],
+                before[3, level],
                 now[2, level],
                 now[3, level],
             )
-            add_wide(words, _FLOWS_IN_STATE + 2 * level, flow)
-        words[bid] = now[0, level]
-        words[bid_size] = now[1, level]
-        words[ask] = now[2, level]
-        words[ask_size] = now[3, level]
+            add_wide(measured.flows, 2 * level, flow)
+        for which in range(4):
+            before[which, level] = now[which, level]
 
 
-@kernel
-def note_trade(words, is_sell, size):
+@inlined_kernel
+def note_trade(measured, is_sell, size):
     """Add a trade to those since the last row."""
-    add_wide(words, _BOUGHT_IN_STATE + 2 * is_sell, size)
-    words[_BUYS_IN_STATE + is_sell] += 1
+    flows, first = measured.flows, 2 * measured.best.shape[1]
+    add_wide(flows, first + BOUGHT + 2 * is_sell, size)
+    flows[first + BUYS + is_sell] += 1
 
 
-@rare_kernel
+@inlined_kernel
+def begin_row(state, measured):
+    """Begin the flows anew behind a row of the best levels `measured.now`. Returns how many bids and asks of them are known."""
+    depth = measured.now.shape[1]
+    bids_known = count_known(BID, measured.now[0], 0, depth, state.bid_bound)
+    asks_known = count_known(ASK, measured.now[2], 0, depth, state.ask_bound)
+    state.feature_known = min(bids_known, asks_known)
+    for place in range(measured.flows.size):
+        measured.flows[place] = 0
+    return bids_known, asks_known
+
+
+@inlined_kernel
 def features_row(engine, ts):
     """Write the row of the grid point `ts`, and begin the flows anew."""
-    state, words, rows = engine.state[0], engine.words, engine.rows
+    state, measured, rows = engine.state[0], engine.measured, engine.rows
     row = rows.features[state.open_features]
     numbers = rows.features_numbers[state.open_features]
     state.open_features += 1
@@ -305,23 +318,20 @@ def features_row(engine, ts):
     row.ts = ts
     row.update_id = state.last_id
     row.synced = state.synced
-    now = engine.scratch.best
+    now = measured.now
     take_best(engine.book, FEATURE_LEVELS, now)
     for place in range(_BEST_COUNT):
         numbers[place] = now[place // FEATURE_LEVELS, place % FEATURE_LEVELS]
-    numbers[_BIDS_KNOWN] = count_known(BID, now[0], 0, FEATURE_LEVELS, state.bid_bound)
-    numbers[_ASKS_KNOWN] = count_known(ASK, now[2], 0, FEATURE_LEVELS, state.ask_bound)
     for place in range(_FLOW_COUNT):
-        numbers[_FLOWS + place] = words[_FLOWS_IN_STATE + place]
-        words[_FLOWS_IN_STATE + place] = 0
+        numbers[_FLOWS + place] = measured.flows[place]
     for level in range(min(state.feature_known, FEATURE_LEVELS), FEATURE_LEVELS):
         numbers[_FLOWS + 2 * level] = NONE
-    state.feature_known = min(numbers[_BIDS_KNOWN], numbers[_ASKS_KNOWN])
+    numbers[_BIDS_KNOWN], numbers[_ASKS_KNOWN] = begin_row(state, measured)
     if now[0, 0] == NO_BID or now[2, 0] == NO_ASK:
-        for place in range(2 * engine.scratch.distances.size):
+        for place in range(2 * measured.distances.size):
             numbers[_BIDS_WITHIN + 2 * place] = NONE
             numbers[_BIDS_WITHIN + 2 * place + 1] = 0
         return
     middle = now[0, 0] + now[2, 0]
-    sizes_within(engine, BID, middle, engine.scratch.distances, numbers, _BIDS_WITHIN)
-    sizes_within(engine, ASK, middle, engine.scratch.distances, numbers, _ASKS_WITHIN)
+    sizes_within(engine.book, BID, middle, state.bid_bound, measured.distances, numbers, _BIDS_WITHIN)
+    sizes_within(engine.book, ASK, middle, state.ask_bound, measured.distances, numbers, _ASKS_WITHIN)

@@ -2,7 +2,10 @@
 
 A block has 64 entries and a bitmap of those in use. A leaf's entries are sizes, and a node's are numbers of child blocks, so
 one kind of block, one copy function and one free list serve both. The height of a side's tree grows with its highest tick; any
-price below 10^18 fits into 10 levels of blocks.
+price between -10^18 and 10^18 fits into 11 levels of blocks.
+
+Ticks are counted from 0 on, so the tick of price 0 has the number `POOL_STATE.origin`. It is 0 until a price is negative. Then it
+is a power of 64, so that it rarely has to grow, and a tree of small prices stays low (ADR 27).
 
 A snapshot ends an epoch. While it is held, no block that was reachable from the roots at that moment is written: a later write
 first copies the block, and the nodes above it, to free blocks. A block that the live tree has replaced is kept until every
@@ -28,6 +31,7 @@ from cowbook.book.block_pool import (
     FOUND_MASK,
     HEIGHT,
     KEY,
+    LARGE,
     NEXT,
     NO_BLOCK,
     NO_KEY,
@@ -35,10 +39,11 @@ from cowbook.book.block_pool import (
     NO_SUM,
     NOWHERE,
     POOL_STATE,
-    SUM,
+    SUM_BITS,
     USED,
     drop_block,
     private,
+    sum_place,
     take_block,
 )
 from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
@@ -51,8 +56,8 @@ ASK = 1
 BEFORE = 2  # BEFORE + BID and BEFORE + ASK: the book before a depth snapshot
 SCRATCH = 4
 
-MAX_TICK = 10**18 - 1
-MAX_HEIGHT = 10  # 10^18 < 2^60 = ENTRIES ** 10
+MAX_TICK = 2**61 - 1  # at most 2^60, the origin of a price above -10^18, and 10^18
+MAX_HEIGHT = 11  # ENTRIES ** 10 = 2^60
 
 OK = 0
 POOL_EXHAUSTED = 1
@@ -77,15 +82,18 @@ class Book(NamedTuple):
 
 def allocate(max_book_bytes: int) -> Book:
     """Returns empty ladders whose blocks take at most `max_book_bytes`. The memory is reserved, but not touched."""
-    blocks = max(max_book_bytes // BLOCK_BYTES, 2 * MAX_HEIGHT)
+    count = max(max_book_bytes // (BLOCK_BYTES + (BLOCK_BYTES >> SUM_BITS)), 2 * MAX_HEIGHT)
+    end = FIRST_BLOCK + count * BLOCK_WORDS
     arrays = Book(
         pool=np.zeros(1, POOL_STATE),
         sides=np.zeros(SCRATCH + 1, SIDE_STATE),
-        blocks=np.empty(FIRST_BLOCK + blocks * BLOCK_WORDS, np.int64),
+        blocks=np.empty(end + (end >> SUM_BITS) + 1, np.int64),
     )
     arrays.blocks[: 2 * FOUND_LEAVES] = NOWHERE
     arrays.blocks[NOWHERE:FIRST_BLOCK] = NO_KEY
     arrays.pool["fresh"] = FIRST_BLOCK
+    arrays.pool["end"] = end
+    arrays.pool["middle_of_origin"] = 0.5
     for name in ("protected", "first_snapshot", "second_snapshot"):
         arrays.pool[name] = NO_SNAPSHOT
     arrays.pool["free_head"] = NO_BLOCK
@@ -106,18 +114,24 @@ def _private_child(book, block, entry):
     return child
 
 
+@inlined_kernel
+def _is_beyond(index, height):
+    """Returns whether a tree of this height is too low for the tick `index`."""
+    return height < MAX_HEIGHT and index >> (BLOCK_BITS * height) != 0
+
+
 @kernel
 def _raise_root(book, side, index):
     """Make the tree high enough for the tick `index`. Returns OK or POOL_EXHAUSTED."""
     blocks = book.blocks
     if side.root == NO_BLOCK:
         height = 1
-        while index >> (BLOCK_BITS * height) != 0:
+        while _is_beyond(index, height):
             height += 1
         side.height = height
         side.root = take_block(book.pool, blocks, height)
         return OK if side.root != NO_BLOCK else POOL_EXHAUSTED
-    while index >> (BLOCK_BITS * side.height) != 0:
+    while _is_beyond(index, side.height):
         node = take_block(book.pool, blocks, side.height + 1)
         if node == NO_BLOCK:
             return POOL_EXHAUSTED
@@ -128,12 +142,20 @@ def _raise_root(book, side, index):
     return OK
 
 
+@inlined_kernel
+def _follow(blocks, leaf, old, new):
+    """Have the sum of a leaf follow, in which the size `new` has come into the place of `old`; 0 is that of no level."""
+    place = sum_place(blocks, leaf)
+    total = blocks[place]
+    blocks[place] = total + new - old if (total >= 0) & (new < LARGE) else NO_SUM
+
+
 @kernel
 def _insert(book, side_number, index, size):
     """Set the size, which must be above 0, at the tick `index`. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
-    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+    if side.root == NO_BLOCK or _is_beyond(index, side.height):
         if _raise_root(book, side, index) != OK:
             return POOL_EXHAUSTED
     block = side.root
@@ -161,10 +183,12 @@ def _insert(book, side_number, index, size):
         blocks[block + KEY] = 2 * leaf + side_number
         blocks[side_number * FOUND_LEAVES + (leaf & FOUND_MASK)] = block
     entry = index & ENTRY_MASK
+    used = blocks[block + USED]
+    old = blocks[block + entry] & -((used >> entry) & 1)
     blocks[block + entry] = size
-    blocks[block + SUM] = NO_SUM
-    if blocks[block + USED] & (1 << entry) == 0:
-        blocks[block + USED] |= 1 << entry
+    _follow(blocks, block, old, size)
+    if used & (1 << entry) == 0:
+        blocks[block + USED] = used | (1 << entry)
         side.level_count += 1
         if side.level_count == 1 or (index > side.best) == (side_number == BID):
             side.best = index
@@ -176,7 +200,7 @@ def _remove(book, side_number, index):
     """Remove the level at the tick `index`, if there is one. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
-    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+    if side.root == NO_BLOCK or _is_beyond(index, side.height):
         return OK
     # Search first, without copying: removing an unknown level is routine. The anchor, at `anchor_shift`, is the lowest block of
     # the path that has other entries. The blocks below it hold this level only, and are dropped with it.
@@ -211,7 +235,8 @@ def _remove(book, side_number, index):
             shift -= BLOCK_BITS
         entry = (index >> shift) & ENTRY_MASK
         blocks[block + USED] &= ~(1 << entry)
-        blocks[block + SUM] = NO_SUM
+        if shift == 0:
+            _follow(blocks, block, blocks[block + entry], 0)
         block = blocks[block + entry]
         shift -= BLOCK_BITS
     while shift >= 0:
@@ -248,7 +273,7 @@ def next_level(blocks, side, index, downwards):
     if side.root == NO_BLOCK or index < 0:
         return -1
     top_shift = BLOCK_BITS * (side.height - 1)
-    if index >> (top_shift + BLOCK_BITS) != 0:
+    if _is_beyond(index, side.height):
         if not downwards:
             return -1
         index = (1 << (top_shift + BLOCK_BITS)) - 1
@@ -276,7 +301,7 @@ def next_level(blocks, side, index, downwards):
     if turn_block == NO_BLOCK:
         return -1
     entry = highest_bit(turn_entries) if downwards else trailing_zeros(turn_entries)
-    base = ((index >> (turn_shift + BLOCK_BITS)) << (turn_shift + BLOCK_BITS)) | (entry << turn_shift)
+    base = (((index >> turn_shift) & ~ENTRY_MASK) | entry) << turn_shift
     if turn_shift == 0:
         return base
     return base | _extreme(blocks, blocks[turn_block + entry], turn_shift - BLOCK_BITS, downwards)
@@ -290,11 +315,25 @@ def _gcd(a, b):
 
 
 @rare_kernel
+def _lowest_price(book, price):
+    """Returns the lowest of `price` and all prices in the trees."""
+    for side_number in range(SCRATCH):
+        if book.sides[side_number].root != NO_BLOCK:
+            price = min(price, price_of(book, next_level(book.blocks, book.sides[side_number], 0, False)))
+    return price
+
+
+@rare_kernel
 def _rebase(book, price):
-    """Make the tick fine enough for `price`, by rebuilding all trees. Returns OK or POOL_EXHAUSTED."""
+    """Number the ticks so that `price` has one, by rebuilding all trees. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
-    old_tick = pool[0].tick
-    tick = _gcd(old_tick, price)
+    old_tick, old_origin = pool[0].tick, pool[0].origin
+    tick = _gcd(old_tick, abs(price))
+    lowest, origin = _lowest_price(book, price), 0
+    if lowest < 0:
+        origin = ENTRIES
+        while origin < -lowest // tick:
+            origin *= ENTRIES
     for side_number in range(SCRATCH):
         if sides[side_number].root == NO_BLOCK:
             continue
@@ -303,12 +342,14 @@ def _rebase(book, price):
         index = next_level(blocks, old, 0, False)
         while index >= 0:
             size = size_at_tick(blocks, old, index)
-            if _insert(book, side_number, index * (old_tick // tick), size) != OK:
+            if _insert(book, side_number, (index - old_origin) * (old_tick // tick) + origin, size) != OK:
                 return POOL_EXHAUSTED
             index = next_level(blocks, old, index + 1, False)
         clear_side(book, SCRATCH)
     pool[0].tick = tick
     pool[0].inverse_tick = 1.0 / tick
+    pool[0].origin = origin
+    pool[0].middle_of_origin = origin + 0.5
     return OK
 
 
@@ -332,7 +373,8 @@ def move_side(book, source, target):
 def set_level(book, side_number, price, size):
     """Set the absolute size at a price of a live side. A size of 0 removes the level, if there is one.
 
-    `price` and `size` are fixed-point numbers from 0 to below 10^18. Returns OK or POOL_EXHAUSTED.
+    `price` and `size` are fixed-point numbers below 10^18. The price is above -10^18, the size at least 0. Returns OK or
+    POOL_EXHAUSTED.
     """
     return _set_level(book, side_number, price, size)
 
@@ -347,19 +389,32 @@ def set_levels(book, side_number, levels, start, count):
 
 
 @inlined_kernel
+def price_of(book, index):
+    """Returns the price of the tick `index`."""
+    return (index - book.pool[0].origin) * book.pool[0].tick
+
+
+@kernel
+def _tick_of(book, price):
+    """Returns the number of the tick of a price; -1 if it has none."""
+    state = book.pool[0]
+    index = price // state.tick + state.origin if state.tick != 0 else 0
+    return index if index >= 0 and price_of(book, index) == price else -1
+
+
+@inlined_kernel
 def _set_level(book, side_number, price, size):
-    pool, sides, blocks = book.pool, book.sides, book.blocks
-    state = pool[0]
-    index: Any = np.int64(price * state.inverse_tick + 0.5)
-    if index * state.tick != price:
-        # The price is no multiple of the tick, or too large for the guess to be exact.
-        index = price // state.tick if state.tick != 0 else 0
-        if index * state.tick != price:
+    sides, blocks, state = book.sides, book.blocks, book.pool[0]
+    index: Any = np.int64(price * state.inverse_tick + state.middle_of_origin)
+    if price_of(book, index) != price or index < 0:
+        # The price is no multiple of the tick, below the first one, or too large for the guess to be exact.
+        index = _tick_of(book, price)
+        if index < 0:
             if size == 0:
                 return OK  # no level can have this price
             if _rebase(book, price) != OK:
                 return POOL_EXHAUSTED
-            index = price // state.tick
+            index = _tick_of(book, price)
     leaf = index >> BLOCK_BITS
     # Places are unsigned, since one that may be negative has to be looked at.
     block = blocks[np.uint64(side_number * FOUND_LEAVES + (leaf & FOUND_MASK))]
@@ -376,10 +431,12 @@ def _set_level(book, side_number, price, size):
     left = (used & ~(1 << entry)) | (stays << entry)
     if left == 0:  # the leaf would be empty: it is dropped, and perhaps nodes above it
         return _remove(book, side_number, index)
+    was = (used >> entry) & 1
+    old = blocks[np.uint64(block + entry)] & -was
     blocks[np.uint64(block + entry)] = size
     blocks[np.uint64(block + USED)] = left
-    blocks[np.uint64(block + SUM)] = NO_SUM
-    side.level_count += stays - ((used >> entry) & 1)
+    _follow(blocks, block, old, size)
+    side.level_count += stays - was
     beyond = index - side.best if side_number == BID else side.best - index
     if beyond == 0 and stays == 0:
         bit = 1 << entry
@@ -397,14 +454,13 @@ def _set_level(book, side_number, price, size):
 @kernel
 def put_level(book, side_number, price, size):
     """As `set_level`, for a tree of either kind, without the cache of leaves."""
-    state = book.pool[0]
-    index = price // state.tick if state.tick != 0 else 0
-    if index * state.tick != price:
+    index = _tick_of(book, price)
+    if index < 0:
         if size == 0:
             return OK
         if _rebase(book, price) != OK:
             return POOL_EXHAUSTED
-        index = price // state.tick
+        index = _tick_of(book, price)
     if size == 0:
         return _remove(book, side_number, index)
     return _insert(book, side_number, index, size)
@@ -440,7 +496,7 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
 
     The best level comes first: the order is downwards for the live bid side, and upwards for every other tree.
     """
-    blocks, side, tick = book.blocks, book.sides[side_number], book.pool[0].tick
+    blocks, side = book.blocks, book.sides[side_number]
     downwards = side_number == BID
     place = first
     copied = 0
@@ -459,10 +515,12 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
         while used != 0 and copied < count:
             entry = highest_bit(used) if downwards else trailing_zeros(used)
             used &= ~(1 << entry)
-            prices[place] = (base | entry) * tick
+            prices[place] = price_of(book, base | entry)
             sizes[place] = blocks[leaf + entry]
             place += step
             copied += 1
+        if copied == count:
+            break
         index = next_level(blocks, side, base - 1 if downwards else base + ENTRIES, downwards)
     return copied
 
@@ -470,7 +528,7 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
 @kernel
 def size_at_tick(blocks, side, index):
     """Returns the size at a tick; 0 if there is no level."""
-    if side.root == NO_BLOCK or index >> (BLOCK_BITS * side.height) != 0:
+    if side.root == NO_BLOCK or _is_beyond(index, side.height):
         return 0
     block = side.root
     shift = BLOCK_BITS * (side.height - 1)
@@ -486,10 +544,8 @@ def size_at_tick(blocks, side, index):
 @kernel
 def find_size(book, side_number, price):
     """Returns the size at a price; 0 if there is no level."""
-    blocks = book.blocks
-    tick = book.pool[0].tick
-    index = price // tick if tick != 0 else 0
-    return size_at_tick(blocks, book.sides[side_number], index) if index * tick == price else 0
+    index = _tick_of(book, price)
+    return size_at_tick(book.blocks, book.sides[side_number], index) if index >= 0 else 0
 
 
 @kernel
@@ -498,7 +554,7 @@ def best_level(book, side_number):
     side = book.sides[side_number]
     if side.level_count == 0:
         return NONE, NONE
-    return side.best * book.pool[0].tick, size_at_tick(book.blocks, side, side.best)
+    return price_of(book, side.best), size_at_tick(book.blocks, side, side.best)
 
 
 @kernel
@@ -506,7 +562,7 @@ def worst_level(book, side_number):
     """Returns the price of the worst level of a side of either kind, which must have one."""
     side = book.sides[side_number]
     highest = side_number == ASK or side_number == BEFORE + ASK
-    return _extreme(book.blocks, side.root, BLOCK_BITS * (side.height - 1), highest) * book.pool[0].tick
+    return price_of(book, _extreme(book.blocks, side.root, BLOCK_BITS * (side.height - 1), highest))
 
 
 @kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from weakref import ref
@@ -56,7 +56,7 @@ from cowbook.book.room import (
     measure_room,
     take_over,
 )
-from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Scratch, Seen, Slots, new_state
+from cowbook.book.state import NO_SLOTS, SETTINGS, Batch, Engine, Levels, Logs, Measured, Scratch, Seen, Slots, new_state
 from cowbook.errors import BookMemoryError, GapHaltError
 from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.book_state import MOST_SLOTS, PLACES, UNTIMED
@@ -118,6 +118,7 @@ class EngineSettings:
         record["halt_on_gap"] = self.on_gap == "halt"
         for stream in CHOSEN_STREAMS:
             record[f"with_{stream}"] = stream in self.streams
+        record["with_flows"] = "features" in self.streams
         numbers = ("book_levels", "book_interval", "part_events", "part_interval")
         for name in (*numbers, "checksum", "price_decimals", "size_decimals", "depth"):
             record[name] = getattr(self, name)
@@ -185,6 +186,7 @@ class OrderBookEngine:
             slots=Slots.allocate(),
             seen=Seen.allocate(),
             scratch=Scratch.allocate(),
+            measured=Measured.of_state(self._words),
         )
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
         for name in ("market", "channel"):
@@ -206,6 +208,14 @@ class OrderBookEngine:
             return []
         taken = [snapshot for reference in self._taken if (snapshot := reference()) is not None]
         return [Held(records_of(frozen.words)[0][0], frozen.logs) for frozen in taken if frozen.epoch in epochs]
+
+    def measure_features(self, depth: int, distances: Sequence[float]) -> None:
+        """From now on measure what features of the best `depth` levels are made of. It is in `arrays.measured`, for the caller.
+
+        `distances` from the mid are in hundredths of a percent, ascending.
+        """
+        self.arrays.settings["with_flows"] = True
+        self.arrays = self.arrays._replace(measured=Measured.allocate(depth, distances))
 
     def apply(self, batch: EventBatch, start: int = 0, stop: int | None = None) -> Applied:
         """Apply the messages from `start` (0) to before `stop` (None: all) of the batch, at most up to the next cut.
@@ -380,9 +390,9 @@ class OrderBookEngine:
         """
         book = self.arrays.book
         pool = book.pool[0]
-        total = (book.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+        total = (int(pool["end"]) - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
         return {
-            "blocks_used": total - int(block_pool.blocks_available(as_records(book.pool), book.blocks)),
+            "blocks_used": total - int(block_pool.blocks_available(as_records(book.pool))),
             "blocks_total": total,
             "block_copies": int(pool["block_copies"]),
             "block_bytes": block_pool.BLOCK_BYTES,

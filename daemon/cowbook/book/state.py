@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from cowbook.book.ladder import Book
 from cowbook.plain.book_state import (
     DIFF_ENTRY,
     MOST_SLOTS,
+    PLACES,
     RECENT_MESSAGES,
     RECENT_TRADES,
     SLOT,
@@ -18,7 +20,7 @@ from cowbook.plain.book_state import (
     TICKER_ENTRY,
     WAITING_LIMIT,
 )
-from cowbook.plain.features import FEATURE_BPS, FEATURE_LEVELS
+from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES
 from cowbook.plain.messages import MESSAGE, NONE
 from cowbook.plain.rows import DAY_ROW
 from cowbook.plain.streams import CHOSEN_STREAMS
@@ -33,6 +35,7 @@ SETTINGS = np.dtype(
         for name in (
             "halt_on_gap",
             *(f"with_{stream}" for stream in CHOSEN_STREAMS),
+            "with_flows",  # what features are made of is measured, be it for rows or not
             "book_levels",
             "book_interval",  # ns
             "book_fill",
@@ -142,13 +145,11 @@ class Seen(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory for checksums and features. But for the constants its contents are undefined between messages."""
+    """Working memory for checksums. But for the constant its contents are undefined between messages."""
 
     levels: npt.NDArray[np.int64]  # (2, 2, 100): side; price, size
     text: npt.NDArray[np.uint8]
     crc_table: npt.NDArray[np.int64]  # constant
-    best: npt.NDArray[np.int64]  # (4, FEATURE_LEVELS): best levels
-    distances: npt.NDArray[np.float64]  # constant: FEATURE_BPS
 
     @classmethod
     def allocate(cls) -> Scratch:
@@ -160,8 +161,36 @@ class Scratch(NamedTuple):
             levels=np.zeros((2, 2, 100), np.int64),
             text=np.zeros(400 * 48, np.uint8),
             crc_table=table,
-            best=np.zeros((4, FEATURE_LEVELS), np.int64),
+        )
+
+
+class Measured(NamedTuple):
+    """What features are made of (book/features.py), for so many of the best levels of each side: depth."""
+
+    best: npt.NDArray[np.int64]  # (4, depth): bid prices, bid sizes, ask prices, ask sizes behind the last depth message
+    flows: npt.NDArray[np.int64]  # (2 depth + 6,), since the last row: the order flow of each level, then trades
+    now: npt.NDArray[np.int64]  # working memory of the shape of `best`
+    distances: npt.NDArray[np.float64]  # constant: from the mid, in hundredths of a percent, ascending
+
+    @classmethod
+    def of_state(cls, words: npt.NDArray[np.int64]) -> Measured:
+        """Returns what the stream `features` needs: views of the state's words."""
+        best, flows = PLACES[f"feature_{BEST_NAMES[0]}"], PLACES[f"feature_{FLOW_NAMES[0]}"]
+        return cls(
+            best=words[best : best + len(BEST_NAMES)].reshape(4, FEATURE_LEVELS),
+            flows=words[flows : flows + len(FLOW_NAMES)],
+            now=np.zeros((4, FEATURE_LEVELS), np.int64),
             distances=np.array(FEATURE_BPS, np.float64),
+        )
+
+    @classmethod
+    def allocate(cls, depth: int, distances: Sequence[float]) -> Measured:
+        """Returns arrays of their own."""
+        return cls(
+            best=np.zeros((4, depth), np.int64),
+            flows=np.zeros(2 * depth + len(FLOW_NAMES) - 2 * FEATURE_LEVELS, np.int64),
+            now=np.zeros((4, depth), np.int64),
+            distances=np.array(distances, np.float64),
         )
 
 
@@ -179,6 +208,7 @@ class Engine(NamedTuple):
     slots: Slots
     seen: Seen
     scratch: Scratch
+    measured: Measured
 
 
 def new_state() -> npt.NDArray[np.void]:

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cowbook.cli.clients import ask
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.errors import QueryError, ServiceError
 from cowbook.plain.counting import counted
+from cowbook.plain.destination import new_path
 from cowbook.query.book import BookSide, Evidence, InstantBook
 from cowbook.query.book_at import book_at
 from cowbook.query.times import iso, parse_time
@@ -94,10 +95,8 @@ def _live_notes(book: dict[str, Any]) -> list[str]:
 
 
 def _write(table: pa.Table, path: Path) -> None:
-    try:
-        pq.write_table(table, path)
-    except (OSError, pa.ArrowException) as error:
-        raise QueryError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from error
+    with new_path(path) as partial:
+        pq.write_table(table, partial)
 
 
 def _print(table: list[str], notes: list[str]) -> None:
@@ -111,7 +110,7 @@ def _print(table: list[str], notes: list[str]) -> None:
     else:
         lines = [line.rstrip() for line in table] + notes
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False)
+        print_prose(console, line)
 
 
 def level_lines(bids: Sequence[Level], asks: Sequence[Level]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from cowbook.checkpoint.load import who_could_remove
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
@@ -36,6 +36,7 @@ def main(arguments: argparse.Namespace) -> int:
             files = found.files
             if files.paths:
                 warnings += files.warnings
+                warnings += [f'"{label}": {found.doubt}'] if found.doubt is not None else []
                 warnings += [f'"{label}": {text}' for text in check_name(files.paths, own.format, decoder_settings(own))]
                 if symbol.source:
                     spans.append((symbol.source[number].name, span_of(own, files.paths)))
@@ -50,6 +51,10 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
+    if arguments.engine:
+        from cowbook.cli.cluster import check_cluster
+
+        warnings += check_cluster(arguments, config)
     _show(config, len(whole.symbol), table, warnings)
     return 0
 
@@ -63,4 +68,4 @@ def _show(config: Config, all_symbols: int, table: Table, warnings: Sequence[str
         place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
         console.print(f"would be written: {place}", soft_wrap=True)
     for warning in warnings:
-        console.print(f"note: {warning}", soft_wrap=True)
+        print_prose(console, f"note: {warning}")

@@ -95,6 +95,14 @@ def _print_block(console: Console, columns: Sequence[str], row: Sequence[str], h
         print_indented(console, line, _INDENT)
 
 
+def print_prose(console: Console, line: str, style: str = "") -> None:
+    """Print a line of words. On a terminal it is broken between words, elsewhere it stays one line. Not for what people copy."""
+    if console.is_terminal:
+        console.print(line, style=style, overflow="fold", highlight=False)
+    else:
+        console.print(line, style=style, soft_wrap=True, highlight=False)
+
+
 def print_indented(console: Console, line: str, indent: int) -> None:
     """Print a line, escaped already, behind `indent` spaces. On a terminal what does not fit goes on below, indented, too."""
     if console.is_terminal:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from cowbook.cli import plot, report, run, simulate
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.cli.parser import make_parser
 from cowbook.errors import CowbookError
 from cowbook.plain.escaping import escaped
@@ -45,7 +46,8 @@ def main(arguments: argparse.Namespace) -> int:
     if code == 0:
         print()
         picture = f", {_PICTURE} a picture of the day" if can_plot else ""
-        print(escaped(f"{directory}: {_CAPTURE} is the capture, data/ the Parquet, state/ the checkpoints{picture}. Next:"))
+        what = f"{_CAPTURE} is the capture, data/ the Parquet, state/ the checkpoints{picture}"
+        print_prose(plain_console(), f"{directory}: {what}. Next:")
         for command in next_commands(directory):
             print(escaped(f"  {command}"))
     return code

@@ -6,7 +6,7 @@ import argparse
 from datetime import UTC, datetime
 
 from cowbook.capture.containers import PARQUET
-from cowbook.cli.console import plain_console
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.errors import InputError
 from cowbook.inspection.look import look_at_head
 from cowbook.inspection.record import Explained, explain, verdict_of
@@ -46,8 +46,10 @@ def main(arguments: argparse.Namespace) -> int:
     lines = [f"{name:{width}}  {value}" for name, value in rows.items()]
     lines += [f"{'verdict' if place == 0 else '':{width}}  {line}" for place, line in enumerate(verdict_of(found))]
     lines.append(f"{'after it':{width}}  {_book(found)}, by this file alone")
-    for line in [*lines, "", f"{text}{more}"]:
-        console.print(line, soft_wrap=True, highlight=False)
+    for line in lines:
+        print_prose(console, line)
+    console.print()
+    console.print(f"{text}{more}", soft_wrap=True, highlight=False)
     return 0
 
 

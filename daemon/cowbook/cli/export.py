@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from cowbook.cli.console import plain_console, print_prose
 from cowbook.export.grid import export_grid
 from cowbook.export.hftbacktest import export_hftbacktest
 from cowbook.export.nautilus import export_nautilus
 from cowbook.export.span import Span
 from cowbook.export.text import export_csv
 from cowbook.plain.counting import counted
-from cowbook.plain.escaping import escaped
 from cowbook.query.parts import retrying
 from cowbook.query.times import parse_time
 
@@ -20,9 +20,9 @@ from cowbook.query.times import parse_time
 def main(arguments: argparse.Namespace) -> int:
     """Write it. Raises UsageError, QueryError for what the output does not have, ExportError for what cannot be written."""
     start, end = parse_time(arguments.start, "--from"), parse_time(arguments.end, "--to")
-    export = _EXPORTS[arguments.action]
+    export, console = _EXPORTS[arguments.action], plain_console()
     for line in retrying(lambda: export(arguments, start, end)):
-        print(escaped(line))
+        print_prose(console, line)
     return 0
 
 

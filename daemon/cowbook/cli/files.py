@@ -65,9 +65,14 @@ def _copy(root: Path, directory: Path) -> None:
         directory.mkdir()
     except OSError as error:
         raise CowbookError(f"{directory}: cannot be made: {error.strerror}; give a new directory") from error
-    for name in _IN_CHECKOUT:
-        shutil.copytree(root / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in sorted((directory / "systemd").iterdir()):
-        text = path.read_text(encoding="utf-8")
-        if path.name.startswith("cowbook") and _PREFIX in text:
-            path.write_text(text.replace(_PREFIX, sys.prefix), encoding="utf-8")
+    try:
+        for name in _IN_CHECKOUT:
+            shutil.copytree(root / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for path in sorted((directory / "systemd").iterdir()):
+            text = path.read_text(encoding="utf-8")
+            if path.name.startswith("cowbook") and _PREFIX in text:
+                path.write_text(text.replace(_PREFIX, sys.prefix), encoding="utf-8")
+    except OSError as error:
+        shutil.rmtree(directory, ignore_errors=True)
+        first = error.args[0][0][2] if isinstance(error, shutil.Error) else error.strerror
+        raise CowbookError(f"{directory}: cannot be written: {first}") from error

@@ -162,6 +162,7 @@ def _add_run(commands: Any) -> None:
         "reconstruct every symbol of a configuration, until stopped",
         "cowbook run cowbook.toml --once",
         "cowbook run cowbook.toml --once --json | jq '.[].gaps'",
+        "cowbook run cowbook.toml --engine ray --address ray-head:6379",
     )
     run.add_argument("config", type=Path, metavar="CONFIG")
     run.add_argument(
@@ -184,6 +185,16 @@ def _add_run(commands: Any) -> None:
             metavar="I/N",
             help="only the symbols of shard I of N, from 0 on (default: [service] shard, or all)",
         )
+        command.add_argument(
+            "--engine",
+            choices=("ray",),
+            help="all nodes of a cluster instead of this process (needs the extra: cowbook[ray])",
+        )
+        command.add_argument(
+            "--address", metavar="HOST:PORT", help="with --engine: the cluster's head (default: the cluster of this machine)"
+        )
+    run.add_argument("--shards", type=parse_shards, metavar="N", help="with --engine: how many (default: two for each node)")
+    run.add_argument("--detach", action="store_true", help="with --engine: end when all is ready; the shards go on")
 
 
 def _add_clients(commands: Any) -> None:
@@ -419,6 +430,15 @@ def parse_shard_text(text: str) -> str:
         return str(parse_shard(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def parse_shards(text: str) -> int:
+    """A number of shards. Raises ArgumentTypeError."""
+    from cowbook.plain.shards import MOST_SHARDS
+
+    if not text.isdecimal() or not 0 < int(text) <= MOST_SHARDS:
+        raise argparse.ArgumentTypeError(f"must be a positive number, at most {MOST_SHARDS:,}")
+    return int(text)
 
 
 def parse_symbol(text: str) -> str:

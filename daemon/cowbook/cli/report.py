@@ -10,7 +10,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from cowbook.cli.console import percent, plain_console, print_rows
-from cowbook.errors import StorageError
+from cowbook.plain.destination import replace
 from cowbook.plain.escaping import escaped
 from cowbook.plain.merge_state import COUNTED_KINDS, SourceFigures
 from cowbook.report.day_report import DayQuality, count_verdicts, iso, make_total, read_report, read_sources, several_days
@@ -63,7 +63,7 @@ _NOT_OF_TOTALS = (
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the days as a table, JSON or Markdown, or write a page. Raises RecoveryError, and StorageError for the page."""
+    """Print the days as a table, JSON or Markdown, or write a page. Raises as `read_report`, and ExportError for the page."""
     days = read_report(arguments.directory, arguments.symbol)
     sources = read_sources(arguments.directory, arguments.symbol)
     if arguments.json:
@@ -75,10 +75,7 @@ def main(arguments: argparse.Namespace) -> int:
         print("\n".join(_markdown(_tables(days, sources))))
     elif arguments.html is not None:
         page = make_report_page(days, _tables(days, sources), _LEGEND)
-        try:
-            arguments.html.write_text(page, encoding="utf-8")
-        except OSError as error:
-            raise StorageError(f"{arguments.html} cannot be written: {error.strerror or error}") from error
+        replace(arguments.html, page.encode())
     else:
         _print_tables(_tables(days, sources))
     return 0

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cowbook.cli.console import fits, percent, plain_console
+from cowbook.cli.console import fits, percent, plain_console, print_prose, print_rows
 from cowbook.cli.progress import make_reporter
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.log import configure_logging
@@ -34,6 +34,10 @@ def main(arguments: argparse.Namespace) -> int:
     config = _load(arguments)
     refuse_unusable(config, str(arguments.config), once=arguments.once)
     configure_logging(config.log.level, config.log.format)
+    if arguments.engine:
+        from cowbook.cli.cluster import run_on_cluster
+
+        return run_on_cluster(arguments, lambda: _load(arguments))
     if not arguments.once:
         return _serve(arguments, config)
     from cowbook.service.service import run_once
@@ -43,11 +47,16 @@ def main(arguments: argparse.Namespace) -> int:
         summaries = run_once(
             config, allow_fresh=arguments.allow_fresh, progress=reporter.update, compiling=reporter.update_compiling
         )
-    if arguments.json:
+    print_summaries(summaries, config, as_json=arguments.json)
+    return 1 if any(summary.state == "failed" for summary in summaries) else 0
+
+
+def print_summaries(summaries: Sequence[SymbolSummary], config: Config, *, as_json: bool) -> None:
+    """Print what came of a run with --once."""
+    if as_json:
         print(json.dumps([to_json(summary) for summary in summaries], indent=2))
     else:
         show(summaries, config, plain_console())
-    return 1 if any(summary.state == "failed" for summary in summaries) else 0
 
 
 def _serve(arguments: argparse.Namespace, config: Config) -> int:
@@ -94,23 +103,23 @@ def show(summaries: Sequence[SymbolSummary], config: Config, console: Console) -
     if not summaries:
         console.print(f"Shard {config.service.shard} has no symbol: nothing was to be done.")
         return
-    console.print(_make_table(summaries, config.output.book_levels, console))
+    _print_table(summaries, config.output.book_levels, console)
     for summary in summaries:
         for warning in summary.warnings:
-            console.print(f"note: {summary.id}: {warning}", soft_wrap=True)
+            print_prose(console, f"note: {summary.id}: {warning}")
         if summary.error is not None:
-            console.print(f"failed: {summary.id}: {summary.error}", soft_wrap=True, style="red")
+            print_prose(console, f"failed: {summary.id}: {summary.error}", style="red")
     written = [summary for summary in summaries if summary.parts]
     if written:
         console.print(f"The parts are in {written[0].output}/<stream>/symbol=<id>/date=<day>/.", soft_wrap=True)
     query = _make_query(written, config)
     if query:
-        console.print("A query for DuckDB:", soft_wrap=True)
+        console.print("A query for DuckDB:")
         console.print()
         console.print(Text(query), soft_wrap=True, highlight=False)
 
 
-def _make_table(summaries: Sequence[SymbolSummary], book_levels: int, console: Console) -> Table:
+def _print_table(summaries: Sequence[SymbolSummary], book_levels: int, console: Console) -> None:
     """The table of a run: few symbols side by side with all figures if that fits, else a line each with the main ones."""
     rows = [_make_row(summary, book_levels) for summary in summaries]
     if len(rows) <= _SIDE_BY_SIDE:
@@ -122,14 +131,13 @@ def _make_table(summaries: Sequence[SymbolSummary], book_levels: int, console: C
             if any(row[key] for row in rows):
                 table.add_row(key, *(row[key] for row in rows))
         if len(rows) == 1 or fits(console, table):
-            return table
-    table = Table(title="cowbook")
-    for column in _IN_A_LINE:
-        table.add_column(column, justify="left" if column in ("symbol", "verdict") else "right", overflow="fold")
+            console.print(table)
+            return
+    lines = []
     for summary, row in zip(summaries, rows, strict=True):
         cells = row | {"gaps": f"{summary.gaps:,}", "verdict": _worst(summary) or "-"}
-        table.add_row(*(cells[column] for column in _IN_A_LINE))
-    return table
+        lines.append([cells[column] for column in _IN_A_LINE])
+    print_rows(console, _IN_A_LINE, lines, left=("symbol", "verdict"), heads=3, title="cowbook")
 
 
 def _make_row(summary: SymbolSummary, book_levels: int) -> dict[str, str]:

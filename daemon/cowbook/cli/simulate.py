@@ -24,6 +24,9 @@ def main(arguments: argparse.Namespace) -> int:
         text = f"cowbook simulate: {arguments.out}: there is no directory {arguments.out.parent}; make it first"
         print(escaped(text), file=sys.stderr)
         return 2
+    if arguments.out.is_file():
+        print(escaped(f"cowbook simulate: {arguments.out}: exists: remove it, or give another name"), file=sys.stderr)
+        return 2
     try:
         with _showing() as progress:
             summary = write_capture(
@@ -60,10 +63,13 @@ def write_day(path: Path, *, messages: int, interval_ns: int) -> int:
 
 def _describe(summary: SimulationSummary) -> None:
     """Print what a capture holds."""
-    print(
-        f"{escaped(str(summary.path))}: {counted(summary.events, 'event')} in "
+    from cowbook.cli.console import plain_console, print_prose
+
+    print_prose(
+        plain_console(),
+        f"{summary.path}: {counted(summary.events, 'event')} in "
         f"{counted(summary.messages, 'diff')}, {counted(summary.snapshots, 'snapshot')} and {counted(summary.trades, 'trade')}, "
-        f"{counted(summary.tickers, 'ticker')}, {counted(summary.gaps, 'gap')}, {summary.size_bytes / 1e6:.1f} MB"
+        f"{counted(summary.tickers, 'ticker')}, {counted(summary.gaps, 'gap')}, {summary.size_bytes / 1e6:.1f} MB",
     )
 
 

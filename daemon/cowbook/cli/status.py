@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cowbook.cli.clients import ask
-from cowbook.cli.console import plain_console, print_rows
+from cowbook.cli.console import plain_console, print_prose, print_rows
 from cowbook.errors import ServiceError
 from cowbook.telemetry.status import describe_known, problems_of
 
@@ -86,7 +86,7 @@ def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
     console = plain_console()
     print_rows(console, _COLUMNS, rows, left=("id", "state"), heads=2, title=title)
     for problem in (*status.get("unreachable", ()), *(text for symbol in symbols for text in problems_of(symbol))):
-        console.print(problem, soft_wrap=True)
+        print_prose(console, problem)
 
 
 def _cell(value: object) -> str:

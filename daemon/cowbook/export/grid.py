@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import ExportError, QueryError
-from cowbook.export.destination import new_path
+from cowbook.export.span import check_order
+from cowbook.plain.destination import new_path
 from cowbook.plain.messages import NONE
 from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
@@ -48,6 +49,7 @@ def export_grid(
 
     Raises QueryError for what cannot be read, ExportError for what cannot be written.
     """
+    check_order(start, end)
     output = SymbolOutput(output_dir, symbol)
     rows = _read(output, start, end)
     times = rows["ts"]
@@ -91,6 +93,7 @@ def _read(output: SymbolOutput, start: int | None, end: int | None) -> dict[str,
     for cut in range(len(output.cuts)):
         reader = output.reader("book", cut)
         if reader is None:
+            output.check_parts(cut, "book")
             continue
         (times,) = reader.read("ts")
         chosen = np.ones(len(times), np.bool_) if start is None else times >= start

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.errors import ExportError
-from cowbook.export.destination import new_path
 from cowbook.export.span import Piece, Rows, Span, StartBook, receive_times, rising, step
+from cowbook.plain.destination import new_path
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cowbook.errors import ExportError
-from cowbook.export.destination import check_is_new, publish, scratch
 from cowbook.export.span import Integers, Rows, Span, StartBook, receive_times, rising, step, trailing_decimals
+from cowbook.plain.destination import check_is_new, publish, scratch
 from cowbook.plain.messages import NONE
 from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT
 from cowbook.query.times import iso

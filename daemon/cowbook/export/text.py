@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from cowbook.errors import QueryError
-from cowbook.export.destination import new_path
 from cowbook.export.span import check_order
+from cowbook.plain.destination import new_path
 from cowbook.plain.streams import BY_NAME, Kind
-from cowbook.query.columns import UNREADABLE, damaged
+from cowbook.query.columns import UNREADABLE, damaged, unreadable
 from cowbook.query.instant import describe_span
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parts import MovedError
@@ -64,7 +65,20 @@ def _batches(dataset: ds.Dataset, names: list[str]) -> Iterator[pa.RecordBatch]:
     except FileNotFoundError as error:
         raise MovedError(f"{error.filename or error} is gone") from error
     except UNREADABLE as error:
+        for path in dataset.files:
+            if (why := _why_not(path)) is not None:
+                raise unreadable(path, why) from error
         raise damaged("a part", str(error)) from error
+
+
+def _why_not(path: str) -> Exception | None:
+    """Why a part cannot be read; None if it can."""
+    try:
+        for _ in pq.ParquetFile(path, page_checksum_verification=True).iter_batches():
+            pass
+    except UNREADABLE as error:
+        return error
+    return None
 
 
 def _text_type(of: pa.DataType) -> pa.DataType:

@@ -17,25 +17,28 @@ MAX_ID = 2**63 - 2
 MAX_TIME_NS = 2**63 - 1
 
 _NUMERAL = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_SIGNED_NUMERAL = re.compile("-?" + _NUMERAL.pattern)
 _NUMERALS = re.compile(r"(?:[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+,)*+")
+_SIGNED_NUMERALS = re.compile(r"(?:-?+[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?+[0-9]++)?+,)*+")
 _LONGEST_EXPONENT = 10  # characters of an exponent that is taken as it is
 _LARGEST_POWER = 4 * FIXED_DIGITS
 _FEW = 8  # up to so many numerals, one match over all of them is slower than one match each
 
 
-def find_non_numeral(texts: Sequence[object]) -> int:
+def find_non_numeral(texts: Sequence[object], name: Literal["price", "size"]) -> int:
     r"""Index of the first element that is not a string of the grammar `[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?`; -1 if all are.
 
-    The elements may be any JSON values. They are matched all at once, which is quicker.
+    A price may have a minus in front of it. The elements may be any JSON values. They are matched all at once, which is quicker.
     """
+    one, several = (_SIGNED_NUMERAL, _SIGNED_NUMERALS) if name == "price" else (_NUMERAL, _NUMERALS)
     try:
         joined = ",".join(cast(Sequence[str], texts))
     except TypeError:
         joined = ""
-    if _NUMERALS.fullmatch(joined + ",") and joined.count(",") == len(texts) - 1:
+    if several.fullmatch(joined + ",") and joined.count(",") == len(texts) - 1:
         return -1
     for index, text in enumerate(texts):
-        if not isinstance(text, str) or not _NUMERAL.fullmatch(text):
+        if not isinstance(text, str) or not one.fullmatch(text):
             return index
     return -1
 
@@ -45,7 +48,7 @@ class MisfitError(ValueError):
 
 
 def fixed_points(numerals: list[str], decimals: int) -> list[int]:
-    """Each numeral times 10^decimals. Raises MisfitError if a result is not whole or not below 10^18."""
+    """Each numeral times 10^decimals. Raises MisfitError if a result is not whole, or not below 10^18 without its sign."""
     if len(numerals) > _FEW and decimals < FIXED_DIGITS:
         # Venues usually write all numerals of a message with the same number of decimals.
         written = len(numerals[0].partition(".")[2])
@@ -60,10 +63,12 @@ def fixed_points(numerals: list[str], decimals: int) -> list[int]:
 @cache
 def _same_decimals(decimals: int, written: int) -> re.Pattern[str]:
     """Pattern of numerals that each end with a comma, have `written` decimals, and fit when scaled to `decimals`."""
-    return re.compile(rf"(?:[0-9]{{1,{FIXED_DIGITS - decimals}}}+\.[0-9]{{{written}}},)++")
+    return re.compile(rf"(?:-?+[0-9]{{1,{FIXED_DIGITS - decimals}}}+\.[0-9]{{{written}}},)++")
 
 
 def _fixed_point(numeral: str, decimals: int) -> int:
+    if numeral.startswith("-"):
+        return -_fixed_point(numeral[1:], decimals)
     whole, _, fraction = numeral.partition(".")
     if not (fraction or whole).isdigit():
         return _of_exponent(numeral, decimals)
@@ -100,13 +105,14 @@ def _of_exponent(numeral: str, decimals: int) -> int:
 
 def plain(numeral: str) -> str:
     """A numeral without an exponent. Other text, and a numeral that is too large or small to ever fit, stay as they are."""
-    if not ("e" in numeral or "E" in numeral) or not _NUMERAL.fullmatch(numeral):
+    if not ("e" in numeral or "E" in numeral) or not _SIGNED_NUMERAL.fullmatch(numeral):
         return numeral
-    digits, power = _split_exponent(numeral)
+    sign = "-" if numeral.startswith("-") else ""
+    digits, power = _split_exponent(numeral.removeprefix("-"))
     if abs(power) > _LARGEST_POWER:
         return numeral
     padded = digits.zfill(1 - power) if power < 0 else digits + "0" * power
-    return f"{padded[:power]}.{padded[power:]}" if power < 0 else padded or "0"
+    return sign + (f"{padded[:power]}.{padded[power:]}" if power < 0 else padded or "0")
 
 
 def explain_misfit(name: Literal["price", "size"], numeral: str, decimals: int) -> str:
@@ -115,7 +121,7 @@ def explain_misfit(name: Literal["price", "size"], numeral: str, decimals: int) 
     if "e" in numeral.lower():
         return f"{name} {numeral[:SHOWN]} needs more than {FIXED_DIGITS} digits: no setting would fit"
     whole, _, fraction = numeral.partition(".")
-    whole_digits = len(whole.lstrip("0"))
+    whole_digits = len(whole.removeprefix("-").lstrip("0"))
     needed = len(fraction.rstrip("0"))
     text = numeral if len(numeral) <= SHOWN else f"{numeral[:SHOWN]}..."
     if whole_digits + needed > FIXED_DIGITS:

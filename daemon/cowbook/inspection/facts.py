@@ -44,6 +44,8 @@ class SymbolFacts:
     price_decimals: int = 8
     size_decimals: int = 8
     """The decimals that its prices and sizes need; at least 8."""
+    has_misfits: bool = False
+    """Whether some prices or sizes fit no setting with which the others fit."""
 
     @property
     def is_empty(self) -> bool:

@@ -206,7 +206,11 @@ def _look_for_symbols(path: Path, format_name: str, head: bytes, limit: int) -> 
 
 
 def _count(path: Path, format_name: str, settings: DecoderSettings, limit: int) -> SymbolFacts:
-    """Take one symbol through its book. Where decimals do not suffice it is done again with those that do."""
+    """Take one symbol through its book. Where decimals do not suffice it is done again with those that do.
+
+    Numbers may need more digits than any one setting has. Then the setting counts that rejects the fewest records.
+    """
+    least: tuple[int, SymbolFacts, OrderBookEngine, set[tuple[int, int]]] | None = None
     while True:
         facts = SymbolFacts(settings.name, price_decimals=settings.price_decimals, size_decimals=settings.size_decimals)
         seen: set[tuple[int, int]] = set()
@@ -217,10 +221,14 @@ def _count(path: Path, format_name: str, settings: DecoderSettings, limit: int) 
             piece.apply(0, piece.batch.message_count)
             facts.synced |= piece.engine.synced
             engine = piece.engine
+        if least is None or len(details) < least[0]:
+            least = len(details), facts, engine, seen
         better = _wider(settings, details)
         if better is None:
             break
         settings = better
+    misfits, facts, engine, seen = least
+    facts.has_misfits = misfits > 0
     _judge(facts, engine)
     facts.books = _name_books(format_name, seen)
     return facts

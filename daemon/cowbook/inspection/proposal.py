@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +72,8 @@ def propose(files: Sequence[FileFacts]) -> list[Proposed]:
     proposed.sort(key=lambda symbol: (natural_key(symbol.name), symbol.format, symbol.channel))
     _name_apart(proposed)
     for each in proposed:
-        each.patterns = find_patterns([file.path for file, _ in each.files])
+        times = {file.path: symbol.first_time for file, symbol in each.files}
+        each.patterns = find_patterns([file.path for file, _ in each.files], times)
     return proposed
 
 
@@ -97,8 +98,11 @@ def _name_apart(proposed: Sequence[Proposed]) -> None:
         taken.add(symbol.id.lower())
 
 
-def find_patterns(paths: Sequence[str]) -> list[str]:
-    """Paths and globs that match these files and no others. Files of one rotation, and of one dated series, share a glob."""
+def find_patterns(paths: Sequence[str], times: Mapping[str, int | None]) -> list[str]:
+    """Paths and globs that match these files and no others. Files of one rotation, and of one dated series, share a glob.
+
+    They are in the order of their first `times` (ns since 1970), where these are known, else of their names.
+    """
     groups: dict[tuple[str, str], list[str]] = {}
     for path in sorted(dict.fromkeys(paths), key=natural_key):
         place = Path(path)
@@ -108,7 +112,7 @@ def find_patterns(paths: Sequence[str]) -> list[str]:
         shape = _SHAPE.sub("0", place.name)
         groups.setdefault(rotation or (str(place.parent), shape), []).append(path)
     patterns = []
-    for group in groups.values():
+    for group in sorted(groups.values(), key=lambda group: min(times.get(path) or 0 for path in group)):
         pattern = _glob_of(group) if len(group) > 1 else None
         matched = {os.path.realpath(match) for match in glob.glob(pattern)} if pattern is not None else set()  # noqa: PTH207 - as a run does
         # It has no other file, and none that another pattern has.

@@ -46,13 +46,15 @@ def describe_counts(symbol: SymbolFacts) -> str:
         text += f"; {counted(symbol.gaps, 'gap')}{missing}"
     if symbol.rejected:
         text += "; rejected: " + ", ".join(f"{count:,} {reason}" for reason, count in symbol.rejected.items())
+    if symbol.has_misfits:
+        text += ": their digits do not fit beside those of the others, with any decimals"
     return text
 
 
 def describe_proof(symbol: SymbolFacts) -> str:
     """What can be proved of the book."""
     if not symbol.depth and not symbol.snapshots:
-        return "no book: there is no depth"
+        return "no book: there is no depth" + (" that fits" if symbol.has_misfits else "")
     if not symbol.synced:
         why = "no depth snapshot" if not symbol.snapshots else "no depth snapshot that joins the diffs"
         return f"{why} in this file: by it alone the book is never synced, and nothing is proved"

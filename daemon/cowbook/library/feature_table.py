@@ -19,15 +19,6 @@ _MARK = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "is_begun",
-            # What was last seen of the engine.
-            "depth_events",
-            "bid_bound",
-            "ask_bound",
-            "trades",  # open rows
-            # How many of the levels are known.
-            "bids_known",
-            "asks_known",
             "stop",  # the next one
             "stop_count",
             "row",  # the next one
@@ -42,12 +33,6 @@ class Measures(NamedTuple):
     """What the kernel works on beside the engine. Depth is the number of levels."""
 
     mark: npt.NDArray[np.void]  # _MARK, (1,)
-    now: npt.NDArray[np.int64]  # (4, depth): bid prices, bid sizes, ask prices, ask sizes
-    before: npt.NDArray[np.int64]  # the same, behind the last change
-    order_flow: npt.NDArray[np.float64]  # (depth,), since the last row
-    is_broken: npt.NDArray[np.int64]  # (depth,): the level was not known all the time
-    trade_flow: npt.NDArray[np.float64]  # (4,): bought, sold, number of buys and sells
-    distances: npt.NDArray[np.float64]  # in hundredths of a percent, ascending
     sums: npt.NDArray[np.int64]  # (4 distances,): the sizes within them, of bids and asks, two words each
     stops: npt.NDArray[np.int64]
     instants: npt.NDArray[np.int64]
@@ -60,16 +45,10 @@ class FeatureTable:
 
     def __init__(self, levels: int, distances: Sequence[float], traded: int) -> None:
         """`traded`: the volume of a row in fixed-point; 0: rows are at the stops of plans."""
-        self._distances = distances
+        self.levels, self.distances = levels, distances
         self.measures = Measures(
             mark=np.zeros(1, _MARK),
-            now=np.zeros((4, levels), np.int64),
-            before=np.zeros((4, levels), np.int64),
-            order_flow=np.zeros(levels),
-            is_broken=np.ones(levels, np.int64),
-            trade_flow=np.zeros(4),
             sums=np.zeros(4 * len(distances), np.int64),
-            distances=np.array(distances, np.float64),
             stops=np.empty(0, np.int64),
             instants=np.empty(0, np.int64),
             numbers=np.empty((0, kernel.FIRST_LEVEL + 4 * levels), np.int64),
@@ -114,7 +93,7 @@ class FeatureTable:
         if begins is not None:
             kept = numbers[:, kernel.INSTANT] >= begins
             numbers, figures = numbers[kept], figures[kept]
-        depth, (price_decimals, size_decimals) = self.measures.now.shape[1], decimals
+        depth, (price_decimals, size_decimals) = self.levels, decimals
         best = BestLevels(numbers[:, kernel.FIRST_LEVEL :], depth, numbers[:, kernel.BIDS_KNOWN], numbers[:, kernel.ASKS_KNOWN])
         columns: dict[str, pa.Array] = {
             "symbol": pa.array(np.full(len(numbers), symbol, object), pa.string()),
@@ -127,13 +106,13 @@ class FeatureTable:
         for name, doubles, valid in best.prices(price_decimals, size_decimals):
             columns[name] = masked(doubles, valid)
         size_unit = 10**size_decimals
-        for place, name in enumerate([*flow_names(depth), *within_names(self._distances)]):
+        for place, name in enumerate([*flow_names(depth), *within_names(self.distances)]):
             columns[name] = masked(figures[:, place] / size_unit, ~np.isnan(figures[:, place]))
         trades, valid = figures[:, -4:], np.full(len(figures), has_trades)
-        columns["buy_volume"] = masked(trades[:, kernel.BOUGHT] / size_unit, valid)
-        columns["sell_volume"] = masked(trades[:, kernel.SOLD] / size_unit, valid)
-        columns["buy_count"] = masked(trades[:, kernel.BUYS].astype(np.int64), valid)
-        columns["sell_count"] = masked(trades[:, kernel.SELLS].astype(np.int64), valid)
+        columns["buy_volume"] = masked(trades[:, kernel.BUY_VOLUME] / size_unit, valid)
+        columns["sell_volume"] = masked(trades[:, kernel.SELL_VOLUME] / size_unit, valid)
+        columns["buy_count"] = masked(trades[:, kernel.BUY_COUNT].astype(np.int64), valid)
+        columns["sell_count"] = masked(trades[:, kernel.SELL_COUNT].astype(np.int64), valid)
         return pa.table(columns)
 
 

@@ -122,7 +122,8 @@ class MeasuredSource(Source):
     """A book that is measured while it goes through its input."""
 
     def __init__(self, given: Input, planner: StepPlanner, measured: FeatureTable) -> None:
-        super().__init__(given, planner, "float64", 1 << 20)
+        super().__init__(given, planner, "float64", 1 << 20, ())
+        self.measure_features(measured.levels, measured.distances)
         self._measured = measured
         self._measure: Callable[..., tuple[int, int]] | None = None
 
@@ -154,20 +155,13 @@ class MeasuredSource(Source):
                 break
             place = consumed
             if why == CUT:
-                self._cut()
+                self.take_open_rows()
             else:  # what waited comes with the message behind which it was due, or before which it is
                 is_behind = consumed == int(measures.mark["group_end"][0])
                 place, is_cut = self._apply(batch, consumed, consumed if is_behind else consumed + 1)
                 if is_cut:
-                    self._cut()
+                    self.take_open_rows()
             has_applied = True
         self._place = stop
         self._last = stop - 1
         self._measured.take_rows()
-
-    def _cut(self) -> None:
-        """Take the rows of a cut, of which the trades are observed first."""
-        measures = as_records(self._measured.measures)
-        kernel.observe(as_records(self.arrays), measures)
-        self.take_open_rows()
-        measures.mark["trades"] = 0

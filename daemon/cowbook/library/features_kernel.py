@@ -1,6 +1,7 @@
-"""Measures the book while messages are applied: flows of orders and trades since the last row, and the best levels at each row.
+"""Writes rows of features while messages are applied.
 
-One kernel applies and measures, so that measuring needs no second pass. It writes raw numbers; features.py makes columns of them.
+The engine measures as it does for the stream `features` (book/features.py), so that measuring needs no second pass and no look
+at single messages. The rows are raw numbers; feature_table.py makes columns of them.
 """
 
 from __future__ import annotations
@@ -8,152 +9,80 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.book.apply import DONE, apply_messages
-from cowbook.book.features import count_known, has_near_level, order_flow, sizes_within, take_best
+from cowbook.book.features import BOUGHT, BUYS, SELLS, SOLD, begin_row, note_depth, note_trade, sizes_within, take_best
 from cowbook.book.known import forget_known
 from cowbook.book.ladder import ASK, BID, OK, POOL_EXHAUSTED, clear_side, set_level
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.features import NO_ASK, NO_BID, UNIT
-from cowbook.plain.messages import DIFF, NONE
+from cowbook.plain.messages import NONE
 
 # Places in an int64 row; the levels follow: bid prices, bid sizes, ask prices, ask sizes.
 INSTANT, EVENT, SYNCED, BIDS_KNOWN, ASKS_KNOWN, FIRST_LEVEL = range(6)
 
-# Places in a float64 row's flow of trades; before it are the order flow of each level, and the sizes within each distance.
-BOUGHT, SOLD, BUYS, SELLS = range(4)
+# Places in a float64 row behind the order flow of each level and the sizes within each distance.
+BUY_VOLUME, SELL_VOLUME, BUY_COUNT, SELL_COUNT = range(4)
 
 _UNIT = float(UNIT)
 
 
-@rare_kernel
-def _take_levels(engine, measures):
-    """Take the best levels, and add what has changed to the order flow of each (Cont, Kukanov and Stoikov, 2014)."""
-    state, mark, now, before = engine.state[0], measures.mark[0], measures.now, measures.before
-    depth = now.shape[1]
-    take_best(engine.book, depth, now)
-    bids_known = count_known(BID, now[0], 0, depth, state.bid_bound)
-    asks_known = count_known(ASK, now[2], 0, depth, state.ask_bound)
-    known = min(bids_known, asks_known)
-    known_before = min(mark.bids_known, mark.asks_known)
-    for level in range(depth):
-        if level >= known or level >= known_before:
-            measures.is_broken[level] = 1
-        else:
-            flow = order_flow(
-                before[0, level],
-                before[1, level],
-                now[0, level],
-                now[1, level],
-                before[2, level],
-                before[3, level],
-                now[2, level],
-                now[3, level],
-            )
-            measures.order_flow[level] += flow
-        for which in range(4):
-            before[which, level] = now[which, level]
-    mark.bids_known = bids_known
-    mark.asks_known = asks_known
+@inlined_kernel
+def _wide(words, place):
+    """Returns the wide number at a place. Both words get one sign, so that nothing is lost where they nearly cancel."""
+    high, low = words[place], words[place + 1]
+    if high < 0 and low > 0:
+        high += 1
+        low -= UNIT
+    return high * _UNIT + low
 
 
 @inlined_kernel
-def _observe(engine, measures):
-    state, mark = engine.state[0], measures.mark[0]
-    for row in range(mark.trades, state.open_trades):
-        trade = engine.rows.trades[row]
-        measures.trade_flow[BOUGHT + trade.is_sell] += trade.size
-        measures.trade_flow[BUYS + trade.is_sell] += 1.0
-    mark.trades = state.open_trades
-    if (
-        state.depth_events != mark.depth_events
-        or state.bid_bound != mark.bid_bound
-        or state.ask_bound != mark.ask_bound
-        or mark.is_begun == 0
-    ):
-        mark.is_begun = 1
-        mark.depth_events = state.depth_events
-        mark.bid_bound = state.bid_bound
-        mark.ask_bound = state.ask_bound
-        _take_levels(engine, measures)
-
-
-@kernel
-def observe(engine, measures):
-    """Take note of what has changed since the last time: trades, levels, and what is known of them."""
-    _observe(engine, measures)
+def _is_traded(measured, mark):
+    """Returns whether so much was traded since the last row that one is due."""
+    first = 2 * measured.best.shape[1]
+    return mark.traded > 0 and _wide(measured.flows, first + BOUGHT) + _wide(measured.flows, first + SOLD) >= mark.traded
 
 
 @rare_kernel
-def _write_row(engine, measures, instant):
+def _write_row(state, book, measured, measures, instant):
     """Write a row, and begin the flows anew."""
-    state, mark, before = engine.state[0], measures.mark[0], measures.before
+    mark, now, flows = measures.mark[0], measured.now, measured.flows
     numbers, figures = measures.numbers[mark.row], measures.figures[mark.row]
     mark.row += 1
-    depth, count = before.shape[1], measures.distances.size
+    depth, count = now.shape[1], measured.distances.size
+    take_best(book, depth, now)
     numbers[INSTANT] = instant
     numbers[EVENT] = state.next_event - 1
     numbers[SYNCED] = state.synced
-    numbers[BIDS_KNOWN] = mark.bids_known
-    numbers[ASKS_KNOWN] = mark.asks_known
     for which in range(4):
         for level in range(depth):
-            numbers[FIRST_LEVEL + which * depth + level] = before[which, level]
-    known = min(mark.bids_known, mark.asks_known)
+            numbers[FIRST_LEVEL + which * depth + level] = now[which, level]
     for level in range(depth):
-        figures[level] = np.nan if measures.is_broken[level] else measures.order_flow[level]
-        measures.order_flow[level] = 0.0
-        measures.is_broken[level] = level >= known
-    if count == 0 or before[0, 0] == NO_BID or before[2, 0] == NO_ASK:
+        figures[level] = _wide(flows, 2 * level) if level < state.feature_known else np.nan
+    trades, first = depth + 2 * count, 2 * depth
+    figures[trades + BUY_VOLUME] = _wide(flows, first + BOUGHT)
+    figures[trades + SELL_VOLUME] = _wide(flows, first + SOLD)
+    figures[trades + BUY_COUNT] = flows[first + BUYS]
+    figures[trades + SELL_COUNT] = flows[first + SELLS]
+    numbers[BIDS_KNOWN], numbers[ASKS_KNOWN] = begin_row(state, measured)
+    if count == 0 or now[0, 0] == NO_BID or now[2, 0] == NO_ASK:
         for place in range(depth, depth + 2 * count):
             figures[place] = np.nan
-    else:
-        middle = before[0, 0] + before[2, 0]
-        sums = measures.sums
-        sizes_within(engine, BID, middle, measures.distances, sums, 0)
-        sizes_within(engine, ASK, middle, measures.distances, sums, 2 * count)
-        for place in range(2 * count):
-            high, low = sums[2 * place], sums[2 * place + 1]
-            figures[depth + place] = np.nan if high == NONE else high * _UNIT + low
-    for place in range(measures.trade_flow.size):
-        figures[depth + 2 * count + place] = measures.trade_flow[place]
-        measures.trade_flow[place] = 0.0
+        return
+    middle, sums = now[0, 0] + now[2, 0], measures.sums
+    sizes_within(book, BID, middle, state.bid_bound, measured.distances, sums, 0)
+    sizes_within(book, ASK, middle, state.ask_bound, measured.distances, sums, 2 * count)
+    for place in range(2 * count):
+        figures[depth + place] = np.nan if sums[2 * place] == NONE else _wide(sums, 2 * place)
 
 
 @inlined_kernel
-def _group_end(batch, place, end, measures):
-    """Returns the end of the messages that may be applied before looking: a diff, and what comes before it and changes no level.
-
-    A call for each message would take longer than most of them.
-    """
+def _write_rows_at(state, book, measured, measures, place):
+    """Write the rows that are due before the message `place`."""
     mark = measures.mark[0]
-    if mark.traded > 0:
-        return place + 1
-    if mark.stop < mark.stop_count:
-        end = min(end, measures.stops[mark.stop])
-    while place < end:
-        kind = batch.messages[place].kind
-        place += 1
-        if kind == DIFF:
-            break
-    return place
-
-
-@inlined_kernel
-def _pass_over(engine, batch, place, measures):
-    """Take the diff before `place` as observed, if it is all that has changed levels since, and has changed none of the best."""
-    if place == 0:
-        return
-    state, mark, before, message = engine.state[0], measures.mark[0], measures.before, batch.messages[place - 1]
-    if (
-        message.kind != DIFF
-        or mark.is_begun == 0
-        or state.depth_events != mark.depth_events + message.bid_count + message.ask_count
-        or state.bid_bound != mark.bid_bound
-        or state.ask_bound != mark.ask_bound
-    ):
-        return
-    farthest = before.shape[1] - 1
-    if not has_near_level(message, batch.levels, before[0, farthest], before[2, farthest]):
-        mark.depth_events = state.depth_events
+    while mark.stop < mark.stop_count and measures.stops[mark.stop] <= place:
+        instant = measures.instants[mark.stop]
+        _write_row(state, book, measured, measures, state.last_time if instant == NONE else instant)
+        mark.stop += 1
 
 
 @kernel
@@ -163,25 +92,19 @@ def measure(engine, batch, place, end, measures, has_applied):
     There must be room for the rows. Returns (DONE, end), or what `apply_messages` has returned. The caller then does what that
     asks for, and calls again with `has_applied`.
     """
-    state, mark = engine.state[0], measures.mark[0]
+    state, measured, mark = engine.state[0], engine.measured, measures.mark[0]
     while True:
-        if has_applied:
-            _observe(engine, measures)
-            has_applied = False
-            if mark.traded > 0 and measures.trade_flow[BOUGHT] + measures.trade_flow[SOLD] >= mark.traded:
-                _write_row(engine, measures, state.last_time)
-        while mark.stop < mark.stop_count and measures.stops[mark.stop] <= place:
-            instant = measures.instants[mark.stop]
-            _write_row(engine, measures, state.last_time if instant == NONE else instant)
-            mark.stop += 1
+        if has_applied and _is_traded(measured, mark):
+            _write_row(state, engine.book, measured, measures, state.last_time)
+        _write_rows_at(state, engine.book, measured, measures, place)
         if place == end:
             return DONE, end
-        mark.group_end = _group_end(batch, place, end, measures)
-        why, consumed = apply_messages(engine, batch, place, mark.group_end)
+        mark.group_end = place + 1 if mark.traded > 0 else end
+        if mark.stop < mark.stop_count:
+            mark.group_end = min(mark.group_end, measures.stops[mark.stop])
+        why, place = apply_messages(engine, batch, place, mark.group_end)
         if why != DONE:
-            return why, consumed
-        place = consumed
-        _pass_over(engine, batch, place, measures)
+            return why, place
         has_applied = True
 
 
@@ -191,32 +114,26 @@ def measure_rows(engine, rows, place, end, measures):
 
     Returns (OK, end), or (POOL_EXHAUSTED, the message at which the book has outgrown its memory).
     """
-    state, mark = engine.state[0], measures.mark[0]
+    state, book, measured = engine.state[0], engine.book, engine.measured
     while True:
-        while mark.stop < mark.stop_count and measures.stops[mark.stop] <= place:
-            instant = measures.instants[mark.stop]
-            _write_row(engine, measures, state.last_time if instant == NONE else instant)
-            mark.stop += 1
+        _write_rows_at(state, book, measured, measures, place)
         if place == end:
             return OK, end
-        if _apply_rows(engine, rows, rows.messages[place], measures) != OK:
+        if _apply_rows(state, book, measured, rows, rows.messages[place]) != OK:
             return POOL_EXHAUSTED, place
         place += 1
-        _observe(engine, measures)
-        if mark.traded > 0 and measures.trade_flow[BOUGHT] + measures.trade_flow[SOLD] >= mark.traded:
-            _write_row(engine, measures, state.last_time)
+        if _is_traded(measured, measures.mark[0]):
+            _write_row(state, book, measured, measures, state.last_time)
 
 
-@rare_kernel
-def _apply_rows(engine, rows, message, measures):
+@inlined_kernel
+def _apply_rows(state, book, measured, rows, message):
     """Apply one published message. What is shown to be known before it counts from here on."""
-    state, book = engine.state[0], engine.book
     if state.synced:
         state.bid_bound = min(state.bid_bound, message.bid_bound)
         state.ask_bound = max(state.ask_bound, message.ask_bound)
     if message.row_count == 0:
-        measures.trade_flow[BOUGHT + message.is_sell] += message.size
-        measures.trade_flow[BUYS + message.is_sell] += 1.0
+        note_trade(measured, message.is_sell, message.size)
     elif not message.synced or message.is_clear:
         forget_known(state)
     for row in range(message.first_row, message.first_row + message.row_count):
@@ -226,7 +143,7 @@ def _apply_rows(engine, rows, message, measures):
             return POOL_EXHAUSTED
     if message.row_count > 0:
         state.synced = message.synced
-        state.depth_events += message.row_count
+        note_depth(state, book, measured)
     state.next_event = message.event + 1
     state.last_time = message.ts_event
     return OK

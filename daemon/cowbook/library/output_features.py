@@ -54,6 +54,7 @@ class _Reading:
         self._decimals = self._messages.decimals
         self._measured = make_table(self._decimals[1])
         self._engine = OrderBookEngine(EngineSettings(streams=()))
+        self._engine.measure_features(self._measured.levels, self._measured.distances)
         self._measure: Callable[..., tuple[int, int]] | None = None
 
     def table(self, begins: int | None, interval: int) -> pa.Table:

@@ -56,8 +56,8 @@ def replay(
     * `numbers`, "float64": what prices and sizes of the book's figures are: "float64", "int64" (in units of 10^-decimals) or
       "decimal", exact. `book.bids` and `book.asks` are int64 always.
     * `format`, "binance": the venue's name, from the table in docs/input.md.
-    * `price_decimals`, 8, and `size_decimals`, 8: prices and sizes are int64 in units of 10^-decimals, exact and below 10^18. A
-      record with more digits is rejected as `out_of_range`.
+    * `price_decimals`, 8, and `size_decimals`, 8: prices and sizes are int64 in units of 10^-decimals, exact, of at most 18
+      digits. A record with more digits is rejected as `out_of_range`.
     * `settings`, None: the engine's settings; None takes them from the configuration or the capture. Rows of the streams that
       they name, and of `bbo` and `trades`, are collected up to each cut (`book.open_rows()`) and dropped there. Their decimals,
       checksum and `dead_letter_ends_sync` are ignored: these follow from the other parameters and the venue.

@@ -41,9 +41,11 @@ _NEXT_EVENT = PLACES["next_event"]
 class Source(ReplayedBook):
     """A book with the input that moves it on."""
 
-    def __init__(self, given: Input, planner: StepPlanner, numbers: Numbers, block_bytes: int) -> None:
+    def __init__(
+        self, given: Input, planner: StepPlanner, numbers: Numbers, block_bytes: int, streams: tuple[str, ...] = _STREAMS
+    ) -> None:
         config = given.config
-        chosen = replace(given.engine, streams=tuple(dict.fromkeys((*given.engine.streams, *_STREAMS))))
+        chosen = replace(given.engine, streams=tuple(dict.fromkeys((*given.engine.streams, *streams))))
         decoding = decoder_settings(config)
         settings = engine_settings(chosen, load_venue(config.format), decoding)
         super().__init__(settings, (config.id, config.name, config.format), numbers)

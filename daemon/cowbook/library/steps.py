@@ -123,24 +123,26 @@ class StepPlanner:
 
     def _at_points(self, clocks: npt.NDArray[np.int64], before: int, count: int) -> Plan:
         """Before each record that is behind a point of the grid: as many points as lie between."""
-        plan = Plan(count=count, instants=[])
-        assert plan.instants is not None
         known = np.concatenate([[before], clocks])[: len(clocks) + 1]
         # Points are counted from 1970; that of a clock is the first at it or later.
         points = -(-known // self._interval)
         points[known == NONE] = NONE
         places = np.flatnonzero((points[1:] > points[:-1]) & (known[:-1] != NONE))
         places = places[: np.searchsorted(places, count, side="right")]
-        for place, first, end in zip(places.tolist(), points[places].tolist(), points[places + 1].tolist(), strict=True):
-            # A silence of more than a day may be a wrong clock: no grid goes through it.
-            passed = end - first if (end - first) * self._interval <= DAY_NS else 1
-            for point in range(first, first + passed):
-                instant = point * self._interval
-                if self._is_within(instant):
-                    plan.stops.append(place)
-                    plan.instants.append(instant)
-        plan.clocks = plan.instants
-        return plan
+        passed = points[places + 1] - points[places]
+        passed[passed > DAY_NS // self._interval] = (
+            1  # a silence of more than a day may be a wrong clock: no grid goes through it
+        )
+        ends = np.cumsum(passed)
+        which = np.repeat(np.arange(len(places)), passed)
+        instants = (points[places][which] + np.arange(len(which)) - (ends - passed)[which]) * self._interval
+        is_within = np.ones(len(which), bool)
+        if self._start is not None:
+            is_within &= instants >= self._start
+        if self._end is not None:
+            is_within &= instants < self._end
+        instants = instants[is_within].tolist()
+        return Plan(places[which][is_within].tolist(), instants, instants, count)
 
     def _is_within(self, instant: int) -> bool:
         return (self._start is None or instant >= self._start) and (self._end is None or instant < self._end)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import msgspec
 
 CutPlace = tuple[int, int]
 """First event and number of a cut. It identifies the cut, and cuts are made in the order of their places (ADR 16)."""
+
+ROWS_OF_CUT = "rows_of_cut"
+"""Key of the metadata in which each part says how many rows all streams have in its cut: `depth=12 trades=3`."""
 
 _NAME = re.compile(r"part-(\d+)-(-?\d+)(?:\.(\d+))?\.parquet")
 
@@ -27,6 +31,20 @@ def parse_part_name(name: str) -> tuple[CutPlace, int] | None:
     """The place of the cut whose part has this name, and the cut's last event; None if it is no part's."""
     match = _NAME.fullmatch(name)
     return None if match is None else ((int(match[1]), int(match[3] or 0)), int(match[2]))
+
+
+def describe_rows(counts: Mapping[str, int]) -> str:
+    """What `ROWS_OF_CUT` says of these numbers of rows by stream. Streams without rows are left out."""
+    return " ".join(f"{stream}={count}" for stream, count in counts.items() if count)
+
+
+def parse_rows(text: str) -> dict[str, int]:
+    """Numbers of rows by stream, of what `ROWS_OF_CUT` says. Raises ValueError for another text."""
+    counts = {}
+    for pair in text.split():
+        stream, _, count = pair.partition("=")
+        counts[stream] = int(count)
+    return counts
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

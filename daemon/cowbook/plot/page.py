@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from cowbook.plain.counting import counted
 from cowbook.plain.escaping import escaped
 from cowbook.plain.messages import NONE
 from cowbook.plot.depth_map import DepthMap
@@ -44,8 +45,8 @@ def make_page(depth: DepthMap, picture: str) -> str:
 </head>
 <body>
 <h1>{symbol}</h1>
-<p>{span}, UTC. Synced in {synced:.2f} % of the columns of the picture; {len(depth.gaps.times):,} gaps; {len(depth.failed):,}
-failed comparisons.</p>
+<p>{span}, UTC. Synced in {synced:.2f} % of the columns of the picture; {counted(len(depth.gaps.times), "gap")};
+{counted(len(depth.failed), "failed comparison")}.</p>
 <figure role="img" aria-label="Depth of {symbol} over time and price, with trades, gaps and unknown depth">{svg}</figure>
 <p>Colour is the sum of sizes in a row of prices at the end of a column of time. Hatched: nobody showed which levels are there;
 those in colour have changed since. Grey: nothing proves that the book follows the exchange's. White: known, and no level.</p>

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from cowbook.errors import MissingExtraError, QueryError
+from cowbook.plain.destination import replace
 from cowbook.plain.escaping import escaped
 from cowbook.plot.depth_map import DepthMap
 from cowbook.plot.page import make_page
+from cowbook.query.times import iso
 
 _INCHES, _DOTS_PER_INCH = (13, 7), 120
 _UNSYNCED, _UNKNOWN, _GAP, _FAILED = "#b8b8b8", "#555555", "#e00000", "#c000c0"
@@ -24,14 +26,15 @@ _ROOM_FOR_TRADES = 60.0  # points^2: the largest dot
 def write_picture(depth: DepthMap, path: Path) -> None:
     """Writes the picture, of the kind that the name's ending says: .png, .svg or .html.
 
-    Raises what `check_picture` raises, and QueryError for a file that cannot be written.
+    Raises what `check_picture` raises, and ExportError for a file that cannot be written.
     """
     kind = check_picture(path)
     content = _draw(depth, "svg" if kind == "html" else kind)
-    try:
-        path.write_bytes(make_page(depth, content.decode()).encode() if kind == "html" else content)
-    except OSError as error:
-        raise QueryError(f"{path} cannot be written: {error.strerror or error}") from error
+    replace(path, make_page(depth, content.decode()).encode() if kind == "html" else content)
+
+
+def _minute(time: int) -> str:
+    return iso(int(time)).replace("T", " ")[:16]
 
 
 def check_picture(path: Path) -> str:
@@ -64,9 +67,9 @@ def _draw(depth: DepthMap, kind: str) -> bytes:
         axes.set_ylim(depth.low, depth.high)
         locator = dates.AutoDateLocator(tz=UTC)
         axes.xaxis.set_major_locator(locator)
-        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC, show_offset=False))
         axes.yaxis.set_major_formatter(import_module("matplotlib.ticker").StrMethodFormatter("{x:,g}"))
-        axes.set_xlabel("event time, UTC")
+        axes.set_xlabel(f"event time, UTC: {_minute(depth.edges[0])} to {_minute(depth.edges[-1])}")
         axes.set_ylabel("price")
         axes.set_title(f"{escaped(depth.symbol)}: depth, trades and what is known", loc="left", parse_math=False)
         axes.legend(handles=_legend(depth), loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=5, frameon=False, fontsize=9)

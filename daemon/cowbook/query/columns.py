@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from cowbook.errors import QueryError
 from cowbook.plain.messages import NONE
+from cowbook.plain.parts import ROWS_OF_CUT, parse_rows
 from cowbook.plain.streams import BY_NAME, Kind
 from cowbook.query.parts import MovedError, PublishedPart
 
@@ -30,6 +32,30 @@ def damaged(what: object, why: str) -> QueryError:
     return QueryError(f"{what} is damaged: {why.removesuffix('.')}; restore it, or make the output anew")
 
 
+def read_rows_of_cut(part: PublishedPart) -> dict[str, int]:
+    """How many rows each stream has in a part's cut; empty where an earlier release has not said it.
+
+    Raises QueryError if the part is damaged, MovedError if it is gone.
+    """
+    try:
+        with pa.OSFile(str(part.path)) as source:
+            metadata = pq.read_metadata(source).metadata or {}
+        return parse_rows(metadata.get(ROWS_OF_CUT.encode(), b"").decode())
+    except FileNotFoundError as error:
+        raise MovedError(f"{part.path} is gone") from error
+    except UNREADABLE as error:
+        raise unreadable(part.path, error) from error
+
+
+def unreadable(path: object, error: Exception) -> QueryError:
+    """Returns the error for a part that pyarrow cannot read (`UNREADABLE`). One that this user may not read is none damaged."""
+    if isinstance(error, PermissionError):
+        return QueryError(f"{path} cannot be read: Permission denied for user {os.geteuid()}")
+    if isinstance(error, KeyError):  # a column
+        return QueryError(f"{path} is no part of cowbook's, or one of an earlier release: {error.args[0]}")
+    return damaged(path, str(error))
+
+
 class PartReader:
     """One opened part. Columns are read when they are asked for, and only those."""
 
@@ -44,11 +70,13 @@ class PartReader:
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
             self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
             schema = self._file.schema_arrow
+            self.schema: pa.Schema = metadata.schema.to_arrow_schema()
+            """Its columns as they are without `read_dictionary`."""
             self._types = dict(zip(schema.names, schema.types, strict=True))
         except FileNotFoundError as error:
             raise MovedError(f"{part.path} is gone") from error
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         self.row_count: int = metadata.num_rows
         missing = [name for name in self._names() if name not in self._types]
         if missing:
@@ -115,7 +143,7 @@ class PartReader:
         except FileNotFoundError as error:
             raise MovedError(f"{self.part.path} is gone") from error
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         return [self._read[name][:count] for name in names]
 
     def _load(self, names: list[str], count: int) -> Iterator[pa.Array]:
@@ -141,7 +169,7 @@ class PartReader:
         try:
             table = self._file.read(list(names)).slice(row, 1)
         except UNREADABLE as error:
-            raise self._damaged(str(error)) from error
+            raise unreadable(self.part.path, error) from error
         return [str(table.column(name)[0].as_py()) for name in names]
 
     def _values(self, name: str, column: pa.Array) -> Array:

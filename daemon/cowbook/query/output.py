@@ -6,8 +6,9 @@ from bisect import bisect_left
 from pathlib import Path
 
 from cowbook.errors import QueryError
-from cowbook.query.columns import PartReader
-from cowbook.query.parts import find_cuts
+from cowbook.plain.counting import counted
+from cowbook.query.columns import PartReader, read_rows_of_cut
+from cowbook.query.parts import MovedError, find_cuts
 
 
 class SymbolOutput:
@@ -42,6 +43,22 @@ class SymbolOutput:
             hole = "" if event > last or event < first else ", in which it is missing: restore the part"
             raise QueryError(f"{self.output_dir} has no event {event} of {self.symbol}: it has {first} to {last}{hole}")
         return place
+
+    def check_parts(self, cut: int, *streams: str) -> None:
+        """Raises MovedError if a part of these streams is missing in a cut: if another of its parts says that there was one.
+
+        A stream of which there is nothing at all was taken away as a whole, which is nobody's mistake.
+        """
+        of = self.cuts[cut]
+        some = next(iter(of.parts.values()))
+        counts = read_rows_of_cut(some)
+        for stream in streams:
+            if counts.get(stream) and stream in self.streams and stream not in of.parts:
+                rows = counted(counts[stream], "row")
+                raise MovedError(
+                    f"{self.output_dir} has no part {some.path.name} of {stream} with its {rows}, which {some.path} speaks of: "
+                    "restore it, or make the output anew"
+                )
 
     def check_depth(self, cut: int) -> None:
         """Raises QueryError if rows of `depth` are missing in a cut: if its parts do not have all of its events.

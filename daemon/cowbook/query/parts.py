@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -62,7 +63,7 @@ def retrying(question: Callable[[], T]) -> T:
             return question()
         except MovedError as error:
             if not left:
-                raise QueryError(f"{error}; a publication was interrupted: start cowbook again, which finishes it") from error
+                raise QueryError(f"{error}; if a publication was interrupted, start cowbook again, which finishes it") from error
             time.sleep(_PAUSE_SECONDS)
     raise AssertionError("unreachable")
 
@@ -75,7 +76,7 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     """
     symbols = list_symbols(output_dir)
     if symbol not in symbols:
-        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {_some(sorted(symbols))}")
+        raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {some_of(symbols_like(symbol, list(symbols)))}")
     cuts: dict[CutPlace, dict[str, PublishedPart]] = {}
     for stream, directory in symbols[symbol].items():
         for part in list_parts(directory):
@@ -111,14 +112,21 @@ def list_symbols(output_dir: Path) -> dict[str, dict[str, Path]]:
         raise QueryError(f"{output_dir} cannot be read: {error.strerror or error}") from error
     found: dict[str, dict[str, Path]] = {}
     for stream in STREAM_NAMES:
-        for path in sorted((output_dir / stream).glob("symbol=*")) if stream in names else ():
-            found.setdefault(unquote(path.name.removeprefix("symbol=")), {})[stream] = path
+        for name in _symbol_directories(output_dir / stream) if stream in names else ():
+            found.setdefault(unquote(name.removeprefix("symbol=")), {})[stream] = output_dir / stream / name
     if not found:
         shown = ", ".join(names[:8]) or "no directory"
         inside = next((name for name in names if any((output_dir / name / stream).is_dir() for stream in STREAM_NAMES)), None)
         hint = f"; did you mean {output_dir / inside}?" if inside is not None else ""
         raise QueryError(f"{output_dir} is no output of cowbook: it has {shown}, and none of {', '.join(STREAM_NAMES)}{hint}")
     return found
+
+
+def _symbol_directories(directory: Path) -> list[str]:
+    try:
+        return sorted(name for name in _names(directory) if name.startswith("symbol="))
+    except OSError as error:
+        raise QueryError(f"{directory} cannot be read: {error.strerror or error}") from error
 
 
 def list_parts(directory: Path) -> list[PublishedPart]:
@@ -149,7 +157,19 @@ def _names(directory: Path) -> list[str]:
         return [entry.name for entry in entries]
 
 
-def _some(names: Sequence[str]) -> str:
+def symbols_like(symbol: str, names: Sequence[str]) -> list[str]:
+    """Names of symbols, those first that are most like one that is not among them."""
+    wanted = symbol.casefold()
+
+    def unlikeness(name: str) -> tuple[bool, float, str]:
+        is_part = bool(wanted) and wanted in name.casefold()
+        return not is_part, -SequenceMatcher(None, wanted, name.casefold()).ratio(), name
+
+    return sorted(names, key=unlikeness)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names of many."""
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 

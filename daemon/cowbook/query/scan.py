@@ -11,14 +11,27 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from cowbook.errors import UsageError
+from cowbook.errors import QueryError, UsageError
+from cowbook.plain.parts import ROWS_OF_CUT
 from cowbook.plain.streams import STREAMS, Kind, Stream
-from cowbook.query.columns import UNREADABLE, damaged
-from cowbook.query.parts import MovedError, PublishedPart, list_parts, list_symbols, retrying
+from cowbook.query.columns import UNREADABLE, unreadable
+from cowbook.query.output import SymbolOutput
+from cowbook.query.parts import (
+    MovedError,
+    PublishedCut,
+    PublishedPart,
+    check_contiguous,
+    list_parts,
+    list_symbols,
+    retrying,
+    some_of,
+    symbols_like,
+)
 from cowbook.query.schema import expected_schema
 from cowbook.query.times import DAY_NS, EPOCH, Time, parse_time
 
 _TIME = pa.timestamp("ns", "UTC")
+_FORMAT = ds.ParquetFileFormat(default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True))
 _SYMBOL = pa.field("symbol", pa.string())
 
 
@@ -31,7 +44,7 @@ def scan(
     end: Time | None = None,
     columns: Sequence[str] | None = None,
 ) -> ds.Dataset:
-    """Returns a stream of an output directory as a pyarrow Dataset, in which nothing is read yet.
+    """Returns a stream of an output directory as a pyarrow Dataset, of which only the parts' footers are read yet.
 
     `to_table()` reads it, `to_batches()` piece by piece, `count_rows()` counts. DuckDB takes the variable by its name
     (`SELECT … FROM trades`), Polars by `pl.scan_pyarrow_dataset`; the columns and conditions of a query are pushed down to the
@@ -44,12 +57,13 @@ def scan(
       string, a datetime or ns since 1970, UTC if it names no zone.
     * `columns`, None: names of the columns to have; None: all. With `start` or `end` the column of times is one of them.
 
-    The parts are listed when it is called. A stream of which nothing is published has no rows. Its columns are those that its
-    parts would have; of `book` as many levels as `[output] book_levels` has by default.
+    The parts are listed and checked when it is called: of those that a query between `start` and `end` may read none is missing,
+    and none is another program's. A stream of which nothing is published has no rows. Its columns are those that its parts would
+    have; of `book` as many levels as `[output] book_levels` has by default.
 
     Raises UsageError for an unknown stream, symbol, column or time, and for several symbols whose columns have different types,
-    such as other decimals. Raises QueryError for a directory that holds no output, or if the first part is damaged. What reads
-    the dataset raises pyarrow's errors for a later one.
+    such as other decimals. Raises QueryError for a directory that holds no output, and if a part is missing, damaged or not of
+    this stream. What reads the dataset raises OSError for pages whose checksum is wrong.
     """
     kind = next((each for each in STREAMS if each.name == stream), None)
     if kind is None:
@@ -71,16 +85,19 @@ def _scan(
     ends: int | None,
 ) -> ds.Dataset:
     symbols = _chosen_symbols(data, symbol)
-    listed = {name: list_parts(directories[stream.name]) for name, directories in symbols.items() if stream.name in directories}
-    listed = {name: parts for name, parts in listed.items() if parts}
-    schema = _schema(listed) if listed else expected_schema(stream, _schema_of_another(symbols))
+    listed, schemas = {}, {}
+    for name, directories in symbols.items():
+        if stream.name in directories and (all_parts := list_parts(directories[stream.name])):
+            schemas[name] = _schema_in(all_parts[0])
+            listed[name] = _checked_parts(SymbolOutput(data, name), stream.name, schemas[name], begins, ends)
+    schema = _schema(schemas) if schemas else expected_schema(stream, _schema_of_another(symbols))
     schema = schema.append(_SYMBOL)
     if columns is not None:
         schema = _chosen(schema, columns, time_name if begins is not None or ends is not None else None)
-    paths = [str(part.path) for parts in listed.values() for part in parts if _is_near(part, begins, ends)]
+    paths = [str(part.path) for parts in listed.values() for part in parts]
     partitioning = ds.partitioning(pa.schema([_SYMBOL, pa.field("date", pa.string())]), flavor="hive")
     root = str(data / stream.name)
-    dataset = ds.dataset(paths, schema=schema, format="parquet", partitioning=partitioning, partition_base_dir=root)
+    dataset = ds.dataset(paths, schema=schema, format=_FORMAT, partitioning=partitioning, partition_base_dir=root)
     return _between(dataset, time_name, begins, ends)
 
 
@@ -96,22 +113,45 @@ def _chosen_symbols(data: Path, symbol: str | Sequence[str] | None) -> dict[str,
     wanted = [symbol] if isinstance(symbol, str) else list(symbol)
     missing = next((name for name in wanted if name not in there), None)
     if missing is not None or not wanted:
-        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {', '.join(sorted(there))}")
+        shown = some_of(symbols_like(missing or "", list(there)))
+        raise UsageError(f"symbol {'[]' if missing is None else missing}: {data} has {shown}")
     return {name: there[name] for name in wanted}
 
 
 def _schema_in(part: PublishedPart) -> pa.Schema:
     try:
-        return ds.dataset(str(part.path), format="parquet").schema
+        schema = ds.dataset(str(part.path), format="parquet").schema
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except UNREADABLE as error:
-        raise damaged(part.path, str(error)) from error
+        raise unreadable(part.path, error) from error
+    of_all = {key: value for key, value in (schema.metadata or {}).items() if key != ROWS_OF_CUT.encode()}
+    return schema.with_metadata(of_all or None)
 
 
-def _schema(listed: dict[str, list[PublishedPart]]) -> pa.Schema:
+def _checked_parts(
+    output: SymbolOutput, stream: str, schema: pa.Schema, begins: int | None, ends: int | None
+) -> list[PublishedPart]:
+    """The parts that may have rows of a span. Raises QueryError if one is missing, damaged, or not of this stream."""
+    near = [number for number, cut in enumerate(output.cuts) if _is_near(cut, begins, ends)]
+    check_contiguous([output.cuts[number] for number in near])
+    parts = []
+    for number in near:
+        reader = output.reader(stream, number)
+        if reader is None:
+            output.check_parts(number, stream)
+        elif not reader.schema.equals(schema):
+            have = ", ".join(f"{field.name} {field.type}" for field in reader.schema if field not in schema)
+            raise QueryError(f"{reader.part.path} has other columns than the first part of {stream}: {have or 'fewer'}")
+        else:
+            parts.append(reader.part)
+        output.forget(number)
+    return parts
+
+
+def _schema(schemas: dict[str, pa.Schema]) -> pa.Schema:
     """The columns of all symbols' parts. Raises UsageError if they differ."""
-    (name, schema), *others = ((symbol, _schema_in(parts[0])) for symbol, parts in listed.items())
+    (name, schema), *others = schemas.items()
     for other, its in others:
         if its != schema:
             raise UsageError(f"{name} and {other} have columns of different types: scan them one by one")
@@ -137,8 +177,8 @@ def _chosen(schema: pa.Schema, columns: Sequence[str], time_name: str | None) ->
     return pa.schema([schema.field(name) for name in names])
 
 
-def _is_near(part: PublishedPart, begins: int | None, ends: int | None) -> bool:
-    """Whether a part may have rows of a span.
+def _is_near(part: PublishedCut, begins: int | None, ends: int | None) -> bool:
+    """Whether a cut may have rows of a span.
 
     Its day is that of the newest time so far. Rows are less than a day older, and those of a grid up to a day later.
     """

@@ -61,7 +61,7 @@ CREATE OR REPLACE MACRO depth_within(the_symbol, the_time, basis_points) AS TABL
     WITH level AS (SELECT side, price::DOUBLE AS price, size::DOUBLE AS size FROM book_at(the_symbol, the_time)),
     middle AS (SELECT (min(price) FILTER (side = 'ask') + max(price) FILTER (side = 'bid')) / 2 AS mid FROM level)
     SELECT side, count(*) AS levels, sum(size) AS size, sum(price * size) AS turnover
-    FROM level, middle WHERE abs(price - mid) <= mid * basis_points / 10000
+    FROM level, middle WHERE abs(price - mid) <= abs(mid) * basis_points / 10000
     GROUP BY side ORDER BY side DESC;
 """
 

@@ -18,6 +18,7 @@ DAY_NS = 86_400_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?))?(?:\s*(Z|[+-]\d\d(?::?\d\d)?))?")
+_NANOSECONDS = re.compile(r"\d{18}|[1-8]\d{18}")  # from 1973 on, so that no date without hyphens is one
 _MOST_SECONDS = 9_223_372_036  # 2262-04-11
 
 
@@ -49,6 +50,8 @@ def parse_time(value: object, name: str) -> int | None:
 
 
 def _parse_text(text: str) -> int | None:
+    if _NANOSECONDS.fullmatch(text):
+        return int(text)
     match = _ISO.fullmatch(text.strip())
     if match is None:
         return None

@@ -23,9 +23,12 @@ from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import epochs_in
-from cowbook.errors import RecoveryError, StorageError
+from cowbook.errors import RecoveryError
 from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
+from cowbook.query.columns import UNREADABLE, unreadable
+from cowbook.query.output import SymbolOutput
+from cowbook.query.parts import check_contiguous, retrying
 from cowbook.report.gap_times import find_gaps
 from cowbook.report.verdict import WORDS, judge_day
 
@@ -307,6 +310,7 @@ def _list_symbols(output_dir: Path) -> list[str]:
 
 
 def _read_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
+    retrying(lambda: _check_parts(output_dir, symbol))
     days: dict[str, DayQuality] = {}
     firsts: dict[str, int] = {}
     for directory in sorted(output_dir.glob("[!.]*/symbol=*/date=*")):
@@ -316,9 +320,17 @@ def _read_parts(output_dir: Path, symbol: str) -> Iterator[DayQuality]:
         for path in sorted(directory.glob("*.parquet")):
             try:
                 _add_part(day, directory.parent.parent.name, pq.ParquetFile(path), firsts)
-            except (pa.ArrowException, OSError) as error:
-                raise StorageError(f"{path} cannot be read: {error}") from error
+            except UNREADABLE as error:
+                raise unreadable(path, error) from error
     yield from (days[name] for name in sorted(days))
+
+
+def _check_parts(output_dir: Path, symbol: str) -> None:
+    """Raises QueryError if a part is missing: what it had would be missing in the report."""
+    output = SymbolOutput(output_dir, symbol)
+    check_contiguous(output.cuts)
+    for number in range(len(output.cuts)):
+        output.check_parts(number, *output.streams)
 
 
 def _add_part(day: DayQuality, stream: str, part: pq.ParquetFile, firsts: dict[str, int]) -> None:

@@ -71,7 +71,10 @@ def run_once(
 
 
 class Service:
-    """Everything between the configuration and the symbols' threads. `run` is called once, in the main thread."""
+    """Everything between the configuration and the symbols' threads.
+
+    `run` is called once. Only in the main thread does it take signals; elsewhere they come by `receive`.
+    """
 
     def __init__(
         self,
@@ -104,18 +107,22 @@ class Service:
         self._warm_formats: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._reload_asked = self._checkpoint_asked = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._supervision = Supervision(self._notifier, self._metrics, self._log)
         self.threads: dict[str, SymbolThread] = {}
         """By id, in the order of the configuration."""
         self.was_stopped = False
         """Whether a signal has asked for the end."""
+        self.http_port: int | None = None
+        """The port on which the endpoint listens; None while there is none."""
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
         map_large_arrays()
         loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
-        previous = self._take_signals(loop)
+        self._loop = loop
+        previous = self._take_signals()
         try:
             await self._start(loop)
             await self._serve()
@@ -155,6 +162,7 @@ class Service:
         if http.listen and not self._once:
             self._http = HttpServer(self, http.listen, http.token)
             await self._http.start()
+            self.http_port = self._http.port
         self._metrics.set_interval(self._config.checkpoint.every / 1e9)
         if self.was_stopped:
             return
@@ -226,6 +234,7 @@ class Service:
         if self._supervising is not None:
             self._supervising.cancel()
             await asyncio.gather(self._supervising, return_exceptions=True)  # an error was raised already
+        self.http_port = None
         if self._http is not None:
             await self._http.close()
         self._resources.close()
@@ -257,17 +266,18 @@ class Service:
 
     # Signals. What was asked for is only noted: `_serve` does it.
 
-    def _take_signals(self, loop: asyncio.AbstractEventLoop) -> dict[int, Any]:
+    def receive(self, number: int) -> None:
+        """Do what a signal asks for. From any thread, and before `run`, too."""
+        self._note(number)
+        if self._loop is not None:
+            _call_if_open(self._loop, self._wake.set)
+
+    def _take_signals(self) -> dict[int, Any]:
         """Receive them from here on; the handlers that were there before, if they are not cowbook's own already."""
         if threading.current_thread() is not threading.main_thread():
             return {}  # they are the business of whoever has the main thread
-
-        def receive(number: int) -> None:
-            self._note(number)
-            _call_if_open(loop, self._wake.set)
-
         previous = {} if early_signals.are_held() else early_signals.hold_signals()
-        early_signals.deliver_to(receive)
+        early_signals.deliver_to(self.receive)
         return previous
 
     def _note(self, number: int) -> None:

@@ -29,15 +29,14 @@ _Made = tuple[str, pa.Array, bool]
 class RareTables:
     """Makes the tables of a symbol's rare streams."""
 
-    def __init__(self, prices: NumberColumn, sizes: NumberColumn, metadata: dict[str, str], *, has_ids: bool) -> None:
+    def __init__(self, prices: NumberColumn, sizes: NumberColumn, *, has_ids: bool) -> None:
         self._prices, self._sizes = prices, sizes
-        self._metadata = metadata
         self._has_ids = has_ids
 
-    def make(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> pa.Table:
+    def make(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter], metadata: dict[str, str]) -> pa.Table:
         """The table of a stream's rows. `dead_letters` are those of the rows of `dead_letter`."""
         made = list(self._columns(stream, rows, dead_letters))
-        schema = pa.schema([pa.field(name, array.type, may_be_null) for name, array, may_be_null in made], self._metadata or None)
+        schema = pa.schema([pa.field(name, array.type, may_be_null) for name, array, may_be_null in made], metadata)
         return pa.Table.from_arrays([array for _, array, _ in made], schema=schema)
 
     def _columns(self, stream: Stream, rows: OpenRows, dead_letters: Sequence[DeadLetter]) -> Iterator[_Made]:
@@ -87,7 +86,7 @@ class RareTables:
         if row["kind"] == CHECKSUM:
             return str(bid_price)
         if row["kind"] == WITNESS:  # the first level that differs
-            side, price, size = ("ask", ask_price, ask_size) if bid_price < 0 else ("bid", bid_price, bid_size)
+            side, price, size = ("ask", ask_price, ask_size) if bid_price == NONE else ("bid", bid_price, bid_size)
             return f"{side} {self._level(price, size)}"
         return " / ".join(self._level(price, size) for price, size in ((bid_price, bid_size), (ask_price, ask_size)))
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import DeadLetter
+from cowbook.plain.parts import ROWS_OF_CUT, describe_rows
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.streams import STREAMS, Column, Kind, Stream
 from cowbook.sink import pages
@@ -61,32 +62,36 @@ class StreamFiles:
         if numbers != "int64":
             self._metadata = {}
         self._compression = compression
-        self._rare = RareTables(self._prices, self._sizes, self._metadata, has_ids=has_ids)
+        self._rare = RareTables(self._prices, self._sizes, has_ids=has_ids)
 
     def make(self, rows: OpenRows, dead_letters: Sequence[DeadLetter], frame: Frame | None = None) -> Iterator[StreamFile]:
         """Yields the files of the streams that have rows in this cut. `dead_letters` are those of its `dead_letter` rows.
 
         `frame` is the book at the cut before. A cut without other rows has no part of it.
+
+        The metadata of each file say how many rows all streams have in this cut: any one shows whether another is missing.
         """
+        frame = None if rows.is_empty else frame
+        metadata = self._metadata | {ROWS_OF_CUT: describe_rows(_count_rows(rows, frame))}
         for stream in STREAMS:
             if stream.is_frame:
-                if frame is not None and not rows.is_empty:
-                    yield self._frame_file(stream, frame)
+                if frame is not None:
+                    yield self._frame_file(stream, frame, metadata)
             elif not len(rows[stream.name]):
                 continue
             elif any(stream.has(kind) for kind in RARE_KINDS):
-                table = self._rare.make(stream, rows, dead_letters)
+                table = self._rare.make(stream, rows, dead_letters, metadata)
                 yield StreamFile(stream.name, table.num_rows, memoryview(encode(stream, table, self._compression)))
             elif stream.has(Kind.LEVELS):
-                yield self._levels_file(stream, rows)
+                yield self._levels_file(stream, rows, metadata)
             else:
-                yield self._rows_file(stream, rows)
+                yield self._rows_file(stream, rows, metadata)
 
-    def _rows_file(self, stream: Stream, rows: OpenRows) -> StreamFile:
+    def _rows_file(self, stream: Stream, rows: OpenRows, metadata: dict[str, str]) -> StreamFile:
         """A file of a stream with a record for each row."""
         own = rows[stream.name]
         with pages.scratch_for(len(own)) as scratch:
-            file = ParquetFile(len(own), self._compression, self._metadata)
+            file = ParquetFile(len(own), self._compression, metadata)
             for column in stream.columns:
                 if column.kind is Kind.GRID:
                     self._add_grid(file, scratch, rows[f"{stream.name}_levels"])
@@ -94,12 +99,12 @@ class StreamFiles:
                     self._add_rows(file, scratch, column, own[column.fields[0]])
             return StreamFile(stream.name, len(own), file.finish())
 
-    def _levels_file(self, stream: Stream, rows: OpenRows) -> StreamFile:
+    def _levels_file(self, stream: Stream, rows: OpenRows, metadata: dict[str, str]) -> StreamFile:
         """A file of a stream with a record for each message, which has a row for each of its levels."""
         own, prices = rows[stream.name], rows[f"{stream.name}_prices"]
         with pages.scratch_for(max(len(own), len(prices))) as scratch:
             messages = _messages(scratch, own)
-            file = ParquetFile(len(prices), self._compression, self._metadata)
+            file = ParquetFile(len(prices), self._compression, metadata)
             for column in stream.columns:
                 match column.kind:
                     case Kind.LEVELS:
@@ -112,12 +117,12 @@ class StreamFiles:
                         self._add_messages(file, messages, column, _of(own, column))
             return StreamFile(stream.name, len(prices), file.finish())
 
-    def _frame_file(self, stream: Stream, frame: Frame) -> StreamFile:
+    def _frame_file(self, stream: Stream, frame: Frame, metadata: dict[str, str]) -> StreamFile:
         """The file of a frame, which has one record: the book."""
         own = frame.row
         with pages.scratch_for(len(frame)) as scratch:
             messages = _messages(scratch, own)
-            file = ParquetFile(len(frame), self._compression, self._metadata)
+            file = ParquetFile(len(frame), self._compression, metadata)
             for column in stream.columns:
                 if column.kind is Kind.LEVELS:
                     self._add_levels(file, scratch, messages, frame.prices, frame.sizes)
@@ -199,6 +204,17 @@ class StreamFiles:
         """An integer, a time or an id."""
         optional = column.optional or (column.kind is Kind.ID and not self._has_ids)
         return Leaf(column.name, Physical.INT64, Logical.TIME if column.kind is Kind.TIME else Logical.INTEGER, optional)
+
+
+def _count_rows(rows: OpenRows, frame: Frame | None) -> dict[str, int]:
+    """How many rows each stream has in a cut."""
+    counts = {}
+    for stream in STREAMS:
+        if stream.is_frame:
+            counts[stream.name] = 0 if frame is None else len(frame)
+        else:
+            counts[stream.name] = len(rows[f"{stream.name}_prices" if stream.has(Kind.LEVELS) else stream.name])
+    return counts
 
 
 def _messages(scratch: pages.Scratch, own: _Values) -> pages.Messages:

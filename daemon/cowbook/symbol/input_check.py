@@ -16,7 +16,7 @@ from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, InputError
 from cowbook.input.settings import DecoderSettings
 from cowbook.symbol.settings import decoder_settings, files_of
-from cowbook.venues.recognise import SNIFFED_BYTES, misfit_of
+from cowbook.venues.recognise import SNIFFED_BYTES, doubt_of, misfit_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,8 @@ class SymbolCheck:
     files: ExpandedPaths
     problems: tuple[str, ...]
     """Why it cannot be read; empty if nothing shows that."""
+    doubt: str | None = None
+    """What makes the input look wrong, though it may be right further on."""
 
 
 def check_input(config: Config, symbol: SymbolConfig) -> SymbolCheck:
@@ -40,7 +42,18 @@ def check_input(config: Config, symbol: SymbolConfig) -> SymbolCheck:
         if not (path.is_file() and os.access(path, os.R_OK))
     ]
     misfit = what_it_looks_like(files.paths[0], symbol.format, decoder_settings(symbol))
-    return SymbolCheck(files, (*unreadable, *([misfit] if misfit is not None else [])))
+    problems = (*unreadable, *([misfit] if misfit is not None else []))
+    return SymbolCheck(files, problems, None if problems else _doubt(files.paths[0], symbol.format, decoder_settings(symbol)))
+
+
+def _doubt(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
+    """Why a file that nothing is known against looks wrong; None if it does not."""
+    try:
+        with open_decoded(path) as file:
+            doubt = doubt_of(read_fully(file, SNIFFED_BYTES), format_name, settings)
+    except (InputError, OSError):  # it is told as a problem
+        return None
+    return None if doubt is None else f"{path} {doubt}"
 
 
 def refuse_unusable(

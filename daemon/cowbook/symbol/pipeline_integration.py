@@ -109,6 +109,11 @@ def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
     )
 
 
+def _shown(settings: Mapping[str, object], name: str) -> str:
+    """A setting's value. Some are written only where they are not the default."""
+    return repr(settings[name]) if name in settings else "the default"
+
+
 def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: Mapping[str, Any]) -> None:
     """Raises RecoveryError if the symbol must not go on from what was found."""
     if found.outdated is not None:
@@ -130,7 +135,7 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
         return
     then = found.checkpoint.state.fingerprint
     changed = [
-        f"{name} was {then.get(name)!r} and is {fingerprint.get(name)!r}"
+        f"{name} was {_shown(then, name)} and is {_shown(fingerprint, name)}"
         for name in sorted({*then, *fingerprint})
         # A halt has changed no row, and its error message advised to continue.
         if then.get(name) != fingerprint.get(name) and not (name in _MAY_HALT and then.get(name) == "halt")

@@ -250,6 +250,8 @@ def notes_of_sources(sources: Sequence[SourceFigures]) -> list[str]:
     """Returns warnings for users about several sources that do not fit together."""
     notes = []
     for source in sources:
+        if not source.missed and any(other.missed for other in sources):
+            notes.append(f"source {source.name} has no record that is used: is it a capture of this symbol in this format?")
         if source.contradictions:
             notes.append(
                 f"source {source.name} contradicts the others in {source.contradictions:,} messages: the same ids, other levels "

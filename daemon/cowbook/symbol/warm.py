@@ -197,7 +197,7 @@ def _calls_of_book() -> Iterator[tuple[Any, ...]]:
     yield find_size, book, 0, 0
     yield fill, numbers, numbers
     yield fill_day, np.zeros(1, DAY_ROW)[0], engine.arrays.state[0]
-    yield blocks_available, book.pool, book.blocks
+    yield blocks_available, book.pool
     yield release, book.pool, book.blocks, 0
 
 

@@ -1,5 +1,7 @@
 """The HTTP endpoint: /metrics, /healthz, /readyz, /status, /book/<id>, POST /checkpoint, and / for people, with its /events.
 
+A driver of several shards has /sd, too, by which Prometheus finds them.
+
 The cost of clients is bounded. A connection serves one request. The number of connections accepted per second is limited; others
 wait in the kernel's queue. Connections are limited in number and age, and requests in size. A response that takes long to make
 is served again for ten times as long as making it took.
@@ -46,6 +48,7 @@ _LARGEST_REQUEST_BYTES = 16_384  # no body is ever read
 _OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _PARAMETERS = {"/checkpoint": ("symbol", "wait"), "/book/": ("levels", "format")}
 _BOOK = "/book/"
+_UNREADY = ("starting", "restarting", "lost", "moving")
 _BOOK_LEVELS = 20
 _LONGEST_BOOK_SECONDS = 10.0
 _ARROW = "application/vnd.apache.arrow.stream"
@@ -133,9 +136,13 @@ class _Kept(Generic[T]):
 class HttpServer:
     """The HTTP server. It listens from `start` to `close`."""
 
-    def __init__(self, view: View, listen: str, token: str) -> None:
-        """`listen` is host:port. A client needs `token` to request checkpoints; with "" only those on this machine can."""
+    def __init__(self, view: View, listen: str, token: str, discover: Callable[[], list[dict[str, Any]]] | None = None) -> None:
+        """`listen` is host:port. A client needs `token` to request checkpoints; with "" only those on this machine can.
+
+        `discover` returns what /sd tells Prometheus (http_sd); None: there is no /sd.
+        """
         self._view = view
+        self._discover = discover
         self._listen = listen
         host, _, port = listen.rpartition(":")
         self._host, self._port = host.strip("[]"), int(port)
@@ -245,6 +252,8 @@ class HttpServer:
             "/events": self._events,
             "/": self._page,
         }
+        if self._discover is not None:
+            handlers["/sd"] = self._sd
         if not self._is_meant(request):
             return web.Response(status=421, text=f"this is cowbook on {self._listen}: {self._how_to_ask()}\n")
         handler = handlers.get(request.path)
@@ -300,8 +309,12 @@ class HttpServer:
         status = self._status_kept.get()
         if status["ready"]:
             return web.Response(text="ready\n")
-        unready = [symbol["id"] for symbol in status["symbols"] if symbol["state"] in ("starting", "restarting")]
+        unready = [symbol["id"] for symbol in status["symbols"] if symbol["state"] in _UNREADY]
         return web.Response(status=503, text=f"not ready: {escaped(', '.join(unready)) or 'starting'}\n")
+
+    async def _sd(self, _request: web.BaseRequest) -> web.Response:
+        assert self._discover is not None
+        return web.json_response(self._discover(), dumps=_dump)
 
     async def _status(self, _request: web.BaseRequest) -> web.Response:
         return web.json_response(text=self._status_text.get())

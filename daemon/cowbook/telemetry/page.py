@@ -36,7 +36,7 @@ h2{font-size:1.1rem}
 .good{color:var(--good)}
 .wide{overflow-x:auto}
 table{border-collapse:collapse}
-th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th,td{padding:.2rem .35rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child,td:nth-child(2),th:nth-child(2){text-align:left}
 td svg{height:1.2em;width:5rem;vertical-align:middle;margin-left:.4rem}
 svg polyline{fill:none;stroke:currentColor;stroke-width:1.5;vector-effect:non-scaling-stroke}
@@ -69,8 +69,8 @@ async function look() {
     const spread = bid && ask ? ", spread " + (Number(ask[0]) - Number(bid[0])).toPrecision(6).replace(/\\.?0+$/, "") : "";
     note.textContent = (book.synced ? "synced" : "not synced: nothing of it is known") + spread
       + ", " + book.bid_levels + " bids, " + book.ask_levels + " asks, known "
-      + (book.bids_whole ? "all bids" : "bids to " + (book.bids_known_to || "none")) + ", "
-      + (book.asks_whole ? "all asks" : "asks to " + (book.asks_known_to || "none"));
+      + (book.bids_whole ? "all bids" : "bids to " + short(book.bids_known_to || "none")) + ", "
+      + (book.asks_whole ? "all asks" : "asks to " + short(book.asks_known_to || "none"));
     line(table, "th", ["size", "bid", "ask", "size"]);
     for (let row = 0; row < Math.max(book.bids.length, book.asks.length); row++) {
       const b = book.bids[row] || ["", ""], a = book.asks[row] || ["", ""];
@@ -122,8 +122,10 @@ def render_main(status: Mapping[str, Any], history: History, now: datetime) -> s
     symbols: Sequence[Mapping[str, Any]] = sorted(status["symbols"], key=urgency)
     states = ", ".join(f"{count} {state}" for state, count in Counter(symbol["state"] for symbol in symbols).items())
     rate = sum(each.rate or 0.0 for each in history.symbols.values())
-    ready = '<span class="good">ready</span>' if status["ready"] else '<span class="bad">not ready</span>'
     problems = [text for symbol in symbols for text in problems_of(symbol)]
+    ready = '<span class="bad">not ready</span>'
+    if status["ready"]:
+        ready = '<span class="odd">ready, with problems</span>' if problems else '<span class="good">ready</span>'
     lines = [f"<li>{_text(text)}</li>" for text in problems[:_MOST_PROBLEMS]]
     if len(problems) > _MOST_PROBLEMS:
         lines.append(f"<li>and {len(problems) - _MOST_PROBLEMS:,} more</li>")

@@ -34,14 +34,20 @@ _FIELDS = (
 """Fields of a symbol's status that are null until it has recovered."""
 
 _SHOWN_WARNINGS = 10
-TROUBLED = ("failed", "unusable", "restarting", "waiting", "starting")
-"""States of symbols that are not running, the worst first."""
+TROUBLED = ("failed", "lost", "unusable", "restarting", "waiting", "starting", "moving")
+"""States of symbols that are not running, the worst first. `lost` and `moving` are those of a shard on other machines."""
 _UNSETTLED = ("starting", "restarting")
 
 
 def is_ready(states: Sequence[str]) -> bool:
     """Returns whether no symbol is starting or restarting any more, by their states."""
     return all(state not in _UNSETTLED for state in states)
+
+
+def empty_status(symbol_id: str) -> dict[str, Any]:
+    """Returns the status of a symbol of which nothing is known yet."""
+    own = ("error", "waiting_for", "last_error", "recovery_seconds", "lag_bytes", *_FIELDS)
+    return {"id": symbol_id, "state": "starting", "restarts": 0, "warnings": []} | dict.fromkeys(own)
 
 
 def symbol_status(thread: SymbolThread) -> dict[str, Any]:

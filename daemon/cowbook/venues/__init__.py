@@ -16,6 +16,7 @@ _NO_VENUES = ("answers", "decoders", "fields", "recognise", "unsupported")
 """Modules of this package that are not venues."""
 
 
+@cache
 def venue_names() -> tuple[str, ...]:
     """The names of all venues. Loads none of them."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in _NO_VENUES))

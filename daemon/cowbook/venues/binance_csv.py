@@ -74,7 +74,8 @@ _PERCENTAGES = Table(  # a percentage below 0 is of bids
     refusal="is Binance's bookDepth: it has sums of sizes within percentages of the price, of which no book can be made; T_DEPTH "
     "and bookTicker have levels",
 )
-_NUMERAL, _TIME, _BOOLEAN = rb"[0-9]+(?:\.[0-9]+)?", rb"[0-9]{13}(?:[0-9]{3})?", rb"(?:[Tt]rue|[Ff]alse)"
+_SIZE, _TIME, _BOOLEAN = rb"[0-9]+(?:\.[0-9]+)?", rb"[0-9]{13}(?:[0-9]{3})?", rb"(?:[Tt]rue|[Ff]alse)"
+_PRICE = rb"-?" + _SIZE
 
 
 _ID = rb"[0-9]+"
@@ -99,8 +100,8 @@ _OF_TRADES = {"trade_id": ("id",), "ts_event": ("time",), "price": ("price",), "
 _OF_AGGREGATES = {"trade_id": ("agg_trade_id",), "ts_event": ("transact_time",), "price": ("price",), "size": ("quantity",)}
 _NAMES = ("id", "price", "qty", "quote_qty", "time", "is_buyer_maker")
 _AGGREGATE_NAMES = ("agg_trade_id", "price", "quantity", "first_trade_id", "last_trade_id", "transact_time", "is_buyer_maker")
-_FIELDS = (_ID, _NUMERAL, _NUMERAL, _NUMERAL, _TIME, _BOOLEAN)
-_AGGREGATE_FIELDS = (_ID, _NUMERAL, _NUMERAL, _ID, _ID, _TIME, _BOOLEAN)
+_FIELDS = (_ID, _PRICE, _SIZE, _PRICE, _TIME, _BOOLEAN)
+_AGGREGATE_FIELDS = (_ID, _PRICE, _SIZE, _ID, _ID, _TIME, _BOOLEAN)
 _OF_SPOT = ("is_best_match",), (_BOOLEAN,)
 
 VENUE = Venue(

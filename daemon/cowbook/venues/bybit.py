@@ -46,6 +46,7 @@ from cowbook.input.forms.shapes import (
     TIME,
     Holes,
     Shape,
+    changes_of,
     side,
     trades_of,
 )
@@ -186,11 +187,22 @@ def _number(found: Object, key: str) -> int:
 _BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "data.b": BIDS, "data.a": ASKS, "data.u": ONLY_ID}
 _TRADES = trades_of({"T": TIME, "S": side("Buy", "Sell"), "p": PRICE, "v": SIZE, "i": TEXT_ID})
 _V2_TRADES = trades_of({"trade_time_ms": TIME, "side": side("Buy", "Sell"), "price": PRICE, "size": SIZE, "trade_id": TEXT_ID})
+_V2_BOOK: Holes = {"topic": SYMBOL_BEHIND_DOT, "cross_seq": ONLY_ID, "timestamp_e6": TIME}
+_V2_DELETED = {"price": PRICE, "side": side("Buy", "Sell")}
+_V2_LEVEL = _V2_DELETED | {"size": SIZE}
+_V2_CHANGES: Holes = {
+    "data.delete": changes_of(_V2_DELETED, more=True),
+    "data.update": changes_of(_V2_LEVEL, more=True),
+    "data.insert": changes_of(_V2_LEVEL),
+}
 _SHAPES = (
     Shape(_BOOK | {"cts": TIME}, {"ts": ANY, "data.s": ANY, "data.seq": ANY}),
     Shape(_BOOK | {"ts": TIME}, {"data.s": ANY, "data.seq": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _TRADES}, {"ts": ANY}),
     Shape({"topic": SYMBOL_BEHIND_DOT, "data": _V2_TRADES}),
+    Shape(_V2_BOOK | _V2_CHANGES, where={"type": "delta"}),
+    Shape(_V2_BOOK | {"data.order_book": changes_of(_V2_LEVEL)}, where={"type": "snapshot"}),
+    Shape(_V2_BOOK | {"data": changes_of(_V2_LEVEL)}, where={"type": "snapshot"}),
     ticker_shape(_BEST, "data", {"topic": SYMBOL_BEHIND_DOT}, {"ts": ANY, "cs": ANY}),
 )
 

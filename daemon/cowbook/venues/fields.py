@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from cowbook.input.forms.shapes import ASK_PRICE, ASK_SIZE, BID_PRICE, BID_SIZE, Holes, Shape
 from cowbook.input.numerals import MAX_TIME_NS, find_non_numeral, nanoseconds, plain
@@ -95,11 +95,11 @@ def levels(found: object, what: str, price: str | int = 0, size: str | int = 1) 
                 column.append(numeral(level[place]))  # type: ignore[index]
             except (TypeError, KeyError, IndexError):
                 refuse("malformed", f"{what} has a level without price and size: {shown(level)}")
-    return _require_numerals(columns[0], what), _require_numerals(columns[1], what)
+    return _require_numerals(columns[0], "price", what), _require_numerals(columns[1], "size", what)
 
 
-def _require_numerals(texts: Sequence[object], what: str) -> list[str]:
-    bad = find_non_numeral(texts)
+def _require_numerals(texts: Sequence[object], name: Literal["price", "size"], what: str) -> list[str]:
+    bad = find_non_numeral(texts, name)
     if bad >= 0:
         refuse("malformed", f"level {bad} of {what} has {shown(texts[bad])} in place of a decimal number")
     return list(texts)  # type: ignore[arg-type]
@@ -148,14 +148,14 @@ def loose_ticker(value: object, settings: DecoderSettings, keys: BestKeys) -> De
     if not isinstance(value, dict):
         return UNUSED
     has_sizes = keys.bid_size in value or keys.ask_size in value
-    wanted = (keys.bid, keys.ask, *((keys.bid_size, keys.ask_size) if has_sizes else ()))
-    texts = [numeral(value.get(key)) for key in wanted]
-    if find_non_numeral(texts) >= 0:
+    prices = [numeral(value.get(key)) for key in (keys.bid, keys.ask)]
+    sizes = [numeral(value.get(key)) for key in (keys.bid_size, keys.ask_size)] if has_sizes else ["0", "0"]
+    if find_non_numeral(prices, "price") >= 0 or find_non_numeral(sizes, "size") >= 0:
         return UNUSED
-    found = [str(text) for text in texts] + ([] if has_sizes else ["0", "0"])
+    (bid, ask), (bid_size, ask_size) = map(str, prices), map(str, sizes)
     message = DecodedMessage(TICKER, NONE, flags=IS_LOOSE)
     try:
-        with_levels(message, ([found[0]], [found[2]]), ([found[1]], [found[3]]), settings)
+        with_levels(message, ([bid], [bid_size]), ([ask], [ask_size]), settings)
     except RefusedError:
         return UNUSED
     if not has_sizes:
@@ -204,8 +204,8 @@ class Trades:
 
     def to_message(self) -> DecodedMessage:
         """Make one message. Of several trades the ask levels hold the times and flags, then the ids."""
-        prices = fixed(_require_numerals(self._prices, "the trades"), "price", self._settings.price_decimals)
-        sizes = fixed(_require_numerals(self._sizes, "the trades"), "size", self._settings.size_decimals)
+        prices = fixed(_require_numerals(self._prices, "price", "the trades"), "price", self._settings.price_decimals)
+        sizes = fixed(_require_numerals(self._sizes, "size", "the trades"), "size", self._settings.size_decimals)
         newest = max(row[0] for row in self._rows)
         if len(self._rows) == 1:
             _, trade_id, flags = self._rows[0]

@@ -114,7 +114,7 @@ def _read_changes(changes: Object, key: str) -> Levels:
         numbered.append((whole_number({"sequence": change[2]}, "sequence"), change))
     ordered: list[object] = [change for _, change in sorted(numbered, key=lambda each: each[0])]
     prices, sizes = levels(ordered, f'"{key}"')
-    places = [place for place, price in enumerate(prices) if price.strip("0.")]
+    places = [place for place, price in enumerate(prices) if price.strip("-0.")]
     return [prices[place] for place in places], [sizes[place] for place in places]
 
 

@@ -108,16 +108,22 @@ def _scaled_levels(book: Object, key: str, symbol: str) -> Levels:
         level = an_array(entry, "a level")
         if len(level) < 2:
             refuse("malformed", f'"{key}" has a level without price and size: {shown(level)}')
-        entries.append([_with_point(value, scale) for value, scale in zip(level[:2], _scales(symbol), strict=True)])
+        entries.append(_with_points(level[0], level[1], symbol))
     return levels(entries, f'"{key}"')
+
+
+def _with_points(price: object, size: object, symbol: str) -> list[str]:
+    """The numerals of a price and a size that are integers of which the last digits are decimals."""
+    return [_with_point(value, scale) for value, scale in zip((price, size), _scales(symbol), strict=True)]
 
 
 def _with_point(value: object, scale: int) -> str:
     """The numeral of an integer of which the last digits are decimals."""
-    if type(value) is not int or value < 0:
-        refuse("malformed", f"{shown(value)} is not an integer without sign")
-    digits = str(value).rjust(scale + 1, "0")
-    return f"{digits[:-scale]}.{digits[-scale:]}" if scale else digits
+    if type(value) is not int:
+        refuse("malformed", f"{shown(value)} is not an integer")
+    digits = str(abs(value)).rjust(scale + 1, "0")
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-scale]}.{digits[-scale:]}" if scale else sign + digits
 
 
 def _decode_trades(found: Object, kind: str, settings: DecoderSettings, *, is_scaled: bool) -> Decoded:
@@ -132,7 +138,7 @@ def _decode_trades(found: Object, kind: str, settings: DecoderSettings, *, is_sc
         time, sold = milliseconds({"time": trade[0]}, "time"), is_sell(trade[1], "Buy", "Sell")
         price, size = trade[2:4]
         if is_scaled:
-            price, size = (_with_point(value, scale) for value, scale in zip((price, size), _scales(settings.name), strict=True))
+            price, size = _with_points(price, size, settings.name)
         trades.add(price, size, time, NONE, sold=sold)
     return trades.to_message()
 

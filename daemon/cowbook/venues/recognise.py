@@ -16,6 +16,7 @@ from cowbook.input.text.line_decoder import array_opening
 from cowbook.input.text.wrapping import find_members, unwrap
 from cowbook.input.venue import Connection, Venue
 from cowbook.input.verdict import Decoded, DecodedMessage, Nothing, OtherSymbol, Rejected, Sequenced, Subscription, shown
+from cowbook.plain.counting import counted
 from cowbook.plain.messages import IS_UNLABELLED, SNAPSHOT
 from cowbook.plain.table_header import LONGEST_HEADER, read_header
 from cowbook.venues import load_venue, venue_names
@@ -171,6 +172,17 @@ def misfit_of(head: bytes, format_name: str, settings: DecoderSettings) -> str |
         names = list(header.names) if header is not None else []
         return f'is no table of format = "{format_name}": its columns are {shown(",".join(names))}'
     return f'is no capture of format = "{format_name}": {looks_like}' if looks_like is not None else None
+
+
+def doubt_of(head: bytes, format_name: str, settings: DecoderSettings) -> str | None:
+    """Say that none of a file's first records means anything in its configured format; None if one does, or there are none.
+
+    `head` is as in `misfit_of`. They may be hundreds of lines of something else, before a capture begins.
+    """
+    records = [record for record in _first_records(head, _SEARCHED_RECORDS) if record.strip()]
+    if not records or load_venue(format_name).tables or any(_means_something(format_name, each, settings) for each in records):
+        return None
+    return f'may be no capture of format = "{format_name}": none of its first {counted(len(records), "record")} is one'
 
 
 def names_in(head: bytes, format_name: str, settings: DecoderSettings) -> tuple[bool, list[str]]:

@@ -27,7 +27,7 @@ def numeral(style: int, value: int, written: int) -> str:
     if style == FTX:
         return repr(float(number))
     if style == BITFINEX:  # as JavaScript: 1, 0.000001, 1e-7, 1.5e-8
-        if number >= Decimal("0.000001"):
+        if abs(number) >= Decimal("0.000001"):
             return format(number.normalize(), "f")
         mantissa, _, exponent = format(number.normalize(), "e").partition("e-")
         return f"{mantissa}e-{int(exponent)}"
@@ -104,9 +104,17 @@ def engine_of(style: int, depth: int = 0) -> OrderBookEngine:
 
 
 @settings(max_examples=examples(150), deadline=None)
-@given(st.sampled_from([KRAKEN, OKX, BITGET, BITFINEX, FTX]), st.integers(0, 2**32), st.integers(0, 8), st.integers(0, 8))
-def test_checksums_equal_those_of_zlib_in_every_style(style: int, seed: int, price_decimals: int, size_decimals: int) -> None:
-    """In every style, with any number of levels on either side, and for numerals of any length."""
+@given(
+    st.sampled_from([KRAKEN, OKX, BITGET, BITFINEX, FTX]),
+    st.integers(0, 2**32),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.sampled_from([(1,), (1,), (-1,), (-1, 1)]),
+)
+def test_checksums_equal_those_of_zlib_in_every_style(
+    style: int, seed: int, price_decimals: int, size_decimals: int, signs: tuple[int, ...]
+) -> None:
+    """In every style, with any number of levels on either side, for numerals of any length, and for prices of either sign."""
     rng = random.Random(seed)
     steps = 10 ** (DECIMALS - price_decimals), 10 ** (DECIMALS - size_decimals)
 
@@ -114,7 +122,10 @@ def test_checksums_equal_those_of_zlib_in_every_style(style: int, seed: int, pri
         def value(step: int) -> int:
             return rng.randint(1, 10 ** rng.randint(1, 15 - (DECIMALS if step == 1 else 8))) * step
 
-        return {value(steps[0]): value(steps[1]) for _ in range(rng.choice([0, 1, 9, 10, 11, 24, 26, 99, 101, 130]))}
+        return {
+            rng.choice(signs) * value(steps[0]): value(steps[1])
+            for _ in range(rng.choice([0, 1, 9, 10, 11, 24, 26, 99, 101, 130]))
+        }
 
     bids, asks = side(), side()
     checksum = expected_checksum(style, bids, asks, (price_decimals, size_decimals))

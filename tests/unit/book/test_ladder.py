@@ -18,9 +18,13 @@ Book = tuple[dict[int, int], dict[int, int]]
 TICKS = st.sampled_from([1, 7, 100, 10**6, 25 * 10**5, 10**15])
 PRICES = st.one_of(
     st.builds(lambda tick, number: tick * number, TICKS, st.integers(0, 500)),
+    st.integers(0, 100),
+    st.builds(lambda tick, number: tick * number, TICKS, st.integers(-500, 20)),
     st.integers(0, 10**18 - 1),
+    st.integers(-(10**18) + 1, 10**18 - 1),
+    st.sampled_from([-(10**18) + 1, -(2**53) - 1, -64, -1, 0, 1, 10**18 - 1]),
 )
-SIZES = st.one_of(st.just(0), st.integers(1, 10**18 - 1))
+SIZES = st.one_of(st.just(0), st.integers(1, 10**18 - 1), st.integers(1, 9))
 UPDATES = st.tuples(st.integers(0, 1), PRICES, SIZES)
 
 
@@ -52,8 +56,25 @@ def update(arrays: ladder.Book, book: Book, side: int, price: int, size: int) ->
 
 def used_blocks(arrays: ladder.Book) -> int:
     """Blocks that are neither free nor fresh."""
-    total: int = (arrays.blocks.size - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
-    return total - int(block_pool.blocks_available(arrays.pool, arrays.blocks))
+    total = (int(arrays.pool["end"][0]) - block_pool.FIRST_BLOCK) // block_pool.BLOCK_WORDS
+    return total - int(block_pool.blocks_available(arrays.pool))
+
+
+def check_sums(arrays: ladder.Book) -> None:
+    """The sums of the leaves of the live sides are those of their sizes, but where a size was ever large."""
+    sides, blocks = arrays.sides, arrays.blocks
+    for side in sides[:2]:
+        pending = [int(side["root"])] if side["root"] != block_pool.NO_BLOCK else []
+        while pending:
+            block = pending.pop()
+            used = int(blocks[block + block_pool.USED])
+            entries = [int(blocks[block + entry]) for entry in range(block_pool.ENTRIES) if used >> entry & 1]
+            if blocks[block + block_pool.HEIGHT] > 1:
+                pending += entries
+                continue
+            total = int(blocks[block_pool.sum_place(blocks, block)])
+            assert total in (sum(entries), block_pool.NO_SUM)
+            assert max(entries) < block_pool.LARGE or total == block_pool.NO_SUM
 
 
 @given(st.lists(UPDATES, max_size=300))
@@ -70,6 +91,7 @@ def test_a_ladder_equals_a_dictionary(updates: list[tuple[int, int, int]]) -> No
     for side in (ladder.BID, ladder.ASK):
         assert list(levels_of(arrays, side).items()) == list(in_order(book, side).items())
         assert len(Ladder(side, arrays)) == len(book[side])
+    check_sums(arrays)
 
 
 @given(st.lists(UPDATES, max_size=100))
@@ -145,6 +167,7 @@ def test_snapshots_never_change(actions: list[tuple[int, int, int] | str]) -> No
                 block_pool.release(arrays.pool, arrays.blocks, frozen.epoch)
         for frozen in held.values():
             frozen.check()
+    check_sums(arrays)
     for side in (0, 1):
         assert list(levels_of(arrays, side).items()) == list(in_order(book, side).items())
     for frozen in held.values():
@@ -162,6 +185,32 @@ def test_the_tick_is_the_common_divisor_of_the_prices() -> None:
         ladder.set_level(arrays, 0, price, size)
         assert arrays.pool["tick"][0] == tick
     assert levels_of(arrays, 0) == {900: 5, 600: 5, 450: 5, 1: 1, 0: 1}
+
+
+def test_ticks_are_numbered_from_the_lowest_price_of_the_book_on() -> None:
+    """A book of positive prices counts ticks from price 0. Negative prices move that to a power of 64, which fits for long."""
+    arrays = allocate(1 << 20)
+    for price, origin in ((500, 0), (700, 0), (-100, 64), (-6400, 64), (-6500, 4096), (-409_600, 4096), (-(10**17), 64**9)):
+        ladder.set_level(arrays, 0, price, 1)
+        assert arrays.pool["origin"][0] == origin
+    assert list(levels_of(arrays, 0)) == [700, 500, -100, -6400, -6500, -409_600, -(10**17)]
+    assert ladder.worst_level(arrays, 0) == -(10**17)
+
+
+def test_levels_of_both_signs_span_the_highest_tree() -> None:
+    """The least and the greatest price lie in one tree, with no price between them lost, and are found from either end."""
+    arrays = allocate(1 << 20)
+    prices = [-(10**18) + 1, -1, 0, 1, 10**18 - 1]
+    for price in prices:
+        ladder.set_level(arrays, 0, price, 1)
+    assert arrays.sides["height"][0] == ladder.MAX_HEIGHT
+    assert list(levels_of(arrays, 0)) == prices[::-1]
+    found, index = [], 0
+    while (index := ladder.next_level(arrays.blocks, arrays.sides[0], index, False)) >= 0:
+        found.append(ladder.price_of(arrays, index))
+        index += 1
+    assert found == prices
+    assert Ladder(0, arrays).size_at(-2) == 0
 
 
 def test_the_first_price_may_be_zero() -> None:

@@ -68,9 +68,14 @@ def test_the_file_has_all_levels(data: str, tmp_path: Path) -> None:
         (["--symbol", "ETHUSDT"], EXIT_FAILED, "has nothing of symbol ETHUSDT: it has BTCUSDT"),
         (["--symbol", "BTCUSDT", "--at", "noon"], EXIT_USAGE, "--at = 'noon': must be a time"),
         (
-            ["--symbol", "BTCUSDT", "--event", "7", "--parquet", "/none/x.parquet"],
+            ["--symbol", "BTCUSDT", "--event", "7", "--parquet", "/dev/null/x.parquet"],
             EXIT_FAILED,
-            "/none/x.parquet cannot be written",
+            "/dev/null cannot be written",
+        ),
+        (
+            ["--symbol", "BTCUSDT", "--event", "7", "--parquet", __file__],
+            EXIT_FAILED,
+            "test_book.py exists: remove it",
         ),
         (["--symbol", "BTCUSDT", "--event", "-7"], EXIT_USAGE, "must be a number, 0 or more"),
         (["--symbol", "BTCUSDT", "--event", "x"], EXIT_USAGE, "must be a number"),

@@ -44,7 +44,7 @@ def test_files_of_one_series_share_a_glob(own: list[str], others: list[str], pat
     """What differs is what rotation and dates change; the whole of a date is left out."""
     paths = place(tmp_path, *own)
     place(tmp_path, *others)
-    assert find_patterns(paths) == [str(tmp_path / pattern)]
+    assert find_patterns(paths, {}) == [str(tmp_path / pattern)]
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,15 @@ def test_where_no_glob_fits_the_files_are_named(own: list[str], others: list[str
     """Each by itself, so that no other file is read."""
     paths = place(tmp_path, *own)
     place(tmp_path, *others)
-    patterns = find_patterns(paths)
+    patterns = find_patterns(paths, {})
     assert len(patterns) == len(own)
     assert sorted(matches(patterns)) == sorted(paths)
+
+
+def test_patterns_are_in_the_order_of_time(tmp_path: Path) -> None:
+    """A run reads them in this order, and names say little of time."""
+    late, early = place(tmp_path, "book_snapshot.csv", "trades.csv")
+    assert find_patterns([late, early], {late: 2, early: 1}) == [early, late]
 
 
 @given(st.data())
@@ -74,7 +80,7 @@ def test_patterns_match_the_files_and_no_others(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paths = place(Path(folder), *sorted(names))
         own = rng.sample(paths, rng.randint(1, len(paths)))
-        found = matches(find_patterns(own))
+        found = matches(find_patterns(own, {}))
     assert sorted(found) == sorted(own)
 
 

@@ -346,7 +346,7 @@ def test_a_publication_under_way_is_waited_for(made: Reconstruction, monkeypatch
 
     monkeypatch.setattr("cowbook.query.book_at.SymbolOutput", move)
     assert book_at(made.output_dir, "BTCUSDT", event=30).event >= 30
-    with pytest.raises(QueryError, match=r"part-1.parquet is gone; a publication was interrupted: start cowbook again"):
+    with pytest.raises(QueryError, match=r"part-1.parquet is gone; if a publication was interrupted, start cowbook again"):
         book_at(made.output_dir, "BTCUSDT", event=30)
 
 
@@ -354,7 +354,9 @@ def test_streams_that_disagree_on_a_cut_are_an_interrupted_publication(own: Reco
     """One stream has its regular part already, another its earlier tail."""
     part = part_of(own, "depth", 30)
     part.rename(part.with_name(part.name.replace(part.name.split("-")[2][:16], f"{int(part.name.split('-')[2][:16]) - 1:016d}")))
-    with pytest.raises(QueryError, match="begin with the same event and end with different ones; a publication was interrupted"):
+    with pytest.raises(
+        QueryError, match="begin with the same event and end with different ones; if a publication was interrupted"
+    ):
         book_at(own.output_dir, "BTCUSDT", event=3)
 
 

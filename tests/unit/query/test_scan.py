@@ -18,6 +18,7 @@ from cowbook.config import load_config
 from cowbook.errors import QueryError, UsageError
 from cowbook.export.text import export_csv
 from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
+from cowbook.query.parts import retrying, symbols_like
 from cowbook.query.times import parse_time
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
@@ -52,6 +53,66 @@ def test_all_rows_in_the_order_of_events(data: Path, stream: str) -> None:
     found = scan(data, stream, "ETH/USD").to_table()
     assert set(found["symbol"].to_pylist()) == {"ETH/USD"}
     assert found.drop_columns("symbol").equals(rows_of(data, stream, "ETH%2FUSD"))
+
+
+@pytest.mark.parametrize("stream", ["depth", "book"])
+@pytest.mark.parametrize(("reads", "place"), [("scan", 0), ("scan", -2), ("csv", 0), ("csv", -2)])
+def test_a_missing_part_is_an_error(data: Path, tmp_path: Path, stream: str, reads: str, place: int) -> None:
+    """Another part of its cut says that there was one. Spans in which it is not are as before."""
+    shutil.copytree(data, tmp_path / "data")
+    missing = sorted((tmp_path / "data" / stream / "symbol=BTCUSDT").rglob("*.parquet"))[place]
+    missing.unlink()
+
+    def read() -> object:
+        if reads == "scan":
+            return scan(tmp_path / "data", stream, "BTCUSDT")
+        return retrying(lambda: export_csv(tmp_path / "data", "BTCUSDT", None, None, tmp_path / "csv"))
+
+    with pytest.raises(QueryError, match=f"has no part {missing.name} of {stream} with its"):
+        read()
+    shutil.rmtree(tmp_path / "data" / stream / "symbol=BTCUSDT")  # on purpose
+    assert scan(tmp_path / "data", stream, "BTCUSDT").count_rows() == 0
+
+
+def test_a_missing_cut_is_an_error(data: Path, tmp_path: Path) -> None:
+    """Its events are in no part."""
+    shutil.copytree(data, tmp_path / "data")
+    name = sorted((tmp_path / "data" / "depth" / "symbol=BTCUSDT").rglob("*.parquet"))[1].name
+    for path in (tmp_path / "data").rglob(f"symbol=BTCUSDT/*/{name}"):
+        path.unlink()
+    with pytest.raises(QueryError, match="are in no part"):
+        scan(tmp_path / "data", "trades")
+
+
+def test_another_parquet_in_the_place_of_a_part_is_an_error(data: Path, tmp_path: Path) -> None:
+    """Of other columns, or of other types."""
+    shutil.copytree(data, tmp_path / "data")
+    path = sorted((tmp_path / "data" / "trades" / "symbol=BTCUSDT").rglob("*.parquet"))[1]
+    table = pq.read_table(path, partitioning=None)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(QueryError, match="is no part of cowbook's stream trades"):
+        scan(tmp_path / "data", "trades")
+    pq.write_table(table.set_column(0, "event_index", table["event_index"].cast(pa.float64())), path)
+    with pytest.raises(QueryError, match="has other columns than the first part of trades: event_index double"):
+        scan(tmp_path / "data", "trades")
+
+
+def test_symbols_that_are_most_alike_are_named_first() -> None:
+    """An output may have hundreds."""
+    assert symbols_like("btcusdt", ["ADAUSDT", "XBT", "BTCUSDT-spot", "ETHUSDT"])[0] == "BTCUSDT-spot"
+
+
+def test_damaged_pages_are_an_error(data: Path, tmp_path: Path) -> None:
+    """Their checksums are looked at."""
+    shutil.copytree(data, tmp_path / "data")
+    path = sorted((tmp_path / "data" / "trades" / "symbol=BTCUSDT").rglob("*.parquet"))[1]
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(OSError, match="CRC"):
+        scan(tmp_path / "data", "trades").to_table()
+    with pytest.raises(QueryError, match=f"{path.name} is damaged"):
+        export_csv(tmp_path / "data", "BTCUSDT", None, None, tmp_path / "csv")
 
 
 def test_all_symbols(data: Path) -> None:

@@ -28,6 +28,7 @@ NOON = 1_723_204_800_000_000_000
     "value",
     [
         pytest.param(NOON, id="ns"),
+        pytest.param(str(NOON), id="ns_on_the_command_line"),
         pytest.param("2024-08-09T12:00", id="without_seconds"),
         pytest.param("2024-08-09 12:00:00Z", id="with_a_space"),
         pytest.param("2024-08-09T14:00:00.000000000+02:00", id="of_a_zone"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cowbook.cli.main import EXIT_FAILED, main
@@ -124,5 +128,42 @@ def test_every_verdict_has_a_sign_of_its_own() -> None:
 
 def test_a_file_that_cannot_be_written_is_named(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In one line."""
-    assert main(["report", str(made / "state"), "--html", str(tmp_path / "none" / "a.html")]) == EXIT_FAILED
-    assert "a.html cannot be written: No such file or directory" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["report", str(made / "state"), "--html", str(tmp_path / "file" / "a.html")]) == EXIT_FAILED
+    assert "file cannot be written: File exists" in capsys.readouterr().err
+
+
+def test_a_page_that_is_not_whole_replaces_none(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk leaves the older page, and nothing else."""
+    (tmp_path / "a.html").write_text("older")
+
+    def fill(path: Path, _content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    assert main(["report", str(made / "state"), "--html", str(tmp_path / "a.html")]) == EXIT_FAILED
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.html", "older")]
+
+
+@pytest.mark.parametrize("stream", ["depth", "bbo"])
+def test_a_missing_part_is_an_error_of_the_report(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stream: str
+) -> None:
+    """What it had would be missing in the figures, and nothing would say so."""
+    shutil.copytree(made / "data", tmp_path / "data")
+    missing = max((tmp_path / "data" / stream).rglob("*.parquet"))
+    missing.unlink()
+    assert main(["report", str(tmp_path / "data")]) == EXIT_FAILED
+    assert f"has no part {missing.name} of {stream} with its " in capsys.readouterr().err
+
+
+def test_another_programs_parquet_is_an_error_of_the_report(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its name."""
+    shutil.copytree(made / "data", tmp_path / "data")
+    part = min((tmp_path / "data" / "trades").rglob("*.parquet"))
+    pq.write_table(pa.table({"a": [1]}), part)
+    assert main(["report", str(tmp_path / "data")]) == EXIT_FAILED
+    assert f"{part} is no part of cowbook" in capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_files_have_no_arrow_schema_and_one_row_group(tmp_path: Path) -> None:
     part = sink.stage(rows_with_trades(0, 5, NEWEST), [LETTER]).parts[0]
     metadata = pq.ParquetFile(tmp_path / ".staging" / "BTC%2FUSD" / part.staged)
     assert metadata.metadata.num_row_groups == 1
-    assert metadata.schema_arrow.metadata is None
+    assert metadata.schema_arrow.metadata == {b"rows_of_cut": b"trades=5 dead_letter=1"}
     column = metadata.schema.column(5)
     assert (column.name, column.physical_type, str(column.logical_type)) == ("price", "INT64", "Decimal(precision=18, scale=8)")
     sink.close()

@@ -178,6 +178,24 @@ async def test_each_path_takes_its_method_and_no_other() -> None:
             assert all(route in answer.text for route in ROUTES)
 
 
+async def test_targets_of_others_are_found_where_there_are_some() -> None:
+    """/sd is there for a driver of several shards only, as JSON, and made anew each time."""
+    targets = [{"targets": ["10.0.0.1:9000"], "labels": {"shard": "0/2"}}]
+    server = HttpServer(FakeView(), "127.0.0.1:0", "", lambda: targets)
+    await server.start()
+    try:
+        answer = await ask(server.port, "/sd")
+        assert (answer.code, json.loads(answer.body)) == (200, targets)
+        assert answer.headers["content-type"].startswith("application/json")
+        targets.clear()
+        assert json.loads((await ask(server.port, "/sd")).body) == []
+        assert (await ask(server.port, "/sd", "POST")).code == 405
+    finally:
+        await server.close()
+    async with serving(FakeView()) as plain:
+        assert (await ask(plain.port, "/sd")).code == 404
+
+
 async def test_each_path_answers_what_the_view_says() -> None:
     """Each path shows the view's data."""
     view = FakeView()

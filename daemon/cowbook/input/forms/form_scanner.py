@@ -25,6 +25,7 @@ from cowbook.input.forms.program import (
     LITERAL,
     MILLISECONDS_TIME,
     MIXED,
+    MORE,
     NAMED,
     ONLY_ID,
     PREV_ID,
@@ -144,7 +145,9 @@ def _fixed_point(buffer, position, end, decimals, scale, found):
 def _price(scan, position, end, found, place, scale):
     """Read a price into `scan.prices[place]`. Returns the position after it, or FAILED."""
     decimals = scan.limits[0].price_decimals
-    scan.prices[place], after, written = _fixed_point(scan.buffer, position, end, decimals, scale, found)
+    is_negative = scan.buffer[position] == _MINUS
+    price, after, written = _fixed_point(scan.buffer, position + is_negative, end, decimals, scale, found)
+    scan.prices[place] = -price if is_negative else price
     found.price_decimals = max(found.price_decimals, written)
     return after
 
@@ -551,17 +554,17 @@ def _match(forms, position, end, ts_recv, head, message):
             found.own_rows = 0
             position, count = _levels(forms, position, end, piece.program, first + used)
             is_mixed = piece.argument & MIXED != 0
-            if count < 0 or (is_mixed and first + used + 2 * count > prices.size):
+            if count < 0 or (is_mixed and first + 2 * (used + count) > prices.size):
                 return FAILED, -1, False
             if piece.argument & NAMED and position != FAILED:
                 is_own = found.own_rows == count
                 if count == 0 or (not is_own and found.own_rows > 0):
                     return FAILED, 0, False  # levels of nobody, or of several symbols
-            if is_mixed:
-                used += _part_sides(message, prices, sizes, first + used, count)
-            else:
-                _place(message, piece.argument, first + used, count)
-                used += count
+            used += count
+            if not is_mixed:
+                _place(message, piece.argument, first + used - count, count)
+            elif piece.argument & MORE == 0:
+                used = _part_sides(message, prices, sizes, first, used)
         elif operation == TRADES_ROWS:
             position, used = _trades(forms, position, end, piece.program, message, first)
             if piece.argument and position != FAILED:

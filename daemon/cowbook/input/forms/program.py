@@ -25,7 +25,7 @@ SECONDS_TIME = 11  # seconds with or without a fraction
 CHECKSUM = 12  # argument: 1 if 0 means none
 PRICE = 13  # argument, outside of rows: 1 if it is the bid's and 2 if it is the ask's of a ticker; in rows: see SCALE
 SIZE = 14  # the same
-LEVELS = 15  # argument: BIDS, ASKS or MIXED, and NAMED; program
+LEVELS = 15  # argument: BIDS, ASKS or MIXED, and NAMED and MORE; program
 SIDE = 16  # of a level or trade: word and length of bids or buying, other_word and other_length of asks or selling
 TRADES_ROWS = 17  # argument: 1 if each trade names its symbol; program
 TEXT_ID = 18  # of a trade: the rest of a string; NONE if it is not a number
@@ -40,6 +40,8 @@ BEHIND_DOT, BEHIND_COLON, BEHIND_UNDERSCORE, BEFORE_DOT = 1, 2, 3, 4
 BIDS, ASKS, MIXED = 0, 1, 2
 NAMED = 4
 """Added to these: each level names its symbol."""
+MORE = 8
+"""Added to MIXED: another array of mixed levels follows. The levels of all of them are one after the other."""
 
 SCALE = 31
 """The bits of a price's or size's argument, in rows, that say how many decimals an integer has. 0: it is a numeral."""

@@ -135,9 +135,13 @@ def asks_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = Non
     return Rows(ops.LEVELS, ops.ASKS, holes, optional or {})
 
 
-def changes_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None) -> Rows:
-    """Levels of both sides, each with a price, a size and a side, and optionally a symbol."""
-    return Rows(ops.LEVELS, ops.MIXED | (ops.NAMED if SYMBOL in holes.values() else 0), holes, optional or {})
+def changes_of(holes: Mapping[str, Hole], optional: Mapping[str, Hole] | None = None, *, more: bool = False) -> Rows:
+    """Levels of both sides, each with a price, a side and a size, which is 0 where it has none, and optionally a symbol.
+
+    A record may have several such arrays, in the order of the shape, of which all but the last have `more` behind them.
+    """
+    argument = ops.MIXED | (ops.NAMED if SYMBOL in holes.values() else 0) | (ops.MORE if more else 0)
+    return Rows(ops.LEVELS, argument, holes, optional or {})
 
 
 def trades_of(holes: Mapping[str, Hole]) -> Rows:
@@ -245,6 +249,9 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
             rest = [value for path, value in tree.find(shape.ignored).leaves(shape.ignored) if path not in named]
             holes += [_make_piece(text, value, ANY, symbol) for value in rest]
     except LookupError:
+        return None
+    mixed = [start for start, _, piece in holes if piece.operation == ops.LEVELS and piece.argument & ops.MIXED]
+    if mixed != sorted(mixed):
         return None
     return Form(_make_pieces(text, 0, len(text), holes), _make_head([piece for _, _, piece in holes], decoded))
 

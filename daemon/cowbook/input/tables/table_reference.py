@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -265,10 +266,10 @@ def _to_id(name: str, field: Field, *, may_miss: bool) -> int:
 
 def _to_fixed(field: Field, what: Literal["price", "size"], decimals: int) -> int:
     if isinstance(field, float | int):
-        if not 0 <= field < float("inf"):
-            refuse("malformed", f"the {what} is {field}, not a number that is not negative")
-        field = format(Decimal(repr(abs(field))), "f").removesuffix(".0")
-    if find_non_numeral([field]) >= 0:
+        if not math.isfinite(field):
+            refuse("malformed", f"the {what} is {field}, not a number")
+        field = format(Decimal(repr(field or 0)), "f").removesuffix(".0")
+    if find_non_numeral([field], what) >= 0:
         refuse("malformed", f"{shown(field)} in place of a {what}")
     assert isinstance(field, str)
     try:

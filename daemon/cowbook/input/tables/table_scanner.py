@@ -22,6 +22,7 @@ from cowbook.input.text.text_scanner import (
     find_newline,
     nanoseconds,
     numeral,
+    signed_numeral,
 )
 from cowbook.kernels.intrinsics import as_float, load64, trailing_zeros
 from cowbook.kernels.jit import inlined_kernel, kernel
@@ -247,7 +248,7 @@ def read_field(scan, at, line_end, row, meaning):
     """Read the field at `at` into the row. Returns the position after it; FAILED if it is not what its column should hold."""
     buffer, limits = scan.buffer, scan.limits[0]
     if meaning == PRICE:
-        row.price, after = numeral(buffer, at, limits.price_decimals)
+        row.price, after = signed_numeral(buffer, at, limits.price_decimals)
         return after
     if meaning == SIZE:
         row.size, after = numeral(buffer, at, limits.size_decimals)
@@ -357,15 +358,18 @@ def read_packed(scan, at, width, row, meaning, kind):
     if meaning == PRICE or meaning == SIZE:
         decimals = limits.price_decimals if meaning == PRICE else limits.size_decimals
         value = FAILED
+        is_negative = False
         if kind == PACKED_FLOAT:
-            value = fixed_of_float(as_float(word), decimals)
-        elif kind == PACKED_INTEGER and word >= 0 and word < _MAX_FIXED // POWERS[decimals]:
-            value = word * POWERS[decimals]
+            is_negative = as_float(word) < 0.0
+            value = fixed_of_float(abs(as_float(word)), decimals)
+        elif kind == PACKED_INTEGER and word != NONE and abs(word) < _MAX_FIXED // POWERS[decimals]:
+            is_negative = word < 0
+            value = abs(word) * POWERS[decimals]
         if meaning == PRICE:
-            row.price = value
+            row.price = -value if is_negative else value
         else:
             row.size = value
-        return value >= 0
+        return value >= 0 and (meaning == PRICE or not is_negative)
     if meaning == SYMBOL:
         if not _same_text(buffer, at, width, scan.symbol):
             row.kind = OTHER

@@ -20,9 +20,10 @@ MAX_NESTING = 100
 Object = dict[str, object]
 Levels = tuple[list[str], list[str]]
 """Prices and sizes."""
+_COLUMNS: tuple[Literal["price", "size"], ...] = ("price", "size")
 
 RECEIVE_TIME = re.compile(rb"([0-9]+)(?:\.([0-9]+))?:? (?=[^ \t\r\n])")
-_PLAIN_LEVEL = re.compile(rb'\["[0-9.]*","[0-9.]*"\]')
+_PLAIN_LEVEL = re.compile(rb'\["-?[0-9.]*","[0-9.]*"\]')
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _LONGEST_INTEGER = 40  # digits; longer integers are out of any range
 
@@ -137,13 +138,13 @@ def times(value: Object, required: bool) -> dict[str, int]:
     return found
 
 
-def numerals(value: Object, *keys: str) -> list[str]:
-    """Fields that are strings with decimal numbers."""
-    texts = [value.get(key) for key in keys]
-    bad = find_non_numeral(texts)
-    if bad >= 0:
-        refuse("malformed", f'"{keys[bad]}" is not a string with a decimal number: {shown_field(value, keys[bad])}')
-    return cast(list[str], texts)
+def price_and_size(value: Object, price_key: str, size_key: str) -> tuple[str, str]:
+    """Two fields that are strings with decimal numbers."""
+    found = value.get(price_key), value.get(size_key)
+    for text, name, key in zip(found, _COLUMNS, (price_key, size_key), strict=True):
+        if find_non_numeral([text], name) >= 0:
+            refuse("malformed", f'"{key}" is not a string with a decimal number: {shown_field(value, key)}')
+    return cast(tuple[str, str], found)
 
 
 def levels(value: Object, key: str) -> Levels:
@@ -155,8 +156,8 @@ def levels(value: Object, key: str) -> Levels:
         if not isinstance(level, list) or len(level) < 2:
             refuse("malformed", f'"{key}" has a level that is not an array of price and size: {shown(level)}')
     texts = [level[0] for level in found], [level[1] for level in found]
-    for column in texts:
-        bad = find_non_numeral(column)
+    for column, name in zip(texts, _COLUMNS, strict=True):
+        bad = find_non_numeral(column, name)
         if bad >= 0:
             text = shown(column[bad])
             refuse("malformed", f'level {bad} of "{key}" has {text} in place of a string with a decimal number')

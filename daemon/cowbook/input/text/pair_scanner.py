@@ -12,6 +12,7 @@ from cowbook.input.text.text_scanner import (
     BRACKET_END,
     COMMA,
     DOT,
+    MINUS,
     POWERS,
     ZERO,
     digit_value,
@@ -48,6 +49,15 @@ def _decimal(buffer, position, places, mark, factor, fraction_factor):
 
 
 @kernel
+def _negative(buffer, position, places, mark, factor, fraction_factor):
+    """As `_decimal`, for a numeral with a minus in front of it."""
+    if buffer[position] != MINUS:
+        return 0, position
+    value, after = _decimal(buffer, position + 1, places, mark, factor, fraction_factor)
+    return -value, after if after > position + 1 else position
+
+
+@kernel
 def read_pairs(scan, position, end, literals, first):
     """Read levels into the scan's arrays from `first` on, while they have as many decimals as the one last noted.
 
@@ -72,6 +82,8 @@ def read_pairs(scan, position, end, literals, first):
             break
         start += before_length
         price, at = _decimal(buffer, start, price_places, price_mark, price_factor, price_rest)
+        if at == start:
+            price, at = _negative(buffer, start, price_places, price_mark, price_factor, price_rest)
         if at == start or load64(buffer, at) & between_mask != between:
             break
         start = at + between_length
@@ -100,7 +112,8 @@ def _can_be_read(places, decimals):
 def note_places(scan, position, literals):
     """Note how many decimals the numerals of the level at `position` have."""
     counts = scan.counts[0]
-    counts.price_places, after = _written_places(scan.buffer, position + literals[6])
+    price_at = position + literals[6]
+    counts.price_places, after = _written_places(scan.buffer, price_at + (scan.buffer[price_at] == MINUS))
     counts.size_places, after = _written_places(scan.buffer, after + literals[7])
 
 

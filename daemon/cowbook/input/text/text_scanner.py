@@ -159,6 +159,14 @@ def numeral(buffer, position, decimals):
     return _any_numeral(buffer, position, decimals)
 
 
+@inlined_kernel
+def signed_numeral(buffer, position, decimals):
+    """As `numeral`, with a minus in front of it or without."""
+    is_negative = np.int64(buffer[position] == MINUS)
+    value, after = numeral(buffer, position + is_negative, decimals)
+    return -value if is_negative else value, after
+
+
 @kernel
 def _any_numeral(buffer, position, decimals):
     whole, after = digits(buffer, position)

@@ -18,7 +18,7 @@ from cowbook.input.text.json_fields import (
     integer,
     levels,
     load,
-    numerals,
+    price_and_size,
     refuse,
     shown_field,
     times,
@@ -199,7 +199,7 @@ def _build_snapshot(value: Object, settings: DecoderSettings) -> DecodedMessage:
 def _build_trade(value: Object, settings: DecoderSettings, id_key: str = "t", flags: int = 0) -> DecodedMessage:
     trade_id = integer(value, id_key)
     at = times(value, required=True)
-    price, size = numerals(value, "p", "q")
+    price, size = price_and_size(value, "p", "q")
     maker = value.get("m")
     if not isinstance(maker, bool):
         refuse("malformed", f'"m" is not true or false: {shown_field(value, "m")}')
@@ -220,7 +220,7 @@ def _build_options_trade(value: Object, settings: DecoderSettings) -> DecodedMes
     is_text = isinstance(text, str) and text.isascii() and text.isdigit()
     trade_id = integer({"t": int(text[:_LONGEST_ID])} if is_text and isinstance(text, str) else value, "t")
     at = times(value, required=True)
-    price, size = numerals(value, "p", "q")
+    price, size = price_and_size(value, "p", "q")
     side = value.get("S")
     if not isinstance(side, str) or side not in _SIDES:
         refuse("malformed", f'"S" is no side: {shown_field(value, "S")}')
@@ -246,7 +246,8 @@ def _build_aggregate_trade(value: Object, settings: DecoderSettings) -> DecodedM
 
 def _build_ticker(value: Object, settings: DecoderSettings) -> DecodedMessage:
     last = integer(value, "u")
-    bid, bid_size, ask, ask_size = numerals(value, "b", "B", "a", "A")
+    bid, bid_size = price_and_size(value, "b", "B")
+    ask, ask_size = price_and_size(value, "a", "A")
     message = DecodedMessage(TICKER, fitting_id("u", last), market=FUTURES if "e" in value else SPOT)
     return with_levels(message, ([bid], [bid_size]), ([ask], [ask_size]), settings)
 

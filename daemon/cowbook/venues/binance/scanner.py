@@ -43,6 +43,7 @@ from cowbook.input.text.text_scanner import (
     nanoseconds,
     numeral,
     receive_time,
+    signed_numeral,
     string_end,
     word,
 )
@@ -147,7 +148,7 @@ def _levels(scan, position, end, first):
         start = position + 1
         if load64(buffer, start) & WORD_2 != _LEVEL_START:
             return FAILED, 0
-        price, position = numeral(buffer, start + 2, price_decimals)
+        price, position = signed_numeral(buffer, start + 2, price_decimals)
         if position == FAILED or load64(buffer, position) & WORD_3 != _LEVEL_MIDDLE:
             return FAILED, 0
         size, position = numeral(buffer, position + 3, size_decimals)
@@ -271,7 +272,7 @@ def _is_symbol(buffer, position, symbol):
 def _quote_level(scan, values, price_place, size_place, level):
     """Store the price and size in two strings as a level. Returns whether they are numerals that fit."""
     buffer, limits = scan.buffer, scan.limits[0]
-    price, price_end = numeral(buffer, values[price_place], limits.price_decimals)
+    price, price_end = signed_numeral(buffer, values[price_place], limits.price_decimals)
     size, size_end = numeral(buffer, values[size_place], limits.size_decimals)
     if price_end == FAILED or size_end == FAILED or buffer[price_end] != QUOTE or buffer[size_end] != QUOTE:
         return False
@@ -391,7 +392,7 @@ def _usual_ticker(scan, position, message, level):
     for place in range(2):
         if load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place]:
             return FAILED
-        scan.prices[level + place], position = numeral(buffer, position + 7, limits.price_decimals)
+        scan.prices[level + place], position = signed_numeral(buffer, position + 7, limits.price_decimals)
         if position == FAILED or load64(buffer, position) & WORD_7 != _TICKER_KEYS[2 * place + 1]:
             return FAILED
         scan.sizes[level + place], position = numeral(buffer, position + 7, limits.size_decimals)

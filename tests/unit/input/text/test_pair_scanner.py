@@ -43,10 +43,10 @@ def read(
 
 def by_pattern(text: bytes, decimals: tuple[int, int]) -> tuple[int, list[tuple[int, int]]]:
     """The same by a regular expression."""
-    pattern = re.compile(rb'[^\n]\["(0|[1-9][0-9]{0,6})\.([0-9]{2})","(0|[1-9][0-9]{0,6})\.([0-9]{3})"\](?=[],])')
+    pattern = re.compile(rb'[^\n]\["(-?)(0|[1-9][0-9]{0,6})\.([0-9]{2})","(0|[1-9][0-9]{0,6})\.([0-9]{3})"\](?=[],])')
     position, levels = 0, []
     while found := pattern.match(text, position):
-        price, size = int(found[1] + found[2]), int(found[3] + found[4])
+        price, size = int(found[1] + found[2] + found[3]), int(found[4] + found[5])
         levels.append((price * 10 ** (decimals[0] - 2), size * 10 ** (decimals[1] - 3)))
         position = found.end()
         if text[position : position + 1] == b"]":
@@ -57,11 +57,13 @@ def by_pattern(text: bytes, decimals: tuple[int, int]) -> tuple[int, list[tuple[
 def random_array(random_: random.Random) -> bytes:
     """Up to six levels, most of them written like `NOTED`, and in half of the arrays something odd."""
     levels = []
+    minus_share = random_.choice([0, 0, 0.5, 1])
     for _ in range(random_.randint(1, 6)):
         price_places, size_places = (usual if random_.random() < 0.95 else random_.randint(1, 9) for usual in (2, 3))
         price, size = (random_.randrange(10 ** random_.randint(1, 8)) for _ in range(2))
         fractions = [f"{random_.randrange(10**places):0{places}}" for places in (price_places, size_places)]
-        levels.append(f'["{price}.{fractions[0]}","{size}.{fractions[1]}"]')
+        minus = "-" if random_.random() < minus_share else ""
+        levels.append(f'["{minus}{price}.{fractions[0]}","{size}.{fractions[1]}"]')
     text = f"[{','.join(levels)}]".encode()
     if random_.random() < 0.5:
         place = random_.randrange(1, len(text))
@@ -71,7 +73,7 @@ def random_array(random_: random.Random) -> bytes:
 
 @pytest.mark.parametrize("decimals", [(2, 3), (8, 8), (10, 10)])
 def test_levels_are_read_as_far_as_they_are_written_like_the_one_before(decimals: tuple[int, int]) -> None:
-    """Against a regular expression, with odd bytes at any place."""
+    """Against a regular expression, with odd bytes at any place, and prices of either sign."""
     random_ = random.Random(17)
     whole = 0
     for _ in range(3_000):
@@ -86,11 +88,12 @@ def test_levels_are_read_as_far_as_they_are_written_like_the_one_before(decimals
 def test_any_number_of_decimals_up_to_eight_is_noted_and_read(places: int) -> None:
     """Also as the last byte of a word, and one more than eight is none."""
     numeral = "9876543." + "7" * places
-    text = f'[["{numeral}","{numeral}"],["{numeral}","{numeral}"]]'.encode()
+    text = f'[["-{numeral}","{numeral}"],["-{numeral}","{numeral}"]]'.encode()
     scan = scan_of(text)
     note_places(scan, 1, STRINGS)
     assert read_pairs(scan, 0, len(text), STRINGS, 0) == (len(text) - 1, 2)
-    assert scan.prices[:2].tolist() == scan.sizes[:2].tolist() == [int(numeral.replace(".", "")) * 10 ** (8 - places)] * 2
+    assert scan.sizes[:2].tolist() == [int(numeral.replace(".", "")) * 10 ** (8 - places)] * 2
+    assert (scan.prices[:2] == -scan.sizes[:2]).all()
 
 
 @pytest.mark.parametrize(("text", "decimals"), [(b'["1","2"]', (8, 8)), (b'["1.5","2.5"]', (11, 8)), (b'["1.25","2.5"]', (1, 8))])

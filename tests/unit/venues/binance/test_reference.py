@@ -238,8 +238,12 @@ REASONS: list[tuple[str | bytes, str]] = [
         (DIFF_TEXT.replace('"a":[]', f'"a":[{level}]'), "malformed")
         for level in ('"12"', "[]", '["1"]', '["1",2]', '[null,"1"]', '["1","2,3"]', '["","1"]', '["1","2\\n"]')
     ),
-    *((DIFF_TEXT.replace('"1.5"', f'"{text}"'), "malformed") for text in ("-1", "1.", ".5", "1e", "1_0", " 1", "\u0661")),
+    *(
+        (DIFF_TEXT.replace('"1.5"', f'"{text}"'), "malformed")
+        for text in ("--1", "-", "+1", "1.", ".5", "1e", "1_0", " 1", "\u0661")
+    ),
     (DIFF_TEXT.replace('"1.5"', '"0.001"').replace('"2"', '"x"'), "malformed"),
+    (DIFF_TEXT.replace('"2"', '"-2"'), "malformed"),
     (f"99999999999 {DIFF_TEXT.replace('10', '-1')}", "malformed"),
     (f"9223372036854775808 {DIFF_TEXT}", "out_of_range"),
     (f"9223372037.0 {DIFF_TEXT}", "out_of_range"),
@@ -485,8 +489,8 @@ def naive_fields(kind: str, value: dict[str, Any], deferred: list[Callable[[], A
         need(isinstance(side, list), "malformed")
         for level in side:
             need(isinstance(level, list) and len(level) >= 2, "malformed")
-            for text in level[:2]:
-                need(isinstance(text, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) is not None, "malformed")
+            for text, sign in zip(level, ("-?", "")):  # noqa: B905 - what comes behind them is ignored
+                need(isinstance(text, str) and re.fullmatch(sign + r"[0-9]+(\.[0-9]+)?", text) is not None, "malformed")
     if kind in ("trade", "aggregate"):
         need(isinstance(value.get("m"), bool), "malformed")
     received = deferred[0]() if has_prefix else NONE
@@ -535,7 +539,7 @@ def scaled(numeral: str, decimals: int) -> int:
     with localcontext() as context:
         context.prec = 200
         value = Decimal(numeral).scaleb(decimals)
-        need(value == value.to_integral_value() and value < 10**18, "out_of_range")
+        need(value == value.to_integral_value() and abs(value) < 10**18, "out_of_range")
     return int(value)
 
 
@@ -563,7 +567,8 @@ integers = st.one_of(
 numerals = st.one_of(
     st.decimals(0, 10**6, places=2).map(lambda number: f'"{number:f}"'),
     st.from_regex(r"[0-9]{1,19}(\.[0-9]{1,10})?0{0,3}", fullmatch=True).map(json.dumps),
-    st.sampled_from(['"1.50000000"', '"0"', '"1."', '"x"', '"1,2"', "1.5", "null", "[]", '"-1"', '"\\u0031"', '""']),
+    st.decimals(-1000, 1000, places=2).map(lambda number: f'"{number:f}"'),
+    st.sampled_from(['"1.50000000"', '"0"', '"-0"', '"1."', '"x"', '"1,2"', "1.5", "null", "[]", '"-1"', '"\\u0031"', '""']),
 )
 level = st.one_of(
     st.tuples(numerals, numerals).map(lambda pair: f"[{pair[0]}, {pair[1]}]"),
@@ -572,9 +577,10 @@ level = st.one_of(
 levels = st.one_of(
     st.lists(level, max_size=3).map(lambda texts: f"[{','.join(texts)}]"),
     # All of one form, as venues write them.
-    st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**8)), min_size=9, max_size=15).map(
-        lambda pairs: json.dumps([[f"{p // 100}.{p % 100:02d}", f"{q // 1000}.{q % 1000:03d}"] for p, q in pairs])
-    ),
+    st.tuples(
+        st.sampled_from(["", "", "-"]),
+        st.lists(st.tuples(st.integers(0, 10**12), st.integers(0, 10**8)), min_size=9, max_size=15),
+    ).map(lambda made: json.dumps([[f"{made[0]}{p // 100}.{p % 100:02d}", f"{q // 1000}.{q % 1000:03d}"] for p, q in made[1]])),
     st.sampled_from(["null", "{}", '"[]"']),
 )
 others = st.sampled_from(['"x":"a\\\\b"', '"x":"\\ud83d\\ude00"', '"x":"\\ud800"', '"x":1e400', '"x":[{}]', '"ps":"P"'])
@@ -649,7 +655,7 @@ def test_equals_a_naive_decoder(record: bytes) -> None:
 
 @settings(max_examples=examples(300), deadline=None)
 @given(
-    values=st.lists(st.integers(0, 10**19), min_size=9, max_size=12),
+    values=st.lists(st.integers(-(10**19), 10**19), min_size=9, max_size=12),
     written=st.integers(0, 12),
     decimals=st.integers(0, 18),
 )
@@ -659,8 +665,12 @@ def test_equals_a_naive_decoder(record: bytes) -> None:
 def test_many_numerals_of_one_form_scale_as_one_does(values: list[int], written: int, decimals: int) -> None:
     """What is decoded in one go fits, scales and is refused like each numeral by itself."""
     factor = 10**written
-    texts = [f"{value // factor}.{value % factor:0{written}d}" if written else str(value) for value in values]
-    assert find_non_numeral(texts) == -1
+    texts = []
+    for value in values:
+        whole, fraction = divmod(abs(value), factor)
+        texts.append("-" * (value < 0) + (f"{whole}.{fraction:0{written}d}" if written else str(whole)))
+    assert find_non_numeral(texts, "price") == -1
+    assert find_non_numeral(texts, "size") == next((place for place, value in enumerate(values) if value < 0), -1)
     try:
         expected = [scaled(text, decimals) for text in texts]
     except RefusedError:

@@ -1,4 +1,4 @@
-"""Where an export is written: a new file or directory, which has its name only once it is whole."""
+"""Where a result is written: a file or directory that has its name only once it is whole."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ def new_path(path: Path) -> Iterator[Path]:
     with scratch(path.parent, path.name) as partial:
         yield partial
         publish(partial, path)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file that may replace an older one. Raises ExportError if it cannot be written: then the older one is as it was."""
+    with scratch(path.parent, path.name) as partial:
+        partial.write_bytes(content)
+        partial.replace(path)
 
 
 @contextmanager

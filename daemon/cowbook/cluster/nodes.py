@@ -1,0 +1,83 @@
+"""What the driver asks of a cluster, and what passes between it and the shards. Knows of no engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cowbook.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine of the cluster that is alive."""
+
+    id: str
+    name: str
+    """For people: its name, or its address."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """The work of one shard: its symbols' configuration, in which `[service] shard` is set."""
+
+    config: Config
+    once: bool = False
+
+    @property
+    def shard(self) -> str:
+        """Which one, as "I/N"."""
+        return self.config.service.shard
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a shard says of itself."""
+
+    instance: str
+    """Unique to this start of the shard's process."""
+    node: str
+    host: str
+    pid: int
+    port: int | None
+    """Of its HTTP endpoint; None while it has none."""
+    cpu_seconds: float
+    """Of its process, since its start."""
+    has_ended: bool
+    failure: str | None
+    """Why the service could not run, or could not go on."""
+    status: dict[str, Any]
+    """As of /status."""
+
+
+class UnreachableError(Exception):
+    """A shard does not answer now. It may be on its way to another node."""
+
+
+class GoneError(Exception):
+    """A shard is not there, and nobody but the driver starts it again."""
+
+
+class Cluster(Protocol):
+    """The machines, and the shards that run on them. All methods but `call` block."""
+
+    def nodes(self) -> list[Node]:
+        """Returns the nodes that are alive, by name."""
+
+    def find(self) -> dict[str, Any]:
+        """Returns the handles of all shards of this state directory that are there, by shard."""
+
+    def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
+        """Start a shard on a node, or elsewhere if that one is gone. Returns its handle.
+
+        With `outlives` it goes on when the driver ends.
+        """
+
+    async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
+        """Call a method of a shard. Raises UnreachableError or GoneError."""
+
+    def kill(self, handle: Any, shard: str) -> None:
+        """End a shard's process at once, and wait until it is gone. It is not started again."""
+
+    def close(self) -> None:
+        """Leave the cluster. What does not outlive the driver ends."""

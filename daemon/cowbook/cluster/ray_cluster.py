@@ -1,0 +1,154 @@
+"""Ray as the cluster: an actor for each shard, which Ray starts again on another node. The only module that knows Ray.
+
+Ray is imported where it is used: without `--engine ray` nothing of it is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cowbook.cluster.hosted_service import HostedService
+from cowbook.cluster.node_check import describe_node
+from cowbook.cluster.nodes import GoneError, Node, ShardTask, UnreachableError
+from cowbook.errors import MissingExtraError, ServiceError
+
+_CALLS_AT_ONCE = 8  # threads of an actor: a call that waits for a checkpoint keeps one
+_CALL_SECONDS = 5.0
+_LONG_CALL_SECONDS = 60.0
+_LONG_CALLS = ("checkpoint", "read_book", "summaries")
+_NODE_SECONDS = 60.0
+_KILL_SECONDS = 10.0
+_KILL_POLL_SECONDS = 0.02
+_ALWAYS = -1
+_RESOURCE = "cowbook"
+"""What nodes declare (`ray start --resources`) that shards are to run on, where not all are meant."""
+_SHARE = 0.0001  # the least that Ray counts: as many shards as one likes
+
+
+def load_ray() -> Any:
+    """Import Ray, which reports its use to nobody. Raises MissingExtraError."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # of like lines of several shards Ray would show one
+    try:
+        import ray  # noqa: PLC0415 - takes a second, and is there only with the extra
+    except ImportError as error:
+        raise MissingExtraError("ray", f"--engine ray needs Ray ({error})") from error
+    return ray
+
+
+class RayCluster:
+    """A running Ray cluster. Shards of one state directory are found by it, from whatever driver."""
+
+    def __init__(self, state_dir: Path, address: str = "auto") -> None:
+        """`address` is that of the head, host:port; "auto" finds the cluster of this machine.
+
+        Raises MissingExtraError, and ServiceError if there is no cluster or this machine is no node of it.
+        """
+        self._ray = load_ray()
+        self._is_declared = False
+        namespace = "cowbook-" + hashlib.blake2b(os.fsencode(state_dir), digest_size=8).hexdigest()
+        try:
+            self._ray.init(address=address, namespace=namespace, log_to_driver=True, logging_level="warning")
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            why = " ".join(str(error).split())[:300]
+            advice = "start one with `ray start --head`, and join it from this machine with `ray start --address`"
+            raise ServiceError(f"no Ray cluster at {address}: {why}; {advice}") from error
+
+    def nodes(self) -> list[Node]:
+        """As Cluster. If some nodes declare the resource `cowbook`, they are the only ones that count."""
+        alive = [node for node in self._ray.nodes() if node["Alive"]]
+        declared = [node for node in alive if _RESOURCE in node["Resources"]]
+        self._is_declared |= bool(declared)  # for good: others must not take over when all of these are gone
+        meant = declared if self._is_declared else alive
+        found = [Node(node["NodeID"], node.get("NodeName") or node["NodeManagerAddress"]) for node in meant]
+        return sorted(found, key=lambda node: (node.name, node.id))
+
+    def find(self) -> dict[str, Any]:
+        """As Cluster."""
+        found = {}
+        for name in self._ray.util.list_named_actors():
+            try:
+                found[name] = self._ray.get_actor(name)
+            except ValueError:  # it has ended meanwhile
+                continue
+        return found
+
+    def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
+        """As Cluster."""
+        options: dict[str, Any] = {
+            "name": task.shard,
+            "get_if_exists": True,
+            "max_restarts": _ALWAYS,
+            "max_concurrency": _CALLS_AT_ONCE,
+            "num_cpus": 0,  # a shard waits most of the time: where it runs is the driver's to say
+            "lifetime": "detached" if outlives else None,
+        }
+        if self._is_declared:
+            options["resources"] = {_RESOURCE: _SHARE}
+        if node is not None:
+            options["scheduling_strategy"] = self._on(node, soft=True)
+        return self._ray.remote(RayShard).options(**options).remote(task)
+
+    async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
+        """As Cluster."""
+        errors = self._ray.exceptions
+        seconds = _LONG_CALL_SECONDS if method in _LONG_CALLS else _CALL_SECONDS
+        try:
+            answer = getattr(handle, method).remote(*arguments)
+            return await asyncio.wait_for(asyncio.wrap_future(answer.future()), seconds)
+        except errors.ActorDiedError as error:
+            raise GoneError(str(error)) from error
+        except errors.RayTaskError as error:
+            raise error.cause from error  # what the method has raised
+        except (TimeoutError, errors.RayError) as error:
+            raise UnreachableError(str(error) or "no answer in time") from error
+
+    def kill(self, handle: Any, shard: str) -> None:
+        """As Cluster."""
+        self._ray.kill(handle, no_restart=True)
+        deadline = time.monotonic() + _KILL_SECONDS
+        while time.monotonic() < deadline:  # what is started under the name of one that still goes would be that one
+            try:
+                self._ray.get_actor(shard)
+            except ValueError:
+                return
+            time.sleep(_KILL_POLL_SECONDS)
+
+    def close(self) -> None:
+        """As Cluster."""
+        self._ray.shutdown()
+
+    def describe(self, nodes: list[Node], request: Mapping[str, Any]) -> dict[str, dict[str, Any] | str]:
+        """Returns what each node says of itself (`node_check.describe_node`), by its id: a text where it cannot."""
+        task = self._ray.remote(describe_node)
+        pending = {
+            node.id: task.options(num_cpus=0, max_retries=0, scheduling_strategy=self._on(node.id)).remote(request)
+            for node in nodes
+        }
+        return {node: self._fetch(answer) for node, answer in pending.items()}
+
+    def _fetch(self, answer: Any) -> dict[str, Any] | str:
+        try:
+            found: dict[str, Any] = self._ray.get(answer, timeout=_NODE_SECONDS)
+        except self._ray.exceptions.RayError as error:
+            return str(error).strip().splitlines()[-1]
+        return found
+
+    def _on(self, node: str, *, soft: bool = False) -> Any:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415 - as in load_ray
+
+        return NodeAffinitySchedulingStrategy(node, soft=soft)
+
+
+class RayShard(HostedService):
+    """The actor. Ray makes it anew, from the same task, on each node that it comes to."""
+
+    def __init__(self, task: ShardTask) -> None:
+        ray = load_ray()
+        super().__init__(task, ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())

@@ -1,0 +1,133 @@
+"""A cluster in memory: shards that are objects, on nodes that a test takes away."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from cowbook import __version__
+from cowbook.cluster.nodes import Answer, GoneError, Node, ShardTask, UnreachableError
+from cowbook.config import Config, load_config
+from cowbook.symbol.summary import SymbolSummary
+from cowbook.telemetry.status import empty_status
+
+
+def config_of(directory: Path, *symbols: str, more: str = "") -> Config:
+    """A configuration of these symbols."""
+    tables = [f'[[symbol]]\nname = "{symbol}"\nformat = "binance"\npaths = ["{symbol}"]\nfollow = true\n' for symbol in symbols]
+    path = directory / "cowbook.toml"
+    path.write_text('[http]\nlisten = ""\n' + more + "".join(tables))
+    return load_config(path, {})
+
+
+def part_of(directory: Path, *symbols: str) -> Config:
+    """Such a configuration as the only shard's."""
+    config = config_of(directory, *symbols)
+    return config.model_copy(update={"service": config.service.model_copy(update={"shard": "0/1"})})
+
+
+def answer_of(
+    instance: str,
+    node: str,
+    *symbols: str,
+    ready: bool = True,
+    ended: bool = False,
+    failure: str | None = None,
+    version: str = __version__,
+    cpu_seconds: float = 0.0,
+) -> Answer:
+    """What a shard would say."""
+    statuses = [empty_status(symbol) | {"state": "done" if ended else "running", "events": 7} for symbol in symbols]
+    status = {"version": version, "ready": ready, "symbols": statuses}
+    return Answer(instance, node, f"host-{node}", 1, None if ended else 9000, cpu_seconds, ended, failure, status)
+
+
+@dataclass
+class FakeShard:
+    """One process."""
+
+    the_task: ShardTask
+    node: str
+    instance: str
+    outlives: bool = False
+    is_reachable: bool = True
+    is_gone: bool = False
+    ended: bool = False
+    stopped: int = 0
+    cpu_seconds: float = 0.0
+    version: str = __version__
+    checkpoints: list[tuple[str | None, bool]] = field(default_factory=list)
+
+    def look(self) -> dict[str, Any]:
+        """As HostedService."""
+        ids = [symbol.id for symbol in self.the_task.config.symbol]
+        answer = answer_of(self.instance, self.node, *ids, ended=self.ended, version=self.version, cpu_seconds=self.cpu_seconds)
+        return asdict(answer)
+
+    def task(self) -> ShardTask:
+        """As HostedService."""
+        return self.the_task
+
+    def stop(self) -> None:
+        """As HostedService; it ends at once."""
+        self.stopped += 1
+        self.ended = True
+
+    def summaries(self) -> list[SymbolSummary]:
+        """As HostedService."""
+        return [SymbolSummary(symbol.id) for symbol in self.the_task.config.symbol]
+
+    def checkpoint(self, symbol_id: str | None, waits: bool) -> list[dict[str, Any]]:
+        """As HostedService."""
+        self.checkpoints.append((symbol_id, waits))
+        ids = [symbol.id for symbol in self.the_task.config.symbol if symbol_id in (None, symbol.id)]
+        return [{"id": one, "epoch": 3, "error": None} for one in ids]
+
+    def read_book(self, symbol_id: str, levels: int | None, form: str) -> tuple[bytes, str | None]:
+        """As HostedService."""
+        return f"{symbol_id} {levels} {form}".encode(), None
+
+
+class FakeCluster:
+    """Nodes by name, and shards that were started on them."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.alive = list(nodes)
+        self.there: dict[str, FakeShard] = {}
+        self.started: list[tuple[str, str | None]] = []
+        self.killed: list[FakeShard] = []
+        self._numbers = count()
+
+    def nodes(self) -> list[Node]:
+        """As Cluster."""
+        return [Node(name, name) for name in self.alive]
+
+    def find(self) -> dict[str, Any]:
+        """As Cluster."""
+        return dict(self.there)
+
+    def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
+        """As Cluster."""
+        self.started.append((task.shard, node))
+        self.there[task.shard] = FakeShard(task, node or self.alive[0], f"instance-{next(self._numbers)}", outlives)
+        return self.there[task.shard]
+
+    async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
+        """As Cluster."""
+        if handle.is_gone:
+            raise GoneError("no such process")
+        if not handle.is_reachable:
+            raise UnreachableError("no answer")
+        return getattr(handle, method)(*arguments)
+
+    def kill(self, handle: Any, shard: str) -> None:
+        """As Cluster."""
+        self.killed.append(handle)
+        handle.is_gone = True
+        if self.there.get(shard) is handle:
+            del self.there[shard]
+
+    def close(self) -> None:
+        """As Cluster."""

@@ -1,0 +1,333 @@
+"""Nodes of a Ray cluster are killed at random under a driver: parts must be those of an undisturbed run on one machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cowbook.simulate.capture import write_capture
+from support.daemon_process import free_port
+from support.harness import read_parts
+from support.ray_nodes import RayNodes
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+_NODES = ("node-a", "node-b", "node-c")
+_MESSAGES = 12_000
+_PATIENCE_SECONDS = 120.0
+_FEED_SECONDS = 0.02
+_HEAD_SECONDS = 180.0  # Ray gives up after a minute
+_PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
+_SETTLING_SECONDS = 10.0  # a node starts six processes: a real one would not take its neighbours' processors for that
+_CONFIG = """
+[service]
+state_dir = "{directory}/{name}/state"
+output_dir = "{directory}/{name}/data"
+[http]
+listen = "127.0.0.1:{port}"
+[checkpoint]
+every_events = 20000
+[output]
+part_events = 20000
+"""
+_SYMBOL = """
+[[symbol]]
+name = "{symbol}"
+format = "binance"
+paths = ["{directory}/input/{symbol}.jsonl"]
+follow = {follow}
+"""
+
+
+@dataclass
+class Seen:
+    """What came of a campaign."""
+
+    kills: int = 0
+    takeover_seconds: list[float] = field(default_factory=list)
+    """From the kill until the shard was ready on another node, as somebody outside sees it."""
+    parts: int = 0
+    unequal: list[str] = field(default_factory=list)
+
+
+class Feeder(threading.Thread):
+    """Appends to captures what recorders would, line by line, until it has appended everything or is told to hurry."""
+
+    def __init__(self, directory: Path, seed: int) -> None:
+        super().__init__(daemon=True)
+        (directory / "input").mkdir(parents=True)
+        self.hurry = threading.Event()
+        self._pieces: list[tuple[Path, list[bytes]]] = []
+        for place, symbol in enumerate(SYMBOLS):
+            whole = directory / f"{symbol}.whole"
+            write_capture(whole, symbol=symbol, messages=_MESSAGES, seed=seed + place)
+            path = directory / "input" / f"{symbol}.jsonl"
+            lines = whole.read_bytes().splitlines(keepends=True)
+            path.write_bytes(b"".join(lines[:200]))
+            self._pieces.append((path, lines[200:]))
+
+    def run(self) -> None:
+        """Append some lines at a time."""
+        while any(lines for _, lines in self._pieces):
+            for path, lines in self._pieces:
+                count = len(lines) if self.hurry.is_set() else 10
+                with path.open("ab") as file:
+                    file.write(b"".join(lines[:count]))
+                del lines[:count]
+            time.sleep(_FEED_SECONDS)
+
+
+class RunningDriver:
+    """`cowbook run CONFIG --engine ray`, asked over its endpoint."""
+
+    def __init__(self, config: Path, port: int, address: str, *options: str) -> None:
+        self._port = port
+        self.log = config.parent / "driver.log"
+        command = [sys.executable, "-m", "cowbook", "run", str(config), "--engine", "ray", "--address", address, *options]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def status(self) -> dict[str, Any]:
+        """What /status says. Raises OSError while nobody answers."""
+        status: dict[str, Any] = json.loads(self.get("/status"))
+        return status
+
+    def get(self, path: str) -> str:
+        """What it answers. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=30) as response:
+            return str(response.read().decode())
+
+    def node_of(self, shard: str) -> str | None:
+        """The node on which a shard is ready; None while there is none."""
+        for row in self.status()["shards"]:
+            if row["shard"] == shard and row["state"] == "running":
+                return str(row["node"])
+        return None
+
+    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition holds; while nobody answers it does not."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the driver has ended: {self.log.read_text()[-4000:]}"
+            try:
+                if condition():
+                    return
+            except (OSError, urllib.error.URLError):
+                pass  # not there yet
+            time.sleep(0.05)
+        raise AssertionError(f"not in time: {what}; log: {self.log.read_text()[-4000:]}")
+
+    def stop(self) -> int:
+        """As Ctrl-C. Returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(_PATIENCE_SECONDS)
+
+
+def configure(directory: Path, name: str, port: int = 0, *, follow: bool = True) -> Path:
+    """A configuration with state and output of its own, which all nodes share."""
+    path = directory / f"{name}-{'follow' if follow else 'once'}.toml"
+    symbols = [_SYMBOL.format(directory=directory, symbol=symbol, follow=str(follow).lower()) for symbol in SYMBOLS]
+    path.write_text(_CONFIG.format(directory=directory, name=name, port=port) + "".join(symbols))
+    return path
+
+
+def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
+    """Kill nodes, one after the other, each at a random moment and with all that runs on it. Returns what came of it."""
+    chosen = random.Random(seed)
+    seen = Seen()
+    feeder = Feeder(directory, seed)
+    nodes = RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES):
+            nodes.start(name)
+        port = free_port()
+        driver = RunningDriver(configure(directory, "cluster", port), port, nodes.address, "--shards", "2")
+        driver.wait_for(lambda: driver.status()["ready"], "the shards are ready")
+        feeder.start()
+        for _ in range(kills):
+            time.sleep(chosen.uniform(0.5, 3.0))
+            seen.takeover_seconds.append(_kill_one(nodes, driver, chosen))
+            seen.kills += 1
+            print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
+        _read_all(directory, feeder, driver)
+        _check_discovery(driver)
+        code = driver.stop()
+        assert code == 0, driver.log.read_text()[-4000:]
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> float:
+    """Kill the node of a random shard, wait until another one has it, and start the node anew. Returns the seconds between."""
+    driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
+    row = chosen.choice(driver.status()["shards"])
+    before = row["takeovers"]
+    killed = time.monotonic()
+    nodes.kill(row["node"])
+
+    def is_taken_over() -> bool:
+        now = next(other for other in driver.status()["shards"] if other["shard"] == row["shard"])
+        return bool(now["takeovers"] > before and now["state"] == "running" and now["node"] != row["node"])
+
+    driver.wait_for(is_taken_over, f"shard {row['shard']} of {row['node']} is taken over")
+    seconds = time.monotonic() - killed
+    driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
+    nodes.start(row["node"])
+    time.sleep(_SETTLING_SECONDS)
+    return seconds
+
+
+def detach_and_adopt(directory: Path, seed: int) -> Seen:
+    """A driver ends and its shards go on; the next one is killed, and they go on; the last one ends them well."""
+    seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES[:2]):
+            nodes.start(name)
+        port = free_port()
+        config = configure(directory, "cluster", port)
+        feeder.start()
+        detached = RunningDriver(config, port, nodes.address, "--shards", "2", "--detach")
+        assert detached.process.wait(_PATIENCE_SECONDS) == 0, detached.log.read_text()[-4000:]
+        killed = RunningDriver(config, port, nodes.address)
+        killed.wait_for(lambda: killed.status()["ready"], "the shards are adopted")
+        before = _events(killed)
+        killed.process.kill()
+        killed.process.wait()
+        last = RunningDriver(config, port, nodes.address)
+        last.wait_for(lambda: last.status()["ready"] and _events(last) > before, "they went on")
+        assert '"adopted": 2' in last.log.read_text()
+        assert sum(row["takeovers"] for row in last.status()["shards"]) == 0
+        last.process.send_signal(signal.SIGUSR1)
+        last.wait_for(lambda: all(symbol["epoch"] for symbol in last.status()["symbols"]), "checkpoints are taken")
+        _read_all(directory, feeder, last)
+        assert last.stop() == 0, last.log.read_text()[-4000:]
+        _expect_no_shards(nodes)
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def kill_the_driver_and_the_head(directory: Path, seed: int) -> Seen:
+    """Shards that are not detached end with their driver, and all shards with the head. What goes on afterwards loses nothing."""
+    seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
+    try:
+        for name in ("head", *_NODES[:2]):
+            nodes.start(name)
+        port = free_port()
+        config = configure(directory, "cluster", port)
+        feeder.start()
+        first = RunningDriver(config, port, nodes.address, "--shards", "2")
+        first.wait_for(lambda: first.status()["ready"] and _events(first), "the shards have begun")
+        first.process.kill()
+        first.process.wait()
+        _expect_no_shards(nodes)
+        second = RunningDriver(config, port, nodes.address, "--shards", "2")
+        second.wait_for(lambda: second.status()["ready"], "the shards go on")
+        _read_all(directory, feeder, second)
+        nodes.kill("head")
+        code = second.process.wait(_HEAD_SECONDS)
+        assert code != 0
+        print(f"the driver ended with {code} after the head", flush=True)
+    finally:
+        nodes.close()
+    _finish_and_compare(directory, seen)
+    return seen
+
+
+def check_nodes(directory: Path, seed: int) -> Seen:
+    """`cowbook check` passes where all nodes fit, and names the node that has another release or storage of its own."""
+    Feeder(directory, seed)
+    nodes = RayNodes(directory / "ray")
+    config = configure(directory, "cluster")
+    command = [sys.executable, "-m", "cowbook", "check", str(config), "--engine", "ray", "--address", nodes.address]
+
+    def check() -> tuple[int, str]:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
+        return done.returncode, done.stdout + done.stderr
+
+    try:
+        nodes.start("head")
+        nodes.start("node-a")
+        code, said = check()
+        assert code == 0, said
+        other = directory / "other"
+        shutil.copytree(_PACKAGE, other / "cowbook", ignore=shutil.ignore_patterns("__pycache__"))
+        init = other / "cowbook" / "__init__.py"
+        init.write_text(re.sub(r'__version__ = "[^"]*"', '__version__ = "0.0.1"', init.read_text()))
+        nodes.start("old-release", {"PYTHONPATH": str(other)})
+        code, said = check()
+        assert code == 78, said
+        assert "node old-release has cowbook 0.0.1" in said, said
+        nodes.kill("old-release")
+        mount = f'mount -t tmpfs none {directory}/cluster && exec "$@"'
+        nodes.start("own-storage", prefix=["unshare", "--mount", "sh", "-c", mount, "sh"])
+        code, said = check()
+        assert code == 78, said
+        assert f"node own-storage does not see what this one writes to {directory}/cluster/state" in said, said
+    finally:
+        nodes.close()
+    return Seen()
+
+
+def _events(driver: RunningDriver) -> int:
+    return sum(symbol["events"] or 0 for symbol in driver.status()["symbols"])
+
+
+def _read_all(directory: Path, feeder: Feeder, driver: RunningDriver) -> None:
+    """Have everything appended, and wait until it is read."""
+    feeder.hurry.set()
+    feeder.join()
+    sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in SYMBOLS}
+
+    def is_all_read() -> bool:
+        return all(symbol["offset"] == sizes[symbol["id"]] for symbol in driver.status()["symbols"])
+
+    driver.wait_for(is_all_read, "all is read")
+
+
+def _expect_no_shards(nodes: RayNodes) -> None:
+    """No worker of any shard is left, soon."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while workers := nodes.processes_named("ray::RayShard"):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.1)
+
+
+def _check_discovery(driver: RunningDriver) -> None:
+    """Each shard's endpoint is found by the driver's, and shows the metrics of the shard's symbols."""
+    targets = json.loads(driver.get("/sd"))
+    assert sorted(group["labels"]["shard"] for group in targets) == ["0/2", "1/2"], targets
+    shown = ""
+    for group in targets:
+        (target,) = group["targets"]
+        with urllib.request.urlopen(f"http://{target}/metrics", timeout=30) as response:
+            shown += response.read().decode()
+    assert all(f'cowbook_events_total{{kind="depth",symbol="{symbol}"}}' in shown for symbol in SYMBOLS), shown[:3000]
+
+
+def _finish_and_compare(directory: Path, seen: Seen) -> None:
+    """Take the cluster's state to the end on this machine alone, and everything from the beginning: the parts must be equal."""
+    for name in ("cluster", "alone"):
+        config = configure(directory, name, follow=False)
+        command = [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"COWBOOK_LOG__LEVEL": "warning"})
+    expected, found = read_parts(directory / "alone" / "data"), read_parts(directory / "cluster" / "data")
+    assert expected
+    seen.parts = len(expected)
+    seen.unequal = sorted(str(name) for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))

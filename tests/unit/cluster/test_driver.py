@@ -1,0 +1,216 @@
+"""The driver, on a cluster in memory: what it starts, adopts, moves, shows and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cowbook.cluster import driver as module
+from cowbook.cluster.driver import Driver
+from cowbook.config import Config
+from cowbook.errors import StorageError
+from cowbook.service import early_signals
+from support.fake_cluster import FakeCluster, config_of
+
+SYMBOLS = ("A", "B", "C", "D", "E", "F", "G")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Looks are frequent, and signals are whose they were afterwards."""
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_LEAST_PAUSE_SECONDS", 0.01)
+    previous = {number: signal.getsignal(number) for number in early_signals.HANDLED}
+    yield
+    early_signals.deliver_to(None)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(cluster: FakeCluster, config: Config, **options: Any) -> AsyncIterator[tuple[Driver, Awaitable[int]]]:
+    """A driver that is ready, and is stopped by a signal at the end if it has not ended by then."""
+    driver = Driver(cluster, lambda: config, {}, **options)
+    task = asyncio.create_task(driver.run())
+    await until(lambda: task.done() or (driver.shards and driver.status()["ready"]))
+    try:
+        yield driver, task
+    finally:
+        if not task.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+        await task
+
+
+async def test_shards_are_spread_and_a_signal_ends_each_well(tmp_path: Path) -> None:
+    """Two for a node; all of them are stopped before they are killed."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS)) as (driver, ended):
+        assert sorted(driver.shards) == ["0/4", "1/4", "2/4", "3/4"]
+        assert sorted(str(node) for _, node in cluster.started) == ["a", "a", "b", "b"]
+        assert [symbol["id"] for symbol in driver.status()["symbols"]] == [*SYMBOLS]
+        assert not any(shard.outlives for shard in cluster.there.values())
+        os.kill(os.getpid(), signal.SIGINT)
+        assert await ended == 0
+    assert len(cluster.killed) == 4
+    assert all(shard.stopped == 1 for shard in cluster.killed)
+
+
+async def test_a_detached_shard_is_adopted_with_its_number_of_shards(tmp_path: Path) -> None:
+    """The next driver starts nothing, and ends them."""
+    cluster, config = FakeCluster("a", "b"), config_of(tmp_path, *SYMBOLS)
+    async with running(cluster, config, detach=True, shards=3) as (_, ended):
+        assert await ended == 0
+    assert [shard.outlives for shard in cluster.there.values()] == [True] * 3
+    assert not cluster.killed
+    started = len(cluster.started)
+    async with running(cluster, config) as (driver, _):
+        assert len(driver.shards) == 3
+    assert len(cluster.started) == started
+    assert len(cluster.killed) == 3
+
+
+@pytest.mark.parametrize("why", ["release", "configuration", "count"])
+async def test_what_does_not_fit_is_replaced(tmp_path: Path, why: str) -> None:
+    """Each shard ends well before its successor starts, since both have the same symbols."""
+    cluster, config = FakeCluster("a"), config_of(tmp_path, *SYMBOLS)
+    async with running(cluster, config, detach=True, shards=2) as (_, ended):
+        assert await ended == 0
+    before = list(cluster.there.values())
+    if why == "release":
+        for shard in before:
+            shard.version = "0.0.1"
+    if why == "configuration":
+        config = config_of(tmp_path, *SYMBOLS, more="[checkpoint]\nevery_events = 5\n")
+    async with running(cluster, config, shards=3 if why == "count" else None) as (driver, _):
+        assert [shard.stopped for shard in before] == [1, 1]
+        assert cluster.killed == before
+        assert len(driver.shards) == (3 if why == "count" else 2)
+        assert all(shard.the_task.config.checkpoint == config.checkpoint for shard in cluster.there.values())
+
+
+async def test_a_shard_that_nobody_starts_again_is_started(tmp_path: Path) -> None:
+    """With a pause, and the driver says what happened."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2) as (driver, _):
+        gone = cluster.there["0/2"]
+        gone.is_gone = True
+        await until(lambda: cluster.there["0/2"] is not gone and driver.status()["ready"])
+        assert driver.shards["0/2"].takeovers == 1
+
+
+async def test_a_lost_node_shows_and_a_takeover_is_counted(tmp_path: Path) -> None:
+    """Symbols of the lost shard stand as they were, and the others are as before."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2) as (driver, _):
+        lost = next(shard for shard in cluster.there.values() if shard.node == "b")
+        cluster.alive.remove("b")
+        lost.is_reachable = False
+        await until(lambda: not driver.status()["ready"])
+        status = driver.status()
+        states = {symbol["id"]: symbol["state"] for symbol in status["symbols"]}
+        ids = {symbol.id for symbol in lost.the_task.config.symbol}
+        assert {symbol for symbol, state in states.items() if state == "lost"} == ids
+        assert len(status["unreachable"]) == 1
+        lost.node, lost.instance, lost.is_reachable = "a", "successor", True
+        await until(lambda: driver.status()["ready"])
+        (row,) = (row for row in driver.status()["shards"] if row["shard"] == lost.the_task.shard)
+        assert (row["takeovers"], row["node"]) == (1, "a")
+        assert row["takeover_seconds"] > 0
+        text = driver.render_metrics(openmetrics=False).decode()
+        assert f'cowbook_takeovers_total{{shard="{row["shard"]}"}} 1.0' in text
+        assert "cowbook_nodes 1.0" in text
+
+
+async def test_load_moves_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stopped, and started on the idle node; that is a move and no takeover."""
+    monkeypatch.setattr(module, "_BALANCE_SECONDS", 0.1)
+    cluster = FakeCluster("a")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=3) as (driver, _):
+        cluster.alive.append("b")
+
+        def work() -> bool:
+            for shard in cluster.there.values():
+                shard.cpu_seconds += 0.01
+            return any(shard.node == "b" for shard in cluster.there.values())
+
+        await until(work)
+        await until(lambda: driver.status()["ready"])
+        assert sum(row["takeovers"] for row in driver.status()["shards"]) == 0
+        assert cluster.killed[0].stopped == 1
+        assert b"cowbook_moves_total" in driver.render_metrics(openmetrics=False)
+
+
+async def test_a_reload_replaces_only_shards_that_change(tmp_path: Path) -> None:
+    """Adding a symbol concerns one of them. What would change rows is refused whole."""
+    configs = [config_of(tmp_path, *SYMBOLS)]
+    cluster = FakeCluster("a", "b")
+    driver = Driver(cluster, lambda: configs[-1], {}, shards=3)
+    task = asyncio.create_task(driver.run())
+    await until(lambda: driver.shards and driver.status()["ready"])
+    configs.append(config_of(tmp_path, *SYMBOLS, "H"))
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: len(driver.status()["symbols"]) == 8 and driver.status()["ready"])
+    assert len(cluster.killed) == 1
+    configs.append(config_of(tmp_path, *SYMBOLS, "H", more='[output]\nnumbers = "int64"\n'))
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.1)
+    assert len(cluster.killed) == 1
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+async def test_a_run_to_the_end_has_one_summary(tmp_path: Path) -> None:
+    """In the order of the configuration, whatever shard a symbol was in."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), once=True, shards=3) as (driver, ended):
+        for shard in cluster.there.values():
+            assert shard.the_task.once
+            shard.ended = True
+        assert await ended == 0
+    assert [summary.id for summary in driver.summaries] == [*SYMBOLS]
+    assert not cluster.there
+
+
+async def test_checkpoints_and_books_are_asked_of_the_shard_that_has_the_symbol(tmp_path: Path) -> None:
+    """All symbols: all shards. Where one does not answer, its symbols have an error."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=3) as (driver, _):
+        answers = await driver.checkpoint(None, waits=True)
+        assert sorted(answer["id"] for answer in answers) == [*SYMBOLS]
+        assert await driver.checkpoint("C", waits=False) == [{"id": "C", "epoch": 3, "error": None}]
+        assert await driver.read_book("C", 5, "json") == b"C 5 json"
+        with pytest.raises(KeyError):
+            await driver.checkpoint("Z", waits=True)
+        for shard in cluster.there.values():
+            shard.is_reachable = False
+        answers = await driver.checkpoint(None, waits=True)
+        assert len(answers) == len(SYMBOLS)
+        assert all("does not answer" in answer["error"] for answer in answers)
+        with pytest.raises(StorageError, match="does not answer"):
+            await driver.read_book("C", 5, "json")
+        for shard in cluster.there.values():
+            shard.is_reachable = True
+
+
+async def test_a_shard_that_is_lost_while_it_stops_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code says that something was left to do."""
+    monkeypatch.setattr(module, "_STOP_PATIENCE_SECONDS", 0.1)
+    cluster = FakeCluster("a")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=1) as (_, ended):
+        cluster.there["0/1"].is_reachable = False
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await ended == 1
