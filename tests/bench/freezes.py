@@ -84,9 +84,8 @@ def diff_lines(rng: random.Random, first: int, half: int) -> bytes:
         for lowest in (1, half + 1):
             prices = (lowest + rng.randrange(half) for _ in range(_LEVELS // 2))
             sides.append(",".join(f'["{price}.00","{rng.randrange(1, 9)}.5"]' for price in prices))
-        lines.append(
-            f'{{"e":"depthUpdate","E":{_START_MS + number},"s":"X","U":{number},"u":{number},"b":[{sides[0]}],"a":[{sides[1]}]}}\n'
-        )
+        head = f'{{"e":"depthUpdate","E":{_START_MS + number},"s":"X","U":{number},"u":{number}'
+        lines.append(f'{head},"b":[{sides[0]}],"a":[{sides[1]}]}}\n')
     return "".join(lines).encode()
 
 
@@ -150,11 +149,7 @@ class Log:
 
     def freezes(self) -> list[float]:
         """Microseconds of the freezes of new checkpoints."""
-        found = []
-        for line in self._file:
-            if b'"checkpoint"' in line and b"frozen_ms" in line:
-                found.append(json.loads(line)["frozen_ms"] * 1e3)
-        return found
+        return [json.loads(line)["frozen_ms"] * 1e3 for line in self._file if b'"checkpoint"' in line and b"frozen_ms" in line]
 
 
 def measure(directory: Path, case: Case, checkpoints: int) -> list[float]:

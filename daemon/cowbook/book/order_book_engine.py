@@ -281,7 +281,9 @@ class OrderBookEngine:
 
     def _make_room(self) -> None:
         arrays, room = self.arrays, self.arrays.room
-        if min(room[[MESSAGES_LEFT, LEVELS_LEFT, KEPT_LEVELS_LEFT]]) < 0:  # by the upper bound; the true counts are lower nearly always
+        if (
+            min(room[[MESSAGES_LEFT, LEVELS_LEFT, KEPT_LEVELS_LEFT]]) < 0
+        ):  # by the upper bound; the true counts are lower nearly always
             self._measure_room()
             if (
                 room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME

@@ -166,7 +166,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
-        self._names: dict[Any, str] = {}  # of files, by signature: a start asks three times, and each digest takes half a millisecond
+        self._names: dict[Any, str] = {}  # of files, by signature: a start asks three times
         self.enable()
 
     @property

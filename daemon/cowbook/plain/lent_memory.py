@@ -1,13 +1,11 @@
 """Memory that is lent and comes back by itself: the first touch of a fresh page costs more than all that is done with it.
 
-What fills many megabytes at each cut and each checkpoint borrows them here: open rows, copies of kept diffs, contents of files. An
-array from here is as any other one. Once no array refers to the memory, whoever did so last, it is kept for the next borrower.
+What fills many megabytes at each cut and each checkpoint borrows them here: open rows, copies of kept diffs, contents of files.
+An array from here is as any other one. Once no array refers to the memory, whoever did so last, it is kept for the next borrower.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -20,9 +18,8 @@ MOST_KEPT_BYTES = 1 << 26
 
 _STEPS = 4  # sizes between two powers of two: an array wastes a fifth at most, and untouched memory costs nothing
 
-_lock = threading.RLock()  # a collection of garbage may give memory back in the middle of a call
-_kept: defaultdict[int, list[npt.NDArray[np.uint8]]] = defaultdict(list)
-_kept_bytes = 0
+_kept: dict[int, list[npt.NDArray[np.uint8]]] = {}
+"""By size. Each change is one call of a list or a dictionary, which threads, and collections of garbage, may make at any moment."""
 
 
 class _Lease:
@@ -35,27 +32,22 @@ class _Lease:
         self.__array_interface__: dict[str, Any] = memory.__array_interface__
 
     def __del__(self) -> None:
-        global _kept_bytes  # noqa: PLW0603 - guarded by the lock
         memory = self._memory
-        with _lock:
-            if _kept_bytes + len(memory) <= MOST_KEPT_BYTES:
-                _kept_bytes += len(memory)
-                _kept[len(memory)].append(memory)
+        kept_bytes = sum(size_bytes * len(pile) for size_bytes, pile in list(_kept.items()))
+        if kept_bytes + len(memory) <= MOST_KEPT_BYTES:
+            _kept.setdefault(len(memory), []).append(memory)
 
 
 def lend(count: int, dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
     """Returns an array of `count` entries with arbitrary values, in memory that may have been used before."""
-    global _kept_bytes  # noqa: PLW0603 - guarded by the lock
     kind = np.dtype(dtype)
     size_bytes = count * kind.itemsize
     if size_bytes < LEAST_BYTES:
         return np.empty(count, kind)
     rounded = _rounded(size_bytes)
-    with _lock:
-        memory = _kept[rounded].pop() if _kept[rounded] else None
-        if memory is not None:
-            _kept_bytes -= rounded
-    if memory is None:
+    try:
+        memory = _kept[rounded].pop()
+    except LookupError:  # none is kept
         memory = np.empty(rounded, np.uint8)
     return np.asarray(_Lease(memory))[:size_bytes].view(kind)
 

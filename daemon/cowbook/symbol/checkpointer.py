@@ -132,7 +132,9 @@ class Checkpointer:
             if self._triggers.failures and len(self._cuts) >= MOST_UNPUBLISHED:
                 raise RestartNeededError(f"{len(self._cuts)} cuts wait for a checkpoint, and attempts fail")
 
-    def begin(self, freeze: Freeze, triggers: tuple[str, ...], frozen_seconds: float, tail: Sequence[asyncio.Future[Cut]] = ()) -> None:
+    def begin(
+        self, freeze: Freeze, triggers: tuple[str, ...], frozen_seconds: float, tail: Sequence[asyncio.Future[Cut]] = ()
+    ) -> None:
         """Start an attempt, of which none must be under way; `tail` are cuts that the end of the input makes.
 
         `frozen_seconds` is how long the state took to be frozen.

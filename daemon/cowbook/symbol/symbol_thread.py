@@ -38,7 +38,7 @@ _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 _NO_FIGURES = WorkerFigures()
 """Of a thread that has no worker yet."""
 
-# libuv would give each loop a thread of the kernel that polls for file operations, which no loop here is asked for. It reads this once.
+# libuv would give each loop a thread of the kernel that polls for file operations, of which there are none. It reads this once.
 os.environ.setdefault("UV_USE_IO_URING", "0")
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
