@@ -19,7 +19,7 @@ MOST_KEPT_BYTES = 1 << 26
 _STEPS = 4  # sizes between two powers of two: an array wastes a fifth at most, and untouched memory costs nothing
 
 _kept: dict[int, list[npt.NDArray[np.uint8]]] = {}
-"""By size. Each change is one call of a list or a dictionary, which threads, and collections of garbage, may make at any moment."""
+"""By size. Each change is one call of a list or dictionary: threads and collections of garbage may make one at any moment."""
 
 
 class _Lease:
