@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 LEAST_BYTES = 1 << 17
 """Smaller arrays come from the allocator, which keeps their memory itself."""
-MOST_KEPT_BYTES = 1 << 26
+MOST_KEPT_BYTES = 1 << 25
 """Of memory that nobody uses. What comes back beyond it goes to the system."""
 
 _STEPS = 4  # sizes between two powers of two: an array wastes a fifth at most, and untouched memory costs nothing
