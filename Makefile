@@ -104,7 +104,7 @@ prometheus: ## fetch Debian's Prometheus for the tests, into .cache; nothing is 
 venues: $(VENV)/.installed-dev ## make docs/venues.md anew, the table of what each venue can prove
 	@cd tests && ../$(PY) -m support.capabilities
 
-.PHONY: coverage compare
+.PHONY: coverage compare copies
 coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
 	@mkdir -p build
 	@$(TIMED) NUMBA_DISABLE_JIT=1 COVERAGE_FILE=build/coverage $(PYTEST_FAST) -q -W ignore::RuntimeWarning \
@@ -112,6 +112,9 @@ coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, fr
 
 compare: $(VENV)/.installed-dev ## hold output and checkpoints against another checkout: OTHER=path
 	$(PY) tests/compare/versions.py $(OTHER)
+
+copies: $(VENV)/.installed-dev ## join copies with losses of what every venue sends, at 20 random seeds each: ten minutes
+	@$(TIMED) $(PY) tests/compare/copies.py
 
 # The peers on the newest Python that is here: on an old one pip installs old ones, which are slower.
 NEWEST := $(shell for minor in 13 12 11; do command -v python3.$$minor && break; done)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cowbook.capture.paths import expand_paths
 from cowbook.capture.rotation import FollowSettings
@@ -17,10 +17,12 @@ from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_worker import SymbolWorker
 from support.harness import Reconstruction, Run, read_parts, worker_settings, write_files
 
+_Record = TypeVar("_Record")
 
-def lossy_copies(records: Sequence[bytes], copies: int, rng: random.Random, longest: int = 40) -> list[list[bytes]]:
+
+def lossy_copies(records: Sequence[_Record], copies: int, rng: random.Random, longest: int = 40) -> list[list[_Record]]:
     """Copies that each lack bursts of records, about 30 % in all; each record is in all copies but one at most."""
-    found: list[list[bytes]] = [[] for _ in range(copies)]
+    found: list[list[_Record]] = [[] for _ in range(copies)]
     victim, left = 0, 0
     for record in records:
         if not left:

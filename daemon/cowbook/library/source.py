@@ -10,12 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cowbook.book.apply import DONE
 from cowbook.book.state import Batch, Levels
 from cowbook.capture.compression import open_decoded
 from cowbook.capture.whole_file import read_blocks
-from cowbook.errors import DamageHaltError
+from cowbook.errors import DamageHaltError, InputError
 from cowbook.input.decoder import Decoder
 from cowbook.kernels.jit import as_records
 from cowbook.library.book import ReplayedBook
@@ -25,7 +26,7 @@ from cowbook.library.numbers import Numbers
 from cowbook.library.steps import Plan, StepPlanner
 from cowbook.plain.block import Block
 from cowbook.plain.book_state import PLACES
-from cowbook.plain.messages import EventBatch
+from cowbook.plain.messages import DEAD_LETTER, DIFF, IS_NO_DEPTH, SNAPSHOT, EventBatch
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.naming import are_named
 from cowbook.symbol.settings import decoder_settings
@@ -62,6 +63,7 @@ class Source(ReplayedBook):
         self._step = 0  # the next one of the plan
         self._is_ended = False
         self._is_named = True
+        self._is_judged = False  # whether depth messages fit into the decimals
 
     def run(self) -> Iterator[ReplayedBook]:
         """Yield this book behind each step."""
@@ -132,14 +134,25 @@ class Source(ReplayedBook):
                 self._plan = self._planner.plan_end() if self._is_named else Plan()
                 if not self._is_named:
                     raise_if_unnamed(self.symbol, self._decoder.other_symbols)
+                    self._raise_if_unusable()
                 self._plan.stops = [self._place for _ in self._plan.stops]  # nothing is left to be applied
             if self._plan.stops:
                 return True
         return False
 
+    def _raise_if_unusable(self) -> None:
+        rejected = sum(self.dead_letter_statistics().values())
+        if rejected and not self.value("messages"):
+            raise InputError(
+                f'no usable record in the input, of {rejected:,}: is it a capture of format = "{self.format}"? '
+                "`cowbook inspect` says what files are"
+            )
+
     def _begin_batch(self) -> None:
         batch = self._batch
         messages = batch.messages[: batch.message_count]
+        if not self._is_judged:
+            self._judge_decimals(messages)
         self._arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
         self._records = batch.messages.view(np.int64).data
         self._place, self._last = 0, -1
@@ -149,6 +162,24 @@ class Source(ReplayedBook):
             self._is_named = len(named) > 0
             first = int(named[0]) if len(named) else len(messages)
         self._plan = self._planner.plan(messages, first)
+
+    def _judge_decimals(self, messages: npt.NDArray[np.void]) -> None:
+        """Raises InputError if so many of the first records do not fit into the decimals that the book would be empty.
+
+        These are more records that may be depth messages than there are depth messages that fit.
+        """
+        kinds = messages["kind"]
+        flags = messages["flags"][kinds == DEAD_LETTER]
+        letters = [letter for letter, of in zip(self._batch.dead_letters, flags, strict=True) if not of & IS_NO_DEPTH]
+        rejected = [letter for letter in letters if letter.reason == "out_of_range"]
+        fitting = int(np.count_nonzero((kinds == DIFF) | (kinds == SNAPSHOT)))
+        self._is_judged = bool(rejected) or fitting > 0
+        if len(rejected) > fitting:
+            first = rejected[0]
+            raise InputError(
+                f"{first.file}: offset {first.offset}: {first.detail}; {len(rejected)} of the first records of {self.symbol} "
+                f"do not fit, and {fitting} of its depth messages do"
+            )
 
     def _apply_to(self, stop: int) -> None:
         """Apply the messages of the batch up to before `stop`."""

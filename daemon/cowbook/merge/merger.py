@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.kernels.jit import as_records
-from cowbook.merge.merge import ENDED, FULL, Joined, Merge, join
+from cowbook.kernels.jit import as_records, entry_of
+from cowbook.merge.join import join
 from cowbook.merge.queues import BATCH_MESSAGES, Queues, append
 from cowbook.merge.recent import Recent, put_back
+from cowbook.merge.state import ENDED, FULL, Joined, Merge
 from cowbook.plain.merge_state import LANE, TOTALS, JoinedMark, MergeState, SourceMark
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 
@@ -41,6 +42,13 @@ class Merger:
         lanes["passed_event"] = lanes["passed_recv"] = NONE
         self._merge = Merge(Queues.allocate(sources), lanes, Recent.allocate(), np.zeros(len(TOTALS), np.int64))
         self._letters: list[list[DeadLetter]] = [[] for _ in range(sources)]
+        self._entries: dict[Any, Callable[..., Any]] = {}  # the machine code of the kernels
+
+    def _call(self, kernel: Any, *arguments: Any) -> Any:
+        """Call a kernel, which always gets arguments of the same types."""
+        if kernel not in self._entries:
+            self._entries[kernel] = entry_of(kernel, *arguments)
+        return self._entries[kernel](*arguments)
 
     def calls(self) -> list[tuple[Any, ...]]:
         """The kernels that it calls, each with arguments as it has them: what is to be compiled before."""
@@ -49,13 +57,14 @@ class Merger:
         return [
             (join, merge, joined, 1),
             (append, merge.queues, 0, Levels(one.messages, one.prices, one.sizes), 0, 0, 0, 0),
-            (put_back, merge.recent, merge.recent.entries),
+            (put_back, merge.recent, merge.recent.entries, 0),
         ]
 
     def restore(self, state: MergeState) -> None:
         """Go on from a state. Nothing was appended before."""
         self._merge.lanes[:] = state.lanes
-        put_back(as_records(self._merge.recent), as_records(np.array(state.merged)))
+        others = int(state.lanes["first"].sum()) - len(state.merged)
+        put_back(as_records(self._merge.recent), as_records(np.array(state.merged)), others)
         self._merge.totals[:] = [state.totals[name] for name in TOTALS]
 
     def mark(self, sources: tuple[SourceMark, ...]) -> JoinedMark:
@@ -93,10 +102,12 @@ class Merger:
 
         A batch has at most BATCH_MESSAGES messages, and comes only when more of the source is needed.
         """
-        skipped_letters = int((batch.messages["kind"][:skip] == DEAD_LETTER).sum())
-        self._letters[source].extend(batch.dead_letters[skipped_letters:])
+        if batch.dead_letters:
+            skipped_letters = int((batch.messages["kind"][:skip] == DEAD_LETTER).sum())
+            self._letters[source].extend(batch.dead_letters[skipped_letters:])
         levels = Levels(batch.messages, batch.prices, batch.sizes)
-        while not append(
+        while not self._call(
+            append,
             as_records(self._merge.queues),
             source,
             as_records(levels),
@@ -115,7 +126,7 @@ class Merger:
     def _changing_arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """All that `join` changes."""
         merge = self._merge
-        return (*merge.recent, merge.queues.cursors, merge.queues.present, merge.lanes, merge.totals)
+        return (*merge.recent, merge.queues.cursors, merge.queues.present, merge.queues.present_in_all, merge.lanes, merge.totals)
 
     def remember(self) -> Memory:
         """What `rewind` takes. Nothing may be appended between the two."""
@@ -135,18 +146,20 @@ class Merger:
         Returns the number of a source of which more is needed, -1 if the batch is full, or None if all sources have ended. Those
         that are `passed` are not waited for.
         """
-        cursors = self._merge.queues.cursors
-        cursors["is_passed"] = 0
-        cursors["is_passed"][list(passed)] = 1
-        counts = np.zeros(2, np.int64)
+        is_passed = self._merge.queues.cursors["is_passed"]
+        is_passed[:] = 0
+        if passed:
+            is_passed[list(passed)] = 1
+        counts = np.zeros(3, np.int64)
         most = len(batch.messages) if most is None else most
         while True:
             joined = Joined(batch.messages, sources, batch.prices, batch.sizes, counts)
-            why = int(join(as_records(self._merge), as_records(joined), min(most, len(batch.messages))))
+            why: int = self._call(join, as_records(self._merge), as_records(joined), min(most, len(batch.messages)))
             batch.message_count, batch.level_count = int(counts[0]), int(counts[1])
             if why != FULL or batch.message_count:
                 break
             batch.grow_levels(2 * len(batch.prices))  # one message has more levels than an empty batch has room for
-        for place in np.flatnonzero(batch.messages["kind"][: batch.message_count] == DEAD_LETTER):
-            batch.dead_letters.append(self._letters[int(sources[place])].pop(0))
+        if counts[2]:
+            for place in np.flatnonzero(batch.messages["kind"][: batch.message_count] == DEAD_LETTER):
+                batch.dead_letters.append(self._letters[int(sources[place])].pop(0))
         return None if why == ENDED else why

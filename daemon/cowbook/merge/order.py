@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, TICKERS, is_named_by_ids
+from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, TICKERS, is_named_by_ids, own_time
 from cowbook.plain.messages import IS_LOOSE, NONE
 
 _BEGUN_ANEW_NS = 60_000_000_000
@@ -34,12 +34,6 @@ def _difference(first, second):
     if first == NONE or second == NONE or first == second:
         return 0
     return 1 if first > second else -1
-
-
-@inlined_kernel
-def own_time(message):
-    """Returns the venue's time of a message; NONE if the receive time stands in for it."""
-    return message.ts_event if message.ts_event != message.ts_recv else NONE
 
 
 @inlined_kernel

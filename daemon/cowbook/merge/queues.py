@@ -28,10 +28,13 @@ from cowbook.plain.schemes import UNNUMBERED
 MOST_AHEAD = 4_096
 """So many messages of a source are looked through for one that another source has in front. A place further on is not seen."""
 
-BATCH_MESSAGES = 4_096
-QUEUE_MESSAGES = MOST_AHEAD + BATCH_MESSAGES + 1
+BATCH_MESSAGES = 1_024
+"""A source's batch. What waits of ten sources then fits into the cache."""
+
+_QUEUE_MESSAGES = 2 * MOST_AHEAD + BATCH_MESSAGES
 _FIRST_LEVELS = 1 << 16
-_PLACES = 1 << 17  # so many for 8,192 keys: one that is not there is told for one in 16 only by looking
+_PLACES = 1 << 15  # of each source: keys with a place in common are told apart only by looking
+_PLACES_OF_ALL = 1 << 17
 
 # Groups of messages. Those of one group are in the order of their ids where they have some.
 INERT = 0  # says nothing of book and trades: counted as it comes
@@ -48,11 +51,13 @@ UNKNOWN_NUMBERS = 0
 SHARED_NUMBERS = 1  # all sources have the same ones: copies of one recording
 OWN_NUMBERS = 2  # each source has its own
 
-_MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
-_SEED = 8378864009470890807  # any large number: from 0, small numbers in another order could give the same digest
+_MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
+_SEED = np.int64(8378864009470890807)  # any large number: from 0, small numbers in another order could give the same digest
 
-WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group")])
-"""Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group."""
+WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
+"""Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the
+venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and
+whether nothing but its content names a message of the book: then its place among the others of its source tells, too."""
 
 LANE_CURSOR = np.dtype(
     [
@@ -72,24 +77,26 @@ LANE_CURSOR = np.dtype(
 class Queues(NamedTuple):
     """Per source, a row: its messages, their levels, and what identifies them."""
 
-    messages: npt.NDArray[np.void]  # MESSAGE, (sources, QUEUE_MESSAGES)
+    messages: npt.NDArray[np.void]  # MESSAGE, (sources, messages)
     waiting: npt.NDArray[np.void]  # WAITING, likewise
     prices: npt.NDArray[np.int64]  # (sources, levels)
     sizes: npt.NDArray[np.int64]
     cursors: npt.NDArray[np.void]  # LANE_CURSOR, (sources,)
-    present: npt.NDArray[np.int16]  # (_PLACES, sources): how many messages wait whose keys have this place; a line of cache a key
-    times: npt.NDArray[np.int64]  # (2, sources): the event times, and the receive times, of the heads; for `merge._hand_on_alone`
+    present: npt.NDArray[np.int16]  # (sources, places): how many messages of each wait whose keys have this place
+    present_in_all: npt.NDArray[np.int32]  # (places,): the same of all together
+    times: npt.NDArray[np.int64]  # (2, sources): `own_time` and `received` of the messages in front; for `hand_on_alone`
 
     @classmethod
     def allocate(cls, sources: int) -> Queues:
         """Returns empty queues. Untouched memory costs nothing."""
         return cls(
-            np.zeros((sources, QUEUE_MESSAGES), MESSAGE),
-            np.zeros((sources, QUEUE_MESSAGES), WAITING),
+            np.zeros((sources, _QUEUE_MESSAGES), MESSAGE),
+            np.zeros((sources, _QUEUE_MESSAGES), WAITING),
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros((sources, _FIRST_LEVELS), np.int64),
             np.zeros(sources, LANE_CURSOR),
-            np.zeros((_PLACES, sources), np.int16),
+            np.zeros((sources, _PLACES), np.int16),
+            np.zeros(_PLACES_OF_ALL, np.int32),
             np.zeros((2, sources), np.int64),
         )
 
@@ -138,9 +145,9 @@ def _content(message, prices, sizes):
 
 
 @inlined_kernel
-def _has_own_time(message):
-    """Returns whether the event time is the venue's, and not the recorder's receive time."""
-    return message.ts_event != NONE and message.ts_event != message.ts_recv
+def own_time(message):
+    """Returns the venue's time of a message; NONE if the receive time stands in for it."""
+    return message.ts_event if message.ts_event != message.ts_recv else NONE
 
 
 @inlined_kernel
@@ -172,27 +179,46 @@ def number(message, waiting):
         waiting.content = 0
     waiting.key = number_key(message.sequence, waiting.group)
     waiting.time = NONE
+    waiting.is_content = 0
 
 
 @inlined_kernel
-def place_of(key):
-    """Returns the place of a key in `Queues.present`."""
-    return (key ^ (key >> 23)) & (_PLACES - 1)
+def _place_of(key):
+    """Returns the place of a key among those of all sources; its last bits are the place among those of one."""
+    return (key ^ (key >> 23)) & (_PLACES_OF_ALL - 1)
 
 
 @inlined_kernel
 def count_key(queues, source, key, change):
     """Count a message that comes to wait, or that waits no more."""
-    queues.present[place_of(key), source] += change
+    place = _place_of(key)
+    queues.present[source, place & (_PLACES - 1)] += change
+    queues.present_in_all[place] += change
+
+
+@inlined_kernel
+def is_held(queues, source, key):
+    """Returns whether a message with this key may wait in a source; if not, none does."""
+    return queues.present[source, _place_of(key) & (_PLACES - 1)] != 0
+
+
+@inlined_kernel
+def is_held_once(queues, key):
+    """Returns whether the one message with this key that is known to wait is for certain the only one in all sources."""
+    return queues.present_in_all[_place_of(key)] == 1
 
 
 @inlined_kernel
 def _identify(message, prices, sizes, waiting):
     """Fill in what identifies a message. Of a message only the fields of its kind are set."""
     group = _group_of(message)
+    own = own_time(message)
     waiting.group = group
+    waiting.own_time = own
+    waiting.received = message.ts_recv if message.ts_recv != NONE else own
     waiting.time = NONE
     waiting.key = 0
+    waiting.is_content = 0
     if group == INERT:
         return
     waiting.content = _content(message, prices, sizes)
@@ -205,10 +231,12 @@ def _identify(message, prices, sizes, waiting):
             key = _mix(key, message.first_id)
     elif (group == SNAPSHOTS or (group == TICKERS and message.flags & IS_LOOSE == 0)) and message.last_id != NONE:
         key = _mix(_mix(key, message.last_id), waiting.content)
+        if group == SNAPSHOTS:
+            waiting.time = own  # several answers may show one state of the book
     else:
         key = _mix(key, waiting.content)
-        if _has_own_time(message):
-            waiting.time = message.ts_event
+        waiting.time = own
+        waiting.is_content = own == NONE and (group == DIFFS or group == SNAPSHOTS)
     waiting.key = key
 
 
@@ -249,7 +277,9 @@ def append(queues, source, batch, count, level_count, skip, numbering):
         cursor.head = 0
         cursor.end = 0
         cursor.level_end = 0
-    if cursor.end + count > queues.messages.shape[1] or cursor.level_end + level_count > queues.prices.shape[1]:
+    waiting_count = cursor.end - cursor.head
+    is_full = cursor.end + count > queues.messages.shape[1] or cursor.level_end + level_count > queues.prices.shape[1]
+    if is_full or cursor.head > 2 * waiting_count:  # often enough to stay in the cache, and seldom enough to cost little
         _compact(queues, source)
     if cursor.level_end + level_count > queues.prices.shape[1]:
         return False

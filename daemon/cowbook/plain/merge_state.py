@@ -37,7 +37,9 @@ LANE = np.dtype(
             "in_hole",  # not 0 from a place where something may be missing to its next message that is used
             "missing",  # numbers of its connection that are missing in the hole
             "last_sequence",  # its connection's number of its last record; 0 before the first
+            "newest_content",  # how many messages were handed on up to its newest one that only its content names and others have
             "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
+            "has_clock",  # not 0 once messages that ids or times name have told that
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
         )
     ]

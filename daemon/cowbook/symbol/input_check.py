@@ -41,12 +41,13 @@ def check_input(config: Config, symbol: SymbolConfig) -> SymbolCheck:
         for path in files.paths
         if not (path.is_file() and os.access(path, os.R_OK))
     ]
-    misfit = what_it_looks_like(files.paths[0], symbol.format, decoder_settings(symbol))
+    path, settings = files.paths[0], decoder_settings(symbol)
+    misfit = what_it_looks_like(path, symbol.format, settings)
     problems = (*unreadable, *([misfit] if misfit is not None else []))
-    return SymbolCheck(files, problems, None if problems else _doubt(files.paths[0], symbol.format, decoder_settings(symbol)))
+    return SymbolCheck(files, problems, None if problems else why_doubtful(path, symbol.format, settings))
 
 
-def _doubt(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
+def why_doubtful(path: Path, format_name: str, settings: DecoderSettings) -> str | None:
     """Why a file that nothing is known against looks wrong; None if it does not."""
     try:
         with open_decoded(path) as file:

@@ -17,6 +17,7 @@ from typing import Any
 import uvloop
 
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.commit_log import Tenure
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
@@ -60,6 +61,8 @@ class ThreadContext:
     allow_fresh: bool = False
     retries_errors: bool = True
     """Whether an unforeseen error makes the worker start again; else it ends the symbol."""
+    waits_for_locks: bool = False
+    """Whether a lock that another process holds is waited for, since that one is going to end; else the symbol fails."""
     on_restart: Callable[[str, str], None] = lambda _id, _reason: None
     """Told the symbol's id, and why its worker is started again: storage, error."""
     on_end: Callable[[], None] = lambda: None
@@ -94,6 +97,7 @@ class SymbolThread(threading.Thread):
         self._context = context
         self._observer = observer
         self._log = get_logger().bind(symbol=symbol_id)
+        self._tenure = Tenure()
         self._stop_asked = threading.Event()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -268,6 +272,8 @@ class SymbolThread(threading.Thread):
             progress=context.progress,
             observer=self._observer,
             watcher=context.watcher,
+            tenure=self._tenure,
+            waits_for_locks=context.waits_for_locks,
         )
         worker.is_restart = self._has_worked
         if self._checkpoints is not None:

@@ -114,6 +114,6 @@ def test_the_order_depends_on_what_the_sources_hold_alone(span_ns: int, seed: in
         for number, source in enumerate(sources):
             if place // 20 % 4 != number:
                 source.append(replace(message, ts_recv=message.ts_recv + number * 1_000_000))
-    orders = [_join(sources, rng, most) for most in (3, 60, 2_000)]
+    orders = [_join(sources, rng, most) for most in (3, 60, BATCH_MESSAGES)]
     assert [size for _, size in orders[0]] == [message.size for message in whole]
     assert orders[1:] == orders[:1] * 2

@@ -1,0 +1,145 @@
+"""What comes once more, or too late: what a source has in front is held against what was handed on."""
+
+from __future__ import annotations
+
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.merge.queues import (
+    INERT,
+    OWN_NUMBERS,
+    SHARED_NUMBERS,
+    UNKNOWN_NUMBERS,
+    count_key,
+    number,
+)
+from cowbook.merge.recent import NOT_FOUND, count_up_to, find, number_all
+from cowbook.merge.state import CONTRADICTED_BY, CONTRADICTED_ID, NUMBERING, advance, count_had
+from cowbook.plain.messages import NONE
+
+
+@rare_kernel
+def _begin_numbers(merge):
+    """From now on records are told by their connection's numbers, which the sources share."""
+    queues = merge.queues
+    merge.totals[NUMBERING] = SHARED_NUMBERS
+    number_all(merge.recent)
+    for source in range(merge.lanes.size):
+        cursor = queues.cursors[source]
+        cursor.is_checked = 0
+        for place in range(cursor.head, cursor.end):
+            waiting = queues.waiting[source, place]
+            count_key(queues, source, waiting.key, -1)
+            number(queues.messages[source, place], waiting)
+            count_key(queues, source, waiting.key, 1)
+
+
+@inlined_kernel
+def _compare_numbers(merge, are_equal):
+    """Learn from a message that two sources have whether they share the numbers of a connection. The first one decides."""
+    if merge.totals[NUMBERING] != UNKNOWN_NUMBERS:
+        return
+    if are_equal:
+        _begin_numbers(merge)
+    else:
+        merge.totals[NUMBERING] = OWN_NUMBERS
+
+
+@inlined_kernel
+def _note_number(lane, sequence):
+    """Note a jump in the numbers of a source's connection: records are missing in front of this one."""
+    if sequence == 0:
+        return
+    if lane.last_sequence != 0 and sequence > lane.last_sequence + 1:
+        lane.in_hole = 1
+        lane.missing += sequence - lane.last_sequence - 1
+    lane.last_sequence = sequence
+
+
+@kernel
+def _skip_duplicate(merge, source, index):
+    """Consume the message in front, which another source has brought: the recent one of this index says the same."""
+    queues, lane = merge.queues, merge.lanes[source]
+    entry = merge.recent.entries[index]
+    head = queues.cursors[source].head
+    message, waiting = queues.messages[source, head], queues.waiting[source, head]
+    others = entry.sources
+    lane.shares |= others
+    for other in range(merge.lanes.size):
+        if (others >> other) & 1 != 0:
+            merge.lanes[other].shares |= 1 << source
+    if entry.content != waiting.content:
+        lane.contradictions += 1
+        merge.totals[CONTRADICTED_ID] = message.last_id
+        merge.totals[CONTRADICTED_BY] = source
+    first = merge.lanes[entry.first]
+    is_clear = waiting.is_content == 0
+    if message.ts_recv != NONE and entry.ts_recv != NONE and (is_clear or lane.has_clock == 0 or first.has_clock == 0):
+        if is_clear:
+            lane.has_clock = 1
+            first.has_clock = 1
+        if source > entry.first:
+            lane.clock = first.clock + message.ts_recv - entry.ts_recv
+        else:
+            first.clock = lane.clock + entry.ts_recv - message.ts_recv
+    if message.sequence != 0 and entry.sequence != 0:
+        _compare_numbers(merge, message.sequence == entry.sequence)
+    entry.sources |= 1 << source
+    if waiting.is_content != 0:
+        lane.newest_content = max(lane.newest_content, count_up_to(merge.recent, index))
+        first.newest_content = max(first.newest_content, lane.newest_content)
+    lane.duplicates += 1
+    lane.in_hole = 0
+    lane.missing = 0
+    count_had(merge, source, waiting.group)
+    advance(merge, source)
+
+
+@rare_kernel
+def _is_late(merge, source, message):
+    """Returns whether a message is of the time before one that was handed on while its source was passed over."""
+    lane = merge.lanes[source]
+    if lane.passed_event == NONE and lane.passed_recv == NONE:
+        return False
+    if message.ts_event != NONE and lane.passed_event != NONE:
+        return message.ts_event < lane.passed_event
+    return message.ts_recv != NONE and lane.passed_recv != NONE and message.ts_recv < lane.passed_recv
+
+
+@kernel
+def check_head(merge, source):
+    """Skip what a source has in front and another has brought, and what comes too late. Returns whether a message is left."""
+    queues, lane = merge.queues, merge.lanes[source]
+    cursor = queues.cursors[source]
+    while cursor.head < cursor.end and cursor.is_checked == 0:
+        _note_number(lane, queues.messages[source, cursor.head].sequence)
+        waiting = queues.waiting[source, cursor.head]
+        if waiting.group == INERT:
+            cursor.is_checked = 1
+            break
+        index = find(merge.recent, waiting, source, lane.newest_content)
+        if index != NOT_FOUND:
+            _skip_duplicate(merge, source, index)
+        elif (lane.passed_event != NONE or lane.passed_recv != NONE) and _is_late(
+            merge, source, queues.messages[source, cursor.head]
+        ):
+            lane.late += 1
+            advance(merge, source)
+        else:
+            cursor.is_checked = 1
+    return cursor.head < cursor.end
+
+
+@inlined_kernel
+def is_new(merge, source):
+    """Returns whether it shows at once that the message in front has a place of its own; else `check_head` tells more."""
+    queues, lane = merge.queues, merge.lanes[source]
+    cursor = queues.cursors[source]
+    waiting = queues.waiting[source, cursor.head]
+    if waiting.group == INERT or lane.passed_event != NONE or lane.passed_recv != NONE:
+        return False
+    if (
+        queues.messages[source, cursor.head].sequence != 0
+        or find(merge.recent, waiting, source, lane.newest_content) != NOT_FOUND
+    ):
+        return False
+    cursor.is_checked = 1
+    return True

@@ -1,0 +1,171 @@
+"""Copies of made-up captures of every venue, as recorders with losses and clocks of their own would have made them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import zstandard
+
+from cowbook.book.order_book_engine import EngineSettings
+from support.harness import Reconstruction, Run
+from support.joined import lossy_copies
+from support.venue_samples import (
+    LINES,
+    Event,
+    binance_csv,
+    bitfinex_opening,
+    cryptolake,
+    framed,
+    make_events,
+    prefixed,
+    records_of,
+    tardis_csv,
+    tardis_parquet,
+    tardis_pictures,
+    tardis_pictures_csv,
+    tardis_rows,
+)
+
+_SHIFT_NS, _JITTER_NS = 3_000_000_000, 50_000_000
+_COMPRESSIONS: tuple[Callable[[bytes], bytes], ...] = (bytes, gzip.compress, zstandard.compress, bz2.compress)
+_OPENING = {"bitfinex": len(bitfinex_opening("tBTCUSD"))}
+"""How many records agree on what those behind them mean: a recorder that has not heard them has nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Of a recorder."""
+
+    shift_ns: int
+    jitter_ns: int
+    rng: random.Random
+
+    def read(self, time_ns: int) -> int:
+        """What it says at a time."""
+        return time_ns + self.shift_ns + self.rng.randint(-self.jitter_ns, self.jitter_ns)
+
+
+_TRUE = Clock(0, 0, random.Random(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What a venue has sent, and three copies of it that each lack other bursts. Each is what a file holds, by its name."""
+
+    run: Run
+    whole: Mapping[str, bytes]
+    sources: Mapping[str, Mapping[str, bytes]]
+
+
+def _line(wrap: Callable[[Event, bytes], bytes], event: Event, record: bytes, clock: Clock) -> bytes:
+    """A record as a recorder writes it, with the time of its clock."""
+    line = wrap(event, record)
+    if wrap is prefixed:
+        time, _, rest = line.partition(b": ")
+        at = clock.read(round(float(time) * 1e6) * 1_000)
+        return b"%d.%09d: " % divmod(at, 10**9) + rest
+    if wrap is framed:
+        return b"%d " % clock.read(event.time_ms * 10**6 + 250_000) + record
+    return line
+
+
+def _write_lines(sample_id: str) -> Callable[[Sequence[Any], Clock], bytes]:
+    wrap = LINES[sample_id][3]
+    return lambda records, clock: b"".join(_line(wrap, event, record, clock) + b"\n" for event, record in records)
+
+
+_Rows = list[dict[str, Any]]
+"""Of one message."""
+
+
+def _received(messages: Sequence[_Rows], clock: Clock) -> _Rows:
+    """The rows of messages with the receive times of a clock. Those of one message stay together."""
+    found = []
+    for rows in messages:
+        later = clock.read(0) // 1_000
+        found += [row | {"local_timestamp": row["local_timestamp"] + later} for row in rows]
+    return found
+
+
+def _rows_by_message(rows: _Rows) -> list[_Rows]:
+    """Rows by the millisecond of their event times, in which no two messages of the samples are."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: row["timestamp"] // 1_000)]
+
+
+def _tardis_csv(events: Sequence[Event], clock: Clock, *, trades: bool = False) -> bytes:
+    head, *lines = tardis_csv(events, "BTCUSDT", trades=trades).splitlines()
+    out, times = [head], {}
+    for line in lines:
+        fields = line.split(b",")
+        if fields[3] not in times:
+            times[fields[3]] = clock.read(int(fields[3]) * 1_000) // 1_000
+        out.append(b",".join([*fields[:3], b"%d" % times[fields[3]], *fields[4:]]))
+    return b"\n".join([*out, b""])
+
+
+TABLES: dict[str, tuple[str, str, Callable[[Sequence[Any], Clock], bytes]]] = {
+    "tardis-csv": ("tardis", "BTCUSDT", _tardis_csv),
+    "tardis-trades-csv": ("tardis", "BTCUSDT", lambda events, clock: _tardis_csv(events, clock, trades=True)),
+    "tardis-parquet": ("tardis", "BTCUSDT", lambda rows, clock: tardis_parquet(_received(rows, clock))),
+    "tardis-pictures-csv": ("tardis", "BTCUSDT", lambda rows, clock: tardis_pictures_csv(_received(rows, clock))),
+    "binance-csv": ("binance_csv", "BTCUSDT", lambda events, _: binance_csv(events, "BTCUSDT")),
+    "cryptolake-book": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=False)),
+    "cryptolake-trades": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=True)),
+}
+"""Of each table: the format, the symbol, and what writes it."""
+
+_ROWS = {"tardis-parquet": tardis_rows, "tardis-pictures-csv": tardis_pictures}
+"""The rows of tables that are made of all events: which ones a recorder has lost changes none."""
+
+COPY_IDS = (*LINES, *TABLES)
+"""All that copies are made of."""
+
+
+def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: bool = True) -> Copies:
+    """Made-up copies. Each has a clock of its own that is up to 3 s off, and jitters by 50 ms, and its own compression."""
+    rng = random.Random(f"{sample_id} {seed}")
+    events = make_events(seed, count)
+    records: Sequence[Any]
+    if sample_id in TABLES:
+        format_name, name, write = TABLES[sample_id]
+        wanted = ("trade",) if "trades" in sample_id else ("snapshot", "diff") if "binance" in sample_id else None
+        records = [event for event in events if wanted is None or event.kind in wanted]
+        if sample_id in _ROWS:
+            records = _rows_by_message(_ROWS[sample_id](events, name))
+        first = 1
+    else:
+        format_name, name = LINES[sample_id][:2]
+        records, write, first = records_of(sample_id, events), _write_lines(sample_id), _OPENING.get(sample_id, 1)
+    copies = lossy_copies(records[first:], 3, rng, longest=20)
+    sources = {}
+    for number, copy in enumerate(copies):
+        clock = Clock(rng.randint(-_SHIFT_NS, _SHIFT_NS), _JITTER_NS, rng) if have_clocks else _TRUE
+        pack = bytes if "parquet" in sample_id or "cryptolake" in sample_id else rng.choice(_COMPRESSIONS)
+        sources["abc"[number]] = {"x": pack(write([*records[:first], *copy], clock))}
+    engine = EngineSettings(part_events=60, part_interval=15_000_000_000, book_levels=3)
+    run = Run("X", name, format_name, price_decimals=1, size_decimals=2, engine=engine)
+    return Copies(run, {"x": write(records, _TRUE)}, sources)
+
+
+WITHOUT_TIMES = ("bitfinex", "gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
+"""Samples of which only receive times say when the book was how: in the stream `book`, and where `frame` is cut."""
+
+
+def rows_but_for_receipt(result: Reconstruction, sample_id: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all streams without receive times, also where these stand in for the venue's time."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    streams = {name.partition("/")[0] for name in result.parts}
+    for stream in sorted(streams - {"book", "frame"} if sample_id in WITHOUT_TIMES else streams):
+        rows = result.rows(stream)
+        for row in rows:
+            received = row.pop("ts_recv", None)
+            if "ts_event" in row and row["ts_event"] == received:
+                row["ts_event"] = None
+        found[stream] = rows
+    return found
