@@ -63,6 +63,14 @@ class RecoveryError(SymbolError):
     """Checkpoints, configuration and input do not fit together. Nothing was changed."""
 
 
+class LockedError(SymbolError):
+    """Another process holds the lock of a symbol's state or output. Names it. Nothing was changed."""
+
+
+class FencedError(SymbolError):
+    """Another process has claimed the symbol since this one did: this one must not write again. Names it."""
+
+
 class QueryError(CowbookError):
     """Published output cannot answer a question: it holds no such symbol or instant, or a part is missing or damaged."""
 

@@ -36,7 +36,9 @@ def main() -> int:
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
     parser.add_argument(
-        "--only", choices=("kill", "sources", "venues", "errors", "random", "rotations", "states"), help="only this campaign"
+        "--only",
+        choices=("kill", "sources", "venues", "errors", "partition", "random", "rotations", "states"),
+        help="only this campaign",
     )
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
@@ -45,6 +47,7 @@ def main() -> int:
     from support import zygote
     from support.campaigns import CAMPAIGNS, Options
     from support.crash_states import states_campaign
+    from support.partition_campaign import partition
     from support.rotation_campaign import rotations
     from support.scenario import CampaignError
 
@@ -59,7 +62,7 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="cowbook-crash-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
         # The last one runs workers in this process: with their threads, nothing could be forked any more.
-        campaigns = CAMPAIGNS | {"rotations": rotations, "states": states_campaign}
+        campaigns = CAMPAIGNS | {"partition": partition, "rotations": rotations, "states": states_campaign}
         results = [campaign(root / name, options) for name, campaign in campaigns.items() if arguments.only in (None, name)]
     except CampaignError as error:  # before anything was tried
         print(f"{error}\n  kept: {root}")

@@ -106,6 +106,11 @@ class FailingFiles(DurableFiles):
             raise
         super().create(path, content, mode)
 
+    def link(self, source: Path, target: Path) -> None:
+        """Fail or link."""
+        self._look("link", target)
+        super().link(source, target)
+
     def rename(self, source: Path, target: Path) -> None:
         """Fail or rename."""
         self._look("rename", target)
@@ -135,8 +140,8 @@ def run_failing(config: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def in_state(path: Path) -> bool:
-    """Whether a path belongs to checkpoints."""
-    return "checkpoints" in path.parts
+    """Whether a path belongs to checkpoints or their log."""
+    return not {"checkpoints", "log"}.isdisjoint(path.parts)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
@@ -233,11 +238,11 @@ def test_a_restart_waits_for_descriptors_to_recover_with(
             return errno.EIO
         return 0
 
-    def scarce(path: Any, *arguments: Any, **named: Any) -> int:
-        if failed and len(refused) < 3 and str(path).endswith("manifest.json") and ".tmp" not in str(path):
+    def scarce(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
+        if failed and len(refused) < 3 and str(path).endswith("manifest.json") and not flags & os.O_CREAT:
             refused.append(path)
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return really_open(path, *arguments, **named)
+        return really_open(path, flags, *arguments, **named)
 
     monkeypatch.setattr(os, "open", scarce)
     summary = run_failing(config_in(tmp_path, pieces), fails, monkeypatch)
@@ -247,15 +252,15 @@ def test_a_restart_waits_for_descriptors_to_recover_with(
     assert read_parts(tmp_path / "data") == reference
 
 
-@pytest.mark.parametrize("kind", ["rename", "sync"])
+@pytest.mark.parametrize("kind", ["link", "sync", "rename"])
 def test_a_commit_of_unknown_outcome_is_recovered(
     pieces: list[bytes], reference: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """When the commit's rename or sync fails, the worker starts again, from whichever checkpoint there is."""
+    """When the log's new entry, its sync, or the rename behind it fails, the worker starts again from the newest commit."""
     failed: list[Path] = []
 
     def fails(what: str, path: Path, _: int) -> int:
-        is_commit = in_state(path) and (path.name == "checkpoints" if kind == "sync" else path.name.isdigit())
+        is_commit = in_state(path) and (path.name == "log" if kind == "sync" else path.name.isdigit())
         if what == kind and is_commit and len(failed) < 2:
             failed.append(path)
             return errno.EIO

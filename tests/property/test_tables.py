@@ -23,6 +23,7 @@ from cowbook.plain.messages import (
     BREAK,
     DEAD_LETTER,
     DIFF,
+    HAS_NO_SIDE,
     IS_RESET,
     NONE,
     OTHER_SYMBOL,
@@ -185,6 +186,7 @@ class Line:
     times: tuple[int, int] = (0, 0)
     is_ask: bool = False
     level: tuple[int, int] = (0, 0)
+    has_no_side: bool = False
 
     @property
     def is_bad(self) -> bool:
@@ -216,7 +218,7 @@ def naive_line(line: bytes, place: tuple[int, int, int], *, trades: bool) -> Lin
         elif fifth not in ("true", "false", "True", "False"):
             raise ValueError
         key = naive_number(exchange), fifth.lower()
-        if side not in (("buy", "sell") if trades else ("bid", "ask")):
+        if side not in (("buy", "sell", "unknown") if trades else ("bid", "ask")):
             raise ValueError
         unsigned = naive_fixed(price.removeprefix("-"), 2)
         level = -unsigned if price.startswith("-") else unsigned, naive_fixed(size, 3)
@@ -224,7 +226,7 @@ def naive_line(line: bytes, place: tuple[int, int, int], *, trades: bool) -> Lin
         return Line("malformed", *place, key, times)
     except OverflowError:
         return Line("out_of_range", *place, key, times)
-    return Line("good", *place, key, times, side in ("ask", "sell"), level)
+    return Line("good", *place, key, times, side in ("ask", "sell"), level, side == "unknown")
 
 
 def goes_on(run: list[Line], line: Line) -> bool:
@@ -280,7 +282,7 @@ def naive(content: bytes, *, trades: bool) -> list[Seen]:
         levels = [row for row in run if row.says == "good"]
         times = max(row.times[0] for row in levels), max(row.times[1] for row in levels)
         if trades:
-            flags = SELL_AGGRESSOR if first.is_ask else 0
+            flags = HAS_NO_SIDE if first.has_no_side else SELL_AGGRESSOR if first.is_ask else 0
             seen.append(Seen(TRADE, times, int(fifth), flags, (first.level,), end_offset=end, channel=channel))
             continue
         bids, asks = (tuple(row.level for row in levels if row.is_ask == is_ask) for is_ask in (False, True))
@@ -331,7 +333,7 @@ _line = st.tuples(
     _times,
     _times,
     st.sampled_from([b"true", b"false"] * 6 + [b"True", b"False", b"TRUE", b"1", b"77", b"42377944", b"ccc3c1fa-212c"]),
-    st.sampled_from([b"bid", b"ask"] * 6 + [b"buy", b"sell", b"", b"bids are long"]),
+    st.sampled_from([b"bid", b"ask"] * 6 + [b"unknown"] * 3 + [b"buy", b"sell", b"", b"bids are long"]),
     _numerals,
     _numerals,
 ).map(b",".join)

@@ -42,7 +42,7 @@ _SAMPLED_VENUES = 7
 """With a sample of points of each."""
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
-_SMALL = """
+SMALL = """
 [service]
 loop = "asyncio"
 [checkpoint]
@@ -59,7 +59,7 @@ format = "binance"
 paths = ["input/*.jsonl*"]
 """
 
-_SOURCES = _SMALL.replace(
+_SOURCES = SMALL.replace(
     'paths = ["input/*.jsonl*"]',
     """[[symbol.source]]
 name = "a"
@@ -144,7 +144,7 @@ class Options:
 
 def kill(root: Path, options: Options) -> Result:
     """SIGKILL at every call that changes state or output, and sometimes again while the next run recovers."""
-    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
+    scenario = Scenario(root, SMALL, small_inputs(root, options.seed))
     if not scenario.provisional:
         raise CampaignError("no part of the first run is replaced in the second")
     return _kill("kill", scenario, options)
@@ -219,7 +219,7 @@ def _kill(name: str, scenario: Scenario, options: Options) -> Result:
 
 def errors(root: Path, options: Options) -> Result:
     """One call fails with EIO or ENOSPC, then storage works again: the process goes on by itself, or says why it does not."""
-    scenario = Scenario(root, _SMALL, _small_inputs(root, options.seed))
+    scenario = Scenario(root, SMALL, small_inputs(root, options.seed))
     changing = {name.removeprefix("?") for name in CHANGING_CALLS}
     chosen = options.choose([point for phase in scenario.phases for point in phase.points])
     names = [(point, f"error={name}") for point in chosen for name in _ERRORS if name == "EIO" or point.syscall in changing]
@@ -386,7 +386,7 @@ def _spoil(lines: list[bytes], places: Iterable[int]) -> None:
         lines.insert(place, (b"nonsense\n", other, b'{"e":"depthUpdate","E":"?"}\n')[number % 3])
 
 
-def _small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
+def small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
     """Compressed and plain files with gaps and dead letters, the last line unfinished; then grown, and once more unfinished."""
     lines = _capture(root, "BTCUSDT", 240, 4, seed % 1000)
     _spoil(lines, range(7, len(lines), len(lines) // 9))

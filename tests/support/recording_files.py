@@ -19,7 +19,7 @@ from cowbook.plain.durable_files import DurableFiles
 class Operation:
     """One recorded operation; paths are relative to the root."""
 
-    kind: str  # create, rename, unlink, rmdir, mkdir, sync
+    kind: str  # create, link, rename, unlink, rmdir, mkdir, sync
     path: Path
     target: Path | None = None
     content: bytes = b""
@@ -46,6 +46,11 @@ class RecordingFiles(DurableFiles):
         """Rename."""
         super().rename(source, target)
         self._note("rename", source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Link."""
+        super().link(source, target)
+        self._note("link", source, target)
 
     def unlink(self, path: Path) -> None:
         """Unlink."""
@@ -156,6 +161,10 @@ class Disk:
             parent.change(Change(None, path.name, Directory(operation.mode)))
         elif operation.kind in ("unlink", "rmdir"):
             parent.change(Change(path.name))
+        elif operation.kind == "link":
+            assert operation.target is not None
+            node = parent.entries[path.name]
+            self.directory(operation.target.parent).change(Change(None, operation.target.name, node))
         else:
             self._rename(parent, path.name, operation.target)
 

@@ -17,7 +17,7 @@ from support.zygote import DONE, FAILED, KILLED, Ending, Fault
 
 CHANGING_CALLS = (
     *("write", "pwrite64", "openat", "fsync", "fdatasync", "ftruncate"),
-    *("?rename", "?renameat", "renameat2", "?unlink", "unlinkat", "?rmdir", "?mkdir", "mkdirat"),
+    *("?link", "linkat", "?rename", "?renameat", "renameat2", "?unlink", "unlinkat", "?rmdir", "?mkdir", "mkdirat"),
 )
 READING_CALLS = ("read", "pread64", "getdents64", "flock", "?stat", "?lstat", "?newfstatat", "fstat")
 
@@ -213,8 +213,9 @@ def check_rest(directory: Path) -> None:
             problems.append(f"mode {stat.S_IMODE(status.st_mode):04o}: {path}")
     for symbol in (directory / "state").iterdir():
         problems += [
-            f"not expected: {path}" for path in symbol.iterdir() if path.name not in ("LOCK", "checkpoints", "index.json")
+            f"not expected: {path}" for path in symbol.iterdir() if path.name not in ("LOCK", "log", "checkpoints", "index.json")
         ]
+        problems += [f"not an entry: {path}" for path in (symbol / "log").iterdir() if not path.name.isdigit()]
         epochs = sorted((symbol / "checkpoints").iterdir())
         problems += [f"left behind: {path}" for path in epochs if not path.name.isdigit()]
         if not epochs:

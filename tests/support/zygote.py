@@ -18,11 +18,12 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-from cowbook.checkpoint import triggers
+from cowbook.checkpoint import commit_log, triggers
 from cowbook.config import load_config
 from cowbook.errors import CowbookError
 from cowbook.service import service
@@ -80,9 +81,9 @@ def _check_single() -> None:
 class Child:
     """A forked run of the configuration `directory/cowbook.toml`, waiting at its gate."""
 
-    def __init__(self, directory: Path, setup: Callable[[], None]) -> None:
+    def __init__(self, directory: Path, setup: Callable[[], None], log: str = "log") -> None:
         _check_single()
-        self._log = directory / "log"
+        self._log = directory / log
         gate, self._opener = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -189,12 +190,15 @@ def _run(config: Path, log: Path, gate: int, setup: Callable[[], None]) -> NoRet
         descriptor = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_APPEND, 0o600)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        os.chdir(config.parent)
         faulthandler.dump_traceback_later(_SUSPICIOUS_SECONDS)
         setup()
         if not os.read(gate, 1):
             os._exit(BROKEN)  # the driver is gone
         summaries = service.run_once(load_config(config, {}))
         for summary in summaries:
+            if summary.restarts:
+                print(f"restarts: {summary.id}: {summary.restarts}")
             if summary.state != "done":
                 print(f"failed: {summary.id}: {summary.error}")
         code = FAILED if any(summary.state != "done" for summary in summaries) else DONE
@@ -214,8 +218,16 @@ def soon_again() -> None:
     mock.patch.object(triggers, "_FIRST_BACKOFF_NS", 10_000_000).start()
 
 
-def repeatable() -> None:
-    """Small blocks, a wait for the checkpoint after each, one writing thread: every run makes the same calls in order."""
+def _number_of_files(directory: Path) -> str:
+    """As a word. Whatever an earlier run has left lets the next one have another word."""
+    return str(len(list(directory.rglob("*"))))
+
+
+def repeatable(*, fixed_names: bool = True) -> None:
+    """Small blocks, a wait for the checkpoint after each, one writing thread: every run makes the same calls in order.
+
+    With `fixed_names` it makes them with the same names of files, too; then two must not run at once.
+    """
     soon_again()
     process = Pipeline.process
 
@@ -230,5 +242,7 @@ def repeatable() -> None:
             await asyncio.wait([running])
 
     mock.patch.object(service, "_WRITERS", 1).start()
+    if fixed_names:
+        mock.patch.object(commit_log, "new_uuid", partial(_number_of_files, Path.cwd() / "state")).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()
     mock.patch.object(Pipeline, "process", process_and_wait).start()

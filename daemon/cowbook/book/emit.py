@@ -54,13 +54,13 @@ def gap_row(state, rows, ts, expected, received, is_dense):
 
 
 @inlined_kernel
-def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size):
-    """Write a trade's row, and count it as an event."""
+def trade_row(engine, message, ts, trade_id, side, is_aggregate, price, size):
+    """Write a trade's row, and count it as an event. `side` is the place of the aggressor's in TRADE_SIDES."""
     state = engine.state[0]
     event = state.next_event
     state.next_event += 1
     if engine.settings[0].with_flows:
-        note_trade(engine.measured, is_sell, size)
+        note_trade(engine.measured, side, size)
     if not engine.settings[0].with_trades:
         return
     row = engine.rows.trades[state.open_trades]
@@ -69,7 +69,7 @@ def trade_row(engine, message, ts, trade_id, is_sell, is_aggregate, price, size)
     row.ts_event = ts
     row.ts_recv = message.ts_recv
     row.trade_id = trade_id
-    row.is_sell = is_sell
+    row.is_sell = side  # not only 0 or 1
     row.price = price
     row.size = size
     row.is_aggregate = is_aggregate

@@ -16,6 +16,7 @@ from cowbook.kernels.intrinsics import highest_bit, trailing_zeros
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.features import BEST_NAMES, FEATURE_BPS, FEATURE_LEVELS, FLOW_NAMES, NO_ASK, NO_BID, PLACES, UNIT
 from cowbook.plain.messages import NONE
+from cowbook.plain.vocabulary import UNTOLD
 
 _BPS = 10_000.0
 _ALL = -1  # bitmap of all entries of a block
@@ -288,11 +289,12 @@ def note_depth(state, book, measured):
 
 
 @inlined_kernel
-def note_trade(measured, is_sell, size):
-    """Add a trade to those since the last row."""
-    flows, first = measured.flows, 2 * measured.best.shape[1]
-    add_wide(flows, first + BOUGHT + 2 * is_sell, size)
-    flows[first + BUYS + is_sell] += 1
+def note_trade(measured, side, size):
+    """Add a trade to those since the last row. One whose side is not told is neither bought nor sold."""
+    if side != UNTOLD:
+        flows, first = measured.flows, 2 * measured.best.shape[1]
+        add_wide(flows, first + BOUGHT + 2 * side, size)
+        flows[first + BUYS + side] += 1
 
 
 @inlined_kernel

@@ -10,7 +10,8 @@ from cowbook.book.recent import TRADES_RANGE, has, remember, trade_key
 from cowbook.book.slots import NO_SLOT, find_slot
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.book_state import UNTIMED
-from cowbook.plain.messages import IS_AGGREGATE, NONE, SELL_AGGRESSOR, TRADE
+from cowbook.plain.messages import HAS_NO_SIDE, IS_AGGREGATE, NONE, SELL_AGGRESSOR, TRADE
+from cowbook.plain.vocabulary import UNTOLD
 
 
 @inlined_kernel
@@ -23,6 +24,12 @@ def _is_new(engine, trade_id, flags):
 def _remember(engine, trade_id, flags):
     if trade_id != NONE:
         remember(engine.words, engine.logs.trades, engine.seen.trades, TRADES_RANGE, trade_key(trade_id, flags))
+
+
+@inlined_kernel
+def _side_of(flags):
+    """Returns the place of a trade's side in TRADE_SIDES."""
+    return UNTOLD if flags & HAS_NO_SIDE != 0 else flags & SELL_AGGRESSOR
 
 
 @rare_kernel
@@ -47,8 +54,8 @@ def _take_each(engine, message, levels):
             state.duplicate_trades += 1
             continue
         _remember(engine, trade_id, 0)
-        is_sell = sizes[second] & SELL_AGGRESSOR != 0
-        trade_row(engine, message, prices[second], trade_id, is_sell, 0, prices[first], sizes[first])
+        side = _side_of(sizes[second])
+        trade_row(engine, message, prices[second], trade_id, side, 0, prices[first], sizes[first])
 
 
 @inlined_kernel
@@ -74,10 +81,10 @@ def trade(engine, message, levels):
     first_event = state.next_event
     if is_one:
         _remember(engine, message.last_id, message.flags)
-        is_sell = message.flags & SELL_AGGRESSOR != 0
+        side = _side_of(message.flags)
         is_aggregate = message.flags & IS_AGGREGATE != 0
         price, size = levels.prices[message.bid_start], levels.sizes[message.bid_start]
-        trade_row(engine, message, message.ts_event, message.last_id, is_sell, is_aggregate, price, size)
+        trade_row(engine, message, message.ts_event, message.last_id, side, is_aggregate, price, size)
     else:
         _take_each(engine, message, levels)
     advance(state, message.ts_event)

@@ -74,7 +74,8 @@ Packets = Generator[Packet | Damage | None, None, None]
 def read_packets(reader: PieceReader) -> Packets:
     """Read all packets. None where nothing more is there yet. Raises PacketError where the capture cannot be read on.
 
-    Where something else stands in place of a packet's header, there is damage, and the next packet is looked for behind it.
+    Where something else stands in place of a packet's header, there is damage, and the next packet is looked for behind it. So it
+    is behind a damaged place of the compressed file in which they are.
     """
     if not (yield from reader.fill(24)):
         raise PacketError("it ends in the middle")
@@ -90,48 +91,64 @@ def _read_pcap(reader: PieceReader) -> Packets:
     link = struct.unpack(order + "I", head[20:24])[0] & 0xFFFF
     record = struct.Struct(order + "IIII")
     last_seconds = 0
-    while (yield from reader.fill(_RECORD_BYTES)):
-        seconds, fraction, length, original = record.unpack(reader.peek(_RECORD_BYTES))
-        if length > MOST_PACKET_BYTES or seconds == length == original == 0:
-            places = partial(_places_of_records, last_seconds=last_seconds, parts_of_second=10**9 // factor)
-            yield from _go_on(reader, f"a packet of {length} bytes", _Search(order, _RECORD_BYTES, places, 8, _RECORD_BYTES))
-            continue
+    while True:
+        places = partial(_places_of_records, last_seconds=last_seconds, parts_of_second=10**9 // factor)
+        search = _Search(order, _RECORD_BYTES, places, 8, _RECORD_BYTES)
+        is_whole = yield from reader.fill(_RECORD_BYTES)
+        if is_whole:
+            seconds, fraction, length, original = record.unpack(reader.peek(_RECORD_BYTES))
+            if length > MOST_PACKET_BYTES or seconds == length == original == 0:
+                yield from _go_on(reader, f"a packet of {length} bytes", search)
+                continue
+            is_whole = yield from reader.fill(_RECORD_BYTES + length)
+        if not is_whole:
+            if (yield from _go_on_behind_damage(reader, search)):
+                continue
+            if reader.held_bytes:
+                raise PacketError("it ends in the middle of a packet")
+            return
         reader.take(_RECORD_BYTES)
         last_seconds = seconds
-        if not (yield from reader.fill(length)):
-            raise PacketError("it ends in the middle of a packet")
         yield Packet(seconds * 10**9 + fraction * factor, link, reader.take(length))
-    if reader.held_bytes:
-        raise PacketError("it ends in the middle of a packet")
 
 
 def _read_pcapng(reader: PieceReader) -> Packets:
     order = "<"
     interfaces: list[_Interface] = []
-    while (yield from reader.fill(_BLOCK_BYTES)):
-        head = reader.peek(_BLOCK_BYTES)
-        if head[:4] == _SECTION_MAGIC:
-            order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
-            interfaces = []
-        kind, length = struct.unpack(order + "II", head[:8])
-        if length % 4 or not _BLOCK_BYTES <= length <= _MOST_BLOCK_BYTES:
-            yield from _go_on(reader, f"a block of {length} bytes", _Search(order, _BLOCK_BYTES, _places_of_blocks, 4, 0))
-            continue
-        if not (yield from reader.fill(length)):
-            raise PacketError("it ends in the middle of a block")
+    while True:
+        is_whole = yield from reader.fill(_BLOCK_BYTES)
+        if is_whole:
+            head = reader.peek(_BLOCK_BYTES)
+            if head[:4] == _SECTION_MAGIC:
+                order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
+                interfaces = []
+            kind, length = struct.unpack(order + "II", head[:8])
+            if length % 4 or not _BLOCK_BYTES <= length <= _MOST_BLOCK_BYTES:
+                yield from _go_on(reader, f"a block of {length} bytes", _blocks(order))
+                continue
+            is_whole = yield from reader.fill(length)
+        if not is_whole:
+            if (yield from _go_on_behind_damage(reader, _blocks(order))):
+                continue
+            if reader.held_bytes:
+                raise PacketError("it ends in the middle of a block")
+            return
         body = reader.take(length)[8:-4]
         if kind == _INTERFACE and len(body) >= 8:
             interfaces.append(_interface(body, order))
         elif kind in (_PACKET, _OLD_PACKET) and len(body) >= 20:
-            number, high, low, captured = struct.unpack(order + ("HxxIII" if kind == _OLD_PACKET else "IIII"), body[:16])
-            if number >= len(interfaces):
-                raise PacketError("a packet of an interface that is not described")
-            interface = interfaces[number]
-            ticks = (high << 32) + low
-            time = ticks * 10**9 // interface.units + interface.offset_seconds * 10**9
-            yield Packet(time, interface.link, body[20 : 20 + captured])
-    if reader.held_bytes:
-        raise PacketError("it ends in the middle of a block")
+            yield _packet(kind, body, order, interfaces)
+
+
+def _packet(kind: int, body: bytes, order: str, interfaces: list[_Interface]) -> Packet:
+    """The packet in a block of pcapng."""
+    number, high, low, captured = struct.unpack(order + ("HxxIII" if kind == _OLD_PACKET else "IIII"), body[:16])
+    if number >= len(interfaces):
+        raise PacketError("a packet of an interface that is not described")
+    interface = interfaces[number]
+    ticks = (high << 32) + low
+    time = ticks * 10**9 // interface.units + interface.offset_seconds * 10**9
+    return Packet(time, interface.link, body[20 : 20 + captured])
 
 
 _Words = npt.NDArray[np.uint32]
@@ -165,22 +182,44 @@ class _Search(NamedTuple):
     """Where in a header the length is."""
     added_bytes: int
     """What a packet has more than its length."""
+    beginning: bytes = b""
+    """With what the packets of another capture begin, if it can be told."""
+
+
+def _blocks(order: str) -> _Search:
+    return _Search(order, _BLOCK_BYTES, _places_of_blocks, 4, 0, _SECTION_MAGIC)
 
 
 def _go_on(reader: PieceReader, what: str, search: _Search) -> Generator[Damage | None, None, None]:
     """Skip to the next packet behind damage. Raises PacketError, saying what was found, if there is none."""
     start = reader.taken_bytes
     yield from reader.skip(1)
+    if not (yield from _find_packet(reader, search)):
+        raise PacketError(what)
+    yield Damage(f"is damaged at byte {start} of its packets: {what}. {reader.taken_bytes - start} bytes are skipped")
+
+
+def _go_on_behind_damage(reader: PieceReader, search: _Search) -> Generator[Damage | None, None, bool]:
+    """Go on behind a damaged place at which the bytes have ended. Returns False if they end there, or no packet follows."""
+    while (place := reader.go_on()) is not None:
+        yield place
+        begins = (yield from reader.fill(4)) and reader.peek(4) == search.beginning
+        if begins or (yield from _find_packet(reader, search)):
+            return True
+    return False
+
+
+def _find_packet(reader: PieceReader, search: _Search) -> Generator[None, None, bool]:
+    """Skip to the next packet. Returns False if there is none."""
     while (yield from reader.fill(search.header_bytes)):
         window = reader.peek(reader.held_bytes)
         words = _words(window, search.order)
         for place in np.flatnonzero(search.places(words)).tolist():
             if (yield from _is_followed(reader, place, int(words[place + search.length_place]) + search.added_bytes, search)):
                 yield from reader.skip(place)
-                yield Damage(f"is damaged at byte {start} of its packets: {what}. {reader.taken_bytes - start} bytes are skipped")
-                return
+                return True
         yield from reader.skip(len(window) - search.header_bytes + 1)
-    raise PacketError(what)
+    return False
 
 
 def _is_followed(reader: PieceReader, place: int, length: int, search: _Search) -> Generator[None, None, bool]:

@@ -8,13 +8,14 @@ from cowbook.capture.members import Damage, Pieces
 
 
 class PieceReader:
-    """The bytes of pieces, up to their end or to the first damaged place. Its generators yield None where they wait."""
+    """The bytes of pieces, up to their end or to a damaged place. Its generators yield None where they wait."""
 
     def __init__(self, pieces: Pieces) -> None:
         self._pieces = pieces
         self._held = bytearray()
         self._first = 0  # index of the first byte that was not taken
         self._has_ended = False
+        self._place: Damage | None = None  # the damaged place at which it has ended, with more behind it
         self.taken_bytes = 0
         """How many bytes were taken."""
         self.damage: str | None = None
@@ -67,6 +68,14 @@ class PieceReader:
             yield self.take(self.held_bytes)
         return self.damage
 
+    def go_on(self) -> Damage | None:
+        """Drop what is held, and go on behind the damaged place that has ended the bytes. Returns it; None if none has."""
+        place = self._place
+        if place is not None:
+            self.take(self.held_bytes)
+            self._has_ended, self._place, self.damage = False, None, None
+        return place
+
     def _fill_more(self) -> Generator[None, None, bool]:
         """Hold more bytes. Returns False at the end."""
         while not self._has_ended:
@@ -78,8 +87,7 @@ class PieceReader:
             if piece is None:
                 yield None
             elif isinstance(piece, Damage):
-                self._has_ended, self.damage = True, piece.text
-                self._pieces.close()
+                self._has_ended, self._place, self.damage = True, piece, piece.text
             elif piece:
                 del self._held[: self._first]
                 self._first = 0

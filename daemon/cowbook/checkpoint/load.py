@@ -6,10 +6,18 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cowbook.checkpoint.manifest import DamagedError, Manifest, NewerVersionError, OlderVersionError, decode_manifest
+from cowbook.checkpoint.manifest import (
+    DamagedError,
+    FileEntry,
+    Manifest,
+    NewerVersionError,
+    OlderVersionError,
+    decode_manifest,
+)
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.state_files import decode_state
 from cowbook.errors import RecoveryError
@@ -97,8 +105,13 @@ def _judge_read_error(path: Path, error: OSError) -> Exception:
     return RecoveryError(f"{path} cannot be read: {reason}; it may or may not be damaged: correct that and restart")
 
 
-def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
-    """Read a committed checkpoint's manifest. Raises DamagedError or RecoveryError."""
+def read_manifest(
+    directory: Path, symbol_id: str, owner: int, epoch: int | None = None, committed: Iterable[FileEntry] = ()
+) -> Manifest:
+    """Read a committed checkpoint's manifest. Raises DamagedError or RecoveryError.
+
+    `epoch` is the directory's name where None is given. `committed` are the files that the commit log lists for it.
+    """
     try:
         status = directory.lstat()
     except OSError as error:
@@ -107,7 +120,8 @@ def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
         raise DamagedError("is not a directory")
     check_private(directory, status, owner)
     try:
-        manifest = decode_manifest(read_private(directory / MANIFEST_FILE, owner))
+        content = read_private(directory / MANIFEST_FILE, owner)
+        manifest = decode_manifest(content)
     except NewerVersionError as error:
         raise RecoveryError(f"{directory} {error}: use that release, or a later one") from error
     except OlderVersionError as error:
@@ -117,14 +131,19 @@ def read_manifest(directory: Path, symbol_id: str, owner: int) -> Manifest:
         ) from error
     if manifest.id != symbol_id:
         raise DamagedError(f"is of symbol {manifest.id}, not of {symbol_id}")
-    if str(manifest.epoch) != directory.name:
+    if str(manifest.epoch) != (directory.name if epoch is None else str(epoch)):
         raise DamagedError(f"is of epoch {manifest.epoch}")
+    committed = tuple(committed)
+    if committed and FileEntry.of(MANIFEST_FILE, content) not in committed:
+        raise DamagedError("is not the checkpoint of this epoch that the commit log lists")
     return manifest
 
 
-def read_checkpoint(directory: Path, symbol_id: str, owner: int) -> Checkpoint:
-    """Read, verify and decode a committed checkpoint. Raises DamagedError or RecoveryError."""
-    manifest = read_manifest(directory, symbol_id, owner)
+def read_checkpoint(
+    directory: Path, symbol_id: str, owner: int, epoch: int | None = None, committed: Iterable[FileEntry] = ()
+) -> Checkpoint:
+    """Read, verify and decode a committed checkpoint; arguments as of `read_manifest`. Raises DamagedError or RecoveryError."""
+    manifest = read_manifest(directory, symbol_id, owner, epoch, committed)
     files = {}
     for entry in manifest.files:
         if Path(entry.name).name != entry.name:

@@ -47,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     symbol: str
     epoch: int
-    incarnation: int
+    incarnation: int  # number of the start
     triggers: tuple[str, ...]
     checkpoint_timestamp: str  # UTC, ISO 8601
     events_processed: int
@@ -63,6 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cuts: tuple[Cut, ...]  # to publish
     withdrawn: tuple[CutPlace, ...]  # places of provisional cuts to remove without a replacement
     output_dir: str = ""  # where the parts lie, unless somebody has moved them
+    claim: int = 0  # of the process that has written it, in the commit log; 0 before there was one
 
     @property
     def size_bytes(self) -> int:
@@ -79,6 +80,12 @@ class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
+# Made once, here: msgspec looks at a type when it is decoded for the first time, and two threads that do so at once crash.
+_MANIFEST = msgspec.json.Decoder(Manifest)
+_ENVELOPE = msgspec.json.Decoder(_Envelope)
+_VERSION = msgspec.json.Decoder(_Version)
+
+
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest file's content: JSON of the manifest, and the SHA-256 of exactly these bytes."""
     return _wrap(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -91,14 +98,14 @@ def _wrap(inner: bytes) -> bytes:
 def decode_manifest(content: bytes) -> Manifest:
     """Decode what `encode_manifest` made. Raises DamagedError for anything else, and NewerVersionError or OlderVersionError."""
     try:
-        inner = bytes(msgspec.json.decode(content, type=_Envelope).manifest)
+        inner = bytes(_ENVELOPE.decode(content).manifest)
         if _wrap(inner) != content:
             raise DamagedError("manifest.json does not match its own digest")
-        version = msgspec.json.decode(inner, type=_Version).version
+        version = _VERSION.decode(inner).version
         if version > FORMAT_VERSION:
             raise NewerVersionError(f"has format version {version}, and this release reads up to {FORMAT_VERSION}")
         if 0 < version < OLDEST_VERSION:
             raise OlderVersionError(f"has format version {version}, and this release reads from {OLDEST_VERSION} on")
-        return msgspec.json.decode(inner, type=Manifest)
+        return _MANIFEST.decode(inner)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedError(f"manifest.json cannot be read: {error}") from error

@@ -12,12 +12,14 @@ from urllib.parse import unquote
 
 from rich.table import Table
 
+from cowbook.checkpoint.listing import LOG, commits_of, figures, place_of, places, read_entries
 from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
-from cowbook.checkpoint.store import CheckpointStore, epochs_in, figures
+from cowbook.checkpoint.store import CheckpointStore
 from cowbook.cli.console import plain_console, print_rows
 from cowbook.errors import RecoveryError
+from cowbook.plain.counting import counted
 from cowbook.plain.escaping import escaped
 from cowbook.plain.frame import Frame
 from cowbook.plain.rows import OpenRows
@@ -40,7 +42,7 @@ def main(arguments: argparse.Namespace) -> int:
         what = f"of symbol {arguments.symbol}" if arguments.symbol else "of any symbol"
         raise RecoveryError(f"{arguments.state_dir} has no checkpoints {what}")
     epoch = arguments.epoch
-    if epoch is not None and not any(epoch in epochs_in(root / "checkpoints") for root in symbols.values()):
+    if epoch is not None and not any(epoch in _places(root) for root in symbols.values()):
         raise RecoveryError(f"{arguments.state_dir} has no checkpoint {epoch}")
     commands: dict[str, Callable[[argparse.Namespace, dict[str, Path]], int]] = {
         "list": _print_list,
@@ -62,11 +64,17 @@ def _find_symbols(state_dir: Path, wanted: str | None) -> Iterator[tuple[str, Pa
         raise RecoveryError(f"{state_dir} cannot be read: {error.strerror}") from error
 
 
+def _places(root: Path) -> dict[int, Path]:
+    """Where a symbol's committed checkpoints lie, newest first."""
+    return places(root, commits_of(read_entries(root)))
+
+
 def _verify(root: Path, symbol_id: str, epoch: int) -> tuple[dict[str, Any], Checkpoint | None]:
-    """Verify a checkpoint. Returns its figures, and the checkpoint itself if it is valid."""
-    directory = root / "checkpoints" / str(epoch)
+    """Verify a checkpoint, by its own digests and by the commit log. Returns its figures, and the checkpoint if it is valid."""
+    commits = commits_of(read_entries(root))
+    committed = commits[epoch].files if epoch in commits else ()
     try:
-        checkpoint = read_checkpoint(directory, symbol_id, root.stat().st_uid)
+        checkpoint = read_checkpoint(place_of(root, epoch, commits), symbol_id, root.stat().st_uid, epoch, committed)
     except (DamagedError, RecoveryError) as error:
         return {"symbol": symbol_id, "epoch": epoch, "valid": False, "problem": str(error)}, None
     return {"symbol": symbol_id, **figures(checkpoint.manifest, checkpoint.published)}, checkpoint
@@ -76,9 +84,11 @@ def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     rows = [
         _verify(root, symbol_id, epoch)[0]
         for symbol_id, root in symbols.items()
-        for epoch in epochs_in(root / "checkpoints")
+        for epoch in _places(root)
         if arguments.epoch in (None, epoch)
     ]
+    if arguments.action == "verify":
+        rows += [row for symbol_id, root in symbols.items() for row in _damaged_entries(symbol_id, root)]
     damaged = [row for row in rows if not row["valid"]]
     if arguments.json:
         print(json.dumps(rows, indent=2))
@@ -86,9 +96,20 @@ def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
         _print_table(rows)
     else:
         for row in rows:
-            print(escaped(f"{row['symbol']} {row['epoch']}: {'valid' if row['valid'] else row['problem']}"))
-        print(f"{len(rows)} checkpoints, {len(damaged)} of them not valid")
+            what = "log" if row["epoch"] is None else row["epoch"]
+            print(escaped(f"{row['symbol']} {what}: {'valid' if row['valid'] else row['problem']}"))
+        count = sum(row["epoch"] is not None for row in damaged)
+        print(f"{counted(sum(row['epoch'] is not None for row in rows), 'checkpoint')}, {count} of them not valid")
     return 1 if damaged or not rows else 0
+
+
+def _damaged_entries(symbol_id: str, root: Path) -> list[dict[str, Any]]:
+    """A row for each damaged entry of a symbol's commit log."""
+    return [
+        {"symbol": symbol_id, "epoch": None, "valid": False, "problem": f"{root / LOG / str(number)} is damaged"}
+        for number, entry in sorted(read_entries(root).items())
+        if entry is None
+    ]
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -124,10 +145,11 @@ def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> in
     shown = []
     valid = True
     for symbol_id, root in symbols.items():
-        epochs = [epoch for epoch in epochs_in(root / "checkpoints") if arguments.epoch in (None, epoch)]
+        epochs = [epoch for epoch in _places(root) if arguments.epoch in (None, epoch)]
         for epoch in epochs[:1]:
             row, checkpoint = _verify(root, symbol_id, epoch)
             valid = valid and checkpoint is not None
+            row |= {"owner": _owner(root)}
             shown.append(row if checkpoint is None else row | _describe_state(checkpoint.state, checkpoint))
     if arguments.json:
         print(json.dumps(shown, indent=2))
@@ -140,6 +162,13 @@ def _print_newest(arguments: argparse.Namespace, symbols: dict[str, Path]) -> in
                 table.add_row(name, json.dumps(value) if isinstance(value, dict | list) else str(value))
             plain_console().print(table)
     return 0 if valid and shown else 1
+
+
+def _owner(root: Path) -> dict[str, Any] | None:
+    """Who has claimed the symbol last, as the commit log has it."""
+    entries = read_entries(root)
+    last = entries[max(entries)] if entries else None
+    return None if last is None else {"claim": last.owner, "host": last.host, "process": last.pid, "last_entry": last.time}
 
 
 def _count_rows(stream: Stream, rows: OpenRows, frame: Frame | None) -> int:
@@ -196,7 +225,7 @@ def _remove_old(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     else:
         for row in removed:
             print(escaped(f"removed {row['symbol']} {row['epoch']}"))
-        print(f"{len(removed)} checkpoints removed")
+        print(f"{counted(len(removed), 'checkpoint')} removed")
     if damaged:
         print(f"{damaged} are not valid and were kept: `cowbook checkpoints verify` says why", file=sys.stderr)
     return 1 if damaged else 0

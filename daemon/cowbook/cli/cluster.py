@@ -20,7 +20,7 @@ from cowbook.symbol.symbol_thread import LOOPS
 
 @contextmanager
 def _cluster_at(arguments: argparse.Namespace, config: Config) -> Iterator[RayCluster]:
-    cluster = RayCluster(config.service.state_dir, arguments.address or "auto")
+    cluster = RayCluster(config.service.state_dir, arguments.address)
     try:
         yield cluster
     finally:

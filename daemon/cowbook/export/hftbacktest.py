@@ -33,6 +33,9 @@ EVENT = np.dtype(
 DEPTH_EVENT, TRADE_EVENT, DEPTH_CLEAR_EVENT, DEPTH_SNAPSHOT_EVENT = 1, 2, 3, 4
 EXCH_EVENT, LOCAL_EVENT, BUY_EVENT, SELL_EVENT = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 
+_SIDES = np.array([BUY_EVENT, SELL_EVENT, 0], np.uint64)
+"""Flags of an event of a bid or buyer, of an ask or seller, and of a trade of which the venue says neither."""
+
 Events = npt.NDArray[np.void]
 
 
@@ -86,8 +89,7 @@ class _Gathered:
         of_depth, of_trades = place[: len(depth)], place[len(depth) :]
         local = np.empty(len(made), np.int64)
         for rows, at in ((depth, of_depth), (trades, of_trades)):
-            is_sell = rows["side"].astype(np.bool_)
-            made["ev"][at] = np.where(is_sell, SELL_EVENT, BUY_EVENT)
+            made["ev"][at] = _SIDES[rows["side"]]
             made["px"][at] = rows["price"] / 10.0**self._span.price_decimals
             made["qty"][at] = rows["size"] / 10.0**self._span.size_decimals
             local[at] = receive_times(rows)

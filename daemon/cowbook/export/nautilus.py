@@ -21,11 +21,13 @@ from cowbook.errors import ExportError
 from cowbook.export.span import Integers, Rows, Span, StartBook, receive_times, rising, step, trailing_decimals
 from cowbook.plain.destination import check_is_new, publish, scratch
 from cowbook.plain.messages import NONE
-from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT
+from cowbook.plain.vocabulary import CLEAR, OF_SNAPSHOT, TRADE_SIDES
 from cowbook.query.times import iso
 
 ADD, UPDATE, DELETE, CLEAR_BOOK = 1, 2, 3, 4
 F_SNAPSHOT, F_LAST = 32, 128
+_AGGRESSORS = np.array([{"buy": 1, "sell": 2}.get(side, 0) for side in TRADE_SIDES], np.uint8)
+"""Its numbers for the sides of trades; 0 is no aggressor."""
 
 _DECIMALS = 16
 _MOST = {"price": 17_014_118_346_046, "size": 34_028_236_692_093}
@@ -217,7 +219,7 @@ def _ticks(span: Span) -> Iterator[dict[str, Any]]:
         yield {
             "price": numbers(trades["price"], span.price_decimals),
             "size": numbers(trades["size"], span.size_decimals),
-            "aggressor_side": trades["side"].astype(np.uint8) + 1,
+            "aggressor_side": _AGGRESSORS[trades["side"]],
             "trade_id": _trade_ids(trades),
             "ts_event": trades["ts_event"],
             "ts_init": received,

@@ -15,6 +15,7 @@ from cowbook.library.numbers import Numbers, Scale
 from cowbook.library.reading import Best, BookReading, Trades
 from cowbook.plain.book_state import PLACES
 from cowbook.plain.messages import MESSAGE, NONE
+from cowbook.plain.vocabulary import TRADE_SIDES
 
 Kind = Literal[
     "diff", "snapshot", "trade", "ticker", "dead_letter", "other_symbol", "unused", "subscription", "trades", "break", "nothing"
@@ -25,6 +26,7 @@ KINDS: tuple[Kind, ...] = (
 )
 """Names of the kinds of messages, by their numbers in plain/messages.py."""
 
+_SIGNS = np.array([{"buy": 1, "sell": -1}.get(side, 0) for side in TRADE_SIDES], np.int8)
 _WORDS = MESSAGE.itemsize // 8
 _NAMES = MESSAGE.names or ()
 _KIND, _RECEIVED = _NAMES.index("kind"), _NAMES.index("ts_recv")
@@ -129,7 +131,7 @@ class ReplayedBook(OrderBookEngine, BookReading):
         rows = self._trades_since(self.open_rows()["trades"])
         if self._trades_before:
             rows = np.concatenate([*self._trades_before, rows])
-        side = (1 - 2 * rows["is_sell"]).astype(np.int8)
+        side = _SIGNS[rows["is_sell"]]
         price, size = self._price.array(rows["price"].copy()), self._size.array(rows["size"].copy())
         return Trades(rows["ts_event"].copy(), price, size, side, rows["trade_id"].copy())
 

@@ -72,7 +72,8 @@ def features(
       Financial Econometrics 12 (2014); by levels, of Xu, Gould and Howison, "Multi-Level Order-Flow Imbalance in a Limit Order
       Book" (2019). A level that there is not counts as one of size 0 beyond all others.
     * `bid_size_<bps>bps` and `ask_size_<bps>bps`: the sizes of all levels at most so far from the mid.
-    * `buy_volume`, `sell_volume`, `buy_count`, `sell_count`: trades since the row before, by the side of the aggressor.
+    * `buy_volume`, `sell_volume`, `buy_count`, `sell_count`: trades since the row before, by the side of the aggressor. Those
+      whose side is not told are in none of them, and are not traded for `volume` either.
 
     A value is null where it is not known: while the book is not synced, and beyond what is known of its sides. The order flow of
     a level is null if it was unknown at any moment since the row before. A price is null where a side is known to be empty.

@@ -42,6 +42,7 @@ LEVELS_ARE_NEW = 256  # diff: the venue says that the book has none of its level
 LEVELS_ARE_KNOWN = 512  # diff: the venue says that the book has all of its levels
 HAS_LEVEL_IDS = 1024  # snapshot: behind the asks stand, as prices, the ids of the bids, then those of the asks
 IS_COVERED = 2048  # dead letter: another source of the symbol has the place, so nothing is missing there
+HAS_NO_SIDE = 4096  # trade: the venue does not say which side the aggressor was on
 HAS_CHECKSUM = 8  # depth message: `checksum` is that of the book after it
 
 MESSAGE = np.dtype(
@@ -73,7 +74,7 @@ MESSAGE = np.dtype(
 side may be missing, and a size of -1 is not given.
 
 Of several trades (TRADES) the bid levels hold the prices and sizes. The ask levels hold the times (as prices) and flags
-(SELL_AGGRESSOR, as sizes), and after these the ids (as prices).
+(SELL_AGGRESSOR, HAS_NO_SIDE, as sizes), and after these the ids (as prices).
 """
 
 

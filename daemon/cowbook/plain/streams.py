@@ -15,7 +15,7 @@ from enum import Enum, auto
 import numpy as np
 
 from cowbook.plain.features import NUMBER_NAMES
-from cowbook.plain.vocabulary import AUDIT_KINDS, DEPTH_KINDS
+from cowbook.plain.vocabulary import AUDIT_KINDS, DEPTH_KINDS, TRADE_SIDES
 
 
 class Kind(Enum):
@@ -119,7 +119,7 @@ STREAMS = (
             _TS_EVENT,
             _TS_RECV,
             Column("trade_id", Kind.ID, statistics=True),
-            Column("side", Kind.CHOICE, names=("buy", "sell"), field="is_sell"),
+            Column("side", Kind.CHOICE, names=TRADE_SIDES, field="is_sell"),
             Column("price", Kind.PRICE),
             Column("size", Kind.SIZE),
             Column("is_aggregate", Kind.FLAG),

@@ -25,6 +25,11 @@ DEPTH_KINDS = ("clear", "snapshot", "change", "learned", "dropped")
 
 CLEAR, OF_SNAPSHOT, CHANGE, LEARNED, DROPPED = range(len(DEPTH_KINDS))
 
+TRADE_SIDES = ("buy", "sell", "unknown")
+"""Sides of a trade's aggressor. Some venues do not say it of some trades, those of auctions for one."""
+
+BOUGHT, SOLD, UNTOLD = range(len(TRADE_SIDES))
+
 MARKET_NAMES = ("spot", "futures", "rpi")
 """Markets of Binance that share the names of symbols, as `[[symbol]] channel` names them (docs/rules.md, section 2)."""
 

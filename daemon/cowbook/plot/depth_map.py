@@ -30,7 +30,7 @@ class Trades:
     times: Integers  # ns: the middle of the column
     prices: Floats
     sizes: Floats
-    is_sell: Booleans
+    sides: Integers  # places in `plain.vocabulary.TRADE_SIDES`
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,7 @@ def read_depth_map(
 
 def _read(data: Path, symbol: str, start: int | None, end: int | None, columns: int, rows: int) -> DepthMap:
     output = SymbolOutput(data, symbol)
-    if "depth" not in output.streams:
-        raise QueryError(f"{data} has no depth of {symbol}, of which the picture is made: add it to [output] streams")
+    output.need("depth", "of which the picture is made")
     window = Window(output, start, end, columns)
     reader = next(window.readers("depth"), None)
     if reader is None:
@@ -175,15 +174,15 @@ def _best_at_begin(window: Window, name: str) -> int:
 
 
 def _read_trades(window: Window, axis: PriceAxis, scales: tuple[float, float]) -> Trades:
-    _, times, is_sell, prices, sizes = _joined(window, "trades", "side", "price", "size")
+    _, times, sides, prices, sizes = _joined(window, "trades", "side", "price", "size")
     rows = axis.row_of(prices)
     inside = (rows > 0) & (rows <= axis.rows)
-    cells = np.stack([window.column_of(times)[inside], rows[inside], is_sell[inside]])
-    (columns, rows, is_sell), places = np.unique(cells, axis=1, return_inverse=True)
+    cells = np.stack([window.column_of(times)[inside], rows[inside], sides[inside]])
+    (columns, rows, sides), places = np.unique(cells, axis=1, return_inverse=True)
     middle = (window.edges[:-1] + window.edges[1:]) // 2
     return Trades(
         middle[columns],
         (axis.low + (rows - 0.5) * axis.height) / scales[0],
         np.bincount(places.ravel(), sizes[inside], len(columns)) / scales[1],
-        is_sell == 1,
+        sides,
     )

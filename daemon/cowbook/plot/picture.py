@@ -13,6 +13,7 @@ import numpy as np
 from cowbook.errors import MissingExtraError, QueryError
 from cowbook.plain.destination import replace
 from cowbook.plain.escaping import escaped
+from cowbook.plain.vocabulary import BOUGHT, SOLD, UNTOLD
 from cowbook.plot.depth_map import DepthMap
 from cowbook.plot.page import make_page
 from cowbook.query.times import iso
@@ -20,6 +21,7 @@ from cowbook.query.times import iso
 _INCHES, _DOTS_PER_INCH = (13, 7), 120
 _UNSYNCED, _UNKNOWN, _GAP, _FAILED = "#b8b8b8", "#555555", "#e00000", "#c000c0"
 _BUY, _SELL, _BID, _ASK = "#007a33", "#b3005e", "#0b3d91", "#8a4b00"
+_UNTOLD = "#444444"
 _ROOM_FOR_TRADES = 60.0  # points^2: the largest dot
 
 
@@ -134,7 +136,8 @@ def _draw_lines(axes: Any, depth: DepthMap, times: Any) -> None:
     trades = depth.trades
     if len(trades.sizes):
         areas = 2 + (_ROOM_FOR_TRADES - 2) * np.sqrt(trades.sizes / trades.sizes.max())
-        for own, marker, color in ((~trades.is_sell, "^", _BUY), (trades.is_sell, "v", _SELL)):
+        for side, marker, color in ((BOUGHT, "^", _BUY), (SOLD, "v", _SELL), (UNTOLD, "d", _UNTOLD)):
+            own = trades.sides == side
             axes.scatter(
                 trades.times[own].astype("datetime64[ns]"),
                 trades.prices[own],
@@ -168,6 +171,8 @@ def _legend(depth: DepthMap) -> list[Any]:
         patches.Patch(facecolor="white", edgecolor="#cccccc", label="known, and no level"),
         lines.Line2D([], [], color=_GAP, label=f"gap ({len(depth.gaps.times)})"),
     ]
+    if (depth.trades.sides == UNTOLD).any():
+        handles.append(mark("d", _UNTOLD, "trade, aggressor not told"))
     if len(depth.failed):
         handles.append(lines.Line2D([], [], color=_FAILED, linestyle=":", label=f"failed comparison ({len(depth.failed)})"))
     return handles

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cowbook.checkpoint.listing import commits_of, places, read_entries
 from cowbook.checkpoint.load import Checkpoint, read_checkpoint
 from cowbook.checkpoint.manifest import DamagedError
 from cowbook.checkpoint.pipeline_state import PipelineState
-from cowbook.checkpoint.store import epochs_in
 from cowbook.errors import RecoveryError
 from cowbook.plain.merge_state import SourceFigures
 from cowbook.plain.vocabulary import AUDIT_FIELDS, AUDIT_KINDS, REASONS
@@ -231,9 +231,10 @@ def _newest_checkpoint(root: Path, wanted: str | None) -> Checkpoint | None:
     if wanted not in (None, symbol):
         return None
     problems = []
-    for epoch in sorted(epochs_in(root / "checkpoints"), reverse=True):
+    commits = commits_of(read_entries(root))
+    for epoch, place in places(root, commits).items():
         try:
-            return read_checkpoint(root / "checkpoints" / str(epoch), symbol, root.stat().st_uid)
+            return read_checkpoint(place, symbol, root.stat().st_uid, epoch, commits[epoch].files if epoch in commits else ())
         except DamagedError as error:
             problems.append(f"{epoch}: {error}")
     if problems:

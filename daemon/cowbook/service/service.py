@@ -83,11 +83,13 @@ class Service:
         *,
         once: bool = False,
         allow_fresh: bool = False,
+        waits_for_locks: bool = False,
         progress: ProgressCallback | None = None,
         compiling: Callable[[int, int], None] | None = None,
     ) -> None:
         """`load` reads the configuration, at once and for each reload; it may raise ConfigError.
 
+        With `waits_for_locks` a symbol waits until another process has given it up; so does an engine's successor of a process.
         With `once` nothing is followed or served, and the end of all input is the end. Raises ServiceError if this process may
         open too few files.
         """
@@ -100,6 +102,7 @@ class Service:
         self._metrics = ServiceMetrics()
         self._http: HttpServer | None = None
         self._allow_fresh = allow_fresh
+        self._waits_for_locks = waits_for_locks
         self._progress = progress
         self._compiling = compiling
         self._resources = ExitStack()
@@ -152,6 +155,7 @@ class Service:
             progress=self._progress,
             allow_fresh=self._allow_fresh,
             retries_errors=not self._once,
+            waits_for_locks=self._waits_for_locks,
             on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
             on_end=lambda: _call_if_open(loop, self._wake.set),
         )

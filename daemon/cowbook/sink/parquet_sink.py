@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -10,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cowbook.errors import OutputError, RestartNeededError
+from cowbook.errors import LockedError, OutputError, RestartNeededError
 from cowbook.plain.durable_files import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -25,9 +26,13 @@ from cowbook.plain.frame import Frame
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.parts import Cut, CutPlace, Part, part_name
 from cowbook.plain.rows import OpenRows
+from cowbook.plain.starts import Start, parse_start
 from cowbook.plain.streams import STREAM_NAMES
 from cowbook.sink.publication import Publication
 from cowbook.sink.stream_files import StreamFiles
+
+_REMOVED = ".removed"
+"""Behind the name of a staging that is being removed."""
 
 
 def part_date(newest: int) -> str:
@@ -57,12 +62,15 @@ class ParquetSink:
         self._streams = streams
         self._files = files or DurableFiles()
         self._publication = Publication(output_dir, directory_name, self._files)
-        self._incarnation = 0
+        self.start = Start(0, 0)
+        """The start of the worker, after which its stagings are named; to be set before anything is staged or published."""
         self._lock: int | None = None
 
-    def lock(self, incarnation: int) -> None:
-        """Take the lock against a second writer, and check that staging and streams are on one file system."""
-        self._incarnation = incarnation
+    def lock(self) -> None:
+        """Take the lock against a second writer, and check that staging and streams are on one file system.
+
+        Raises LockedError if another process holds it.
+        """
         path = self._staging_root / "LOCK"
         try:
             self._make_staging()
@@ -72,7 +80,7 @@ class ParquetSink:
             self._check_device()
         except BlockingIOError as error:
             self.unlock()
-            raise OutputError(
+            raise LockedError(
                 f"{path} is locked: another cowbook writes this symbol, or a process that has opened it holds it; stop that one "
                 f"(`fuser {path}` names it), or use another output_dir"
             ) from error
@@ -129,23 +137,44 @@ class ParquetSink:
     def supersede_all(self) -> None:
         """Move all published parts to `.superseded`."""
         with as_storage_error("move parts away in", self.output_dir):
-            self._publication.supersede_all(self._incarnation)
+            self._publication.supersede_all(self.start.name)
 
     def begin(self, first: CutPlace) -> None:
-        """Remove the stagings of earlier incarnations and make this one's. `first` is the place of the first cut."""
+        """Remove the stagings of this claim's earlier starts, and of earlier claims, and make this start's.
+
+        `first` is the place of the first cut.
+        """
+        has_others = False
         with as_storage_error("use", self._staging_root):
             for directory in sorted(self._staging_root.iterdir()):
-                if directory.name.isdigit():
-                    self._files.remove_tree(directory)
+                start = parse_start(directory.name.removesuffix(_REMOVED))
+                if start is not None and start.claim <= self.start.claim:
+                    self._remove_staging(directory)
+                    has_others = True
             self._files.make_directory(self._staging, PRIVATE_DIRECTORY)
             # An earlier start may have been killed between making these directories and syncing their names.
             for directory in (self._staging_root, self._staging_root.parent, self.output_dir):
                 self._files.sync_directory(directory)
+        if has_others:
+            self.scan()  # whoever wrote here before can publish nothing more from now on: what it has staged is gone
         self._publication.forget_before(first)
+
+    def _remove_staging(self, directory: Path) -> None:
+        """Remove a start's staging. Whoever still writes there finds it gone."""
+        renamed = directory.with_name(directory.name.removesuffix(_REMOVED) + _REMOVED)
+        try:
+            if renamed != directory:
+                self._files.rename(directory, renamed)
+            self._files.remove_tree(renamed)
+        except FileNotFoundError:
+            return  # its own writer has removed it, empty
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # a file that was on its way into it: the next start removes it
+                raise
 
     @property
     def _staging(self) -> Path:
-        return self._staging_root / str(self._incarnation)
+        return self._staging_root / self.start.name
 
     def stage(
         self, rows: OpenRows, dead_letters: Sequence[DeadLetter], frame: Frame | None = None, *, provisional: bool = False
@@ -158,7 +187,7 @@ class ParquetSink:
         date = part_date(rows.newest)
         name = part_name(rows.first, rows.last, rows.number)
         for file in self._streams.make(rows, dead_letters, frame):
-            staged = f"{self._incarnation}/{file.stream}-{'tail-' if provisional else ''}{name}"
+            staged = f"{self.start.name}/{file.stream}-{'tail-' if provisional else ''}{name}"
             with as_storage_error("write", self._staging_root / staged, RestartNeededError):
                 self._files.create(self._staging_root / staged, file.content, PUBLIC_FILE)
             parts.append(
@@ -203,13 +232,13 @@ class ParquetSink:
             return self._publication.missing(cuts)
 
     def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace] = ()) -> None:
-        """Move staged parts to their final names, durably. The cuts may be an earlier incarnation's."""
+        """Move staged parts to their final names, durably. The cuts may be an earlier start's."""
         self.check_lock()
         with as_storage_error("publish parts in", self.output_dir, RestartNeededError):
-            self._publication.publish(cuts, withdrawn, self._staging_root, self._incarnation)
+            self._publication.publish(cuts, withdrawn, self._staging_root, self.start.name)
 
     def publish_again(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace]) -> None:
-        """As `publish`, for cuts whose publication an earlier incarnation may have begun before it was killed."""
+        """As `publish`, for cuts whose publication an earlier start may have begun before it was killed."""
         self.publish(cuts, withdrawn)
         with as_storage_error("sync", self.output_dir, RestartNeededError):
             self._publication.sync_all()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from cowbook.errors import OutputError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, DurableFiles
-from cowbook.plain.parts import Cut, CutPlace, Part, cut_of_name
+from cowbook.plain.parts import Cut, CutPlace, Part, cut_of_name, is_joined_name, parse_part_name
 from cowbook.plain.streams import STREAM_NAMES
 
 
@@ -48,17 +50,17 @@ class Publication:
         """Places of the cuts with published parts that were not forgotten."""
         return tuple(sorted(place for place, paths in self._standing.items() if paths))
 
-    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace], staging: Path, incarnation: int) -> None:
-        """Publish the parts of cuts, and move the parts that they replace to `.superseded`.
+    def publish(self, cuts: Sequence[Cut], withdrawn: Sequence[CutPlace], staging: Path, start: str) -> None:
+        """Publish the parts of cuts, and move the parts that they replace to `.superseded`, below the name of the start.
 
         A published part with an equal digest is left where it is. `withdrawn` are places of cuts whose parts are moved
         away without a replacement. Raises OutputError as `check` does.
         """
         moves = _Moves()
         for cut in cuts:
-            self._supersede_others(cut.place, {self._output_dir / part.final: part for part in cut.parts}, incarnation, moves)
+            self._supersede_others(cut.place, {self._output_dir / part.final: part for part in cut.parts}, start, moves)
         for place in withdrawn:
-            self._supersede_others(place, {}, incarnation, moves)
+            self._supersede_others(place, {}, start, moves)
         moves.sync(self._files)  # superseded parts must be safe before others take their names
         for directory in sorted({(self._output_dir / part.final).parent for cut in cuts for part in cut.parts}):
             self._files.make_directories(directory, PUBLIC_DIRECTORY)
@@ -81,25 +83,40 @@ class Publication:
             if directory.is_dir():
                 self._files.sync_directory(directory)
 
-    def _supersede_others(self, place: CutPlace, wanted: dict[Path, Part], incarnation: int, moves: _Moves) -> None:
-        """Move away the published parts of a cut, except those that equal the wanted ones."""
+    def _supersede_others(self, place: CutPlace, wanted: dict[Path, Part], start: str, moves: _Moves) -> None:
+        """Move away the published parts of a cut, except those that equal the wanted ones.
+
+        One whose name is wanted gets a second name instead, and the wanted one replaces it: so nothing that comes late, behind a
+        successor that has published, takes the right part away.
+        """
         for path in sorted(self._standing.pop(place, ())):
             part = wanted.get(path)
-            if part is None or not _has_content(path, part):
-                self._supersede(path, incarnation, moves)
+            if part is None:
+                self._supersede(path, start, moves, self._files.rename)
+            elif not _has_content(path, part) and not self._has_second_name(path):
+                self._supersede(path, start, moves, self._files.link)
 
-    def _supersede(self, path: Path, incarnation: int, moves: _Moves) -> None:
-        target = self._superseded_root / str(incarnation) / path.relative_to(self._output_dir)
+    def _supersede(self, path: Path, start: str, moves: _Moves, move: Callable[[Path, Path], None]) -> None:
+        target = self._superseded_root / start / path.relative_to(self._output_dir)
         number = 1
         while target.exists():
             number += 1
             target = target.with_name(f"{path.name}.{number}")
         self._files.make_directories(target.parent, PUBLIC_DIRECTORY)
         try:
-            self._files.rename(path, target)
+            move(path, target)
         except FileNotFoundError:
             return  # someone else moved it away, which is as good
         moves.add(path, target)
+
+    def _has_second_name(self, path: Path) -> bool:
+        """Whether a published part is below `.superseded` already, by a publication that was interrupted."""
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return False
+        others = self._superseded_root.rglob(f"{path.name}*") if status.st_nlink > 1 else ()
+        return any(os.path.samestat(other.lstat(), status) for other in others)
 
     def _move_part(self, part: Part, staged: Path, moves: _Moves) -> None:
         final = self._output_dir / part.final
@@ -108,10 +125,13 @@ class Publication:
             moves.targets.add(final.parent)  # it may have been renamed but not synced
             return
         moves.add(staged, final)
-        if _has_content(final, part):
-            self._files.unlink(staged)
-        else:
-            self._files.rename(staged, final)
+        try:
+            if _has_content(final, part) or self._is_joined(final):
+                self._files.unlink(staged)
+            else:
+                self._files.rename(staged, final)
+        except FileNotFoundError:
+            self._check_part(part, staged)  # somebody who publishes the same was faster
 
     def check(self, cuts: Sequence[Cut], staging: Path) -> None:
         """Raises OutputError if a part is neither staged nor published with its content."""
@@ -122,21 +142,32 @@ class Publication:
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
         """Final paths of parts that are missing or have another size."""
         places = [(self._output_dir / part.final, part.size_bytes) for cut in cuts for part in cut.parts]
-        return [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
+        missing = [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
+        return [path for path in missing if not self._is_joined(path)]
 
     def _check_part(self, part: Part, staged: Path) -> None:
         final = self._output_dir / part.final
-        if not _has_content(staged, part) and not _has_content(final, part):
+        if not _has_content(staged, part) and not _has_content(final, part) and not self._is_joined(final):
             raise OutputError(
                 f"{final} was to be published, but is neither there nor staged as {staged} with its digest: restore it, "
                 "or start from the beginning with --allow-fresh"
             )
 
-    def supersede_all(self, incarnation: int) -> None:
-        """Move all parts to `.superseded`, for a start from the beginning."""
+    def _is_joined(self, final: Path) -> bool:
+        """Whether the rows of a part, which are a function of the input, lie beside it in one that was joined of several."""
+        own = parse_part_name(final.name)
+        assert own is not None
+        try:
+            others = [parse_part_name(path.name) for path in final.parent.iterdir() if is_joined_name(path.name)]
+        except FileNotFoundError:
+            return False
+        return any(other is not None and other[0] <= own[0] and own[1] <= other[1] for other in others)
+
+    def supersede_all(self, start: str) -> None:
+        """Move all parts to `.superseded`, below the name of the start, which begins from the beginning."""
         sources = [self._output_dir / stream / self._symbol_directory for stream in STREAM_NAMES]
         sources = [source for source in sources if source.is_dir()]
-        root = self._superseded_root / str(incarnation)
+        root = self._superseded_root / start
         number = 1
         while (root / f"all-{number}").exists():
             number += 1
@@ -166,8 +197,11 @@ class _Moves:
 
     def sync(self, files: DurableFiles) -> None:
         """Make all moves durable."""
-        for directory in (*sorted(self.targets), *sorted(self.sources - self.targets)):
+        for directory in sorted(self.targets):
             files.sync_directory(directory)
+        for directory in sorted(self.sources - self.targets):
+            with suppress(FileNotFoundError):  # a staging whose own writer has removed it, empty
+                files.sync_directory(directory)
         self.sources.clear()
         self.targets.clear()
 

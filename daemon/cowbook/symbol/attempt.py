@@ -9,7 +9,7 @@ Which thread does what, in order:
     stage     worker's loop    waits for the cuts to publish; other executor threads have been encoding them since they were cut
     encode    executor         the state becomes the contents of the checkpoint's files
     write     executor         the files are written and synced, in a directory that no recovery looks at
-    commit    executor         the manifest is written, and the directory is renamed: from here on the checkpoint counts
+    commit    executor         the manifest is written, and the log gets an entry: from here on the checkpoint counts
     publish   executor         the cuts' parts are renamed to their final places
     prune     executor         checkpoints beyond those to retain are removed
 
@@ -181,7 +181,8 @@ class Attempt(msgspec.Struct, eq=False):
     async def run(self) -> Committed:
         """Take all steps behind the freeze.
 
-        Raises StorageError when nothing was committed, RestartNeededError when that cannot be told, or when a part is lost.
+        Raises StorageError when nothing was committed, RestartNeededError when that cannot be told, or when a part is lost; and
+        FencedError when another process has taken the symbol.
         """
         self._phase_began = time.perf_counter()
         try:
@@ -236,8 +237,9 @@ class Attempt(msgspec.Struct, eq=False):
         self._end_phase("write")
         directory = store.commit(self._make_manifest(epoch, state, files, withdrawn))
         self._end_phase("commit")
-        sink.publish(cuts, withdrawn)
-        store.mark_published(directory)
+        with store.unless_fenced():
+            sink.publish(cuts, withdrawn)
+            store.mark_published(directory)
         self._end_phase("publish")
         pruning_error = None
         try:
@@ -307,7 +309,8 @@ class Attempt(msgspec.Struct, eq=False):
             id=state.id,
             symbol=state.symbol,
             epoch=epoch,
-            incarnation=self.destination.store.incarnation,
+            incarnation=self.destination.store.start.number,
+            claim=self.destination.store.start.claim,
             triggers=self.triggers,
             checkpoint_timestamp=iso_time(state.checkpoint_timestamp),
             events_processed=state.events_processed,

@@ -14,7 +14,8 @@ from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.errors import InputError, OutputError, RecoveryError
+from cowbook.errors import InputError, LockedError, OutputError, RecoveryError
+from cowbook.plain.counting import counted
 from cowbook.plain.parts import CutPlace
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.source_group import SourceGroup
@@ -22,6 +23,8 @@ from cowbook.symbol.source_group import SourceGroup
 _MOST_MESSAGES = 10_000
 """After so many messages without a depth message, continuity is not judged: a capture of trades has none."""
 
+_LOCK_POLL_SECONDS = 0.5
+"""Between two looks at a lock that another process holds."""
 
 _MAY_HALT = ("on_gap", "on_bad_record", "on_damage")
 
@@ -47,8 +50,13 @@ async def start_pipeline(
     log: Any,
     *,
     allow_fresh: bool,
+    on_locked: Callable[[str], None] | None = None,
 ) -> Start:
-    """Take the locks, find the newest valid checkpoint, check everything, and only then change anything.
+    """Take the locks, find the newest valid checkpoint, check everything, and only then claim the symbol and change anything.
+
+    With `on_locked` a lock that another process holds is waited for, and that is told who holds it; else LockedError is raised.
+    Where locks have no effect, another process may write until the claim fences it: if it has committed meanwhile, everything is
+    looked at once more.
 
     Raises RecoveryError, OutputError or InputError if the symbol must not go on. With `allow_fresh` it then starts from the
     beginning, unless the input merely cannot be read; so it does where the checkpoint has no accepted message, since nothing was
@@ -56,44 +64,103 @@ async def start_pipeline(
     locks, also after an error.
     """
     loop = asyncio.get_running_loop()
-    await loop.run_in_executor(executor, store.lock)
-    await loop.run_in_executor(executor, sink.lock, store.incarnation)
-    found = await loop.run_in_executor(executor, store.find)
-    part_count = await loop.run_in_executor(executor, sink.scan)
-    try:
-        _check(found, part_count, store, fingerprint)
-        checkpoint = found.checkpoint
-        if checkpoint is not None and not checkpoint.published:
-            await loop.run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
-        follower = make_input(checkpoint.state if checkpoint is not None else None)
-        await follower.seek()
-    except (RecoveryError, OutputError, InputError) as error:
-        if not (allow_fresh or _is_useless(found)):
+    await _take_locks(store, sink, executor, log, on_locked)
+    while True:
+        found = await loop.run_in_executor(executor, store.find)
+        part_count = await loop.run_in_executor(executor, sink.scan)
+        try:
+            follower = await _check_all(found, part_count, store, sink, make_input, fingerprint, executor)
+        except (RecoveryError, OutputError, InputError) as error:
+            if not await loop.run_in_executor(executor, store.is_as_found):
+                await loop.run_in_executor(executor, _claim, store, sink)  # another process has changed it while it was looked at
+                continue
+            if not (allow_fresh or _is_useless(found)):
+                raise
+            await make_input(None).check_readable()  # an unreadable input is no reason to move anything
+            if not await loop.run_in_executor(executor, _claim, store, sink):
+                continue
+            log.warning("starting from the beginning, what was there is moved away", reason=str(error))
+            await loop.run_in_executor(executor, _start_afresh, store, sink)
+            return Start(None, make_input(None))
+        try:
+            if await loop.run_in_executor(executor, _claim, store, sink):
+                return await _go_on(found, store, sink, follower, executor, log)
+        except BaseException:
+            await follower.close()
             raise
-        await make_input(None).check_readable()  # an unreadable input is no reason to move anything
-        log.warning("starting from the beginning, what was there is moved away", reason=str(error))
-        await loop.run_in_executor(executor, _start_afresh, store, sink)
-        return Start(None, make_input(None))
-    try:
-        await loop.run_in_executor(executor, _settle, store, sink, found)
-        warnings = follower.warnings
-        if checkpoint is not None and checkpoint.published:
-            missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
-            if missing:
-                count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
-                warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
-    except BaseException:
         await follower.close()
-        raise
+
+
+async def _check_all(
+    found: Found,
+    part_count: int,
+    store: CheckpointStore,
+    sink: ParquetSink,
+    make_input: Callable[[PipelineState | None], Follower | SourceGroup],
+    fingerprint: Mapping[str, Any],
+    executor: Executor,
+) -> Follower | SourceGroup:
+    """The input at the place of what was found, once everything fits together."""
+    _check(found, part_count, store, fingerprint)
+    checkpoint = found.checkpoint
+    if checkpoint is not None and not checkpoint.published:
+        await asyncio.get_running_loop().run_in_executor(executor, sink.check, checkpoint.manifest.cuts)
+    follower = make_input(checkpoint.state if checkpoint is not None else None)
+    await follower.seek()
+    return follower
+
+
+def _claim(store: CheckpointStore, sink: ParquetSink) -> bool:
+    """Claim the symbol. Returns whether what was found is still the newest."""
+    is_newest = store.claim()
+    sink.start = store.start
+    return is_newest
+
+
+async def _go_on(
+    found: Found, store: CheckpointStore, sink: ParquetSink, follower: Follower | SourceGroup, executor: Executor, log: Any
+) -> Start:
+    """Make the disk match what was found, and say what is odd about it."""
+    loop, checkpoint = asyncio.get_running_loop(), found.checkpoint
+    await loop.run_in_executor(executor, _settle, store, sink, found)
+    warnings = follower.warnings
+    if checkpoint is not None and checkpoint.published:
+        missing = await loop.run_in_executor(executor, sink.missing, checkpoint.manifest.cuts)
+        if missing:
+            count = sum(len(cut.parts) for cut in checkpoint.manifest.cuts)
+            warnings = (*warnings, _missing_parts(missing, count, checkpoint.manifest.epoch))
     for damaged in found.damaged:
         log.error("damaged checkpoint moved to quarantine", epoch=damaged.epoch, reason=damaged.reason)
     for warning in warnings:
         log.warning(warning)
     provisional: tuple[CutPlace, ...] = checkpoint.state.provisional if checkpoint is not None else ()
-    if found.damaged:
-        # Only the damaged checkpoints knew which of the parts after this one were provisional, so all of them may be.
+    if found.is_passed_over:
+        # Only those that were passed over knew which of the parts after this one were provisional, so all of them may be.
         provisional = sink.standing()
     return Start(checkpoint, follower, warnings, provisional)
+
+
+async def _take_locks(
+    store: CheckpointStore, sink: ParquetSink, executor: Executor, log: Any, on_locked: Callable[[str], None] | None
+) -> None:
+    """Take the locks of state and output."""
+    loop = asyncio.get_running_loop()
+    told = ""
+    while True:
+        try:
+            await loop.run_in_executor(executor, store.lock)
+            await loop.run_in_executor(executor, sink.lock)
+        except LockedError as error:
+            if on_locked is None:
+                raise
+            await loop.run_in_executor(executor, store.unlock)
+            if str(error) != told:
+                told = str(error)
+                log.warning("waiting until another process gives the symbol up", reason=told)
+                on_locked(told)
+            await asyncio.sleep(_LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def _is_useless(found: Found) -> bool:
@@ -122,7 +189,7 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
         if found.damaged:
             newest = found.damaged[0]
             raise RecoveryError(
-                f"{store.checkpoints} has {len(found.damaged)} checkpoints and none is valid "
+                f"{store.checkpoints} has {counted(len(found.damaged), 'checkpoint')} and none is valid "
                 f"(newest: {newest.epoch}: {newest.reason}): restore one, or use --allow-fresh to move them to quarantine and "
                 "the parts to .superseded, and start from the beginning"
             )
@@ -152,11 +219,12 @@ def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
     store.quarantine([damaged.epoch for damaged in found.damaged])
     first = (0, 0)
     if found.checkpoint is not None:
-        manifest = found.checkpoint.manifest
-        if not found.checkpoint.published:
-            sink.publish_again(manifest.cuts, manifest.withdrawn)
-            store.mark_published(found.checkpoint.directory)
-        first = found.checkpoint.state.order_book_state.rows.place
+        checkpoint = store.adopt(found.checkpoint)
+        if not checkpoint.published:
+            with store.unless_fenced():
+                sink.publish_again(checkpoint.manifest.cuts, checkpoint.manifest.withdrawn)
+                store.mark_published(checkpoint.directory)
+        first = checkpoint.state.order_book_state.rows.place
     store.sweep()
     sink.begin(first)
 
@@ -164,7 +232,8 @@ def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
 def _start_afresh(store: CheckpointStore, sink: ParquetSink) -> None:
     # The checkpoints go first. If this stops half-way, the next start refuses parts without a checkpoint, but would go on from a
     # checkpoint without its parts.
-    store.quarantine(store.epochs())
+    store.quarantine(store.committed())
+    store.check_claim()
     sink.supersede_all()
     store.sweep()
     sink.begin((0, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 import time
 from collections import deque
@@ -16,6 +17,7 @@ from typing import Any
 import uvloop
 
 from cowbook.capture.inotify import Watcher
+from cowbook.checkpoint.commit_log import Tenure
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.errors import StorageError, SymbolError
 from cowbook.log import get_logger
@@ -37,6 +39,9 @@ _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 _NO_FIGURES = WorkerFigures()
 """Of a thread that has no worker yet."""
 
+# libuv would give each loop a thread of the kernel that polls for file operations, of which there are none. It reads this once.
+os.environ.setdefault("UV_USE_IO_URING", "0")
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
@@ -56,6 +61,8 @@ class ThreadContext:
     allow_fresh: bool = False
     retries_errors: bool = True
     """Whether an unforeseen error makes the worker start again; else it ends the symbol."""
+    waits_for_locks: bool = False
+    """Whether a lock that another process holds is waited for, since that one is going to end; else the symbol fails."""
     on_restart: Callable[[str, str], None] = lambda _id, _reason: None
     """Told the symbol's id, and why its worker is started again: storage, error."""
     on_end: Callable[[], None] = lambda: None
@@ -90,6 +97,7 @@ class SymbolThread(threading.Thread):
         self._context = context
         self._observer = observer
         self._log = get_logger().bind(symbol=symbol_id)
+        self._tenure = Tenure()
         self._stop_asked = threading.Event()
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -264,6 +272,8 @@ class SymbolThread(threading.Thread):
             progress=context.progress,
             observer=self._observer,
             watcher=context.watcher,
+            tenure=self._tenure,
+            waits_for_locks=context.waits_for_locks,
         )
         worker.is_restart = self._has_worked
         if self._checkpoints is not None:

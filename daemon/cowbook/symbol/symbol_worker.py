@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.rotation import FollowSettings
+from cowbook.checkpoint.commit_log import Tenure
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
@@ -76,7 +77,13 @@ class SymbolWorker:
         observer: WorkerObserver | None = None,
         watcher: Watcher | None = None,
         files: DurableFiles | None = None,
+        tenure: Tenure | None = None,
+        waits_for_locks: bool = False,
     ) -> None:
+        """`tenure` is what the workers of a symbol have in common in a process: its claim.
+
+        With `waits_for_locks` a lock that another process holds is waited for; else the symbol fails.
+        """
         self._settings = settings
         self._observer = observer
         self._watcher = watcher
@@ -95,10 +102,12 @@ class SymbolWorker:
             compression=settings.compression,
         )
         self._sink = ParquetSink(settings.output_dir, settings.directory_name, streams, files)
-        self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files)
+        self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files, tenure)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)
         self._pipeline: Pipeline | None = None
         self._follower: Follower | SourceGroup | None = None
+        self._on_locked = self._note_lock if waits_for_locks else None
+        self._locked_by: str | None = None
         self._start_warnings: tuple[str, ...] = ()
         self._warned = 0  # how many of the follower's warnings are among them
         self._stopping = False
@@ -202,14 +211,21 @@ class SymbolWorker:
         """Recover, and find the input. None when the worker was stopped while it waited for its input."""
         store, sink, settings = self._store, self._sink, self._settings
         recovering = start_pipeline(
-            store, sink, self._make_input, settings.fingerprint, self._writers, self._log, allow_fresh=self._allow_fresh
+            store,
+            sink,
+            self._make_input,
+            settings.fingerprint,
+            self._writers,
+            self._log,
+            allow_fresh=self._allow_fresh,
+            on_locked=self._on_locked,
         )
         starting = asyncio.ensure_future(recovering)
         try:
             while not starting.done():
-                # A stop waits for everything except input, which may never come.
+                # A stop waits for everything except input and locks, for which it might wait for ever.
                 await self._wait_for({starting}, _STOP_POLL_SECONDS if self._stopping else None)
-                if self._stopping and self._follower is not None and self._follower.waiting_for is not None:
+                if self._stopping and self._make_figures(None).waiting_for is not None:
                     starting.cancel()
                     await asyncio.wait({starting})
                     if starting.cancelled():
@@ -219,6 +235,10 @@ class SymbolWorker:
             if not starting.done():
                 starting.cancel()
                 await asyncio.wait({starting})
+
+    def _note_lock(self, who: str) -> None:
+        self._locked_by = who
+        self._publish_figures()
 
     def _make_pipeline(self, start: Start) -> Pipeline:
         """What is recovered, put to work. It is made at once, so that no reload comes between its settings and `configure`."""
@@ -243,6 +263,7 @@ class SymbolWorker:
 
     def _make_input(self, state: PipelineState | None) -> Follower | SourceGroup:
         settings = self._settings
+        self._locked_by = None
         if settings.sources:
             merge = state.merge if state is not None else None
             positions = [place.position for place in merge.places] if merge is not None else [None] * len(settings.sources)
@@ -366,7 +387,7 @@ class SymbolWorker:
     def _make_figures(self, recovery_seconds: float | None) -> WorkerFigures:
         follower, pipeline = self._follower, self._pipeline
         if follower is None:
-            return WorkerFigures()
+            return WorkerFigures(InputFigures(self._locked_by) if self._locked_by else None)
         found = InputFigures(
             follower.waiting_for,
             follower.unread_bytes,

@@ -13,7 +13,7 @@
   picture without that mark is the book.
 * Proof of the book: none.
 * Trades: side `A` is a selling aggressor, `B` a buying one. Trades have no ids of their own: several may have one `sequence`.
-  A trade without a side, as auctions have them, is refused.
+  `N` is none, as trades of auctions have it.
 * Channels: each publisher (a dataset and a venue) and each depth is a book of its own. Symbols are those of the file's mapping,
   as they were asked for; an instrument without one has its number as its name.
 
@@ -73,10 +73,9 @@ def _decode_picture(found: Object, schema: str, settings: DecoderSettings) -> De
 
 
 def _decode_trade(found: Object, settings: DecoderSettings) -> DecodedMessage:
-    if found.get("side") == "N":
-        refuse("unknown", "a trade without a side")
     trades = Trades(settings)
-    trades.add(found.get("price"), found.get("size"), _time(found), NONE, sold=is_sell(found.get("side"), "B", "A"))
+    sold = None if found.get("side") == "N" else is_sell(found.get("side"), "B", "A")
+    trades.add(found.get("price"), found.get("size"), _time(found), NONE, sold=sold)
     return trades.to_message()
 
 

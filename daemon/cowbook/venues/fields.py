@@ -25,6 +25,7 @@ from cowbook.input.text.json_fields import (
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, shown
 from cowbook.plain.messages import (
     HAS_CHECKSUM,
+    HAS_NO_SIDE,
     IS_LOOSE,
     IS_PICTURE,
     IS_RESET,
@@ -196,11 +197,11 @@ class Trades:
         self._sizes: list[object] = []
         self._rows: list[tuple[int, int, int]] = []
 
-    def add(self, price: object, size: object, ts_event: int, trade_id: int, *, sold: bool) -> None:
-        """Add a trade. `ts_event` is in ns; `sold` says that the aggressor sold."""
+    def add(self, price: object, size: object, ts_event: int, trade_id: int, *, sold: bool | None) -> None:
+        """Add a trade. `ts_event` is in ns; `sold` says whether the aggressor sold, None that the venue does not say it."""
         self._prices.append(numeral(price))
         self._sizes.append(numeral(size))
-        self._rows.append((ts_event, trade_id, SELL_AGGRESSOR if sold else 0))
+        self._rows.append((ts_event, trade_id, HAS_NO_SIDE if sold is None else SELL_AGGRESSOR if sold else 0))
 
     def to_message(self) -> DecodedMessage:
         """Make one message. Of several trades the ask levels hold the times and flags, then the ids."""

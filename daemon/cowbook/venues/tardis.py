@@ -49,6 +49,7 @@ _TRADES = Table(
     trades=True,
     optional=("exchange",),
     sides=("buy", "sell"),
+    no_side="unknown",
 )
 
 _QUOTES = Table(

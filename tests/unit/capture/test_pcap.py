@@ -268,6 +268,32 @@ def test_what_stands_behind_damage_is_read(tmp_path: Path, make: Callable[[Packe
         assert any("is damaged at byte" in place for place in places)
 
 
+@pytest.mark.parametrize("make", [pytest.param(pcap, id="pcap"), pytest.param(pcapng, id="pcapng")])
+@pytest.mark.parametrize("is_again", [False, True], ids=["goes_on", "begins_again"])
+def test_what_stands_behind_a_damaged_member_is_read(tmp_path: Path, make: Callable[[Packets], bytes], is_again: bool) -> None:
+    """Of a capture in several gzip members, one of them cut off: the next packets of the same capture, or another capture."""
+    segments = session(Connection(segment_bytes=1_400)).segments
+    third = len(segments) // 3
+    whole = make(segments)
+    middle = len(make(segments[: 2 * third]))
+    second = make(segments[2 * third :]) if is_again else whole[middle + 7 :]
+    first = gzip.compress(whole[: len(make(segments[:third])) + 11], mtime=0)
+    path = tmp_path / "capture"
+    path.write_bytes(first[: len(first) * 3 // 4] + gzip.compress(second, mtime=0))
+    content, places = b"", []
+    with open_decoded(path) as file:
+        while piece := file.read(999):
+            content += piece
+            if file.damage is not None:
+                places.append(file.damage)
+        assert file.damage is None
+    received = messages_of(content.replace(b"\0", b"").split(b"\n"))
+    assert received == [message for message in MESSAGES if message in received]
+    assert (received[0], received[-1]) == (MESSAGES[0], MESSAGES[-1])
+    assert len(received) > len(MESSAGES) // 3
+    assert any("the next one is at byte" in place for place in places)
+
+
 def test_a_capture_that_grows_gives_its_messages_as_they_come(tmp_path: Path) -> None:
     """However it is cut up."""
     content = pcap(session(Connection(), MESSAGES[:20]).segments)

@@ -31,6 +31,7 @@ MANIFEST = Manifest(
     symbol="AB",
     epoch=12,
     incarnation=3,
+    claim=2,
     triggers=("events", "manual"),
     checkpoint_timestamp="2026-01-01T00:00:00+00:00",
     events_processed=10,
@@ -49,7 +50,7 @@ MANIFEST = Manifest(
 )
 
 
-LATER = {"output_dir"}
+LATER = {"output_dir", "claim"}
 """Fields that earlier checkpoints of this version lack."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from cowbook.checkpoint.load import read_manifest, who_could_remove
+from cowbook.checkpoint import manifest as manifest_module
+from cowbook.checkpoint.load import Checkpoint, read_manifest, who_could_remove
 from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
+from cowbook.checkpoint.storage import DirectoryStorage
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.errors import RecoveryError, RestartNeededError, StorageError
+from cowbook.errors import FencedError, LockedError, RecoveryError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 
 
@@ -29,7 +32,7 @@ def commit(store: CheckpointStore, content: bytes = b"content") -> int:
         id="A/B",
         symbol="AB",
         epoch=epoch,
-        incarnation=store.incarnation,
+        incarnation=store.start.number,
         triggers=("manual",),
         checkpoint_timestamp="",
         events_processed=1,
@@ -54,19 +57,28 @@ def store_in(directory: Path, files: DurableFiles | None = None) -> CheckpointSt
     return CheckpointStore(directory / "state", "A%2FB", "A/B", files)
 
 
+def use(store: CheckpointStore, files: DurableFiles) -> None:
+    """Let the store work by these operations from now on."""
+    store._files = files
+    storage = store._log._storage
+    assert isinstance(storage, DirectoryStorage)
+    storage._files = files
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[CheckpointStore]:
     """A locked store."""
     store = store_in(tmp_path)
     store.lock()
     store.find()
+    store.claim()
     yield store
     store.unlock()
 
 
 def test_second_process_is_refused(tmp_path: Path, store: CheckpointStore) -> None:
     """With the process that holds the lock."""
-    with pytest.raises(RecoveryError, match=rf"another cowbook \(process {os.getpid()}\) runs this symbol"):
+    with pytest.raises(LockedError, match=rf"another cowbook \(process {os.getpid()}\) runs this symbol"):
         store_in(tmp_path).lock()
     program = "import sys; from pathlib import Path; from cowbook.checkpoint.store import CheckpointStore as S\n"
     program += f"S(Path({str(tmp_path / 'state')!r}), 'A%2FB', 'A/B').lock()"
@@ -84,14 +96,14 @@ def test_each_start_gets_a_higher_incarnation(tmp_path: Path, garbage: bytes | N
     for number in (1, 2, 3):
         store = store_in(tmp_path)
         store.lock()
-        assert store.incarnation == number
+        assert store.start.number == number
         store.unlock()
     (tmp_path / "state" / "A%2FB" / "checkpoints" / ".tmp-9-7").mkdir(parents=True)
     if garbage is not None:
         (tmp_path / "state" / "A%2FB" / "LOCK").write_bytes(garbage)
     store = store_in(tmp_path)
     store.lock()
-    assert store.incarnation == 8
+    assert store.start.number == 8
     store.unlock()
 
 
@@ -132,6 +144,7 @@ def test_state_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None
         store = store_in(tmp_path, files)
         store.lock()
         store.find()
+        store.claim()
         commit(store)
         store.prune(3)
         store.unlock()
@@ -152,6 +165,7 @@ def test_the_oldest_are_pruned_and_epochs_never_return(tmp_path: Path, store: Ch
     again = store_in(tmp_path)
     again.lock()
     assert again.find().damaged[0].epoch == 4  # these have no state inside
+    assert again.claim()
     assert commit(again) == 6
     again.unlock()
     index = json.loads((tmp_path / "state" / "A%2FB" / "index.json").read_text())
@@ -184,8 +198,13 @@ class Failing(DurableFiles):
 
     def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
         """Fail or create."""
-        self._look(f"create {path.name}")
+        self._look(f"create {'entry' if path.name.startswith('.new-') else path.name}")
         super().create(path, content, mode)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Fail or link."""
+        self._look("link")
+        super().link(source, target)
 
     def rename(self, source: Path, target: Path) -> None:
         """Fail or rename."""
@@ -205,16 +224,20 @@ class Failing(DurableFiles):
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS], ids=["ENOSPC", "EIO", "EROFS"])
 def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: int) -> None:
-    """Before the rename nothing has happened; from it on only a restart tells. The last good one is there in any case."""
+    """Before the entry of the log nothing has happened, and no number is used up; from its link on only a restart tells.
+
+    The last good one is there in any case, and where the entry is there, so is the new one.
+    """
     kinds = []
     for number in range(1, 20):
         directory = tmp_path / str(number)
         store = store_in(directory)
         store.lock()
         store.find()
+        store.claim()
         good = commit(store)
         failing = Failing(number, code)
-        store._files = failing
+        use(store, failing)
         raised = None
         try:
             commit(store)
@@ -224,16 +247,26 @@ def test_a_failed_commit_keeps_the_last_good_checkpoint(tmp_path: Path, code: in
             kinds.append((failing.failed, isinstance(raised, RestartNeededError)))
             assert raised.code == code
             read_manifest(store.checkpoints / str(good), "A/B", os.getuid())
-            store._files = DurableFiles()
+            use(store, DurableFiles())
             if not kinds[-1][1]:
                 assert [path.name for path in store.checkpoints.iterdir()] == ["1"]
-            assert commit(store) == 3
+                assert commit(store) == 2
+            else:
+                store.unlock()
+                store.lock()
+                store.find()
+                store.claim()
+                assert commit(store) == (2 if failing.failed == "link" else 3)
+                assert store.start.claim == 1
+        numbers = sorted(int(name) for name in names_in(store.root / "log"))
+        assert numbers == list(range(1, len(numbers) + 1))
         store.unlock()
         if not failing.failed:
             break
     dropped = [what for what, restart in kinds if not restart]
-    assert dropped == ["mkdir", "create book.parquet", "create manifest.json", "sync .tmp-2-1"]
-    assert [what for what, restart in kinds if restart] == ["rename", "sync checkpoints", "create published", "sync 2"]
+    files = ["create book.parquet", "create manifest.json"]
+    assert dropped == ["mkdir", *files, "sync .tmp-2-1-1-2", "sync checkpoints", "create entry"]
+    assert [what for what, restart in kinds if restart] == ["link", "sync log", "rename", "create published", "sync 2"]
 
 
 def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +294,7 @@ def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch
         store = store_in(tmp_path)
         store.lock()
         store.find()
+        store.claim()
         commit(store)
         store.prune(3)
         store.quarantine([1])
@@ -269,7 +303,7 @@ def test_everything_is_private_from_the_first_moment(tmp_path: Path, monkeypatch
         os.umask(before)
     monkeypatch.undo()
     assert set(modes) >= {"state", "A%2FB", "LOCK", "checkpoints", "book.parquet", "manifest.json", "published", "quarantine"}
-    assert ".index-1.json" in modes
+    assert ".index-1-1.json" in modes
     assert set(modes.values()) == {0o600, 0o700}
 
 
@@ -345,6 +379,7 @@ def test_state_that_others_may_change_is_refused(tmp_path: Path, change: Callabl
     store = store_in(tmp_path)
     store.lock()
     store.find()
+    store.claim()
     commit(store)
     store.unlock()
     change(store.root)
@@ -378,7 +413,7 @@ def test_a_lock_for_looking_keeps_the_incarnation(tmp_path: Path) -> None:
     for counts, number in ((True, 1), (False, 1), (False, 1), (True, 2)):
         store = store_in(tmp_path)
         store.lock(counts=counts)
-        assert store.incarnation == number
+        assert store.start.number == number
         store.unlock()
 
 
@@ -395,11 +430,12 @@ def test_odd_names_are_not_checkpoints(store: CheckpointStore, tmp_path: Path) -
     store.unlock()
     again = store_in(tmp_path)
     again.lock()
-    assert again.incarnation == 2
+    assert again.start.number == 2
     assert [(damaged.epoch, damaged.reason) for damaged in again.find().damaged[:2]] == [
         (3, "is not a directory"),
         (2, "is not a directory"),
     ]
+    assert again.claim()
     assert [commit(again), commit(again)] == [8, 9]  # 07 may have been a seventh
     assert again.prune(2) == [3, 2, 1]
     assert not [name for name in names_in(again.checkpoints) if name.startswith(".del-")]
@@ -422,6 +458,7 @@ def test_quarantine_replaces_nothing(store: CheckpointStore, tmp_path: Path) -> 
     contents = {path.name: (path / "book.parquet").read_bytes() for path in kept.iterdir()}
     assert contents == {"1": b"first", "1-2": b"second", "1-3": b"third"}
     store.find()
+    store.claim()
     assert store.next_epoch() == 2
 
 
@@ -470,7 +507,7 @@ CHORES: dict[str, tuple[Chore, set[str], list[str]]] = {
         {"mkdir", "rename", "sync quarantine", "sync checkpoints", "sync A%2FB"},
         ["1", "4"],
     ),
-    "sweep": (lambda store: store.sweep(), {"unlink", "rmdir"}, ["1", "2", "3", "4"]),
+    "sweep": (lambda store: store.sweep(), {"rename", "unlink", "rmdir"}, ["1", "2", "3", "4"]),
 }
 
 
@@ -486,12 +523,13 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         store = store_in(directory)
         store.lock()
         store.find()
+        store.claim()
         for _ in range(4):
             commit(store)
         (store.checkpoints / ".tmp-9-1").mkdir(mode=0o700)
         (store.checkpoints / ".tmp-9-1" / "file").write_bytes(b"x")
         failing = FailingEverywhere(number, errno.EIO)
-        store._files = failing
+        use(store, failing)
         raised = None
         try:
             do(store)
@@ -507,12 +545,13 @@ def test_failing_chores_leave_good_checkpoints_whole(tmp_path: Path, chore: str)
         again = store_in(directory)
         again.lock()
         again.find()
+        again.claim()
         do(again)
         again.sweep()
         assert names_in(again.checkpoints) == left
         for epoch in left:
             read_manifest(again.checkpoints / epoch, "A/B", os.getuid())
-        assert again.next_epoch() == 10
+        assert again.next_epoch() == 5
         again.unlock()
     assert failed == expected
 
@@ -538,19 +577,20 @@ def test_leftovers_of_a_failed_commit_are_removed_at_the_next_start(tmp_path: Pa
             """Fail."""
             raise OSError(self.code, os.strerror(self.code))
 
-    store._files = Broken(number, errno.EROFS)
+    use(store, Broken(number, errno.EROFS))
     with pytest.raises(StorageError, match="make it writable") as error:
         commit(store)
     assert not isinstance(error.value, RestartNeededError)
-    assert names_in(store.checkpoints) == [".tmp-2-1", "1"]
+    assert names_in(store.checkpoints) == [".tmp-2-1-1-2", "1"]
     assert store.epochs() == [1]
     store.unlock()
     again = store_in(tmp_path)
     again.lock()
     again.find()
+    again.claim()
     again.sweep()
     assert names_in(again.checkpoints) == ["1"]
-    assert commit(again) == 3
+    assert commit(again) == 2
     again.unlock()
 
 
@@ -614,3 +654,164 @@ def test_removal_of_running_state_is_noticed_before_writing(store: CheckpointSto
         with pytest.raises(RestartNeededError, match="LOCK was removed or replaced"):
             commit(store)
         assert store.epochs() in ([1], [])
+
+
+def test_a_commit_that_was_not_renamed_is_found_and_named(tmp_path: Path, store: CheckpointStore) -> None:
+    """The log's entry is the commit: the next start gives the directory its name, before it removes what was begun."""
+    commit(store)
+    use(store, FailingRename())
+    with pytest.raises(RestartNeededError):
+        commit(store)
+    assert names_in(store.checkpoints) == [".tmp-2-1-1-2", "1"]
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    found = again.find()
+    assert [(damaged.epoch, damaged.directory.name) for damaged in found.damaged] == [(2, ".tmp-2-1-1-2"), (1, "1")]  # no state
+    assert again.committed() == [2, 1]
+    assert again.claim()
+    manifest = read_manifest(again.checkpoints / ".tmp-2-1-1-2", "A/B", os.getuid(), 2)
+    checkpoint = Checkpoint(again.checkpoints / ".tmp-2-1-1-2", manifest, published=False, state=None)  # type: ignore[arg-type]
+    assert again.adopt(checkpoint).directory == again.checkpoints / "2"
+    again.sweep()
+    assert names_in(again.checkpoints) == ["1", "2"]
+    assert commit(again) == 3
+    again.unlock()
+
+
+class FailingRename(DurableFiles):
+    """Nothing can be renamed."""
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Fail."""
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(source), None, str(target))
+
+
+def test_a_damaged_commit_without_a_name_goes_to_quarantine(tmp_path: Path, store: CheckpointStore) -> None:
+    """Under the name that it should have got."""
+    use(store, FailingRename())
+    with pytest.raises(RestartNeededError):
+        commit(store)
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [1]
+    again.claim()
+    again.quarantine(again.committed())
+    again.sweep()
+    assert names_in(again.checkpoints) == []
+    assert names_in(again.root / "quarantine") == ["1"]
+    assert again.find() == Found(None, ())
+    assert commit(again) == 2
+    again.unlock()
+
+
+def test_a_commit_that_was_taken_away_is_damage(tmp_path: Path, store: CheckpointStore) -> None:
+    """The log tells that there was a newer one than those that are there."""
+    commit(store)
+    commit(store)
+    shutil.rmtree(store.checkpoints / "2")
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [2, 1]
+    assert "No such file" in again.find().damaged[0].reason
+    again.claim()
+    again.quarantine([2])
+    assert commit(again) == 3
+    again.unlock()
+
+
+def test_another_checkpoint_of_the_same_epoch_is_damage(tmp_path: Path, store: CheckpointStore) -> None:
+    """As from an older copy of the state: whole, and not what the log lists."""
+    commit(store)
+    kept = tmp_path / "kept"
+    shutil.copytree(store.checkpoints / "1", kept)
+    for path in kept.iterdir():
+        path.chmod(0o600)
+    content = (kept / "manifest.json").read_bytes()
+    inner = json.loads(content)["manifest"] | {"events_processed": 5}
+    (store.checkpoints / "1" / "manifest.json").write_bytes(manifest_module._wrap(json.dumps(inner).encode()))
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.reason for damaged in again.find().damaged] == [
+        "is not the checkpoint of this epoch that the commit log lists"
+    ]
+    again.unlock()
+
+
+def test_state_without_a_log_is_read(tmp_path: Path, store: CheckpointStore) -> None:
+    """That of a release that had none: its checkpoints count, and the log begins behind them."""
+    commit(store)
+    commit(store)
+    shutil.rmtree(store.root / "log")
+    store.unlock()
+    again = store_in(tmp_path)
+    again.lock()
+    assert [damaged.epoch for damaged in again.find().damaged] == [2, 1]
+    assert "manifest" not in again.find().damaged[0].reason  # only that it has no state
+    assert again.claim()
+    assert (again.start.claim, commit(again)) == (1, 3)
+    again.unlock()
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks have no effect, as on some network file systems."""
+    monkeypatch.setattr(fcntl, "flock", lambda *_: None)
+
+
+def test_whoever_was_replaced_removes_and_commits_nothing(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its operations ends with FencedError, and what its successor has stays whole."""
+    without_locks(monkeypatch)
+    epochs = [commit(store) for _ in range(4)]
+    again = store_in(tmp_path)
+    again.lock()
+    again.find()
+    assert again.claim()
+    again.write(again.next_epoch(), {"book.parquet": b"begun"})
+    before = sorted(path for path in (tmp_path / "state").rglob("*") if path.name != "LOCK")
+    doings: list[Callable[[], object]] = [
+        lambda: commit(store),
+        lambda: store.prune(2),
+        lambda: store.quarantine(epochs),
+        store.sweep,
+        store.check,
+        store.check_claim,
+    ]
+    for do in doings:
+        with pytest.raises(FencedError, match=rf"A/B was taken over by process {os.getpid()} on"):
+            do()
+    assert sorted(path for path in (tmp_path / "state").rglob("*") if path.name != "LOCK") == before
+    again.unlock()
+
+
+def test_what_a_later_claim_has_begun_is_not_swept(store: CheckpointStore) -> None:
+    """A sweep that comes late meets what its successor is writing."""
+    for name in (".tmp-2-1-9-1", ".tmp-2-2-9-1", ".tmp-2-9"):
+        (store.checkpoints / name).mkdir(parents=True)
+    store.sweep()
+    assert names_in(store.checkpoints) == [".tmp-2-2-9-1"]
+
+
+def test_a_commit_while_a_successor_looks_is_found_by_it(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until the claim the old writer may commit; the claim says that there is something newer."""
+    without_locks(monkeypatch)
+    commit(store)
+    again = store_in(tmp_path)
+    again.lock()
+    again.find()
+    assert again.is_as_found()
+    commit(store)
+    assert not again.is_as_found()
+    assert not again.claim()
+    again.find()
+    assert again.claim()
+    assert commit(again) == 3
+    with pytest.raises(FencedError):
+        commit(store)
+    again.unlock()

@@ -10,6 +10,7 @@ import pytest
 
 from cowbook import book_at
 from cowbook.errors import QueryError
+from cowbook.plain.vocabulary import SOLD
 from cowbook.plot.depth_map import DepthMap, read_depth_map
 from cowbook.sink.columns import NumberKind
 from support.harness import Reconstruction
@@ -87,7 +88,7 @@ def test_trades_of_a_column_and_row_are_added_up(made: Reconstruction) -> None:
     depth = read_depth_map(made.output_dir, "BTCUSDT", columns=2)
     rows: list[dict[str, Any]] = made.rows("trades")
     assert depth.trades.sizes.sum() == sum(row["size"] for row in rows) / 1e8
-    assert depth.trades.is_sell.all()
+    assert (depth.trades.sides == SOLD).all()
     assert all(row["side"] == "sell" for row in rows)
     assert len(depth.trades.sizes) == 2
 

@@ -11,10 +11,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from cowbook.errors import OutputError, RestartNeededError, StorageError
+from cowbook.errors import LockedError, OutputError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.messages import NONE, DeadLetter
 from cowbook.plain.rows import OpenRows, allocate_rows
+from cowbook.plain.starts import Start
 from cowbook.sink.columns import fixed_point_text
 from cowbook.sink.parquet_sink import ParquetSink, part_date
 from cowbook.sink.stream_files import StreamFiles
@@ -43,10 +44,11 @@ def sink_in(directory: Path, files: DurableFiles | None = None) -> ParquetSink:
     return ParquetSink(directory, "BTC%2FUSD", StreamFiles(8, 8, 2), files)
 
 
-def opened(directory: Path, files: DurableFiles | None = None, incarnation: int = 1) -> ParquetSink:
+def opened(directory: Path, files: DurableFiles | None = None, start: int = 1) -> ParquetSink:
     """A sink that is ready for cuts."""
     sink = sink_in(directory, files)
-    sink.lock(incarnation)
+    sink.lock()
+    sink.start = Start(1, start)
     sink.scan()
     sink.begin((0, 0))
     return sink
@@ -96,10 +98,10 @@ def test_files_have_no_arrow_schema_and_one_row_group(tmp_path: Path) -> None:
 def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     """A second writer of the same symbol gets a clear error."""
     sink = opened(tmp_path)
-    with pytest.raises(OutputError, match="another cowbook writes this symbol"):
-        sink_in(tmp_path).lock(2)
+    with pytest.raises(LockedError, match="another cowbook writes this symbol"):
+        sink_in(tmp_path).lock()
     sink.close()
-    opened(tmp_path, incarnation=2).close()
+    opened(tmp_path, start=2).close()
 
 
 def test_nobody_else_can_hold_the_lock_or_enter_staging(tmp_path: Path) -> None:
@@ -112,7 +114,7 @@ def test_nobody_else_can_hold_the_lock_or_enter_staging(tmp_path: Path) -> None:
         assert list(modes.values()) == [0o600, 0o700, 0o775]
         (staging / "LOCK").chmod(0o644)
         staging.chmod(0o777)
-        sink = opened(tmp_path, incarnation=2)
+        sink = opened(tmp_path, start=2)
         assert {path: path.stat().st_mode & 0o777 for path in modes} == modes
         sink.publish([sink.stage(rows_with_trades(0, 1, NEWEST), [LETTER])])
         sink.close()
@@ -132,7 +134,7 @@ def test_links_in_staging_are_refused(tmp_path: Path, name: str) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(outside)
     with pytest.raises((OutputError, StorageError), match="symbolic link"):
-        sink_in(tmp_path / "data").lock(2)
+        sink_in(tmp_path / "data").lock()
     assert not list(outside.iterdir())
 
 
@@ -142,20 +144,21 @@ def test_staging_of_another_user_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     os.chown(tmp_path / ".staging" / "BTC%2FUSD", 65534, -1)
     with pytest.raises(OutputError, match="belongs to user 65534"):
-        sink_in(tmp_path).lock(2)
+        sink_in(tmp_path).lock()
 
 
 def test_a_fresh_start_moves_parts_away_and_deletes_none(tmp_path: Path) -> None:
     """Starting from the beginning moves what was there away, and never deletes it."""
     for number in (1, 2):
         sink = sink_in(tmp_path)
-        sink.lock(number)
+        sink.lock()
+        sink.start = Start(1, number)
         sink.scan()
         sink.supersede_all()
         sink.begin((0, 0))
         sink.publish([sink.stage(rows_with_trades(0, number, NEWEST), [LETTER])])
         sink.close()
-    moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "2").rglob("*.parquet"))
+    moved = list((tmp_path / ".superseded" / "BTC%2FUSD" / "1-2").rglob("*.parquet"))
     assert len(moved) == 2
     assert len(list(tmp_path.glob("[!.]*/**/*.parquet"))) == 2
 

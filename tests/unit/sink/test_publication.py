@@ -144,12 +144,12 @@ def test_only_equal_parts_are_left_in_place(tmp_path: Path) -> None:
     """Equal parts stay untouched, others of the same first event go, whatever their stream, date, last event or content."""
     output, cuts = prepare(tmp_path)
     equal = (tmp_path / final_of("bbo", 10, 19)).stat()
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     check_done(output)
     after = (tmp_path / final_of("bbo", 10, 19)).stat()
     assert (after.st_ino, after.st_mtime_ns) == (equal.st_ino, equal.st_mtime_ns)
     before = output.listing()
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 3)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "3")
     assert output.listing() == before
 
 
@@ -190,11 +190,11 @@ class Stopping(Unsynced):
             super().sync_directory(path)
 
 
-def stop_at(output: Output, cuts: list[Cut], number: int, incarnation: int, *, behind: bool) -> bool:
+def stop_at(output: Output, cuts: list[Cut], number: int, start: int, *, behind: bool) -> bool:
     """Publish with an end at an operation; whether it came so far. Nothing is lost then."""
     stopping = Stopping(number, behind=behind)
     try:
-        output.publication(stopping).publish(cuts, WITHDRAWN, output.staging, incarnation)
+        output.publication(stopping).publish(cuts, WITHDRAWN, output.staging, str(start))
     except OSError:
         assert stopping.left == 0
     present = Counter(output.visible().values()) + output.superseded() + output.staged()
@@ -205,7 +205,7 @@ def stop_at(output: Output, cuts: list[Cut], number: int, incarnation: int, *, b
 
 @pytest.mark.parametrize("behind", [False, True])
 def test_publication_stopped_anywhere_is_finished_by_the_next(tmp_path: Path, behind: bool) -> None:
-    """Begun again after any operation, by another incarnation, it comes to the same."""
+    """Begun again after any operation, by another start, it comes to the same."""
     number = 0
     stopped = True
     while stopped:
@@ -213,7 +213,7 @@ def test_publication_stopped_anywhere_is_finished_by_the_next(tmp_path: Path, be
         output, cuts = prepare(tmp_path / str(number))
         stopped = stop_at(output, cuts, number, 2, behind=behind)
         output.publication().check(cuts, output.staging)
-        output.publication().publish(cuts, WITHDRAWN, output.staging, 3)
+        output.publication().publish(cuts, WITHDRAWN, output.staging, "3")
         check_done(output)
     assert number > 30
 
@@ -225,9 +225,9 @@ def test_publication_stopped_repeatedly_is_finished(tmp_path: Path) -> None:
     rng = random.Random(seed)
     for number in range(40):
         output, cuts = prepare(tmp_path / str(number))
-        incarnation = 2
-        while stop_at(output, cuts, rng.randrange(1, 25), incarnation, behind=rng.random() < 0.5):
-            incarnation += 1
+        start = 2
+        while stop_at(output, cuts, rng.randrange(1, 25), start, behind=rng.random() < 0.5):
+            start += 1
         check_done(output)
 
 
@@ -241,7 +241,7 @@ def test_publication_is_finished_after_a_power_cut_anywhere(tmp_path: Path) -> N
     output, cuts = prepare(tmp_path / "data", recording)
     recording.sync_directory(tmp_path)
     begun = len(recording.operations)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     for length in range(begun, len(recording.operations) + 1):
         for way in range(3):
             disk = Disk()
@@ -253,7 +253,7 @@ def test_publication_is_finished_after_a_power_cut_anywhere(tmp_path: Path) -> N
             disk.write(root)
             left = Output(root / "data")
             left.publication().check(cuts, left.staging)
-            left.publication().publish(cuts, WITHDRAWN, left.staging, 3)
+            left.publication().publish(cuts, WITHDRAWN, left.staging, "3")
             assert left.visible() == VISIBLE
             assert set(left.superseded()) == set(SUPERSEDED)  # a rename that is half durable leaves both names
             assert not left.staged()
@@ -264,13 +264,13 @@ def test_superseded_parts_are_durable_before_they_are_replaced(tmp_path: Path) -
     recording = RecordingFiles(tmp_path)
     output, cuts = prepare(tmp_path, recording)
     begun = len(recording.operations)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     synced: list[Path] = []
     moved: list[tuple[Path, Path]] = []
     for operation in recording.operations[begun:]:
         if operation.kind == "sync":
             synced.append(operation.path)
-        elif operation.kind == "rename" and operation.target is not None:
+        elif operation.kind in ("rename", "link") and operation.target is not None:
             if operation.path.parts[0] == ".staging":
                 assert len(moved) == len(SUPERSEDED)
                 for source, target in moved:
@@ -281,7 +281,7 @@ def test_superseded_parts_are_durable_before_they_are_replaced(tmp_path: Path) -
     places = {Path(final).parent for final in VISIBLE if not final.endswith(("09.parquet", "69.parquet"))}
     assert places <= set(synced)
     begun = len(recording.operations)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 3)  # whoever has moved them may not have synced
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "3")  # whoever has moved them may not have synced
     assert {operation.path for operation in recording.operations[begun:] if operation.kind == "sync"} == places
 
 
@@ -330,12 +330,12 @@ def test_a_finished_publication_is_durable_after_any_stop(tmp_path: Path) -> Non
         recording.sync_directory(root)
         recording.left = number
         try:
-            output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+            output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
             stopped = False
         except OSError:
             recording.left = 1 << 30
             again = output.publication()
-            again.publish(cuts, WITHDRAWN, output.staging, 3)
+            again.publish(cuts, WITHDRAWN, output.staging, "3")
             again.sync_all()
         disk = Disk()
         for operation in recording.operations:
@@ -354,7 +354,7 @@ def test_a_part_moved_away_meanwhile_is_no_failure(tmp_path: Path) -> None:
     for final in STANDING:
         if "part-0000000000000010-" in final:
             (tmp_path / final).unlink()
-    publication.publish(cuts, WITHDRAWN, output.staging, 2)
+    publication.publish(cuts, WITHDRAWN, output.staging, "2")
     assert output.visible() == VISIBLE
     assert output.superseded() == Counter([b"withdrawn"])
 
@@ -365,7 +365,7 @@ def test_superseded_parts_never_replace_each_other(tmp_path: Path) -> None:
     final = final_of("depth", 0, 9)
     for content in (b"first", b"second", b"third"):
         part = output.stage("depth", 0, 9, content)
-        output.publication().publish([Cut(0, 9, (part,))], (), output.staging, 2)
+        output.publication().publish([Cut(0, 9, (part,))], (), output.staging, "2")
         assert output.visible() == {final: content}
     assert output.superseded() == Counter([b"first", b"second"])
 
@@ -375,14 +375,14 @@ def test_a_tail_of_the_same_run_is_replaced(tmp_path: Path) -> None:
     output = Output(tmp_path)
     publication = output.publication()
     tail = Cut(0, 5, (output.stage("depth", 0, 5, b"tail"), output.stage("gaps", 0, 5, b"gap")), provisional=True)
-    publication.publish([tail], (), output.staging, 2)
+    publication.publish([tail], (), output.staging, "2")
     assert output.visible() == {final_of("depth", 0, 5): b"tail", final_of("gaps", 0, 5): b"gap"}
-    publication.publish([Cut(0, 9, (output.stage("depth", 0, 9, b"whole"),))], (), output.staging, 2)
+    publication.publish([Cut(0, 9, (output.stage("depth", 0, 9, b"whole"),))], (), output.staging, "2")
     assert output.visible() == {final_of("depth", 0, 9): b"whole"}
     assert output.superseded() == Counter([b"tail", b"gap"])
     again = output.publication()
     again.forget_before((10, 0))
-    again.publish([], ((0, 0),), output.staging, 3)
+    again.publish([], ((0, 0),), output.staging, "3")
     assert output.visible() == {final_of("depth", 0, 9): b"whole"}
 
 
@@ -409,21 +409,21 @@ def test_a_part_lost_while_publishing_deletes_nothing(tmp_path: Path) -> None:
     output, cuts = prepare(tmp_path)
     (output.staging / cuts[1].parts[1].staged).unlink()
     with pytest.raises(OutputError, match="neither there nor staged"):
-        output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+        output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     present = Counter(output.visible().values()) + output.superseded() + output.staged()
     assert present >= Counter(STANDING.values())
     output.put(output.staging / cuts[1].parts[1].staged, b"trades 30")  # it was restored
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 3)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "3")
     check_done(output)
 
 
 def test_a_published_part_is_right_whatever_is_staged(tmp_path: Path) -> None:
     """A part that is in its place already is right whatever stands in the staging."""
     output, cuts = prepare(tmp_path)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     output.put(output.staging / cuts[1].parts[0].staged, b"something else")
     output.publication().check(cuts, output.staging)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 3)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "3")
     check_done(output)
 
 
@@ -431,7 +431,7 @@ def test_missing_names_parts_that_are_gone_or_shorter(tmp_path: Path) -> None:
     """Parts that are not where they were, or not as long."""
     output, cuts = prepare(tmp_path)
     publication = output.publication()
-    publication.publish(cuts, WITHDRAWN, output.staging, 2)
+    publication.publish(cuts, WITHDRAWN, output.staging, "2")
     assert publication.missing(cuts) == []
     (tmp_path / final_of("bbo", 10, 19)).unlink()
     (tmp_path / final_of("depth", 10, 19)).write_bytes(b"d")
@@ -449,7 +449,7 @@ def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     for final, content in strangers.items():
         output.stand(final, content)
     assert output.publication().scan() == len(STANDING)
-    output.publication().publish(cuts, WITHDRAWN, output.staging, 2)
+    output.publication().publish(cuts, WITHDRAWN, output.staging, "2")
     assert output.visible() == VISIBLE | strangers
 
 
@@ -462,17 +462,17 @@ def test_a_fresh_start_moves_everything_away(tmp_path: Path) -> None:
         output, _ = prepare(tmp_path / str(number))
         stopping = Stopping(number, behind=bool(number % 2))
         try:
-            output.publication(stopping).supersede_all(2)
+            output.publication(stopping).supersede_all("2")
             stopped = False
         except OSError:
             assert stopping.left == 0
         assert Counter(output.visible().values()) + output.superseded() == Counter(STANDING.values())
-        output.publication().supersede_all(2)
+        output.publication().supersede_all("2")
         assert not output.visible()
         assert output.superseded() == Counter(STANDING.values())
         assert output.publication().scan() == 0
     assert number > 8
     for final, content in STANDING.items():
         output.stand(final, content)
-    output.publication().supersede_all(2)  # the same incarnation again: nothing is replaced
+    output.publication().supersede_all("2")  # the same start again: nothing is replaced
     assert output.superseded() == Counter(STANDING.values()) + Counter(STANDING.values())

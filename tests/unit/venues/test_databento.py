@@ -11,7 +11,7 @@ import zstandard
 
 from cowbook import replay
 from cowbook.input.verdict import UNUSED, OtherSymbol, Rejected
-from cowbook.plain.messages import IS_PICTURE, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE
+from cowbook.plain.messages import HAS_NO_SIDE, IS_PICTURE, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE
 from support.dbn import LAST, make
 from support.harness import Run, reconstruct
 from support.verdicts import book_of, decode, engine_after, message_of
@@ -55,13 +55,13 @@ def test_publishers_and_depths_are_books_of_their_own() -> None:
 
 
 def test_a_trade_has_the_side_of_its_aggressor() -> None:
-    """One without is refused; none has an id."""
+    """Or none, as those of auctions; none has an id."""
     trade = {"schema": "trades", "symbol": "A-B", "publisher": 1, "flags": 0, "side": "A", "ts_event": TIME}
     trade |= {"price": "1.5", "size": 3}
     message = message_of("databento", trade)
     assert (message.kind, message.flags, message.last_id, message.bid_prices) == (TRADE, SELL_AGGRESSOR, NONE, [150])
     assert message_of("databento", trade | {"side": "B"}).flags == 0
-    assert decode("databento", trade | {"side": "N"}) == Rejected("unknown", "a trade without a side")
+    assert message_of("databento", trade | {"side": "N"}).flags == HAS_NO_SIDE
     assert decode("databento", trade | {"symbol": "X"}) == OtherSymbol("X")
     assert decode("databento", {"rtype": 23}) is UNUSED
 

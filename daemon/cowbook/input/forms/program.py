@@ -1,4 +1,4 @@
-"""What a form is to the scanner: a program of pieces, and a head. Declared here, made by shapes.py, read by form_scanner.py."""
+"""What a form is to the scanner: a program of pieces, and a head. Declared here, made by shapes.py, read by the scanners."""
 
 from __future__ import annotations
 

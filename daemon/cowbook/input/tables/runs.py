@@ -28,9 +28,10 @@ from cowbook.input.tables.table_scanner import (
     OF_SNAPSHOT,
     OTHER,
     REJECTED,
+    WITHOUT_SIDE,
 )
 from cowbook.kernels.jit import kernel
-from cowbook.plain.messages import BREAK, DIFF, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
+from cowbook.plain.messages import BREAK, DIFF, HAS_NO_SIDE, NONE, OTHER_SYMBOL, SELL_AGGRESSOR, SNAPSHOT, TRADE
 
 RUN = np.dtype([(name, np.int64) for name in ("is_trades", "rule", "message_flags", "by_receipt", "is_pictures", "channel")])
 """The properties of a table that its messages depend on. `channel` is added, bit by bit, to that of a row."""
@@ -249,6 +250,8 @@ def group(scan, tables, opened, batch, first, count, ends):
         if table.is_trades:
             message.kind = TRADE
             message.flags = table.message_flags | (SELL_AGGRESSOR if row.flags & IS_ASK != 0 else 0)
+            if row.flags & WITHOUT_SIDE != 0:
+                message.flags |= HAS_NO_SIDE
             message.bid_count = 1
             prices[counts.levels] = row.price
             sizes[counts.levels] = row.size

@@ -88,6 +88,8 @@ class Table:
     """The values of the side's column: bid and ask, or aggressor bought and sold. At most 7 characters each."""
     sides_too: tuple[str, str] | None = None
     """Another spelling of these values."""
+    no_side: str = ""
+    """The side of trades whose aggressor the vendor does not know; empty if it knows all. At most 7 characters."""
     snapshot: tuple[str, str] = ("false", "true")
     """The values of `is_snapshot` for rows of a diff and of a snapshot. At most 7 characters each."""
     snapshot_too: tuple[str, str] | None = None
@@ -120,7 +122,8 @@ class Table:
 
     def words(self) -> npt.NDArray[np.void]:
         """The texts of sides and snapshots as words that the kernels compare: WORDS of shape (1,)."""
-        texts = (*self.sides, *(self.sides_too or self.sides), *self.snapshot, *(self.snapshot_too or self.snapshot))
+        sides = (*self.sides, *(self.sides_too or self.sides), self.no_side or self.sides[0])
+        texts = (*sides, *self.snapshot, *(self.snapshot_too or self.snapshot))
         assert all(len(text) < 8 for text in texts)
         return np.array([tuple(word(text.encode()) for text in texts)], WORDS)
 

@@ -187,6 +187,9 @@ def _put_field(row: Row, meaning: str, name: str, field: Field, table: Table, se
         text = str(field)
         row.last_id = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(_MAX_ID)) else NONE
     else:
+        if meaning == "side" and table.no_side and field == table.no_side:
+            row.flags |= scanner.WITHOUT_SIDE
+            return
         names, too = (table.snapshot, table.snapshot_too) if meaning == "is_snapshot" else (table.sides, table.sides_too)
         if too is not None and field in too:
             names = too

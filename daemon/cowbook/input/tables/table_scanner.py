@@ -70,9 +70,9 @@ ROW = np.dtype(
 """A row of any table. Absent times and ids are NONE."""
 
 WORDS = np.dtype(
-    [(name, np.int64) for name in ("bid", "ask", "bid_too", "ask_too", "diff", "snapshot", "diff_too", "snapshot_too")]
+    [(name, np.int64) for name in ("bid", "ask", "bid_too", "ask_too", "no_side", "diff", "snapshot", "diff_too", "snapshot_too")]
 )
-"""The texts that a table uses for sides and for snapshots, each up to 7 characters, as words. All have two spellings."""
+"""The texts that a table uses for sides and snapshots, of up to 7 characters, as words. All but `no_side` have two spellings."""
 
 # Kinds of rows.
 GOOD = 0
@@ -85,6 +85,7 @@ BAD_OF_MESSAGE = 4  # bad, but its key is known
 IS_ASK = 1  # or: the aggressor sold
 OF_SNAPSHOT = 2
 HAS_NO_LEVEL = 4  # of a message without levels
+WITHOUT_SIDE = 8  # of a trade whose aggressor the vendor does not know
 
 # Why a scanner returned.
 END = 0  # the rest of the block is empty or an unfinished row
@@ -195,7 +196,10 @@ def _read_word(row, word, words, meaning):
         if word == words.ask or word == words.ask_too:
             row.flags |= IS_ASK
             return True
-        return word == words.bid or word == words.bid_too
+        if word == words.bid or word == words.bid_too:
+            return True
+        row.flags |= WITHOUT_SIDE
+        return word == words.no_side
     if word == words.snapshot or word == words.snapshot_too:
         row.flags |= OF_SNAPSHOT
         return True
