@@ -57,8 +57,8 @@ _SEED = np.int64(8378864009470890807)  # any large number: from 0, small numbers
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the
 venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and whether it has no
-time and only its content names it, or a snapshot's id, which several may have: 1 for one of the book, 2 for a ticker, else 0. Then its
-place among the others of its source tells, too."""
+time and only its content names it, or a snapshot's id, which several may have: 1 for one of the book, 2 for a ticker, else 0.
+Then its place among the others of its source tells, too."""
 
 LANE_CURSOR = np.dtype(
     [
