@@ -57,7 +57,7 @@ async def test_every_engine_follows_its_venue(format_name: str, tmp_path: Path, 
     engines = [await engine_of(settings, executor) for settings in (of_daemon, of_tests)]
     venue = load_venue(format_name)
     (given,) = make_inputs(of_daemon.paths[0], ["X"], {"format": format_name, "price_decimals": 3, "size_decimals": 5}, None)
-    engines.append(Source(given, StepPlanner(2, None, None, None, has_clocks=False), "float64", 1 << 20))
+    engines.append(Source(given, StepPlanner(2, 0, None, None, has_clocks=False), "float64", 1 << 20))
     for settings in (engine.settings for engine in engines):
         assert (settings.checksum, settings.dead_letter_ends_sync) == (venue.checksum, not venue.shows_loss)
         assert (settings.price_decimals, settings.size_decimals) == (3, 5)
