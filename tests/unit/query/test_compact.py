@@ -208,7 +208,11 @@ def test_a_power_cut_leaves_all_rows_once(written: Path, tmp_path: Path) -> None
     files = RecordingFiles(tmp_path)
     list(compact(data, files=files))
     assert {operation.kind for operation in files.operations} >= {"create", "exchange", "unlink", "rmdir", "mkdir", "sync"}
-    keeps = [lambda _: None, Disk.keep_all, *(partial(Disk.keep_some, seed=seed) for seed in range(4))]
+    keeps: list[Callable[[Disk], None]] = [
+        lambda _: None,
+        Disk.keep_all,
+        *(partial(Disk.keep_some, seed=seed) for seed in range(4)),
+    ]
     for place in range(len(files.operations) + 1):
         for number, keep in enumerate(keeps):
             state = tmp_path / f"state-{place}-{number}"
