@@ -168,7 +168,7 @@ bench-following: $(VENV)/.installed-dev ## what following costs, in turn with an
 
 .PHONY: ray
 ray: $(VENV)/.installed-dev ## kill nodes of a Ray cluster on this machine; needs the extra (pip install -e '.[ray]') and root: KILLS=10
-	$(PY) tests/crash/machines.py $(if $(filter file,$(origin KILLS)),,--kills $(KILLS))
+	$(PY) tests/crash/machines.py --bar 10 $(if $(filter file,$(origin KILLS)),,--kills $(KILLS))
 
 crash-proof: $(VENV)/.installed-dev ## put old faults back, one by one: the campaigns must find each within a minute
 	$(PY) tests/crash/proof.py
