@@ -325,7 +325,7 @@ class Attempt(msgspec.Struct, eq=False):
             files=files,
             cuts=tuple(self._staged),
             withdrawn=tuple(withdrawn),
-            output_dir=displayable(str(self.destination.sink.output_dir.absolute())),
+            output_dir=displayable(self.destination.sink.place),
         )
 
     def _end_phase(self, name: str) -> None:
