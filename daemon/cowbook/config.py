@@ -485,9 +485,8 @@ def _environment_value(text: str, annotation: Any) -> object:
 
 def _validate(values: dict[str, Any], variables: Mapping[tuple[str, str], str], problems: list[str]) -> Config | None:
     """Validate the values. Returns None, after adding to `problems`, if something is wrong."""
-    for key in ("base_dir", "objects"):  # the model's fields, which the file must not set
-        if values.pop(key, None) is not None:
-            problems.append(f"unknown key {key}{_suggest(key, _KEYS)}")
+    own = [key for key in ("base_dir", "objects") if values.pop(key, None) is not None]
+    problems += [f"unknown key {key}{_suggest(key, _KEYS)}" for key in own]  # the model's fields, which the file must not set
     try:
         return Config.model_validate(values)
     except ValidationError as error:

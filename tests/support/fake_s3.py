@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
 Fault = Callable[[str, str], str]
-"""By method and key: "" for none, or one of throttle, lose (do it, answer nothing), drop (do nothing, answer nothing), hang, deny."""
+"""By method and key: "" for none, or throttle, lose (do it, answer nothing), drop (do nothing, answer nothing), hang, deny."""
 
 
 class FakeS3:
@@ -39,11 +39,13 @@ class FakeS3:
             "AWS_ALLOW_HTTP": "true",
         }
 
-    def __enter__(self) -> FakeS3:
+    def __enter__(self) -> Self:
+        """Serve."""
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Serve no more."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -113,7 +115,7 @@ class FakeS3:
                 if self.command != "HEAD":
                     self.wfile.write(content)
 
-            do_GET = do_PUT = do_POST = do_HEAD = _do
+            do_GET = do_PUT = do_POST = do_HEAD = _do  # noqa: N815 - what http.server calls
 
             def log_message(self, *_: object) -> None:
                 """Nothing."""

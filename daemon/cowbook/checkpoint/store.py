@@ -108,7 +108,10 @@ class CheckpointStore:
         tenure: Tenure | None = None,
         log: Storage | None = None,
     ) -> None:
-        """`log` is where the commit log lies, if not in a directory beside the checkpoints. `tenure` is what the workers of a process share: the first one claims the symbol."""
+        """`tenure` is what the workers of a process share: the first one claims the symbol.
+
+        `log` is where the commit log lies, if not in a directory beside the checkpoints.
+        """
         self.root = state_dir / directory_name
         self.checkpoints = self.root / CHECKPOINTS
         self.start = Start(0, 0)

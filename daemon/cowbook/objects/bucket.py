@@ -29,8 +29,8 @@ _RETRY_TIMEOUT = timedelta(seconds=60)
 class Bucket:
     """Objects below a URL, by their keys. All methods block, and raise StorageError when retries have not helped.
 
-    Requests that are throttled, or that fail on the way, are sent again within a minute. Credentials, region and endpoint come from
-    the environment, as the provider's own tools read them.
+    Requests that are throttled, or that fail on the way, are sent again within a minute. Credentials, region and endpoint come
+    from the environment, as the provider's own tools read them.
     """
 
     def __init__(self, url: str) -> None:

@@ -165,7 +165,7 @@ class Service:
         )
         if self._config.objects is not None:
             for url in self._config.objects:
-                await loop.run_in_executor(writers, lambda url=url: Bucket(url).probe())
+                await loop.run_in_executor(writers, Bucket(url).probe)
         exposed = who_could_remove(self._config.service.state_dir)
         if exposed is not None:
             self._log.warning("state is open to others", reason=exposed)

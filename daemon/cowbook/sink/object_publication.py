@@ -49,8 +49,8 @@ class ObjectPublication:
     def _check_equal(self, part: Part) -> None:
         if not self._has(part):
             raise LostPartsError(
-                f"{self._bucket.url}/{part.final} was to be published, but there is something else, or nothing, and its staged copy "
-                "is lost: remove it, or use another output_dir"
+                f"{self._bucket.url}/{part.final} was to be published, but there is something else, or nothing, and its "
+                "staged copy is lost: remove what is there, or use another output_dir"
             )
 
     def _has(self, part: Part) -> bool:
@@ -75,8 +75,9 @@ class ObjectPublication:
 
     def supersede_all(self, start: str) -> None:
         """Raises OutputError: objects cannot be moved away at once."""
+        del start
         raise OutputError(
-            f"{self._bucket.url} cannot be begun anew in place ({start}): use another state_dir and output_dir, or remove the symbol's"
+            f"{self._bucket.url} cannot be begun anew in place: use another state_dir and output_dir, or remove what is there"
         )
 
 
