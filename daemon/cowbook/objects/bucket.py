@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import secrets
 import threading
@@ -12,13 +13,6 @@ from datetime import timedelta
 from typing import Any
 
 from cowbook.errors import MissingExtraError, RestartNeededError, ServiceError, StorageError
-
-try:
-    import obstore
-    import obstore.exceptions as errors
-    from obstore.store import from_url
-except ImportError:  # without the extra
-    obstore = None  # type: ignore[assignment]
 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _TIMEOUT = timedelta(seconds=30)
@@ -35,54 +29,57 @@ class Bucket:
 
     def __init__(self, url: str) -> None:
         """Raises MissingExtraError without obstore, and ServiceError for a URL that it does not take."""
-        if obstore is None:
-            raise MissingExtraError("s3", f"{url} needs obstore")
+        try:
+            self._api: Any = importlib.import_module("obstore")
+            self._faults: Any = importlib.import_module("obstore.exceptions")
+        except ImportError:
+            raise MissingExtraError("s3", f"{url} is object storage, which needs obstore") from None
         self.url = url.rstrip("/")
         self.puts = 0
         """Requests that have written an object, or tried to."""
         self._lock = threading.Lock()
         try:
-            self._store: Any = from_url(
+            self._store: Any = importlib.import_module("obstore.store").from_url(
                 self.url,
                 client_options={"connect_timeout": _CONNECT_TIMEOUT, "timeout": _TIMEOUT, "allow_http": _is_plain()},
                 retry_config={"max_retries": _MOST_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
             )
-        except errors.BaseError as error:
+        except self._faults.BaseError as error:
             raise ServiceError(f"{url} cannot be used: {_line(error)}") from error
 
     def read(self, key: str) -> bytes:
         """An object's content. Raises FileNotFoundError if there is none."""
         with self._errors("read", key):
-            return bytes(obstore.get(self._store, key).bytes())
+            return bytes(self._api.get(self._store, key).bytes())
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object, replacing what is there."""
         self._count()
         with self._errors("write", key):
-            obstore.put(self._store, key, content)
+            self._api.put(self._store, key, content)
 
     def create(self, key: str, content: bytes) -> bool:
         """Write an object unless there is one: then False. Raises RestartNeededError when it cannot be told which."""
         self._count()
         with self._errors("create", key, RestartNeededError):
             try:
-                obstore.put(self._store, key, content, mode="create", use_multipart=False)
-            except (errors.AlreadyExistsError, errors.PreconditionError):
+                self._api.put(self._store, key, content, mode="create", use_multipart=False)
+            except (self._faults.AlreadyExistsError, self._faults.PreconditionError):
                 return False
         return True
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Size in bytes of each object whose key begins with `prefix`, which ends with a slash."""
         with self._errors("list", prefix):
-            pages = obstore.list(self._store, prefix.rstrip("/"))
+            pages = self._api.list(self._store, prefix.rstrip("/"))
             return {entry["path"]: entry["size"] for page in pages for entry in page}
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
         with self._errors("remove", key):
             try:
-                obstore.delete(self._store, key)
-            except (errors.NotFoundError, FileNotFoundError):
+                self._api.delete(self._store, key)
+            except (self._faults.NotFoundError, FileNotFoundError):
                 return
 
     def probe(self) -> None:
@@ -106,12 +103,12 @@ class Bucket:
     def _errors(self, action: str, key: str, kind: type[StorageError] = StorageError) -> Iterator[None]:
         try:
             yield
-        except (errors.NotFoundError, FileNotFoundError) as error:
+        except (self._faults.NotFoundError, FileNotFoundError) as error:
             raise FileNotFoundError(errno.ENOENT, "there is no such object", f"{self.url}/{key}") from error
-        except (errors.PermissionDeniedError, errors.UnauthenticatedError) as error:
+        except (self._faults.PermissionDeniedError, self._faults.UnauthenticatedError) as error:
             text = f"cannot {action} {self.url}/{key}: {_line(error)}; look at the credentials and what they allow"
             raise StorageError(text, errno.EACCES) from error
-        except errors.BaseError as error:
+        except self._faults.BaseError as error:
             raise kind(f"cannot {action} {self.url}/{key}: {_line(error)}") from error
 
 
