@@ -66,6 +66,11 @@ class ObjectCheckpointStore(CheckpointStore):
         self._prefix = f"{directory_name}/{_CHECKPOINTS}/"
         self._given_up: set[int] = set()
 
+    @property
+    def object_puts(self) -> int:
+        """Requests that have written objects, or tried to."""
+        return self._bucket.puts
+
     def check(self, epoch: int = 0) -> None:
         """Check the lock of the copy. Whether another process has claimed the symbol, the next commit tells."""
         self._check_lock(epoch)

@@ -124,6 +124,11 @@ class CheckpointStore:
         self._last_epoch = 0
         self._attempts = 0
 
+    @property
+    def object_puts(self) -> int:
+        """Requests that have written objects, or tried to: there are none with a directory."""
+        return 0
+
     def lock(self, *, counts: bool = True) -> None:
         """Make the directories and take the lock. With `counts`, this is a start of a worker, and gets a number.
 

@@ -70,9 +70,15 @@ class ParquetSink:
         )
         self.place = str(output_dir.absolute()) if bucket is None else bucket.url
         """Where parts are published."""
+        self._bucket = bucket
         self.start = Start(0, 0)
         """The start of the worker, after which its stagings are named; to be set before anything is staged or published."""
         self._lock: int | None = None
+
+    @property
+    def object_puts(self) -> int:
+        """Requests that have written objects, or tried to; 0 without a bucket."""
+        return self._bucket.puts if self._bucket is not None else 0
 
     def lock(self) -> None:
         """Take the lock against a second writer, and check that staging and streams are on one file system.

@@ -131,6 +131,8 @@ class Outcome:
     """How long processing stood still for it."""
     committed: Committed | None
     """None of an attempt that failed."""
+    object_puts: int = 0
+    """Requests since the attempt before that have written objects, or tried to; 0 with directories."""
 
     @property
     def result(self) -> str:
@@ -146,6 +148,11 @@ class Destination:
     store: CheckpointStore
     sink: ParquetSink
     executor: Executor
+
+    @property
+    def object_puts(self) -> int:
+        """Requests of this worker that have written objects, or tried to."""
+        return self.store.object_puts + self.sink.object_puts
 
 
 class Attempt(msgspec.Struct, eq=False):
