@@ -7,7 +7,7 @@
 
 _shtab_cowbook_checkpoints_subparsers=(list show verify prune)
 _shtab_cowbook_export_subparsers=(hftbacktest nautilus npz csv)
-_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql plot export warm simulate files)
+_shtab_cowbook_subparsers=(demo init inspect explain run check status checkpoint checkpoints report book sql compact plot export warm simulate files)
 
 _shtab_cowbook_demo_option_strings=(-h --help)
 _shtab_cowbook_init_option_strings=(-h --help)
@@ -25,6 +25,7 @@ _shtab_cowbook_checkpoints_option_strings=(-h --help)
 _shtab_cowbook_report_option_strings=(-h --help --symbol --json --markdown --html)
 _shtab_cowbook_book_option_strings=(-h --help --symbol --at --event --levels --token --json --parquet)
 _shtab_cowbook_sql_option_strings=(-h --help)
+_shtab_cowbook_compact_option_strings=(-h --help --before)
 _shtab_cowbook_plot_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_export_hftbacktest_option_strings=(-h --help --symbol --from --to)
 _shtab_cowbook_export_nautilus_option_strings=(-h --help --symbol --from --to --instrument)
@@ -48,6 +49,7 @@ _shtab_cowbook_checkpoints_verify_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_checkpoints_prune_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_report_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_sql_pos_0_COMPGEN=_shtab_compgen_dirs
+_shtab_cowbook_compact_pos_0_COMPGEN=_shtab_compgen_dirs
 _shtab_cowbook_plot_pos_1_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_simulate_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_cowbook_files_pos_0_COMPGEN=_shtab_compgen_dirs
@@ -60,7 +62,7 @@ _shtab_cowbook_export_npz___holes_choices=(fill nan)
 _shtab_cowbook_export_npz___numbers_choices=(float32 float64)
 _shtab_cowbook_export_pos_0_choices=(hftbacktest nautilus npz csv)
 _shtab_cowbook_warm___format_choices=(binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis)
-_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql plot export warm simulate files)
+_shtab_cowbook_pos_0_choices=(demo init inspect explain run check status checkpoint checkpoints report book sql compact plot export warm simulate files)
 
 _shtab_cowbook_demo__h_nargs=0
 _shtab_cowbook_demo___help_nargs=0
@@ -115,6 +117,8 @@ _shtab_cowbook_book___help_nargs=0
 _shtab_cowbook_book___json_nargs=0
 _shtab_cowbook_sql__h_nargs=0
 _shtab_cowbook_sql___help_nargs=0
+_shtab_cowbook_compact__h_nargs=0
+_shtab_cowbook_compact___help_nargs=0
 _shtab_cowbook_plot__h_nargs=0
 _shtab_cowbook_plot___help_nargs=0
 _shtab_cowbook_export_hftbacktest__h_nargs=0

@@ -50,8 +50,8 @@ function _shtab_cowbook_using
   test "$_shtab_cowbook_cmdpath" = "$argv"
 end
 
-set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql plot export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
-set -g _shtab_cowbook_opts_with_value --address --at --engine --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --shards --symbol --to --token
+set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql compact plot export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
+set -g _shtab_cowbook_opts_with_value --address --at --before --engine --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --shards --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -147,6 +147,10 @@ complete -c cowbook -n '_shtab_cowbook_using book' -l parquet -x -d 'write the l
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a sql -d 'Print views and macros for DuckDB: the book at a time, spread, depth within x bp.'
 complete -c cowbook -n '_shtab_cowbook_using sql' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using sql; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
+complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a compact -d 'Join the parts of closed days: of each stream and day one, with the same rows.'
+complete -c cowbook -n '_shtab_cowbook_using compact' -s h -l help -d 'show this help message and exit'
+complete -c cowbook -n '_shtab_cowbook_using compact' -l before -x -d 'only days before this one (default: all but the newest)'
+complete -c cowbook -n '_shtab_cowbook_using compact; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_directories)" -d OUTPUT_DIR
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a plot -d 'Draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot]).'
 complete -c cowbook -n '_shtab_cowbook_using plot' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using plot' -l symbol -x -d ID

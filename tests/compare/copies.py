@@ -57,6 +57,7 @@ def main() -> int:
             copies = make_copies(sample_id, seed, have_clocks=not arguments.same_clock)
             whole = reconstruct(root / "whole", copies.whole, copies.run)
             joined = join(root / "joined", copies.sources, copies.run)
+            assert whole.summary.state == "done", whole.summary
             found = difference(rows_but_for_receipt(joined, sample_id), rows_but_for_receipt(whole, sample_id))
             if found is not None:
                 failed[sample_id] += 1

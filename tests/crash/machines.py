@@ -1,6 +1,7 @@
 """`make ray`: nodes of a Ray cluster on this machine are killed, and what comes of it is held against a run on one machine.
 
 `kills`: nodes at random. `detach`: drivers come and go. `ends`: the driver, then the head. `check`: nodes that do not fit.
+`cut-off`: nodes that come back.
 Runs in a network namespace of its own. Needs the extra: pip install -e '.[ray]'.
 """
 
@@ -29,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10, metavar="N", help="how many (default: 10)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
-    parser.add_argument("--only", choices=("kills", "detach", "ends", "check"), help="only this campaign")
+    parser.add_argument("--only", choices=("kills", "detach", "ends", "cut-off", "check"), help="only this campaign")
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from support.ray_nodes import in_own_network, why_not_here
@@ -42,11 +43,12 @@ def main() -> int:
         os.environ[_INSIDE] = "yes"
         command = in_own_network([sys.executable, *sys.argv, f"--seed={arguments.seed}"])
         os.execvp(command[0], command)  # noqa: S606 - it is the same program
-    from support.ray_campaign import check_nodes, detach_and_adopt, kill_nodes, kill_the_driver_and_the_head
+    from support.ray_campaign import check_nodes, cut_off, detach_and_adopt, kill_nodes, kill_the_driver_and_the_head
 
     campaigns: dict[str, Callable[[Path, int], Seen]] = {
         "check": check_nodes,
         "detach": detach_and_adopt,
+        "cut-off": cut_off,
         "ends": kill_the_driver_and_the_head,
         "kills": lambda directory, seed: kill_nodes(directory, arguments.kills, seed),
     }

@@ -177,6 +177,13 @@ def test_a_source_without_a_record_is_said(records: list[bytes], whole: Reconstr
     assert {name: part for name, part in result.parts.items() if not name.startswith("dead_letter")}.keys() == whole.parts.keys()
 
 
+def test_a_source_of_another_symbol_is_said(records: list[bytes], tmp_path: Path) -> None:
+    """Its snapshots, which name nobody, may be taken for the symbol's."""
+    others = [record.replace(b"BTCUSDT", b"ETHUSDT").replace(b"btcusdt", b"ethusdt") for record in records]
+    result = join(tmp_path, {"a": {"x": _text(records)}, "b": {"x": _text(others)}}, Run(engine=_ENGINE))
+    assert [text for text in result.summary.warnings if text.startswith("source b has depth snapshots that name no symbol")]
+
+
 def test_a_hole_of_all_sources_is_one_gap(records: list[bytes], tmp_path: Path) -> None:
     """What nobody has recorded is missing, and once."""
     diffs = [number for number, record in enumerate(records) if b'"depthUpdate"' in record]

@@ -114,7 +114,7 @@ TABLES: dict[str, tuple[str, str, Callable[[Sequence[Any], Clock], bytes]]] = {
     "tardis-trades-csv": ("tardis", "BTCUSDT", lambda events, clock: _tardis_csv(events, clock, trades=True)),
     "tardis-parquet": ("tardis", "BTCUSDT", lambda rows, clock: tardis_parquet(_received(rows, clock))),
     "tardis-pictures-csv": ("tardis", "BTCUSDT", lambda rows, clock: tardis_pictures_csv(_received(rows, clock))),
-    "binance-csv": ("binance", "BTCUSDT", lambda events, _: binance_csv(events, "BTCUSDT")),
+    "binance-csv": ("binance_csv", "BTCUSDT", lambda events, _: binance_csv(events, "BTCUSDT")),
     "cryptolake-book": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=False)),
     "cryptolake-trades": ("cryptolake", "BTC-USDT", lambda events, _: cryptolake(events, trades=True)),
 }

@@ -176,20 +176,97 @@ def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> 
     """Kill the node of a random shard, wait until another one has it, and start the node anew. Returns the seconds between."""
     driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
     row = chosen.choice(driver.status()["shards"])
-    before = row["takeovers"]
     killed = time.monotonic()
     nodes.kill(row["node"])
 
-    def is_taken_over() -> bool:
-        now = next(other for other in driver.status()["shards"] if other["shard"] == row["shard"])
-        return bool(now["takeovers"] > before and now["state"] == "running" and now["node"] != row["node"])
-
-    driver.wait_for(is_taken_over, f"shard {row['shard']} of {row['node']} is taken over")
+    driver.wait_for(lambda: _is_elsewhere(driver, row), f"shard {row['shard']} of {row['node']} is taken over")
     seconds = time.monotonic() - killed
     driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
     nodes.start(row["node"])
     time.sleep(_SETTLING_SECONDS)
     return seconds
+
+
+def cut_off(directory: Path, seed: int) -> Seen:
+    """A node is cut off, its shard goes on elsewhere, and it comes back: with locks that hold between nodes, and without any.
+
+    Without locks only the commit log is there. It is cut off whole at first; then only its raylet is, and the shard's process
+    writes on, beside its successor.
+    """
+    seen = Seen()
+    for case, environ in (("locks", {}), ("none", {"PYTHONPATH": os.pathsep.join([str(_no_locks(directory)), _python_path()])})):
+        place = directory / case
+        feeder, nodes = Feeder(place, seed), RayNodes(place / "ray", environ)
+        try:
+            for name in ("head", *_NODES):
+                nodes.start(name)
+            port = free_port()
+            driver = RunningDriver(configure(place, "cluster", port), port, nodes.address, "--shards", "2")
+            driver.wait_for(lambda driver=driver: driver.status()["ready"] and _events(driver), "the shards have begun")  # type: ignore[misc]
+            feeder.start()
+            time.sleep(2.0)
+            if case == "locks":
+                _suspend_with_locks(nodes, driver)
+            else:
+                for only_raylet in (True, False):
+                    seconds = _suspend_without_locks(nodes, driver, only_raylet=only_raylet)
+                    print(f"{'raylet' if only_raylet else 'node'} cut off: taken over after {seconds:.1f} s", flush=True)
+            _read_all(place, feeder, driver)
+            assert driver.stop() == 0, driver.log.read_text()[-4000:]
+        finally:
+            nodes.close()
+        _finish_and_compare(place, seen)
+    return seen
+
+
+def _suspend_with_locks(nodes: RayNodes, driver: RunningDriver) -> None:
+    """The successor waits for the lock that the suspended process holds, and goes on when that one is gone."""
+    row = driver.status()["shards"][0]
+    nodes.suspend(row["node"])
+
+    def is_waiting() -> bool:
+        return any("lock" in (symbol["waiting_for"] or "") for symbol in driver.status()["symbols"])
+
+    driver.wait_for(is_waiting, "the successor waits for the lock")
+    nodes.resume(row["node"])
+    driver.wait_for(lambda: not is_waiting() and driver.status()["ready"], "the successor has the lock")
+    _bring_back(nodes, row["node"])
+
+
+def _suspend_without_locks(nodes: RayNodes, driver: RunningDriver, *, only_raylet: bool) -> float:
+    """The successor claims the symbols at once. Returns the seconds until it was ready."""
+    row = driver.status()["shards"][0]
+    started = time.monotonic()
+    nodes.suspend(row["node"], only_raylet=only_raylet)
+    driver.wait_for(lambda: _is_elsewhere(driver, row), f"shard {row['shard']} of {row['node']} is taken over")
+    seconds = time.monotonic() - started
+    before = _events(driver)
+    driver.wait_for(lambda: _events(driver) > before, "the successor goes on")
+    if only_raylet:  # both write now
+        driver.wait_for(lambda: "was taken over by process" in nodes.logs(), "the old process is fenced")
+    nodes.resume(row["node"])
+    time.sleep(5.0)
+    _bring_back(nodes, row["node"])
+    return seconds
+
+
+def _bring_back(nodes: RayNodes, name: str) -> None:
+    """Start a node anew that Ray takes for dead."""
+    nodes.kill(name)
+    nodes.start(name)
+    time.sleep(_SETTLING_SECONDS)
+
+
+def _no_locks(directory: Path) -> Path:
+    """A place of which Python starts with `flock` without effect, as on some network file systems."""
+    place = directory / "no-locks"
+    place.mkdir(parents=True)
+    (place / "sitecustomize.py").write_text("import fcntl\nfcntl.flock = lambda *_: None\n")
+    return place
+
+
+def _python_path() -> str:
+    return os.environ.get("PYTHONPATH", "")
 
 
 def detach_and_adopt(directory: Path, seed: int) -> Seen:
@@ -309,6 +386,12 @@ def _expect_no_shards(nodes: RayNodes) -> None:
         time.sleep(0.1)
 
 
+def _is_elsewhere(driver: RunningDriver, row: dict[str, Any]) -> bool:
+    """Whether the shard of a status' row runs on another node by now."""
+    now = next(other for other in driver.status()["shards"] if other["shard"] == row["shard"])
+    return bool(now["takeovers"] > row["takeovers"] and now["state"] == "running" and now["node"] != row["node"])
+
+
 def _check_discovery(driver: RunningDriver) -> None:
     """Each shard's endpoint is found by the driver's, and shows the metrics of the shard's symbols."""
     targets = json.loads(driver.get("/sd"))
@@ -329,5 +412,5 @@ def _finish_and_compare(directory: Path, seen: Seen) -> None:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"COWBOOK_LOG__LEVEL": "warning"})
     expected, found = read_parts(directory / "alone" / "data"), read_parts(directory / "cluster" / "data")
     assert expected
-    seen.parts = len(expected)
-    seen.unequal = sorted(str(name) for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    seen.parts += len(expected)
+    seen.unequal += sorted(str(name) for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))

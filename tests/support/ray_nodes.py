@@ -102,9 +102,9 @@ class RayNodes:
         self._signal(name, signal.SIGKILL)
         self._processes.pop(name).wait()
 
-    def suspend(self, name: str) -> None:
-        """Stop all processes of a node, as a machine that was cut off seems to others."""
-        self._signal(name, signal.SIGSTOP)
+    def suspend(self, name: str, *, only_raylet: bool = False) -> None:
+        """Stop all processes of a node, as a machine that was cut off seems to others; or its raylet, and its work goes on."""
+        self._signal(name, signal.SIGSTOP, only_raylet=only_raylet)
 
     def resume(self, name: str) -> None:
         """Let a suspended node go on."""
@@ -126,16 +126,21 @@ class RayNodes:
                 found += [title] if title.startswith(name) else []
         return found
 
+    def logs(self) -> str:
+        """What all workers have logged so far."""
+        return "".join(path.read_text(errors="replace") for path in self._directory.glob("session_2*/logs/worker-*.err"))
+
     def close(self) -> None:
         """Kill all nodes, the head last."""
         for name in reversed(self.names()):
             self.kill(name)
 
-    def _signal(self, name: str, number: int) -> None:
+    def _signal(self, name: str, number: int, *, only_raylet: bool = False) -> None:
         root = psutil.Process(self._processes[name].pid)
         for process in [root, *root.children(recursive=True)]:
             try:
-                process.send_signal(number)
+                if not only_raylet or process.name() == "raylet":
+                    process.send_signal(number)
             except psutil.NoSuchProcess:
                 continue
 

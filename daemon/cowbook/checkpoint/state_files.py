@@ -338,7 +338,7 @@ def _decode_structs(table: pa.Table | None, dtype: np.dtype[np.void]) -> npt.NDA
     if table is not None:
         for name in dtype.names or ():
             if name != "level_start":  # a count that an older release did not have is 0
-                array[name] = table[name].to_numpy() if name in table.column_names or dtype != DAY_ROW else 0
+                array[name] = table[name].to_numpy() if name in table.column_names or dtype not in (DAY_ROW, LANE) else 0
     return array
 
 

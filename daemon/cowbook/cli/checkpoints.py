@@ -19,6 +19,7 @@ from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.cli.console import plain_console, print_rows
 from cowbook.errors import RecoveryError
+from cowbook.plain.counting import counted
 from cowbook.plain.escaping import escaped
 from cowbook.plain.frame import Frame
 from cowbook.plain.rows import OpenRows
@@ -98,7 +99,7 @@ def _print_list(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
             what = "log" if row["epoch"] is None else row["epoch"]
             print(escaped(f"{row['symbol']} {what}: {'valid' if row['valid'] else row['problem']}"))
         count = sum(row["epoch"] is not None for row in damaged)
-        print(f"{sum(row['epoch'] is not None for row in rows)} checkpoints, {count} of them not valid")
+        print(f"{counted(sum(row['epoch'] is not None for row in rows), 'checkpoint')}, {count} of them not valid")
     return 1 if damaged or not rows else 0
 
 
@@ -224,7 +225,7 @@ def _remove_old(arguments: argparse.Namespace, symbols: dict[str, Path]) -> int:
     else:
         for row in removed:
             print(escaped(f"removed {row['symbol']} {row['epoch']}"))
-        print(f"{len(removed)} checkpoints removed")
+        print(f"{counted(len(removed), 'checkpoint')} removed")
     if damaged:
         print(f"{damaged} are not valid and were kept: `cowbook checkpoints verify` says why", file=sys.stderr)
     return 1 if damaged else 0

@@ -22,7 +22,7 @@ from cowbook.symbol.symbol_thread import LOOPS
 @contextmanager
 def _cluster_at(arguments: argparse.Namespace, config: Config) -> Iterator[RayCluster]:
     state = config.service.state_dir if config.objects is None else Path(config.objects.state_url)
-    cluster = RayCluster(state, arguments.address or "auto")
+    cluster = RayCluster(state, arguments.address)
     try:
         yield cluster
     finally:

@@ -199,7 +199,10 @@ def _add_run(commands: Any) -> None:
             help="all nodes of a cluster instead of this process (needs the extra: cowbook[ray])",
         )
         command.add_argument(
-            "--address", metavar="HOST:PORT", help="with --engine: the cluster's head (default: the cluster of this machine)"
+            "--address",
+            type=parse_address,
+            metavar="HOST:PORT",
+            help="with --engine: the cluster's head (default: the cluster of this machine)",
         )
     run.add_argument("--shards", type=parse_shards, metavar="N", help="with --engine: how many (default: two for each node)")
     run.add_argument("--detach", action="store_true", help="with --engine: end when all is ready; the shards go on")
@@ -302,6 +305,16 @@ def _add_book(commands: Any) -> None:
         "cowbook sql data | duckdb books.duckdb",
     )
     sql.add_argument("directory", type=_directory, metavar="OUTPUT_DIR")
+
+    compact = _add(
+        commands,
+        "compact",
+        "join the parts of closed days: of each stream and day one, with the same rows",
+        "cowbook compact data",
+        "cowbook compact data --before 2024-08-01",
+    )
+    compact.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+    compact.add_argument("--before", metavar="DATE", help="only days before this one (default: all but the newest)")
 
 
 def _add_plot(commands: Any) -> None:
@@ -447,6 +460,14 @@ def parse_shards(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= MOST_SHARDS:
         raise argparse.ArgumentTypeError(f"must be a positive number, at most {MOST_SHARDS:,}")
     return int(text)
+
+
+def parse_address(text: str) -> str:
+    """The address of a cluster's head. Raises ArgumentTypeError."""
+    host, _, port = text.rpartition(":")
+    if not (host and port.isdecimal() and 0 < int(port) < 1 << 16) or "/" in host:
+        raise argparse.ArgumentTypeError("must be HOST:PORT, as `ray start --head` prints it; ray:// does not do: join as a node")
+    return text
 
 
 def parse_symbol(text: str) -> str:

@@ -85,8 +85,20 @@ def _print_table(status: dict[str, Any], symbols: list[dict[str, Any]]) -> None:
         rows.append([_cell(shown[column.replace(" ", "_")]) for column in _COLUMNS])
     console = plain_console()
     print_rows(console, _COLUMNS, rows, left=("id", "state"), heads=2, title=title)
+    for shard in status.get("shards", ()):
+        console.print(describe_shard(shard), soft_wrap=True)
     for problem in (*status.get("unreachable", ()), *(text for symbol in symbols for text in problems_of(symbol))):
         print_prose(console, problem)
+
+
+def describe_shard(shard: dict[str, Any]) -> str:
+    """One line about a shard of several machines, of a driver's status."""
+    where = "" if shard["node"] is None else f" on {shard['node']} for {shard['since_seconds']:.0f} s"
+    text = f"shard {shard['shard']}: {shard['state']}{where}, {shard['symbols']} symbols"
+    if shard["takeovers"]:
+        seconds = "" if shard["takeover_seconds"] is None else f", the last in {shard['takeover_seconds']:.1f} s"
+        text += f"; taken over {shard['takeovers']} times{seconds}"
+    return text
 
 
 def _cell(value: object) -> str:

@@ -55,6 +55,20 @@ def spread(shards: Sequence[str], placed: Mapping[str, str], nodes: Sequence[str
     return chosen
 
 
+def measure_loads(
+    before: Mapping[str, tuple[str, float]], after: Mapping[str, tuple[str, float]], seconds: float
+) -> dict[str, float]:
+    """Returns the cores that each shard has used between two looks, which are `seconds` apart.
+
+    A look has the process, by a name of its own, and its processor time so far. Only a process that is in both has a load.
+    """
+    return {
+        shard: (spent - before[shard][1]) / seconds
+        for shard, (instance, spent) in after.items()
+        if shard in before and before[shard][0] == instance
+    }
+
+
 def plan_move(loads: Mapping[str, float], placed: Mapping[str, str], nodes: Sequence[str]) -> Move | None:
     """Returns the move that evens out load best for the least that is moved; None where none is worth it.
 

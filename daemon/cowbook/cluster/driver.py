@@ -9,19 +9,16 @@ import time
 from collections.abc import Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from prometheus_client import generate_latest
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-
 from cowbook import __version__
-from cowbook.cluster.balance import divide, plan_move, spread, usual_count
+from cowbook.cluster.balance import divide, measure_loads, plan_move, spread, usual_count
 from cowbook.cluster.nodes import Answer, Cluster, GoneError, Node, ShardTask, UnreachableError
-from cowbook.cluster.overview import ClusterMetrics, discover, is_ready, merge_status, status_line
+from cowbook.cluster.overview import is_ready, status_line
 from cowbook.cluster.shard_watch import ShardWatch
+from cowbook.cluster.view import ClusterView
 from cowbook.config import Config
-from cowbook.errors import ConfigError, ServiceError, StorageError
+from cowbook.errors import ConfigError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
 from cowbook.service.reload import plan_reload
@@ -65,18 +62,16 @@ class Driver:
         self._detach = detach
         self._log = get_logger()
         self._notifier = Notifier(environ)
-        self._metrics = ClusterMetrics()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")  # one: what is asked of it keeps its order
         self._watching: dict[str, asyncio.Task[None]] = {}
-        self._reload_asked = self._has_begun = self._was_ready = False
+        self._reload_asked = self._was_ready = False
         self._was_stopped = False
-        self._balanced: tuple[float, dict[str, tuple[str, float]]] = (time.monotonic(), {})
-        self._reported_at = time.monotonic()
-        self.nodes: dict[str, Node] = {}
-        """Those alive, by id."""
-        self.shards: dict[str, ShardWatch] = {}
-        """By name, in the order of their numbers."""
+        self._balanced_at = self._reported_at = time.monotonic()
+        self._spent: dict[str, tuple[str, float]] = {}  # instance and processor time of each shard then
+        self._shards: dict[str, ShardWatch] = {}
+        self._nodes: dict[str, Node] = {}
+        self.view = ClusterView(cluster, self._config, self._shards, self._nodes)
+        """What the endpoint shows: all shards as one service."""
         self.summaries: list[SymbolSummary] = []
         """What came of the symbols, in the order of the configuration, once a run with `once` has come to its end."""
 
@@ -91,7 +86,9 @@ class Driver:
         loop = asyncio.get_running_loop()
         early_signals.hold_signals()  # Ray has put handlers of its own there
         early_signals.deliver_to(lambda number: self._receive(number, loop))
-        http = HttpServer(self, self._config.http.listen, self._config.http.token, self.discover) if self._serves else None
+        http = (
+            HttpServer(self.view, self._config.http.listen, self._config.http.token, self.view.discover) if self._serves else None
+        )
         try:
             if http is not None:
                 await http.start()
@@ -130,7 +127,7 @@ class Driver:
     def _checkpoint_all(self) -> None:
         self._log.info("checkpoint asked for")
         self._background = [
-            asyncio.ensure_future(self._cluster.call(watch.handle, "checkpoint", None, False)) for watch in self.shards.values()
+            asyncio.ensure_future(self._cluster.call(watch.handle, "checkpoint", None, False)) for watch in self._shards.values()
         ]
 
     # Starting.
@@ -138,15 +135,15 @@ class Driver:
     async def _begin(self) -> None:
         """Take over the shards that are there, and start the others."""
         await self._see_nodes()
-        if not self.nodes:
+        if not self._nodes:
             raise ServiceError("the cluster has no node that is alive")
         found = await self._ask(self._cluster.find)
         counts = {int(shard.partition("/")[2]) for shard in found}
-        count = self._count or (counts.pop() if len(counts) == 1 else usual_count(len(self.nodes), len(self._config.symbol)))
+        count = self._count or (counts.pop() if len(counts) == 1 else usual_count(len(self._nodes), len(self._config.symbol)))
         parts = divide(self._config, count)
         for shard in sorted(found.keys() - parts.keys()):
             await self._end(found.pop(shard), shard)
-        nodes = spread([shard for shard in parts if shard not in found], {}, list(self.nodes))
+        nodes = spread([shard for shard in parts if shard not in found], {}, list(self._nodes))
         for shard, config in parts.items():
             task = ShardTask(config, self._once)
             if shard in found:
@@ -154,26 +151,35 @@ class Driver:
             else:
                 handle = await self._ask(lambda task=task, node=nodes[shard]: self._start(task, node))  # type: ignore[misc]
                 self._watch(ShardWatch(task, handle, time.monotonic()))
-        self._has_begun = True
-        self._log.info("shards", shards=len(self.shards), nodes=len(self.nodes), adopted=len(found))
+        self.view.is_complete = True
+        self._log.info("shards", shards=len(self._shards), nodes=len(self._nodes), adopted=len(found))
 
     async def _adopt(self, task: ShardTask, handle: Any) -> None:
         """Go on with a shard that another driver has started, unless it was for something else or by another release."""
         watch = ShardWatch(task, handle, time.monotonic())
-        try:
-            same = (await self._cluster.call(handle, "look"))["status"]["version"] == __version__
-            same = same and await self._cluster.call(handle, "task") == task
-        except (UnreachableError, GoneError):
-            same = True  # it is on its way; what it is shows when it answers
         self._watch(watch)
-        if not same:
+        if not await self._is_for(task, handle):
             await self._replace(watch, task, None)
+
+    async def _is_for(self, task: ShardTask, handle: Any) -> bool:
+        """Whether a shard that is there was made for a task, by this release. One that does not answer for long is not."""
+        asked_at = time.monotonic()
+        while time.monotonic() - asked_at < _STOP_PATIENCE_SECONDS:
+            try:
+                version = (await self._cluster.call(handle, "look"))["status"]["version"]
+                return bool(version == __version__ and await self._cluster.call(handle, "task") == task)
+            except GoneError:
+                return False
+            except UnreachableError:
+                self._notifier.extend(30.0)
+                await asyncio.sleep(_LOOK_SECONDS / 4)
+        return False
 
     def _start(self, task: ShardTask, node: str | None) -> Any:
         return self._cluster.start(task, node, outlives=self._detach)
 
     def _watch(self, watch: ShardWatch) -> None:
-        self.shards[watch.shard] = watch
+        self._shards[watch.shard] = watch
         self._watching[watch.shard] = asyncio.create_task(self._look_after(watch))
 
     # Looking after the shards.
@@ -190,6 +196,7 @@ class Driver:
                 continue
             except GoneError as error:
                 if handle is watch.handle and not watch.is_stopping:
+                    watch.note_gone()
                     self._log.warning(
                         "shard is gone, starting it again", shard=watch.shard, error=str(error), seconds_until_then=pause
                     )
@@ -206,12 +213,12 @@ class Driver:
 
     def _take(self, watch: ShardWatch, answer: Answer) -> None:
         before, seconds = watch.answer, watch.takeover_seconds
-        if not watch.take(answer, self.nodes, time.monotonic()):
+        if not watch.take(answer, self._nodes, time.monotonic()):
             return
-        node = self.nodes[answer.node].name
+        node = self._nodes[answer.node].name
         if before is None:
             self._log.info("shard is up", shard=watch.shard, node=node)
-        elif before.instance != answer.instance:
+        elif before.instance != answer.instance and not watch.is_moving:
             self._log.warning("shard was taken over", shard=watch.shard, node=node)
         if watch.takeover_seconds != seconds and watch.takeover_seconds is not None:
             self._log.info("takeover is done", shard=watch.shard, node=node, seconds=round(watch.takeover_seconds, 3))
@@ -222,23 +229,25 @@ class Driver:
             await self._see_nodes()
             now = time.monotonic()
             self._notifier.alive()
-            self._notifier.status(status_line(list(self.shards.values()), self.nodes, now))
-            ready = all(is_ready(watch, self.nodes, now) for watch in self.shards.values())
+            self._notifier.status(status_line(list(self._shards.values()), self._nodes, now))
+            ready = all(is_ready(watch, self._nodes, now) for watch in self._shards.values())
             if ready and not self._was_ready:
                 self._was_ready = True
                 self._notifier.ready()
-                self._log.info("ready", shards=len(self.shards), symbols=len(self._config.symbol))
+                self._log.info("ready", shards=len(self._shards), symbols=len(self._config.symbol))
             elif not self._was_ready:
                 self._notifier.extend(30.0)
             if self._reload_asked:
                 self._reload_asked = False
                 await self._reload()
             elif self._detach and self._was_ready:
-                self._log.info("the shards go on without this driver", urls=[shard["url"] for shard in self.status()["shards"]])
+                self._log.info(
+                    "the shards go on without this driver", urls=[shard["url"] for shard in self.view.status()["shards"]]
+                )
                 return True
             elif self._once and await self._has_come_to_an_end():
                 return True
-            elif now - self._balanced[0] >= _BALANCE_SECONDS:
+            elif now - self._balanced_at >= _BALANCE_SECONDS:
                 await self._balance(now)
             self._wake.clear()
             with suppress(TimeoutError):
@@ -247,14 +256,14 @@ class Driver:
 
     async def _has_come_to_an_end(self) -> bool:
         """Whether every shard has, whose summaries are then taken and whose processes end. Tells of the progress."""
-        answers = [watch.answer for watch in self.shards.values()]
+        answers = [watch.answer for watch in self._shards.values()]
         if time.monotonic() - self._reported_at > _PROGRESS_SECONDS:
             self._reported_at = time.monotonic()
-            self._log.info("progress", said=status_line(list(self.shards.values()), self.nodes, self._reported_at))
+            self._log.info("progress", said=status_line(list(self._shards.values()), self._nodes, self._reported_at))
         if not all(answer is not None and answer.has_ended for answer in answers):
             return False
         found: dict[str, SymbolSummary] = {}
-        for watch in self.shards.values():
+        for watch in self._shards.values():
             if watch.answer is not None and watch.answer.failure is not None:
                 raise ServiceError(f"shard {watch.shard} could not run: {watch.answer.failure}")
             try:
@@ -265,13 +274,14 @@ class Driver:
                 return False  # that is a new process, which has not come to the end yet
             found |= {summary.id: summary for summary in summaries}
         self.summaries = [found[symbol.id] for symbol in self._config.symbol]
-        for watch in self.shards.values():
+        for watch in self._shards.values():
             await self._ask(lambda watch=watch: self._cluster.kill(watch.handle, watch.shard))  # type: ignore[misc]
         return True
 
     async def _see_nodes(self) -> None:
         nodes = await self._ask(self._cluster.nodes)
-        self.nodes = {node.id: node for node in nodes}
+        self._nodes.clear()
+        self._nodes.update((node.id, node) for node in nodes)
 
     async def _ask(self, what: Callable[[], T]) -> T:
         """Have something done that blocks, and give signs of life meanwhile."""
@@ -284,22 +294,18 @@ class Driver:
 
     async def _balance(self, now: float) -> None:
         """Move a shard if the load that was measured since the last time asks for it."""
-        since, before = self._balanced
-        answers = {shard: watch.answer for shard, watch in self.shards.items() if watch.answer is not None}
-        spent = {shard: (answer.instance, answer.cpu_seconds) for shard, answer in answers.items()}
-        loads = {
-            shard: (seconds - before[shard][1]) / (now - since)
-            for shard, (instance, seconds) in spent.items()
-            if shard in before and before[shard][0] == instance
-        }
-        self._balanced = now, spent
-        if len(loads) < len(self.shards):
+        before, seconds = self._spent, now - self._balanced_at
+        answers = {shard: watch.answer for shard, watch in self._shards.items() if watch.answer is not None}
+        self._spent = {shard: (answer.instance, answer.cpu_seconds) for shard, answer in answers.items()}
+        self._balanced_at = now
+        loads = measure_loads(before, self._spent, seconds)
+        if len(loads) < len(self._shards):
             return  # some were started meanwhile: their load is not known
-        move = plan_move(loads, {shard: answer.node for shard, answer in answers.items()}, list(self.nodes))
+        move = plan_move(loads, {shard: answer.node for shard, answer in answers.items()}, list(self._nodes))
         if move is not None:
-            watch = self.shards[move.shard]
-            self._log.info("moving a shard", shard=move.shard, to=self.nodes[move.node].name, cores=round(loads[move.shard], 3))
-            self._metrics.moves.inc()
+            watch = self._shards[move.shard]
+            self._log.info("moving a shard", shard=move.shard, to=self._nodes[move.node].name, cores=round(loads[move.shard], 3))
+            self.view.metrics.moves.inc()
             await self._replace(watch, watch.task, move.node)
 
     async def _replace(self, watch: ShardWatch, task: ShardTask, node: str | None) -> None:
@@ -324,8 +330,8 @@ class Driver:
                 if answer.instance not in stopped:  # also one that has come up on another node meanwhile
                     await self._cluster.call(handle, "stop")
                     stopped.add(answer.instance)
-                if shard in self.shards and not ended:
-                    self._take(self.shards[shard], answer)
+                if shard in self._shards and not ended:
+                    self._take(self._shards[shard], answer)
             except GoneError:
                 break
             except UnreachableError:
@@ -351,24 +357,24 @@ class Driver:
 
         Raises ConfigError when that is not possible, having changed nothing.
         """
-        failed = [symbol["id"] for symbol in self.status()["symbols"] if symbol["state"] == "failed"]
+        failed = [symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"]
         _, problems = plan_reload(self._config, config, failed)
         if problems:
             raise ConfigError("the configuration", problems)
-        count = int(next(iter(self.shards)).partition("/")[2])
+        count = int(next(iter(self._shards)).partition("/")[2])
         parts = divide(config, count)
-        self._config = config
+        self._config = self.view.config = config
         set_level(config.log.level)
-        for shard in sorted(self.shards.keys() - parts.keys()):
+        for shard in sorted(self._shards.keys() - parts.keys()):
             self._watching.pop(shard).cancel()
-            await self._end(self.shards.pop(shard).handle, shard)
+            await self._end(self._shards.pop(shard).handle, shard)
         changed = []
         for shard, part in parts.items():
             task = ShardTask(part, self._once)
-            if shard not in self.shards:
+            if shard not in self._shards:
                 self._watch(ShardWatch(task, await self._ask(lambda task=task: self._start(task, None)), time.monotonic()))  # type: ignore[misc]
-            elif self.shards[shard].task != task:
-                await self._replace(self.shards[shard], task, None)
+            elif self._shards[shard].task != task:
+                await self._replace(self._shards[shard], task, None)
             else:
                 continue
             changed.append(shard)
@@ -377,66 +383,11 @@ class Driver:
     async def _shut_down(self) -> int:
         """Stop every shard, all at once, with final checkpoints."""
         self._notifier.stopping()
-        self._log.info("stopping", shards=len(self.shards))
-        failed_before = {symbol["id"] for symbol in self.status()["symbols"] if symbol["state"] == "failed"}
+        self._log.info("stopping", shards=len(self._shards))
+        failed_before = {symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"}
         for task in self._watching.values():
             task.cancel()
-        ended = await asyncio.gather(*(self._end(watch.handle, watch.shard) for watch in self.shards.values()))
-        failed = {symbol["id"] for symbol in self.status()["symbols"] if symbol["state"] == "failed"} - failed_before
+        ended = await asyncio.gather(*(self._end(watch.handle, watch.shard) for watch in self._shards.values()))
+        failed = {symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"} - failed_before
         self._log.info("stopped", failed=sorted(failed))
         return int(bool(failed) or not all(ended))
-
-    # What the HTTP endpoint shows.
-
-    def render_metrics(self, *, openmetrics: bool) -> bytes:
-        """The driver's metrics, as they are now."""
-        self._metrics.refresh(list(self.shards.values()), self.nodes, time.monotonic())
-        render: Callable[[Any], bytes] = generate_openmetrics if openmetrics else generate_latest
-        return render(self._metrics.registry)
-
-    def status(self) -> dict[str, Any]:
-        """What /status says: as of one service, and a line about each shard."""
-        order = {symbol.id: place for place, symbol in enumerate(self._config.symbol)}
-        status = merge_status(list(self.shards.values()), self.nodes, order, self._started, time.monotonic())
-        return status | {"ready": status["ready"] and self._has_begun}
-
-    def discover(self) -> list[dict[str, Any]]:
-        """What /sd says: the endpoints of the shards."""
-        return discover(list(self.shards.values()), self.nodes, time.monotonic())
-
-    def ailing(self) -> list[str]:
-        """None: whoever asks for the driver's health would end it for what is a shard's. That shows in /readyz and /status."""
-        return []
-
-    async def read_book(self, symbol_id: str, levels: int | None, form: str) -> bytes:
-        """As Service.read_book, of whichever shard has the symbol."""
-        try:
-            answer = await self._cluster.call(self._shard_of(symbol_id).handle, "read_book", symbol_id, levels, form)
-        except (UnreachableError, GoneError) as error:
-            raise StorageError(f"the shard of {symbol_id} does not answer: {error}") from error
-        body, problem = answer
-        if problem is not None:
-            raise StorageError(problem)
-        return bytes(body)
-
-    async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
-        """As Service.checkpoint, of all shards."""
-        watches = list(self.shards.values()) if symbol_id is None else [self._shard_of(symbol_id)]
-
-        async def of(watch: ShardWatch) -> list[dict[str, Any]]:
-            try:
-                answers: list[dict[str, Any]] = await self._cluster.call(watch.handle, "checkpoint", symbol_id, waits)
-            except (UnreachableError, GoneError) as error:
-                ids = watch.symbol_ids if symbol_id is None else [symbol_id]
-                text = f"shard {watch.shard} does not answer: {error}"
-                return [{"id": one, "epoch": None, "error": text} for one in ids]
-            return answers
-
-        return [answer for answers in await asyncio.gather(*map(of, watches)) for answer in answers]
-
-    def _shard_of(self, symbol_id: str) -> ShardWatch:
-        """Raises KeyError for an unknown symbol."""
-        for watch in self.shards.values():
-            if symbol_id in watch.symbol_ids:
-                return watch
-        raise KeyError(symbol_id)

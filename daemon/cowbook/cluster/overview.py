@@ -28,8 +28,12 @@ def merge_status(
         rows.append(_shard_row(watch, nodes, state, now))
         found = {symbol["id"]: symbol for symbol in watch.answer.status["symbols"]} if watch.answer is not None else {}
         for symbol_id in watch.symbol_ids:
-            symbol = found.get(symbol_id) or empty_status(symbol_id)
-            symbols.append(symbol | {"state": state} if state in ("lost", "moving") else symbol)
+            symbol = dict(found.get(symbol_id) or empty_status(symbol_id))
+            if state == "lost":
+                symbol |= {"state": state, "error": f"its shard {watch.shard} does not answer"}
+            elif state == "moving":
+                symbol |= {"state": state}
+            symbols.append(symbol)
         if state == "lost":
             problems.append(f"shard {watch.shard} has not answered for {now - watch.answered_at:.0f} s")
         elif state == "failed" and watch.answer is not None:

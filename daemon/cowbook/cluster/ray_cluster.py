@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,9 @@ _LONG_CALLS = ("checkpoint", "read_book", "summaries")
 _NODE_SECONDS = 60.0
 _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
+_REACH_SECONDS = 5.0
+_OWN = "auto"
+"""Ray's word for the cluster of this machine."""
 _ALWAYS = -1
 _RESOURCE = "cowbook"
 """What nodes declare (`ray start --resources`) that shards are to run on, where not all are meant."""
@@ -45,15 +49,17 @@ def load_ray() -> Any:
 class RayCluster:
     """A running Ray cluster. Shards of one state directory are found by it, from whatever driver."""
 
-    def __init__(self, state_dir: Path, address: str = "auto") -> None:
-        """`address` is that of the head, host:port; "auto" finds the cluster of this machine.
+    def __init__(self, state_dir: Path, address: str | None = None) -> None:
+        """`address` is that of the head, host:port; None finds the cluster of this machine.
 
         Raises MissingExtraError, and ServiceError if there is no cluster or this machine is no node of it.
         """
         self._ray = load_ray()
         self._is_declared = False
+        address = address or _OWN
         namespace = "cowbook-" + hashlib.blake2b(os.fsencode(state_dir), digest_size=8).hexdigest()
         try:
+            _reach(address)
             self._ray.init(address=address, namespace=namespace, log_to_driver=True, logging_level="warning")
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             why = " ".join(str(error).split())[:300]
@@ -144,6 +150,13 @@ class RayCluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415 - as in load_ray
 
         return NodeAffinitySchedulingStrategy(node, soft=soft)
+
+
+def _reach(address: str) -> None:
+    """Raises OSError unless somebody listens at an address: Ray itself would try for minutes."""
+    if address != _OWN:
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
 
 
 class RayShard(HostedService):

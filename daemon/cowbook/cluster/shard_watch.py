@@ -29,6 +29,7 @@ class ShardWatch:
         """Whether the driver ends it, to start it again."""
         self.is_moving = False
         """Whether it has ended it so, and the new process is not ready yet. That is no takeover."""
+        self._is_gone = False
         self._lost_at: float | None = None
         self._retired: set[str] = set()
 
@@ -60,12 +61,17 @@ class ShardWatch:
                 self._lost_at = self.answered_at if self._lost_at is None else self._lost_at
         self.answer = answer
         self.answered_at = now
+        self._is_gone = False
         if self._lost_at is not None and self.is_ready:
             self.takeover_seconds = now - self._lost_at
             self._lost_at = None
         if self.is_ready and not self.is_stopping:
             self.is_moving = False
         return True
+
+    def note_gone(self) -> None:
+        """Take note that its process is not there: it is lost until it answers again."""
+        self._is_gone = True
 
     def begin_move(self) -> None:
         """Expect its end: the driver has asked for it."""
@@ -81,7 +87,9 @@ class ShardWatch:
 
     def is_lost(self, alive: Collection[str], now: float) -> bool:
         """Whether it has answered once, and does not any more."""
-        return self.answer is not None and (self.answer.node not in alive or now - self.answered_at > _LOST_SECONDS)
+        if self.answer is None:
+            return False
+        return self._is_gone or self.answer.node not in alive or now - self.answered_at > _LOST_SECONDS
 
     @property
     def is_ready(self) -> bool:

@@ -85,9 +85,7 @@ def export_grid(
 
 def _read(output: SymbolOutput, start: int | None, end: int | None) -> dict[str, npt.NDArray[Any]]:
     """The rows of `book` between two times: the scalar columns, and `book`: (rows, levels, 4) float64."""
-    if "book" not in output.streams:
-        have = ", ".join(sorted(output.streams))
-        raise QueryError(f"{output.output_dir} has no book of {output.symbol}: it has {have}; add book to [output] streams")
+    output.need("book", "which is to be written")
     check_contiguous(output.cuts)
     pieces: list[dict[str, npt.NDArray[Any]]] = []
     for cut in range(len(output.cuts)):

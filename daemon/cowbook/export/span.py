@@ -83,9 +83,7 @@ class Span:
         check_order(start, end)
         self.output = SymbolOutput(output_dir, symbol)
         self.start_time, self.end_time = start, end
-        if "depth" not in self.output.streams:
-            have = ", ".join(sorted(self.output.streams))
-            raise QueryError(f"{output_dir} has no depth of {symbol}: it has {have}; add depth to [output] streams")
+        self.output.need("depth", "which is to be written")
         cuts = self.output.cuts
         before = None if start is None else find_time(self.output, start - 1)
         last = at_end(self.output) if end is None else find_time(self.output, end - 1)

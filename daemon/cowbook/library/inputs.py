@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.config import SymbolConfig, load_config
 from cowbook.errors import ConfigError, InputError, UsageError
+from cowbook.plain.parts import parse_part_name
+from cowbook.plain.streams import STREAM_NAMES
 from cowbook.symbol.input_check import what_it_looks_like, why_doubtful
 from cowbook.symbol.naming import check_name, nobody_names
 from cowbook.symbol.settings import decoder_settings, files_of
@@ -53,6 +55,7 @@ class Input:
     def files(self) -> tuple[Path, ...]:
         """The files in reading order. Raises InputError if one is missing or what it holds is not of the format."""
         paths = files_of(self.config, self.base).paths
+        _check_is_no_output(paths[0])
         misfit = what_it_looks_like(paths[0], self.config.format, decoder_settings(self.config))
         if misfit is not None:
             raise InputError(misfit)
@@ -87,6 +90,8 @@ def make_inputs(paths: Paths, names: Sequence[str] | None, common: dict[str, Any
     files = [_text(item) for item in items if not isinstance(item, Capture)]
     if captures and files:
         raise UsageError("paths: holds both captures and paths: make a Capture of each path")
+    for file in files:
+        _check_is_no_output(Path(file))
     if len(files) == 1 and files[0].endswith(".toml"):
         config = load_config(Path(files[0]), os.environ)
         inputs = [Input(symbol, config.base_dir, chosen or _settings_of(symbol)) for symbol in config.symbol]
@@ -103,6 +108,15 @@ def make_inputs(paths: Paths, names: Sequence[str] | None, common: dict[str, Any
         raise UsageError(f"there are two symbols {double}: give each Capture an id of its own")
     inputs = [Input(symbol, Path(), chosen or _settings_of(symbol)) for symbol in symbols]
     return _selected(inputs, names, "paths") if captures else inputs
+
+
+def _check_is_no_output(path: Path) -> None:
+    """Raises UsageError for the directory of an output or of one of its streams, and for a part."""
+    own = any((path / stream).is_dir() for stream in STREAM_NAMES), any(path.glob("symbol=*")), path.name.startswith("symbol=")
+    if any(own) or (parse_part_name(path.name) is not None and path.parent.name.startswith("date=")):
+        raise UsageError(
+            f"{path} is output of cowbook's, and this reads captures: outputs are read by cowbook.features, book_at and scan"
+        )
 
 
 def _text(path: object) -> str:

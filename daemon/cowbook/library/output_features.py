@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cowbook.book.ladder import OK
 from cowbook.book.order_book_engine import EngineSettings, OrderBookEngine
-from cowbook.errors import BookMemoryError, QueryError, UsageError
+from cowbook.errors import BookMemoryError, UsageError
 from cowbook.kernels.jit import as_records, entry_of
 from cowbook.library import features_kernel as kernel
 from cowbook.library.feature_table import FeatureTable
@@ -35,10 +35,7 @@ def read_output(
 
     def read(name: str) -> pa.Table:
         output = SymbolOutput(data, name)
-        if "depth" not in output.streams:
-            have = ", ".join(sorted(output.streams))
-            what = f"{data} has no depth of {name}, of which features are made"
-            raise QueryError(f"{what}: it has {have}; add it to [output] streams")
+        output.need("depth", "of which features are made")
         return _Reading(output, make_planner(), make_table).table(begins, interval)
 
     names = sorted(list_symbols(data)) if symbol is None else [symbol]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cowbook.book.apply import DONE
 from cowbook.book.state import Batch, Levels
@@ -25,7 +26,7 @@ from cowbook.library.numbers import Numbers
 from cowbook.library.steps import Plan, StepPlanner
 from cowbook.plain.block import Block
 from cowbook.plain.book_state import PLACES
-from cowbook.plain.messages import EventBatch
+from cowbook.plain.messages import DEAD_LETTER, DIFF, IS_NO_DEPTH, SNAPSHOT, EventBatch
 from cowbook.symbol.engine_settings import engine_settings
 from cowbook.symbol.naming import are_named
 from cowbook.symbol.settings import decoder_settings
@@ -62,6 +63,7 @@ class Source(ReplayedBook):
         self._step = 0  # the next one of the plan
         self._is_ended = False
         self._is_named = True
+        self._is_judged = False  # whether depth messages fit into the decimals
 
     def run(self) -> Iterator[ReplayedBook]:
         """Yield this book behind each step."""
@@ -149,6 +151,8 @@ class Source(ReplayedBook):
     def _begin_batch(self) -> None:
         batch = self._batch
         messages = batch.messages[: batch.message_count]
+        if not self._is_judged:
+            self._judge_decimals(messages)
         self._arrays = as_records(Batch(batch.messages, Levels(batch.prices, batch.sizes)))
         self._records = batch.messages.view(np.int64).data
         self._place, self._last = 0, -1
@@ -158,6 +162,24 @@ class Source(ReplayedBook):
             self._is_named = len(named) > 0
             first = int(named[0]) if len(named) else len(messages)
         self._plan = self._planner.plan(messages, first)
+
+    def _judge_decimals(self, messages: npt.NDArray[np.void]) -> None:
+        """Raises InputError if so many of the first records do not fit into the decimals that the book would be empty.
+
+        These are more records that may be depth messages than there are depth messages that fit.
+        """
+        kinds = messages["kind"]
+        flags = messages["flags"][kinds == DEAD_LETTER]
+        letters = [letter for letter, of in zip(self._batch.dead_letters, flags, strict=True) if not of & IS_NO_DEPTH]
+        rejected = [letter for letter in letters if letter.reason == "out_of_range"]
+        fitting = int(np.count_nonzero((kinds == DIFF) | (kinds == SNAPSHOT)))
+        self._is_judged = bool(rejected) or fitting > 0
+        if len(rejected) > fitting:
+            first = rejected[0]
+            raise InputError(
+                f"{first.file}: offset {first.offset}: {first.detail}; {len(rejected)} of the first records of {self.symbol} "
+                f"do not fit, and {fitting} of its depth messages do"
+            )
 
     def _apply_to(self, stop: int) -> None:
         """Apply the messages of the batch up to before `stop`."""

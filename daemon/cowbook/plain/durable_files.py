@@ -5,9 +5,10 @@ After a power cut only what was fsynced is there: a file's bytes by the descript
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,16 +23,25 @@ PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 
 
+_HERE = -100  # AT_FDCWD
+_RENAME_EXCHANGE = 2
+
+
 class DurableFiles:
     """Operations of the real file system. Each raises OSError, and its effect is not durable before the sync."""
 
     def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
         """Write and fsync a new file. `mode` is subject to the umask. Raises FileExistsError if it exists."""
+        self.create_from(path, (content,), mode)
+
+    def create_from(self, path: Path, pieces: Iterable[bytes | memoryview], mode: int) -> None:
+        """As `create`, of content that comes in pieces."""
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
         try:
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -39,6 +49,19 @@ class DurableFiles:
     def rename(self, source: Path, target: Path) -> None:
         """Move within a file system, replacing the target."""
         os.rename(source, target)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Have two files or directories of one file system change places, so that at no moment either is missing.
+
+        Raises OSError (ENOSYS, EINVAL) where the system or the file system cannot.
+        """
+        library = ctypes.CDLL(None, use_errno=True)
+        rename = getattr(library, "renameat2", None)
+        if rename is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), str(one), None, str(other))
+        if rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _RENAME_EXCHANGE) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(one), None, str(other))
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name. Raises FileExistsError if the name is taken, by whomever."""

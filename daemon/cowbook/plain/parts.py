@@ -13,7 +13,11 @@ CutPlace = tuple[int, int]
 ROWS_OF_CUT = "rows_of_cut"
 """Key of the metadata in which each part says how many rows all streams have in its cut: `depth=12 trades=3`."""
 
-_NAME = re.compile(r"part-(\d+)-(-?\d+)(?:\.(\d+))?\.parquet")
+CUTS_OF_PART = "cuts_of_part"
+"""Key of the metadata in which a part that was joined of several lists their cuts: `JoinedCut` in JSON."""
+
+_JOINED = ".joined"
+_NAME = re.compile(r"part-(\d+)-(-?\d+)(?:\.(\d+))?(\.joined)?\.parquet")
 
 
 def part_name(first: int, last: int, number: int) -> str:
@@ -21,14 +25,24 @@ def part_name(first: int, last: int, number: int) -> str:
     return f"part-{first:016d}-{last:016d}{f'.{number}' if number else ''}.parquet"
 
 
+def joined_name(first: int, last: int, number: int) -> str:
+    """The name of a part that was joined of those of several cuts, from that with `first` and `number` to that with `last`."""
+    return part_name(first, last, number).removesuffix(".parquet") + f"{_JOINED}.parquet"
+
+
+def is_joined_name(name: str) -> bool:
+    """Whether a part of this name was joined of several."""
+    return name.endswith(f"{_JOINED}.parquet")
+
+
 def cut_of_name(name: str) -> CutPlace | None:
-    """The place of the cut whose part has this name; None if it is no part's."""
+    """The place of the cut whose part has this name; None if it is no part's, or that of several cuts."""
     found = parse_part_name(name)
-    return None if found is None else found[0]
+    return None if found is None or is_joined_name(name) else found[0]
 
 
 def parse_part_name(name: str) -> tuple[CutPlace, int] | None:
-    """The place of the cut whose part has this name, and the cut's last event; None if it is no part's."""
+    """The place of the cut, or the first of the cuts, whose part has this name, and the last event; None if it is no part's."""
     match = _NAME.fullmatch(name)
     return None if match is None else ((int(match[1]), int(match[3] or 0)), int(match[2]))
 
@@ -45,6 +59,16 @@ def parse_rows(text: str) -> dict[str, int]:
         stream, _, count = pair.partition("=")
         counts[stream] = int(count)
     return counts
+
+
+class JoinedCut(msgspec.Struct, frozen=True):
+    """One of the cuts whose parts were joined. Each part is a row group, in the order of the cuts."""
+
+    first: int
+    last: int
+    number: int
+    rows: dict[str, int]
+    """How many rows each stream has in it. Streams without rows are left out, and have no row group."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

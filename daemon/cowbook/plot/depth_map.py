@@ -80,8 +80,7 @@ def read_depth_map(
 
 def _read(data: Path, symbol: str, start: int | None, end: int | None, columns: int, rows: int) -> DepthMap:
     output = SymbolOutput(data, symbol)
-    if "depth" not in output.streams:
-        raise QueryError(f"{data} has no depth of {symbol}, of which the picture is made: add it to [output] streams")
+    output.need("depth", "of which the picture is made")
     window = Window(output, start, end, columns)
     reader = next(window.readers("depth"), None)
     if reader is None:

@@ -59,11 +59,7 @@ def _check_whole(number: int | None, name: str, least: int, default: str) -> Non
 
 def _book_at(output_dir: Path, symbol: str, time: int | None, event: int | None, levels: int | None) -> InstantBook:
     output = SymbolOutput(output_dir, symbol)
-    if "depth" not in output.streams:
-        have = ", ".join(sorted(output.streams))
-        raise QueryError(
-            f"{output_dir} has no depth of {symbol}, of which books are made: it has {have}; add it to [output] streams"
-        )
+    output.need("depth", "of which books are made")
     instant = _find(output, time, event)
     fold = Folding(output, instant).run()
     quote = read_quote(output, instant)

@@ -37,6 +37,8 @@ def read_rows_of_cut(part: PublishedPart) -> dict[str, int]:
 
     Raises QueryError if the part is damaged, MovedError if it is gone.
     """
+    if part.rows_of_cut is not None:
+        return dict(part.rows_of_cut)
     try:
         with pa.OSFile(str(part.path)) as source:
             metadata = pq.read_metadata(source).metadata or {}
@@ -59,14 +61,17 @@ def unreadable(path: object, error: Exception) -> QueryError:
 class PartReader:
     """One opened part. Columns are read when they are asked for, and only those."""
 
-    def __init__(self, stream: str, part: PublishedPart) -> None:
-        """Opens it. Raises QueryError if it is damaged or not of this stream, MovedError if it is gone."""
+    def __init__(self, stream: str, part: PublishedPart, footer: pq.FileMetaData | None = None) -> None:
+        """Opens it. `footer` is that of its file, if it was read before.
+
+        Raises QueryError if it is damaged or not of this stream, MovedError if it is gone.
+        """
         self.part = part
         self._stream = BY_NAME[stream]
         self._read: dict[str, Array] = {}
         try:
             source = pa.OSFile(str(part.path))
-            metadata = pq.read_metadata(source)
+            metadata = pq.read_metadata(source) if footer is None else footer
             texts = [name for name in _TEXTS.get(stream, ()) if name in metadata.schema.names]
             self._file = pq.ParquetFile(source, metadata=metadata, read_dictionary=texts, page_checksum_verification=True)
             schema = self._file.schema_arrow
@@ -77,7 +82,11 @@ class PartReader:
             raise MovedError(f"{part.path} is gone") from error
         except UNREADABLE as error:
             raise unreadable(self.part.path, error) from error
-        self.row_count: int = metadata.num_rows
+        self.footer = metadata
+        self._groups = [*range(metadata.num_row_groups)] if part.group is None else [part.group]
+        if self._groups and self._groups[-1] >= metadata.num_row_groups:
+            raise self._damaged(f"it has no row group {self._groups[-1]}")
+        self.row_count: int = sum(metadata.row_group(group).num_rows for group in self._groups)
         missing = [name for name in self._names() if name not in self._types]
         if missing:
             have = ", ".join(schema.names[:12])
@@ -122,7 +131,7 @@ class PartReader:
     def extremes(self, name: str) -> tuple[int, int] | None:
         """The lowest and the highest value of a column, from the file's statistics; None if there are none."""
         place = self._file.schema_arrow.names.index(name)
-        groups = [self._file.metadata.row_group(number).column(place).statistics for number in range(self._file.num_row_groups)]
+        groups = [self._file.metadata.row_group(number).column(place).statistics for number in self._groups]
         if not groups or any(statistics is None or not statistics.has_min_max for statistics in groups):
             return None
         return min(statistics.min_raw for statistics in groups), max(statistics.max_raw for statistics in groups)
@@ -149,10 +158,10 @@ class PartReader:
     def _load(self, names: list[str], count: int) -> Iterator[pa.Array]:
         """The first rows of columns. What is behind them is not decoded."""
         if count == self.row_count:
-            table = self._file.read(names)
+            table = self._file.read_row_groups(self._groups, names)
         else:
             taken, left = [], count
-            for batch in self._file.iter_batches(count, columns=names):
+            for batch in self._file.iter_batches(count, self._groups, names):
                 taken.append(batch)
                 left -= batch.num_rows
                 if left <= 0:
@@ -167,7 +176,7 @@ class PartReader:
     def texts(self, row: int, *names: str) -> list[str]:
         """Returns the values of columns of text in one row."""
         try:
-            table = self._file.read(list(names)).slice(row, 1)
+            table = self._file.read_row_groups(self._groups, list(names)).slice(row, 1)
         except UNREADABLE as error:
             raise unreadable(self.part.path, error) from error
         return [str(table.column(name)[0].as_py()) for name in names]

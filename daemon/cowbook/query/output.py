@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from cowbook.errors import QueryError
 from cowbook.plain.counting import counted
 from cowbook.query.columns import PartReader, read_rows_of_cut
@@ -17,7 +19,8 @@ class SymbolOutput:
     def __init__(self, output_dir: Path, symbol: str) -> None:
         self.output_dir, self.symbol = output_dir, symbol
         self.cuts = find_cuts(output_dir, symbol)
-        self._readers: dict[Path, PartReader] = {}
+        self._readers: dict[tuple[Path, int | None], PartReader] = {}
+        self._footers: dict[Path, pq.FileMetaData] = {}  # of joined parts
         self.streams = {stream for cut in self.cuts for stream in cut.parts}
         """The streams that have a part."""
 
@@ -26,14 +29,17 @@ class SymbolOutput:
         part = self.cuts[cut].parts.get(stream)
         if part is None:
             return None
-        if part.path not in self._readers:
-            self._readers[part.path] = PartReader(stream, part)
-        return self._readers[part.path]
+        key = part.path, part.group
+        if key not in self._readers:
+            reader = self._readers[key] = PartReader(stream, part, self._footers.get(part.path))
+            if part.group is not None:
+                self._footers[part.path] = reader.footer
+        return self._readers[key]
 
     def forget(self, cut: int) -> None:
         """Close the parts of a cut, and free what was read of them."""
         for part in self.cuts[cut].parts.values():
-            self._readers.pop(part.path, None)
+            self._readers.pop((part.path, part.group), None)
 
     def cut_of(self, event: int) -> int:
         """The number of the cut with an event. Raises QueryError if none has it."""
@@ -43,6 +49,22 @@ class SymbolOutput:
             hole = "" if event > last or event < first else ", in which it is missing: restore the part"
             raise QueryError(f"{self.output_dir} has no event {event} of {self.symbol}: it has {first} to {last}{hole}")
         return place
+
+    def need(self, stream: str, purpose: str) -> None:
+        """Raises QueryError if there is nothing of a stream, which is needed for a purpose ("of which books are made").
+
+        A part of another stream may say that there was something.
+        """
+        if stream in self.streams:
+            return
+        have = f"{self.output_dir} has no {stream} of {self.symbol}, {purpose}: it has {', '.join(sorted(self.streams))}"
+        for cut in self.cuts:
+            part = next(iter(cut.parts.values()))
+            if count := read_rows_of_cut(part).get(stream):
+                raise QueryError(f"{have}; {part.path} speaks of {counted(count, 'row')} of {stream}: restore its parts")
+            if cut.event_count > 0:
+                break
+        raise QueryError(f"{have}; add {stream} to [output] streams, and make the output anew")
 
     def check_parts(self, cut: int, *streams: str) -> None:
         """Raises MovedError if a part of these streams is missing in a cut: if another of its parts says that there was one.

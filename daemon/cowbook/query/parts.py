@@ -1,10 +1,10 @@
-"""Finds a symbol's published parts: by stream, cut and day, from their names alone."""
+"""Finds a symbol's published parts: by stream, cut and day, from their names, and from what joined ones say of their cuts."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote
 
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from cowbook.errors import QueryError
-from cowbook.plain.parts import CutPlace, parse_part_name
+from cowbook.plain.parts import CUTS_OF_PART, CutPlace, JoinedCut, is_joined_name, parse_part_name
 from cowbook.plain.streams import STREAM_NAMES
 
 _TRIES = 10
@@ -30,6 +34,13 @@ class PublishedPart:
     place: CutPlace
     last: int  # the cut's last event; the first one minus 1 if it has none
     date: str  # YYYY-MM-DD: the day of the running maximum of event time
+    group: int | None = None  # of a part that was joined of several: the row group that is this one
+    rows_of_cut: Mapping[str, int] | None = None  # the rows of all streams in the cut, where they are at hand
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it was joined of several, and is all of them."""
+        return self.group is None and is_joined_name(self.path.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +80,7 @@ def retrying(question: Callable[[], T]) -> T:
 
 
 def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
-    """Returns a symbol's cuts in their order.
+    """Returns a symbol's cuts in their order. Of a part that was joined of several each is one again.
 
     A part of an earlier end of the input, in whose place a regular one has come, is left out. Raises QueryError if the directory
     holds no output, nothing of the symbol, or a Parquet file among its parts that is none; MovedError as `retrying` expects it.
@@ -78,9 +89,11 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     if symbol not in symbols:
         raise QueryError(f"{output_dir} has nothing of symbol {symbol}: it has {some_of(symbols_like(symbol, list(symbols)))}")
     cuts: dict[CutPlace, dict[str, PublishedPart]] = {}
+    joined: dict[tuple[str, str], list[JoinedCut]] = {}
     for stream, directory in symbols[symbol].items():
         for part in list_parts(directory):
-            cuts.setdefault(part.place, {})[stream] = part
+            for own in _parts_of(part, stream, joined) if part.is_joined else (part,):
+                cuts.setdefault(own.place, {})[stream] = own
     found = []
     for place in sorted(cuts):
         parts = cuts[place]
@@ -92,6 +105,28 @@ def find_cuts(output_dir: Path, symbol: str) -> list[PublishedCut]:
     if not found:
         raise QueryError(f"{output_dir} has no part of symbol {symbol}")
     return found
+
+
+def _read_cuts(part: PublishedPart) -> list[JoinedCut]:
+    """The cuts whose parts were joined."""
+    try:
+        with pa.OSFile(str(part.path)) as source:
+            metadata = pq.read_metadata(source).metadata or {}
+        return msgspec.json.decode(metadata.get(CUTS_OF_PART.encode(), b""), type=list[JoinedCut])
+    except FileNotFoundError as error:
+        raise MovedError(f"{part.path} is gone") from error
+    except (pa.ArrowException, OSError, ValueError, msgspec.MsgspecError) as error:
+        raise QueryError(f"{part.path} is damaged: {error}; restore it, or make the output anew") from error
+
+
+def _parts_of(part: PublishedPart, stream: str, known: dict[tuple[str, str], list[JoinedCut]]) -> Iterator[PublishedPart]:
+    """The parts of which one was joined. `known`: what one stream's part says of its cuts is so for all of that day and name."""
+    key = part.date, part.path.name
+    if key not in known:
+        known[key] = _read_cuts(part)
+    of_stream = [cut for cut in known[key] if cut.rows.get(stream)]
+    for group, cut in enumerate(of_stream):
+        yield PublishedPart(part.path, (cut.first, cut.number), cut.last, part.date, group, cut.rows)
 
 
 def list_streams(output_dir: Path) -> set[str]:
@@ -130,7 +165,7 @@ def _symbol_directories(directory: Path) -> list[str]:
 
 
 def list_parts(directory: Path) -> list[PublishedPart]:
-    """Returns the parts of one stream of a symbol in their order.
+    """Returns the parts of one stream of a symbol in their order, those that were joined as one.
 
     A part of an earlier end of the input, in whose place a longer one has come, is left out. Raises as `find_cuts`.
     """

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from cowbook.errors import QueryError, UsageError
-from cowbook.plain.parts import ROWS_OF_CUT
+from cowbook.plain.parts import CUTS_OF_PART, ROWS_OF_CUT
 from cowbook.plain.streams import STREAMS, Kind, Stream
 from cowbook.query.columns import UNREADABLE, unreadable
 from cowbook.query.output import SymbolOutput
@@ -94,7 +94,7 @@ def _scan(
     schema = schema.append(_SYMBOL)
     if columns is not None:
         schema = _chosen(schema, columns, time_name if begins is not None or ends is not None else None)
-    paths = [str(part.path) for parts in listed.values() for part in parts]
+    paths = [*dict.fromkeys(str(part.path) for parts in listed.values() for part in parts)]  # several may have been joined in one
     partitioning = ds.partitioning(pa.schema([_SYMBOL, pa.field("date", pa.string())]), flavor="hive")
     root = str(data / stream.name)
     dataset = ds.dataset(paths, schema=schema, format=_FORMAT, partitioning=partitioning, partition_base_dir=root)
@@ -125,7 +125,8 @@ def _schema_in(part: PublishedPart) -> pa.Schema:
         raise MovedError(f"{part.path} is gone") from error
     except UNREADABLE as error:
         raise unreadable(part.path, error) from error
-    of_all = {key: value for key, value in (schema.metadata or {}).items() if key != ROWS_OF_CUT.encode()}
+    of_cuts = ROWS_OF_CUT.encode(), CUTS_OF_PART.encode()
+    of_all = {key: value for key, value in (schema.metadata or {}).items() if key not in of_cuts}
     return schema.with_metadata(of_all or None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cowbook.errors import OutputError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, DurableFiles
-from cowbook.plain.parts import Cut, CutPlace, Part, cut_of_name
+from cowbook.plain.parts import Cut, CutPlace, Part, cut_of_name, is_joined_name, parse_part_name
 from cowbook.plain.streams import STREAM_NAMES
 
 
@@ -126,7 +126,7 @@ class Publication:
             return
         moves.add(staged, final)
         try:
-            if _has_content(final, part):
+            if _has_content(final, part) or self._is_joined(final):
                 self._files.unlink(staged)
             else:
                 self._files.rename(staged, final)
@@ -142,15 +142,26 @@ class Publication:
     def missing(self, cuts: Sequence[Cut]) -> list[Path]:
         """Final paths of parts that are missing or have another size."""
         places = [(self._output_dir / part.final, part.size_bytes) for cut in cuts for part in cut.parts]
-        return [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
+        missing = [path for path, size_bytes in places if not path.is_file() or path.stat().st_size != size_bytes]
+        return [path for path in missing if not self._is_joined(path)]
 
     def _check_part(self, part: Part, staged: Path) -> None:
         final = self._output_dir / part.final
-        if not _has_content(staged, part) and not _has_content(final, part):
+        if not _has_content(staged, part) and not _has_content(final, part) and not self._is_joined(final):
             raise OutputError(
                 f"{final} was to be published, but is neither there nor staged as {staged} with its digest: restore it, "
                 "or start from the beginning with --allow-fresh"
             )
+
+    def _is_joined(self, final: Path) -> bool:
+        """Whether the rows of a part, which are a function of the input, lie beside it in one that was joined of several."""
+        own = parse_part_name(final.name)
+        assert own is not None
+        try:
+            others = [parse_part_name(path.name) for path in final.parent.iterdir() if is_joined_name(path.name)]
+        except FileNotFoundError:
+            return False
+        return any(other is not None and other[0] <= own[0] and own[1] <= other[1] for other in others)
 
     def supersede_all(self, start: str) -> None:
         """Move all parts to `.superseded`, below the name of the start, which begins from the beginning."""

@@ -53,4 +53,4 @@ class FirstTime:
 
 
 def _known(times: npt.NDArray[np.int64]) -> list[int]:
-    return [int(time) for time in times[times != NONE][:_RECORDS]]
+    return [int(time) for time in times[(times != NONE) & (times > 0)][:_RECORDS]]  # what is not used has 0

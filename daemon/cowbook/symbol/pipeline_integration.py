@@ -15,6 +15,7 @@ from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, Found
 from cowbook.errors import InputError, LockedError, LostPartsError, OutputError, RecoveryError
+from cowbook.plain.counting import counted
 from cowbook.plain.parts import CutPlace
 from cowbook.sink.parquet_sink import ParquetSink
 from cowbook.symbol.source_group import SourceGroup
@@ -195,7 +196,7 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
         if found.damaged:
             newest = found.damaged[0]
             raise RecoveryError(
-                f"{store.checkpoints} has {len(found.damaged)} checkpoints and none is valid "
+                f"{store.checkpoints} has {counted(len(found.damaged), 'checkpoint')} and none is valid "
                 f"(newest: {newest.epoch}: {newest.reason}): restore one, or use --allow-fresh to move them to quarantine and "
                 "the parts to .superseded, and start from the beginning"
             )

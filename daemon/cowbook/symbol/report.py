@@ -252,6 +252,12 @@ def notes_of_sources(sources: Sequence[SourceFigures]) -> list[str]:
     for source in sources:
         if not source.missed and any(other.missed for other in sources):
             notes.append(f"source {source.name} has no record that is used: is it a capture of this symbol in this format?")
+        used = source.first + source.duplicates + source.late_records
+        if set(source.missed) == {"snapshots"} and source.messages > 2 * used:
+            notes.append(
+                f"source {source.name} has depth snapshots that name no symbol, and most of its records are of others: they may "
+                "have spoilt the book. Is it a capture of this symbol?"
+            )
         if source.contradictions:
             notes.append(
                 f"source {source.name} contradicts the others in {source.contradictions:,} messages: the same ids, other levels "

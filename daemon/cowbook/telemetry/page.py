@@ -15,7 +15,7 @@ from cowbook.plain.escaping import escaped
 from cowbook.telemetry.history import History, SymbolHistory
 from cowbook.telemetry.status import TROUBLED, describe_known, problems_of, urgency
 
-_SIGNS = {"failed": "✗", "unusable": "✗", "restarting": "↻", "waiting": "…", "starting": "…"}
+_SIGNS = {"failed": "✗", "lost": "✗", "unusable": "✗", "restarting": "↻", "waiting": "…", "starting": "…", "moving": "…"}
 """States are told apart without colour."""
 _MOST_PROBLEMS = 50
 _UNITS = ((31_536_000, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
@@ -167,7 +167,7 @@ def _row(symbol: Mapping[str, Any], history: SymbolHistory, now: datetime) -> st
 def _class(rank: int) -> str:
     if rank >= len(TROUBLED) + 1:
         return "odd" if rank == len(TROUBLED) + 1 else "good"
-    return "odd" if rank < len(TROUBLED) and TROUBLED[rank] in ("waiting", "starting") else "bad"
+    return "odd" if rank < len(TROUBLED) and TROUBLED[rank] in ("waiting", "starting", "moving") else "bad"
 
 
 def _curve(values: Sequence[float | None]) -> str:

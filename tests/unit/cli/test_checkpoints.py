@@ -91,7 +91,7 @@ def test_prune_keeps_the_newest_two_and_refuses_beside_a_worker(tmp_path: Path, 
     finally:
         store.unlock()
     assert as_json(capsys, "prune", state, "--epoch", str(epochs[2])) == [{"symbol": "BTCUSDT", "epoch": epochs[2]}]
-    assert "1 checkpoints removed" in shown(capsys, "prune", state, "--retain", "2")
+    assert "1 checkpoint removed" in shown(capsys, "prune", state, "--retain", "2")
     assert [row["epoch"] for row in as_json(capsys, "list", state)] == epochs[:2]
     index = json.loads((tmp_path / "state" / "BTCUSDT" / "index.json").read_text())
     assert [row["epoch"] for row in index["checkpoints"]] == epochs[:2]

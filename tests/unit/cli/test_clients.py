@@ -144,6 +144,26 @@ def test_status_of_several_is_one_table(server: Server, capsys: pytest.CaptureFi
     assert f"no answer from {nobody}" in capsys.readouterr().err
 
 
+def test_status_of_a_driver_has_a_line_about_each_shard(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is, since when, and what its last takeover took; what is lost stands below, and the exit code is 1."""
+    shard = {"shard": "0/2", "state": "running", "node": "node-a", "url": "http://10.0.0.1:9000", "symbols": 3}
+    moved = shard | {"takeovers": 2, "takeover_seconds": 4.123, "since_seconds": 12.4}
+    new = shard | {
+        "shard": "1/2",
+        "state": "starting",
+        "node": None,
+        "takeovers": 0,
+        "takeover_seconds": None,
+        "since_seconds": 1.0,
+    }
+    server.says(STATUS | {"shards": [moved, new], "unreachable": ["shard 1/2 has not answered for 9 s"]})
+    assert main(["status", server.url]) == 1
+    said = capsys.readouterr().out
+    assert "shard 0/2: running on node-a for 12 s, 3 symbols; taken over 2 times, the last in 4.1 s\n" in said
+    assert "shard 1/2: starting, 3 symbols\n" in said
+    assert "shard 1/2 has not answered for 9 s" in said
+
+
 def test_status_fails_with_a_failed_symbol(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 1, and the reason."""
     server.says(STATUS | {"ready": False, "symbols": [SYMBOL | {"state": "failed", "error": "a gap"}]})

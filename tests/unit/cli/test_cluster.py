@@ -51,6 +51,7 @@ def test_without_ray_the_extra_is_named(
         (["--engine", "ray", "--allow-fresh"], "--allow-fresh does not go with --engine"),
         (["--engine", "ray", "--once", "--detach"], "--detach does not go with --once"),
         (["--engine", "ray", "--shards", "0"], "must be a positive number"),
+        (["--engine", "ray", "--address", "ray://head:10001"], "must be HOST:PORT"),
         (["--engine", "rai"], "did you mean ray?"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowbook.cluster.balance import Move, divide, plan_move, spread, usual_count
+from cowbook.cluster.balance import Move, divide, measure_loads, plan_move, spread, usual_count
 from cowbook.config import load_config
 
 NODES = ["a", "b", "c"]
@@ -36,6 +36,12 @@ def test_shards_are_spread_evenly() -> None:
     """What is placed already counts, unless its node is gone."""
     chosen = spread(["0/6", "1/6", "2/6", "3/6"], {"4/6": "a", "5/6": "gone"}, NODES)
     assert sorted(chosen.values()) == ["a", "b", "b", "c"] or sorted(chosen.values()) == ["a", "b", "c", "c"]
+
+
+def test_load_is_processor_time_between_two_looks_of_one_process() -> None:
+    """A new process begins at 0: what it has used before the last look is not known."""
+    before, after = {"0/3": ("a", 10.0), "1/3": ("b", 10.0)}, {"0/3": ("a", 25.0), "1/3": ("c", 5.0), "2/3": ("d", 5.0)}
+    assert measure_loads(before, after, 30.0) == {"0/3": 0.5}
 
 
 def test_the_lightest_shard_that_helps_moves_to_the_idlest_node() -> None:

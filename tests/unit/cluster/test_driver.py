@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from cowbook.cluster.driver import Driver
 from cowbook.config import Config
 from cowbook.errors import StorageError
 from cowbook.service import early_signals
+from cowbook.telemetry.status import problems_of
 from support.fake_cluster import FakeCluster, config_of
 
 SYMBOLS = ("A", "B", "C", "D", "E", "F", "G")
@@ -46,7 +48,7 @@ async def running(cluster: FakeCluster, config: Config, **options: Any) -> Async
     """A driver that is ready, and is stopped by a signal at the end if it has not ended by then."""
     driver = Driver(cluster, lambda: config, {}, **options)
     task = asyncio.create_task(driver.run())
-    await until(lambda: task.done() or (driver.shards and driver.status()["ready"]))
+    await until(lambda: task.done() or (driver.view.status()["ready"]))
     try:
         yield driver, task
     finally:
@@ -59,9 +61,9 @@ async def test_shards_are_spread_and_a_signal_ends_each_well(tmp_path: Path) -> 
     """Two for a node; all of them are stopped before they are killed."""
     cluster = FakeCluster("a", "b")
     async with running(cluster, config_of(tmp_path, *SYMBOLS)) as (driver, ended):
-        assert sorted(driver.shards) == ["0/4", "1/4", "2/4", "3/4"]
+        assert [row["shard"] for row in driver.view.status()["shards"]] == ["0/4", "1/4", "2/4", "3/4"]
         assert sorted(str(node) for _, node in cluster.started) == ["a", "a", "b", "b"]
-        assert [symbol["id"] for symbol in driver.status()["symbols"]] == [*SYMBOLS]
+        assert [symbol["id"] for symbol in driver.view.status()["symbols"]] == [*SYMBOLS]
         assert not any(shard.outlives for shard in cluster.there.values())
         os.kill(os.getpid(), signal.SIGINT)
         assert await ended == 0
@@ -78,7 +80,7 @@ async def test_a_detached_shard_is_adopted_with_its_number_of_shards(tmp_path: P
     assert not cluster.killed
     started = len(cluster.started)
     async with running(cluster, config) as (driver, _):
-        assert len(driver.shards) == 3
+        assert len(driver.view.status()["shards"]) == 3
     assert len(cluster.started) == started
     assert len(cluster.killed) == 3
 
@@ -98,7 +100,7 @@ async def test_what_does_not_fit_is_replaced(tmp_path: Path, why: str) -> None:
     async with running(cluster, config, shards=3 if why == "count" else None) as (driver, _):
         assert [shard.stopped for shard in before] == [1, 1]
         assert cluster.killed == before
-        assert len(driver.shards) == (3 if why == "count" else 2)
+        assert len(driver.view.status()["shards"]) == (3 if why == "count" else 2)
         assert all(shard.the_task.config.checkpoint == config.checkpoint for shard in cluster.there.values())
 
 
@@ -108,8 +110,8 @@ async def test_a_shard_that_nobody_starts_again_is_started(tmp_path: Path) -> No
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2) as (driver, _):
         gone = cluster.there["0/2"]
         gone.is_gone = True
-        await until(lambda: cluster.there["0/2"] is not gone and driver.status()["ready"])
-        assert driver.shards["0/2"].takeovers == 1
+        await until(lambda: cluster.there["0/2"] is not gone and driver.view.status()["ready"])
+        assert driver.view.status()["shards"][0]["takeovers"] == 1
 
 
 async def test_a_lost_node_shows_and_a_takeover_is_counted(tmp_path: Path) -> None:
@@ -119,18 +121,19 @@ async def test_a_lost_node_shows_and_a_takeover_is_counted(tmp_path: Path) -> No
         lost = next(shard for shard in cluster.there.values() if shard.node == "b")
         cluster.alive.remove("b")
         lost.is_reachable = False
-        await until(lambda: not driver.status()["ready"])
-        status = driver.status()
+        await until(lambda: not driver.view.status()["ready"])
+        status = driver.view.status()
         states = {symbol["id"]: symbol["state"] for symbol in status["symbols"]}
         ids = {symbol.id for symbol in lost.the_task.config.symbol}
         assert {symbol for symbol, state in states.items() if state == "lost"} == ids
         assert len(status["unreachable"]) == 1
+        assert {symbol["id"] for symbol in status["symbols"] if problems_of(symbol)} == ids
         lost.node, lost.instance, lost.is_reachable = "a", "successor", True
-        await until(lambda: driver.status()["ready"])
-        (row,) = (row for row in driver.status()["shards"] if row["shard"] == lost.the_task.shard)
+        await until(lambda: driver.view.status()["ready"])
+        (row,) = (row for row in driver.view.status()["shards"] if row["shard"] == lost.the_task.shard)
         assert (row["takeovers"], row["node"]) == (1, "a")
         assert row["takeover_seconds"] > 0
-        text = driver.render_metrics(openmetrics=False).decode()
+        text = driver.view.render_metrics(openmetrics=False).decode()
         assert f'cowbook_takeovers_total{{shard="{row["shard"]}"}} 1.0' in text
         assert "cowbook_nodes 1.0" in text
 
@@ -148,10 +151,10 @@ async def test_load_moves_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             return any(shard.node == "b" for shard in cluster.there.values())
 
         await until(work)
-        await until(lambda: driver.status()["ready"])
-        assert sum(row["takeovers"] for row in driver.status()["shards"]) == 0
+        await until(lambda: driver.view.status()["ready"])
+        assert sum(row["takeovers"] for row in driver.view.status()["shards"]) == 0
         assert cluster.killed[0].stopped == 1
-        assert b"cowbook_moves_total" in driver.render_metrics(openmetrics=False)
+        assert b"cowbook_moves_total" in driver.view.render_metrics(openmetrics=False)
 
 
 async def test_a_reload_replaces_only_shards_that_change(tmp_path: Path) -> None:
@@ -160,10 +163,10 @@ async def test_a_reload_replaces_only_shards_that_change(tmp_path: Path) -> None
     cluster = FakeCluster("a", "b")
     driver = Driver(cluster, lambda: configs[-1], {}, shards=3)
     task = asyncio.create_task(driver.run())
-    await until(lambda: driver.shards and driver.status()["ready"])
+    await until(lambda: driver.view.status()["ready"])
     configs.append(config_of(tmp_path, *SYMBOLS, "H"))
     os.kill(os.getpid(), signal.SIGHUP)
-    await until(lambda: len(driver.status()["symbols"]) == 8 and driver.status()["ready"])
+    await until(lambda: len(driver.view.status()["symbols"]) == 8 and driver.view.status()["ready"])
     assert len(cluster.killed) == 1
     configs.append(config_of(tmp_path, *SYMBOLS, "H", more='[output]\nnumbers = "int64"\n'))
     os.kill(os.getpid(), signal.SIGHUP)
@@ -189,21 +192,50 @@ async def test_checkpoints_and_books_are_asked_of_the_shard_that_has_the_symbol(
     """All symbols: all shards. Where one does not answer, its symbols have an error."""
     cluster = FakeCluster("a", "b")
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=3) as (driver, _):
-        answers = await driver.checkpoint(None, waits=True)
+        answers = await driver.view.checkpoint(None, waits=True)
         assert sorted(answer["id"] for answer in answers) == [*SYMBOLS]
-        assert await driver.checkpoint("C", waits=False) == [{"id": "C", "epoch": 3, "error": None}]
-        assert await driver.read_book("C", 5, "json") == b"C 5 json"
+        assert await driver.view.checkpoint("C", waits=False) == [{"id": "C", "epoch": 3, "error": None}]
+        assert await driver.view.read_book("C", 5, "json") == b"C 5 json"
         with pytest.raises(KeyError):
-            await driver.checkpoint("Z", waits=True)
+            await driver.view.checkpoint("Z", waits=True)
         for shard in cluster.there.values():
             shard.is_reachable = False
-        answers = await driver.checkpoint(None, waits=True)
+        answers = await driver.view.checkpoint(None, waits=True)
         assert len(answers) == len(SYMBOLS)
         assert all("does not answer" in answer["error"] for answer in answers)
         with pytest.raises(StorageError, match="does not answer"):
-            await driver.read_book("C", 5, "json")
+            await driver.view.read_book("C", 5, "json")
         for shard in cluster.there.values():
             shard.is_reachable = True
+
+
+async def test_systemd_is_told_when_all_shards_are_ready(tmp_path: Path) -> None:
+    """As by a plain run: ready once, a status line, signs of life, and the stop."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.setblocking(False)
+        said: list[str] = []
+
+        async def listen() -> None:  # all along: the queue holds few datagrams
+            while True:
+                said.append((await asyncio.get_running_loop().sock_recv(listener, 4096)).decode())
+
+        listening = asyncio.create_task(listen())
+        cluster, config = FakeCluster("a", "b"), config_of(tmp_path, *SYMBOLS)
+        environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "30000000"}
+        driver = Driver(cluster, lambda: config, environ, shards=3)
+        task = asyncio.create_task(driver.run())
+        await until(lambda: "READY=1" in said)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await task == 0
+        await until(lambda: "STOPPING=1" in said)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+    assert said.count("READY=1") == 1
+    assert said.index("READY=1") < said.index("STOPPING=1")
+    assert "WATCHDOG=1" in said
+    assert any(line.startswith("STATUS=shards: 3 running; 2 nodes") for line in said)
+    assert not environ  # no child notifies in the driver's name
 
 
 async def test_a_shard_that_is_lost_while_it_stops_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

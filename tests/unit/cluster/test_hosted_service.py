@@ -143,7 +143,7 @@ def test_a_bug_ends_the_process_but_where_an_end_is_waited_for(
     exits: list[int] = []
     monkeypatch.setattr(Service, "run", fail)
     monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
-    monkeypatch.setattr(module.os, "_exit", exits.append)
+    monkeypatch.setattr("os._exit", exits.append)
     ended = wait_for(HostedService(ShardTask(configured(), once=once), "node-1", "127.0.0.1"), lambda answer: answer.has_ended)
     assert exits == ([] if once else [1])
     assert ended.failure is not None

@@ -48,6 +48,15 @@ def test_a_shard_is_lost_when_its_node_is_or_when_it_says_nothing(watch: ShardWa
     assert (watch.state(ALIVE, 10.6), watch.takeovers) == ("running", 0)
 
 
+def test_a_process_that_is_gone_is_lost_at_once(watch: ShardWatch) -> None:
+    """Nobody waits for an answer that cannot come."""
+    watch.take(answer_of("one", "n1"), ALIVE, 1.0)
+    watch.note_gone()
+    assert watch.state(ALIVE, 1.1) == "lost"
+    watch.take(answer_of("two", "n1"), ALIVE, 3.0)
+    assert (watch.state(ALIVE, 3.0), watch.takeovers, watch.takeover_seconds) == ("running", 1, 2.0)
+
+
 def test_a_move_is_no_takeover(watch: ShardWatch) -> None:
     """It is moving from the driver's stop until the new process is ready, whatever the old one says meanwhile."""
     watch.take(answer_of("one", "n1"), ALIVE, 1.0)

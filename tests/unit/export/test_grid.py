@@ -110,5 +110,5 @@ def test_a_grid_that_a_wild_time_makes_endless_is_refused(tmp_path: Path) -> Non
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     """And the setting that would have it."""
     result = make_output(tmp_path, lines(), streams=["depth"])
-    with pytest.raises(QueryError, match="no book of BTCUSDT: it has depth; add book to"):
+    with pytest.raises(QueryError, match="no book of BTCUSDT, which is to be written: it has depth; add book to"):
         export(result, tmp_path / "a.npz")

@@ -126,7 +126,7 @@ def test_what_the_output_does_not_have_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="is no output of cowbook"):
         features(tmp_path)
     without, _, _ = made(tmp_path / "trades", "binance", replace(ENGINE, streams=("trades",)))
-    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*add it to \[output\] streams"):
+    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*add depth to \[output\] streams"):
         features(without.output_dir)
     bare, _, _ = made(tmp_path / "bare", "binance", replace(ENGINE, streams=("depth",)))
     with pytest.raises(UsageError, match=r"volume: .* has no trades"):

@@ -365,3 +365,26 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     books = replay(tmp_path / "none*.jsonl", "X")
     with pytest.raises(CowbookError, match="none"):
         next(books)
+
+
+def test_decimals_that_do_not_fit_are_an_error_that_names_those_that_do(tmp_path: Path) -> None:
+    """Else the book would be empty, without a word. A single record that does not fit is rejected as ever."""
+    path = tmp_path / "a.jsonl"
+    lines = [SNAPSHOT | {"bids": [["9.25", "1"]]}, diff(11, 1100, [["9.25", "2"]], []), diff(12, 1200, [["9", "2"]], [])]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(InputError, match=r"a.jsonl: offset 0: price 9.25 has 2 decimals: price_decimals = 2 would fit; 2 of the"):
+        next(replay(path, "X", price_decimals=1))
+    path.write_text("".join(json.dumps(line) + "\n" for line in [SNAPSHOT, *lines[1:]]))
+    *_, book = replay(path, "X", price_decimals=1)
+    assert book.dead_letter_statistics()["out_of_range"] == 1
+    assert book.event_count > 0
+
+
+@pytest.mark.parametrize("below", ["", "depth", "depth/symbol=X", "depth/symbol=X/date=2024-08-09/*.parquet"])
+def test_an_output_is_no_capture(tmp_path: Path, below: str) -> None:
+    """The error names what reads outputs."""
+    part = tmp_path / "data/depth/symbol=X/date=2024-08-09/part-0000000000000000-0000000000000005.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"PAR1")
+    with pytest.raises(UsageError, match=r"is output of cowbook's.*cowbook.features, book_at and scan"):
+        next(replay(tmp_path / "data" / below, "X"))

@@ -320,8 +320,16 @@ def test_a_snapshot_that_replaces_ends_the_search_for_a_frame(tmp_path: Path) ->
 def test_output_without_depth_is_refused(tmp_path: Path) -> None:
     """With the setting that it takes."""
     result = make_output(tmp_path, make_lines(), streams=("bbo",))
-    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*it has bbo, drift, gaps; add it to \[output\] streams"):
+    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.*it has bbo, drift, gaps; add depth to \[output\] streams"):
         book_at(result.output_dir, "BTCUSDT")
+
+
+def test_output_whose_depth_was_taken_away_says_so(own: Reconstruction) -> None:
+    """Other parts speak of it: no setting would help."""
+    for path in (own.output_dir / "depth").rglob("*.parquet"):
+        path.unlink()
+    with pytest.raises(QueryError, match=r"has no depth of BTCUSDT.* speaks of [\d,]+ rows of depth: restore its parts"):
+        book_at(own.output_dir, "BTCUSDT")
 
 
 def test_a_tail_in_whose_place_a_regular_part_has_come_does_not_count(own: Reconstruction) -> None:
@@ -420,9 +428,9 @@ def test_few_files_are_opened_for_an_instant(tmp_path: Path, monkeypatch: pytest
     opened: list[Path] = []
     init = PartReader.__init__
 
-    def open_and_count(reader: PartReader, stream: str, part: Any) -> None:
+    def open_and_count(reader: PartReader, stream: str, part: Any, footer: Any) -> None:
         opened.append(part.path)
-        init(reader, stream, part)
+        init(reader, stream, part, footer)
 
     monkeypatch.setattr(PartReader, "__init__", open_and_count)
     for second in (7, 150, 390):
