@@ -8,12 +8,13 @@ from typing import Any, Literal, get_args, get_origin
 import pytest
 from pydantic import BaseModel
 
-from cowbook.config import (, ObjectPlaces
+from cowbook.config import (
     CheckpointConfig,
     Config,
     EnvelopeConfig,
     HttpConfig,
     LogConfig,
+    ObjectPlaces,
     OutputConfig,
     ServiceConfig,
     SourceConfig,
