@@ -116,8 +116,26 @@ compare: $(VENV)/.installed-dev ## hold output and checkpoints against another c
 copies: $(VENV)/.installed-dev ## join copies with losses of what every venue sends, at 20 random seeds each: ten minutes
 	@$(TIMED) $(PY) tests/compare/copies.py
 
-bench: $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
-	$(PY) tests/bench/run.py
+# The peers on the newest Python that is here: on an old one pip installs old ones, which are slower.
+NEWEST := $(shell for minor in 13 12 11; do command -v python3.$$minor && break; done)
+BENCH_VENV := build/bench-venv
+
+$(BENCH_VENV)/.installed: pyproject.toml
+	$(or $(NEWEST),$(PYTHON)) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check nautilus_trader || echo "the ladder is measured alone"
+	@touch $@
+
+.PHONY: bench-table bench-freezes
+bench-table: $(BENCH_VENV)/.installed ## the first table of docs/benchmarks.md; its line of history, and the chart of all
+	$(BENCH_VENV)/bin/python tests/bench/run.py --history docs/benchmarks.jsonl
+	$(BENCH_VENV)/bin/python tests/bench/chart.py docs/benchmarks.jsonl docs/benchmarks.svg
+
+bench-freezes: $(VENV)/.installed-dev ## how long checkpoints stop a daemon that follows a growing file
+	$(PY) tests/bench/freezes.py
+
+bench: bench-table $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
+	$(PY) tests/bench/freezes.py
 	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py
 	$(PY) tests/bench/instant.py

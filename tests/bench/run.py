@@ -1,21 +1,25 @@
 """Speed, as ratios against what people use today, measured in turn in one run on one core.
 
-python tests/bench/run.py [--messages N] [--rounds N] [CAPTURE NAME]
+python tests/bench/run.py [--messages N] [--rounds N] [--history FILE] [CAPTURE NAME]
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -30,6 +34,7 @@ from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol.warm import warm
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _CONFIG = """
 [service]
 output_dir = "data"
@@ -75,7 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("capture", nargs="?", type=Path, help="a plain Binance capture with 19-digit receive times")
     parser.add_argument("name", nargs="?", default="BTCUSDT")
-    parser.add_argument("--messages", type=int, default=60_000, help="depth diffs of the simulated capture")
+    parser.add_argument("--messages", type=int, default=150_000, help="depth diffs of the simulated capture")
+    parser.add_argument("--history", type=Path, help="append what was measured to this file, as a line of JSON")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
@@ -90,15 +96,44 @@ def main() -> None:
         versions = f"Python {platform.python_version()}, numpy {np.__version__}"
         console.print(f"{versions}, one core, {arguments.rounds} rounds in turn, medians")
         capture = LoadedCapture(path.resolve(), arguments.name)
-        report(capture, directory / "run", arguments.rounds, console)
+        captures = {"with tickers": report(capture, directory / "run", arguments.rounds, console)}
         without_tickers = directory / "without_tickers.jsonl"
         without_tickers.write_bytes(b"".join(line + b"\n" for line in capture.lines if b"bookTicker" not in line))
         del capture
-        report(LoadedCapture(without_tickers, arguments.name), directory / "run", arguments.rounds, console, alone=True)
+        second = LoadedCapture(without_tickers, arguments.name)
+        captures["without tickers"] = report(second, directory / "run", arguments.rounds, console, alone=True)
+    if arguments.history is not None:
+        append_history(arguments.history, arguments.rounds, captures)
 
 
-def report(capture: LoadedCapture, directory: Path, rounds: int, console: Console, *, alone: bool = False) -> None:
-    """Measure all subjects on a capture and print them; the ladder alone, too, if asked."""
+def append_history(path: Path, rounds: int, captures: dict[str, Any]) -> None:
+    """Append a line that says what was measured, of which commit, where, and against what."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True, cwd=_REPOSITORY)
+    record = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": commit.stdout.strip(),
+        "machine": machine(),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "peer": f"order-book {importlib.metadata.version('order-book')}",
+        "rounds": rounds,
+        "captures": captures,
+    }
+    with path.open("a") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def machine() -> str:
+    """What this is measured on."""
+    names = {line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line}
+    return f"{', '.join(sorted(names)) or platform.machine()}, {os.cpu_count()} cores"
+
+
+def report(capture: LoadedCapture, directory: Path, rounds: int, console: Console, *, alone: bool = False) -> dict[str, Any]:
+    """Measure all subjects on a capture and print them; the ladder alone, too, if asked.
+
+    Returns of each subject: ns a level, and how many times as fast as order-book it is, as median, least and greatest.
+    """
     events, _ = run_stages(capture, apply=True)
     results = measure(
         {
@@ -113,18 +148,27 @@ def report(capture: LoadedCapture, directory: Path, rounds: int, console: Consol
     order_book = f"orjson + order-book {importlib.metadata.version('order-book')}"
     megabytes = capture.size_bytes / 1e6
     table = Table(title=f"{capture.path.name}: {megabytes:.0f} MB, {len(capture.lines):,} records, {events:,} levels and trades")
-    for column in ("", "ns/level", "M levels/s", f"x {order_book}", "x dict loop"):
+    found: dict[str, Any] = {}
+    for column in ("", "ns/level", "M levels/s", f"x {order_book}", "least to greatest", "x dict loop"):
         table.add_column(column, justify="right" if column else "left")
     for name, figures in results.items():
-        ratios = [
-            statistics.median(base / figure for base, figure in zip(results[other], figures, strict=True))
+        ratios, to_dicts = (
+            sorted(base / figure for base, figure in zip(results[other], figures, strict=True))
             for other in ("order-book", "dict loop")
-        ]
-        median = statistics.median(figures)
-        table.add_row(name, f"{median:.1f}", f"{1000 / median:.2f}", *(f"{ratio:.1f}" for ratio in ratios))
+        )
+        median, ratio = statistics.median(figures), statistics.median(ratios)
+        spread = f"{ratios[0]:.1f} to {ratios[-1]:.1f}"
+        table.add_row(name, f"{median:.1f}", f"{1000 / median:.2f}", f"{ratio:.1f}", spread, f"{statistics.median(to_dicts):.1f}")
+        found[name] = {
+            "ns": round(median, 1),
+            "ratio": round(ratio, 1),
+            "least": round(ratios[0], 1),
+            "most": round(ratios[-1], 1),
+        }
     console.print(table)
     if alone:
         report_ladder(capture, rounds, console)
+    return found
 
 
 def report_ladder(capture: LoadedCapture, rounds: int, console: Console) -> None:

@@ -42,7 +42,7 @@ _LOG_RANGES = (
 )
 
 
-class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
+class BookSnapshot(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """An engine frozen between two messages (ADR 7), made by `OrderBookEngine.snapshot`.
 
     Any thread may read it until `release`, which the engine's thread must call.
@@ -50,15 +50,20 @@ class BookSnapshot(msgspec.Struct, frozen=True, eq=False):
 
     arrays: ladder.Book
     live: memoryview  # the live engine's words
-    words: npt.NDArray[np.int64]  # a copy of the words, from the moment of the freeze
+    content: bytes  # of the words, from the moment of the freeze: bytes are copied in a third of the time of an array
     rows: Any  # plain.rows.Rows
     logs: Logs
     slots: Slots
 
     @property
+    def words(self) -> npt.NDArray[np.int64]:
+        """A copy of the frozen words. Kernels are compiled for arrays that may be written."""
+        return np.frombuffer(self.content, np.int64).copy()
+
+    @property
     def epoch(self) -> int:
         """The ladder's epoch that this snapshot ended, not a checkpoint's epoch. Each snapshot of an engine raises it by 1."""
-        return int(self.words[EPOCH])
+        return int(np.frombuffer(self.content, np.int64)[EPOCH])
 
     def _side(self, side_number: int) -> Ladder:
         state, pool, sides = records_of(self.words)

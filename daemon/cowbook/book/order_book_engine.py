@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +42,14 @@ from cowbook.book.freeze import (
 from cowbook.book.ladder_view import Ladder
 from cowbook.book.recent import fill
 from cowbook.book.room import (
+    KEPT_LEVELS_LEFT,
     LEVELS_LEFT,
     LEVELS_NEEDED,
+    LEVELS_OF_MESSAGE,
     MESSAGES_AT_A_TIME,
     MESSAGES_LEFT,
     ROOM_WORDS,
+    Held,
     is_cut_forced,
     kept_bytes,
     make_room,
@@ -187,6 +191,7 @@ class OrderBookEngine:
         """The arrays that the kernels work on. The tuple is replaced whenever one of its arrays is."""
         for name in ("market", "channel"):
             state[name] = self.arrays.settings[name]
+        self._taken: tuple[Callable[[], BookSnapshot | None], ...] = (lambda: None, lambda: None)  # the last two snapshots
         self._kernels: list[Callable[..., tuple[int, int]]] | None = (
             None  # apply_messages and apply_snapshots, once they are needed
         )
@@ -194,7 +199,15 @@ class OrderBookEngine:
 
     def _measure_room(self) -> None:
         arrays = self.arrays
-        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs, self.settings.most_open_rows)
+        measure_room(arrays.room, arrays.state[0], arrays.rows, arrays.logs, self.settings.most_open_rows, self._held())
+
+    def _held(self) -> list[Held]:
+        """What the snapshots that are held still read."""
+        epochs = self._view[FIRST_SNAPSHOT], self._view[SECOND_SNAPSHOT]
+        if epochs == (block_pool.NO_SNAPSHOT, block_pool.NO_SNAPSHOT):
+            return []
+        taken = [snapshot for reference in self._taken if (snapshot := reference()) is not None]
+        return [Held(records_of(frozen.words)[0][0], frozen.logs) for frozen in taken if frozen.epoch in epochs]
 
     def measure_features(self, depth: int, distances: Sequence[float]) -> None:
         """From now on measure what features of the best `depth` levels are made of. It is in `arrays.measured`, for the caller.
@@ -268,13 +281,17 @@ class OrderBookEngine:
 
     def _make_room(self) -> None:
         arrays, room = self.arrays, self.arrays.room
-        needed = int(room[LEVELS_NEEDED])
-        if room[MESSAGES_LEFT] < 0 or room[LEVELS_LEFT] < 0:  # by the upper bound; the true counts are lower nearly always
+        if (
+            min(room[[MESSAGES_LEFT, LEVELS_LEFT, KEPT_LEVELS_LEFT]]) < 0
+        ):  # by the upper bound; the true counts are lower nearly always
             self._measure_room()
-            if room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME and room[LEVELS_LEFT] > needed:
+            if (
+                room[MESSAGES_LEFT] > MESSAGES_AT_A_TIME
+                and room[LEVELS_LEFT] > room[LEVELS_NEEDED]
+                and room[KEPT_LEVELS_LEFT] > room[LEVELS_OF_MESSAGE]
+            ):
                 return
-        is_held = self._view[PROTECTED] != block_pool.NO_SNAPSHOT
-        rows, logs = make_room(arrays.state[0], needed, arrays.rows, arrays.logs, arrays.slots, is_held=is_held)
+        rows, logs = make_room(arrays.state[0], room, arrays.rows, arrays.logs, arrays.slots, self._held())
         self.arrays = arrays._replace(rows=rows, logs=logs)
         self._measure_room()
 
@@ -405,7 +422,8 @@ class OrderBookEngine:
         slots = NO_SLOTS
         if words[SLOT_COUNT]:  # slots are overwritten in place: a few kilobytes
             slots = Slots(arrays.slots.messages.copy(), arrays.slots.info.copy())
-        frozen = BookSnapshot(arrays.book, words, self._words.copy(), arrays.rows, logs, slots)
+        frozen = BookSnapshot(arrays.book, words, words.tobytes(), arrays.rows, logs, slots)
+        self._taken = self._taken[1], ref(frozen)
         words[slot] = words[PROTECTED] = epoch = words[EPOCH]
         words[EPOCH] = epoch + 1
         return frozen

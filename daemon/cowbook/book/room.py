@@ -11,6 +11,9 @@ caller then makes a cut instead of room, so that applying a message never counts
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +24,8 @@ from cowbook.book.ladder import ASK, BID
 from cowbook.book.state import Logs, Slots
 from cowbook.errors import BookMemoryError
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
-from cowbook.plain.book_state import FREE, TOOK_OVER, WAITING_LIMIT
+from cowbook.plain.book_state import FREE, PLACES, TOOK_OVER, WAITING_LIMIT
+from cowbook.plain.lent_memory import lend
 from cowbook.plain.messages import SNAPSHOT
 from cowbook.plain.streams import BOUNDED_STREAMS, ROW_ARRAYS
 
@@ -30,15 +34,24 @@ _Array = TypeVar("_Array", npt.NDArray[np.void], npt.NDArray[np.int64])
 # Places in an engine's room.
 MESSAGES_LEFT = 0  # number of messages for which every array has enough entries, not counting levels
 LEVELS_LEFT = 1  # number of levels for which the arrays of levels have enough entries
-LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append
+LEVELS_NEEDED = 2  # most levels that the message for which there was no room may append to the rows
 APART_LEVELS_LEFT = 3  # number of levels for which the arrays of the diffs of another speed have room
-ROOM_WORDS = 4
+KEPT_LEVELS_LEFT = 4  # the same of the book's own diffs
+LEVELS_OF_MESSAGE = 5  # of the message for which there was no room
+ROOM_WORDS = 6
 
 MESSAGES_AT_A_TIME = 1024
 """Room is always made for at least so many messages, because each call costs microseconds."""
 
 MOST_DAYS = 1 << 17
 """Days that may have ended. From 1970 to 2262, the last year of a time in ns, there are 106,751."""
+
+_DIFF_LOGS = (("diff", "diffs"), ("apart", "apart"))
+"""Logs of diffs: what the fields of their ranges begin with, and the name of their entries."""
+
+_BOUNDED = tuple((PLACES[f"open_{stream.name}"], stream.most_rows) for stream in BOUNDED_STREAMS)
+_NEEDS = tuple((PLACES[f"open_{array.count}"], array.most, array.most_per_level) for array in ROW_ARRAYS)
+"""Of the bounded streams and of the arrays of open rows: the place of their count in the state, and what a message may append."""
 
 _DAYS_OF_A_MESSAGE = 2
 _DAYS_AT_A_TIME = 8
@@ -56,10 +69,13 @@ def has_room(engine, message):
     room[MESSAGES_LEFT] -= 1
     room[LEVELS_LEFT] -= levels
     room[LEVELS_NEEDED] = levels
+    room[KEPT_LEVELS_LEFT] -= count
+    room[LEVELS_OF_MESSAGE] = count
     waiting_tickers = state.ticker_end - state.ticker_start
     return (
         room[MESSAGES_LEFT] >= 0
         and room[LEVELS_LEFT] >= 0
+        and room[KEPT_LEVELS_LEFT] >= 0
         and room[APART_LEVELS_LEFT] >= count
         and state.apart_end < logs.apart.size
         and state.trade_end + count < logs.trades.size
@@ -92,55 +108,70 @@ def _further_levels(engine, message):
 
 def is_cut_forced(state: np.void, most_open_rows: int) -> bool:
     """Returns whether a stream has so many open rows that a cut is due before any other message."""
-    return any(int(state[f"open_{stream.name}"]) >= most_open_rows for stream in BOUNDED_STREAMS)
+    values = state.item()
+    return any(values[open_rows] >= most_open_rows for open_rows, _ in _BOUNDED)
 
 
-def measure_room(room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a snapshot that is held still reads."""
+
+    state: np.void
+    logs: Logs
+
+
+def measure_room(
+    room: npt.NDArray[np.int64], state: np.void, rows: Any, logs: Logs, most_open_rows: int, held: Sequence[Held] = ()
+) -> None:
     """Fill an engine's room, int64 of shape (ROOM_WORDS,), from the entries that are really left.
 
     There is room for a message as long as no stream of `BOUNDED_STREAMS` can have `most_open_rows` rows before it.
     """
-    diffs = logs.diffs[int(state["diff_start"]) : int(state["diff_end"])]
-    apart = logs.apart[int(state["apart_start"]) : int(state["apart_end"])]
+    values = state.item()  # a tuple, whose numbers take a tenth of the time that fields take
     messages = [
-        len(logs.diffs) - int(state["diff_end"]),
-        *(-((int(state[f"open_{stream.name}"]) - most_open_rows) // stream.most_rows) for stream in BOUNDED_STREAMS),
+        len(logs.diffs) - values[PLACES["diff_end"]],
+        *(-((values[open_rows] - most_open_rows) // most_rows) for open_rows, most_rows in _BOUNDED),
     ]
-    levels = [levels_left(diffs, int(state["diff_level_end"]), len(logs.diff_prices))]
-    room[APART_LEVELS_LEFT] = levels_left(apart, int(state["apart_level_end"]), len(logs.apart_prices))
-    for array in ROW_ARRAYS:
-        left = len(getattr(rows, array.name)) - int(state[f"open_{array.count}"])
-        if array.most_per_level:
-            left = left // 2 if array.most else left
-            levels.append(left // array.most_per_level)
-        if array.most:
-            messages.append(left // array.most)
+    own, apart = (_oldest_levels(state, logs, name, log, held) for name, log in _DIFF_LOGS)
+    room[KEPT_LEVELS_LEFT] = _levels_left(own, values[PLACES["diff_level_end"]], len(logs.diff_prices))
+    room[APART_LEVELS_LEFT] = _levels_left(apart, values[PLACES["apart_level_end"]], len(logs.apart_prices))
+    levels = []
+    for array, (count, most, most_per_level) in zip(rows, _NEEDS, strict=True):
+        left = len(array) - values[count]
+        if most_per_level:
+            left = left // 2 if most else left
+            levels.append(left // most_per_level)
+        if most:
+            messages.append(left // most)
     room[MESSAGES_LEFT] = min(messages)
     room[LEVELS_LEFT] = min(levels)
 
 
-def make_room(state: np.void, needed: int, rows: Any, logs: Logs, slots: Slots, *, is_held: bool) -> tuple[Any, Logs]:
-    """Returns (rows, logs) with room for a message that may append `needed` levels, and for more of its kind.
+def make_room(
+    state: np.void, room: npt.NDArray[np.int64], rows: Any, logs: Logs, slots: Slots, held: Sequence[Held] = ()
+) -> tuple[Any, Logs]:
+    """Returns (rows, logs) with room for the message for which `room` had none, and for more of its kind.
 
-    Arrays that have the room are kept as they are. `is_held`: a snapshot refers to the logs, so that none is written in place.
+    Arrays that have the room are kept as they are. What snapshots that are held refer to is not written in place.
     Entries of the logs that are no longer needed are dropped, and the ranges in `state` and the places of levels in `slots` are
     updated to match. Raises BookMemoryError if event times have gone through more than MOST_DAYS days.
     """
     larger = {}
-    for array in ROW_ARRAYS:
-        entries = getattr(rows, array.name)
-        count = int(state[f"open_{array.count}"])
+    needed = int(room[LEVELS_NEEDED])
+    values = state.item()
+    for name, entries, (count, most, most_per_level) in zip(rows._fields, rows, _NEEDS, strict=True):
         # Twice as many, because measure_room halves an array that holds both rows and levels.
-        wanted = 2 * (array.most * MESSAGES_AT_A_TIME + array.most_per_level * needed)
-        if count + wanted > len(entries):
-            larger[array.name] = _enlarged(entries, 0, count, wanted)
-    return rows._replace(**larger), _room_in_logs(state, needed, logs, slots, is_held=is_held)
+        wanted = 2 * (most * MESSAGES_AT_A_TIME + most_per_level * needed)
+        if values[count] + wanted > len(entries):
+            larger[name] = _enlarged(entries, 0, values[count], wanted)
+    return rows._replace(**larger), _room_in_logs(state, int(room[LEVELS_OF_MESSAGE]), logs, slots, held)
 
 
 def _enlarged(array: _Array, start: int, end: int, needed: int) -> _Array:
     """Returns an array that begins with `array[start:end]`, has room for `needed` more entries, and is at least twice as long."""
     kept = end - start
-    larger = np.empty((max(2 * kept, kept + needed), *array.shape[1:]), array.dtype)
+    count = max(2 * kept, kept + needed)
+    larger: _Array = lend(count * math.prod(array.shape[1:]), array.dtype).reshape(count, *array.shape[1:])
     larger[:kept] = array[start:end]
     return larger
 
@@ -157,9 +188,10 @@ def _moved(array: _Array, start: int, end: int, needed: int, *, is_held: bool) -
     return array
 
 
-def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_held: bool) -> Logs:
-    for name, log in (("diff", "diffs"), ("apart", "apart")):
-        logs = _room_in_diffs(state, needed, logs, name, log, is_held=is_held)
+def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, held: Sequence[Held]) -> Logs:
+    for name, log in _DIFF_LOGS:
+        logs = _room_in_diffs(state, needed, logs, name, log, held)
+    is_held = bool(held)
     for name, log in (("trade", "trades"), ("recent", "recent")):
         start, end = int(state[f"{name}_start"]), int(state[f"{name}_end"])
         wanted = 2 * (MESSAGES_AT_A_TIME + (needed if name == "trade" else 0))
@@ -184,21 +216,20 @@ def _room_in_logs(state: np.void, needed: int, logs: Logs, slots: Slots, *, is_h
     return logs
 
 
-def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, *, is_held: bool) -> Logs:
+def _room_in_diffs(state: np.void, needed: int, logs: Logs, name: str, log: str, held: Sequence[Held]) -> Logs:
     """Room in a log of diffs. Its levels go round in their arrays: moving them would cost more than keeping them."""
+    is_held = bool(held)
     start, end, level_end = (int(state[f"{name}_{what}"]) for what in ("start", "end", "level_end"))
     entries, prices, sizes = getattr(logs, log), getattr(logs, f"{name}_prices"), getattr(logs, f"{name}_sizes")
     if end + MESSAGES_AT_A_TIME > len(entries):
         entries = _moved(entries, start, end, WAITING_LIMIT, is_held=is_held)
         logs = logs._replace(**{log: entries})
         state[f"{name}_start"], state[f"{name}_end"] = start, end = 0, end - start
-    if levels_left(entries[start:end], level_end, len(prices)) >= needed:
+    oldest = _oldest_levels(state, logs, name, log, held)
+    if _levels_left(oldest, level_end, len(prices)) >= needed:
         return logs
-    oldest = int(entries["level_start"][start]) if start < end else len(prices)
-    if not is_held and oldest <= level_end and oldest > max(needed, len(prices) // 4):
-        state[f"{name}_level_end"] = 0
-        return logs
-    if start == end and not is_held and needed < len(prices):
+    first = min(oldest, default=len(prices))
+    if max(oldest, default=0) <= level_end and first > max(needed, len(prices) // 4):
         state[f"{name}_level_end"] = 0
         return logs
     kept, kept_prices, kept_sizes = in_line(entries[start:end], prices, sizes, level_end)
@@ -217,10 +248,19 @@ def _kept(state: np.void, name: str, entries: npt.NDArray[np.void]) -> npt.NDArr
     return entries[int(state[f"{name}_start"]) : int(state[f"{name}_end"])]
 
 
-def levels_left(kept: npt.NDArray[np.void], level_end: int, capacity: int) -> int:
-    """Returns how many levels can be appended at `level_end` to the arrays of a log with these entries."""
-    oldest = int(kept["level_start"][0]) if len(kept) else 0
-    return oldest - level_end - 1 if oldest > level_end else capacity - level_end
+def _oldest_levels(state: np.void, logs: Logs, name: str, log: str, held: Sequence[Held]) -> list[int]:
+    """Returns the places of the oldest levels that are still read: the log's own, and those of each snapshot that is held."""
+    readers = [(state, logs), *((one.state, one.logs) for one in held)]
+    return [
+        int(getattr(read, log)["level_start"][int(seen[f"{name}_start"])])
+        for seen, read in readers
+        if seen[f"{name}_start"] < seen[f"{name}_end"] and getattr(read, f"{name}_prices") is getattr(logs, f"{name}_prices")
+    ]
+
+
+def _levels_left(oldest: Sequence[int], level_end: int, capacity: int) -> int:
+    """Returns how many levels can be appended at `level_end` to the arrays of a log without reaching levels that are read."""
+    return min((place - level_end - 1 for place in oldest if place > level_end), default=capacity - level_end)
 
 
 def kept_bytes(state: np.void, logs: Logs) -> int:
@@ -245,12 +285,21 @@ def in_line(
     if not len(kept):
         return kept, prices[:0].copy(), sizes[:0].copy()
     round_again = np.flatnonzero(starts < starts[0])
-    if not len(round_again):
-        return kept, prices[starts[0] : level_end].copy(), sizes[starts[0] : level_end].copy()
-    last = int(round_again[0]) - 1
-    first_part, second_part = slice(int(starts[0]), int(starts[last] + counts[last])), slice(0, level_end)
-    prices, sizes = (np.concatenate([array[first_part], array[second_part]]) for array in (prices, sizes))
-    return kept, prices, sizes
+    ranges = [(int(starts[0]), level_end)]
+    if len(round_again):
+        last = int(round_again[0]) - 1
+        ranges = [(int(starts[0]), int(starts[last] + counts[last])), (0, level_end)]
+    return kept, _copied(prices, ranges), _copied(sizes, ranges)
+
+
+def _copied(array: npt.NDArray[np.int64], ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.int64]:
+    """Returns a copy of ranges of an array, one behind the other."""
+    copy: npt.NDArray[np.int64] = lend(sum(end - start for start, end in ranges), array.dtype)
+    at = 0
+    for start, end in ranges:
+        copy[at : at + end - start] = array[start:end]
+        at += end - start
+    return copy
 
 
 def take_over(state: np.void, logs: Logs) -> Logs:

@@ -22,6 +22,7 @@ from cowbook.plain.block import PADDING, Block
 from cowbook.plain.position import IDENTITY_BYTES, FileIdentity, Mark, displayable
 
 _LINE_FEED = 10
+_LOOKED_AT_BYTES = 1 << 14
 _HEADROOM = 1 << 16  # bytes kept free before what is read, for the unfinished line of the previous block
 
 
@@ -190,7 +191,7 @@ class Reader:
         """
         old = self.block
         new = self._spare[_HEADROOM : _HEADROOM + count]
-        if not old.lacks_line_feed or old.end - old.start + count > self._longest or (new == _LINE_FEED).any():
+        if not old.lacks_line_feed or old.end - old.start + count > self._longest or _has_line_feed(new):
             return False
         self.advance(count, final=False).lacks_line_feed = True
         return True
@@ -205,7 +206,7 @@ class Reader:
         assert self._handed_out_at <= index <= block.end
         first = index - IDENTITY_BYTES
         if first >= self._handed_out_at:
-            tail = block.buffer[first:index].tobytes()
+            tail = bytes(block.buffer.data[first:index])  # a freeze has no time for an array of its own
         else:
             tail = self._tail + block.buffer[self._handed_out_at : index].tobytes()
         return Mark(file.name, file.device, file.inode, offset, file.head, tail, consumed, begins_ns=file.begins_ns)
@@ -227,6 +228,12 @@ class Reader:
         if self.file is not None and self.file.reader is not None:
             await self.file.reader.close()
         self.file = None
+
+
+def _has_line_feed(content: npt.NDArray[np.uint8]) -> bool:
+    """Whether there is one, looking no further than some way behind the first: comparing all would touch fresh memory, too."""
+    pieces = (content[start : start + _LOOKED_AT_BYTES] for start in range(0, len(content), _LOOKED_AT_BYTES))
+    return any((piece == _LINE_FEED).any() for piece in pieces)
 
 
 def cannot_be_read(file: CurrentFile, error: OSError) -> InputError:

@@ -24,6 +24,7 @@ from cowbook.plain.book_state import DIFF_ENTRY, STATE, TICKER_ENTRY, WAITING
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.features import NUMBER_NAMES
 from cowbook.plain.frame import FRAME_ROW, Frame
+from cowbook.plain.lent_memory import lend
 from cowbook.plain.merge_state import LANE, MERGED, RECENT_MERGED, TOTALS, MergeState, SourceFigures, SourcePlace
 from cowbook.plain.messages import DeadLetter
 from cowbook.plain.position import FileIdentity, Position, displayable
@@ -96,9 +97,9 @@ def _arrow_file(table: pa.Table) -> memoryview:
     """The content of a file in Arrow's format. Its size is measured first: a buffer that grows takes three times the memory."""
     measured = pa.MockOutputStream()
     _write_arrow(measured, table)
-    buffer = pa.allocate_buffer(measured.size())
-    _write_arrow(pa.FixedSizeBufferWriter(buffer), table)
-    return memoryview(buffer)
+    content = lend(measured.size())
+    _write_arrow(pa.FixedSizeBufferWriter(pa.py_buffer(content)), table)
+    return content.data
 
 
 def _write_arrow(sink: pa.NativeFile, table: pa.Table) -> None:

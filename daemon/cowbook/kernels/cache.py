@@ -166,6 +166,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher
+        self._names: dict[Any, str] = {}  # of files, by signature: a start asks three times
         self.enable()
 
     @property
@@ -186,6 +187,13 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
 
     def path_of(self, signature: Any, codegen: Any) -> Path:
         """Returns the path of the version for these types of arguments. The file need not exist."""
+        name = self._names.get(signature)
+        if name is None:
+            name = self._names[signature] = self._name_of(signature, codegen)
+        # The folder that was looked at, not a link to it, which may lead elsewhere by now.
+        return _why_untrusted(cache_folder())[0] / name
+
+    def _name_of(self, signature: Any, codegen: Any) -> str:
         function = self._dispatcher.py_func
         digest = hashlib.sha256()
         for text in (
@@ -197,8 +205,7 @@ class KernelCache(_Cache):  # type: ignore[misc] # numba has no types
         ):
             digest.update(text.encode() + b"\0")
         module = function.__module__.partition(".")[2]
-        # The folder that was looked at, not a link to it, which may lead elsewhere by now.
-        return _why_untrusted(cache_folder())[0] / f"{module}.{function.__name__}-{digest.hexdigest()[:32]}.kernel"
+        return f"{module}.{function.__name__}-{digest.hexdigest()[:32]}.kernel"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Load the compiled version for these types of arguments. Returns None if the file is missing or damaged."""

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.plain.lent_memory import lend
 from cowbook.plain.parts import CutPlace
 from cowbook.plain.streams import ROW_ARRAYS, ROW_STREAMS
 from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES
@@ -23,18 +24,19 @@ from cowbook.plain.vocabulary import AUDIT_FIELDS, OUTCOMES
 Rows: Any = namedtuple("Rows", [array.name for array in ROW_ARRAYS])  # type: ignore[misc] # noqa: PYI024 - its fields follow from the table
 """The arrays that hold the open rows, one for each of `streams.ROW_ARRAYS`. The state has the numbers of valid entries."""
 
-_LEAST_ROWS = 1 << 14
+_LEAST_MESSAGES = 1 << 14
 _LEAST_LEVELS = 1 << 16
-"""Least number of entries in a new array. Untouched memory costs nothing, while enlarging an array does."""
+"""For so many messages or levels a new array has room. Untouched memory costs nothing, while enlarging an array does."""
 
 
 def allocate_rows(capacity: Mapping[str, int], book_levels: int) -> Any:
     """Returns empty `Rows`. `capacity` is the least number of entries, by the array's name."""
     arrays = []
     for array in ROW_ARRAYS:
-        count = max(capacity.get(array.name, 0), _LEAST_LEVELS if array.most_per_level else _LEAST_ROWS)
+        count = max(capacity.get(array.name, 0), _LEAST_LEVELS if array.most_per_level else _LEAST_MESSAGES * array.most)
         width = 4 * book_levels if array.is_grid else array.width
-        arrays.append(np.empty((count, width) if width else count, array.dtype))
+        entries = lend(count * (width or 1), array.dtype)
+        arrays.append(entries.reshape(count, width) if width else entries)
     return Rows(*arrays)
 
 

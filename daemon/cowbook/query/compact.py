@@ -7,6 +7,7 @@ that the next time tells apart by what is in it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +19,10 @@ from pathlib import Path
 import msgspec
 import pyarrow.parquet as pq
 
-from cowbook.errors import QueryError
+from cowbook.errors import QueryError, StorageError
 from cowbook.plain.durable_files import PUBLIC_DIRECTORY, PUBLIC_FILE, DurableFiles, as_storage_error
 from cowbook.plain.parts import CUTS_OF_PART, ROWS_OF_CUT, JoinedCut, is_joined_name, joined_name, parse_part_name
-from cowbook.query.columns import UNREADABLE, damaged, read_rows_of_cut
+from cowbook.query.columns import UNREADABLE, damaged, read_rows_of_cut, unreadable
 from cowbook.query.output import SymbolOutput
 from cowbook.query.parquet_join import DamagedFileError, NotAlikeError, join
 from cowbook.query.parts import PublishedCut, PublishedPart, list_symbols, retrying
@@ -143,17 +144,30 @@ class _Day:
         for name in sorted(before.keys() - joined):
             files.link(self.path / name, self._beside / name)
         files.sync_directory(self._beside)
-        files.exchange(self._beside, self.path)
-        files.sync_directory(self.path.parent)
+        self._exchange()
         if _identities(self._beside) != before:  # a part has come meanwhile
-            files.exchange(self._beside, self.path)
-            files.sync_directory(self.path.parent)
+            self._exchange()
             files.remove_tree(self._beside)
             raise QueryError(f"{self.path} has changed meanwhile: it is as it was; compact it again")
         count = len(_identities(self.path))
         files.remove_tree(self._beside)
         files.sync_directory(self.path.parent)
         return CompactedDay(self._output.symbol, self._stream, self.path.name[5:], len(before), count, self._rows)
+
+    def _exchange(self) -> None:
+        """Have both directories change places."""
+        try:
+            self._files.exchange(self._beside, self.path)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            self._files.remove_tree(self._beside)
+            raise StorageError(
+                f"{self.path} cannot be replaced in one step, and stays as it is: its file system does not exchange directories; "
+                "ext4, XFS and Btrfs do",
+                error.errno,
+            ) from error
+        self._files.sync_directory(self.path.parent)
 
     def _join(self, cuts: Sequence[JoinedCut], parts: Sequence[PublishedPart]) -> None:
         """Write the joined part of a run, and read its footer."""
@@ -182,7 +196,7 @@ def _metadata_of(path: Path) -> dict[str, str]:
     try:
         found = pq.read_metadata(path).metadata or {}
     except UNREADABLE as error:
-        raise damaged(path, str(error)) from error
+        raise unreadable(path, error) from error
     return {key.decode(): value.decode() for key, value in found.items() if key not in (ROWS_OF_CUT.encode(), b"ARROW:schema")}
 
 

@@ -116,7 +116,7 @@ def _read_cuts(part: PublishedPart) -> list[JoinedCut]:
     except FileNotFoundError as error:
         raise MovedError(f"{part.path} is gone") from error
     except (pa.ArrowException, OSError, ValueError, msgspec.MsgspecError) as error:
-        raise QueryError(f"{part.path} is damaged: {error}; restore it, or make the output anew") from error
+        raise QueryError(f"{part.path} does not say its cuts: {error}; restore it, or make the output anew") from error
 
 
 def _parts_of(part: PublishedPart, stream: str, known: dict[tuple[str, str], list[JoinedCut]]) -> Iterator[PublishedPart]:

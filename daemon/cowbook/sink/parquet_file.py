@@ -14,9 +14,12 @@ from enum import IntEnum
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import zstandard
 from isal import isal_zlib
+
+from cowbook.plain.lent_memory import lend
 
 Bytes = bytes | bytearray | memoryview
 
@@ -103,22 +106,23 @@ class ParquetFile:
         """`compression` is "zstd" (at a fast level), "lz4", "snappy" or "none"."""
         self._rows, self._metadata = rows, metadata
         self._codec, self._compress = _codec(compression)
-        self._content = bytearray(_MAGIC)
+        self._pieces: list[Bytes] = [_MAGIC]
+        self._size_bytes = len(_MAGIC)
         self._columns: list[_Written] = []
 
     def add(self, leaf: Leaf, chunk: Chunk) -> None:
         """Write the next column."""
-        written = _Written(leaf, chunk, len(self._content), 0, 0)
+        written = _Written(leaf, chunk, self._size_bytes, 0, 0)
         if chunk.dictionary is not None:
             written.plain_bytes += self._page(
                 chunk.dictionary, b"\x3c\x15" + _zigzag(chunk.entries) + b"\x15\0\0\0", _DICTIONARY_PAGE
             )
-        written.data_at = len(self._content)
+        written.data_at = self._size_bytes
         for rows, content in chunk.pages:
             # num_values, encoding, and that both kinds of levels are runs; then the ends of both structs.
             head = b"\x1c\x15" + _zigzag(rows) + b"\x15" + _zigzag(chunk.encoded) + b"\x15\x06\x15\x06\0\0"
             written.plain_bytes += self._page(content, head, _DATA_PAGE)
-        written.size_bytes = len(self._content) - written.start
+        written.size_bytes = self._size_bytes - written.start
         self._columns.append(written)
 
     def _page(self, content: Bytes, head: bytes, kind: bytes) -> int:
@@ -128,11 +132,15 @@ class ParquetFile:
         header = b"".join(
             (kind, _zigzag(len(content)), b"\x15", _zigzag(len(body)), b"\x15", _zigzag(check - (1 << 32) * (check >> 31)), head)
         )
-        self._content += header
-        self._content += body
+        self._write(header)
+        self._write(body)
         return len(header) + len(content)
 
-    def finish(self) -> bytearray:
+    def _write(self, piece: Bytes) -> None:
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+
+    def finish(self) -> memoryview:
         """Write the footer. Returns the file's bytes."""
         footer = Struct()
         footer.integer(1, 2)
@@ -152,9 +160,13 @@ class ParquetFile:
         for _ in self._columns:
             footer.add(_TYPE_ORDER)
         end = footer.end()
-        self._content += end
-        self._content += struct.pack("<I", len(end)) + _MAGIC
-        return self._content
+        self._write(end + struct.pack("<I", len(end)) + _MAGIC)
+        content = lend(self._size_bytes)
+        at = 0
+        for piece in self._pieces:
+            content[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+            at += len(piece)
+        return content.data
 
     def _row_group(self) -> bytes:
         group = Struct()
@@ -329,7 +341,7 @@ def _codec(compression: str) -> tuple[int, Callable[[Bytes], Any]]:
         case "snappy":
             return 1, pa.Codec("snappy").compress
         case _:
-            return 0, lambda content: content
+            return 0, bytes  # a copy: a page may lie in memory that the next one is made in
 
 
 def _zstd(compress: Callable[[Bytes], bytes], content: Bytes) -> bytes:

@@ -97,7 +97,7 @@ class StreamFiles:
                     self._add_grid(file, scratch, rows[f"{stream.name}_levels"])
                 else:
                     self._add_rows(file, scratch, column, own[column.fields[0]])
-            return StreamFile(stream.name, len(own), memoryview(file.finish()))
+            return StreamFile(stream.name, len(own), file.finish())
 
     def _levels_file(self, stream: Stream, rows: OpenRows, metadata: dict[str, str]) -> StreamFile:
         """A file of a stream with a record for each message, which has a row for each of its levels."""
@@ -115,7 +115,7 @@ class StreamFiles:
                         file.add(self._leaf(column), messages.rising(_of(own, column)))
                     case _:
                         self._add_messages(file, messages, column, _of(own, column))
-            return StreamFile(stream.name, len(prices), memoryview(file.finish()))
+            return StreamFile(stream.name, len(prices), file.finish())
 
     def _frame_file(self, stream: Stream, frame: Frame, metadata: dict[str, str]) -> StreamFile:
         """The file of a frame, which has one record: the book."""
@@ -132,7 +132,7 @@ class StreamFiles:
                     file.add(_leaf_of_flag(column), pages.flags(scratch, known))
                 else:
                     self._add_messages(file, messages, column, _of(own, column))
-            return StreamFile(stream.name, len(frame), memoryview(file.finish()))
+            return StreamFile(stream.name, len(frame), file.finish())
 
     def _add_rows(self, file: ParquetFile, scratch: pages.Scratch, column: Column, values: _Values) -> None:
         """Write a column with a value for each row."""

@@ -133,10 +133,12 @@ class Checkpointer:
             if self._triggers.failures and len(self._cuts) >= MOST_UNPUBLISHED:
                 raise RestartNeededError(f"{len(self._cuts)} cuts wait for a checkpoint, and attempts fail")
 
-    def begin(self, freeze: Freeze, triggers: tuple[str, ...], started: float, tail: Sequence[asyncio.Future[Cut]] = ()) -> None:
+    def begin(
+        self, freeze: Freeze, triggers: tuple[str, ...], frozen_seconds: float, tail: Sequence[asyncio.Future[Cut]] = ()
+    ) -> None:
         """Start an attempt, of which none must be under way; `tail` are cuts that the end of the input makes.
 
-        `started` is when processing stopped for it, by `time.perf_counter`.
+        `frozen_seconds` is how long the state took to be frozen.
         """
         assert self._attempt is None
         assert self._running is None
@@ -145,10 +147,9 @@ class Checkpointer:
         # What belongs to the attempt is settled here: processing goes on before its task runs for the first time.
         self._cuts_taken = len(self._cuts)
         cuts, requests, self._requests = (*self._cuts, *tail), self._requests, []
-        attempt = Attempt(self._destination, self._settings, self._newest, freeze, triggers, cuts, requests, now)
+        attempt = Attempt(self._destination, self._settings, self._newest, freeze, triggers, cuts, requests, now, frozen_seconds)
         self._attempt = attempt
         self._loop.call_soon(self._launch)
-        attempt.frozen_seconds = time.perf_counter() - started
 
     def _launch(self) -> None:
         """Make the task of an attempt that was begun, if it has none: that takes as long as all of the freeze does."""

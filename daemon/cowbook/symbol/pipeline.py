@@ -229,15 +229,17 @@ class Pipeline:
         if not self.follower.has_position:  # nothing was ever consumed
             self.checkpointer.answer_with_newest()
             return
-        started = time.perf_counter()
         collects = gc.isenabled()
         gc.disable()  # a collection now would stop processing for as long as it likes
         try:
+            # What is no part of the frozen state is found before, and what an attempt needs besides is made behind it.
             mark = self._cursor.mark()
             if self.checkpointer.is_known(mark):
                 self.checkpointer.answer_with_newest()
-            else:
-                self.checkpointer.begin(self._freeze(mark), triggers, started)
+                return
+            started = time.perf_counter()
+            freeze = self._freeze(mark)
+            self.checkpointer.begin(freeze, triggers, time.perf_counter() - started)
         finally:
             if collects:
                 gc.enable()
@@ -334,7 +336,7 @@ class Pipeline:
             await self._take_last_checkpoint(self._freeze(mark), (STOP,), 0.0)
 
     async def _take_last_checkpoint(self, freeze: Freeze, triggers: tuple[str, ...], freeze_seconds: float) -> None:
-        self.checkpointer.begin(freeze, triggers, time.perf_counter() - freeze_seconds, self._tail or ())
+        self.checkpointer.begin(freeze, triggers, freeze_seconds, self._tail or ())
         await self.checkpointer.finish()
         if self.checkpointer.failures:
             raise RestartNeededError("the last checkpoint could not be written")

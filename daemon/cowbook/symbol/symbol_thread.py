@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import threading
 import time
 from collections import deque
@@ -37,6 +38,9 @@ _MISTAKES = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT)
 
 _NO_FIGURES = WorkerFigures()
 """Of a thread that has no worker yet."""
+
+# libuv would give each loop a thread of the kernel that polls for file operations, of which there are none. It reads this once.
+os.environ.setdefault("UV_USE_IO_URING", "0")
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     "uvloop": uvloop.new_event_loop,

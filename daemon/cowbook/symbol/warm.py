@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,11 @@ class Root:
     signature: tuple[Any, ...]
 
     @property
+    def is_loaded(self) -> bool:
+        """True if this process has it."""
+        return self.signature in self.kernel.overloads
+
+    @property
     def is_cached(self) -> bool:
         """True if the compiled kernel is in the cache and may be loaded."""
         cache = self.kernel.cache
@@ -75,11 +81,17 @@ class Root:
 
     def load(self) -> None:
         """Load the kernel from the cache, or compile it."""
-        self.kernel.compile(self.signature)
+        if not self.is_loaded:
+            self.kernel.compile(self.signature)
 
 
-def roots_of(formats: Collection[str]) -> list[Root]:
+def roots_of(formats: Collection[str]) -> tuple[Root, ...]:
     """Returns the kernels that workers of these formats call. Those that take longest to compile are first."""
+    return _roots_of(frozenset(formats))
+
+
+@cache
+def _roots_of(formats: frozenset[str]) -> tuple[Root, ...]:
     venues = [load_venue(name) for name in formats if name != SEVERAL_SOURCES]
     scanners = [venue.make_scanner(_SETTINGS) for venue in venues if venue.make_scanner is not None]
     calls = list(_calls_of_book())
@@ -93,7 +105,7 @@ def roots_of(formats: Collection[str]) -> list[Root]:
         calls += Merger(1).calls()
     calls += _calls_of_text()
     calls += _calls_of_pages()
-    return [Root(kernel, tuple(typeof(argument) for argument in arguments)) for kernel, *arguments in calls]
+    return tuple(Root(kernel, tuple(typeof(argument) for argument in arguments)) for kernel, *arguments in calls)
 
 
 def missing(formats: Collection[str]) -> int:
@@ -115,7 +127,7 @@ def warm(
         return 0.0
     formats = [*venue_names(), SEVERAL_SOURCES] if formats is None else formats
     roots = roots_of(formats)
-    lacking = [place for place, root in enumerate(roots) if not root.is_cached]
+    lacking = [place for place, root in enumerate(roots) if not root.is_loaded and not root.is_cached]
     processes = min(len(os.sched_getaffinity(0)), len(lacking))
     if processes > 1 and why_not_cached() is None:
         with suppress(OSError):  # where no process can be started, this one compiles alone

@@ -78,3 +78,24 @@ def test_kept_bytes_are_those_of_the_newest_diffs(tmp_path: Path) -> None:
         seen = min(seen + 997, len(records))
         kept = [record["u"] % 3 for record in records[max(0, seen - 16_384) : seen]]
         assert engine.kept_bytes == len(kept) * DIFF_ENTRY.itemsize + sum(kept) * 16
+
+
+@COMPILED
+@pytest.mark.parametrize("taken_at", [15_000, 27_000])
+def test_a_snapshot_that_is_held_for_long_keeps_its_diffs(tmp_path: Path, taken_at: int) -> None:
+    """Levels of kept diffs go round in their arrays, before a snapshot and while it is held, and never over what it reads."""
+    levels = [[str(price), "1"] for price in range(50)]
+    records: list[dict[str, Any]] = [
+        {"e": "depthUpdate", "E": 1723161580000, "s": "X", "U": number, "u": number, "b": levels[: 35 + number % 10], "a": []}
+        for number in range(1, 40_001)
+    ]
+    before = held = None
+    for place, engine in enumerate(replay(write(tmp_path / "a.jsonl", records), "X", every=1000), 1):
+        if place * 1000 == taken_at:
+            held = engine.snapshot()
+            before = held.get_checkpoint_state()
+    assert before is not None
+    assert held is not None
+    after = held.get_checkpoint_state()
+    for name in ("diffs", "diff_prices", "diff_sizes"):
+        assert (getattr(before, name) == getattr(after, name)).all(), name
