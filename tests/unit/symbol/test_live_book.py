@@ -51,7 +51,7 @@ def test_arrow_has_the_whole_book(tmp_path: Path) -> None:
 
 def test_an_empty_book_is_one(tmp_path: Path) -> None:
     """No level, no time."""
-    (tmp_path / "a").write_bytes(b"nonsense\n")
+    (tmp_path / "a").write_bytes(b'{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}\n')
     (engine,) = replay(str(tmp_path / "a"), "BTCUSDT", every=10)
     book = json.loads(BookRequest("BTCUSDT", None, JSON, 8, 8).read(engine.snapshot()))
     assert (book["bids"], book["asks"], book["event"], book["synced"]) == ([], [], -1, False)
