@@ -157,8 +157,8 @@ bounds: $(VENV)/.installed-dev ## peak memory of inputs that were made to take a
 bench-lifecycle: $(VENV)/.installed-dev ## start, reload and stop of 200 symbols, in turn with another checkout: OTHER=path
 	$(PY) tests/bench/lifecycle.py $(if $(OTHER),--other $(OTHER))
 
-crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: half an hour or more
-	$(PY) tests/crash/crash.py
+crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, fail every call: an hour; SEED= takes other venues
+	$(PY) tests/crash/crash.py $(if $(SEED),--seed $(SEED))
 
 crash-rotations: $(VENV)/.installed-dev ## kill it under rotation of several venues' files: KILLS=200
 	$(PY) tests/crash/crash.py --only rotations --kills $(KILLS)
@@ -168,7 +168,7 @@ bench-following: $(VENV)/.installed-dev ## what following costs, in turn with an
 
 .PHONY: ray
 ray: $(VENV)/.installed-dev ## kill nodes of a Ray cluster on this machine; needs the extra (pip install -e '.[ray]') and root: KILLS=10
-	$(PY) tests/crash/machines.py $(if $(filter file,$(origin KILLS)),,--kills $(KILLS))
+	$(PY) tests/crash/machines.py --bar 10 $(if $(filter file,$(origin KILLS)),,--kills $(KILLS))
 
 crash-proof: $(VENV)/.installed-dev ## put old faults back, one by one: the campaigns must find each within a minute
 	$(PY) tests/crash/proof.py

@@ -10,12 +10,15 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
+from cowbook.plain.parts import joined_name
+from cowbook.query.parquet_join import join
 from cowbook.sink.columns import NumberKind
 from support.harness import Run, reconstruct
 from support.peer_readers import NOT_THERE, READERS, Columns, of_table
@@ -26,6 +29,15 @@ PYTHONS = {"here": sys.executable} | {
     f"peer-{number}": path for number, path in enumerate(os.environ.get("COWBOOK_PEER_PYTHON", "").split(":")) if path
 }
 FORMS: tuple[tuple[NumberKind, str], ...] = (("decimal", "zstd"), ("float64", "lz4"), ("int64", "snappy"), ("decimal", "none"))
+
+
+def join_streams(output_dir: Path, directory: Path) -> Iterator[Path]:
+    """All parts of each stream as one, as `cowbook compact` makes it of a day's."""
+    for stream in sorted(path for path in output_dir.iterdir() if not path.name.startswith(".")):
+        path = directory / "data" / stream.name / "symbol=X" / "date=2024-08-09" / joined_name(0, 1, 0)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"".join(join(sorted(stream.rglob("*.parquet")), {"some": "thing"})))
+        yield path
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +65,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, C
         for name in result.parts:
             path = result.output_dir / name
             content[str(path.relative_to(directory))] = of_table(pq.ParquetFile(path).read())
+        if sample_id == "binance-spot":
+            for path in join_streams(result.output_dir, directory / f"joined-{numbers}-{compression}"):
+                content[str(path.relative_to(directory))] = of_table(pq.ParquetFile(path).read())
     assert {path.split("/")[2] for path in content} >= {"depth", "trades", "bbo", "book", "frame"}
     return directory, content
 

@@ -250,6 +250,24 @@ def test_a_run_that_finds_nothing_new_leaves_nothing_staged(records: list[bytes]
     assert [path.name for path in (tmp_path / "data" / ".staging").rglob("*.parquet")] == []
 
 
+@pytest.mark.parametrize("shorter", ["a", "b"])
+def test_a_run_that_finds_nothing_new_takes_no_checkpoint(records: list[bytes], tmp_path: Path, shorter: str) -> None:
+    """Also where a source is one batch, so that its first position is all that a checkpoint has of it."""
+    few = records[:300]
+    sources = {name: {"x.jsonl": _text(few[:100] if name == shorter else few)} for name in "ab"}
+    assert join(tmp_path, sources).summary.checkpoints == 1
+    assert join(tmp_path, sources).summary.checkpoints == 0
+
+
+def test_a_restart_counts_the_decoded_bytes_of_each_source_once(records: list[bytes], tmp_path: Path) -> None:
+    """Though what waited at the checkpoint is decoded again, and the files have grown meanwhile."""
+    half = {name: {"x.jsonl": _text(records[: len(records) // part])} for name, part in (("a", 3), ("b", 2))}
+    join(tmp_path, half)
+    all_of_it = {name: {"x.jsonl": _text(records)} for name in "ab"}
+    again = join(tmp_path, all_of_it)
+    assert again.summary.input_bytes == sum(len(content) for files in all_of_it.values() for content in files.values())
+
+
 def test_the_report_has_the_figures_of_the_tail(records: list[bytes], tmp_path: Path) -> None:
     """What comes behind the end of the first source is in the figures of the last checkpoint, and a restart counts on rightly."""
     sources = {"a": {"x.jsonl": _text(records[: len(records) // 3])}, "b": {"x.jsonl": _text(records)}}

@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,7 +37,9 @@ from support.zygote import DONE, KILLED, Fault, TimeLimitError
 _ERRORS = ("EIO", "ENOSPC")
 _RETAIN = 2
 _MOST_FAILURES = 10
+_VENUES_AT_ONCE = 4
 _SAMPLED_VENUES = 7
+"""With a sample of points of each."""
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
 SMALL = """
@@ -160,10 +162,10 @@ _TRIES = 3
 
 
 def venues(root: Path, options: Options) -> Result:
-    """As `kill`, of every venue in every container; with a sample of points, of some of them."""
+    """As `kill`, of the venues and containers whose turn it is: seeds that follow each other take all."""
     total = Result("venues")
-    sampled = random.Random(options.seed).sample(SAMPLE_IDS, _SAMPLED_VENUES)
-    for sample_id in SAMPLE_IDS if options.sample is None else sampled:
+    count = _VENUES_AT_ONCE if options.sample is None else _SAMPLED_VENUES
+    for sample_id in in_turn(SAMPLE_IDS, options.seed, count):
         sample = make_sample(sample_id, options.seed % 1000, 320)
         config = _VENUE.format(name=sample.name, format=sample.format)
         result = _kill(f"venues {sample_id}", Scenario(root / sample_id, config, sample.phases, commits=1), options)
@@ -173,6 +175,11 @@ def venues(root: Path, options: Options) -> Result:
         total.tally.add(result.tally)
         total.notes[sample_id] = result.tried
     return total
+
+
+def in_turn(names: Sequence[str], seed: int, count: int) -> list[str]:
+    """So many of the names, from where the seed before this one has ended."""
+    return [names[(seed * count + place) % len(names)] for place in range(count)]
 
 
 def _kill(name: str, scenario: Scenario, options: Options) -> Result:

@@ -29,6 +29,7 @@ _HEALTH = {
 """As docs/machines.md has it: the default notices a node's loss after half a minute."""
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_enable_metrics_collection": "0",
     "COWBOOK_LOG__FORMAT": "json",

@@ -8,7 +8,7 @@ the others keep. Only a rename between two directories never loses both names: P
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cowbook.plain.durable_files import DurableFiles
 class Operation:
     """One recorded operation; paths are relative to the root."""
 
-    kind: str  # create, link, rename, unlink, rmdir, mkdir, sync
+    kind: str  # create, link, rename, exchange, unlink, rmdir, mkdir, sync
     path: Path
     target: Path | None = None
     content: bytes = b""
@@ -37,15 +37,21 @@ class RecordingFiles(DurableFiles):
         relative = target.relative_to(self._root) if target is not None else None
         self.operations.append(Operation(kind, path.relative_to(self._root), relative, content, mode))
 
-    def create(self, path: Path, content: bytes | memoryview, mode: int) -> None:
+    def create_from(self, path: Path, pieces: Iterable[bytes | memoryview], mode: int) -> None:
         """Create, and remember the content."""
-        super().create(path, content, mode)
-        self._note("create", path, content=bytes(content), mode=mode)
+        content = b"".join(pieces)
+        super().create_from(path, (content,), mode)
+        self._note("create", path, content=content, mode=mode)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename."""
         super().rename(source, target)
         self._note("rename", source, target)
+
+    def exchange(self, one: Path, other: Path) -> None:
+        """Exchange."""
+        super().exchange(one, other)
+        self._note("exchange", one, other)
 
     def link(self, source: Path, target: Path) -> None:
         """Link."""
@@ -90,6 +96,8 @@ class Change:
     gone: str | None
     come: str | None = None
     node: File | Directory | None = None
+    also: tuple[str, File | Directory] | None = None
+    """Another name that comes in the same step."""
     elsewhere: tuple[Directory, Change] | None = None
     """What a rename into another directory has changed there: it counts if this does."""
 
@@ -99,6 +107,8 @@ class Change:
             names.pop(self.gone, None)
         if self.come is not None and self.node is not None:
             names[self.come] = self.node
+        if self.also is not None:
+            names[self.also[0]] = self.also[1]
 
 
 @dataclass(slots=True, eq=False)
@@ -165,6 +175,11 @@ class Disk:
             assert operation.target is not None
             node = parent.entries[path.name]
             self.directory(operation.target.parent).change(Change(None, operation.target.name, node))
+        elif operation.kind == "exchange":
+            assert operation.target is not None
+            other = operation.target.name
+            assert operation.target.parent == path.parent
+            parent.change(Change(None, path.name, parent.entries[other], also=(other, parent.entries[path.name])))
         else:
             self._rename(parent, path.name, operation.target)
 

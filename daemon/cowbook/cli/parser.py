@@ -313,7 +313,7 @@ def _add_book(commands: Any) -> None:
         "cowbook compact data",
         "cowbook compact data --before 2024-08-01",
     )
-    compact.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+    compact.add_argument("directory", type=_directory, metavar="OUTPUT_DIR")
     compact.add_argument("--before", metavar="DATE", help="only days before this one (default: all but the newest)")
 
 

@@ -83,9 +83,12 @@ def _skip_duplicate(merge, source, index):
     if message.sequence != 0 and entry.sequence != 0:
         _compare_numbers(merge, message.sequence == entry.sequence)
     entry.sources |= 1 << source
-    if waiting.is_content != 0:
+    if waiting.is_content == 1:
         lane.newest_content = max(lane.newest_content, count_up_to(merge.recent, index))
         first.newest_content = max(first.newest_content, lane.newest_content)
+    elif waiting.is_content == 2:
+        lane.newest_ticker = max(lane.newest_ticker, count_up_to(merge.recent, index))
+        first.newest_ticker = max(first.newest_ticker, lane.newest_ticker)
     lane.duplicates += 1
     lane.in_hole = 0
     lane.missing = 0
@@ -115,7 +118,7 @@ def check_head(merge, source):
         if waiting.group == INERT:
             cursor.is_checked = 1
             break
-        index = find(merge.recent, waiting, source, lane.newest_content)
+        index = find(merge.recent, waiting, source, lane)
         if index != NOT_FOUND:
             _skip_duplicate(merge, source, index)
         elif (lane.passed_event != NONE or lane.passed_recv != NONE) and _is_late(
@@ -136,10 +139,7 @@ def is_new(merge, source):
     waiting = queues.waiting[source, cursor.head]
     if waiting.group == INERT or lane.passed_event != NONE or lane.passed_recv != NONE:
         return False
-    if (
-        queues.messages[source, cursor.head].sequence != 0
-        or find(merge.recent, waiting, source, lane.newest_content) != NOT_FOUND
-    ):
+    if queues.messages[source, cursor.head].sequence != 0 or find(merge.recent, waiting, source, lane) != NOT_FOUND:
         return False
     cursor.is_checked = 1
     return True

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
-from cowbook.merge.queues import SHARED_NUMBERS
-from cowbook.merge.recent import put
-from cowbook.merge.state import FRONT, NUMBERING, SEQUENCE, advance, count_all, count_had, is_copy
+from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, SNAPSHOTS, TICKERS
+from cowbook.merge.recent import newest_of, put
+from cowbook.merge.state import FRONT, NUMBERING, SEQUENCE, advance, count_all, count_had, is_copy, is_same
+from cowbook.plain.merge_state import RECENT_MERGED
 from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE
+
+_MOST_BETWEEN = 256
+"""So many messages are looked at for one that a source has not brought."""
 
 
 @inlined_kernel
@@ -134,6 +138,24 @@ def hand_on_one(merge, source, joined, is_any_passed):
     advance(merge, source)
 
 
+@rare_kernel
+def _is_expected(merge, source):
+    """Returns 1 if the message that was just handed on is the first of its kind that a source has not brought; else 0.
+
+    Then the same content in front of it is that message, whatever the clocks say: the recorder was held up.
+    """
+    recent = merge.recent
+    count = recent.put_in[0] - 1
+    is_content = merge.queues.waiting[source, merge.queues.cursors[source].head].is_content
+    oldest = max(newest_of(merge.lanes[source], is_content), count - _MOST_BETWEEN, 0)
+    for place in range(oldest, count):
+        entry = recent.entries[place & (RECENT_MERGED - 1)]
+        is_of_kind = entry.group == TICKERS if is_content == 2 else entry.group == DIFFS or entry.group == SNAPSHOTS
+        if is_of_kind and (entry.sources >> source) & 1 == 0:
+            return 0
+    return 1
+
+
 @kernel
 def hand_on(merge, source, joined, is_any_passed):
     """Hand on the message that a source has in front, for all that have the same one there."""
@@ -146,3 +168,9 @@ def hand_on(merge, source, joined, is_any_passed):
         if other != source and cursor.head < cursor.end and is_copy(merge, other, cursor.head, source, head):
             cursor.is_checked = 0
             _received_earlier(message, queues.messages[other, cursor.head].ts_recv)
+        elif (
+            other != source
+            and cursor.head < cursor.end
+            and is_same(queues.waiting[other, cursor.head], queues.waiting[source, head])
+        ):
+            cursor.is_checked &= 1 - _is_expected(merge, other)

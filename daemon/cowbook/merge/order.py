@@ -5,6 +5,7 @@ from __future__ import annotations
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, TICKERS, is_named_by_ids, own_time
 from cowbook.plain.messages import IS_LOOSE, NONE
+from cowbook.plain.schemes import NEWEST_PER_LEVEL
 
 _BEGUN_ANEW_NS = 60_000_000_000
 AHEAD_NS = 1_000_000_000
@@ -13,6 +14,8 @@ AHEAD_NS = 1_000_000_000
 
 @inlined_kernel
 def _is_in_order_of_ids(message, group):
+    if group == DIFFS and message.rule == NEWEST_PER_LEVEL:
+        return False
     return is_named_by_ids(message, group) or (group == TICKERS and message.flags & IS_LOOSE == 0 and message.last_id != NONE)
 
 

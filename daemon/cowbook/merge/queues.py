@@ -56,8 +56,9 @@ _SEED = np.int64(8378864009470890807)  # any large number: from 0, small numbers
 
 WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the
-venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and
-whether nothing but its content names a message of the book: then its place among the others of its source tells, too."""
+venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and whether it has no
+time and only its content names it, or a snapshot's id, which several may have: 1 for one of the book, 2 for a ticker, else 0.
+Then its place among the others of its source tells, too."""
 
 LANE_CURSOR = np.dtype(
     [
@@ -231,12 +232,14 @@ def _identify(message, prices, sizes, waiting):
             key = _mix(key, message.first_id)
     elif (group == SNAPSHOTS or (group == TICKERS and message.flags & IS_LOOSE == 0)) and message.last_id != NONE:
         key = _mix(_mix(key, message.last_id), waiting.content)
-        if group == SNAPSHOTS:
-            waiting.time = own  # several answers may show one state of the book
+        if group == SNAPSHOTS:  # several answers may show one state of the book
+            waiting.time = own
+            waiting.is_content = own == NONE
     else:
         key = _mix(key, waiting.content)
         waiting.time = own
-        waiting.is_content = own == NONE and (group == DIFFS or group == SNAPSHOTS)
+        if own == NONE:
+            waiting.is_content = 1 if group == DIFFS or group == SNAPSHOTS else 2 if group == TICKERS else 0
     waiting.key = key
 
 

@@ -59,12 +59,18 @@ def _link(recent, key, place):
 
 
 @inlined_kernel
-def find(recent, waiting, source, newest_content):
+def newest_of(lane, is_content):
+    """Returns behind how many messages those stand that may still be what only its content names (`WAITING.is_content`)."""
+    return lane.newest_content if is_content == 1 else lane.newest_ticker if is_content == 2 else 0
+
+
+@inlined_kernel
+def find(recent, waiting, source, lane):
     """Returns the index in the ring of the newest such message that this source has not brought yet, or NOT_FOUND.
 
-    What only its content names is none of those in front of the last one that the source has brought (`LANE.newest_content`).
+    What only its content names is none of those in front of the last one that the source has brought, too.
     """
-    oldest = max(recent.put_in[0] - RECENT_MERGED, newest_content if waiting.is_content != 0 else 0)
+    oldest = max(recent.put_in[0] - RECENT_MERGED, newest_of(lane, waiting.is_content))
     key, time = waiting.key, waiting.time
     link = recent.buckets[_bucket_of(key)]
     while link >> _TAG_BITS >= oldest:

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.kernels.jit import inlined_kernel
-from cowbook.merge.order import AHEAD_NS
 from cowbook.merge.queues import DIFFS, NUMBERED, SNAPSHOTS, TICKERS, Queues, count_key
 from cowbook.merge.recent import Recent
 from cowbook.plain.merge_state import TOTALS
 from cowbook.plain.messages import NONE
 
 NO_SOURCE = -1
+_NEAR_NS = 250_000_000  # two recorders of one message are seldom further apart
 
 # Why `join` returned, if not for the number of a source, of which more is needed.
 FULL = -1  # the batch has no room for the next message
@@ -103,7 +103,7 @@ def is_same(waiting, other):
 def is_copy(merge, source, place, other_source, other_place):
     """Returns whether messages that wait in two sources are one.
 
-    Two that only their content names are two, though they say the same, if the sources' clocks are known and say so.
+    Two that only their content names are two, though they say the same, if the sources' clocks are known and say so (ADR 28).
     """
     queues = merge.queues
     waiting, other = queues.waiting[source, place], queues.waiting[other_source, other_place]
@@ -114,4 +114,4 @@ def is_copy(merge, source, place, other_source, other_place):
         return True
     if waiting.received == NONE or other.received == NONE:
         return True
-    return abs((waiting.received - lane.clock) - (other.received - other_lane.clock)) <= AHEAD_NS
+    return abs((waiting.received - lane.clock) - (other.received - other_lane.clock)) <= _NEAR_NS

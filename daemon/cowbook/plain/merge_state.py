@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 from cowbook.plain.position import Mark, Position
 
+_START = (0, -1)
+"""The progress of a source of which no file is open yet: that of one with an open file of which nothing was consumed."""
+
 MOST_SOURCES = 62
 """Sources of one symbol: each is a bit of a number."""
 
@@ -38,6 +41,7 @@ LANE = np.dtype(
             "missing",  # numbers of its connection that are missing in the hole
             "last_sequence",  # its connection's number of its last record; 0 before the first
             "newest_content",  # how many messages were handed on up to its newest one that only its content names and others have
+            "newest_ticker",  # the same of tickers
             "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
             "has_clock",  # not 0 once messages that ids or times name have told that
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
@@ -113,7 +117,7 @@ class SourcePlace:
     @property
     def progress(self) -> tuple[Any, int]:
         """As `Position.progress`, with `skip`."""
-        return (self.position.progress if self.position is not None else None), self.skip
+        return (self.position.progress if self.position is not None else _START), self.skip
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -171,7 +175,7 @@ class SourceMark(msgspec.Struct, frozen=True):
     @property
     def progress(self) -> tuple[Any, int]:
         """As `SourcePlace.progress`."""
-        return (self.mark.progress if self.mark is not None else None), self.skip
+        return (self.mark.progress if self.mark is not None else _START), self.skip
 
     def place(self) -> SourcePlace:
         """Compute the hashes."""

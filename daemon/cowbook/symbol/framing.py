@@ -40,18 +40,24 @@ class Framing:
         self.of_open_cut = None
         engine = self._engine
         if "frame" in engine.settings.streams and len(engine.bids) + len(engine.asks):
-            self.of_open_cut = self._gathering = asyncio.create_task(self._gather(engine.snapshot(), BookSnapshot.get_frame))
+            self.of_open_cut = self._gathering = self._gather(BookSnapshot.get_frame)
 
     async def read(self, read: Callable[[BookSnapshot], T]) -> T:
         """Freeze the book as it is now, between two messages, and return what `read` makes of it in a thread of the writers."""
         async with self._reading:
             await self.snapshot_released()
-            gathering = self._gathering = asyncio.create_task(self._gather(self._engine.snapshot(), read))
+            gathering = self._gathering = self._gather(read)
             return await asyncio.shield(gathering)
 
-    async def _gather(self, snapshot: BookSnapshot, read: Callable[[BookSnapshot], T]) -> T:
+    def _gather(self, read: Callable[[BookSnapshot], T]) -> asyncio.Task[T]:
+        """Freeze the book, and have a thread read it. The thread is asked now: what is asked of it later takes much longer."""
+        snapshot = self._engine.snapshot()
+        reading = asyncio.get_running_loop().run_in_executor(self._executor, read, snapshot)
+        return asyncio.create_task(self._released(snapshot, reading))
+
+    async def _released(self, snapshot: BookSnapshot, reading: asyncio.Future[T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, read, snapshot)
+            return await reading
         finally:
             snapshot.release()
 

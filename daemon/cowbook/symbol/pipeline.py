@@ -23,6 +23,7 @@ from cowbook.checkpoint.triggers import END_OF_INPUT, STOP
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, RestartNeededError, SymbolError
 from cowbook.input.venue import Connection
 from cowbook.plain.block import Block
+from cowbook.plain.frame import Frame
 from cowbook.plain.merge_state import JoinedMark, SourceFigures
 from cowbook.plain.messages import DEAD_LETTER, NONE, DeadLetter, EventBatch
 from cowbook.plain.parts import Cut
@@ -162,9 +163,13 @@ class Pipeline:
             if cut:
                 rows = self.engine.take_open_rows()
                 self._drift = self._drift.plus(rows["drift"])
-                await self._stage(rows)
+                frame = self._framing.of_open_cut
+                if self._staging is not None:
+                    await self._staging
                 if not self._nothing_new:
+                    # Before the rows: a thread has the frame in a millisecond, and until then each change of the book copies.
                     await self._framing.begin()
+                await self._stage(rows, frame)
             if self._tail is None:
                 self.checkpoint_if_due()
             if not cut and self._cursor.consumed == end:
@@ -203,8 +208,8 @@ class Pipeline:
         await self._framing.snapshot_released()
         await self.checkpointer.snapshot_released()
 
-    async def _stage(self, rows: OpenRows) -> None:
-        """Have an executor stage the rows of a cut, while processing goes on. One cut is staged at a time."""
+    async def _stage(self, rows: OpenRows, of_cut: asyncio.Future[Frame] | None) -> None:
+        """Have an executor stage the rows of a cut and its frame, while processing goes on. One cut is staged at a time."""
         if self._staging is not None:
             await self._staging
         count = len(rows["dead_letter"])
@@ -212,7 +217,7 @@ class Pipeline:
         ends = self._tail is not None
         if self._nothing_new or (ends and not self._publishes_tails):
             return
-        frame = await gathered(self._framing.of_open_cut)
+        frame = await gathered(of_cut)
         loop = asyncio.get_running_loop()
         self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, frame, provisional=ends))
         if self._tail is not None:
@@ -316,7 +321,7 @@ class Pipeline:
         rows = self.engine.open_rows()
         try:
             if not rows.is_empty:
-                await self._stage(rows)
+                await self._stage(rows, self._framing.of_open_cut)
             await self.checkpointer.finish()
         except BaseException:
             freeze.snapshot.release()

@@ -117,3 +117,50 @@ def test_the_order_depends_on_what_the_sources_hold_alone(span_ns: int, seed: in
     orders = [_join(sources, rng, most) for most in (3, 60, BATCH_MESSAGES)]
     assert [size for _, size in orders[0]] == [message.size for message in whole]
     assert orders[1:] == orders[:1] * 2
+
+
+def _nameless(rng: np.random.Generator, count: int) -> list[_Message]:
+    """Changes that only their content names, each of which comes many times, seconds apart, and trades with ids."""
+    found: list[_Message] = []
+    time, last = _START, dict.fromkeys(range(1, 16), 0)
+    for number in range(count):
+        time += int(rng.integers(100_000_000, 700_000_000))
+        free = [content for content, before in last.items() if time - before > 2_000_000_000]
+        if number % 5 == 0 or not free:
+            found.append(_Message(TRADE, time - 1_000_000, time, number, 7, 1_000 + number))
+            continue
+        content = int(rng.choice(free))
+        last[content] = time
+        found.append(_Message(DIFF, time, time, NONE, 1, content))
+    return found
+
+
+def _late(message: _Message, late_ns: int) -> _Message:
+    """As a recorder writes it whose clock is ahead, or that is held up; a receive time stands in for the venue's as before."""
+    ts_event = message.ts_event + (late_ns if message.ts_event == message.ts_recv else 0)
+    return replace(message, ts_recv=message.ts_recv + late_ns, ts_event=ts_event)
+
+
+@pytest.mark.parametrize("clock_ns", [0, 40_000_000, 7_000_000_000])
+def test_equal_contents_at_other_places_stay_apart(clock_ns: int, seed: int) -> None:
+    """Three copies that lack bursts are the whole, whatever the clocks say."""
+    rng = np.random.default_rng(seed)
+    whole = _nameless(rng, 900)
+    sources: list[list[_Message]] = [[], [], []]
+    victim, left = 0, 0
+    for message in whole:
+        if not left:
+            victim, left = int(rng.integers(0, 4)), int(rng.integers(1, 20))
+        left -= 1
+        for number, source in enumerate(sources):
+            if number != victim or message is whole[0]:
+                source.append(_late(message, number * clock_ns))
+    assert [size for _, size in _join(sources, rng, 300)] == [message.size for message in whole]
+
+
+def test_a_recorder_that_is_held_up_brings_nothing_twice(seed: int) -> None:
+    """From the middle on one source brings everything five seconds later than before."""
+    rng = np.random.default_rng(seed)
+    whole = _nameless(rng, 900)
+    held_up = [_late(message, 5_000_000_000 if place > 450 else 0) for place, message in enumerate(whole)]
+    assert [size for _, size in _join([whole, held_up], rng, 300)] == [message.size for message in whole]

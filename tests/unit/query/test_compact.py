@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -24,6 +25,7 @@ from cowbook.query.parts import retrying
 from cowbook.report.day_report import read_report
 from cowbook.service.service import run_once
 from cowbook.simulate.capture import write_capture
+from support.recording_files import Disk, Operation, RecordingFiles
 
 CLOSED, NEWEST = "date=2024-08-08", "date=2024-08-09"
 NAMES = ("BTCUSDT", "ETH/USD")
@@ -172,6 +174,55 @@ def test_an_interruption_leaves_all_rows_once(written: Path, tmp_path: Path) -> 
             break
         operation += 1
     assert operation > 20
+
+
+def _as_operations(root: Path) -> list[Operation]:
+    """What makes a tree, and makes it durable."""
+    made = []
+    for path in sorted(root.rglob("*")):
+        own = path.relative_to(root)
+        made.append(Operation("mkdir", own, mode=0o755) if path.is_dir() else Operation("create", own, content=path.read_bytes()))
+    directories = [Path(), *(path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_dir())]
+    return made + [Operation("sync", path) for path in directories]
+
+
+def _after(operations: list[Operation], keep: Callable[[Disk], None], path: Path) -> None:
+    """What a power cut behind these operations may leave."""
+    disk = Disk()
+    for operation in operations:
+        disk.apply(operation)
+    keep(disk)
+    disk.write(path)
+
+
+def test_a_power_cut_leaves_all_rows_once(written: Path, tmp_path: Path) -> None:
+    """Whatever was not synced is lost, all of it or some. The next attempt finishes what was begun."""
+    data = tmp_path / "data"
+    for stream in ("trades", "frame"):
+        own = written / "data" / stream / "symbol=BTCUSDT"
+        for path in [*sorted((own / CLOSED).iterdir())[-3:], *sorted((own / NEWEST).iterdir())[:1]]:
+            target = data / path.relative_to(written / "data")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    before, operations = rows_of(data), _as_operations(tmp_path)
+    files = RecordingFiles(tmp_path)
+    list(compact(data, files=files))
+    assert {operation.kind for operation in files.operations} >= {"create", "exchange", "unlink", "rmdir", "mkdir", "sync"}
+    keeps: list[Callable[[Disk], None]] = [
+        lambda _: None,
+        Disk.keep_all,
+        *(partial(Disk.keep_some, seed=seed) for seed in range(4)),
+    ]
+    for place in range(len(files.operations) + 1):
+        for number, keep in enumerate(keeps):
+            state = tmp_path / f"state-{place}-{number}"
+            _after([*operations, *files.operations[:place]], keep, state)
+            assert rows_of(state / "data") == before, (place, number)
+            list(compact(state / "data"))
+            assert rows_of(state / "data") == before, (place, number)
+            assert not list(state.rglob(".compact-*"))
+            assert all(len(list(path.iterdir())) == 1 for path in state.glob(f"data/*/*/{CLOSED}"))
+            shutil.rmtree(state)
 
 
 class LateFiles(DurableFiles):
