@@ -1,7 +1,8 @@
 """Memory that is lent and comes back by itself: the first touch of a fresh page costs more than all that is done with it.
 
 What fills many megabytes at each cut and each checkpoint borrows them here: open rows, copies of kept diffs, contents of files.
-An array from here is as any other one. Once no array refers to the memory, whoever did so last, it is kept for the next borrower.
+An array from here is as any other one. Once no array refers to the memory, whoever did so last, it is kept for the next borrower
+(ADR 29).
 """
 
 from __future__ import annotations
