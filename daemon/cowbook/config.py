@@ -11,13 +11,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cowbook.errors import ConfigError
 from cowbook.plain.merge_state import MOST_SOURCES
+from cowbook.plain.places import is_url
 from cowbook.plain.shards import parse_shard
 from cowbook.plain.streams import CHOSEN_STREAMS, USUAL_STREAMS
 from cowbook.venues import load_venue, venue_names
@@ -70,10 +71,11 @@ class _Section(BaseModel):
 
 
 class ServiceConfig(_Section):
-    """The directories of state and output, the kind of event loop, and the shard of symbols that this process has."""
+    """Where state and output lie, the kind of event loop, and the shard of symbols that this process has."""
 
     state_dir: Directory = Path("state")
     output_dir: Directory = Path("data")
+    scratch_dir: str = ""
     loop: Literal["uvloop", "asyncio"] = "uvloop"
     shard: str = ""
 
@@ -317,6 +319,13 @@ class SymbolConfig(_Section):
         return _named_paths(value)
 
 
+class ObjectPlaces(NamedTuple):
+    """Where state and output lie in object storage."""
+
+    state_url: str
+    output_url: str
+
+
 class Config(_Section):
     """The whole configuration. Input paths are relative to `base_dir`."""
 
@@ -327,6 +336,8 @@ class Config(_Section):
     log: LogConfig = LogConfig()
     symbol: Annotated[tuple[SymbolConfig, ...], Field(strict=False, min_length=1)]
     base_dir: Annotated[Path, Field(strict=False, exclude=True)] = Path()
+    objects: Annotated[ObjectPlaces | None, Field(exclude=True)] = None
+    """Where state and output lie, if not in directories; these are then this machine's own, below `scratch_dir`."""
 
     def of_shard(self) -> Config:
         """Returns the configuration with the symbols of its shard only, which may be none."""
@@ -380,6 +391,7 @@ def load_config(path: Path, environ: Mapping[str, str], shard: str | None = None
     own = {**environ, f"{ENVIRONMENT_PREFIX}SERVICE__SHARD": shard} if shard else environ
     problems, variables = _apply_environment(values, own)
     problems += _find_duplicates(values)
+    objects = _take_urls(values, problems)
     config = _validate(values, variables, problems)
     if config is None:
         raise ConfigError(str(path), problems)
@@ -394,7 +406,28 @@ def load_config(path: Path, environ: Mapping[str, str], shard: str | None = None
     problems += _find_shared_place(service)
     if problems:
         raise ConfigError(str(path), problems)
-    return config.model_copy(update={"service": service, "base_dir": directory})
+    return config.model_copy(update={"service": service, "base_dir": directory, "objects": objects})
+
+
+def _take_urls(values: dict[str, Any], problems: list[str]) -> ObjectPlaces | None:
+    """URLs of `state_dir` and `output_dir`, in whose places directories below `scratch_dir` are put; None without any."""
+    service = values.get("service")
+    if not isinstance(service, dict):
+        return None
+    urls = {key: str(service[key]).rstrip("/") for key in ("state_dir", "output_dir") if is_url(service.get(key))}
+    if not urls:
+        return None
+    scratch = service.get("scratch_dir")
+    if len(urls) == 1:
+        problems.append("[service] state_dir and output_dir must both be URLs, or both be directories")
+    elif not isinstance(scratch, str) or not scratch or is_url(scratch):
+        problems.append("[service] scratch_dir must be a directory of this machine: state and output are made there, then sent")
+    elif any(a == b or a.startswith(f"{b}/") for a, b in (tuple(urls.values()), tuple(urls.values())[::-1])):
+        problems.append("[service] state_dir and output_dir must not lie in each other")
+    place = Path(str(scratch or "."))
+    for key in urls:
+        service[key] = str(place / key.removesuffix("_dir"))
+    return None if len(urls) == 1 else ObjectPlaces(urls["state_dir"], urls["output_dir"])
 
 
 def _find_shared_place(service: ServiceConfig) -> list[str]:
@@ -452,8 +485,8 @@ def _environment_value(text: str, annotation: Any) -> object:
 
 def _validate(values: dict[str, Any], variables: Mapping[tuple[str, str], str], problems: list[str]) -> Config | None:
     """Validate the values. Returns None, after adding to `problems`, if something is wrong."""
-    if values.pop("base_dir", None) is not None:  # the model's field, which the file must not set
-        problems.append(f"unknown key base_dir{_suggest('base_dir', _KEYS)}")
+    own = [key for key in ("base_dir", "objects") if values.pop(key, None) is not None]
+    problems += [f"unknown key {key}{_suggest(key, _KEYS)}" for key in own]  # the model's fields, which the file must not set
     try:
         return Config.model_validate(values)
     except ValidationError as error:

@@ -59,6 +59,10 @@ class OutputError(SymbolError):
     """The output directory cannot be used, or holds parts that this run must not touch."""
 
 
+class LostPartsError(OutputError):
+    """Parts that a checkpoint lists are neither published nor staged on this machine."""
+
+
 class RecoveryError(SymbolError):
     """Checkpoints, configuration and input do not fit together. Nothing was changed."""
 

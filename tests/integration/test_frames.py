@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cowbook.book.freeze import BookSnapshot
@@ -19,6 +20,7 @@ from cowbook.checkpoint.triggers import TriggerSettings
 from cowbook.plain.engine_state import EngineState
 from cowbook.plain.frame import Frame
 from cowbook.plain.messages import EventBatch
+from cowbook.plain.parts import ROWS_OF_CUT, parse_rows
 from cowbook.plain.streams import CHOSEN_STREAMS
 from cowbook.symbol.pipeline import Pipeline
 from support.ended_runs import end_behind
@@ -316,8 +318,12 @@ def test_frames_that_nobody_chose_cost_nothing(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(BookSnapshot, "get_frame", fail)
     without = replace(SMALL, streams=tuple(stream for stream in CHOSEN_STREAMS if stream != "frame"))
     result = finished(tmp_path / "without", capture(), without, ALWAYS)
-    assert without_letters(result.parts) == {
-        name: content for name, content in without_letters(whole.parts).items() if not name.startswith("frame/")
-    }
+    others = {name: content for name, content in without_letters(whole.parts).items() if not name.startswith("frame/")}
+    assert without_letters(result.parts).keys() == others.keys()
+    for name, content in without_letters(result.parts).items():
+        ours, theirs = (pq.ParquetFile(pa.BufferReader(each)) for each in (content, others[name]))
+        assert ours.read().equals(theirs.read())
+        counts = [parse_rows((file.metadata.metadata or {})[ROWS_OF_CUT.encode()].decode()) for file in (ours, theirs)]
+        assert counts[0] == {stream: count for stream, count in counts[1].items() if stream != "frame"}
     assert not list((tmp_path / "without").rglob("*frame*"))
     assert read_parts(tmp_path / "whole" / "data") == whole.parts

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
 
 BASE = {"plain", "kernels", "errors", "log"}
-WORKER = BASE | {"capture", "input", "venues", "merge", "book", "sink", "checkpoint", "config", "symbol"}
+WORKER = BASE | {"objects", "capture", "input", "venues", "merge", "book", "sink", "checkpoint", "config", "symbol"}
 MAY_IMPORT = {
     "errors": set[str](),
     "log": {"plain"},  # what people are shown is escaped
@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "input": BASE,
     "merge": BASE,
     "book": BASE,
-    "sink": BASE,
-    "checkpoint": BASE,
+    "objects": {"plain", "errors"},
+    "sink": BASE | {"objects"},
+    "checkpoint": BASE | {"objects"},
     "venues": BASE | {"input"},
     "config": BASE | {"venues"},
     "symbol": WORKER,

@@ -44,9 +44,9 @@ def test_every_key_is_in_the_configuration_reference(references: ModuleType) -> 
     page = references.configuration_page((DOCS.parent / "config" / "cowbook.toml").read_text())
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+) \|$", page, re.MULTILINE)
     keys = []
-    for name, field in Config.model_fields.items():
+    for field in Config.model_fields.values():
         model = references._model(field)
-        if name != "base_dir":
+        if model is not None:
             keys += list(model.model_fields)
     assert [row[0] for row in rows] == keys
     described = {key: (kind, default) for key, kind, default, _ in rows}

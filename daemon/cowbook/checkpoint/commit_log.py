@@ -19,7 +19,7 @@ import msgspec
 
 from cowbook.checkpoint.manifest import DamagedError, FileEntry
 from cowbook.checkpoint.storage import Storage
-from cowbook.errors import FencedError, RecoveryError, RestartNeededError
+from cowbook.errors import FencedError, RecoveryError, RestartNeededError, StorageError
 
 LOG_VERSION = 1
 
@@ -202,18 +202,27 @@ class CommitLog:
         tenure = self._tenure
         number = tenure.tail + 1
         entry = self._make(number, tenure.owner, epoch, directory, files)
-        if not self._storage.create(str(number), encode_entry(entry), tenure.uuid):
-            there = read_entry(self._storage, number)
-            if there is None:
-                self._see_that_none_is_above(tenure.tail)
-                raise RestartNeededError(f"{self._id}: log/{number} could not be created, and is not there")
-            if there.uuid != tenure.uuid:
-                raise self._fenced(there)
-            if there != entry:
-                raise RestartNeededError(f"{self._id}: log/{number} was committed by an attempt that had been given up")
-        self._see_that_none_is_above(number)
+        is_created = self._storage.create(str(number), encode_entry(entry), tenure.uuid)
+        try:
+            if not is_created:
+                self._see_whose(number, entry)
+            self._see_that_none_is_above(number)
+        except (StorageError, RecoveryError) as error:  # the entry may be there
+            code = error.code if isinstance(error, StorageError) else 0
+            raise RestartNeededError(f"{self._id}: whether log/{number} counts cannot be told: {error}", code) from error
         tenure.tail = number
         self._commits[number] = entry
+
+    def _see_whose(self, number: int, entry: Entry) -> None:
+        """The number of a new entry is taken. Raises FencedError unless it is the entry itself: its answer had been lost."""
+        there = read_entry(self._storage, number)
+        if there is None:
+            self._see_that_none_is_above(number - 1)
+            raise RestartNeededError(f"log/{number} could not be created, and is not there")
+        if there.uuid != entry.uuid:
+            raise self._fenced(there)
+        if there != entry:
+            raise RestartNeededError(f"log/{number} was committed by an attempt that had been given up")
 
     def prune(self, oldest_epoch: int) -> None:
         """Remove the entries below the commit of the oldest checkpoint that is kept, from the lowest on."""

@@ -55,7 +55,7 @@ from cowbook.checkpoint.load import (
     read_checkpoint,
 )
 from cowbook.checkpoint.manifest import DamagedError, FileEntry, Manifest, encode_manifest
-from cowbook.checkpoint.storage import DirectoryStorage
+from cowbook.checkpoint.storage import DirectoryStorage, Storage
 from cowbook.errors import CowbookError, FencedError, LockedError, RecoveryError, RestartNeededError, StorageError
 from cowbook.plain.durable_files import (
     PARENT_DIRECTORY,
@@ -106,8 +106,12 @@ class CheckpointStore:
         symbol_id: str,
         files: DurableFiles | None = None,
         tenure: Tenure | None = None,
+        log: Storage | None = None,
     ) -> None:
-        """`tenure` is what the workers of a process share: the first one claims the symbol."""
+        """`tenure` is what the workers of a process share: the first one claims the symbol.
+
+        `log` is where the commit log lies, if not in a directory beside the checkpoints.
+        """
         self.root = state_dir / directory_name
         self.checkpoints = self.root / CHECKPOINTS
         self.start = Start(0, 0)
@@ -115,10 +119,15 @@ class CheckpointStore:
         self._quarantine = self.root / QUARANTINE
         self._id = symbol_id
         self._files = files or DurableFiles()
-        self._log = CommitLog(DirectoryStorage(self.root / LOG, self._files), symbol_id, tenure)
+        self._log = CommitLog(log or DirectoryStorage(self.root / LOG, self._files), symbol_id, tenure)
         self._lock: int | None = None
         self._last_epoch = 0
         self._attempts = 0
+
+    @property
+    def object_puts(self) -> int:
+        """Requests that have written objects, or tried to: there are none with a directory."""
+        return 0
 
     def lock(self, *, counts: bool = True) -> None:
         """Make the directories and take the lock. With `counts`, this is a start of a worker, and gets a number.
@@ -161,6 +170,10 @@ class CheckpointStore:
         Raises RestartNeededError if they were removed or replaced: another process could hold the lock by now. Raises FencedError
         if another process has taken the symbol.
         """
+        self._check_lock(epoch)
+        self.check_claim()
+
+    def _check_lock(self, epoch: int) -> None:
         path = self.root / "LOCK"
         if self._lock is None or not is_file_of(path, self._lock):
             raise RestartNeededError(
@@ -169,7 +182,6 @@ class CheckpointStore:
         manifest = self.checkpoints / str(epoch) / MANIFEST_FILE
         if epoch and not manifest.exists():
             raise RestartNeededError(f"{manifest} was removed while this symbol runs: never remove state of a running symbol")
-        self.check_claim()
 
     def check_claim(self) -> None:
         """Raises FencedError if another process has taken the symbol: nothing may be removed or published any more."""
@@ -251,6 +263,10 @@ class CheckpointStore:
         is_newest = self._log.claim()
         self.start = Start(self._log.owner, self.start.number)
         return is_newest
+
+    def give_up(self, epoch: int) -> bool:  # noqa: ARG002 - what another kind of store may do
+        """Never find this checkpoint again, since its parts are lost. Returns whether the one before can make them anew."""
+        return False
 
     def committed(self) -> list[int]:
         """Epochs of the committed checkpoints, newest first, with one that has no name yet or is gone."""

@@ -12,6 +12,7 @@ from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console, print_prose
 from cowbook.config import Config, load_config, output_directory_name
 from cowbook.errors import ConfigError
+from cowbook.objects.bucket import Bucket
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
 from cowbook.symbol.naming import check_name
 from cowbook.symbol.settings import decoder_settings
@@ -51,6 +52,8 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
     if problems:
         raise ConfigError(str(arguments.config), problems)
+    for url in config.objects or ():
+        Bucket(url).probe()
     if arguments.engine:
         from cowbook.cli.cluster import check_cluster
 
@@ -65,7 +68,8 @@ def _show(config: Config, all_symbols: int, table: Table, warnings: Sequence[str
     if config.service.shard:
         console.print(f"shard {config.service.shard} has {len(config.symbol)} of {all_symbols} symbols", soft_wrap=True)
     for symbol in config.symbol:
-        place = f"{config.service.output_dir}/<stream>/symbol={output_directory_name(symbol.id)}/"
+        output = config.service.output_dir if config.objects is None else config.objects.output_url
+        place = f"{output}/<stream>/symbol={output_directory_name(symbol.id)}/"
         console.print(f"would be written: {place}", soft_wrap=True)
     for warning in warnings:
         print_prose(console, f"note: {warning}")

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from cowbook.cli.run import print_summaries
 from cowbook.cluster.driver import Driver
@@ -20,7 +21,8 @@ from cowbook.symbol.symbol_thread import LOOPS
 
 @contextmanager
 def _cluster_at(arguments: argparse.Namespace, config: Config) -> Iterator[RayCluster]:
-    cluster = RayCluster(config.service.state_dir, arguments.address)
+    state = config.service.state_dir if config.objects is None else Path(config.objects.state_url)
+    cluster = RayCluster(state, arguments.address)
     try:
         yield cluster
     finally:
@@ -43,7 +45,7 @@ def run_on_cluster(arguments: argparse.Namespace, load: Callable[[], Config]) ->
 
 def check_cluster(arguments: argparse.Namespace, config: Config) -> list[str]:
     """Look at all nodes of a cluster. Returns warnings. Raises ConfigError with every problem, StorageError, ServiceError."""
-    directories = [config.service.state_dir, config.service.output_dir]
+    directories = [config.service.state_dir, config.service.output_dir] if config.objects is None else []  # else not shared
     with _cluster_at(arguments, config) as cluster:
         nodes = cluster.nodes()
         try:

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cowbook import __version__
+from cowbook.plain.places import is_url
 
 URL = "http://127.0.0.1:9464"
 """Where a cowbook listens by default."""
+
+
+def _directory(text: str) -> Path:
+    """A directory to read. What lies in object storage is for other tools, or to be copied."""
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} is object storage, which this command does not read: copy it (aws s3 sync)")
+    return Path(text)
 
 
 def nearest(word: str, known: Collection[str]) -> str:
@@ -245,7 +253,7 @@ def _add_checkpoints(commands: Any) -> None:
     }
     for name, text in helps.items():
         action = _add(actions, name, text, f"cowbook checkpoints {name} state --symbol BTCUSDT")
-        action.add_argument("state_dir", type=Path, metavar="STATE_DIR")
+        action.add_argument("state_dir", type=_directory, metavar="STATE_DIR")
         action.add_argument("--symbol", metavar="ID", help="only this symbol (default: all)")
         action.add_argument("--epoch", type=parse_positive, metavar="N", help="only this checkpoint")
         action.add_argument("--json", action="store_true", help="JSON on standard output")
@@ -263,7 +271,7 @@ def _add_report(commands: Any) -> None:
         "cowbook report state",
         "cowbook report data --html report.html",
     )
-    report.add_argument("directory", type=Path, metavar="STATE_DIR|OUTPUT_DIR")
+    report.add_argument("directory", type=_directory, metavar="STATE_DIR|OUTPUT_DIR")
     report.add_argument("--symbol", metavar="ID", help="only this symbol (default: all)")
     forms = report.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
@@ -296,7 +304,7 @@ def _add_book(commands: Any) -> None:
         "print views and macros for DuckDB: the book at a time, spread, depth within x bp",
         "cowbook sql data | duckdb books.duckdb",
     )
-    sql.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+    sql.add_argument("directory", type=_directory, metavar="OUTPUT_DIR")
 
     compact = _add(
         commands,
@@ -305,7 +313,7 @@ def _add_book(commands: Any) -> None:
         "cowbook compact data",
         "cowbook compact data --before 2024-08-01",
     )
-    compact.add_argument("directory", type=Path, metavar="OUTPUT_DIR")
+    compact.add_argument("directory", type=_directory, metavar="OUTPUT_DIR")
     compact.add_argument("--before", metavar="DATE", help="only days before this one (default: all but the newest)")
 
 
@@ -316,7 +324,7 @@ def _add_plot(commands: Any) -> None:
         "draw depth over time with trades, gaps and what is not known (needs the extra: cowbook[plot])",
         "cowbook plot data --symbol BTCUSDT --from 2024-08-09T12:00 --to 2024-08-09T13:00 hour.png",
     )
-    plot.add_argument("data", type=Path, metavar="OUTPUT_DIR", help="published parts")
+    plot.add_argument("data", type=_directory, metavar="OUTPUT_DIR", help="published parts")
     plot.add_argument("--symbol", metavar="ID", required=True)
     plot.add_argument(
         "--from", dest="start", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"
@@ -345,7 +353,7 @@ def _add_export(commands: Any) -> None:
         kind = _add(
             kinds, name, text, f"cowbook export {name} data --symbol BTCUSDT {'day' if name != 'nautilus' else 'catalog'}"
         )
-        kind.add_argument("data", type=Path, metavar="OUTPUT_DIR")
+        kind.add_argument("data", type=_directory, metavar="OUTPUT_DIR")
         kind.add_argument("--symbol", metavar="ID", required=True)
         kind.add_argument(
             "--from", dest="start", metavar="T", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"

@@ -44,6 +44,8 @@ def plan_reload(old: Config, new: Config, open_ids: Collection[str]) -> tuple[Re
         ]
         if section == "http" and before.token != after.token:
             problems.append("[http] token has changed: this needs a restart")
+    if old.objects != new.objects:
+        problems.append("[service] state_dir and output_dir have changed: this needs a restart")
     if old.log.format != new.log.format:
         problems.append(f"[log] format was {old.log.format!r} and is {new.log.format!r}: this needs a restart")
     then = {symbol.id: symbol for symbol in old.symbol}

@@ -24,6 +24,7 @@ from cowbook.checkpoint.load import who_could_remove
 from cowbook.config import Config, SymbolConfig
 from cowbook.errors import ConfigError, CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
+from cowbook.objects.bucket import Bucket
 from cowbook.service import early_signals
 from cowbook.service.allocator import map_large_arrays
 from cowbook.service.reload import plan_reload
@@ -41,6 +42,8 @@ from cowbook.telemetry.systemd import Notifier
 
 _READERS = 4
 _WRITERS = 2
+_OBJECT_WRITERS = 16
+"""With object storage, where they wait for answers most of the time."""
 _ENOUGH_DESCRIPTORS = 65_536
 _FEWEST_DESCRIPTORS = 32
 _DESCRIPTORS_PER_SYMBOL = 10
@@ -135,7 +138,8 @@ class Service:
 
     async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
-        writers = self._resources.enter_context(ThreadPoolExecutor(_WRITERS, thread_name_prefix="write"))
+        count = _WRITERS if self._config.objects is None else _OBJECT_WRITERS
+        writers = self._resources.enter_context(ThreadPoolExecutor(count, thread_name_prefix="write"))
         await self._warm(loop, writers, _formats_of(self._config))
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
@@ -159,6 +163,9 @@ class Service:
             on_restart=lambda symbol, reason: self._metrics.symbol(symbol).restarts[reason].inc(),
             on_end=lambda: _call_if_open(loop, self._wake.set),
         )
+        if self._config.objects is not None:
+            for url in self._config.objects:
+                await loop.run_in_executor(writers, Bucket(url).probe)
         exposed = who_could_remove(self._config.service.state_dir)
         if exposed is not None:
             self._log.warning("state is open to others", reason=exposed)

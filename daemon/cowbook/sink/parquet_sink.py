@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cowbook.errors import LockedError, OutputError, RestartNeededError
+from cowbook.objects.bucket import Bucket
 from cowbook.plain.durable_files import (
     PRIVATE_DIRECTORY,
     PRIVATE_FILE,
@@ -28,6 +29,7 @@ from cowbook.plain.parts import Cut, CutPlace, Part, part_name
 from cowbook.plain.rows import OpenRows
 from cowbook.plain.starts import Start, parse_start
 from cowbook.plain.streams import STREAM_NAMES
+from cowbook.sink.object_publication import ObjectPublication
 from cowbook.sink.publication import Publication
 from cowbook.sink.stream_files import StreamFiles
 
@@ -55,16 +57,28 @@ class ParquetSink:
         directory_name: str,
         streams: StreamFiles,
         files: DurableFiles | None = None,
+        bucket: Bucket | None = None,
     ) -> None:
+        """With `bucket` parts are staged below `output_dir`, which is this machine's own, and published there."""
         self.output_dir = output_dir
         self._symbol_directory = f"symbol={directory_name}"
         self._staging_root = output_dir / ".staging" / directory_name
         self._streams = streams
         self._files = files or DurableFiles()
-        self._publication = Publication(output_dir, directory_name, self._files)
+        self._publication: Publication | ObjectPublication = (
+            Publication(output_dir, directory_name, self._files) if bucket is None else ObjectPublication(bucket, self._files)
+        )
+        self.place = str(output_dir.absolute()) if bucket is None else bucket.url
+        """Where parts are published."""
+        self._bucket = bucket
         self.start = Start(0, 0)
         """The start of the worker, after which its stagings are named; to be set before anything is staged or published."""
         self._lock: int | None = None
+
+    @property
+    def object_puts(self) -> int:
+        """Requests that have written objects, or tried to; 0 without a bucket."""
+        return self._bucket.puts if self._bucket is not None else 0
 
     def lock(self) -> None:
         """Take the lock against a second writer, and check that staging and streams are on one file system.

@@ -131,6 +131,8 @@ class Outcome:
     """How long processing stood still for it."""
     committed: Committed | None
     """None of an attempt that failed."""
+    object_puts: int = 0
+    """Requests since the attempt before that have written objects, or tried to; 0 with directories."""
 
     @property
     def result(self) -> str:
@@ -146,6 +148,11 @@ class Destination:
     store: CheckpointStore
     sink: ParquetSink
     executor: Executor
+
+    @property
+    def object_puts(self) -> int:
+        """Requests of this worker that have written objects, or tried to."""
+        return self.store.object_puts + self.sink.object_puts
 
 
 class Attempt(msgspec.Struct, eq=False):
@@ -325,7 +332,7 @@ class Attempt(msgspec.Struct, eq=False):
             files=files,
             cuts=tuple(self._staged),
             withdrawn=tuple(withdrawn),
-            output_dir=displayable(str(self.destination.sink.output_dir.absolute())),
+            output_dir=displayable(self.destination.sink.place),
         )
 
     def _end_phase(self, name: str) -> None:

@@ -58,6 +58,7 @@ class Checkpointer:
         self._requests: list[asyncio.Future[int]] = []
         self._attempt: Attempt | None = None
         self._running: asyncio.Task[None] | None = None  # of the attempt, until somebody has looked at how it ended
+        self._puts = 0
         newest = self._newest
         self.figures = CheckpointFigures(epoch=newest.epoch, events=newest.events, timestamp=newest.timestamp)
         """What the attempts have come to."""
@@ -205,7 +206,7 @@ class Checkpointer:
         self._cuts_taken = 0
         self._triggers.failed(attempt.triggers, now=time.monotonic_ns())
         self.figures = replace(self.figures, failed=self.figures.failed + 1, last_error=str(error))
-        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, None))
+        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, None, self._new_puts()))
         self._log.error("checkpoint failed", trigger=trigger, error=str(error), failures=self.failures)
         _refuse(attempt.requests, f"the checkpoint failed: {error}")
 
@@ -226,7 +227,7 @@ class Checkpointer:
             part_bytes=figures.part_bytes + committed.part_bytes,
             freeze_seconds=attempt.frozen_seconds,
         )
-        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, committed))
+        self._on_outcome(Outcome(trigger, attempt.frozen_seconds, committed, self._new_puts()))
         self._log.info(
             "checkpoint",
             epoch=newest.epoch,
@@ -239,6 +240,11 @@ class Checkpointer:
         if committed.pruning_error is not None:
             self._log.warning("old checkpoints could not be removed", error=str(committed.pruning_error))
         _answer(attempt.requests, newest.epoch)
+
+    def _new_puts(self) -> int:
+        """Requests that have written objects since this was asked last."""
+        before, self._puts = self._puts, self._destination.object_puts
+        return self._puts - before
 
     def _tell_change(self, _: object) -> None:
         self._on_change()

@@ -66,6 +66,7 @@ class Pipeline:
         self.follower = start.follower
         self.checkpointer = checkpointer
         self._price_decimals, self._size_decimals = settings.decoder.price_decimals, settings.decoder.size_decimals
+        self._publishes_tails = settings.objects is None  # a part that stands in object storage is never replaced
         self._halts_on_bad_record = settings.on_bad_record == "halt"
         self._halts_on_damage = settings.on_damage == "halt" or settings.engine.on_gap == "halt"  # it is a gap of unknown size
         self._sink = sink
@@ -213,9 +214,9 @@ class Pipeline:
             await self._staging
         count = len(rows["dead_letter"])
         letters, self._letters = self._letters[:count], self._letters[count:]
-        if self._nothing_new:
-            return
         ends = self._tail is not None
+        if self._nothing_new or (ends and not self._publishes_tails):
+            return
         frame = await gathered(of_cut)
         loop = asyncio.get_running_loop()
         self._staging = loop.run_in_executor(self._writers, lambda: self._sink.stage(rows, letters, frame, provisional=ends))

@@ -14,7 +14,7 @@ from cowbook.capture.follower import Follower
 from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.store import CheckpointStore, Found
-from cowbook.errors import InputError, LockedError, OutputError, RecoveryError
+from cowbook.errors import InputError, LockedError, LostPartsError, OutputError, RecoveryError
 from cowbook.plain.counting import counted
 from cowbook.plain.parts import CutPlace
 from cowbook.sink.parquet_sink import ParquetSink
@@ -73,6 +73,13 @@ async def start_pipeline(
         except (RecoveryError, OutputError, InputError) as error:
             if not await loop.run_in_executor(executor, store.is_as_found):
                 await loop.run_in_executor(executor, _claim, store, sink)  # another process has changed it while it was looked at
+                continue
+            if (
+                isinstance(error, LostPartsError)
+                and found.checkpoint is not None
+                and store.give_up(found.checkpoint.manifest.epoch)
+            ):
+                log.warning("going on from an older checkpoint", reason=str(error))
                 continue
             if not (allow_fresh or _is_useless(found)):
                 raise

@@ -14,7 +14,7 @@ from cowbook.capture.rotation import FollowSettings
 from cowbook.capture.written_order import in_written_order
 from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.triggers import TriggerSettings
-from cowbook.config import Config, SourceConfig, SymbolConfig, output_directory_name
+from cowbook.config import Config, ObjectPlaces, SourceConfig, SymbolConfig, output_directory_name
 from cowbook.input.settings import DecoderSettings
 from cowbook.sink.columns import NumberKind
 from cowbook.sink.parquet_file import ENCODER
@@ -61,6 +61,8 @@ class WorkerSettings:
     sources: tuple[SourceSettings, ...] = ()
     """The sources that are joined; empty for the usual symbol, whose input is one."""
     source_wait_seconds: float = 10.0
+    objects: ObjectPlaces | None = None
+    """Where state and output lie in object storage; `state_dir` and `output_dir` are then this machine's copies."""
 
     @property
     def owner(self) -> CheckpointOwner:
@@ -86,6 +88,7 @@ def worker_settings(config: Config, symbol: SymbolConfig, *, once: bool = False)
         source_wait_seconds=symbol.source_wait / 1e9,
         state_dir=config.service.state_dir,
         output_dir=config.service.output_dir,
+        objects=config.objects,
         on_bad_record=symbol.on_bad_record,
         on_damage=symbol.on_damage,
         decoder=decoder,

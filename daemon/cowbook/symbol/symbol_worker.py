@@ -17,12 +17,14 @@ from cowbook.capture.follower import Follower
 from cowbook.capture.inotify import Watcher
 from cowbook.capture.rotation import FollowSettings
 from cowbook.checkpoint.commit_log import Tenure
+from cowbook.checkpoint.object_store import ObjectCheckpointStore
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
 from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.input.settings import DecoderSettings
 from cowbook.log import get_logger
+from cowbook.objects.bucket import Bucket
 from cowbook.plain.block import Block
 from cowbook.plain.durable_files import SCARCE, DurableFiles
 from cowbook.plain.position import Position
@@ -101,8 +103,15 @@ class SymbolWorker:
             numbers=settings.numbers,
             compression=settings.compression,
         )
-        self._sink = ParquetSink(settings.output_dir, settings.directory_name, streams, files)
-        self._store = CheckpointStore(settings.state_dir, settings.directory_name, settings.id, files, tenure)
+        name = settings.directory_name
+        self._store: CheckpointStore
+        if settings.objects is None:
+            self._sink = ParquetSink(settings.output_dir, name, streams, files)
+            self._store = CheckpointStore(settings.state_dir, name, settings.id, files, tenure)
+        else:
+            places = settings.objects
+            self._sink = ParquetSink(settings.output_dir, name, streams, files, Bucket(places.output_url))
+            self._store = ObjectCheckpointStore(Bucket(places.state_url), settings.state_dir, name, settings.id, files, tenure)
         self._report = SymbolReport(settings.decoder, settings.format, self._log)
         self._pipeline: Pipeline | None = None
         self._follower: Follower | SourceGroup | None = None
@@ -176,7 +185,7 @@ class SymbolWorker:
         Raises StorageError when this worker cannot go on, but another one may, from the newest checkpoint.
         """
         started = time.monotonic()
-        summary = SymbolSummary(self._settings.id, output=str(self._settings.output_dir), warnings=list(self._settings.notes))
+        summary = SymbolSummary(self._settings.id, output=self._sink.place, warnings=list(self._settings.notes))
         try:
             try:
                 start = await self._start()

@@ -88,6 +88,9 @@ class ServiceMetrics:
         self.persist_seconds = self._make(
             Summary, "cowbook_checkpoint_persist_seconds", "Time that committed checkpoints took in the background", "phase"
         )
+        self.object_puts = self._make(
+            Counter, "cowbook_object_puts", "Requests that have written to object storage; always 0 with directories"
+        )
         self.last_success = self._make(
             Gauge, "cowbook_checkpoint_last_success_timestamp_seconds", "When the newest checkpoint was frozen; 0: never"
         )
@@ -175,6 +178,7 @@ class SymbolMetrics:
         self._service, self._id = service, symbol_id
         self._snapshot_seconds = child(service.snapshot_seconds)
         self._checkpoint_bytes = child(service.checkpoint_bytes)
+        self._object_puts = child(service.object_puts)
         self._recovery_seconds = child(service.recovery_seconds)
         self._impact = child(service.impact)
         self._rates = child(service.rate, "quiet"), child(service.rate, "persisting")
@@ -271,6 +275,7 @@ class SymbolMetrics:
         """As WorkerObserver."""
         self._service.checkpoints.labels(self._id, outcome.trigger, outcome.result).inc()
         self._snapshot_seconds.observe(outcome.frozen_seconds)
+        self._object_puts.inc(outcome.object_puts)
         if outcome.committed is not None:
             self._checkpoint_bytes.set(outcome.committed.size_bytes)
             for phase, seconds in outcome.committed.phases.items():

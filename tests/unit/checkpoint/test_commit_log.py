@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cowbook.checkpoint import commit_log as module
 from cowbook.checkpoint.commit_log import LOG_VERSION, CommitLog, Entry, Tenure, decode_entry, encode_entry, read_run
 from cowbook.checkpoint.manifest import DamagedError, FileEntry
-from cowbook.errors import FencedError, RecoveryError, RestartNeededError
+from cowbook.errors import FencedError, RecoveryError, RestartNeededError, StorageError
 from support.memory_storage import MemoryStorage, Stepped
 from support.search import examples
 
@@ -157,6 +157,26 @@ def test_a_commit_of_an_earlier_attempt_needs_a_restart() -> None:
     with pytest.raises(RestartNeededError, match="log/2"):
         log.append(1, ".tmp-1", FILES)
     assert taken(storage, tenure).commits[1].directory == ".tmp-1-late"
+
+
+class BlindStorage(MemoryStorage):
+    """Entries are made, and cannot be looked at."""
+
+    def names(self) -> list[str]:
+        """Fail."""
+        raise StorageError("cannot read", 5)
+
+
+def test_a_commit_that_cannot_be_looked_at_needs_a_restart() -> None:
+    """The entry is there: nothing of the checkpoint may be removed."""
+    storage, tenure = MemoryStorage(), Tenure()
+    log = taken(storage, tenure)
+    storage.__class__ = BlindStorage
+    with pytest.raises(RestartNeededError, match="whether log/2 counts cannot be told: cannot read") as error:
+        log.append(1, ".tmp-1", FILES)
+    assert error.value.code == 5
+    storage.__class__ = MemoryStorage
+    assert list(taken(storage, tenure).commits) == [1]
 
 
 def test_a_removed_log_is_noticed_and_begun_anew() -> None:

@@ -14,6 +14,7 @@ from cowbook.config import (
     EnvelopeConfig,
     HttpConfig,
     LogConfig,
+    ObjectPlaces,
     OutputConfig,
     ServiceConfig,
     SourceConfig,
@@ -35,7 +36,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
 REFUSED, RESTARTED, SILENT = "refused", "restarted", "silent"
 
 CONSEQUENCES = {
-    **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "loop", "shard")},
+    **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "scratch_dir", "loop", "shard")},
     **{f"http.{key}": REFUSED for key in ("listen", "token")},
     **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
     **{
@@ -106,9 +107,17 @@ def test_every_key_has_a_consequence() -> None:
     assert sorted(keys()) == sorted(CONSEQUENCES.keys() | ELSEWHERE)
 
 
+def test_another_place_in_object_storage_needs_a_restart() -> None:
+    """The directories of this machine are the same."""
+    old = make(SYMBOL).model_copy(update={"objects": ObjectPlaces("s3://b/state", "s3://b/data")})
+    for places in (ObjectPlaces("s3://b/state", "s3://c/data"), None):
+        _, problems = plan_reload(old, old.model_copy(update={"objects": places}), [])
+        assert problems == ["[service] state_dir and output_dir have changed: this needs a restart"]
+
+
 def test_every_section_is_known() -> None:
     """A new section must be listed, too."""
-    assert set(Config.model_fields) == {*SECTIONS, "base_dir"}
+    assert set(Config.model_fields) == {*SECTIONS, "base_dir", "objects"}
 
 
 @pytest.mark.parametrize("name", CONSEQUENCES)

@@ -37,6 +37,7 @@ ONE: list[dict[str, str]] = [{}]
 EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_snapshot_seconds": ("histogram", ONE),
     "cowbook_checkpoint_bytes": ("gauge", ONE),
+    "cowbook_object_puts": ("counter", ONE),
     "cowbook_recovery_seconds": ("gauge", ONE),
     "cowbook_gaps_after_recovery": ("counter", ONE),
     "cowbook_throughput_impact_ratio": ("gauge", ONE),

@@ -1,0 +1,1 @@
+"""Object storage: S3 and what speaks its protocol, Google's and Azure's."""

@@ -1,0 +1,127 @@
+"""A server that speaks as much of S3 as cowbook needs, in memory, and whose faults a test chooses."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape, unescape
+
+Fault = Callable[[str, str], str]
+"""By method and key: "" for none, or throttle, lose (do it, answer nothing), drop (do nothing, answer nothing), hang, deny."""
+
+
+class FakeS3:
+    """One bucket, called `bucket`; a context that serves it on 127.0.0.1."""
+
+    def __init__(self, *, is_conditional: bool = True) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.fault: Fault = lambda _method, _key: ""
+        self.hang_seconds = 1.0
+        self._is_conditional = is_conditional
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which clients find it."""
+        return {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.server_address[1]}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "eu-central-1",
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    def __enter__(self) -> Self:
+        """Serve."""
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Serve no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def count(self, method: str) -> int:
+        """Requests of a method so far."""
+        return sum(name == method for name, _ in self.requests)
+
+    def answer(self, method: str, key: str, query: dict[str, list[str]], headers: Any, body: bytes) -> tuple[int, bytes]:
+        """Do what is asked: the status, and the content."""
+        with self._lock:
+            if method == "PUT":
+                if self._is_conditional and headers.get("If-None-Match") == "*" and key in self.objects:
+                    return 412, _error("PreconditionFailed")
+                self.objects[key] = body
+                return 200, b""
+            if method == "POST":  # ?delete
+                keys = re.findall(r"<Key>([^<]*)</Key>", body.decode())
+                for name in keys:
+                    self.objects.pop(unescape(name), None)
+                deleted = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in keys)
+                return 200, f"<DeleteResult>{deleted}</DeleteResult>".encode()
+            if not key:
+                return 200, self._list(query.get("prefix", [""])[0])
+            if key not in self.objects:
+                return 404, _error("NoSuchKey")
+            return 200, self.objects[key]
+
+    def _list(self, prefix: str) -> bytes:
+        rows = "".join(
+            f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+            '<ETag>"1"</ETag></Contents>'
+            for key, content in sorted(self.objects.items())
+            if key.startswith(prefix)
+        )
+        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{rows}</ListBucketResult>".encode()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def _do(self) -> None:
+                parts = urlsplit(self.path)
+                key = unquote(parts.path).removeprefix("/bucket").lstrip("/")
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                server.requests.append((self.command, key))
+                fault = server.fault(self.command, key)
+                if fault == "hang":
+                    time.sleep(server.hang_seconds)
+                if fault in ("throttle", "deny"):
+                    status, content = (503, _error("SlowDown")) if fault == "throttle" else (403, _error("AccessDenied"))
+                else:
+                    status, content = (
+                        (0, b"")
+                        if fault == "drop"
+                        else server.answer(self.command, key, parse_qs(parts.query), self.headers, body)
+                    )
+                if fault in ("lose", "drop"):
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.send_header("ETag", '"1"')
+                self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+
+            do_GET = do_PUT = do_POST = do_HEAD = _do  # noqa: N815 - what http.server calls
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        return Handler
+
+
+def _error(code: str) -> bytes:
+    return f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
