@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from cowbook.query.parts import PublishedCut, PublishedPart, list_symbols, retry
 
 _BESIDE = ".compact-"  # a directory whose name no pattern of docs/output.md matches
 _LOCK = ".compact.lock"
+_PAUSE_SECONDS = 1.0
+"""Before old parts are removed: a reader that was just listing their directory would see some of them, and not notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,16 @@ def compact(output_dir: Path, before: str | None = None, files: DurableFiles | N
                 days = [_Day(output, stream, path / f"date={date}", runs, files) for stream, path in directories.items()]
                 days = [day for day in days if day.is_worth_while]
                 cuts = {number: _describe(output, number) for run in runs for number in run} if days else {}
+                done = []
                 for day in days:
                     with as_storage_error("compact", day.path):
-                        yield day.compact(cuts)
+                        done.append(day.compact(cuts))
+                if days:
+                    time.sleep(_PAUSE_SECONDS)
+                for day in days:
+                    with as_storage_error("remove the old parts of", day.path):
+                        day.remove_old()
+                yield from done
 
 
 @contextmanager
@@ -150,9 +160,12 @@ class _Day:
             files.remove_tree(self._beside)
             raise QueryError(f"{self.path} has changed meanwhile: it is as it was; compact it again")
         count = len(_identities(self.path))
-        files.remove_tree(self._beside)
-        files.sync_directory(self.path.parent)
         return CompactedDay(self._output.symbol, self._stream, self.path.name[5:], len(before), count, self._rows)
+
+    def remove_old(self) -> None:
+        """Remove the parts that were joined."""
+        self._files.remove_tree(self._beside)
+        self._files.sync_directory(self.path.parent)
 
     def _exchange(self) -> None:
         """Have both directories change places."""

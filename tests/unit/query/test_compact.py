@@ -20,6 +20,7 @@ from cowbook.errors import QueryError, StorageError
 from cowbook.export.text import export_csv
 from cowbook.plain.durable_files import DurableFiles
 from cowbook.plain.streams import CHOSEN_STREAMS, STREAM_NAMES
+from cowbook.query import compact as module
 from cowbook.query.compact import compact
 from cowbook.query.parts import retrying
 from cowbook.report.day_report import read_report
@@ -51,6 +52,12 @@ def here(written: Path, tmp_path: Path) -> Path:
     """A copy of it."""
     shutil.copytree(written, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody reads meanwhile, but where a test says so."""
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
 
 
 def rows_of(data: Path) -> dict[str, pa.Table]:
@@ -247,8 +254,9 @@ def test_a_day_that_changes_meanwhile_is_left_as_it_is(here: Path) -> None:
     assert {path.name for path in late.parent.iterdir()} == before | {late.name}
 
 
-def test_readers_meanwhile_find_each_row_once(here: Path) -> None:
+def test_readers_meanwhile_find_each_row_once(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file may be gone before it is opened, which is an error for most readers, and asked again by cowbook's."""
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 1.0)
     data = here / "data"
     expected = {stream: scan(data, stream, "BTCUSDT").count_rows() for stream in ("depth", "trades", "frame")}
     is_over = threading.Event()
