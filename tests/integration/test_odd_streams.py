@@ -275,7 +275,7 @@ def test_a_rejected_trade_of_tardis_keeps_sync(tmp_path: Path) -> None:
     book = [b"exchange,symbol,timestamp,local_timestamp,is_snapshot,side,price,amount"]
     book += [b"x,AB,1700000000000000,1700000000000000,true,bid,10,1", b""]
     trades = [b"exchange,symbol,timestamp,local_timestamp,id,side,price,amount"]
-    trades += [b"x,AB,1700000000000001,1700000000000001,1,%b,10,1" % side for side in (b"unknown", b"buy")]
+    trades += [b"x,AB,1700000000000001,1700000000000001,1,%b,10,1" % side for side in (b"bid", b"buy")]
     files = {"1": b"\n".join(book), "2": b"\n".join([*trades, b""])}
     result = reconstruct(tmp_path, files, Run("X", "AB", "tardis", price_decimals=2, size_decimals=2))
     assert (result.summary.synced, result.summary.dead_letters["malformed"], len(result.rows("trades"))) == (True, 1, 1)
