@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import gc
+import itertools
 import os
+import re
 import select
 import shutil
 import signal
@@ -218,10 +220,15 @@ def soon_again() -> None:
     mock.patch.object(triggers, "_FIRST_BACKOFF_NS", 10_000_000).start()
 
 
-def _number_of_files(directory: Path) -> str:
-    """As a word. Whatever an earlier run has left lets the next one have another word."""
+def _new_word(directory: Path) -> str:
+    """The least number that no earlier run has as its word, by the names of files and the entries of the log that it has left."""
     try:
-        return str(len(list(directory.rglob("*"))))
+        found = list(directory.rglob("*"))
+        used = {path.name.rpartition("-")[2] for path in found}
+        for path in found:
+            if path.parent.name == "log" and path.is_file():
+                used |= set(re.findall(r'"uuid": ?"(\w+)"', path.read_text(errors="replace")))
+        return next(str(number) for number in itertools.count() if str(number) not in used)
     except OSError:  # a fault has met this
         return "x"
 
@@ -246,6 +253,6 @@ def repeatable(*, fixed_names: bool = True) -> None:
 
     mock.patch.object(service, "_WRITERS", 1).start()
     if fixed_names:
-        mock.patch.object(commit_log, "new_uuid", partial(_number_of_files, Path.cwd() / "state")).start()
+        mock.patch.object(commit_log, "new_uuid", partial(_new_word, Path.cwd() / "state")).start()
     mock.patch.object(service, "worker_settings", with_small_blocks).start()
     mock.patch.object(Pipeline, "process", process_and_wait).start()
