@@ -117,7 +117,8 @@ copies: $(VENV)/.installed-dev ## join copies with losses of what every venue se
 	@$(TIMED) $(PY) tests/compare/copies.py
 
 # The peers on the newest Python that is here: on an old one pip installs old ones, which are slower.
-NEWEST := $(shell for minor in 13 12 11; do command -v python3.$$minor && break; done)
+NEWEST = $(shell for minor in 13 12 11; do for python in $(HOME)/.pyenv/versions/3.$$minor.*/bin/python python3.$$minor; do \
+  $$python -c 'import sys; print(sys.executable)' 2>/dev/null && exit; done; done)
 BENCH_VENV := build/bench-venv
 
 $(BENCH_VENV)/.installed: pyproject.toml
