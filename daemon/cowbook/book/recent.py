@@ -45,7 +45,7 @@ def message_key(message, levels):
 
 @inlined_kernel
 def _home(key, mask):
-    """Returns where a key should stand. Eights that follow each other lie a golden ratio of the table apart (Knuth, section 6.4)."""
+    """Returns where a key should stand. Eights in a row lie a golden ratio of the table apart (Knuth, section 6.4)."""
     eights = mask >> 3
     eight = ((((key >> 3) ^ (key >> 20)) & eights) * _STRIDE) & eights
     return (eight << 3) | (key & 7)
