@@ -26,7 +26,8 @@ def test_ids_in_a_row_are_scattered(first: int, stride: int) -> None:
 def test_removed_keys_are_gone_and_all_others_found(seed: int) -> None:
     """As a set of numbers has it, whatever collides."""
     rng = random.Random(seed)
-    table, keys = np.zeros(64, np.int64), set()
+    table = np.zeros(64, np.int64)
+    keys: set[int] = set()
     for _ in range(3000):
         key = rng.choice([rng.randint(1, 40), rng.randint(-(2**62), 2**62), rng.randint(1, 5) << 20])
         if key in keys and rng.random() < 0.8:
