@@ -7,7 +7,7 @@ from cowbook.book.checks import check, cut_depth, set_book
 from cowbook.book.clock import advance, enter, leave
 from cowbook.book.continuity import APPLY, GAP, STALE, judge, may_count_anew, shows_loss
 from cowbook.book.emit import change_rows, finish_depth, gap_row
-from cowbook.book.features import changes_best
+from cowbook.book.features import follow_diff
 from cowbook.book.kept import APART, OWN, apart_log, forget, is_kept, joining, keep, keep_apart, newest_kept, own_log
 from cowbook.book.known import end_sync
 from cowbook.book.ladder import ASK, BID, OK, find_size
@@ -343,8 +343,9 @@ def _apply(engine, message, levels, decision, expected, received):
         keep(engine.words, own_log(engine.logs), OWN, message, levels)
     elif message.rule == NEWEST_PER_LEVEL:
         note_diff(engine, message, levels)
-    may_change_best = settings.with_flows and changes_best(state, engine.measured, message, levels, first_event)
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run, may_change_best)
+    finish_depth(engine, ts, message.ts_recv, first_event, first_run)
+    if settings.with_flows:
+        follow_diff(state, book, engine.measured, message, levels, first_event)
     if state.has_loose_tickers:
         follow_loose_tickers(engine)
     if state.resets == 1 and not is_reset:

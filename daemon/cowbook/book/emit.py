@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cowbook.book.features import features_row, note_depth, note_known, note_trade
+from cowbook.book.features import features_row, note_trade
 from cowbook.book.known import is_inside, known_levels, note_grid
 from cowbook.book.ladder import ASK, BID, best_level, copy_levels
 from cowbook.kernels.copying import copy_sides
@@ -184,11 +184,10 @@ def dead_letter_row(state, rows):
 
 
 @inlined_kernel
-def finish_depth(engine, ts, ts_recv, first_event, first_run, may_change_best):
+def finish_depth(engine, ts, ts_recv, first_event, first_run):
     """Finish a depth message after its audits: its rows get `synced` and `is_last`, and the bbo row is written if it is due.
 
-    `first_event` and `first_run` are where the message began: its first event, and its first run of open rows. Features are
-    told whether the message `may_change_best` levels.
+    `first_event` and `first_run` are where the message began: its first event, and its first run of open rows.
     """
     state, settings, book, rows = engine.state[0], engine.settings[0], engine.book, engine.rows
     state.grid_due = 1
@@ -212,11 +211,6 @@ def finish_depth(engine, ts, ts_recv, first_event, first_run, may_change_best):
     bid_known = is_inside(BID, bid_price, state.bid_bound)
     ask_known = is_inside(ASK, ask_price, state.ask_bound)
     state.best_is_known = bid_known and ask_known
-    if settings.with_flows:
-        if may_change_best:
-            note_depth(state, book, engine.measured)
-        else:
-            note_known(state, engine.measured)
     if not settings.with_bbo or state.next_event == 0:
         return
     if (

@@ -91,6 +91,7 @@ def allocate(max_book_bytes: int) -> Book:
     )
     arrays.blocks[: 2 * FOUND_LEAVES] = NOWHERE
     arrays.blocks[NOWHERE:FIRST_BLOCK] = NO_KEY
+    arrays.blocks[-1] = 0  # the sum of what has no leaf
     arrays.pool["fresh"] = FIRST_BLOCK
     arrays.pool["end"] = end
     arrays.pool["middle_of_origin"] = 0.5
@@ -115,7 +116,7 @@ def _private_child(book, block, entry):
 
 
 @inlined_kernel
-def _is_beyond(index, height):
+def is_beyond(index, height):
     """Returns whether a tree of this height is too low for the tick `index`."""
     return height < MAX_HEIGHT and index >> (BLOCK_BITS * height) != 0
 
@@ -126,12 +127,12 @@ def _raise_root(book, side, index):
     blocks = book.blocks
     if side.root == NO_BLOCK:
         height = 1
-        while _is_beyond(index, height):
+        while is_beyond(index, height):
             height += 1
         side.height = height
         side.root = take_block(book.pool, blocks, height)
         return OK if side.root != NO_BLOCK else POOL_EXHAUSTED
-    while _is_beyond(index, side.height):
+    while is_beyond(index, side.height):
         node = take_block(book.pool, blocks, side.height + 1)
         if node == NO_BLOCK:
             return POOL_EXHAUSTED
@@ -155,7 +156,7 @@ def _insert(book, side_number, index, size):
     """Set the size, which must be above 0, at the tick `index`. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
-    if side.root == NO_BLOCK or _is_beyond(index, side.height):
+    if side.root == NO_BLOCK or is_beyond(index, side.height):
         if _raise_root(book, side, index) != OK:
             return POOL_EXHAUSTED
     block = side.root
@@ -200,7 +201,7 @@ def _remove(book, side_number, index):
     """Remove the level at the tick `index`, if there is one. Returns OK or POOL_EXHAUSTED."""
     pool, sides, blocks = book.pool, book.sides, book.blocks
     side = sides[side_number]
-    if side.root == NO_BLOCK or _is_beyond(index, side.height):
+    if side.root == NO_BLOCK or is_beyond(index, side.height):
         return OK
     # Search first, without copying: removing an unknown level is routine. The anchor, at `anchor_shift`, is the lowest block of
     # the path that has other entries. The blocks below it hold this level only, and are dropped with it.
@@ -273,7 +274,7 @@ def next_level(blocks, side, index, downwards):
     if side.root == NO_BLOCK or index < 0:
         return -1
     top_shift = BLOCK_BITS * (side.height - 1)
-    if _is_beyond(index, side.height):
+    if is_beyond(index, side.height):
         if not downwards:
             return -1
         index = (1 << (top_shift + BLOCK_BITS)) - 1
@@ -490,6 +491,20 @@ def clear_side(book, side_number):
     side.level_count = 0
 
 
+@inlined_kernel
+def leaf_at(blocks, side, side_number, index):
+    """Returns the leaf of the tick `index` of a live side, which must have a level in it."""
+    number = index >> BLOCK_BITS
+    leaf = blocks[np.uint64(side_number * FOUND_LEAVES + (number & FOUND_MASK))]
+    if blocks[np.uint64(leaf + KEY)] != 2 * number + side_number:
+        leaf = side.root
+        shift = BLOCK_BITS * (side.height - 1)
+        while shift > 0:
+            leaf = blocks[leaf + ((index >> shift) & ENTRY_MASK)]
+            shift -= BLOCK_BITS
+    return leaf
+
+
 @kernel
 def copy_levels(book, side_number, count, prices, sizes, first, step):
     """Copy up to `count` levels to the places `first`, `first + step`, … of two arrays. Returns the number of levels copied.
@@ -528,7 +543,7 @@ def copy_levels(book, side_number, count, prices, sizes, first, step):
 @kernel
 def size_at_tick(blocks, side, index):
     """Returns the size at a tick; 0 if there is no level."""
-    if side.root == NO_BLOCK or _is_beyond(index, side.height):
+    if side.root == NO_BLOCK or is_beyond(index, side.height):
         return 0
     block = side.root
     shift = BLOCK_BITS * (side.height - 1)

@@ -8,6 +8,7 @@ from cowbook.book.clock import advance, enter, leave
 from cowbook.book.compare import clear_counts, judge_side, measure_side, take_side
 from cowbook.book.continuity import shows_loss
 from cowbook.book.emit import add_level, add_side, begin_run, drift_row, finish_depth
+from cowbook.book.features import note_depth
 from cowbook.book.kept import OWN, is_kept, joining, newest_kept, own_log, takes_over
 from cowbook.book.known import end_sync, snapshot_bounds
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, clear_side, move_side, put_level
@@ -196,10 +197,7 @@ def _follow(engine, message, levels, ts):
     state.last_depth_time = ts
     state.snapshots += 1
     state.verdict = NOT_COMPARED
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
-    if state.has_loose_tickers:
-        follow_loose_tickers(engine)
-    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+    return _finish(engine, ts, message.ts_recv, first_event, first_run)
 
 
 @rare_kernel
@@ -214,6 +212,18 @@ def _apply_kept(book, log, place, end, first_side):
             if put_level(book, side_number, prices[level], sizes[level]) != OK:
                 return EXHAUSTED
     return OK
+
+
+@rare_kernel
+def _finish(engine, ts, ts_recv, first_event, first_run):
+    """Finish a snapshot, whose rows began at `first_event` and `first_run`. Returns its outcome."""
+    state, settings = engine.state[0], engine.settings[0]
+    finish_depth(engine, ts, ts_recv, first_event, first_run)
+    if settings.with_flows:
+        note_depth(state, engine.book, engine.measured)
+    if state.has_loose_tickers:
+        follow_loose_tickers(engine)
+    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
 
 
 @rare_kernel
@@ -275,10 +285,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
         measure_side(book, ASK, ask_limit, row)
     for side_number in range(2):
         clear_side(book, BEFORE + side_number)
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
-    if state.has_loose_tickers:
-        follow_loose_tickers(engine)
-    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+    return _finish(engine, ts, message.ts_recv, first_event, first_run)
 
 
 @rare_kernel
@@ -354,7 +361,4 @@ def _witness(engine, message, levels, ts, place):
     else:
         state.bid_bound = min(state.bid_bound, bid_limit)
         state.ask_bound = max(state.ask_bound, ask_limit)
-    finish_depth(engine, ts, message.ts_recv, first_event, first_run, True)
-    if state.has_loose_tickers:
-        follow_loose_tickers(engine)
-    return CUT_AFTER if leave(state, settings, first_event) else CONSUMED
+    return _finish(engine, ts, message.ts_recv, first_event, first_run)

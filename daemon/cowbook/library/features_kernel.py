@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from cowbook.book.apply import DONE, apply_messages
-from cowbook.book.features import BOUGHT, BUYS, SELLS, SOLD, begin_row, note_depth, note_trade, sizes_within, take_best
+from cowbook.book.features import BOUGHT, BUYS, SELLS, SOLD, begin_row, note_depth, note_trade, take_best
 from cowbook.book.known import forget_known
 from cowbook.book.ladder import ASK, BID, OK, POOL_EXHAUSTED, clear_side, set_level
+from cowbook.book.within import sizes_within
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.plain.features import NO_ASK, NO_BID, UNIT
 from cowbook.plain.messages import NONE
@@ -49,7 +50,7 @@ def _write_row(state, book, measured, measures, instant):
     numbers, figures = measures.numbers[mark.row], measures.figures[mark.row]
     mark.row += 1
     depth, count = now.shape[1], measured.distances.size
-    take_best(book, depth, now)
+    bids_known, asks_known = take_best(state, book, now)
     numbers[INSTANT] = instant
     numbers[EVENT] = state.next_event - 1
     numbers[SYNCED] = state.synced
@@ -63,7 +64,8 @@ def _write_row(state, book, measured, measures, instant):
     figures[trades + SELL_VOLUME] = _wide(flows, first + SOLD)
     figures[trades + BUY_COUNT] = flows[first + BUYS]
     figures[trades + SELL_COUNT] = flows[first + SELLS]
-    numbers[BIDS_KNOWN], numbers[ASKS_KNOWN] = begin_row(state, measured)
+    numbers[BIDS_KNOWN], numbers[ASKS_KNOWN] = bids_known, asks_known
+    begin_row(state, flows, bids_known, asks_known)
     if count == 0 or now[0, 0] == NO_BID or now[2, 0] == NO_ASK:
         for place in range(depth, depth + 2 * count):
             figures[place] = np.nan
