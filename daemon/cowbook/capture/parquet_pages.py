@@ -1,7 +1,7 @@
 """Looks at the pages of a Parquet file before they are decoded: a few bytes of a page may stand for gigabytes (ADR 18).
 
 A reader decompresses a page as a whole, as large as the page's header says. The file's footer cannot be relied on for that, so
-the headers are read here, page after page (struct PageHeader of parquet-format, in Thrift's compact protocol). A dictionary is
+the headers are read here, page after page (struct PageHeader of parquet-format). A dictionary is
 one page. Texts that are not in a dictionary are decoded a batch at a time; how large a batch can become follows from its pages.
 """
 
@@ -11,6 +11,8 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from cowbook.plain.thrift import Fields, StructReader, ThriftError
 
 _HEADER_BYTES = 1 << 8  # read at once; headers with statistics may be longer
 _LONGEST_HEADER = 1 << 20
@@ -76,98 +78,37 @@ def _read_page(descriptor: int, place: int) -> tuple[Page, int]:
     count = _HEADER_BYTES
     while True:
         content = os.pread(descriptor, count, place)
-        thrift = _Thrift(content)
+        reader = StructReader(content)
         try:
-            fields = thrift.read_struct()
+            fields = reader.fields()
             break
+        except ThriftError as error:
+            raise PageError(f"has a page whose header {error}") from error
         except IndexError:
             if len(content) < count or count >= _LONGEST_HEADER:
                 raise PageError("has a page without a whole header") from None
             count <<= 3
-    data, dictionary, data_v2 = fields.get(_DATA), fields.get(_DICTIONARY), fields.get(_DATA_V2)
+    data, dictionary, data_v2 = (_fields_of(fields, kind) for kind in (_DATA, _DICTIONARY, _DATA_V2))
     kind = data or dictionary or data_v2 or {}
-    encoding = kind.get(_ENCODING_V2 if data_v2 else _ENCODING, 0)
-    page = Page(fields.get(_SIZE, -1), fields.get(_STORED, -1), kind.get(_VALUES, 0), encoding, dictionary is not None)
+    encoding = _number(kind, _ENCODING_V2 if data_v2 else _ENCODING, 0)
+    page = Page(
+        _number(fields, _SIZE, -1), _number(fields, _STORED, -1), _number(kind, _VALUES, 0), encoding, dictionary is not None
+    )
     if page.size_bytes < 0 or page.stored_bytes < 0 or page.values < 0:
         raise PageError("has a page of negative size")
-    return page, thrift.place
+    return page, reader.place
 
 
-class _Thrift:
-    """Reads structs in Thrift's compact protocol. Raises IndexError where the content ends, PageError for what is no struct."""
+def _fields_of(fields: Fields, number: int) -> Fields | None:
+    """The fields of a struct in a field; None without one."""
+    content = fields[number].content if number in fields else None
+    return content if isinstance(content, dict) else None
 
-    _DEEPEST = 16
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._depth = 0
-        self.place = 0
-
-    def read_struct(self) -> dict[int, Any]:
-        """Read a struct: its integers and structs by the number of the field. Other fields are passed over."""
-        self._depth += 1
-        if self._depth > self._DEEPEST:
-            raise PageError("has a page whose header is nested too deeply")
-        fields: dict[int, Any] = {}
-        number = 0
-        while (head := self._byte()) != 0:
-            number = number + (head >> 4) if head >> 4 else self._integer()
-            fields[number] = self._value(head & 15)
-        self._depth -= 1
-        return fields
-
-    def _byte(self) -> int:
-        self.place += 1
-        return self._content[self.place - 1]
-
-    def _varint(self) -> int:
-        value = shift = 0
-        while True:
-            byte = self._byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-            shift += 7
-            if shift > 63:
-                raise PageError("has a page with a number that is too long")
-
-    def _integer(self) -> int:
-        value = self._varint()
-        return value >> 1 ^ -(value & 1)
-
-    def _skip(self, count: int) -> None:
-        self.place += count
-        if self.place > len(self._content):
-            raise IndexError
-
-    def _value(self, kind: int) -> Any:
-        match kind:
-            case 1 | 2:  # true, false: in the head of the field
-                return None
-            case 3:
-                return self._skip(1)
-            case 4 | 5 | 6:
-                return self._integer()
-            case 7:
-                return self._skip(8)
-            case 8:
-                return self._skip(self._varint())
-            case 9 | 10:
-                head = self._byte()
-                count = head >> 4 if head >> 4 < 15 else self._varint()
-                for _ in range(count):
-                    self._item(head & 15)
-                return None
-            case 12:
-                return self.read_struct()
-            case _:
-                raise PageError("has a page whose header is none")
-
-    def _item(self, kind: int) -> None:
-        if kind in (1, 2):
-            self._skip(1)
-        else:
-            self._value(kind)
+def _number(fields: Fields, number: int, default: int) -> int:
+    """The integer in a field."""
+    content = fields[number].content if number in fields else default
+    return content if isinstance(content, int) else default
 
 
 def held_bytes(pages: Sequence[Page]) -> int:
