@@ -10,6 +10,7 @@ import pytest
 
 from cowbook.book.order_book_engine import EngineSettings
 from cowbook.checkpoint import manifest as manifest_module
+from cowbook.checkpoint.commit_log import decode_entry
 from cowbook.checkpoint.load import read_checkpoint
 from cowbook.checkpoint.manifest import OLDEST_VERSION
 from cowbook.plain.book_state import FOREIGN
@@ -68,6 +69,26 @@ def test_a_run_goes_on_from_version_3(tmp_path: Path) -> None:
         assert resumed.rows(stream) == undisturbed.rows(stream)
     assert len(resumed.rows("dead_letter")) == len(undisturbed.rows("dead_letter")) == 1
     assert 50093240327 in {row["update_id"] for row in undisturbed.rows("depth") if row["kind"] == "clear"}
+
+
+def test_a_run_goes_on_from_a_log_of_version_1(tmp_path: Path) -> None:
+    """Its commit is seen as another process's, whose checkpoint is taken over by a claim of one's own."""
+    undisturbed = reconstruct(tmp_path / "undisturbed", CAPTURE, RUN)
+    place = tmp_path / "resumed" / "state" / "BTCUSDT"
+    shutil.copytree(GOLDEN / "state-log-v1", place)
+    for path in (place, *place.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    before = decode_entry((place / "log" / "2").read_bytes(), 2)
+    assert (before.version, before.owner, before.epoch, len(before.files)) == (1, 1, 1, 15)
+    resumed = reconstruct(tmp_path / "resumed", CAPTURE, RUN)
+    assert resumed.summary.state == "done", resumed.summary.error
+    assert resumed.summary.recovered_epoch == 1
+    for stream in STREAMS:
+        assert resumed.rows(stream) == undisturbed.rows(stream)
+    entries = {int(path.name): decode_entry(path.read_bytes(), int(path.name)) for path in (place / "log").iterdir()}
+    assert max(entries) == 4  # the claim, and the commit at the end of the input
+    assert (entries[4].owner, entries[4].is_commit) == (3, True)
+    assert entries[4].uuid != before.uuid
 
 
 @pytest.mark.parametrize("version", [1, 2])
