@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import operator
 from functools import cache
 from typing import Any
 
@@ -151,7 +152,9 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         return lambda builder, arguments: lower(self, builder, signature, arguments, attribute)
 
     def get_function(self, function: Any, signature: Any, _firstcall: bool = True) -> Any:
-        """Returns what lowers a call."""
+        """Returns what lowers a call. Products wrap around."""
+        if isinstance(function, types.Function) and function.typing_key in _PRODUCTS and signature.return_type == types.int64:
+            return _wrap_impl(_multiply, self, signature)
         if isinstance(function, types.NamedTupleClass) and is_group(signature.return_type):
             return _wrap_impl(_make_group, self, signature)
         return super().get_function(function, signature, _firstcall)
@@ -175,6 +178,19 @@ class KernelContext(CPUContext):  # type: ignore[misc] # numba has no types
         wrapper: _WrapperContext = _copy_as(self, _WrapperContext)
         wrapper.data_model_manager = default_manager
         wrapper.create_cpython_wrapper(*arguments, **options)
+
+
+_PRODUCTS = (operator.mul, operator.imul)
+
+
+def _multiply(context: Any, builder: Any, signature: Any, factors: Any) -> Any:
+    """Multiply two integers. The result has the low 64 bits of the product.
+
+    numba tells LLVM that no product overflows. Digests and the digits of a word do, and LLVM has made other code for the same
+    digest in one kernel than in the next: it may take any value for the constant part of a product that overflows.
+    """
+    one, other = (context.cast(builder, *each, types.int64) for each in zip(factors, signature.args, strict=True))
+    return builder.mul(one, other)
 
 
 @cache

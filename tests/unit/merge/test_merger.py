@@ -24,12 +24,13 @@ class _Message:
     last_id: int
     price: int
     size: int
+    sequence: int = 0
 
 
 def _batch(messages: list[_Message]) -> EventBatch:
     batch = EventBatch.allocate(BATCH_MESSAGES, BATCH_MESSAGES)
     rows = batch.messages[: len(messages)]
-    for field in ("kind", "ts_event", "ts_recv", "last_id"):
+    for field in ("kind", "ts_event", "ts_recv", "last_id", "sequence"):
         rows[field] = [getattr(message, field) for message in messages]
     rows["rule"] = UNNUMBERED
     rows["first_id"] = rows["prev_id"] = NONE
@@ -135,6 +136,28 @@ def _nameless(rng: np.random.Generator, count: int) -> list[_Message]:
     return found
 
 
+def _lossy(whole: list[_Message], rng: np.random.Generator) -> list[list[_Message]]:
+    """Three copies that lack bursts; all have the first message."""
+    sources: list[list[_Message]] = [[], [], []]
+    victim, left = 0, 0
+    for message in whole:
+        if not left:
+            victim, left = int(rng.integers(0, 4)), int(rng.integers(1, 20))
+        left -= 1
+        for number, source in enumerate(sources):
+            if number != victim or message is whole[0]:
+                source.append(message)
+    return sources
+
+
+@pytest.mark.parametrize("most_at_once", [5, 300])
+def test_the_numbers_of_a_connection_name_a_record_whenever_it_was_brought(most_at_once: int, seed: int) -> None:
+    """Before it shows that the sources share the numbers, and after that."""
+    rng = np.random.default_rng(seed)
+    whole = [replace(message, sequence=number + 1) for number, message in enumerate(_nameless(rng, 900))]
+    assert [size for _, size in _join(_lossy(whole, rng), rng, most_at_once)] == [message.size for message in whole]
+
+
 def _late(message: _Message, late_ns: int) -> _Message:
     """As a recorder writes it whose clock is ahead, or that is held up; a receive time stands in for the venue's as before."""
     ts_event = message.ts_event + (late_ns if message.ts_event == message.ts_recv else 0)
@@ -146,15 +169,7 @@ def test_equal_contents_at_other_places_stay_apart(clock_ns: int, seed: int) -> 
     """Three copies that lack bursts are the whole, whatever the clocks say."""
     rng = np.random.default_rng(seed)
     whole = _nameless(rng, 900)
-    sources: list[list[_Message]] = [[], [], []]
-    victim, left = 0, 0
-    for message in whole:
-        if not left:
-            victim, left = int(rng.integers(0, 4)), int(rng.integers(1, 20))
-        left -= 1
-        for number, source in enumerate(sources):
-            if number != victim or message is whole[0]:
-                source.append(_late(message, number * clock_ns))
+    sources = [[_late(message, number * clock_ns) for message in copy] for number, copy in enumerate(_lossy(whole, rng))]
     assert [size for _, size in _join(sources, rng, 300)] == [message.size for message in whole]
 
 
