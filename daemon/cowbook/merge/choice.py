@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cowbook.kernels.jit import inlined_kernel, kernel
+from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.merge.order import AHEAD_NS, compare, is_beyond
 from cowbook.merge.queues import INERT, MOST_AHEAD, SHARED_NUMBERS, is_held, is_held_once
 from cowbook.merge.state import NO_SOURCE, NUMBERING, has_more_to_come, is_copy
@@ -28,7 +28,7 @@ def _looks_ahead(merge, source, message, waiting, holder):
     cursor = queues.cursors[source]
     count = min(cursor.end - cursor.head, MOST_AHEAD)
     is_enough = count == MOST_AHEAD or not has_more_to_come(cursor)
-    share, clocks = _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
+    share, clocks = source == holder or _share(merge, source, holder), merge.lanes[source].clock - merge.lanes[holder].clock
     if not is_held(queues, source, waiting.key):
         if is_enough:
             return 0
@@ -52,6 +52,44 @@ def _looks_ahead(merge, source, message, waiting, holder):
         if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks, merge.totals[NUMBERING]):
             return 0
     return 0 if is_enough else -1
+
+
+@rare_kernel
+def _find_behind(merge, front, message, waiting, owner):
+    """Look for a message of `owner` behind what `front` has in front, in each source that has the same there.
+
+    Returns (whether one brings it, source of which more is needed).
+    """
+    queues = merge.queues
+    for source in range(merge.lanes.size):
+        cursor = queues.cursors[source]
+        if cursor.head == cursor.end:
+            continue
+        if source != front and not is_copy(merge, source, cursor.head, front, queues.cursors[front].head):
+            continue
+        found = _looks_ahead(merge, source, message, waiting, owner)
+        if found != 0:
+            return found > 0, source if found < 0 else NO_SOURCE
+    return False, NO_SOURCE
+
+
+@rare_kernel
+def _is_another(merge, source, chosen):
+    """Returns whether a source's message further back only says the same as the chosen one, which only its content names.
+
+    So it is if that is brought in front of what the source has in front: the orders contradict each other. But where the latter
+    comes once more behind itself, it is that one which was seen there. The second value is a source of which more is needed.
+    """
+    queues = merge.queues
+    head, place = queues.cursors[source].head, queues.cursors[chosen].head
+    message, waiting = queues.messages[source, head], queues.waiting[source, head]
+    is_contradicted, needed = _find_behind(merge, chosen, message, waiting, source)
+    if not is_contradicted or needed != NO_SOURCE or waiting.is_content == 0:
+        return is_contradicted, needed
+    comes_again, needed = _find_behind(merge, source, message, waiting, source)
+    if not comes_again or needed != NO_SOURCE:
+        return True, needed
+    return _find_behind(merge, chosen, queues.messages[chosen, place], queues.waiting[chosen, place], chosen)
 
 
 @kernel
@@ -113,6 +151,8 @@ def choose(merge, horizon):
     chosen = _earliest(merge)
     if is_of_one_source(merge, chosen, horizon):
         return chosen, NO_SOURCE
+    if queues.waiting[chosen, queues.cursors[chosen].head].is_content == 2:  # its content comes again, so it shows no order
+        return chosen, NO_SOURCE
     for _ in range(sources):  # more often only where sources contradict each other's order: then the last one it is
         head = queues.cursors[chosen].head
         message, waiting = queues.messages[chosen, head], queues.waiting[chosen, head]
@@ -126,6 +166,12 @@ def choose(merge, horizon):
             found = _looks_ahead(merge, source, message, waiting, chosen)
             if found < 0:
                 return NO_SOURCE, source
+            if found > 0 and waiting.is_content != 0:
+                is_another, needed = _is_another(merge, source, chosen)
+                if needed != NO_SOURCE:
+                    return NO_SOURCE, needed
+                if is_another:
+                    continue
             if found > 0:
                 before = source
                 break

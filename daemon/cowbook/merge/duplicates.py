@@ -12,8 +12,11 @@ from cowbook.merge.queues import (
     number,
 )
 from cowbook.merge.recent import NOT_FOUND, count_up_to, find, number_all
-from cowbook.merge.state import CONTRADICTED_BY, CONTRADICTED_ID, NUMBERING, advance, count_had
+from cowbook.merge.state import CONTRADICTED_BY, CONTRADICTED_ID, NEAR_NS, NUMBERING, advance, count_had
 from cowbook.plain.messages import NONE
+
+_AGREEING = 3  # so many messages that only content names tell the difference of two clocks
+_WEIGHT_BITS = 3  # a clock that is known follows each message by an eighth: recorders are held up a little now and then
 
 
 @rare_kernel
@@ -54,6 +57,32 @@ def _note_number(lane, sequence):
     lane.last_sequence = sequence
 
 
+@inlined_kernel
+def _note_clock(lane, base, difference, is_clear):
+    """Learn from a message that two sources have how much later `lane` than `base` has received it.
+
+    What only its content names may have been another one with that content. So it counts once several in a row agree.
+    """
+    clock = base.clock + difference
+    is_known = lane.has_clock != 0 and base.has_clock != 0
+    if is_known and abs(clock - lane.clock) <= NEAR_NS:
+        lane.clock += (clock - lane.clock) >> _WEIGHT_BITS
+        lane.agreed = 0
+        return
+    if not is_clear:
+        is_same = lane.agreed > 0 and abs(clock - lane.other_clock) <= NEAR_NS
+        lane.agreed = lane.agreed + 1 if is_same else 1
+        lane.other_clock = clock
+        if lane.agreed < _AGREEING:
+            if not is_known:
+                lane.clock = clock
+            return
+    lane.clock = clock
+    lane.agreed = 0
+    lane.has_clock = 1
+    base.has_clock = 1
+
+
 @kernel
 def _skip_duplicate(merge, source, index):
     """Consume the message in front, which another source has brought: the recent one of this index says the same."""
@@ -71,15 +100,12 @@ def _skip_duplicate(merge, source, index):
         merge.totals[CONTRADICTED_ID] = message.last_id
         merge.totals[CONTRADICTED_BY] = source
     first = merge.lanes[entry.first]
-    is_clear = waiting.is_content == 0
-    if message.ts_recv != NONE and entry.ts_recv != NONE and (is_clear or lane.has_clock == 0 or first.has_clock == 0):
-        if is_clear:
-            lane.has_clock = 1
-            first.has_clock = 1
+    if message.ts_recv != NONE and entry.ts_recv != NONE:
+        later = message.ts_recv - entry.ts_recv
         if source > entry.first:
-            lane.clock = first.clock + message.ts_recv - entry.ts_recv
+            _note_clock(lane, first, later, waiting.is_content == 0)
         else:
-            first.clock = lane.clock + entry.ts_recv - message.ts_recv
+            _note_clock(first, lane, -later, waiting.is_content == 0)
     if message.sequence != 0 and entry.sequence != 0:
         _compare_numbers(merge, message.sequence == entry.sequence)
     entry.sources |= 1 << source

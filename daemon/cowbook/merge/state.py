@@ -14,7 +14,8 @@ from cowbook.plain.merge_state import TOTALS
 from cowbook.plain.messages import NONE
 
 NO_SOURCE = -1
-_NEAR_NS = 250_000_000  # two recorders of one message are seldom further apart
+NEAR_NS = 250_000_000
+"""Two recorders of one message are seldom further apart."""
 
 # Why `join` returned, if not for the number of a source, of which more is needed.
 FULL = -1  # the batch has no room for the next message
@@ -114,4 +115,4 @@ def is_copy(merge, source, place, other_source, other_place):
         return True
     if waiting.received == NONE or other.received == NONE:
         return True
-    return abs((waiting.received - lane.clock) - (other.received - other_lane.clock)) <= _NEAR_NS
+    return abs((waiting.received - lane.clock) - (other.received - other_lane.clock)) <= NEAR_NS

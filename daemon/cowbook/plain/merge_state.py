@@ -43,7 +43,9 @@ LANE = np.dtype(
             "newest_content",  # how many messages were handed on up to its newest one that only its content names and others have
             "newest_ticker",  # the same of tickers
             "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
-            "has_clock",  # not 0 once messages that ids or times name have told that
+            "has_clock",  # not 0 once messages that ids or times name have told that, or several in a row that content names
+            "other_clock",  # by how much it would be ahead by the last messages that say something else, and how many of them agree
+            "agreed",
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
         )
     ]

@@ -2,7 +2,9 @@
 
 A line of a table of pictures has made a row of each of its levels: they are one message.
 
-In most tables these are the rows with the same key. In a table of what was received (`Table.by_receipt`) they are
+In most tables these are the rows with the same key. Of snapshots, several may have one key: a side that the snapshot already had
+begins the next one where it comes again after the other one, with another event time. In a table of what was received
+(`Table.by_receipt`) they are
 
 * of changes: the rows received at the same time;
 * of a snapshot: all rows that follow each other, until a side that the snapshot already had begins again after the other one.
@@ -88,6 +90,16 @@ def _received(row):
 
 
 @kernel
+def _has_turned_back(run, row):
+    """Returns whether a row of a run is on a side that was left before. Notes its side."""
+    side = row.flags & IS_ASK if row.kind == GOOD else run.side
+    if side != run.side and run.side != _NO_SIDE:
+        run.turns += 1
+    run.side = side
+    return run.turns > 1
+
+
+@kernel
 def _receipt_end(rows, run, key, first, count):
     """As `run_end`, in a table of what was received."""
     of_snapshot = key.flags & OF_SNAPSHOT
@@ -132,11 +144,16 @@ def run_end(rows, tables, opened, key, first, count):
     """
     if tables[0].by_receipt:
         return _receipt_end(rows, opened[0], key, first, count)
-    last = first
+    run, last = opened[0], first
     while last < count:
         kind = rows[last].kind
-        if kind == OTHER or ((kind == GOOD or kind == BAD_OF_MESSAGE) and not _same_key(key, rows[last])):
+        if kind == OTHER:
             break
+        if kind == GOOD or kind == BAD_OF_MESSAGE:
+            if not _same_key(key, rows[last]):
+                break
+            if key.flags & OF_SNAPSHOT != 0 and _has_turned_back(run, rows[last]) and rows[last].ts_event != key.ts_event:
+                break
         last += 1
     return last
 
