@@ -10,7 +10,7 @@ from cowbook.merge.choice import LAST_TIME
 from cowbook.merge.duplicates import check_head, is_new
 from cowbook.merge.handing_on import hand_on_one, has_room
 from cowbook.merge.queues import INERT, SHARED_NUMBERS, is_held_once
-from cowbook.merge.state import FULL, NUMBERING, has_more_to_come
+from cowbook.merge.state import FULL, NO_SOURCE, NUMBERING, has_more_to_come
 from cowbook.plain.messages import NONE
 
 UNCLEAR = -3
@@ -74,9 +74,10 @@ def hand_on_alone(merge, joined, most_messages, horizon):
                 return FULL
             hand_on_one(merge, source, joined, False)
             if cursor.head == cursor.end or not is_new(merge, source):
-                if not check_head(merge, source):
-                    if has_more_to_come(cursor):
-                        return source
+                needed = check_head(merge, source)
+                if needed != NO_SOURCE:
+                    if needed != source or has_more_to_come(cursor):
+                        return needed
                 elif queues.waiting[source, cursor.head].group == INERT:
                     return UNCLEAR
             if not _note_times(queues, source):

@@ -19,7 +19,7 @@ def _share(merge, one, other):
 
 
 @kernel
-def _looks_ahead(merge, source, message, waiting, holder):
+def looks_ahead(merge, source, message, waiting, holder):
     """Look for the message in front of `holder` in a source that has another one in front.
 
     Returns 1 if the source brings it later, 0 if it does not, and -1 if more of the source is needed to tell.
@@ -67,7 +67,7 @@ def _find_behind(merge, front, message, waiting, owner):
             continue
         if source != front and not is_copy(merge, source, cursor.head, front, queues.cursors[front].head):
             continue
-        found = _looks_ahead(merge, source, message, waiting, owner)
+        found = looks_ahead(merge, source, message, waiting, owner)
         if found != 0:
             return found > 0, source if found < 0 else NO_SOURCE
     return False, NO_SOURCE
@@ -163,7 +163,7 @@ def choose(merge, horizon):
                 continue
             if cursor.head < cursor.end and is_copy(merge, source, cursor.head, chosen, head):
                 continue
-            found = _looks_ahead(merge, source, message, waiting, chosen)
+            found = looks_ahead(merge, source, message, waiting, chosen)
             if found < 0:
                 return NO_SOURCE, source
             if found > 0 and waiting.is_content != 0:

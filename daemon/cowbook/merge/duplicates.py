@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.merge.choice import looks_ahead
 from cowbook.merge.queues import (
     INERT,
     OWN_NUMBERS,
@@ -12,7 +13,17 @@ from cowbook.merge.queues import (
     number,
 )
 from cowbook.merge.recent import NOT_FOUND, count_up_to, find, number_all
-from cowbook.merge.state import CONTRADICTED_BY, CONTRADICTED_ID, NEAR_NS, NUMBERING, advance, count_had
+from cowbook.merge.state import (
+    CONTRADICTED_BY,
+    CONTRADICTED_ID,
+    NEAR_NS,
+    NO_SOURCE,
+    NUMBERING,
+    advance,
+    count_had,
+    has_more_to_come,
+    is_copy,
+)
 from cowbook.plain.messages import NONE
 
 _AGREEING = 3  # so many messages that only content names tell the difference of two clocks
@@ -133,9 +144,39 @@ def _is_late(merge, source, message):
     return message.ts_recv != NONE and lane.passed_recv != NONE and message.ts_recv < lane.passed_recv
 
 
+@rare_kernel
+def _is_of_later_one(merge, source, index):
+    """Returns whether what a source has in front, and only its content names, is not the recent one of this index.
+
+    It is not if the clocks say so, and another source has one like it at its time. Without that, the recorder was held up. The
+    second value is a source of which more is needed to tell, or NO_SOURCE.
+    """
+    queues, lane = merge.queues, merge.lanes[source]
+    head, entry = queues.cursors[source].head, merge.recent.entries[index]
+    message, waiting = queues.messages[source, head], queues.waiting[source, head]
+    first = merge.lanes[entry.first]
+    if lane.has_clock == 0 or first.has_clock == 0 or waiting.received == NONE or entry.ts_recv == NONE:
+        return False, NO_SOURCE
+    if abs((waiting.received - lane.clock) - (entry.ts_recv - first.clock)) <= NEAR_NS:
+        return False, NO_SOURCE
+    for other in range(merge.lanes.size):
+        cursor = queues.cursors[other]
+        if other == source or (cursor.head == cursor.end and not has_more_to_come(cursor)):
+            continue
+        if cursor.head < cursor.end and is_copy(merge, other, cursor.head, source, head):
+            return True, NO_SOURCE
+        found = looks_ahead(merge, other, message, waiting, source)
+        if found != 0:
+            return found > 0, other if found < 0 else NO_SOURCE
+    return False, NO_SOURCE
+
+
 @kernel
 def check_head(merge, source):
-    """Skip what a source has in front and another has brought, and what comes too late. Returns whether a message is left."""
+    """Skip what a source has in front and another has brought, and what comes too late.
+
+    Returns NO_SOURCE if a message is left, else the source of which more is needed: this one, or one that has to tell.
+    """
     queues, lane = merge.queues, merge.lanes[source]
     cursor = queues.cursors[source]
     while cursor.head < cursor.end and cursor.is_checked == 0:
@@ -145,6 +186,12 @@ def check_head(merge, source):
             cursor.is_checked = 1
             break
         index = find(merge.recent, waiting, source, lane)
+        if index != NOT_FOUND and waiting.is_content == 1:
+            is_later_one, needed = _is_of_later_one(merge, source, index)
+            if needed != NO_SOURCE:
+                return needed
+            if is_later_one:
+                index = NOT_FOUND
         if index != NOT_FOUND:
             _skip_duplicate(merge, source, index)
         elif (lane.passed_event != NONE or lane.passed_recv != NONE) and _is_late(
@@ -154,7 +201,7 @@ def check_head(merge, source):
             advance(merge, source)
         else:
             cursor.is_checked = 1
-    return cursor.head < cursor.end
+    return NO_SOURCE if cursor.head < cursor.end else source
 
 
 @inlined_kernel

@@ -31,10 +31,12 @@ def join(merge, joined, most_messages):
         waiting, inert = 0, NO_SOURCE
         for source in range(sources):
             cursor = queues.cursors[source]
-            if cursor.is_checked == 0 and not check_head(merge, source):
-                if has_more_to_come(cursor):
-                    return source
-                continue
+            if cursor.is_checked == 0:
+                needed = check_head(merge, source)
+                if needed != NO_SOURCE and (needed != source or has_more_to_come(cursor)):
+                    return needed
+                if needed == source:
+                    continue
             waiting += 1
             if inert == NO_SOURCE and queues.waiting[source, cursor.head].group == INERT:
                 inert = source
