@@ -126,6 +126,8 @@ def _skip_duplicate(merge, source, index):
     elif waiting.is_content == 2:
         lane.newest_ticker = max(lane.newest_ticker, count_up_to(merge.recent, index))
         first.newest_ticker = max(first.newest_ticker, lane.newest_ticker)
+    if lane.others > 0:
+        lane.names_others = 1
     lane.duplicates += 1
     lane.in_hole = 0
     lane.missing = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
 from cowbook.merge.queues import DIFFS, SHARED_NUMBERS, SNAPSHOTS, TICKERS
 from cowbook.merge.recent import newest_of, put
-from cowbook.merge.state import FRONT, NUMBERING, SEQUENCE, advance, count_all, count_had, is_copy, is_same
+from cowbook.merge.state import FRONT, FULL, NO_SOURCE, NUMBERING, SEQUENCE, advance, count_all, count_had, is_copy, is_same
 from cowbook.plain.merge_state import RECENT_MERGED
-from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE
+from cowbook.plain.messages import BREAK, DEAD_LETTER, IS_COVERED, IS_NO_DEPTH, NONE, OTHER_SYMBOL
 
 _MOST_BETWEEN = 256
 """So many messages are looked at for one that a source has not brought."""
@@ -54,10 +54,69 @@ def _copy(merge, source, joined):
 
 
 @rare_kernel
+def _names_others(merge):
+    """Returns whether it was handed on that the input speaks of other symbols."""
+    for source in range(merge.lanes.size):
+        if merge.lanes[source].names_others != 0:
+            return True
+    return False
+
+
+@rare_kernel
+def note_others(merge, source):
+    """Have the first records of other symbols handed on if they stand in front of what this source has in front.
+
+    They say that a snapshot may be another symbol's, so the first one has a place: that of the first message behind it. With
+    NO_SOURCE all are handed on.
+    """
+    queues, lanes = merge.queues, merge.lanes
+    for other in range(lanes.size):
+        cursor = queues.cursors[other]
+        if lanes[other].others == 0:
+            continue
+        if (
+            source == NO_SOURCE
+            or other == source
+            or (cursor.head < cursor.end and is_copy(merge, other, cursor.head, source, queues.cursors[source].head))
+        ):
+            lanes[other].names_others = 1
+
+
+@rare_kernel
+def hand_on_others(merge, joined, most_messages):
+    """Hand on the records of other symbols that wait, if that was noted. Returns FULL if there is no room, else how many."""
+    count = 0
+    if not _names_others(merge):
+        return count
+    for source in range(merge.lanes.size):
+        lane = merge.lanes[source]
+        while lane.others > 0:
+            if joined.counts[0] >= most_messages:
+                return FULL
+            message = joined.messages[joined.counts[0]]
+            message.kind = OTHER_SYMBOL
+            message.ts_event = NONE
+            message.ts_recv = NONE
+            message.flags = 0
+            message.bid_count = 0
+            message.ask_count = 0
+            message.sequence = 0
+            joined.sources[joined.counts[0]] = source
+            joined.counts[0] += 1
+            lane.others -= 1
+            count += 1
+    return count
+
+
+@rare_kernel
 def hand_on_inert(merge, source, joined):
     """Hand on the message in front, which says nothing of book and trades, or drop one that only warns of a loss that is none."""
     queues, lane = merge.queues, merge.lanes[source]
     message = queues.messages[source, queues.cursors[source].head]
+    if message.kind == OTHER_SYMBOL and not _names_others(merge):
+        lane.others += 1
+        advance(merge, source)
+        return
     is_rejected = message.kind == DEAD_LETTER and message.flags & IS_NO_DEPTH == 0
     is_covered = False
     if message.kind == BREAK or is_rejected:

@@ -44,8 +44,10 @@ LANE = np.dtype(
             "newest_ticker",  # the same of tickers
             "clock",  # by how many ns its receive times are ahead of those of the first source with the same feed
             "has_clock",  # not 0 once messages that ids or times name have told that, or several in a row that content names
-            "other_clock",  # by how much it would be ahead by the last messages that say something else, and how many of them agree
-            "agreed",
+            "other_clock",  # by how much it would be ahead by the last messages that say something else
+            "agreed",  # and how many of them agree
+            "others",  # records of other symbols that were consumed, and are handed on with its next message
+            "names_others",  # not 0 once they are handed on as they come
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
         )
     ]
