@@ -38,6 +38,7 @@ def looks_ahead(merge, source, message, waiting, holder):
             queues.waiting[source, newest].group,
             message,
             waiting.group,
+            waiting.latest,
             True,
             clocks,
             merge.totals[NUMBERING],
@@ -49,7 +50,10 @@ def looks_ahead(merge, source, message, waiting, holder):
             continue
         if place > cursor.head and is_copy(merge, source, place, holder, queues.cursors[holder].head):
             return 1
-        if is_beyond(queues.messages[source, place], other.group, message, waiting.group, share, clocks, merge.totals[NUMBERING]):
+        numbering = merge.totals[NUMBERING]
+        if is_beyond(
+            queues.messages[source, place], other.group, message, waiting.group, waiting.latest, share, clocks, numbering
+        ):
             return 0
     return 0 if is_enough else -1
 
@@ -141,7 +145,7 @@ def is_of_one_source(merge, source, horizon):
     if merge.totals[NUMBERING] == SHARED_NUMBERS:
         return False
     waiting = merge.queues.waiting[source, merge.queues.cursors[source].head]
-    return is_held_once(merge.queues, waiting.key) and waiting.own_time != NONE and waiting.own_time < horizon
+    return is_held_once(merge.queues, waiting.key) and waiting.own_time != NONE and waiting.latest < horizon
 
 
 @kernel

@@ -63,6 +63,7 @@ class Merger:
     def restore(self, state: MergeState) -> None:
         """Go on from a state. Nothing was appended before."""
         self._merge.lanes[:] = state.lanes
+        self._merge.queues.cursors["latest"] = state.lanes["latest"]
         others = int(state.lanes["first"].sum()) - len(state.merged)
         put_back(as_records(self._merge.recent), as_records(np.array(state.merged)), others)
         self._merge.totals[:] = [state.totals[name] for name in TOTALS]

@@ -85,14 +85,17 @@ def compare(one, group, other, other_group, share, clocks, numbering):
 
 
 @kernel
-def is_beyond(later, later_group, message, group, share, clocks, numbering):
-    """Returns whether a source that brings `later` does not bring `message` any more. The others are as in `compare`."""
+def is_beyond(later, later_group, message, group, latest, share, clocks, numbering):
+    """Returns whether a source that brings `later` does not bring `message` any more.
+
+    `latest` is the time from which on that may be expected (`WAITING`). The others are as in `compare`.
+    """
     if _are_numbered(later, message, numbering):
         return _by_numbers(later, message) > 0
     if _same_stream(later, later_group, message, group):
         return _by_ids(later, message) > 0
     if own_time(later) != NONE and own_time(message) != NONE:
-        return later.ts_event > message.ts_event + AHEAD_NS
+        return later.ts_event > latest + AHEAD_NS
     if share and later.ts_recv != NONE and message.ts_recv != NONE:
         return later.ts_recv - clocks > message.ts_recv + AHEAD_NS
     return False

@@ -51,14 +51,17 @@ UNKNOWN_NUMBERS = 0
 SHARED_NUMBERS = 1  # all sources have the same ones: copies of one recording
 OWN_NUMBERS = 2  # each source has its own
 
+_DAY_NS = 86_400_000_000_000
 _MULTIPLIER = np.int64(-7046029254386353131)  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
 _SEED = np.int64(8378864009470890807)  # any large number: from 0, small numbers in another order could give the same digest
 
-WAITING = np.dtype([(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "received", "is_content")])
+WAITING = np.dtype(
+    [(name, np.int64) for name in ("key", "content", "time", "group", "own_time", "latest", "received", "is_content")]
+)
 """Of a message that waits: what identifies it, what it says, its time where that identifies it, too (else NONE), its group, the
-venue's time (NONE if the receive time stands in for it), when it was received, or else the venue's time, and whether it has no
-time and only its content names it, or a snapshot's id, which several may have: 1 for one of the book, 2 for a ticker, else 0.
-Then its place among the others of its source tells, too."""
+venue's time (NONE if the receive time stands in for it), the time from which on it is expected (`_expected_from`), when it was
+received, or else the venue's time, and whether it has no time and only its content names it, or a snapshot's id, which several
+may have: 1 for one of the book, 2 for a ticker, else 0. Then its place among the others of its source tells, too."""
 
 LANE_CURSOR = np.dtype(
     [
@@ -70,6 +73,7 @@ LANE_CURSOR = np.dtype(
             "has_ended",  # not 0 if nothing follows
             "is_passed",  # not 0 if it is not waited for
             "is_checked",  # not 0 if the head was not brought by another source before
+            "latest",  # WAITING.latest of the last message
         )
     ]
 )
@@ -243,6 +247,18 @@ def _identify(message, prices, sizes, waiting):
     waiting.key = key
 
 
+@inlined_kernel
+def _expected_from(own, before):
+    """Returns the time that others must be beyond so that they do not bring a message any more.
+
+    It is the venue's. But where a source goes back in time, as at the start of another file, others may have to bring much that
+    is later: then it is `before`, that of the message in front, less a little each time. More than a day is a wrong time.
+    """
+    if own == NONE:
+        return before
+    return before - ((before - own) >> 6) if 0 < before - own < _DAY_NS else own
+
+
 @rare_kernel
 def _compact(queues, source):
     """Move what waits of a source to the front of its arrays."""
@@ -298,6 +314,8 @@ def append(queues, source, batch, count, level_count, skip, numbering):
         message.ask_start += shift
         waiting = queues.waiting[source, cursor.end]
         _identify(message, prices, sizes, waiting)
+        cursor.latest = _expected_from(waiting.own_time, cursor.latest)
+        waiting.latest = cursor.latest
         if numbering == SHARED_NUMBERS:
             number(message, waiting)
         count_key(queues, source, waiting.key, 1)

@@ -46,6 +46,7 @@ LANE = np.dtype(
             "has_clock",  # not 0 once messages that ids or times name have told that, or several in a row that content names
             "other_clock",  # by how much it would be ahead by the last messages that say something else
             "agreed",  # and how many of them agree
+            "latest",  # the time from which on its last consumed message was expected (merge/queues.py)
             "others",  # records of other symbols that were consumed, and are handed on with its next message
             "names_others",  # not 0 once they are handed on as they come
             *(f"had_{kind}" for kind in COUNTED_KINDS),  # of all that were handed on, how many it has had, too
