@@ -63,7 +63,8 @@ class Merger:
     def restore(self, state: MergeState) -> None:
         """Go on from a state. Nothing was appended before."""
         self._merge.lanes[:] = state.lanes
-        self._merge.queues.cursors["latest"] = state.lanes["latest"]
+        for field in ("latest", "consumed"):
+            self._merge.queues.cursors[field] = state.lanes["latest"]
         others = int(state.lanes["first"].sum()) - len(state.merged)
         put_back(as_records(self._merge.recent), as_records(np.array(state.merged)), others)
         self._merge.totals[:] = [state.totals[name] for name in TOTALS]
@@ -72,6 +73,8 @@ class Merger:
         """What is remembered now, copied without giving up the interpreter's lock, with the places of the sources."""
         merge = self._merge
         recent = merge.recent
+        for lane, cursor, waiting in zip(merge.lanes, merge.queues.cursors, merge.queues.waiting, strict=True):
+            lane["latest"] = waiting[cursor["head"] - 1]["latest"] if cursor["head"] else cursor["consumed"]
         lanes, entries, totals = (bytes(array.view(np.uint8).data) for array in (merge.lanes, recent.entries, merge.totals))
         return JoinedMark(sources, lanes, entries, totals, int(recent.put_in[0]))
 

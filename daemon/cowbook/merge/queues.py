@@ -74,6 +74,7 @@ LANE_CURSOR = np.dtype(
             "is_passed",  # not 0 if it is not waited for
             "is_checked",  # not 0 if the head was not brought by another source before
             "latest",  # WAITING.latest of the last message
+            "consumed",  # the same of the last one that was consumed and is not in the arrays any more
         )
     ]
 )
@@ -264,6 +265,7 @@ def _compact(queues, source):
     """Move what waits of a source to the front of its arrays."""
     cursor = queues.cursors[source]
     head, end = cursor.head, cursor.end
+    cursor.consumed = queues.waiting[source, head - 1].latest if head > 0 else cursor.consumed
     first_level = cursor.level_end
     for place in range(head, end):
         message = queues.messages[source, place]
@@ -293,6 +295,7 @@ def append(queues, source, batch, count, level_count, skip, numbering):
     """
     cursor = queues.cursors[source]
     if cursor.head == cursor.end:
+        cursor.consumed = cursor.latest
         cursor.head = 0
         cursor.end = 0
         cursor.level_end = 0

@@ -57,12 +57,10 @@ def advance(merge, source):
     """Consume the message that a source has in front."""
     queues = merge.queues
     cursor = queues.cursors[source]
-    waiting = queues.waiting[source, cursor.head]
-    count_key(queues, source, waiting.key, -1)
+    count_key(queues, source, queues.waiting[source, cursor.head].key, -1)
     cursor.head += 1
     cursor.is_checked = 0
     merge.lanes[source].messages += 1
-    merge.lanes[source].latest = waiting.latest
 
 
 @inlined_kernel
