@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import structlog
 
-from support.copies import COPY_IDS, make_copies, rows_but_for_receipt
+from support.copies import (
+    COPY_IDS,
+    VENUES_WITHOUT_TIMES,
+    WITHOUT_TIMES,
+    copies_of_capture,
+    lines_of_capture,
+    make_copies,
+    rows_but_for_receipt,
+)
 from support.harness import Run, reconstruct
-from support.joined import join, lossy_copies, rows_without_receipt
+from support.joined import cut_off, join
 from support.venue_captures import CAPTURES
 
 _DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-_OPENING = 200
 _Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -43,35 +49,28 @@ def difference(joined: _Rows, whole: _Rows) -> str | None:
     return None
 
 
-def cut_off(sources: Mapping[str, Mapping[str, bytes]], seed: int) -> dict[str, dict[str, bytes]]:
-    """The files of the sources as they were while the recorders still wrote them."""
-    rng = random.Random(seed)
-    return {
-        source: {name: content[: rng.randrange(len(content) // 8, len(content))] for name, content in files.items()}
-        for source, files in sources.items()
-    }
-
-
-def try_captures(root: Path, seed: int, only: str | None) -> Counter[str]:
+def try_captures(root: Path, seeds: range, only: str | None, *, have_clocks: bool) -> Counter[str]:
     """Copies of the recorded captures, which all begin with the same records: those say what the ones behind them mean."""
     failed: Counter[str] = Counter()
     for capture in CAPTURES:
         if only is not None and only != capture.venue:
             continue
-        lines = [line for path in capture.paths for line in (_DATA / path).read_bytes().splitlines(keepends=True)]
-        if ".cbcap" in capture.paths[0]:  # a line of its own has the time of each record
-            lines = [lines[0], *(b"".join(pair) for pair in zip(lines[1::2], lines[2::2], strict=False))]
-        copies = lossy_copies(lines[_OPENING:], 3, random.Random(seed))
+        lines = lines_of_capture(_DATA, capture)
         run = Run("X", capture.symbol, capture.venue, price_decimals=capture.price_decimals)
         whole = reconstruct(root / "whole", {"x": b"".join(lines)}, run)
-        sources = {name: {"x": b"".join([*lines[:_OPENING], *copy])} for name, copy in zip("abc", copies, strict=True)}
-        joined = join(root / "joined", sources, run)
         assert whole.summary.state == "done", whole.summary
-        found = difference(rows_without_receipt(joined), rows_without_receipt(whole))
-        failed[str(capture)] += found is not None
-        print(f"{capture!s:40} {'equal' if found is None else found}", flush=True)
+        has_times = capture.venue not in VENUES_WITHOUT_TIMES
+        first = None
+        for seed in seeds:
+            joined = join(root / "joined", copies_of_capture(lines, seed, have_clocks=have_clocks), run)
+            found = difference(*(rows_but_for_receipt(each, has_times=has_times) for each in (joined, whole)))
+            failed[str(capture)] += found is not None
+            first = first or (found and f"seed {seed}: {found}")
+            shutil.rmtree(root / "joined")
+        print(f"{capture!s:40} {len(seeds) - failed[str(capture)]}/{len(seeds)} equal", flush=True)
+        if first is not None:
+            print(f"  {first}", flush=True)
         shutil.rmtree(root / "whole")
-        shutil.rmtree(root / "joined")
     return +failed
 
 
@@ -81,14 +80,17 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, metavar="N", help="how many seeds per sample (default: 20)")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="the first of them")
     parser.add_argument("--only", choices=COPY_IDS, help="only this sample")
-    parser.add_argument("--captures", action="store_true", help="recorded captures instead, with the clock of the whole")
+    parser.add_argument("--captures", action="store_true", help="recorded captures instead")
     parser.add_argument("--venue", help="recorded captures of this venue alone")
     parser.add_argument("--same-clock", action="store_true", help="all copies have the clock of the whole")
     arguments = parser.parse_args()
     structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
     print("seed", arguments.seed, flush=True)
     root = Path(tempfile.mkdtemp(prefix="cowbook-copies-", dir="/dev/shm"))
-    failed = try_captures(root, arguments.seed, arguments.venue) if arguments.captures or arguments.venue else Counter()
+    failed: Counter[str] = Counter()
+    if arguments.captures or arguments.venue:
+        seeds = range(arguments.seed, arguments.seed + arguments.seeds)
+        failed = try_captures(root, seeds, arguments.venue, have_clocks=not arguments.same_clock)
     for sample_id in () if arguments.captures or arguments.venue else COPY_IDS if arguments.only is None else (arguments.only,):
         first = None
         for seed in range(arguments.seed, arguments.seed + arguments.seeds):
@@ -98,7 +100,8 @@ def main() -> int:
                 join(root / "joined", cut_off(copies.sources, seed), copies.run)  # the files grow, and a restart goes on
             joined = join(root / "joined", copies.sources, copies.run)
             assert whole.summary.state == "done", whole.summary
-            found = difference(rows_but_for_receipt(joined, sample_id), rows_but_for_receipt(whole, sample_id))
+            has_times = sample_id not in WITHOUT_TIMES
+            found = difference(*(rows_but_for_receipt(each, has_times=has_times) for each in (joined, whole)))
             if found is not None:
                 failed[sample_id] += 1
                 first = first or f"seed {seed}: {found}"

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from support.copies import COPY_IDS, make_copies, rows_but_for_receipt
-from support.harness import reconstruct
-from support.joined import join, rows_without_receipt
+from support.copies import (
+    COPY_IDS,
+    VENUES_WITHOUT_TIMES,
+    WITHOUT_TIMES,
+    copies_of_capture,
+    lines_of_capture,
+    make_copies,
+    rows_but_for_receipt,
+)
+from support.harness import Run, reconstruct
+from support.joined import cut_off, join, rows_without_receipt
+from support.venue_captures import CAPTURES
+from support.venue_samples import binance_csv, make_events
+
+_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 
 @pytest.mark.parametrize("sample_id", COPY_IDS)
@@ -25,7 +38,52 @@ def test_copies_with_losses_give_the_undisturbed_rows(sample_id: str, tmp_path: 
 @pytest.mark.parametrize("sample_id", ["binance", "bitfinex", "gemini-v2", "bitmex-ids", "mexc", "bitmex", "tardis-parquet"])
 def test_clocks_of_recorders_change_no_row(sample_id: str, tmp_path: Path) -> None:
     """Each copy has a clock of its own that is seconds off, and jitters."""
+    has_times = sample_id not in WITHOUT_TIMES
     copies = make_copies(sample_id, seed=2)
     whole = reconstruct(tmp_path / "whole", copies.whole, copies.run)
     result = join(tmp_path / "joined", copies.sources, copies.run)
-    assert rows_but_for_receipt(result, sample_id) == rows_but_for_receipt(whole, sample_id)
+    assert rows_but_for_receipt(result, has_times=has_times) == rows_but_for_receipt(whole, has_times=has_times)
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "seed"),
+    [
+        pytest.param("bitfinex", "tIOTETH", 5, id="numbers_of_a_connection"),
+        pytest.param("gemini", "BATBTC", 13, id="one_level_comes_and_goes"),
+        pytest.param("gemini", "LINKETH", 6, id="no_message_with_a_time"),
+        pytest.param("bitmex", "XBTUSD", 7, id="orders_that_contradict_each_other"),
+        pytest.param("bitmex", "XBTUSD", 8, id="contents_that_come_again"),
+        pytest.param("kraken", "SC/EUR", 2, id="trades_in_a_file_behind_that_of_the_book"),
+        pytest.param("okx", "BTC-USDT", 5, id="tickers_that_come_again"),
+    ],
+)
+def test_copies_of_a_recorded_capture_give_its_rows(venue: str, symbol: str, seed: int, tmp_path: Path) -> None:
+    """Each lacks bursts and has a clock of its own that jitters; a run ends in the middle, and another one goes on."""
+    capture = next(each for each in CAPTURES if (each.venue, each.symbol) == (venue, symbol))
+    if not (_DATA / capture.paths[0]).exists():
+        pytest.skip("the recorded captures lie beside the checkout, in ../shared/data")
+    lines, has_times = lines_of_capture(_DATA, capture), venue not in VENUES_WITHOUT_TIMES
+    run = Run("X", symbol, venue, price_decimals=capture.price_decimals)
+    whole = reconstruct(tmp_path / "whole", {"x": b"".join(lines)}, run)
+    copies = copies_of_capture(lines, seed)
+    join(tmp_path / "joined", cut_off(copies, seed), run)
+    result = join(tmp_path / "joined", copies, run)
+    assert rows_but_for_receipt(result, has_times=has_times) == rows_but_for_receipt(whole, has_times=has_times)
+
+
+@pytest.mark.parametrize("seed", range(9000, 9020))
+def test_the_first_record_of_another_symbol_has_its_place(seed: int, tmp_path: Path) -> None:
+    """It says that an answer without a symbol may be another's."""
+    copies = make_copies("binance", seed, count=60)
+    whole = reconstruct(tmp_path / "whole", copies.whole, copies.run)
+    result = join(tmp_path / "joined", copies.sources, copies.run)
+    assert rows_but_for_receipt(result, has_times=True) == rows_but_for_receipt(whole, has_times=True)
+
+
+def test_neighbouring_snapshots_with_one_id_are_two_in_binance_archive(tmp_path: Path) -> None:
+    """A side that begins again with another time begins the next one."""
+    first, *_ = make_events(1, 1)
+    later = [replace(first, time_ms=first.time_ms + 1_000 * number) for number in range(3)]
+    result = reconstruct(tmp_path, {"x": binance_csv(later, "BTCUSDT")}, Run("BTCUSDT", format="binance_csv", price_decimals=1))
+    rows = result.rows("drift")
+    assert [row["ts_event"] for row in rows] == [event.time_ms * 1_000_000 for event in later[1:]]

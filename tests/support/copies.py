@@ -5,9 +5,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 import zstandard
@@ -15,6 +17,7 @@ import zstandard
 from cowbook.book.order_book_engine import EngineSettings
 from support.harness import Reconstruction, Run
 from support.joined import lossy_copies
+from support.venue_captures import Capture
 from support.venue_samples import (
     LINES,
     Event,
@@ -34,6 +37,8 @@ from support.venue_samples import (
 
 _SHIFT_NS, _JITTER_NS = 3_000_000_000, 50_000_000
 _COMPRESSIONS: tuple[Callable[[bytes], bytes], ...] = (bytes, gzip.compress, zstandard.compress, bz2.compress)
+_RECEIVED = re.compile(rb"([0-9]{10})\.([0-9]+)(?=: )|([0-9]{19})(?= [0-9]+\n)")
+_OPENING_LINES = 200  # of a recorded capture: they say what the records behind them mean
 _OPENING = {"bitfinex": len(bitfinex_opening("tBTCUSD"))}
 """How many records agree on what those behind them mean: a recorder that has not heard them has nothing."""
 
@@ -52,6 +57,17 @@ class Clock:
 
 
 _TRUE = Clock(0, 0, random.Random(0))
+
+
+def with_clock(line: bytes, clock: Clock) -> bytes:
+    """A line of a recorded capture as a recorder with this clock would have written it; unchanged if no time stands in front."""
+    found = _RECEIVED.match(line)
+    if found is None:
+        return line
+    seconds, fraction, nanoseconds = found.groups()
+    if nanoseconds is not None:  # of a .cbcap
+        return b"%d" % clock.read(int(nanoseconds)) + line[found.end() :]
+    return b"%d.%09d" % divmod(clock.read(int(seconds) * 10**9 + int(fraction[:9].ljust(9, b"0"))), 10**9) + line[found.end() :]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +169,39 @@ def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: boo
     return Copies(run, {"x": write(records, _TRUE)}, sources)
 
 
+def lines_of_capture(data: Path, capture: Capture) -> list[bytes]:
+    """The records of a recorded capture as they stand in its files, which are read one after the other."""
+    lines = [line for path in capture.paths for line in (data / path).read_bytes().splitlines(keepends=True)]
+    if ".cbcap" in capture.paths[0]:  # a line of its own has the time of each record
+        lines = [lines[0], *(b"".join(pair) for pair in zip(lines[1::2], lines[2::2], strict=False))]
+    return lines
+
+
+def copies_of_capture(lines: Sequence[bytes], seed: int, *, have_clocks: bool = True) -> dict[str, dict[str, bytes]]:
+    """Three copies of a recorded capture, as `make_copies` makes them. All begin with the same records."""
+    rng = random.Random(seed)
+    sources = {}
+    for name, copy in zip("abc", lossy_copies(lines[_OPENING_LINES:], 3, rng), strict=True):
+        clock = Clock(rng.randint(-_SHIFT_NS, _SHIFT_NS), _JITTER_NS, rng) if have_clocks else _TRUE
+        content = b"".join(with_clock(line, clock) for line in (*lines[:_OPENING_LINES], *copy))
+        sources[name] = {"x": rng.choice(_COMPRESSIONS)(content)}
+    return sources
+
+
 WITHOUT_TIMES = ("bitfinex", "gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
-"""Samples of which only receive times say when the book was how: in the stream `book`, and where `frame` is cut."""
+VENUES_WITHOUT_TIMES = ("bitfinex", "gemini", "bitmex", "dydx")
+"""Samples, and venues of recorded captures, of which only receive times say when the book was how: in the stream `book`, and
+where `frame` is cut."""
 
 
-def rows_but_for_receipt(result: Reconstruction, sample_id: str) -> dict[str, list[dict[str, Any]]]:
-    """The rows of all streams without receive times, also where these stand in for the venue's time."""
+def rows_but_for_receipt(result: Reconstruction, *, has_times: bool) -> dict[str, list[dict[str, Any]]]:
+    """The rows of all streams without receive times, also where these stand in for the venue's time.
+
+    Unless it `has_times`, nothing but those says when the book was how.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     streams = {name.partition("/")[0] for name in result.parts}
-    for stream in sorted(streams - {"book", "frame"} if sample_id in WITHOUT_TIMES else streams):
+    for stream in sorted(streams if has_times else streams - {"book", "frame"}):
         rows = result.rows(stream)
         for row in rows:
             received = row.pop("ts_recv", None)

@@ -99,6 +99,15 @@ def follow_appends(
         return runner.run(go())
 
 
+def cut_off(sources: Mapping[str, Mapping[str, bytes]], seed: int) -> dict[str, dict[str, bytes]]:
+    """The files of the sources as they were while the recorders still wrote them."""
+    rng = random.Random(seed)
+    return {
+        source: {name: content[: rng.randrange(len(content) // 8, len(content))] for name, content in files.items()}
+        for source, files in sources.items()
+    }
+
+
 def rows_without_receipt(result: Reconstruction) -> dict[str, list[dict[str, Any]]]:
     """The rows of all streams but for when they were received."""
     streams = sorted({name.partition("/")[0] for name in result.parts})

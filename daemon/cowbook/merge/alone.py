@@ -69,7 +69,7 @@ def hand_on_alone(merge, joined, most_messages, horizon):
         cursor = queues.cursors[source]
         while queues.times[0, source] < event_limit and queues.times[1, source] < receipt_limit:
             waiting = queues.waiting[source, cursor.head]
-            if not is_held_once(queues, waiting.key) or waiting.latest >= horizon:
+            if not is_held_once(queues, waiting.key) or waiting.latest > queues.times[0, source]:
                 return UNCLEAR
             if not has_room(joined, queues.messages[source, cursor.head], most_messages):
                 return FULL

@@ -145,7 +145,7 @@ def is_of_one_source(merge, source, horizon):
     if merge.totals[NUMBERING] == SHARED_NUMBERS:
         return False
     waiting = merge.queues.waiting[source, merge.queues.cursors[source].head]
-    return is_held_once(merge.queues, waiting.key) and waiting.own_time != NONE and waiting.latest < horizon
+    return is_held_once(merge.queues, waiting.key) and waiting.own_time == waiting.latest and waiting.latest < horizon
 
 
 @kernel

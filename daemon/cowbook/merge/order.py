@@ -11,6 +11,8 @@ _BEGUN_ANEW_NS = 60_000_000_000
 AHEAD_NS = 1_000_000_000
 """A source that is so far beyond a message in time does not bring that message any more."""
 
+_AHEAD_OF_LATE_NS = 10_000_000_000  # the same of one that stands behind later ones: much of those may be missing in its source
+
 
 @inlined_kernel
 def _is_in_order_of_ids(message, group):
@@ -95,7 +97,7 @@ def is_beyond(later, later_group, message, group, latest, share, clocks, numberi
     if _same_stream(later, later_group, message, group):
         return _by_ids(later, message) > 0
     if own_time(later) != NONE and own_time(message) != NONE:
-        return later.ts_event > latest + AHEAD_NS
+        return later.ts_event > latest + (AHEAD_NS if latest == message.ts_event else _AHEAD_OF_LATE_NS)
     if share and later.ts_recv != NONE and message.ts_recv != NONE:
         return later.ts_recv - clocks > message.ts_recv + AHEAD_NS
     return False
