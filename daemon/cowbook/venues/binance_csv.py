@@ -10,7 +10,8 @@
 | `aggTrades`, spot | none; the columns are those of futures, and one more |
 
 Futures' files of trades have no first line before 2022. Of `T_DEPTH` there are files of snapshots and of updates. A message is a
-run of rows with the same ids; `pu` is -1 in snapshots, and files of 2020 lack it.
+run of rows with the same ids; of two snapshots with one id, the second begins where a side comes again with another time. `pu` is
+-1 in snapshots, and files of 2020 lack it.
 
 ```
 BTCUSDT,1667346579146,2098021528332,2098021528332,b,snap,20377.00,1.770,-1
