@@ -53,8 +53,8 @@ def try_captures(root: Path, seeds: range, only: str | None, *, have_clocks: boo
     """Copies of the recorded captures, which all begin with the same records: those say what the ones behind them mean."""
     failed: Counter[str] = Counter()
     for capture in CAPTURES:
-        if only is not None and only != capture.venue:
-            continue
+        if capture.venue == "binance_csv" or (only is not None and only != capture.venue):
+            continue  # the table has two messages of a hundred rows: without some rows each is another message
         lines = lines_of_capture(_DATA, capture)
         run = Run("X", capture.symbol, capture.venue, price_decimals=capture.price_decimals)
         whole = reconstruct(root / "whole", {"x": b"".join(lines)}, run)

@@ -189,7 +189,7 @@ def copies_of_capture(lines: Sequence[bytes], seed: int, *, have_clocks: bool = 
 
 
 WITHOUT_TIMES = ("bitfinex", "gemini-v2", "bitmex-ids", "dydx", "dydx-v4")
-VENUES_WITHOUT_TIMES = ("bitfinex", "gemini", "bitmex", "dydx", "coinbase")  # of Coinbase the snapshots alone
+VENUES_WITHOUT_TIMES = ("bitfinex", "gemini", "bitmex", "dydx", "kucoin", "coinbase")  # of Coinbase, snapshots lack them
 """Samples, and venues of recorded captures, of which only receive times say when the book was how: in the stream `book`, and
 where `frame` is cut."""
 
