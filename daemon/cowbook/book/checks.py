@@ -6,6 +6,7 @@ from cowbook.book.audits import audit_checksum, count_audit
 from cowbook.book.checksums import book_checksum
 from cowbook.book.emit import add_level, begin_run
 from cowbook.book.ladder import ASK, BEFORE, BID, OK, put_level, set_level, set_levels, worst_level
+from cowbook.book.level_text import MOST_DECIMALS
 from cowbook.book.outcomes import EXHAUSTED
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
 from cowbook.plain.messages import HAS_CHECKSUM, SNAPSHOT
@@ -85,6 +86,9 @@ def _check(engine, message):
         return
     state.price_decimals = max(state.price_decimals, message.price_decimals)
     state.size_decimals = max(state.size_decimals, message.size_decimals)
+    if max(state.price_decimals, state.size_decimals) > MOST_DECIMALS:
+        count_audit(engine.words, CHECKSUM, NOT_COMPARABLE)
+        return
     audit_checksum(engine, message.checksum, book_checksum(engine))
 
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.book.crc import moves
 from cowbook.book.ladder import Book
+from cowbook.book.level_text import LONGEST
 from cowbook.plain.book_state import (
     DIFF_ENTRY,
     MOST_SLOTS,
@@ -28,6 +30,8 @@ from cowbook.plain.streams import CHOSEN_STREAMS
 # Bounds of what is known of a side.
 NOTHING_OF_BIDS = ALL_OF_ASKS = 2**62
 NOTHING_OF_ASKS = ALL_OF_BIDS = -(2**62)
+
+_KNOWN_TEXTS = 1024  # a power of two: 25 levels a side rarely share a place
 
 SETTINGS = np.dtype(
     [
@@ -145,22 +149,23 @@ class Seen(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory for checksums. But for the constant its contents are undefined between messages."""
+    """Working memory for checksums. What it keeps from one message to the next changes no result."""
 
     levels: npt.NDArray[np.int64]  # (2, 2, 100): side; price, size
-    text: npt.NDArray[np.uint8]
-    crc_table: npt.NDArray[np.int64]  # constant
+    text: npt.NDArray[np.uint8]  # of one level
+    moves: npt.NDArray[np.uint32]  # constant, crc.moves
+    known: npt.NDArray[np.int64]  # hash table of levels with the checksums of their texts (book/checksums.py)
+    written: npt.NDArray[np.int64]  # (2,): for how many decimals of prices and sizes these are
 
     @classmethod
     def allocate(cls) -> Scratch:
-        """Returns arrays that are large enough for the longest text, 400 numerals of 20 characters and a colon each."""
-        table = np.arange(256, dtype=np.int64)
-        for _ in range(8):  # CRC-32 of ISO 3309, reflected
-            table = np.where(table & 1, (table >> 1) ^ 0xEDB88320, table >> 1)
+        """Returns arrays that know nothing yet."""
         return cls(
             levels=np.zeros((2, 2, 100), np.int64),
-            text=np.zeros(400 * 48, np.uint8),
-            crc_table=table,
+            text=np.zeros(LONGEST, np.uint8),
+            moves=moves(LONGEST).reshape(-1),
+            known=np.zeros(_KNOWN_TEXTS * 4, np.int64),
+            written=np.zeros(2, np.int64),
         )
 
 
