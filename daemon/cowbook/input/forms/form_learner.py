@@ -14,7 +14,7 @@ from cowbook.input.forms.program import FOUND, Forms
 from cowbook.input.forms.shapes import Form, Shape, make_form, parse, to_arrays
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.envelope import open_envelope
-from cowbook.input.text.scanner import COUNTS, STRANGE, RecordScanner
+from cowbook.input.text.scanner import COUNTS, IS_KNOWN, STRANGE, RecordScanner
 from cowbook.input.verdict import PLAIN_FIELDS, Decoded, DecodedMessage, OtherSymbol, Sequenced
 from cowbook.kernels.jit import as_records, entry_of
 from cowbook.plain.block import PADDING, Block
@@ -75,7 +75,10 @@ class FormScanner(RecordScanner):
         return int(why), int(position)
 
     def learn(self, record: bytes, decoded: Decoded) -> None:
-        """Learn the record's form, if a shape describes it."""
+        """Learn the record's form, if a shape describes it and the kernel has not known it."""
+        is_known, self._counts[IS_KNOWN] = self._counts[IS_KNOWN], 0
+        if is_known:
+            return
         content = decoded.decoded if isinstance(decoded, Sequenced) else decoded
         if not isinstance(content, DecodedMessage | OtherSymbol):
             return

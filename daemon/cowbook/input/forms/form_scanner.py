@@ -241,7 +241,9 @@ def scan_records(forms, start, end, file_offset):
         if after != FAILED and frame_end == FAILED and buffer[after] == RETURN:
             newline += 1
         is_strange = after == FAILED or buffer[newline] != NEWLINE or after - position > scan.limits[0].max_line_bytes
-        if is_strange or (frame_end != FAILED and after != frame_end) or (not is_own and counts.other_symbol_seen == 0):
+        is_strange = is_strange or (frame_end != FAILED and after != frame_end)
+        if is_strange or (not is_own and counts.other_symbol_seen == 0):
+            counts.is_known = not is_strange
             return STRANGE if find_newline(buffer, position, end) != FAILED else END, position
         if newline >= end:
             return END, position

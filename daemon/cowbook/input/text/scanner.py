@@ -41,6 +41,7 @@ COUNTS = np.dtype(
             "levels",  # in the batch
             "other_symbol_seen",  # whether enough records of other symbols were shown to the reference decoder
             "last_form",  # index of the form that the last record had; form scanner only
+            "is_known",  # whether the record that is left to the reference decoder has a known form; form scanner only
             # How many decimals the numerals of a recent level have, of whatever record; 0 at first.
             "price_places",
             "size_places",
@@ -48,7 +49,8 @@ COUNTS = np.dtype(
     ]
 )
 
-_MESSAGES, _LEVELS = map(tuple(COUNTS.names or ()).index, ("messages", "levels"))
+MESSAGES, LEVELS, IS_KNOWN = map(tuple(COUNTS.names or ()).index, ("messages", "levels", "is_known"))
+"""Places of these among the counts."""
 
 
 class Scan(NamedTuple):
@@ -86,12 +88,12 @@ class RecordScanner(ABC):
 
     def scan(self, block: Block, batch: EventBatch) -> int:
         """Append records to the batch and move `block.start` past them. Returns why it stopped, such as END or STRANGE."""
-        self._counts[_MESSAGES], self._counts[_LEVELS] = batch.message_count, batch.level_count
+        self._counts[MESSAGES], self._counts[LEVELS] = batch.message_count, batch.level_count
         if block.head is not self._head:
             self._head = block.head
             self.limits["has_frames"] = has_frames(block.head)
         why, block.start = self.run_kernel(block, batch)
-        batch.message_count, batch.level_count = int(self._counts[_MESSAGES]), int(self._counts[_LEVELS])
+        batch.message_count, batch.level_count = int(self._counts[MESSAGES]), int(self._counts[LEVELS])
         return why
 
     def arrays(self, block: Block, batch: EventBatch) -> Scan:
