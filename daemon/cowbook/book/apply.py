@@ -17,7 +17,7 @@ from cowbook.book.ladder import ASK, BID, MAX_HEIGHT
 from cowbook.book.nearness import take_loose_ticker
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, CUT_BEFORE, EXHAUSTED, HALTED, WAITS
-from cowbook.book.recent import is_repetition
+from cowbook.book.recent import is_repetition, repetition_key
 from cowbook.book.room import has_room
 from cowbook.book.slots import NO_SLOT, find_slot, free_slot, next_due
 from cowbook.book.snapshots import is_of_unknown_owner, picture, snapshot, snapshot_time, wait_for_owner, wait_for_time
@@ -142,7 +142,7 @@ def _take_snapshot(engine, message, levels):
     if is_of_unknown_owner(state, message):
         wait_for_owner(engine, message, levels)
         return CONSUMED
-    if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
+    if message.rule == UNNUMBERED and is_repetition(engine, repetition_key(message, levels)):
         return CONSUMED
     ts = snapshot_time(state, message)
     if ts == NONE:

@@ -15,7 +15,7 @@ from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.newest import drop_older_levels, note_diff
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, HALTED, WAITS
-from cowbook.book.recent import is_repetition, remember_message
+from cowbook.book.recent import NO_KEY, is_repetition, remember_message, repetition_key
 from cowbook.book.room import APART_LEVELS_LEFT
 from cowbook.book.slots import NO_SLOT, become_foreign, drop_impatient, find_slot, free_slot, keep_in_slot, make_due
 from cowbook.kernels.jit import inlined_kernel, rare_kernel
@@ -413,7 +413,8 @@ def diff(engine, message, levels):
             state.gap_expected = expected
             state.gap_received = received
             return HALTED
-    if message.rule == UNNUMBERED and is_repetition(engine, message, levels):
+    key = repetition_key(message, levels) if message.rule == UNNUMBERED else NO_KEY
+    if is_repetition(engine, key):
         return CONSUMED
     if message.flags & (LEVELS_ARE_NEW | LEVELS_ARE_KNOWN) and state.synced and _contradicts(engine.book, message, levels):
         decision = _APPLIES_ANEW
@@ -424,6 +425,5 @@ def diff(engine, message, levels):
     outcome = enter(engine, message.ts_event)
     if outcome != CONSUMED:
         return outcome
-    if message.rule == UNNUMBERED:
-        remember_message(engine, message, levels)
+    remember_message(engine, key)
     return _apply(engine, message, levels, decision, expected, received)

@@ -24,14 +24,13 @@ def grid_row(engine, ts):
     row.synced = state.synced
     for place in range(levels.size):
         levels[place] = NONE
-    for side_number in range(2):
-        # Each level is bid price, bid size, ask price, ask size.
-        count = engine.settings[0].book_levels
-        copy_levels(engine.book, side_number, count, levels, levels[1:], 2 * side_number, 4)
+    # Each level is bid price, bid size, ask price, ask size.
     count = engine.settings[0].book_levels
-    row.bids_known = known_levels(state, BID, levels, count)
-    row.asks_known = known_levels(state, ASK, levels, count)
-    note_grid(state, levels, count)
+    bids = copy_levels(engine.book, BID, count, levels, levels[1:], 0, 4)
+    asks = copy_levels(engine.book, ASK, count, levels, levels[1:], 2, 4)
+    row.bids_known = known_levels(state, BID, levels, bids)
+    row.asks_known = known_levels(state, ASK, levels, asks)
+    note_grid(state, row, count)
     if engine.settings[0].with_book:
         state.open_book += 1  # else the row is only a place to look at
     if engine.settings[0].with_features:

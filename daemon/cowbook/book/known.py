@@ -74,24 +74,16 @@ def forget_known(state):
 
 @rare_kernel
 def known_levels(state, side_number, levels, count):
-    """Returns how many levels of a grid row are known, from the best one on. `levels` are the row's, `count` per side."""
+    """Returns how many of a side's `count` levels in a grid row are known, from the best one on. `levels` are the row's."""
     bound = bound_of(state, side_number)
-    known = 0
-    while known < count:
-        price = levels[4 * known + 2 * side_number]
-        if price == NONE or not is_inside(side_number, price, bound):
-            break
-        known += 1
+    known = count
+    while known > 0 and not is_inside(side_number, levels[4 * (known - 1) + 2 * side_number], bound):
+        known -= 1
     return known
 
 
-@rare_kernel
-def note_grid(state, levels, count):
-    """Note whether all levels of a grid row are known on both sides, also that there are no more than it has."""
-    is_known = True
-    for side_number in range(ASK + 1):
-        bound = bound_of(state, side_number)
-        for level in range(count):
-            price = levels[4 * level + 2 * side_number]
-            is_known = is_known and is_inside(side_number, price, bound)
-    state.grid_is_known = is_known
+@inlined_kernel
+def note_grid(state, row, count):
+    """Note whether all `count` levels of a grid row are known on both sides, also that there are no more than it has."""
+    bids_known = row.bids_known == count or state.bid_bound == ALL_OF_BIDS
+    state.grid_is_known = bids_known and (row.asks_known == count or state.ask_bound == ALL_OF_ASKS)

@@ -1,18 +1,20 @@
 """What came lately, so that what comes twice counts once: a log of keys with a hash table of the same keys.
 
-The table is open addressing with linear probing, and no key is 0. Ids of trades are nearly consecutive, so eight neighbours in
+The table is open addressing with linear probing, and no key is 0 (NO_KEY). Ids of trades are nearly consecutive, so eight neighbours in
 time are neighbours in memory, and the eights are scattered: one run of all keys would be walked to its end at each removal.
 """
 
 from __future__ import annotations
 
-from cowbook.kernels.jit import inlined_kernel, kernel, rare_kernel
+from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.book_state import PLACES, RECENT_MESSAGES, RECENT_TRADES
 from cowbook.plain.messages import HAS_CHECKSUM, IS_AGGREGATE, NONE
 
 TRADES_RANGE = (PLACES["trade_start"], PLACES["trade_end"], RECENT_TRADES)
 MESSAGES_RANGE = (PLACES["recent_start"], PLACES["recent_end"], RECENT_MESSAGES)
 """Places of a log's range among the state's words, and how many keys it holds."""
+
+NO_KEY = 0
 
 _STRIDE = 10_125  # 2^14, the eights of the table of trades, times the golden ratio, odd
 _MULTIPLIER = -7046029254386353131  # 2^64 divided by the golden ratio, odd (Knuth, section 6.4)
@@ -24,7 +26,7 @@ def trade_key(trade_id, flags):
     return ~trade_id if flags & IS_AGGREGATE != 0 else trade_id + 1
 
 
-@kernel
+@inlined_kernel
 def message_key(message, levels):
     """Returns the key of a depth message: of its time, kind, levels and checksum. Different ones share a key once in 2^64."""
     key = (message.ts_event ^ message.kind) * _MULTIPLIER
@@ -120,20 +122,23 @@ def _may_repeat(message):
     return message.ts_event != NONE and message.ts_event != message.ts_recv and message.sequence == 0
 
 
-@rare_kernel
-def is_repetition(engine, message, levels):
+@kernel
+def repetition_key(message, levels):
+    """Returns the key by which an unnumbered depth message that comes a second time is found; NO_KEY if nothing can tell it."""
+    return message_key(message, levels) if _may_repeat(message) else NO_KEY
+
+
+@inlined_kernel
+def is_repetition(engine, key):
     """Returns whether an unnumbered depth message comes a second time, with the same venue's time and levels. Counts it then."""
-    if not _may_repeat(message) or not has(engine.seen.recent, message_key(message, levels)):
+    if key == NO_KEY or not has(engine.seen.recent, key):
         return False
     engine.state[0].duplicate_messages += 1
     return True
 
 
-@rare_kernel
-def remember_message(engine, message, levels):
-    """Remember an unnumbered depth message that is applied."""
-    if not _may_repeat(message):
-        return
-    key = message_key(message, levels)
-    if not has(engine.seen.recent, key):
+@kernel
+def remember_message(engine, key):
+    """Remember an unnumbered depth message that is applied, unless one with its key is remembered."""
+    if key != NO_KEY and not has(engine.seen.recent, key):
         remember(engine.words, engine.logs.recent, engine.seen.recent, MESSAGES_RANGE, key)

@@ -16,7 +16,7 @@ from cowbook.book.nearness import follow_loose_tickers
 from cowbook.book.newest import note_snapshot
 from cowbook.book.others import note_other_channel
 from cowbook.book.outcomes import CONSUMED, CUT_AFTER, EXHAUSTED, WAITS
-from cowbook.book.recent import remember_message
+from cowbook.book.recent import remember_message, repetition_key
 from cowbook.book.slots import NO_SLOT, become_stale_one, count_slots, find_slot, free_slot, keep_in_slot, oldest_but_one
 from cowbook.kernels.jit import kernel, rare_kernel
 from cowbook.plain.book_state import (
@@ -180,7 +180,7 @@ def _follow(engine, message, levels, ts):
     state, settings, book = engine.state[0], engine.settings[0], engine.book
     first_event, first_run = state.next_event, state.open_depth
     if message.rule == UNNUMBERED:
-        remember_message(engine, message, levels)
+        remember_message(engine, repetition_key(message, levels))
     if _put_sides(book, message, levels) != OK or cut_shown(engine, message) != OK:
         return EXHAUSTED
     why, has_run = take_side(engine, BID, message.last_id, False, ts, message.ts_recv)
@@ -236,7 +236,7 @@ def _replace(engine, message, levels, ts, place, is_proved):
     state.takes_over = 0
     state.stale_run = 0
     if message.rule == UNNUMBERED:
-        remember_message(engine, message, levels)
+        remember_message(engine, repetition_key(message, levels))
     first_event, first_run = state.next_event, state.open_depth
     was_synced, last_before = state.synced, state.last_id
     for side_number in range(2):

@@ -149,11 +149,14 @@ def read_levels(forms, position, end, row, first):
         return FAILED, 0
     found.row_number = -1
     count = 0
-    misses = 0 if found.measures == 0 and _are_pairs(forms.rows, row) else MOST_MISSES
+    misses = 0 if _are_pairs(forms.rows, row) else MOST_MISSES
     while position < end:
         if misses < MOST_MISSES:
             position, pairs = read_pairs(forms.scan, position, end, _literals(forms.rows, row), first + count)
             count += pairs
+            if pairs > 0 and found.measures != 0:
+                found.price_decimals = max(found.price_decimals, forms.scan.counts[0].price_places)
+                found.size_decimals = max(found.size_decimals, forms.scan.counts[0].size_places)
             if pairs > 0 and buffer[position] == BRACKET_END:
                 return position + 1, count
             if position >= end:
