@@ -8,11 +8,12 @@ Bounds: every piece begins before `end`. It then reads less than PADDING bytes, 
 
 from __future__ import annotations
 
+import numpy as np
+
 from cowbook.input.forms.program import (
     BIDS,
     DONE,
     LEVELS,
-    LITERAL,
     MIXED,
     MORE,
     NAMED,
@@ -23,11 +24,10 @@ from cowbook.input.forms.program import (
     UNLESS_0,
 )
 from cowbook.input.forms.row_scanner import part_sides, read_levels, read_trades
-from cowbook.input.forms.value_scanner import is_symbol, read_price, read_scalar, read_size, symbol_end
+from cowbook.input.forms.value_scanner import is_symbol, literals_end, read_price, read_scalar, read_size, symbol_end
 from cowbook.input.text.field_scanner import digits_end
 from cowbook.input.text.scanner import END, LEVELS_FULL, MESSAGES_FULL, STRANGE
 from cowbook.input.text.text_scanner import BRACKET, COLON, FAILED, NEWLINE, OPEN, RETURN, digits, find_newline, receive_time
-from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SNAPSHOT, TICKER
 
@@ -100,15 +100,13 @@ def _match(forms, position, end, ts_recv, head, message):
     is_own = True
     is_void = False
     used = 0
-    row = head.first_row
-    while rows[row].operation != DONE:
-        piece = rows[row]
+    row, position = literals_end(rows, head.first_row, buffer, position, end)
+    while position != FAILED and rows[np.uint64(row)].operation != DONE:
+        piece = rows[np.uint64(row)]
         operation = piece.operation
         if position >= end:
             return FAILED, 0, False
-        if operation == LITERAL:
-            position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
-        elif operation == LEVELS:
+        if operation == LEVELS:
             found.own_rows = 0
             position, count = read_levels(forms, position, end, piece.program, first + used)
             is_mixed = piece.argument & MIXED != 0
@@ -156,7 +154,9 @@ def _match(forms, position, end, ts_recv, head, message):
             position = read_scalar(buffer, position, end, piece, message, found)
         if position == FAILED:
             return FAILED, min(used, 0), False
-        row += 1
+        row, position = literals_end(rows, row + 1, buffer, position, end)
+    if position == FAILED:
+        return FAILED, 0, False
     if not is_own:
         message.kind = OTHER_SYMBOL
         message.bid_count = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cowbook.input.forms.program import (
     ACTION,
     ANY,
@@ -20,11 +22,10 @@ from cowbook.input.forms.program import (
     TEXT_ID,
     UNLESS_0,
 )
-from cowbook.input.forms.value_scanner import action_end, any_time, is_symbol, read_price, read_side, read_size
+from cowbook.input.forms.value_scanner import action_end, any_time, is_symbol, literals_end, read_price, read_side, read_size
 from cowbook.input.text.field_scanner import any_end, identifier, text_id, unsigned
 from cowbook.input.text.pair_scanner import MOST_MISSES, note_places, read_pairs
 from cowbook.input.text.text_scanner import BRACKET, BRACKET_END, COMMA, FAILED, MINUS, QUOTE, SPACE, string_end
-from cowbook.kernels.intrinsics import load64
 from cowbook.kernels.jit import inlined_kernel, kernel
 from cowbook.plain.messages import NONE, SELL_AGGRESSOR, TRADE, TRADES
 
@@ -43,15 +44,13 @@ def _row(forms, position, end, first_row, place):
     found.row_deletes = 0
     found.row_is_void = 0
     scan.sizes[place] = 0  # a level that is deleted may have none
-    row = first_row
-    while rows[row].operation != DONE:
-        piece = rows[row]
+    row, position = literals_end(rows, first_row, buffer, position, end)
+    while position != FAILED and rows[np.uint64(row)].operation != DONE:
+        piece = rows[np.uint64(row)]
         operation = piece.operation
         if position >= end:
             return FAILED
-        if operation == LITERAL:
-            position = position + piece.length if load64(buffer, position) & piece.mask == piece.word else FAILED
-        elif operation == PRICE:
+        if operation == PRICE:
             position = read_price(scan, position, end, found, place, piece.argument & SCALE)
             found.row_is_void = piece.argument & UNLESS_0 != 0 and scan.prices[place] == 0
         elif operation == SIZE:
@@ -84,7 +83,7 @@ def _row(forms, position, end, first_row, place):
             found.row_time, position = any_time(buffer, position, operation)
         if position == FAILED:
             return FAILED
-        row += 1
+        row, position = literals_end(rows, row + 1, buffer, position, end)
     found.latest = max(found.latest, found.row_time)
     return position
 

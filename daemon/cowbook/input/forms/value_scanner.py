@@ -5,6 +5,8 @@ They take less than the reference decoder does: no zeros in front, no escapes. F
 
 from __future__ import annotations
 
+import numpy as np
+
 from cowbook.input.forms.program import (
     ANY,
     ASKS,
@@ -15,6 +17,7 @@ from cowbook.input.forms.program import (
     CHECKSUM,
     FIRST_ID,
     ISO_TIME,
+    LITERAL,
     MILLISECONDS_TIME,
     ONLY_ID,
     PREV_ID,
@@ -59,6 +62,22 @@ from cowbook.plain.messages import HAS_CHECKSUM
 _NEW, _CHANGE, _DELETE = word(b'new"'), word(b'change"'), word(b'delete"')
 _MINUS_1 = word(b"-1")
 _UNDERSCORE = ord("_")
+
+
+@inlined_kernel
+def literals_end(rows, row, buffer, position, end):
+    """Read the literals from `row` on. Returns (first row that is none, position after them or FAILED).
+
+    Most rows are literals. In a loop of their own they take a third of the time that they take among all operations.
+    """
+    while True:
+        piece = rows[np.uint64(row)]
+        if piece.operation != LITERAL:
+            return row, position
+        if position >= end or load64(buffer, position) & piece.mask != piece.word:
+            return row, FAILED
+        position += piece.length
+        row += 1
 
 
 @inlined_kernel
