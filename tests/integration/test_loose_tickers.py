@@ -74,10 +74,18 @@ def deribit(name: str, bid: str, bid_size: str, ask: str, ask_size: str) -> Any:
     return {"jsonrpc": "2.0", "method": "subscription", "params": {"channel": f"quote.{name}", "data": data}}
 
 
+def deribit_ticker(name: str, bid: str, bid_size: str, ask: str, ask_size: str) -> Any:
+    """`ticker`, with figures that do not matter."""
+    record = deribit(name, bid, bid_size, ask, ask_size)
+    record["params"]["channel"] = f"ticker.{name}.100ms"
+    record["params"]["data"] |= {"stats": {"volume": 10.1, "low": None}, "mark_price": 0.0009, "state": "open"}
+    return record
+
+
 Write = Callable[[str, str, str, str, str], Any]
 VENUES: list[tuple[str, Write]] = [
     *(("coinbase", coinbase), ("coinbase", old_coinbase), ("okx", okx), ("okx-chain", okx_bbo), ("kraken-v2-frames", kraken_v2)),
-    *(("bybit", bybit), ("bitget", bitget), ("deribit", deribit)),
+    *(("bybit", bybit), ("bitget", bitget), ("deribit", deribit), ("deribit", deribit_ticker)),
 ]
 EVENTS = [event for event in make_events(12, 200, (1, 0, 0, 0, 0)) if all(event.book)]
 
@@ -150,7 +158,7 @@ def test_tickers_are_scanned(sample_id: str, write: Write) -> None:
     assert isinstance(venue.decode_record(record, replace(settings, name="OTHER")), OtherSymbol)
     fine = text_of(write(settings.name, "10.05", "1", "11.0", "1"))
     assert venue.decode_record(fine, settings) == UNUSED
-    empty = json.dumps(write(settings.name, "", "1", "11.0", "1")).encode() if write is not deribit else b""
+    empty = json.dumps(write(settings.name, "", "1", "11.0", "1")).encode() if write not in (deribit, deribit_ticker) else b""
     assert not empty or venue.decode_record(empty, settings) == UNUSED
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cowbook.input.forms.form_learner import MAX_FORMS, FormScanner
+from cowbook.input.forms.form_learner import MAX_FORMS, MAX_LESSON_BYTES, FormScanner
 from cowbook.input.numerals import nanoseconds
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text import field_scanner
@@ -166,6 +166,64 @@ def test_the_reference_sees_only_the_first_records_of_a_form(sample: str, contai
     seen = _decode(decoder, content, b"", 1 << 10)
     assert len(seen) == 2 * len(records) + (container is framed)
     assert calls <= len(records) // 20
+
+
+LEVELS = [[f"{1000 - place}.50", "1.25"] for place in range(900)]
+LONG: dict[str, Any] = {
+    "kraken-v1": [0, {"as": [[*level, "1700000000.5"] for level in LEVELS], "bs": []}, "book-1000", "XBT/USD"],
+    "kraken-v2-frames": {
+        "channel": "book",
+        "type": "snapshot",
+        "data": [
+            {"symbol": "BTC/USD", "bids": [], "asks": [{"price": 5.5, "qty": 1}] * 900}
+            | {"checksum": 1, "timestamp": "2023-11-14T22:13:20.000Z"}
+        ],
+    },
+    "okx-chain": {
+        "arg": {"channel": "books", "instId": "BTC-USDT"},
+        "action": "snapshot",
+        "data": [
+            {"asks": [[*level, "0", "3"] for level in LEVELS], "bids": [], "ts": "1700000000000"}
+            | {"checksum": 0, "seqId": 7, "prevSeqId": -1}
+        ],
+    },
+    "coinbase": {"type": "snapshot", "product_id": "BTC-USD", "asks": LEVELS, "bids": LEVELS[:1]},
+}
+
+
+@pytest.mark.parametrize("sample", LONG)
+def test_long_snapshots_are_scanned(sample: str) -> None:
+    """The form of a long record is learned from a shorter one, and read as the reference decoder reads it."""
+    record = b"1700000000.5 " + text_of(LONG[sample])
+    assert len(record) > MAX_LESSON_BYTES
+    content = b"\n".join([record, record, b""])
+    venue, settings_ = load_venue(SAMPLES[sample][0]), settings_of(sample)
+    expected = decode(replace(venue, make_scanner=None), settings_, content, batch=2)
+    decoder = LineDecoder(venue, settings_)
+    assert _decode(decoder, content, b"", 2) == expected
+    assert len(expected[0][1][2]) == 900
+    assert isinstance(decoder._scanner, FormScanner)
+    assert decoder._scanner.form_count == 1
+    decoder._decode_record = lambda _record: pytest.fail("the reference decoder was asked")  # type: ignore[method-assign]
+    assert _decode(decoder, content, b"", 2) == expected
+
+
+@pytest.mark.parametrize("container", [None, prefixed, framed])
+def test_unused_records_that_come_again_are_scanned(container: Callable[..., bytes] | None) -> None:
+    """Heartbeats are read by the kernel from the third on, and others of their kind are not taken for them."""
+    venue, settings_ = load_venue("kraken"), settings_of("kraken-v1")
+    texts = [b'{"event":"heartbeat"}', b'{"channel":"heartbeat"}', b'{"event":"heartbeat"} ', b'{"event":"heartbeat","x":1}']
+    texts += [b'{"event":"systemStatus","connectionID":%d}' % number for number in range(60)]
+    records = [container(EVENTS[0], text) if container else text for text in texts]
+    content = beginning(container) + b"\n".join([*records, *records[:4], b""])
+    expected = decode(replace(venue, make_scanner=None), settings_, content)
+    decoder = LineDecoder(venue, settings_)
+    assert _decode(decoder, content, b"", 64) == expected
+    assert isinstance(decoder._scanner, FormScanner)
+    assert decoder._scanner.form_count == 0  # none has come again soon
+    heartbeats = beginning(container) + b"\n".join([*records[:4], *records[:4], *records[:4], b""])
+    assert _decode(decoder, heartbeats, b"", 64) == decode(replace(venue, make_scanner=None), settings_, heartbeats)
+    assert decoder._scanner.form_count == 4
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

@@ -49,7 +49,7 @@ def _enter(engine, place, price, size, is_ask):
     scratch, style = engine.scratch, engine.settings[0].checksum
     text, moves, known = scratch.text, scratch.moves, scratch.known
     length = write_level(text, style, engine.state[0], engine.settings[0], price, size, is_ask)
-    register = 0
+    register = np.int64(0)
     for position in range(length):
         register = np.int64(moves[0x400 + ((register ^ np.int64(text[position])) & 0xFF)]) ^ (register >> 8)
     known[place + _PRICE] = price

@@ -6,7 +6,7 @@ synced, nothing is known.
 
 from __future__ import annotations
 
-from cowbook.book.ladder import ASK, BID
+from cowbook.book.ladder import BID
 from cowbook.book.slots import mark_ahead
 from cowbook.book.state import ALL_OF_ASKS, ALL_OF_BIDS, NOTHING_OF_ASKS, NOTHING_OF_BIDS
 from cowbook.kernels.jit import inlined_kernel, rare_kernel

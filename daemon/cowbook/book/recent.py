@@ -1,7 +1,8 @@
 """What came lately, so that what comes twice counts once: a log of keys with a hash table of the same keys.
 
-The table is open addressing with linear probing, and no key is 0 (NO_KEY). Ids of trades are nearly consecutive, so eight neighbours in
-time are neighbours in memory, and the eights are scattered: one run of all keys would be walked to its end at each removal.
+The table is open addressing with linear probing, and no key is 0 (NO_KEY). Ids of trades are nearly consecutive, so eight
+neighbours in time are neighbours in memory, and the eights are scattered: one run of all keys would be walked to its end at each
+removal.
 """
 
 from __future__ import annotations

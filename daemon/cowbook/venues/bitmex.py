@@ -167,7 +167,7 @@ _SHAPES = (
 
 VENUE = Venue(
     decode_on_connection=json_on_connection(_decode),
-    make_scanner=shaped(*_SHAPES),
+    make_scanner=shaped(*_SHAPES, learns_unused=False),
     has_ids=False,
     shows_loss=False,
     snapshots="all",

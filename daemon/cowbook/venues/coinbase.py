@@ -23,8 +23,10 @@ from cowbook.input.forms.shapes import (
     ANY,
     ASK_PRICE,
     ASK_SIZE,
+    ASKS,
     BID_PRICE,
     BID_SIZE,
+    BIDS,
     ISO_TIME,
     LAST_ID,
     PRICE,
@@ -93,6 +95,7 @@ _IGNORED: Holes = dict.fromkeys(
 )
 _CHANGES = changes_of({"0": side(), "1": PRICE, "2": SIZE})
 _SHAPES = (
+    Shape({"product_id": SYMBOL, "asks": ASKS, "bids": BIDS}, {"time": ISO_TIME}),
     Shape({"product_id": SYMBOL, "changes": _CHANGES, "time": ISO_TIME}),
     Shape(
         {"product_id": SYMBOL, "trade_id": LAST_ID, "price": PRICE, "size": SIZE, "time": ISO_TIME},

@@ -35,6 +35,7 @@ from cowbook.input.forms.shapes import (
     asks_of,
     bids_of,
     side,
+    symbol_between,
     text_behind,
     trades_of,
 )
@@ -150,7 +151,8 @@ _SHAPES = (
     Shape(_BOOK | {"params.data.prev_change_id": PREV_ID}),
     Shape(_BOOK),
     Shape({"params.channel": text_behind("trades."), "params.data": _TRADES}),
-    ticker_shape(_BEST, "params.data", {"params.channel": SYMBOL_BEHIND_DOT}),
+    ticker_shape(_BEST, "params.data", {"params.channel": SYMBOL_BEHIND_DOT}),  # quote
+    ticker_shape(_BEST, "params.data", {"params.channel": symbol_between("ticker.")}),
 )
 
 VENUE = Venue(json_records(_decode), make_scanner=shaped(*_SHAPES), snapshots="all", channels=_INTERVALS)

@@ -186,6 +186,8 @@ _TRADES_V2 = trades_of(
     {"symbol": SYMBOL, "side": side(), "price": PRICE, "qty": SIZE, "trade_id": LAST_ID, "timestamp": ISO_TIME}
 )
 _SHAPES = (
+    # v1: a snapshot.
+    Shape({"1.as": _ASKS, "1.bs": _BIDS, "3": SYMBOL}, {"0": ANY}),
     # v1: both sides in one object, in two objects, or one side alone.
     Shape({"1.a": _ASKS, "1.b": _BIDS, "3": SYMBOL}, {"0": ANY, "1.c": CHECKSUM}),
     Shape({"1.a": _ASKS, "2.b": _BIDS, "4": SYMBOL}, {"0": ANY, "2.c": CHECKSUM}),

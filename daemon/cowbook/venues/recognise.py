@@ -134,7 +134,7 @@ def _first_records(head: bytes, most: int = _SNIFFED_RECORDS) -> list[bytes]:
     opening = array_opening(head)
     if opening:
         return _first_values(head[len(opening) - 1 :], most)
-    lines = head[:SNIFFED_BYTES].split(b"\n")
+    lines = head[:SNIFFED_BYTES].split(b"\n", most)
     return lines[: -1 if len(head) >= SNIFFED_BYTES else None][:most]
 
 

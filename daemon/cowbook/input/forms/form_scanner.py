@@ -29,7 +29,7 @@ from cowbook.input.text.field_scanner import digits_end
 from cowbook.input.text.scanner import END, LEVELS_FULL, MESSAGES_FULL, STRANGE
 from cowbook.input.text.text_scanner import BRACKET, COLON, FAILED, NEWLINE, OPEN, RETURN, digits, find_newline, receive_time
 from cowbook.kernels.jit import inlined_kernel, kernel
-from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SNAPSHOT, TICKER
+from cowbook.plain.messages import HAS_CHECKSUM, NONE, OTHER_SYMBOL, SNAPSHOT, TICKER, UNUSED
 
 
 @kernel
@@ -157,6 +157,8 @@ def _match(forms, position, end, ts_recv, head, message):
         row, position = literals_end(rows, row + 1, buffer, position, end)
     if position == FAILED:
         return FAILED, 0, False
+    if head.kind == UNUSED:
+        return position, 0, True
     if not is_own:
         message.kind = OTHER_SYMBOL
         message.bid_count = 0

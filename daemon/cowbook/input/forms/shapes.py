@@ -10,16 +10,15 @@ A path is keys and indices joined by points, as in "data.0.bids".
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from cowbook.input.forms import program as ops
+from cowbook.input.forms.json_text import Value
 from cowbook.input.forms.program import HEAD, ROW, Head, Row
 from cowbook.input.text.text_scanner import FAILED, word
 from cowbook.input.verdict import DecodedMessage
@@ -217,16 +216,6 @@ def to_arrays(forms: list[Form]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.v
     return np.array(rows, ROW), np.array(heads, HEAD)
 
 
-def parse(text: bytes) -> Value | None:
-    """Parse a message that is known to be JSON. None for one with escapes or a repeated key."""
-    if b"\\" in text or text[:1] not in (b"{", b"["):
-        return None
-    try:
-        return _read_value(text, 0)
-    except LookupError:
-        return None
-
-
 def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: DecodedMessage | None) -> Form | None:
     """Make the form of a message. `decoded` is what the reference decoder made of it, None if it is another symbol's.
 
@@ -256,6 +245,11 @@ def make_form(text: bytes, tree: Value, shape: Shape, symbol: str, decoded: Deco
     return Form(_make_pieces(text, 0, len(text), holes), _make_head([piece for _, _, piece in holes], decoded))
 
 
+def literal_form(text: bytes, kind: int) -> Form:
+    """Make the form of a message that comes with the same bytes again; `kind` is that of the record."""
+    return Form(_make_pieces(text, 0, len(text), []), Head(kind))
+
+
 def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) -> Head:
     """The form's head: what all its records have in common."""
     has_checksums = any(not isinstance(piece, RowsPiece) and piece.operation == ops.CHECKSUM for piece in pieces)
@@ -275,74 +269,6 @@ def _make_head(pieces: list[Row | RowsPiece], decoded: DecodedMessage | None) ->
         single_side=ops.ASKS if decoded.ask_prices and not decoded.bid_prices else ops.BIDS,
         measures=int(has_checksums or decoded.kind == SNAPSHOT),
     )
-
-
-# --- The text of a message, parsed into values with their positions.
-
-_TOKEN = re.compile(rb'[ \t\r\n]*("[^"]*"|[{}\[\],:]|[^ \t\r\n{}\[\],:"]+)')
-
-
-class Value(NamedTuple):
-    """A value's position in the text."""
-
-    start: int
-    end: int
-    members: dict[str, Value] | None  # of an array or object
-
-    def text_of(self, text: bytes) -> bytes:
-        """The value as it is written in `text`."""
-        return text[self.start : self.end]
-
-    def find(self, path: str) -> Value:
-        """The value at a path. Raises KeyError if there is none."""
-        value = self
-        for key in path.split("."):
-            value = (value.members or {})[key]
-        return value
-
-    def leaves(self, path: str) -> Iterator[tuple[str, Value]]:
-        """All values in this one, which is at `path`, that are neither arrays nor objects, with their paths."""
-        if self.members is None:
-            yield path, self
-            return
-        for key, value in self.members.items():
-            yield from value.leaves(f"{path}.{key}")
-
-    def has(self, path: str) -> bool:
-        """Returns whether there is a value at a path."""
-        try:
-            self.find(path)
-        except KeyError:
-            return False
-        return True
-
-
-def _read_token(text: bytes, position: int) -> tuple[bytes, int, int]:
-    match = _TOKEN.match(text, position)
-    if match is None:
-        raise LookupError(position)
-    return match[1], match.start(1), match.end()
-
-
-def _read_value(text: bytes, position: int) -> Value:
-    """Parse the value at a position. Raises LookupError if an object repeats a key."""
-    token, start, end = _read_token(text, position)
-    if token not in (b"{", b"["):
-        return Value(start, end, None)
-    members: dict[str, Value] = {}
-    closing = b"}" if token == b"{" else b"]"
-    while (_read_token(text, end))[0] != closing:
-        if members:
-            end = _read_token(text, end)[2]  # a comma
-        key = str(len(members))
-        if closing == b"}":
-            name, _, end = _read_token(text, end)
-            key, end = name[1:-1].decode(), _read_token(text, end)[2]  # a colon
-        if key in members:
-            raise LookupError(key)
-        members[key] = _read_value(text, end)
-        end = members[key].end
-    return Value(start, _read_token(text, end)[2], members)
 
 
 # --- The holes in that text.
