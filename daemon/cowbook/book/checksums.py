@@ -1,7 +1,7 @@
 """Checksums of the best levels: CRC-32 over their text (book/level_text.py), in the order of the venue's style.
 
 From one message to the next most of the best levels stay as they are. So the checksum of each level's text is kept, and those of
-the best levels are joined (book/crc.py). That takes a tenth of the time of writing all of the text anew.
+the best levels are joined (book/crc.py). That takes a tenth of the time of writing all of the text anew (ADR 33).
 """
 
 from __future__ import annotations
