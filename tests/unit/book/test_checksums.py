@@ -146,6 +146,48 @@ def test_checksums_equal_those_of_zlib_in_every_style(
     assert engine.synced
 
 
+@pytest.mark.parametrize("style", [KRAKEN, BITGET])
+def test_zeros_behind_all_decimals_are_part_of_the_text(style: int) -> None:
+    """A venue may write more decimals than the book has. Behind more than 18 of them nothing is compared."""
+    bids, asks = {-5: 1, 123_450_000_000: 7, 99: 10**9}, {123_460_000_000: 10**11}
+    for written in ((8, 8), (9, 12), (18, 18), (8, 9)):
+        checksum = expected_checksum(style, bids, asks, written)
+        engine = engine_of(style)
+        engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=written))
+        assert engine.audit_statistics()["checksum"]["matched"] == 1
+    for written in ((19, 8), (8, 19), (8, 100_000)):
+        engine = engine_of(style)
+        engine.apply(depth_message(SNAPSHOT, bids, asks, checksum=checksum, written=written))
+        counts = engine.audit_statistics()["checksum"]
+        assert counts == dict.fromkeys(counts, 0) | {"not_comparable": 1}
+
+
+@pytest.mark.parametrize("style", [KRAKEN, OKX, BITGET, BITFINEX, FTX])
+def test_checksums_kept_from_before_change_nothing(style: int) -> None:
+    """Of thousands of levels, more than are kept, and with other decimals from time to time, every checksum is that of zlib."""
+    rng = random.Random(style)
+    engine = engine_of(style)
+    sides: tuple[Side, Side] = {}, {}
+    written = (2, 2)
+    for number in range(400):
+        if number % 150 == 100:
+            written = (written[0] + 1, written[1] + 2)
+        changes: tuple[Side, Side] = {}, {}
+        for _ in range(rng.randint(1, 12)):
+            place = rng.randrange(2)
+            price = rng.randint(1, 60) * 10**6 + place * 10**8
+            is_gone = price in sides[place] and rng.random() < 0.5
+            changes[place][price] = 0 if is_gone else rng.randint(1, 10 ** rng.randint(1, 9)) * 10**6
+        for side, own in zip(sides, changes, strict=True):
+            side.update(own)
+            for price in [price for price, size in side.items() if size == 0]:
+                del side[price]
+        kind = SNAPSHOT if number == 0 else DIFF
+        checksum = expected_checksum(style, *sides, written)
+        engine.apply(depth_message(kind, *changes, checksum=checksum, written=written, time=number + 1))
+        assert engine.audit_statistics()["checksum"]["matched"] == number + 1
+
+
 def test_a_message_that_comes_twice_counts_once() -> None:
     """An unnumbered message with the venue's time and levels of an earlier one is skipped: it may not take the book back."""
     engine = engine_of(NO_CHECKSUM)
