@@ -204,7 +204,7 @@ def test_long_snapshots_are_scanned(sample: str) -> None:
     assert len(expected[0][1][2]) == 900
     assert isinstance(decoder._scanner, FormScanner)
     assert decoder._scanner.form_count == 1
-    decoder._decode_record = lambda _record: pytest.fail("the reference decoder was asked")  # type: ignore[method-assign]
+    decoder._decode_record = lambda _record: pytest.fail("the reference decoder was asked")  # type: ignore[assignment, method-assign]
     assert _decode(decoder, content, b"", 2) == expected
 
 
