@@ -107,6 +107,7 @@ class CheckpointConfig(_Section):
     every: PositiveDuration = "5min"  # type: ignore[assignment]
     min_pause: Duration = "1s"  # type: ignore[assignment]
     retain: Annotated[int, Field(ge=2)] = 3
+    min_events: Annotated[int, Field(ge=0, lt=10**15)] = 1
     compression: Literal["snappy", "zstd", "lz4", "none"] = "snappy"
 
 

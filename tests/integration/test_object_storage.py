@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import structlog
 
 from cowbook.checkpoint import triggers
 from cowbook.checkpoint.commit_log import CommitLog
-from cowbook.checkpoint.object_store import ObjectLog
+from cowbook.checkpoint.manifest import Manifest
+from cowbook.checkpoint.object_store import ObjectCheckpointStore, ObjectLog
 from cowbook.config import load_config
 from cowbook.errors import ConfigError, RestartNeededError, ServiceError
 from cowbook.objects import bucket as bucket_module
@@ -146,6 +148,38 @@ def test_parts_are_those_of_a_run_in_directories(
     again = run(tmp_path, captures[1])
     assert (again.state, again.checkpoints) == ("done", 0)
     assert s3.count("PUT") - puts == 2 * 2 + 1  # two probes, and a claim
+
+
+def _count_of_writes(s3: FakeS3) -> Counter[str]:
+    """Requests of the symbol that write, by the folder of their keys."""
+    return Counter(key.split("/")[3] for method, key in s3.requests if method == "PUT" and key.startswith("a/state/BTCUSDT/"))
+
+
+def test_the_timer_writes_nothing_for_few_new_events(
+    tmp_path: Path, s3: FakeS3, captures: tuple[bytes, bytes], expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By `min_events`, as the server counts: two requests for each checkpoint, and the claim; the parts are the same ones."""
+    seen: list[int] = []
+    write = ObjectCheckpointStore.commit
+
+    def commit(self: ObjectCheckpointStore, manifest: Manifest) -> Path:
+        seen.append(manifest.events_processed)
+        return write(self, manifest)
+
+    monkeypatch.setattr(ObjectCheckpointStore, "commit", commit)
+    places = _PLACES + _CONFIG.replace("every_events = 4000", 'every_events = 1_000_000_000\nevery = "1ms"\nmin_events = {}')
+    counts = []
+    for number, least in enumerate((0, 3000)):
+        s3.objects.clear()
+        s3.requests.clear()
+        seen.clear()
+        summary = run(tmp_path / str(number), captures[1], places.format(least))
+        assert (summary.state, summary.restarts) == ("done", 0), summary.error
+        assert parts_in(s3) == expected
+        assert _count_of_writes(s3) == {"checkpoints": summary.checkpoints, "log": summary.checkpoints + 1}
+        assert all(later - earlier >= least for earlier, later in pairwise([0, *seen[:-1]]))  # the last one is that of the end
+        counts.append(summary.checkpoints)
+    assert counts[0] > 2 * counts[1] > 2
 
 
 def test_another_machine_goes_on(tmp_path: Path, s3: FakeS3, captures: tuple[bytes, bytes], expected: dict[str, bytes]) -> None:

@@ -18,11 +18,12 @@ _LONGEST_BACKOFF_NS = 60_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class TriggerSettings:
-    """Settings of the triggers; `every` and `min_pause` are in ns."""
+    """Settings of the triggers; `every` and `min_pause` are in ns. The timer passes over fewer new events than `min_events`."""
 
     every_events: int = 1_000_000
     every: int = 300_000_000_000
     min_pause: int = 1_000_000_000
+    min_events: int = 1
 
 
 class Triggers:
@@ -59,12 +60,16 @@ class Triggers:
         if trigger not in self._pending:
             self._pending.append(trigger)
 
-    def due(self, *, now: int, events: int) -> tuple[str, ...]:
-        """The triggers for which an attempt is to begin now; empty if none is. `events` is the number of events so far."""
-        if now >= self._timer_due_ns:
-            self._timer_due_ns = now + self._settings.every
-            self.request(TIMER)
+    def due(self, *, now: int, events: int, saved: int) -> tuple[str, ...]:
+        """The triggers for which an attempt is to begin now; empty if none is.
+
+        `events` is the number of events so far, and `saved` how many of them the newest checkpoint has.
+        """
         is_ready = not self._running and now >= self._not_before_ns
+        if is_ready and now >= self._timer_due_ns:  # before, nothing could begin, and what is new is not settled
+            self._timer_due_ns = now + self._settings.every
+            if events - saved >= self._settings.min_events:
+                self.request(TIMER)
         multiple = events // self._settings.every_events
         if multiple > self._multiple:
             self._multiple = multiple

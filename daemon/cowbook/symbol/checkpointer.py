@@ -82,7 +82,7 @@ class Checkpointer:
 
     def due(self, events: int) -> tuple[str, ...]:
         """The triggers of an attempt that is to begin now, if there is something new."""
-        triggers = self._triggers.due(now=time.monotonic_ns(), events=events)
+        triggers = self._triggers.due(now=time.monotonic_ns(), events=events, saved=self._newest.events)
         return () if self.is_persisting else triggers
 
     @property

@@ -158,7 +158,7 @@ def follow_settings(config: Config, symbol: SymbolConfig) -> FollowSettings:
 def checkpoint_settings(config: Config) -> CheckpointSettings:
     """Returns the section [checkpoint] as the settings that all workers share."""
     checkpoint = config.checkpoint
-    triggers = TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause)
+    triggers = TriggerSettings(checkpoint.every_events, checkpoint.every, checkpoint.min_pause, checkpoint.min_events)
     return CheckpointSettings(triggers, checkpoint.retain, checkpoint.compression)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from cowbook.checkpoint.triggers import BACKLOG, CUT, EVENTS, MANUAL, STOP, TIME
 from support.search import examples
 
 SECOND = 1_000_000_000
-SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND)
+SETTINGS = TriggerSettings(every_events=1000, every=300 * SECOND, min_pause=SECOND, min_events=0)
 
 
 def new(events: int = 0) -> Triggers:
@@ -33,28 +33,42 @@ def new(events: int = 0) -> Triggers:
 def test_an_event_trigger_fires_once_per_multiple(events: int, due: tuple[str, ...]) -> None:
     """A multiple that is reached or passed, once."""
     triggers = new()
-    assert triggers.due(now=1, events=events) == due
+    assert triggers.due(now=1, events=events, saved=0) == due
     if due:
         triggers.begun(now=1)
         triggers.succeeded(now=2)
-        assert triggers.due(now=2 + SECOND, events=events) == ()
+        assert triggers.due(now=2 + SECOND, events=events, saved=0) == ()
 
 
 def test_a_recovered_multiple_is_not_due_again() -> None:
     """The multiple that the recovered state stands behind is not due again."""
-    assert new(1500).due(now=1, events=1999) == ()
-    assert new(1500).due(now=1, events=2000) == (EVENTS,)
+    assert new(1500).due(now=1, events=1999, saved=1500) == ()
+    assert new(1500).due(now=1, events=2000, saved=1500) == (EVENTS,)
 
 
 def test_the_timer_counts_from_the_last_attempt() -> None:
     """So long after the beginning of the last attempt."""
     triggers = new()
-    assert triggers.due(now=300 * SECOND - 1, events=0) == ()
-    assert triggers.due(now=300 * SECOND, events=0) == (TIMER,)
+    assert triggers.due(now=300 * SECOND - 1, events=0, saved=0) == ()
+    assert triggers.due(now=300 * SECOND, events=0, saved=0) == (TIMER,)
     triggers.begun(now=310 * SECOND)
     triggers.succeeded(now=311 * SECOND)
-    assert triggers.due(now=609 * SECOND, events=0) == ()
-    assert triggers.due(now=610 * SECOND, events=0) == (TIMER,)
+    assert triggers.due(now=609 * SECOND, events=0, saved=0) == ()
+    assert triggers.due(now=610 * SECOND, events=0, saved=0) == (TIMER,)
+
+
+def test_the_timer_passes_over_few_new_events() -> None:
+    """Fewer than `min_events` behind the newest checkpoint: no attempt, and the timer starts anew. Others ask all the same."""
+    triggers = Triggers(replace(SETTINGS, min_events=10), now=0, events=500)
+    assert triggers.due(now=300 * SECOND, events=509, saved=500) == ()
+    assert triggers.next_due(now=300 * SECOND) == 300 * SECOND
+    assert triggers.due(now=599 * SECOND, events=600, saved=500) == ()
+    assert triggers.due(now=600 * SECOND, events=600, saved=591) == ()
+    assert triggers.due(now=900 * SECOND, events=601, saved=591) == (TIMER,)
+    triggers.nothing_new()
+    triggers.request(MANUAL)
+    assert triggers.due(now=901 * SECOND, events=601, saved=601) == (MANUAL,)
+    assert triggers.merged == 0
 
 
 def test_an_overdue_timer_fires_once() -> None:
@@ -63,29 +77,29 @@ def test_an_overdue_timer_fires_once() -> None:
     triggers.request(MANUAL)
     triggers.begun(now=0)
     for now in (1500 * SECOND, 1501 * SECOND, 1799 * SECOND):
-        assert triggers.due(now=now, events=0) == ()
+        assert triggers.due(now=now, events=0, saved=0) == ()
         assert triggers.merged == 0
     triggers.succeeded(now=1799 * SECOND)
-    assert triggers.due(now=1800 * SECOND, events=0) == (TIMER,)
-    assert triggers.merged == 1  # the second one, meanwhile
+    assert triggers.due(now=1800 * SECOND, events=0, saved=0) == (TIMER,)
+    assert triggers.merged == 0
 
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_requests_wait_for_attempt_and_pause(fails: bool) -> None:
     """Requests wait for the attempt and the pause after it, whatever came of it; events wait for the next multiple."""
     triggers = new()
-    assert triggers.due(now=0, events=1000) == (EVENTS,)
+    assert triggers.due(now=0, events=1000, saved=0) == (EVENTS,)
     triggers.begun(now=0)
     triggers.request(MANUAL)
-    assert triggers.due(now=5 * SECOND, events=2000) == ()
+    assert triggers.due(now=5 * SECOND, events=2000, saved=0) == ()
     assert triggers.merged == 1
     if fails:
         triggers.failed((EVENTS,), now=10 * SECOND)
     else:
         triggers.succeeded(now=10 * SECOND)
-    assert triggers.due(now=11 * SECOND - 1, events=3000) == ()
+    assert triggers.due(now=11 * SECOND - 1, events=3000, saved=0) == ()
     assert triggers.merged == 2
-    assert triggers.due(now=11 * SECOND, events=3001) == ((EVENTS, MANUAL) if fails else (MANUAL,))
+    assert triggers.due(now=11 * SECOND, events=3001, saved=0) == ((EVENTS, MANUAL) if fails else (MANUAL,))
 
 
 def test_triggers_that_meet_are_one_attempt() -> None:
@@ -93,11 +107,11 @@ def test_triggers_that_meet_are_one_attempt() -> None:
     triggers = new()
     triggers.request(MANUAL)
     triggers.request(MANUAL)
-    assert triggers.due(now=400 * SECOND, events=1000) == (MANUAL, TIMER, EVENTS)
+    assert triggers.due(now=400 * SECOND, events=1000, saved=0) == (MANUAL, TIMER, EVENTS)
     assert triggers.merged == 3
     triggers.begun(now=400 * SECOND)
     triggers.succeeded(now=400 * SECOND)
-    assert triggers.due(now=402 * SECOND, events=1000) == ()
+    assert triggers.due(now=402 * SECOND, events=1000, saved=0) == ()
 
 
 def test_pauses_grow_with_failures_until_a_success() -> None:
@@ -107,12 +121,12 @@ def test_pauses_grow_with_failures_until_a_success() -> None:
     now = 0
     pauses = []
     for _ in range(10):
-        due = triggers.due(now=now, events=0)
+        due = triggers.due(now=now, events=0, saved=0)
         assert MANUAL in due
         triggers.begun(now=now)
         triggers.failed(due, now=now)
         before = now
-        while not triggers.due(now=now, events=0):
+        while not triggers.due(now=now, events=0, saved=0):
             now += SECOND // 4
         pauses.append((now - before) / SECOND)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
@@ -126,9 +140,9 @@ def test_nothing_new_drops_pending_triggers() -> None:
     """What is pending is forgotten."""
     triggers = new()
     triggers.request(MANUAL)
-    assert triggers.due(now=0, events=0) == (MANUAL,)
+    assert triggers.due(now=0, events=0, saved=0) == (MANUAL,)
     triggers.nothing_new()
-    assert triggers.due(now=0, events=0) == ()
+    assert triggers.due(now=0, events=0, saved=0) == ()
 
 
 def test_attempts_never_overlap_and_requests_are_never_lost() -> None:
@@ -148,7 +162,7 @@ def test_attempts_never_overlap_and_requests_are_never_lost() -> None:
             if rng.random() < 0.1:
                 triggers.request(MANUAL)
                 asked = True
-            due = triggers.due(now=now, events=events)
+            due = triggers.due(now=now, events=events, saved=0)
             if running:
                 assert not due
                 if rng.random() < 0.5:
@@ -193,12 +207,13 @@ class Model:
             backoff = min(60 * SECOND, SECOND * 2**number)
         return max(self.settings.min_pause, backoff)
 
-    def due(self, now: int, events: int) -> tuple[str, ...]:
+    def due(self, now: int, events: int, saved: int) -> tuple[str, ...]:
         """What may begin."""
         ready = self.running is None and (self.ended is None or now >= self.ended + self.pause())
-        if now - self.timer_from >= self.settings.every:
+        if ready and now - self.timer_from >= self.settings.every:
             self.timer_from = now
-            self.request(TIMER)
+            if len(range(saved, events)) >= self.settings.min_events:
+                self.request(TIMER)
         seen = self.looks[-1][1] if self.looks else self.events
         self.looks.append((now, events))
         if any(number % self.settings.every_events == 0 for number in range(seen + 1, events + 1)):
@@ -226,22 +241,25 @@ STEPS = st.lists(
     every_events=st.integers(1, 30),
     every=st.sampled_from([1, SECOND, 10 * SECOND, 10**18]),
     min_pause=st.sampled_from([0, 1, SECOND, 20 * SECOND]),
+    min_events=st.integers(0, 40),
     events=st.integers(0, 100),
 )
 def test_any_history_equals_the_model(
-    steps: list[tuple[object, ...]], every_events: int, every: int, min_pause: int, events: int
+    steps: list[tuple[object, ...]], every_events: int, every: int, min_pause: int, min_events: int, events: int
 ) -> None:
     """The same attempts at the same times, the same merged triggers and failures, whatever happens in whatever order."""
-    chosen = TriggerSettings(every_events, every, min_pause)
+    chosen = TriggerSettings(every_events, every, min_pause, min_events)
+    saved = frozen = events
     triggers, model = Triggers(chosen, now=0, events=events), Model(chosen, events)
     now = 0
     for step, *arguments in steps:
         if step == "look":
             now += int(str(arguments[0]))
             events += int(str(arguments[1]))
-            due = triggers.due(now=now, events=events)
-            assert due == model.due(now, events)
+            due = triggers.due(now=now, events=events, saved=saved)
+            assert due == model.due(now, events, saved)
             if due:
+                frozen = events
                 triggers.begun(now=now)
                 model.running, model.waiting, model.timer_from = due, [], now
         elif step == "request":
@@ -250,6 +268,7 @@ def test_any_history_equals_the_model(
         elif step == "end" and model.running is not None:
             if arguments[0]:
                 triggers.succeeded(now=now)
+                saved = frozen
                 model.failures = 0
             else:
                 triggers.failed(model.running, now=now)
@@ -267,15 +286,16 @@ class Driver:
 
     def __init__(self, settings: TriggerSettings) -> None:
         self.triggers = Triggers(settings, now=0, events=0)
-        self.now = self.events = 0
+        self.now = self.events = self.saved = self.frozen = 0
         self.running: tuple[str, ...] = ()
         self.begun: list[tuple[int, list[str]]] = []
 
     def look(self) -> None:
         """Ask, and begin what is due."""
-        due = self.triggers.due(now=self.now, events=self.events)
+        due = self.triggers.due(now=self.now, events=self.events, saved=self.saved)
         if due:
             self.triggers.begun(now=self.now)
+            self.frozen = self.events
             self.begun.append((self.now, sorted(due)))
             self.running = due
 
@@ -293,6 +313,7 @@ class Driver:
         elif self.running:
             if argument % 2:
                 self.triggers.succeeded(now=self.now)
+                self.saved = self.frozen
             else:
                 self.triggers.failed(self.running, now=self.now)
             self.running = ()
@@ -310,11 +331,13 @@ HAPPENINGS = st.lists(
 
 
 @settings(max_examples=examples(200))
-@given(happenings=HAPPENINGS, every=st.integers(1, 80), min_pause=st.integers(0, 20))
-def test_asking_only_when_due_misses_nothing(happenings: list[tuple[int, str, int]], every: int, min_pause: int) -> None:
+@given(happenings=HAPPENINGS, every=st.integers(1, 80), min_pause=st.integers(0, 20), min_events=st.integers(0, 60))
+def test_asking_only_when_due_misses_nothing(
+    happenings: list[tuple[int, str, int]], every: int, min_pause: int, min_events: int
+) -> None:
     """Who asks only when `next_due` says so, and when something has happened, begins the same as who asks all the time."""
     quarter = SECOND // 4
-    chosen = TriggerSettings(7, every * quarter, min_pause * quarter)
+    chosen = TriggerSettings(7, every * quarter, min_pause * quarter, min_events)
     always, seldom = Driver(chosen), Driver(chosen)
     for quarters, what, argument in [*happenings, (400, "events", 0)]:
         end = always.now + quarters * quarter
@@ -357,10 +380,10 @@ def test_wanting_repeatedly_is_one_trigger() -> None:
     for _ in range(5):
         triggers.want(CUT)
     assert triggers.merged == 0
-    assert triggers.due(now=0, events=0) == (CUT,)
+    assert triggers.due(now=0, events=0, saved=0) == (CUT,)
     triggers.request(MANUAL)
     assert triggers.merged == 1
-    assert triggers.due(now=0, events=0) == (CUT, MANUAL)
+    assert triggers.due(now=0, events=0, saved=0) == (CUT, MANUAL)
 
 
 @pytest.mark.parametrize("change", [-100, 0, 100])
@@ -368,26 +391,26 @@ def test_a_changed_timer_counts_from_the_last_attempt(change: int) -> None:
     """Another time counts from the beginning of the last attempt; the same one, said often, puts nothing off."""
     triggers = new()
     triggers.request(MANUAL)
-    assert triggers.due(now=10 * SECOND, events=0)
+    assert triggers.due(now=10 * SECOND, events=0, saved=0)
     triggers.begun(now=10 * SECOND)
     triggers.succeeded(now=11 * SECOND)
     every = (300 + change) * SECOND
     for _ in range(3):
-        triggers.configure(TriggerSettings(1000, every, SECOND), events=0)
-    assert triggers.due(now=10 * SECOND + every - 1, events=0) == ()
+        triggers.configure(TriggerSettings(1000, every, SECOND, 0), events=0)
+    assert triggers.due(now=10 * SECOND + every - 1, events=0, saved=0) == ()
     assert triggers.next_due(now=10 * SECOND) == every
-    assert triggers.due(now=10 * SECOND + every, events=0) == (TIMER,)
+    assert triggers.due(now=10 * SECOND + every, events=0, saved=0) == (TIMER,)
 
 
 def test_a_changed_multiple_counts_from_now() -> None:
     """Another multiple counts from here on; the same one is not forgotten."""
     triggers = new()
     triggers.configure(TriggerSettings(1000, 300 * SECOND, SECOND), events=1500)
-    assert triggers.due(now=1, events=1500) == (EVENTS,)
+    assert triggers.due(now=1, events=1500, saved=0) == (EVENTS,)
     triggers.nothing_new()
     triggers.configure(TriggerSettings(100, 300 * SECOND, SECOND), events=1550)
-    assert triggers.due(now=1, events=1599) == ()
-    assert triggers.due(now=1, events=1600) == (EVENTS,)
+    assert triggers.due(now=1, events=1599, saved=0) == ()
+    assert triggers.due(now=1, events=1600, saved=0) == (EVENTS,)
 
 
 def test_a_changed_pause_counts_from_the_next_attempt() -> None:
@@ -397,9 +420,9 @@ def test_a_changed_pause_counts_from_the_next_attempt() -> None:
     triggers.succeeded(now=0)
     triggers.configure(TriggerSettings(1000, 300 * SECOND, 5 * SECOND), events=0)
     triggers.request(MANUAL)
-    assert triggers.due(now=SECOND, events=0) == (MANUAL,)
+    assert triggers.due(now=SECOND, events=0, saved=0) == (MANUAL,)
     triggers.begun(now=SECOND)
     triggers.succeeded(now=SECOND)
     triggers.request(MANUAL)
-    assert triggers.due(now=6 * SECOND - 1, events=0) == ()
-    assert triggers.due(now=6 * SECOND, events=0) == (MANUAL,)
+    assert triggers.due(now=6 * SECOND - 1, events=0, saved=0) == ()
+    assert triggers.due(now=6 * SECOND, events=0, saved=0) == (MANUAL,)

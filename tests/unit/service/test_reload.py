@@ -38,7 +38,7 @@ REFUSED, RESTARTED, SILENT = "refused", "restarted", "silent"
 CONSEQUENCES = {
     **{f"service.{key}": REFUSED for key in ("state_dir", "output_dir", "scratch_dir", "loop", "shard")},
     **{f"http.{key}": REFUSED for key in ("listen", "token")},
-    **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "compression")},
+    **{f"checkpoint.{key}": SILENT for key in ("every_events", "every", "min_pause", "retain", "min_events", "compression")},
     **{
         f"output.{key}": REFUSED
         for key in ("streams", "book_levels", "book_interval", "book_fill", "part_events", "part_interval")
