@@ -121,6 +121,11 @@ class SymbolThread(threading.Thread):
         return worker.figures if worker is not None else _NO_FIGURES
 
     @property
+    def claim(self) -> int:
+        """Number of this process' claim in the symbol's commit log; 0 before it has one."""
+        return self._tenure.owner
+
+    @property
     def was_stopped(self) -> bool:
         """Whether it was asked to end."""
         return self._stop_asked.is_set()

@@ -21,7 +21,7 @@ from cowbook.checkpoint.object_store import ObjectCheckpointStore
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.checkpoint.settings import CheckpointSettings
 from cowbook.checkpoint.store import CheckpointStore
-from cowbook.errors import BadRecordHaltError, DamageHaltError, GapHaltError, InputError, StorageError, SymbolError
+from cowbook.errors import BadRecordHaltError, DamageHaltError, FencedError, GapHaltError, InputError, StorageError, SymbolError
 from cowbook.input.settings import DecoderSettings
 from cowbook.log import get_logger
 from cowbook.objects.bucket import Bucket
@@ -63,6 +63,9 @@ class WorkerObserver(Protocol):
 
     def attempted(self, outcome: Outcome) -> None:
         """A checkpoint was committed, or failed."""
+
+    def fenced(self) -> None:
+        """Another process has taken the symbol over: this one has ended it for good."""
 
 
 class SymbolWorker:
@@ -207,6 +210,8 @@ class SymbolWorker:
             cause = error.__cause__
             if self.is_restart and isinstance(cause, OSError) and cause.errno in SCARCE:
                 raise StorageError(str(error), cause.errno) from error
+            if isinstance(error, FencedError) and self._observer is not None:
+                self._observer.fenced()
             summary.state = "failed"
             summary.error = str(error)
             self._log.error("symbol failed", error=str(error))

@@ -91,6 +91,12 @@ class ServiceMetrics:
         self.object_puts = self._make(
             Counter, "cowbook_object_puts", "Requests that have written to object storage; always 0 with directories"
         )
+        self.claim = self._make(
+            Gauge, "cowbook_claim", "Number of this process' claim of the symbol in its commit log; 0 before it has one"
+        )
+        self.fenced = self._make(
+            Counter, "cowbook_fenced", "Times that the symbol ended here because another process had taken it over"
+        )
         self.last_success = self._make(
             Gauge, "cowbook_checkpoint_last_success_timestamp_seconds", "When the newest checkpoint was frozen; 0: never"
         )
@@ -179,6 +185,7 @@ class SymbolMetrics:
         self._snapshot_seconds = child(service.snapshot_seconds)
         self._checkpoint_bytes = child(service.checkpoint_bytes)
         self._object_puts = child(service.object_puts)
+        self._claim, self._fenced = child(service.claim), child(service.fenced)
         self._recovery_seconds = child(service.recovery_seconds)
         self._impact = child(service.impact)
         self._rates = child(service.rate, "quiet"), child(service.rate, "persisting")
@@ -281,6 +288,10 @@ class SymbolMetrics:
             for phase, seconds in outcome.committed.phases.items():
                 self._persist_seconds[phase].observe(seconds)
 
+    def fenced(self) -> None:
+        """As WorkerObserver."""
+        self._fenced.inc()
+
     def answered(self, seconds: float) -> None:
         """Observe how long the event loop took to answer."""
         self._loop_lag.observe(seconds)
@@ -290,6 +301,7 @@ class SymbolMetrics:
         state, figures = thread.state, thread.figures
         for name, gauge in self._states.items():
             gauge.set(name == state)
+        self._claim.set(thread.claim)
         if figures.input is None:
             return
         self._present.set(figures.waiting_for is None)

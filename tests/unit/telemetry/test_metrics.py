@@ -18,8 +18,13 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cowbook import __version__
+from cowbook.checkpoint.commit_log import CommitLog
+from cowbook.checkpoint.manifest import Manifest
+from cowbook.checkpoint.storage import DirectoryStorage
+from cowbook.checkpoint.store import CheckpointStore
 from cowbook.config import load_config
 from cowbook.errors import RestartNeededError
+from cowbook.plain.durable_files import DurableFiles
 from cowbook.simulate.capture import write_capture
 from cowbook.symbol import symbol_thread as module
 from cowbook.symbol.settings import worker_settings
@@ -38,6 +43,8 @@ EXPECTED: dict[str, tuple[str, list[dict[str, str]]]] = {
     "cowbook_snapshot_seconds": ("histogram", ONE),
     "cowbook_checkpoint_bytes": ("gauge", ONE),
     "cowbook_object_puts": ("counter", ONE),
+    "cowbook_claim": ("gauge", ONE),
+    "cowbook_fenced": ("counter", ONE),
     "cowbook_recovery_seconds": ("gauge", ONE),
     "cowbook_gaps_after_recovery": ("counter", ONE),
     "cowbook_throughput_impact_ratio": ("gauge", ONE),
@@ -141,8 +148,8 @@ class Bench:
         self.metrics = ServiceMetrics()
         (directory / "cowbook.toml").write_text(CONFIG)
 
-    def run(self) -> SymbolThread:
-        """To the end of the input."""
+    def run(self, state: str = "done") -> SymbolThread:
+        """To the end of the input, or to what else it is to end in."""
         config = load_config(self.directory / "cowbook.toml", {})
         thread = SymbolThread(
             "BTCUSDT",
@@ -153,7 +160,7 @@ class Bench:
         thread.start()
         assert thread.ended.wait(120)
         thread.join()
-        assert thread.state == "done", thread.last_error
+        assert thread.state == state, thread.last_error
         return thread
 
 
@@ -296,6 +303,36 @@ def test_metrics_agree_with_the_summary(bench: Bench) -> None:
     assert {state: scrape("cowbook_symbol_state", state=state) for state in STATES} == {
         state: float(state == "done") for state in STATES
     }
+
+
+def test_a_claim_that_another_process_took_over_is_counted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number of the own claim, in each run a higher one; and that the symbol was lost, once, also where it is tried again."""
+    last = (bench.directory / "input" / "2").rename(bench.directory / "later")
+    first = bench.run()
+    scrape = Scrape(bench.metrics, first)
+    assert scrape("cowbook_claim") == 1
+    assert scrape("cowbook_fenced_total") == 0
+    last.rename(bench.directory / "input" / "2")
+    commit = CheckpointStore.commit
+
+    def commit_late(self: CheckpointStore, manifest: Manifest) -> Path:
+        log = CommitLog(DirectoryStorage(self.root / "log", DurableFiles()), "BTCUSDT")
+        log.read()
+        assert log.claim()
+        return commit(self, manifest)
+
+    monkeypatch.setattr(CheckpointStore, "commit", commit_late)
+    lost = bench.run("failed")
+    assert "was taken over by" in str(lost.last_error)
+    scrape = Scrape(bench.metrics, lost)
+    own = scrape("cowbook_claim")
+    assert own > 1
+    assert scrape("cowbook_fenced_total") == 1
+    monkeypatch.undo()
+    again = bench.run()
+    scrape = Scrape(bench.metrics, again)
+    assert scrape("cowbook_claim") == own + 2  # its successor's claim is between
+    assert scrape("cowbook_fenced_total") == 1
 
 
 def test_a_restarted_worker_counts_only_its_own_work(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
