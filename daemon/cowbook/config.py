@@ -165,6 +165,16 @@ def _named_paths(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_follows_files(paths: tuple[str, ...], *, follow: bool) -> None:
+    """Raises ValueError if objects are to be followed."""
+    url = next((path for path in paths if is_url(path)), None)
+    if follow and url is not None:
+        raise ValueError(
+            f"follow = true, but {url} is object storage, where nothing grows: leave follow out, and run with --once whenever "
+            "there are new objects; each run goes on where the one before has ended"
+        )
+
+
 def symbol_name(value: str) -> str:
     """Return a symbol's name unchanged. Raises ValueError for a name that JSON would have to escape, or nobody could read."""
     if not 1 <= len(value) <= 64 or not value.isprintable() or re.search(r'[ "\\]', value):
@@ -195,6 +205,11 @@ class SourceConfig(_Section):
     @classmethod
     def _are_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _named_paths(value)
+
+    @model_validator(mode="after")
+    def _follows_files(self) -> SourceConfig:
+        _check_follows_files(self.paths, follow=self.follow)
+        return self
 
 
 class SymbolConfig(_Section):
@@ -318,6 +333,11 @@ class SymbolConfig(_Section):
     @classmethod
     def _are_paths(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return _named_paths(value)
+
+    @model_validator(mode="after")
+    def _follows_files(self) -> SymbolConfig:
+        _check_follows_files(self.paths, follow=self.follow and not self.source)
+        return self
 
 
 class ObjectPlaces(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cowbook.capture.compression import PlainFile
+from cowbook.capture.stored_file import PlainFile
 from cowbook.checkpoint import triggers
 from cowbook.config import load_config
 from cowbook.plain.durable_files import DurableFiles

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
 import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape, unescape
 
 Fault = Callable[[str, str], str]
 """By method and key: "" for none, or throttle, lose (do it, answer nothing), drop (do nothing, answer nothing), hang, deny."""
+
+
+class Answer(NamedTuple):
+    """What is answered."""
+
+    status: int
+    content: bytes
+    etag: str = '"0"'
+    range: str = ""
+    """As a header says it; empty without one."""
 
 
 class FakeS3:
@@ -53,30 +64,30 @@ class FakeS3:
         """Requests of a method so far."""
         return sum(name == method for name, _ in self.requests)
 
-    def answer(self, method: str, key: str, query: dict[str, list[str]], headers: Any, body: bytes) -> tuple[int, bytes]:
-        """Do what is asked: the status, and the content."""
+    def answer(self, method: str, key: str, query: dict[str, list[str]], headers: Any, body: bytes) -> Answer:
+        """Do what is asked."""
         with self._lock:
             if method == "PUT":
                 if self._is_conditional and headers.get("If-None-Match") == "*" and key in self.objects:
-                    return 412, _error("PreconditionFailed")
+                    return Answer(412, _error("PreconditionFailed"))
                 self.objects[key] = body
-                return 200, b""
+                return Answer(200, b"", etag=_etag(body))
             if method == "POST":  # ?delete
                 keys = re.findall(r"<Key>([^<]*)</Key>", body.decode())
                 for name in keys:
                     self.objects.pop(unescape(name), None)
                 deleted = "".join(f"<Deleted><Key>{name}</Key></Deleted>" for name in keys)
-                return 200, f"<DeleteResult>{deleted}</DeleteResult>".encode()
+                return Answer(200, f"<DeleteResult>{deleted}</DeleteResult>".encode())
             if not key:
-                return 200, self._list(query.get("prefix", [""])[0])
+                return Answer(200, self._list(query.get("prefix", [""])[0]))
             if key not in self.objects:
-                return 404, _error("NoSuchKey")
-            return 200, self.objects[key]
+                return Answer(404, _error("NoSuchKey"))
+            return _get(self.objects[key], headers)
 
     def _list(self, prefix: str) -> bytes:
         rows = "".join(
             f"<Contents><Key>{escape(key)}</Key><Size>{len(content)}</Size><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-            '<ETag>"1"</ETag></Contents>'
+            f"<ETag>{escape(_etag(content))}</ETag></Contents>"
             for key, content in sorted(self.objects.items())
             if key.startswith(prefix)
         )
@@ -97,23 +108,21 @@ class FakeS3:
                 if fault == "hang":
                     time.sleep(server.hang_seconds)
                 if fault in ("throttle", "deny"):
-                    status, content = (503, _error("SlowDown")) if fault == "throttle" else (403, _error("AccessDenied"))
-                else:
-                    status, content = (
-                        (0, b"")
-                        if fault == "drop"
-                        else server.answer(self.command, key, parse_qs(parts.query), self.headers, body)
-                    )
+                    answer = Answer(503, _error("SlowDown")) if fault == "throttle" else Answer(403, _error("AccessDenied"))
+                elif fault != "drop":
+                    answer = server.answer(self.command, key, parse_qs(parts.query), self.headers, body)
                 if fault in ("lose", "drop"):
                     self.close_connection = True
                     return
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.send_header("ETag", '"1"')
+                self.send_response(answer.status)
+                self.send_header("Content-Length", str(len(answer.content)))
+                self.send_header("ETag", answer.etag)
                 self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+                if answer.range:
+                    self.send_header("Content-Range", answer.range)
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(content)
+                    self.wfile.write(answer.content)
 
             do_GET = do_PUT = do_POST = do_HEAD = _do  # noqa: N815 - what http.server calls
 
@@ -121,6 +130,24 @@ class FakeS3:
                 """Nothing."""
 
         return Handler
+
+
+def _get(content: bytes, headers: Any) -> Answer:
+    """An object, or the range of it that is asked for."""
+    etag = _etag(content)
+    if headers.get("If-Match") not in (None, etag):
+        return Answer(412, _error("PreconditionFailed"))
+    asked = re.fullmatch(r"bytes=(\d+)-(\d*)", headers.get("Range", ""))
+    if asked is None:
+        return Answer(200, content, etag)
+    first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+    if first > last:
+        return Answer(416, _error("InvalidRange"))
+    return Answer(206, content[first : last + 1], etag, f"bytes {first}-{last}/{len(content)}")
+
+
+def _etag(content: bytes) -> str:
+    return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
 
 
 def _error(code: str) -> bytes:

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "log": {"plain"},  # what people are shown is escaped
     "plain": {"errors"},  # durable_files raises
     "kernels": set[str](),
-    "capture": BASE,
+    "capture": BASE | {"objects"},
     "input": BASE,
     "merge": BASE,
     "book": BASE,

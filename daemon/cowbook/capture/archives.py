@@ -8,8 +8,6 @@ stands a line feed where the first one lacks it. A table's first line, which nam
 from __future__ import annotations
 
 import codecs
-import io
-import os
 import re
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
@@ -31,6 +29,7 @@ from cowbook.capture.members import CODECS, DECODING_ERRORS, Damage, Members, Pi
 from cowbook.capture.paths import natural_key
 from cowbook.capture.pcap import dissected
 from cowbook.capture.piece_reader import PieceReader
+from cowbook.capture.stored_file import StoredFile
 from cowbook.capture.tar import BLOCK_BYTES, Header, TarError, next_header
 from cowbook.capture.zip import ZipError, ZipMember, content_of, has_end, members_in_front, members_of
 from cowbook.plain.escaping import escaped
@@ -47,7 +46,7 @@ _APPLE_DOUBLE = b"\x00\x05\x16\x07"  # what macOS adds beside each file, under a
 
 
 def decode_file(
-    file: io.FileIO, kind: str | None, is_growing: Callable[[], bool], note_kind: Callable[[str], None] = lambda _: None
+    file: StoredFile, kind: str | None, is_growing: Callable[[], bool], note_kind: Callable[[str], None] = lambda _: None
 ) -> Pieces:
     """Decode a file of a kind (containers.py; None for plain bytes), which is read by this generator alone.
 
@@ -77,16 +76,16 @@ class _Again(NamedTuple):
     size: Callable[[], int | None]
 
 
-def _size_of(file: io.FileIO, kind: str | None, is_growing: Callable[[], bool]) -> int | None:
+def _size_of(file: StoredFile, kind: str | None, is_growing: Callable[[], bool]) -> int | None:
     """The size of a file's decoded bytes modulo 2^32, if it says that; None if nothing says it. Moves no file position."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.status().st_size
     if is_growing() or kind not in (TAR, "gzip") or size < _GZIP_SIZE_BYTES:
         return None
-    tail = os.pread(file.fileno(), _GZIP_SIZE_BYTES, size - _GZIP_SIZE_BYTES)
+    tail = file.pread(_GZIP_SIZE_BYTES, size - _GZIP_SIZE_BYTES)
     return size % _GZIP_MODULUS if kind == TAR else int.from_bytes(tail, "little")
 
 
-def _plain(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
+def _plain(file: StoredFile, is_growing: Callable[[], bool]) -> Pieces:
     """A file's own bytes."""
     while True:
         chunk = file.read(_CHUNK_BYTES)
@@ -275,26 +274,25 @@ class _Joined:
             yield piece
 
 
-def _zip_members(file: io.FileIO, is_growing: Callable[[], bool]) -> Pieces:
+def _zip_members(file: StoredFile, is_growing: Callable[[], bool]) -> Pieces:
     """The members of a zip archive, once it is whole. The file stands as far as it was read, roughly."""
-    descriptor = file.fileno()
-    while is_growing() and not has_end(descriptor):
-        file.seek(os.fstat(descriptor).st_size)
+    while is_growing() and not has_end(file):
+        file.seek(file.status().st_size)
         yield None
     joined = _Joined()
     end_text = None
-    if has_end(descriptor):
+    if has_end(file):
         try:
-            members: Iterable[ZipMember] = sorted(members_of(descriptor), key=lambda member: natural_key(member.name))
+            members: Iterable[ZipMember] = sorted(members_of(file), key=lambda member: natural_key(member.name))
         except ZipError as error:
             return f"is a zip archive that cannot be read: {error}"
     else:
         end_text = "is a zip archive without a directory at its end: it was cut off"
-        members = members_in_front(descriptor)
+        members = members_in_front(file)
     for member in members:
-        yield from joined.add(member.name, content_of(descriptor, member))
-        file.seek(min(member.start + (member.size_bytes or 0), os.fstat(descriptor).st_size))
-    file.seek(os.fstat(descriptor).st_size)
+        yield from joined.add(member.name, content_of(file, member))
+        file.seek(min(member.start + (member.size_bytes or 0), file.status().st_size))
+    file.seek(file.status().st_size)
     return joined.damage or end_text
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from cowbook.capture.archives import decode_file
@@ -13,7 +12,7 @@ from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of
 from cowbook.capture.foreign import what_is_not_read
 from cowbook.capture.members import CODECS, MARK, Damage, Pieces, find_proved
 from cowbook.capture.parquet_rows import ParquetRows
-from cowbook.plain.durable_files import SCARCE, storage_error
+from cowbook.capture.stored_file import ObjectFile, PlainFile, StoredFile, open_stored
 
 _NO_TEXT = re.compile(rb"^(?!\xef\xbb\xbf)[\x80-\xff]|[\x00-\x08\x0b\x0e-\x1f\x7f]")
 """Is found in the first bytes of a file that has neither records nor rows there."""
@@ -28,7 +27,7 @@ class DecodedFile(io.RawIOBase):
     file. A container inside that is not read is damage in front of everything.
     """
 
-    def __init__(self, path: Path, file: io.FileIO, kind: str, *, growing: bool = False) -> None:
+    def __init__(self, path: Path, file: StoredFile, kind: str, *, growing: bool = False) -> None:
         """`kind` is one of containers.py. While `growing`, an end in the middle of a member is not damage."""
         super().__init__()
         self._path = path
@@ -92,9 +91,9 @@ class DecodedFile(io.RawIOBase):
         """Compressed bytes read so far."""
         return self._file.tell()
 
-    def fileno(self) -> int:
-        """Descriptor of the compressed file."""
-        return self._file.fileno()
+    def status(self) -> os.stat_result:
+        """Status of the compressed file."""
+        return self._file.status()
 
     def close(self) -> None:
         """Close the file."""
@@ -120,38 +119,10 @@ class DecodedFile(io.RawIOBase):
         self.inside = kind if kind != self.kind else ""
 
 
-class PlainFile(io.FileIO):
-    """A plain file, with the interface of a compressed one."""
-
-    damage: str | None = None
-    """Always None."""
-
-    def __init__(self, path: Path | str, mode: str, opener: Callable[[str, int], int] | None = None) -> None:
-        """As `io.FileIO`. Raises StorageError where this process cannot open more files: that says nothing about this one."""
-        try:
-            super().__init__(path, mode, opener=opener)
-        except OSError as error:
-            if error.errno in SCARCE:
-                raise storage_error("open", Path(path), error) from error
-            raise
-
-    def go_to(self, offset: int, head: bytes) -> bytes:
-        """Go to a decoded offset, once the file's first bytes, `head`, were read.
-
-        Returns the bytes before the offset, as many as `head` has; fewer if the file is shorter.
-        """
-        self.seek(offset - len(head))
-        return self.read(len(head)) or b""
-
-    def tell_compressed(self) -> int:
-        """Bytes read so far."""
-        return self.tell()
-
-
 class ForeignFile(io.RawIOBase):
     """A container that is not read: nothing, and damage at its end."""
 
-    def __init__(self, file: io.FileIO, what: str) -> None:
+    def __init__(self, file: StoredFile, what: str) -> None:
         """`what` says what it is, and what to do."""
         super().__init__()
         self._file = file
@@ -171,11 +142,11 @@ class ForeignFile(io.RawIOBase):
 
     def tell_compressed(self) -> int:
         """Its size."""
-        return os.fstat(self._file.fileno()).st_size
+        return self._file.status().st_size
 
-    def fileno(self) -> int:
-        """The file's descriptor."""
-        return self._file.fileno()
+    def status(self) -> os.stat_result:
+        """Status of the file."""
+        return self._file.status()
 
     def close(self) -> None:
         """Close the file."""
@@ -183,18 +154,18 @@ class ForeignFile(io.RawIOBase):
         super().close()
 
 
-DecodedStream = PlainFile | DecodedFile | ParquetRows | ForeignFile
+DecodedStream = PlainFile | ObjectFile | DecodedFile | ParquetRows | ForeignFile
 
 
 def open_decoded(path: Path) -> DecodedStream:
     """Open a file's decoded bytes, unbuffered. Raises OSError when it cannot be opened."""
-    file = PlainFile(path, "rb")
+    file = open_stored(path)
     try:
         head = file.read(LOOKED_AT_BYTES)
         kind = kind_of(head)
         what = what_is_not_read(head) if kind is None else None
         if kind is None and what is None and begins_as_no_text(head):
-            kind = kind_of_members(file.fileno())
+            kind = kind_of_members(file)
         file.seek(0)
     except OSError:
         file.close()
@@ -214,7 +185,7 @@ def read_fully(file: io.RawIOBase, count: int) -> bytes:
     return content
 
 
-def open_rows(path: Path, file: io.FileIO) -> ParquetRows:
+def open_rows(path: Path, file: StoredFile) -> ParquetRows:
     """Open a Parquet file's rows. Raises InputError, and closes the file, when it has too many columns."""
     try:
         return ParquetRows(path, file)
@@ -228,10 +199,10 @@ def begins_as_no_text(head: bytes) -> bool:
     return _NO_TEXT.search(head) is not None
 
 
-def kind_of_members(descriptor: int) -> str | None:
+def kind_of_members(file: StoredFile) -> str | None:
     """The kind of a compressed file whose beginning was overwritten, by the first member that is in it; None if there is none.
 
     Only a file that begins as no text does may be one.
     """
-    places = {kind: place for kind in CODECS if (place := find_proved(descriptor, kind, _SEARCHED_BYTES)) is not None}
+    places = {kind: place for kind in CODECS if (place := find_proved(file, kind, _SEARCHED_BYTES)) is not None}
     return min(places, key=lambda kind: places[kind], default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -32,7 +31,7 @@ class CurrentFile:
     def __init__(self, path: Path, raw: InputFile | None, executor: Executor, left: FileIdentity | None = None) -> None:
         """`raw` stands at the offset to read from. `left` is the identity of a file already read to its end and closed."""
         self.path = path
-        self.name = str(path)
+        self.name = left.path if left is not None else str(path)
         self.left = left
         self.device, self.inode = (left.device, left.inode) if left is not None else (0, 0)
         self.head = b""  # the first IDENTITY_BYTES decoded bytes, or fewer while fewer were read
@@ -50,7 +49,7 @@ class CurrentFile:
         # Each read costs a thread hop, so it fills a whole block, with no buffer between.
         stream: Any = raw
         self.reader = AsyncFileIO(stream, None, self._executor)
-        status = os.fstat(raw.fileno())  # of the descriptor: the name may show another file by now
+        status = raw.status()
         self.device, self.inode = status.st_dev, status.st_ino
 
     def release(self) -> int:

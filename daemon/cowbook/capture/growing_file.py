@@ -11,7 +11,6 @@ from cowbook.capture.compression import (
     DecodedFile,
     DecodedStream,
     ForeignFile,
-    PlainFile,
     begins_as_no_text,
     kind_of_members,
     open_rows,
@@ -19,6 +18,7 @@ from cowbook.capture.compression import (
 from cowbook.capture.containers import LOOKED_AT_BYTES, PARQUET, kind_of, may_become
 from cowbook.capture.foreign import what_is_not_read
 from cowbook.capture.parquet_rows import PARQUET_MAGIC, ParquetRows
+from cowbook.capture.stored_file import PlainFile
 from cowbook.errors import InputError
 from cowbook.plain.position import IDENTITY_BYTES
 
@@ -153,6 +153,10 @@ class GrowingFile(io.RawIOBase):
         """Bytes on disk read so far."""
         return self._file.position
 
+    def status(self) -> os.stat_result:
+        """Its present status."""
+        return self._file.status()
+
     def fileno(self) -> int:
         """The file's descriptor."""
         return self._file.fileno()
@@ -176,7 +180,7 @@ class GrowingFile(io.RawIOBase):
                 if what is not None:
                     return self._refuse(what)
                 if kind is None and begins_as_no_text(head):
-                    kind = kind_of_members(self._file.fileno())
+                    kind = kind_of_members(self._file)
                 growing = not self._finished
                 self._decoded = self._file if kind is None else DecodedFile(self._file.path, self._file, kind, growing=growing)
         return self._decoded

@@ -23,9 +23,7 @@ Damage behind which nothing comes has no byte, because more may be appended.
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
-import os
 import re
 import sys
 import zlib
@@ -37,6 +35,8 @@ from typing import Any, Protocol
 import lz4.frame
 import zstandard
 from isal import isal_zlib
+
+from cowbook.capture.stored_file import StoredFile
 
 MARK = b"\n"
 """Stands in the decoded bytes for what a damaged place has lost."""
@@ -239,7 +239,7 @@ class _Member:
 class Members:
     """All members of a compressed file. Use `pieces` once."""
 
-    def __init__(self, file: io.FileIO, kind: str, is_growing: Callable[[], bool]) -> None:
+    def __init__(self, file: StoredFile, kind: str, is_growing: Callable[[], bool]) -> None:
         """`file` stands at its start, and is read by this object alone. While `is_growing()`, its end is not the last one."""
         self._file = file
         self._codec = CODECS[kind]
@@ -363,7 +363,7 @@ class Members:
         """Returns whether a member was cut where another one seems to begin. If not, more of it is decoded."""
         if not (yield from self._is_proved()):
             return False
-        header = os.pread(self._file.fileno(), _LONGEST_HEADER, member.start)
+        header = self._file.pread(_LONGEST_HEADER, member.start)
         if self._start < member.start + self._codec.header_bytes(header) or not self._codec.has_checksum(header):
             return True  # zstandard may take the second header of a frame for its first
         pieces: list[bytes] = []
@@ -457,7 +457,7 @@ class Members:
         """Decode the file's bytes from `place` up to `end`, the last chunk byte by byte, until the decompressor refuses."""
         while place < end and not decompressor.eof:
             left = end - place
-            chunk = os.pread(self._file.fileno(), min(left, self._codec.chunk_bytes), place)
+            chunk = self._file.pread(min(left, self._codec.chunk_bytes), place)
             if not chunk:
                 return  # truncated meanwhile
             place += len(chunk)
@@ -469,7 +469,7 @@ class Members:
             return
 
 
-def find_proved(descriptor: int, kind: str, most_bytes: int) -> int | None:
+def find_proved(file: StoredFile, kind: str, most_bytes: int) -> int | None:
     """The offset of the first proved member in the first bytes of a file; None if none begins there. Moves no file position."""
-    with io.FileIO(f"/proc/self/fd/{descriptor}") as file:
-        return Members(file, kind, lambda: False).find_first(most_bytes)
+    with file.again() as again:
+        return Members(again, kind, lambda: False).find_first(most_bytes)

@@ -7,11 +7,11 @@ one page. Texts that are not in a dictionary are decoded a batch at a time; how 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cowbook.capture.stored_file import StoredFile
 from cowbook.plain.thrift import Fields, StructReader, ThriftError
 
 _HEADER_BYTES = 1 << 8  # read at once; headers with statistics may be longer
@@ -54,7 +54,7 @@ class Page:
         return self.encoding in _DICTIONARY_ENCODINGS and not self.is_dictionary
 
 
-def read_pages(descriptor: int, column: Any) -> list[Page]:
+def read_pages(file: StoredFile, column: Any) -> list[Page]:
     """Read the headers of a column chunk's pages. `column` is pyarrow's ColumnChunkMetaData. Raises PageError and OSError."""
     place = column.data_page_offset
     dictionary = column.dictionary_page_offset
@@ -66,18 +66,18 @@ def read_pages(descriptor: int, column: Any) -> list[Page]:
     while place < end and values < column.num_values:
         if len(pages) == _MOST_PAGES:
             raise PageError(f"has more than {_MOST_PAGES} pages in a row group")
-        page, header_bytes = _read_page(descriptor, place)
+        page, header_bytes = _read_page(file, place)
         pages.append(page)
         values += 0 if page.is_dictionary else page.values
         place += header_bytes + page.stored_bytes
     return pages
 
 
-def _read_page(descriptor: int, place: int) -> tuple[Page, int]:
+def _read_page(file: StoredFile, place: int) -> tuple[Page, int]:
     """Read the header at a place of the file. Returns it with its length."""
     count = _HEADER_BYTES
     while True:
-        content = os.pread(descriptor, count, place)
+        content = file.pread(count, place)
         reader = StructReader(content)
         try:
             fields = reader.fields()

@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cowbook.capture.parquet_pages import DELTA_BYTE_ARRAY, Page, PageError, held_bytes, largest_batch, read_pages, spelled_out
+from cowbook.capture.stored_file import StoredFile
 from cowbook.errors import InputError
 from cowbook.plain.messages import NONE
 from cowbook.plain.table_header import (
@@ -47,7 +48,7 @@ _REWRITE = "write it anew with smaller pages and dictionaries (1 MiB is usual)"
 class ParquetRows(io.RawIOBase):
     """A Parquet file's rows as bytes, up to damage. Raises InputError where the file has too many columns."""
 
-    def __init__(self, path: Path, file: io.FileIO) -> None:
+    def __init__(self, path: Path, file: StoredFile) -> None:
         super().__init__()
         self._path = path
         self._file = file
@@ -133,9 +134,9 @@ class ParquetRows(io.RawIOBase):
         """Whether all rows were handed out."""
         return not self._pending and (self._decoded_rows >= self.row_count or self._failure is not None)
 
-    def fileno(self) -> int:
-        """The file's descriptor."""
-        return self._file.fileno()
+    def status(self) -> os.stat_result:
+        """Status of the file."""
+        return self._file.status()
 
     def close(self) -> None:
         """Close the file."""
@@ -143,7 +144,7 @@ class ParquetRows(io.RawIOBase):
         super().close()
 
     def _size(self) -> int:
-        return os.fstat(self._file.fileno()).st_size
+        return self._file.status().st_size
 
     def _read_from(self, first: int) -> Iterator[pa.RecordBatch]:
         """Record batches from row `first` on. Earlier row groups are not read."""
@@ -166,7 +167,7 @@ class ParquetRows(io.RawIOBase):
     def _check_footer(self) -> None:
         """Raises InputError if the footer is too large to be read."""
         size = self._size()
-        tail = os.pread(self._file.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+        tail = self._file.pread(_TAIL_BYTES, max(0, size - _TAIL_BYTES))
         footer_bytes = int.from_bytes(tail[:4], "little")
         if _LARGEST_FOOTER < footer_bytes < size:
             raise InputError(f"{self._path} has a footer of {footer_bytes:,} bytes, the most is {_LARGEST_FOOTER:,}: {_REWRITE}")
@@ -186,7 +187,7 @@ class ParquetRows(io.RawIOBase):
             name = column.path_in_schema
             if name not in used:
                 continue
-            pages = read_pages(self._file.fileno(), column)
+            pages = read_pages(self._file, column)
             held += held_bytes(pages)
             if column.physical_type != "BYTE_ARRAY":
                 continue

@@ -13,7 +13,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from cowbook.errors import InputError
+from cowbook.objects.object_path import find_objects
 from cowbook.plain.durable_files import as_storage_error
+from cowbook.plain.places import is_url
 
 _DIGITS = re.compile(r"(\d+)")
 
@@ -99,6 +101,9 @@ def _find_files(patterns: Sequence[str], base: Path, missing: list[Missing], war
     """As `list_files`, one file after the other. Appends what is missing, and warnings."""
     found: dict[object, str] = {}
     for index, pattern in enumerate(patterns):
+        if is_url(pattern):
+            yield from _find_objects(pattern, index, found, missing, warnings)
+            continue
         full = str(base / pattern)
         if glob.has_magic(pattern):
             escaped = str(Path(glob.escape(str(base))) / pattern)
@@ -131,6 +136,24 @@ def _find_files(patterns: Sequence[str], base: Path, missing: list[Missing], war
                 yield Entry(resolved, key, status)
 
 
+def _find_objects(
+    pattern: str, index: int, found: dict[object, str], missing: list[Missing], warnings: list[str]
+) -> Iterator[Entry]:
+    """As `_find_files`, of one URL."""
+    matched = sorted(((index, natural_key(str(path))), path) for path in find_objects(pattern))
+    if not matched:
+        is_pattern = glob.has_magic(pattern)
+        key: Key = (index, [] if is_pattern else natural_key(pattern))
+        missing.append(Missing(pattern, key, f"{pattern}: {'no object matches' if is_pattern else 'there is no such object'}"))
+    for key, path in matched:
+        name = str(path)
+        if name in found:
+            warnings.append(f"{name} was named before: it is read once")
+        else:
+            found[name] = name
+            yield Entry(path, key, path.stat())
+
+
 def _check_descriptors(pattern: str) -> None:
     """Raises StorageError if no file can be opened: a glob then skips the directories that it cannot read, and says nothing."""
     with as_storage_error("list", Path(pattern)):
@@ -151,6 +174,8 @@ def expand_paths(patterns: Sequence[str], base: Path) -> ExpandedPaths:
 
 def _advise(pattern: str, base: Path, *, is_pattern: bool) -> str:
     """What to do about a path or glob that shows nothing. Whoever writes one tends to think of the directory that he is in."""
+    if is_url(pattern):
+        return "correct the URL, or provide the object; a pattern such as s3://bucket/folder/*.jsonl.gz names several"
     if glob.glob(pattern, recursive=True) and Path(pattern).absolute() != base / pattern:  # noqa: PTH207 - it takes any pattern
         return f"relative paths begin at {base}, where the configuration is: move it, or write {Path(pattern).absolute()}"
     return f"correct the {'pattern' if is_pattern else 'path'} or provide the file"

@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 
+from cowbook.capture.compression import open_decoded
 from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.paths import ExpandedPaths, Key, natural_key
 from cowbook.errors import InputError
+from cowbook.objects.object_path import ObjectPath
 from cowbook.plain.position import IDENTITY_BYTES
 
 TimeOf = Callable[[bytes, bool], int | None]
@@ -70,7 +72,7 @@ def note_of_order(files: Sequence[Dated]) -> str | None:
     shown = ", ".join(Path(file.path).name for file in files[:_LONGEST_NOTE_FILES])
     more = f" and {len(files) - _LONGEST_NOTE_FILES} more" if len(files) > _LONGEST_NOTE_FILES else ""
     what = "their first records" if any(file.begins_ns is not None for file in files) else "their last changes"
-    return f"{Path(files[0].path).parent}: files are read in the order of {what}, not of their names: {shown}{more}"
+    return f"{files[0].path.rpartition('/')[0]}: files are read in the order of {what}, not of their names: {shown}{more}"
 
 
 def in_written_order(expanded: ExpandedPaths, time_of: TimeOf) -> ExpandedPaths:
@@ -182,7 +184,7 @@ class Starts:
         """The start of a file. What cannot be read of it is left out: the error is raised when the file is read."""
         head = b""
         time = None
-        with suppress(OSError, InputError), GrowingFile(path) as file:
+        with suppress(OSError, InputError), open_decoded(path) if isinstance(path, ObjectPath) else GrowingFile(path) as file:
             for size in _HEAD_BYTES if self._time_of is not None else (IDENTITY_BYTES,):
                 while len(head) < size and (more := file.read(size - len(head))):
                     head += more

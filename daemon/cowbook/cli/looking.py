@@ -12,7 +12,9 @@ from cowbook.cli.console import plain_console
 from cowbook.errors import InputError
 from cowbook.inspection.facts import FileFacts
 from cowbook.inspection.look import look_at
+from cowbook.objects.object_path import find_objects
 from cowbook.plain.escaping import escaped
+from cowbook.plain.places import is_url
 from cowbook.symbol.warm import missing, warm
 
 
@@ -23,6 +25,9 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for path in paths:
+        if is_url(path):
+            found |= dict.fromkeys(_find_objects(path))
+            continue
         if Path(path).exists():
             matches = [path]
         else:
@@ -36,6 +41,14 @@ def find_files(paths: Sequence[str]) -> list[Path]:
     if not found:
         raise InputError(f"{', '.join(paths)}: there is no file in it; name the capture files")
     return list(found)
+
+
+def _find_objects(url: str) -> list[Path]:
+    """As `find_files`, of object storage; a URL that ends with a slash is a directory."""
+    objects = [path for path in find_objects(url) if not path.name.startswith(".")]
+    if not objects:
+        raise InputError(f"{url}: no such object; correct the URL, or provide the object; a folder ends with a slash")
+    return sorted(objects, key=lambda path: natural_key(str(path)))
 
 
 def look_at_all(paths: Sequence[str]) -> list[FileFacts]:

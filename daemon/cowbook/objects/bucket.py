@@ -1,4 +1,4 @@
-"""Objects below a URL, by obstore: read, put, created only if absent, listed, deleted (ADR 31)."""
+"""Objects below a URL, by obstore: read, whole or in part, put, created only if absent, listed, deleted (ADR 31)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from cowbook.errors import MissingExtraError, RestartNeededError, ServiceError, StorageError
 
@@ -18,6 +18,21 @@ _CONNECT_TIMEOUT = timedelta(seconds=5)
 _TIMEOUT = timedelta(seconds=30)
 _MOST_RETRIES = 5
 _RETRY_TIMEOUT = timedelta(seconds=60)
+
+
+class ReplacedError(Exception):
+    """There is another object under the key than the one that was listed; args are its URL."""
+
+
+class ObjectStatus(NamedTuple):
+    """What a listing says of an object."""
+
+    key: str
+    size_bytes: int
+    etag: str | None
+    """Tells its content from another one under the same key; None where the storage has no such thing."""
+    modified_ns: int
+    """When it was written, ns since 1970."""
 
 
 class Bucket:
@@ -70,9 +85,33 @@ class Bucket:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """Size in bytes of each object whose key begins with `prefix`, which ends with a slash."""
-        with self._errors("list", prefix):
-            pages = self._api.list(self._store, prefix.rstrip("/"))
-            return {entry["path"]: entry["size"] for page in pages for entry in page}
+        return {one.key: one.size_bytes for one in self.listed(prefix)}
+
+    def listed(self, folder: str) -> list[ObjectStatus]:
+        """All objects below a folder, an empty one being the whole bucket."""
+        with self._errors("list", folder):
+            pages = self._api.list(self._store, folder.rstrip("/"))
+            return [_status(entry) for page in pages for entry in page]
+
+    def status(self, key: str) -> ObjectStatus:
+        """What there is under a key. Raises FileNotFoundError if there is nothing."""
+        with self._errors("look at", key):
+            return _status(self._api.head(self._store, key))
+
+    def read_range(self, one: ObjectStatus, start: int, end: int) -> bytes:
+        """The bytes from `start` up to `end`, where that is not behind the object's end: of the content that was listed.
+
+        Raises FileNotFoundError when the object is gone, and ReplacedError when there is another one in its place.
+        """
+        options = {"range": (start, end)} | ({"if_match": one.etag} if one.etag is not None else {})
+        with self._errors("read", one.key):
+            try:
+                content = bytes(self._api.get(self._store, one.key, options=options).bytes())
+            except self._faults.PreconditionError as error:
+                raise ReplacedError(f"{self.url}/{one.key}") from error
+        if len(content) != end - start:
+            raise ReplacedError(f"{self.url}/{one.key}")
+        return content
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""
@@ -108,8 +147,17 @@ class Bucket:
         except (self._faults.PermissionDeniedError, self._faults.UnauthenticatedError) as error:
             text = f"cannot {action} {self.url}/{key}: {_line(error)}; look at the credentials and what they allow"
             raise StorageError(text, errno.EACCES) from error
+        except (self._faults.InvalidPathError, ValueError) as error:
+            text = f"cannot {action} {self.url}/{key}: {_line(error)}; an object with such a key must not be there"
+            raise StorageError(text, errno.ENAMETOOLONG) from error
         except self._faults.BaseError as error:
             raise kind(f"cannot {action} {self.url}/{key}: {_line(error)}") from error
+
+
+def _status(entry: Any) -> ObjectStatus:
+    modified = entry["last_modified"]
+    modified_ns = int(modified.timestamp()) * 10**9 + modified.microsecond * 1000
+    return ObjectStatus(entry["path"], entry["size"], entry["e_tag"], modified_ns)
 
 
 def _is_plain() -> bool:

@@ -13,8 +13,9 @@ from pathlib import Path
 from cowbook.capture.compression import open_decoded, read_fully
 from cowbook.capture.paths import ExpandedPaths
 from cowbook.config import Config, SymbolConfig
-from cowbook.errors import ConfigError, InputError
+from cowbook.errors import ConfigError, InputError, StorageError
 from cowbook.input.settings import DecoderSettings
+from cowbook.objects.object_path import ObjectPath
 from cowbook.symbol.settings import decoder_settings, files_of
 from cowbook.venues.recognise import SNIFFED_BYTES, doubt_of, misfit_of
 
@@ -34,15 +35,15 @@ def check_input(config: Config, symbol: SymbolConfig) -> SymbolCheck:
     """Look at a symbol's input."""
     try:
         files = files_of(symbol, config.base_dir)
-    except InputError as error:
+        path, settings = files.paths[0], decoder_settings(symbol)
+        misfit = what_it_looks_like(path, symbol.format, settings)
+    except (InputError, StorageError) as error:
         return SymbolCheck(ExpandedPaths((), (), ()), (str(error),))
     unreadable = [
         f"{path} is not a file that this user can read"
         for path in files.paths
-        if not (path.is_file() and os.access(path, os.R_OK))
+        if not (isinstance(path, ObjectPath) or (path.is_file() and os.access(path, os.R_OK)))
     ]
-    path, settings = files.paths[0], decoder_settings(symbol)
-    misfit = what_it_looks_like(path, symbol.format, settings)
     problems = (*unreadable, *([misfit] if misfit is not None else []))
     return SymbolCheck(files, problems, None if problems else why_doubtful(path, symbol.format, settings))
 

@@ -91,11 +91,11 @@ class ServiceMetrics:
         self.object_puts = self._make(
             Counter, "cowbook_object_puts", "Requests that have written to object storage; always 0 with directories"
         )
-        self.claim = self._make(
-            Gauge, "cowbook_claim", "Number of this process' claim of the symbol in its commit log; 0 before it has one"
-        )
-        self.fenced = self._make(
-            Counter, "cowbook_fenced", "Times that the symbol ended here because another process had taken it over"
+        self.claim, self.fenced = (
+            self._make(
+                Gauge, "cowbook_claim", "Number of this process' claim of the symbol in its commit log; 0 before it has one"
+            ),
+            self._make(Counter, "cowbook_fenced", "Times that the symbol ended here because another process had taken it over"),
         )
         self.last_success = self._make(
             Gauge, "cowbook_checkpoint_last_success_timestamp_seconds", "When the newest checkpoint was frozen; 0: never"

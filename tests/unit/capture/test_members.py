@@ -16,9 +16,10 @@ import lz4.frame
 import pytest
 import zstandard
 
-from cowbook.capture.compression import DecodedFile, PlainFile, open_decoded, read_fully
+from cowbook.capture.compression import DecodedFile, open_decoded, read_fully
 from cowbook.capture.growing_file import GrowingFile
 from cowbook.capture.members import MARK
+from cowbook.capture.stored_file import PlainFile
 from support.members import decode_member, zstd_frame
 
 CONTENTS = [b"".join(b"%d of %d is %d\n" % (line, member, line * line) for line in range(30)) for member in range(3)]

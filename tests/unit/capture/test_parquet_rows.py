@@ -18,6 +18,7 @@ from cowbook.capture import parquet_rows
 from cowbook.capture.compression import open_decoded
 from cowbook.capture.parquet_pages import DELTA_BYTE_ARRAY, Page, largest_batch, read_pages
 from cowbook.capture.parquet_rows import ParquetRows
+from cowbook.capture.stored_file import PlainFile
 from cowbook.errors import InputError
 from cowbook.plain.table_header import USED_COLUMNS, is_used_column, read_header
 from cowbook.venues import load_venue, venue_names
@@ -215,10 +216,10 @@ def test_headers_of_pages_are_found(tmp_path: Path, version: str, compression: s
         use_dictionary=["symbol"],
     )
     metadata = pq.ParquetFile(path).metadata.row_group(0)
-    with path.open("rb") as file:
+    with PlainFile(path, "rb") as file:
         for index in range(metadata.num_columns):
             column = metadata.column(index)
-            pages = read_pages(file.fileno(), column)
+            pages = read_pages(file, column)
             assert sum(page.values for page in pages if not page.is_dictionary) == rows
             assert sum(page.is_dictionary for page in pages) == (column.path_in_schema == "symbol")
             if column.path_in_schema == "symbol":
