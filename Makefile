@@ -22,7 +22,7 @@ TIMED = started=$$(date +%s); trap 'echo "make $@: $$(($$(date +%s) - started)) 
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run check test test-venues test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-proof crash-rotations soak install uninstall captures clean
+.PHONY: help setup run check test test-venues test-unit test-slow test-all lint prometheus bench bench-checkpoints bench-symbols bench-lifecycle bench-following memory bounds crash crash-objects crash-proof crash-rotations soak install uninstall captures clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -163,6 +163,9 @@ crash: $(VENV)/.installed-dev ## kill it everywhere, cut the power everywhere, f
 
 crash-rotations: $(VENV)/.installed-dev ## kill it under rotation of several venues' files: KILLS=200
 	$(PY) tests/crash/crash.py --only rotations --kills $(KILLS)
+
+crash-objects: $(VENV)/.installed-dev ## kill it at every request to object storage, and fail each in every way; SEED= EVERY=10
+	$(PY) tests/crash/crash.py --only objects --every $(or $(EVERY),1) $(if $(SEED),--seed $(SEED))
 
 bench-following: $(VENV)/.installed-dev ## what following costs, in turn with another checkout: OTHER=path
 	$(PY) tests/bench/following.py $(if $(OTHER),--other $(OTHER))

@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 20), help="of everything that is random")
     parser.add_argument(
         "--only",
-        choices=("kill", "sources", "venues", "errors", "partition", "random", "rotations", "states"),
-        help="only this campaign",
+        choices=("kill", "sources", "venues", "errors", "partition", "random", "objects", "rotations", "states"),
+        help="only this campaign; objects, which takes hours, runs only so",
     )
     parser.add_argument("--point", metavar="NAME", help="only the point of this name, as a failure prints it")
     arguments = parser.parse_args()
@@ -47,6 +47,7 @@ def main() -> int:
     from support import zygote
     from support.campaigns import CAMPAIGNS, Options
     from support.crash_states import states_campaign
+    from support.object_campaign import objects
     from support.partition_campaign import partition
     from support.rotation_campaign import rotations
     from support.scenario import CampaignError
@@ -62,8 +63,9 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="cowbook-crash-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
         # The last one runs workers in this process: with their threads, nothing could be forked any more.
-        campaigns = CAMPAIGNS | {"partition": partition, "rotations": rotations, "states": states_campaign}
-        results = [campaign(root / name, options) for name, campaign in campaigns.items() if arguments.only in (None, name)]
+        campaigns = CAMPAIGNS | {"objects": objects, "partition": partition, "rotations": rotations, "states": states_campaign}
+        chosen = [arguments.only] if arguments.only is not None else [name for name in campaigns if name != "objects"]
+        results = [campaigns[name](root / name, options) for name in campaigns if name in chosen]
     except CampaignError as error:  # before anything was tried
         print(f"{error}\n  kept: {root}")
         return 1

@@ -20,13 +20,15 @@ _CANNOT_RUN = 77
         ("errors", "--sample", "1"),
         ("random", "--kills", "6"),
         ("rotations", "--kills", "4"),
+        ("objects", "--sample", "1"),
+        pytest.param(("objects", "--sample", "12"), marks=pytest.mark.slow, id="objects-search"),
     ],
     ids=lambda campaign: campaign[0],
 )
 def test_sample_of_campaign(campaign: tuple[str, ...], seed: int) -> None:
     """Runs go on after kills and failures of storage, and end with the parts of an undisturbed one."""
     command = [sys.executable, str(Path(__file__).with_name("crash.py")), "--seed", str(seed), "--only", *campaign]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=850, check=False)
     if done.returncode == _CANNOT_RUN:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, f"seed {seed}\n{done.stdout}\n{done.stderr}"

@@ -270,7 +270,7 @@ def _campaign(
             result.failures += 1
             kept = scenario.root / f"failure-{result.failures}"
             shutil.copytree(scenario.directory, kept)
-            _report(name, options, f"--point '{label}'", kept, error)
+            report(name, options, f"--point '{label}'", kept, error)
             if result.failures == _MOST_FAILURES:
                 print("That is enough.")
                 break
@@ -312,7 +312,7 @@ def randomly(root: Path, options: Options) -> Result:
         result.failures += 1
         kept = root / "failure-1"
         shutil.copytree(directory, kept)
-        _report("random", options, f"--kills {options.kills}", kept, error)
+        report("random", options, f"--kills {options.kills}", kept, error)
     result.seconds = time.monotonic() - started
     return result
 
@@ -363,7 +363,7 @@ def _newest_epochs(directory: Path) -> list[int]:
     return [max((int(path.name) for path in folder.glob("[0-9]*")), default=0) for folder in checkpoints]
 
 
-def _report(campaign: str, options: Options, what: str, kept: Path, error: Exception) -> None:
+def report(campaign: str, options: Options, what: str, kept: Path, error: Exception) -> None:
     """Say what failed, where it can be looked at, and how to see it again."""
     print(f"\nFAILED: {campaign}: {error}\n  kept: {kept}")
     print(f"  again: python tests/crash/crash.py --only {campaign} --seed {options.seed} {what}\n", flush=True)

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -122,7 +123,8 @@ class FakeS3:
                     self.send_header("Content-Range", answer.range)
                 self.end_headers()
                 if self.command != "HEAD":
-                    self.wfile.write(answer.content)
+                    with suppress(ConnectionError):  # who has asked was killed, or has given up
+                        self.wfile.write(answer.content)
 
             do_GET = do_PUT = do_POST = do_HEAD = _do  # noqa: N815 - what http.server calls
 

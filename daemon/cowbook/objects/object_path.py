@@ -39,12 +39,12 @@ class ObjectPath(PosixPath):
             """As `__new__`."""
             super().__init__(f"{bucket.url}/{listed.key}")
 
-    def with_segments(self, *segments: str) -> PosixPath:  # type: ignore[override]
+    def with_segments(self, *segments: str) -> PosixPath:
         """What is made of its parts is no object any more."""
         return PosixPath(*segments)
 
     @property
-    def parent(self) -> PosixPath:
+    def parent(self) -> PosixPath:  # type: ignore[override]
         """The folder, as a path that only has a name."""
         return PosixPath(str(self)).parent
 
