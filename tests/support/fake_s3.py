@@ -99,6 +99,7 @@ class FakeS3:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and content are two writes: the second would wait 40 ms
 
             def _do(self) -> None:
                 parts = urlsplit(self.path)

@@ -1,10 +1,12 @@
-"""Objects in memory, and writers whose operations on them are interleaved at will."""
+"""Objects in memory or elsewhere, and writers whose operations on them are interleaved at will."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from cowbook.checkpoint.storage import Storage
 
 
 class MemoryStorage:
@@ -41,10 +43,41 @@ class MemoryStorage:
         """Nothing is ever half made."""
 
 
+class Recorded:
+    """A storage that notes what was created in it, in order, as MemoryStorage does."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.created: list[str] = []
+
+    def names(self) -> list[str]:
+        """As the storage's."""
+        return self._storage.names()
+
+    def read(self, name: str) -> bytes:
+        """As the storage's."""
+        return self._storage.read(name)
+
+    def create(self, name: str, content: bytes, writer: str) -> bool:
+        """As the storage's, noted."""
+        is_created = self._storage.create(name, content, writer)
+        if is_created:
+            self.created.append(name)
+        return is_created
+
+    def delete(self, name: str) -> None:
+        """As the storage's."""
+        self._storage.delete(name)
+
+    def sweep(self, below: int) -> None:
+        """As the storage's."""
+        self._storage.sweep(below)
+
+
 class Stepped:
     """A storage that does an operation only when it is told to: for one writer, which runs in a thread of its own."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._turn, self._done = threading.Semaphore(0), threading.Semaphore(0)
         self._thread: threading.Thread | None = None

@@ -1,7 +1,7 @@
 """The crash campaign in object storage: processes are killed at every request, and requests fail in every way that they can.
 
-State, output and input lie in a server that runs in a process of its own, since what forks must have no threads. The server counts
-the requests of a run, and does to one of them what a trial says.
+State, output and input lie in a server that runs in a process of its own, since what forks must have no threads. The server
+counts the requests of a run, and does to one of them what a trial says.
 """
 
 from __future__ import annotations

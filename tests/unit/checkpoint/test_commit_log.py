@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -13,8 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from cowbook.checkpoint import commit_log as module
 from cowbook.checkpoint.commit_log import LOG_VERSION, CommitLog, Entry, Tenure, decode_entry, encode_entry, read_run
 from cowbook.checkpoint.manifest import DamagedError, FileEntry
+from cowbook.checkpoint.object_store import ObjectLog
+from cowbook.checkpoint.storage import DirectoryStorage, Storage
 from cowbook.errors import FencedError, RecoveryError, RestartNeededError, StorageError
-from support.memory_storage import MemoryStorage, Stepped
+from cowbook.objects.bucket import Bucket
+from cowbook.plain.durable_files import DurableFiles
+from support.fake_s3 import FakeS3
+from support.memory_storage import MemoryStorage, Recorded, Stepped
 from support.search import examples
 
 FILES = (FileEntry("manifest.json", 3, "abc"),)
@@ -232,7 +241,7 @@ def test_any_other_byte_is_damage() -> None:
 class Writer:
     """One process, whose storage operations are done one by one."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.storage = Stepped(storage)
         self.tenure = Tenure()
         self.log = CommitLog(self.storage, "A", self.tenure)
@@ -246,13 +255,17 @@ class Interleaved(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.storage = MemoryStorage()
+        self.storage: MemoryStorage | Recorded = self.make_storage()
         self.writers = [Writer(self.storage) for _ in range(3)]
         self.uuids = {writer.tenure.uuid: writer for writer in self.writers}
         self.seen = 0
         self.counted: list[tuple[int, str, bool]] = []
         """Number, writer and whether it is a commit, of each entry that was higher than all before when it was made."""
         self.committed: dict[int, str] = {}
+
+    def make_storage(self) -> MemoryStorage | Recorded:
+        """An empty storage, for one history."""
+        return MemoryStorage()
 
     def begin(self, writer: Writer, name: str, call: Callable[[], object]) -> None:
         """Begin a call of a writer."""
@@ -299,7 +312,7 @@ class Interleaved(RuleBasedStateMachine):
         for name in self.storage.created[self.seen :]:
             number = int(name)
             if number > max((other for other, _, _ in self.counted), default=0):
-                entry = decode_entry(self.storage.objects[name], number)
+                entry = decode_entry(self.storage.read(name), number)
                 self.counted.append((number, entry.uuid, entry.is_commit))
         self.seen = len(self.storage.created)
 
@@ -368,3 +381,39 @@ class Interleaved(RuleBasedStateMachine):
 
 TestInterleaved = Interleaved.TestCase
 TestInterleaved.settings = settings(max_examples=examples(600), stateful_step_count=60, deadline=None)
+
+
+class InterleavedInDirectories(Interleaved):
+    """The same in a directory, as on one machine or on NFS."""
+
+    def make_storage(self) -> Recorded:
+        """A new directory."""
+        self.directory = tempfile.TemporaryDirectory(prefix="cowbook-log-")
+        return Recorded(DirectoryStorage(Path(self.directory.name) / "log", DurableFiles()))
+
+    def teardown(self) -> None:
+        """As of the others."""
+        super().teardown()
+        self.directory.cleanup()
+
+
+class InterleavedInObjects(Interleaved):
+    """The same by requests to object storage."""
+
+    def make_storage(self) -> Recorded:
+        """A new server."""
+        pytest.importorskip("obstore")
+        self.server = FakeS3().__enter__()
+        with mock.patch.dict(os.environ, self.server.environment):
+            return Recorded(ObjectLog(Bucket("s3://bucket/state"), "A"))
+
+    def teardown(self) -> None:
+        """As of the others."""
+        super().teardown()
+        self.server.__exit__()
+
+
+TestInterleavedInDirectories = InterleavedInDirectories.TestCase
+TestInterleavedInDirectories.settings = settings(max_examples=examples(60), stateful_step_count=60, deadline=None)
+TestInterleavedInObjects = InterleavedInObjects.TestCase
+TestInterleavedInObjects.settings = settings(max_examples=examples(20), stateful_step_count=60, deadline=None)
