@@ -34,7 +34,7 @@ FAULTS = ("throttle", "lose", "drop", "hang", "delay")
 
 _SECONDS = 60.0
 _LATE_SECONDS = (0.0, 1.0)
-_HANG_SECONDS, _TIMEOUT_SECONDS, _DELAY_SECONDS = 0.9, 0.4, 0.2
+_HANG_SECONDS, _TIMEOUT_SECONDS, _DELAY_SECONDS = 2.0, 1.0, 0.2
 _RETAIN = 2
 _MOST_FAILURES = 10
 _PROBE = "/.cowbook-probe-"
@@ -192,7 +192,7 @@ class ObjectScenario:
         """Run with something done to one request. Raises CampaignError for an exception that nothing has foreseen."""
         if on_new_machine:
             self._lose_machine()
-        child = Child(self.directory, self._set_up)
+        child = Child(self.directory, lambda: self._set_up(action))
         self._server.ask("plan", number, action, child.pid, late_seconds)
         child.open_gate()
         ending = child.wait(_SECONDS)
@@ -201,10 +201,11 @@ class ObjectScenario:
             raise CampaignError(f"it ended with {ending.code}:\n{ending.text}")
         return ending
 
-    def _set_up(self) -> None:
+    def _set_up(self, action: str) -> None:
         os.environ.update(self._server.environment)
         zygote.repeatable(fixed_names=False)
-        mock.patch.object(bucket, "_TIMEOUT", timedelta(seconds=_TIMEOUT_SECONDS)).start()
+        if action == "hang":
+            mock.patch.object(bucket, "_TIMEOUT", timedelta(seconds=_TIMEOUT_SECONDS)).start()
 
     def parts(self) -> dict[str, bytes]:
         """What is published."""

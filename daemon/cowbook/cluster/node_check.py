@@ -16,7 +16,7 @@ from uuid import uuid4
 from cowbook import __version__
 from cowbook.cluster.nodes import Node
 from cowbook.config import Config
-from cowbook.errors import InputError
+from cowbook.errors import InputError, StorageError
 from cowbook.symbol.settings import files_of
 
 _PROBE = ".cowbook-probe-"
@@ -104,7 +104,7 @@ def _digest_of_input(config: Config, symbol_id: str) -> str:
         try:
             for path in files_of(own, config.base_dir).paths:
                 digest.update(os.fsencode(path) + b"\0")
-        except InputError as error:
+        except (InputError, StorageError) as error:
             return str(error)
     return digest.hexdigest()
 

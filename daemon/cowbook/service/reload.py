@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cowbook.config import Config
+from cowbook.plain.places import is_url
 from cowbook.symbol.settings import fingerprint
 
 _INTERVALS = ("book_interval", "part_interval")  # in ns
@@ -65,7 +66,7 @@ def plan_reload(old: Config, new: Config, open_ids: Collection[str]) -> tuple[Re
             "set it back, or remove the symbol and add one with another id"
             for name in changed
         ]
-        moved = old.base_dir != new.base_dir and not all(Path(path).is_absolute() for path in symbol.paths)
+        moved = old.base_dir != new.base_dir and not all(is_url(path) or Path(path).is_absolute() for path in symbol.paths)
         if (then[symbol_id] != symbol or moved) and not changed:
             restarted.append(symbol_id)
     removed = tuple(symbol_id for symbol_id in then if symbol_id not in now)
