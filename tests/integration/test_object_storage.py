@@ -252,6 +252,29 @@ def test_a_machine_lost_before_it_published_is_made_up_for(
     assert run(tmp_path, captures[1]).state == "done"
 
 
+def test_what_is_damaged_is_not_retained(
+    tmp_path: Path, s3: FakeS3, captures: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `retain = 2` there are two that can be gone on from, right behind the next checkpoint, too."""
+    run(tmp_path, captures[0])
+    older, newest = sorted(key for key in s3.objects if "/checkpoints/" in key)
+    s3.objects[newest] = b"damaged"
+    there: list[set[str]] = []
+    prune = ObjectCheckpointStore.prune
+
+    def noted(self: ObjectCheckpointStore, retain: int) -> list[int]:
+        old = prune(self, retain)
+        there.append({key for key in s3.objects if "/checkpoints/" in key})
+        return old
+
+    monkeypatch.setattr(ObjectCheckpointStore, "prune", noted)
+    assert run(tmp_path, captures[1]).state == "done"
+    assert older in there[0]
+    assert len(there[0]) == 3  # the damaged one is removed once it is older than what is retained
+    assert newest not in there[1]
+    assert len(there[-1]) == 2
+
+
 def test_a_damaged_checkpoint_is_passed_over(
     tmp_path: Path, s3: FakeS3, captures: tuple[bytes, bytes], expected: dict[str, bytes]
 ) -> None:

@@ -65,6 +65,7 @@ class ObjectCheckpointStore(CheckpointStore):
         self._bucket = bucket
         self._prefix = f"{directory_name}/{_CHECKPOINTS}/"
         self._given_up: set[int] = set()
+        self._damaged: set[int] = set()
 
     @property
     def object_puts(self) -> int:
@@ -93,6 +94,7 @@ class ObjectCheckpointStore(CheckpointStore):
                 checkpoint = read_checkpoint(directory, self._id, os.geteuid(), epoch, entry.files)
                 return Found(checkpoint, tuple(damaged), is_passed_over=epoch < self._last_epoch)
             except DamagedError as error:
+                self._damaged.add(epoch)
                 damaged.append(Damaged(epoch, directory, str(error)))
             except OutdatedError as error:
                 return Found(None, tuple(damaged), error)
@@ -136,15 +138,20 @@ class ObjectCheckpointStore(CheckpointStore):
         return super().commit(manifest)
 
     def prune(self, retain: int) -> list[int]:
-        """Remove the packs of all but the newest `retain` checkpoints, and shorten the log. Of copies the newest one stays."""
+        """Remove the packs of all but the newest `retain` checkpoints, and shorten the log. Of copies the newest one stays.
+
+        What was given up or is damaged is none of these: else a start that met one could leave a single checkpoint.
+        """
         self.check_claim()
         commits = self._log.commits
-        epochs = sorted(commits, reverse=True)
+        usable = sorted(commits.keys() - self._given_up - self._damaged, reverse=True)
+        oldest = min(usable[:retain], default=0)
+        old = sorted((epoch for epoch in commits if epoch < oldest), reverse=True)
         self.remove(self.epochs()[1:])
-        for epoch in epochs[retain:]:
+        for epoch in old:
             self._bucket.delete(self._key(commits[epoch].directory))
-        self._log.prune(min(epochs[:retain], default=0))
-        return epochs[retain:]
+        self._log.prune(oldest)
+        return old
 
     def quarantine(self, epochs: list[int]) -> None:
         """What is damaged stays where it is, and is not loaded, until it is pruned."""
