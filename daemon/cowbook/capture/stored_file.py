@@ -1,4 +1,4 @@
-"""The bytes of a capture as they are stored: a file of this machine, or an object of object storage (ADR 33)."""
+"""The bytes of a capture as they are stored: a file of this machine, or an object of object storage (ADR 34)."""
 
 from __future__ import annotations
 
