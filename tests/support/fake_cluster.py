@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def answer_of(
     """What a shard would say."""
     statuses = [empty_status(symbol) | {"state": "done" if ended else "running", "events": 7} for symbol in symbols]
     status = {"version": version, "ready": ready, "symbols": statuses}
-    return Answer(instance, node, f"host-{node}", 1, None if ended else 9000, cpu_seconds, ended, failure, status)
+    return Answer(instance, node, f"host-{node}", 1, None if ended else 9000, cpu_seconds, ended, failure, status, 1)
 
 
 @dataclass
@@ -58,17 +58,26 @@ class FakeShard:
     stopped: int = 0
     cpu_seconds: float = 0.0
     version: str = __version__
+    is_deaf: bool = False
+    """Whether it goes on as it was, whatever it is told."""
+    messages: dict[str, int] = field(default_factory=dict)
+    followed: list[list[str]] = field(default_factory=list)
+    """Ids of the symbols of each task that it has gone over to."""
     checkpoints: list[tuple[str | None, bool]] = field(default_factory=list)
 
     def look(self) -> dict[str, Any]:
         """As HostedService."""
         ids = [symbol.id for symbol in self.the_task.config.symbol]
         answer = answer_of(self.instance, self.node, *ids, ended=self.ended, version=self.version, cpu_seconds=self.cpu_seconds)
-        return asdict(answer)
+        for symbol in answer.status["symbols"]:
+            symbol["messages"] = self.messages.get(symbol["id"], 0)
+        return asdict(replace(answer, task_number=self.the_task.number))
 
-    def task(self) -> ShardTask:
-        """As HostedService."""
-        return self.the_task
+    def follow(self, task: ShardTask) -> None:
+        """As HostedService; it does so at once."""
+        if not self.is_deaf and task.number > self.the_task.number:
+            self.the_task = task
+            self.followed.append([symbol.id for symbol in task.config.symbol])
 
     def stop(self) -> None:
         """As HostedService; it ends at once."""
@@ -98,6 +107,9 @@ class FakeCluster:
         self.there: dict[str, FakeShard] = {}
         self.started: list[tuple[str, str | None]] = []
         self.killed: list[FakeShard] = []
+        self.kept: dict[str, ShardTask] = {}
+        self.is_headless = False
+        """Whether it keeps nothing."""
         self._numbers = count()
 
     def nodes(self) -> list[Node]:
@@ -108,8 +120,24 @@ class FakeCluster:
         """As Cluster."""
         return dict(self.there)
 
+    def assign(self, task: ShardTask) -> None:
+        """As Cluster."""
+        if self.is_headless:
+            raise UnreachableError("no head")
+        self.kept[task.shard] = task
+
+    def assigned(self, shard: str) -> ShardTask | None:
+        """As Cluster."""
+        return self.kept.get(shard)
+
+    def restart(self, shard: str, node: str) -> None:
+        """What an engine does when a shard's node has gone: the same handle is another process, with the task that is kept."""
+        self.there[shard].node, self.there[shard].instance = node, f"instance-{next(self._numbers)}"
+        self.there[shard].the_task = self.kept[shard]
+
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
         """As Cluster."""
+        self.assign(task)
         self.started.append((task.shard, node))
         self.there[task.shard] = FakeShard(task, node or self.alive[0], f"instance-{next(self._numbers)}", outlives)
         return self.there[task.shard]

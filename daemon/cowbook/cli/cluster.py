@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cowbook.cli.run import print_summaries
-from cowbook.cluster.driver import Driver
+from cowbook.cluster.driver import BALANCE_SECONDS, Driver
 from cowbook.cluster.node_check import StorageProbe, describe_node, judge_nodes
 from cowbook.cluster.ray_cluster import RayCluster
 from cowbook.config import Config
@@ -33,7 +33,16 @@ def run_on_cluster(arguments: argparse.Namespace, load: Callable[[], Config]) ->
     """Run a configuration on a cluster, as `cowbook run` does on one machine. Returns 1 if a symbol failed."""
     config = load()
     with _cluster_at(arguments, config) as cluster:
-        driver = Driver(cluster, load, os.environ, shards=arguments.shards, once=arguments.once, detach=arguments.detach)
+        balance_seconds = BALANCE_SECONDS if arguments.balance is None else arguments.balance / 1e9
+        driver = Driver(
+            cluster,
+            load,
+            os.environ,
+            shards=arguments.shards,
+            once=arguments.once,
+            detach=arguments.detach,
+            balance_seconds=balance_seconds,
+        )
         with asyncio.Runner(loop_factory=LOOPS[config.service.loop]) as runner:
             code = runner.run(driver.run())
     if arguments.once:

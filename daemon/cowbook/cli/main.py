@@ -66,9 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refuse_mixed_engines(parser: Parser, arguments: argparse.Namespace) -> None:
     """End with wrong usage where options need an engine, or do not go with one."""
     without = {"--shard": arguments.shard, "--allow-fresh": getattr(arguments, "allow_fresh", False)}
-    only = {f"--{name}": getattr(arguments, name, None) for name in ("address", "shards", "detach")}
+    only = {f"--{name}": getattr(arguments, name, None) for name in ("address", "shards", "detach", "balance")}
     for option, value in (without if arguments.engine else only).items():
-        if value:
+        if value not in (None, False):
             why = "does not go with --engine, which divides the symbols itself" if option == "--shard" else "needs --engine ray"
             if option == "--allow-fresh":
                 why = "does not go with --engine: run it once without, where state or output does not fit"

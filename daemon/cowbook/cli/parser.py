@@ -205,6 +205,12 @@ def _add_run(commands: Any) -> None:
             help="with --engine: the cluster's head (default: the cluster of this machine)",
         )
     run.add_argument("--shards", type=parse_shards, metavar="N", help="with --engine: how many (default: two for each node)")
+    run.add_argument(
+        "--balance",
+        type=parse_interval,
+        metavar="DURATION",
+        help="with --engine: how often load is measured and evened out (default: 5min; 0s: never)",
+    )
     run.add_argument("--detach", action="store_true", help="with --engine: end when all is ready; the shards go on")
 
 
@@ -460,6 +466,16 @@ def parse_shards(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= MOST_SHARDS:
         raise argparse.ArgumentTypeError(f"must be a positive number, at most {MOST_SHARDS:,}")
     return int(text)
+
+
+def parse_interval(text: str) -> int:
+    """A duration, such as "5min", in ns. Raises ArgumentTypeError."""
+    from cowbook.config import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def parse_address(text: str) -> str:

@@ -6,35 +6,32 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, MutableMapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from cowbook import __version__
-from cowbook.cluster.balance import divide, measure_loads, plan_move, spread, usual_count
+from cowbook.cluster.balance import ShardMove, Spent, SymbolMove, divide, measure_loads, plan_moves, spread, usual_count
 from cowbook.cluster.nodes import Answer, Cluster, GoneError, Node, ShardTask, UnreachableError
 from cowbook.cluster.overview import is_ready, status_line
+from cowbook.cluster.shard_control import STOP_PATIENCE_SECONDS, ShardControl
 from cowbook.cluster.shard_watch import ShardWatch
 from cowbook.cluster.view import ClusterView
 from cowbook.config import Config
-from cowbook.errors import ConfigError, ServiceError
+from cowbook.errors import ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
-from cowbook.service.reload import plan_reload
+from cowbook.service.reload import check_reload, plan_reload, reload
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.telemetry.http import HttpServer
 from cowbook.telemetry.systemd import Notifier
 
-T = TypeVar("T")
-
 _LOOK_SECONDS = 1.0
-_BALANCE_SECONDS = 300.0
+BALANCE_SECONDS = 300.0
+"""How often load is measured and evened out."""
 _PROGRESS_SECONDS = 10.0
 _LEAST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_STOP_PATIENCE_SECONDS = 30.0
-"""How long a shard that is being stopped may be lost before it is given up: the next start goes on from its checkpoints."""
 
 
 class Driver:
@@ -49,10 +46,12 @@ class Driver:
         shards: int | None = None,
         once: bool = False,
         detach: bool = False,
+        balance_seconds: float = BALANCE_SECONDS,
     ) -> None:
         """`load` reads the configuration, at once and for each reload. `shards` is how many to make; None: as fits the nodes.
 
         With `once` all input is taken to its end; with `detach` the driver ends when all is ready, and the shards go on.
+        With `balance_seconds` 0 nothing moves for its load.
         """
         self._cluster = cluster
         self._load = load
@@ -62,14 +61,15 @@ class Driver:
         self._detach = detach
         self._log = get_logger()
         self._notifier = Notifier(environ)
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="cluster")  # one: what is asked of it keeps its order
+        self._balance_seconds = balance_seconds
         self._watching: dict[str, asyncio.Task[None]] = {}
         self._reload_asked = self._was_ready = False
-        self._was_stopped = False
+        self._changing: asyncio.Task[None] | None = None  # a reload, or moves: one at a time
         self._balanced_at = self._reported_at = time.monotonic()
-        self._spent: dict[str, tuple[str, float]] = {}  # instance and processor time of each shard then
+        self._spent: dict[str, Spent] = {}  # by each shard then
         self._shards: dict[str, ShardWatch] = {}
         self._nodes: dict[str, Node] = {}
+        self._control = ShardControl(cluster, self._shards, self._nodes, self._notifier, outlives=detach)
         self.view = ClusterView(cluster, self._config, self._shards, self._nodes)
         """What the endpoint shows: all shards as one service."""
         self.summaries: list[SymbolSummary] = []
@@ -78,7 +78,7 @@ class Driver:
     @property
     def was_stopped(self) -> bool:
         """Whether a signal has asked for the end."""
-        return self._was_stopped
+        return self._control.was_stopped
 
     async def run(self) -> int:
         """Run until a signal comes, or as `once` and `detach` say. Returns 1 if a symbol has failed by then, else 0."""
@@ -102,7 +102,7 @@ class Driver:
             await asyncio.gather(*self._watching.values(), return_exceptions=True)
             if http is not None:
                 await http.close()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._control.close()
             self._notifier.close()
             early_signals.deliver_to(lambda _: None)
 
@@ -117,10 +117,10 @@ class Driver:
             self._reload_asked = not self._once
         elif number == signal.SIGUSR1:
             loop.call_soon_threadsafe(self._checkpoint_all)
-        elif self._was_stopped:
+        elif self.was_stopped:
             os._exit(128 + number)
         else:
-            self._was_stopped = True
+            self._control.was_stopped = True
         with suppress(RuntimeError):  # the loop has ended
             loop.call_soon_threadsafe(self._wake.set)
 
@@ -137,46 +137,50 @@ class Driver:
         await self._see_nodes()
         if not self._nodes:
             raise ServiceError("the cluster has no node that is alive")
-        found = await self._ask(self._cluster.find)
+        found = await self._control.ask(self._cluster.find)
         counts = {int(shard.partition("/")[2]) for shard in found}
         count = self._count or (counts.pop() if len(counts) == 1 else usual_count(len(self._nodes), len(self._config.symbol)))
-        parts = divide(self._config, count)
+        kept = {shard: await self._assigned(shard, handle) for shard, handle in found.items()}
+        placed = {one.id: shard for shard, task in kept.items() if task is not None for one in task.config.symbol}
+        parts = divide(self._config, count, {one: shard for one, shard in placed.items() if shard.endswith(f"/{count}")})
         for shard in sorted(found.keys() - parts.keys()):
-            await self._end(found.pop(shard), shard)
+            await self._control.end(found.pop(shard), shard)
         nodes = spread([shard for shard in parts if shard not in found], {}, list(self._nodes))
         for shard, config in parts.items():
-            task = ShardTask(config, self._once)
             if shard in found:
-                await self._adopt(task, found[shard])
+                await self._adopt(config, found[shard], kept[shard])
             else:
-                handle = await self._ask(lambda task=task, node=nodes[shard]: self._start(task, node))  # type: ignore[misc]
-                self._watch(ShardWatch(task, handle, time.monotonic()))
+                task = ShardTask(config, self._once)
+                self._watch(ShardWatch(task, await self._control.start(task, nodes[shard]), time.monotonic()))
         self.view.is_complete = True
         self._log.info("shards", shards=len(self._shards), nodes=len(self._nodes), adopted=len(found))
 
-    async def _adopt(self, task: ShardTask, handle: Any) -> None:
-        """Go on with a shard that another driver has started, unless it was for something else or by another release."""
-        watch = ShardWatch(task, handle, time.monotonic())
-        self._watch(watch)
-        if not await self._is_for(task, handle):
-            await self._replace(watch, task, None)
-
-    async def _is_for(self, task: ShardTask, handle: Any) -> bool:
-        """Whether a shard that is there was made for a task, by this release. One that does not answer for long is not."""
+    async def _assigned(self, shard: str, handle: Any) -> ShardTask | None:
+        """Returns the task of a shard that is there; None if it is of another release. One that does not answer for long is."""
         asked_at = time.monotonic()
-        while time.monotonic() - asked_at < _STOP_PATIENCE_SECONDS:
+        while time.monotonic() - asked_at < STOP_PATIENCE_SECONDS:
             try:
                 version = (await self._cluster.call(handle, "look"))["status"]["version"]
-                return bool(version == __version__ and await self._cluster.call(handle, "task") == task)
+                return await self._control.ask(lambda: self._cluster.assigned(shard)) if version == __version__ else None
             except GoneError:
-                return False
+                return None
             except UnreachableError:
                 self._notifier.extend(30.0)
                 await asyncio.sleep(_LOOK_SECONDS / 4)
-        return False
+        return None
 
-    def _start(self, task: ShardTask, node: str | None) -> Any:
-        return self._cluster.start(task, node, outlives=self._detach)
+    async def _adopt(self, config: Config, handle: Any, kept: ShardTask | None) -> None:
+        """Go on with a shard that another driver has started: as it is, or by a reload, or with a new process.
+
+        A driver may have ended before a shard that it took a symbol from had given it up. Then two processes may have it for a
+        moment, and its commit log decides between them.
+        """
+        watch = ShardWatch(kept or ShardTask(config, self._once), handle, time.monotonic())
+        self._watch(watch)
+        if kept is None or kept.once != self._once or plan_reload(kept.config, config, ())[1]:
+            await self._control.replace(watch, ShardTask(config, self._once), None)
+        elif kept.config != config:
+            await self._control.give(watch, config)
 
     def _watch(self, watch: ShardWatch) -> None:
         self._shards[watch.shard] = watch
@@ -202,12 +206,15 @@ class Driver:
                     )
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                    watch.handle = await self._ask(lambda: self._start(watch.task, None))
+                    watch.handle = await self._control.start(watch.task, None)
                 else:
                     await asyncio.sleep(_LOOK_SECONDS / 4)
                 continue
             if handle is watch.handle:
                 self._take(watch, answer)
+                if not watch.has_followed and not watch.is_stopping:
+                    with suppress(UnreachableError, GoneError):  # the next look finds that, too
+                        await self._cluster.call(handle, "follow", watch.task)
             pause = _LEAST_PAUSE_SECONDS
             await asyncio.sleep(_LOOK_SECONDS if watch.is_ready else _LOOK_SECONDS / 10)
 
@@ -225,7 +232,7 @@ class Driver:
 
     async def _serve(self) -> bool:
         """Look after everything until a signal comes: False; or until nothing is left to do: True."""
-        while not self._was_stopped:
+        while not self.was_stopped:
             await self._see_nodes()
             now = time.monotonic()
             self._notifier.alive()
@@ -237,9 +244,12 @@ class Driver:
                 self._log.info("ready", shards=len(self._shards), symbols=len(self._config.symbol))
             elif not self._was_ready:
                 self._notifier.extend(30.0)
-            if self._reload_asked:
+            if self._changing is not None and self._changing.done():
+                self._changing.result()
+                self._changing = None
+            if self._reload_asked and self._changing is None:
                 self._reload_asked = False
-                await self._reload()
+                self._begin_change(reload(self._reload(), self._notifier))
             elif self._detach and self._was_ready:
                 self._log.info(
                     "the shards go on without this driver", urls=[shard["url"] for shard in self.view.status()["shards"]]
@@ -247,12 +257,16 @@ class Driver:
                 return True
             elif self._once and await self._has_come_to_an_end():
                 return True
-            elif now - self._balanced_at >= _BALANCE_SECONDS:
-                await self._balance(now)
+            elif self._balance_seconds and self._changing is None and now - self._balanced_at >= self._balance_seconds:
+                self._begin_change(self._balance(now))
             self._wake.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if self._was_ready else _LOOK_SECONDS / 10)
         return False
+
+    def _begin_change(self, change: Coroutine[Any, Any, None]) -> None:
+        self._changing = asyncio.create_task(change)
+        self._changing.add_done_callback(lambda _: self._wake.set())
 
     async def _has_come_to_an_end(self) -> bool:
         """Whether every shard has, whose summaries are then taken and whose processes end. Tells of the progress."""
@@ -275,106 +289,76 @@ class Driver:
             found |= {summary.id: summary for summary in summaries}
         self.summaries = [found[symbol.id] for symbol in self._config.symbol]
         for watch in self._shards.values():
-            await self._ask(lambda watch=watch: self._cluster.kill(watch.handle, watch.shard))  # type: ignore[misc]
+            await self._control.ask(lambda watch=watch: self._cluster.kill(watch.handle, watch.shard))  # type: ignore[misc]
         return True
 
     async def _see_nodes(self) -> None:
-        nodes = await self._ask(self._cluster.nodes)
+        nodes = await self._control.ask(self._cluster.nodes)
         self._nodes.clear()
         self._nodes.update((node.id, node) for node in nodes)
-
-    async def _ask(self, what: Callable[[], T]) -> T:
-        """Have something done that blocks, and give signs of life meanwhile."""
-        asked = asyncio.get_running_loop().run_in_executor(self._executor, what)
-        while not (await asyncio.wait({asked}, timeout=_LOOK_SECONDS))[0]:
-            self._notifier.alive()
-        return await asked
 
     # Moving, reloading, stopping.
 
     async def _balance(self, now: float) -> None:
-        """Move a shard if the load that was measured since the last time asks for it."""
+        """Move what the load asks for that was measured since the last time, one after the other."""
         before, seconds = self._spent, now - self._balanced_at
         answers = {shard: watch.answer for shard, watch in self._shards.items() if watch.answer is not None}
-        self._spent = {shard: (answer.instance, answer.cpu_seconds) for shard, answer in answers.items()}
+        self._spent = {shard: Spent.of(answer) for shard, answer in answers.items()}
         self._balanced_at = now
         loads = measure_loads(before, self._spent, seconds)
         if len(loads) < len(self._shards):
             return  # some were started meanwhile: their load is not known
-        move = plan_move(loads, {shard: answer.node for shard, answer in answers.items()}, list(self._nodes))
-        if move is not None:
-            watch = self._shards[move.shard]
-            self._log.info("moving a shard", shard=move.shard, to=self._nodes[move.node].name, cores=round(loads[move.shard], 3))
+        placed = {shard: answer.node for shard, answer in answers.items()}
+        for move in plan_moves(loads, placed, list(self._nodes), whole=self._once):
+            now = time.monotonic()
+            if (
+                self.was_stopped
+                or self._reload_asked
+                or not all(is_ready(one, self._nodes, now) for one in self._shards.values())
+            ):
+                return  # what has happened meanwhile comes first, and shows in the next plan
+            await (self._move_shard(move) if isinstance(move, ShardMove) else self._move_symbol(move))
             self.view.metrics.moves.inc()
-            await self._replace(watch, watch.task, move.node)
 
-    async def _replace(self, watch: ShardWatch, task: ShardTask, node: str | None) -> None:
-        """End a shard with its last checkpoints, and start it for a task, on this node or on any."""
-        watch.begin_move()
-        await self._end(watch.handle, watch.shard)
-        handle = await self._ask(lambda: self._start(task, node))
-        watch.start_again(task, handle, time.monotonic())
+    async def _move_shard(self, move: ShardMove) -> None:
+        watch, node = self._shards[move.shard], self._nodes.get(move.node)
+        if node is not None:
+            self._log.info("moving a shard", shard=move.shard, to=node.name, symbols=len(watch.symbol_ids))
+            await self._control.replace(watch, watch.task, node.id)
 
-    async def _end(self, handle: Any, shard: str) -> bool:
-        """Stop a shard with its last checkpoints, then end its process. Returns whether it came to its end by itself."""
-        stopped: set[str] = set()
-        lost_at = time.monotonic()
-        ended = False
-        while not ended and time.monotonic() - lost_at < _STOP_PATIENCE_SECONDS:
-            self._notifier.extend(30.0)
-            self._notifier.alive()
-            try:
-                answer = Answer(**await self._cluster.call(handle, "look"))
-                lost_at = time.monotonic()
-                ended = answer.has_ended
-                if answer.instance not in stopped:  # also one that has come up on another node meanwhile
-                    await self._cluster.call(handle, "stop")
-                    stopped.add(answer.instance)
-                if shard in self._shards and not ended:
-                    self._take(self._shards[shard], answer)
-            except GoneError:
-                break
-            except UnreachableError:
-                pass
-            if not ended:
-                await asyncio.sleep(_LOOK_SECONDS / 20)
-        if not ended:
-            self._log.error("shard was lost while it stopped: the next start goes on from its last checkpoints", shard=shard)
-        await self._ask(lambda: self._cluster.kill(handle, shard))
-        return ended
+    async def _move_symbol(self, move: SymbolMove) -> None:
+        started = time.monotonic()
+        self.view.moving = move.symbol
+        try:
+            done = await self._control.move(self._config, move.symbol, self._shards[move.giver], self._shards[move.taker])
+        finally:
+            self.view.moving = None
+        if done:
+            seconds = round(time.monotonic() - started, 3)
+            self._log.info("moved", symbol=move.symbol, source=move.giver, target=move.taker, seconds=seconds)
 
     async def _reload(self) -> None:
-        self._notifier.reloading()
-        try:
-            await self._change(self._load())
-        except ConfigError as error:
-            self._log.error("reload refused: everything goes on as before", problems=error.problems)
-        finally:
-            self._notifier.ready()
-
-    async def _change(self, config: Config) -> None:
-        """Go over to another configuration: shards whose part has changed are stopped, and started for the new one.
+        """Read the configuration again, and go over to it: a symbol stays in its shard, and what is new falls to one by its id.
 
         Raises ConfigError when that is not possible, having changed nothing.
         """
+        config = self._load()
         failed = [symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"]
-        _, problems = plan_reload(self._config, config, failed)
-        if problems:
-            raise ConfigError("the configuration", problems)
+        await self._control.ask(lambda: check_reload(self._config, config, failed))
         count = int(next(iter(self._shards)).partition("/")[2])
-        parts = divide(config, count)
+        parts = divide(config, count, {one: shard for shard, watch in self._shards.items() for one in watch.symbol_ids})
         self._config = self.view.config = config
         set_level(config.log.level)
         for shard in sorted(self._shards.keys() - parts.keys()):
             self._watching.pop(shard).cancel()
-            await self._end(self._shards.pop(shard).handle, shard)
+            await self._control.end(self._shards.pop(shard).handle, shard)
         changed = []
         for shard, part in parts.items():
-            task = ShardTask(part, self._once)
             if shard not in self._shards:
-                self._watch(ShardWatch(task, await self._ask(lambda task=task: self._start(task, None)), time.monotonic()))  # type: ignore[misc]
-            elif self._shards[shard].task != task:
-                await self._replace(self._shards[shard], task, None)
+                task = ShardTask(part, self._once)
+                self._watch(ShardWatch(task, await self._control.start(task, None), time.monotonic()))
+            elif self._shards[shard].task.config != part:
+                await self._control.give(self._shards[shard], part)
             else:
                 continue
             changed.append(shard)
@@ -383,11 +367,13 @@ class Driver:
     async def _shut_down(self) -> int:
         """Stop every shard, all at once, with final checkpoints."""
         self._notifier.stopping()
+        if self._changing is not None:
+            await self._changing  # it begins nothing new
         self._log.info("stopping", shards=len(self._shards))
         failed_before = {symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"}
         for task in self._watching.values():
             task.cancel()
-        ended = await asyncio.gather(*(self._end(watch.handle, watch.shard) for watch in self._shards.values()))
+        ended = await asyncio.gather(*(self._control.end(watch.handle, watch.shard) for watch in self._shards.values()))
         failed = {symbol["id"] for symbol in self.view.status()["symbols"] if symbol["state"] == "failed"} - failed_before
         self._log.info("stopped", failed=sorted(failed))
         return int(bool(failed) or not all(ended))

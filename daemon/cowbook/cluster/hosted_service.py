@@ -35,7 +35,7 @@ class HostedService:
     def __init__(self, task: ShardTask, node: str, host: str) -> None:
         """`node` is the cluster's name of this machine, and `host` the address on which others reach it."""
         configure_logging(task.config.log.level, "json")
-        self._task = task
+        self._task = self._asked = task
         self._node = node
         self._host = host
         self._instance = uuid4().hex
@@ -52,6 +52,7 @@ class HostedService:
 
     def look(self) -> dict[str, Any]:
         """Returns the fields of an Answer."""
+        number = self._task.number  # before the status, so that what belongs to this task is in it
         answer = Answer(
             instance=self._instance,
             node=self._node,
@@ -62,12 +63,18 @@ class HostedService:
             has_ended=self._ended.is_set(),
             failure=self._failure,
             status=self._service.status(),
+            task_number=number,
         )
         return {field.name: getattr(answer, field.name) for field in fields(answer)}  # `asdict` would copy thousands of values
 
-    def task(self) -> ShardTask:
-        """Returns what it was made for."""
-        return self._task
+    def follow(self, task: ShardTask) -> None:
+        """Go over to a later task. Returns at once: `look` says when that is done. Symbols that are in both do not notice."""
+        if task.number > self._asked.number:
+            self._asked = task
+            self._service.follow(_served_at(task, self._host), lambda: self._note(task))
+
+    def _note(self, task: ShardTask) -> None:
+        self._task = task
 
     def stop(self) -> None:
         """Ask every symbol for its last checkpoint and its end. Returns at once: `look` says when that is done."""

@@ -19,15 +19,24 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """The work of one shard: its symbols' configuration, in which `[service] shard` is set."""
+    """The work of one shard: its symbols' configuration, in which `[service] shard` is set.
+
+    The symbols are those that the driver has assigned to it, which need not be those that fall to it by their ids.
+    """
 
     config: Config
     once: bool = False
+    number: int = 1
+    """Of a shard's tasks a later one has a higher number."""
 
     @property
     def shard(self) -> str:
         """Which one, as "I/N"."""
         return self.config.service.shard
+
+    def then(self, config: Config) -> ShardTask:
+        """Returns the shard's next task, of another configuration."""
+        return ShardTask(config, self.once, self.number + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,8 @@ class Answer:
     """Why the service could not run, or could not go on."""
     status: dict[str, Any]
     """As of /status."""
+    task_number: int = 0
+    """Of the task that it has gone over to. What was taken from it has ended then, with its last checkpoint."""
 
 
 class UnreachableError(Exception):
@@ -67,8 +78,17 @@ class Cluster(Protocol):
     def find(self) -> dict[str, Any]:
         """Returns the handles of all shards of this state directory that are there, by shard."""
 
+    def assign(self, task: ShardTask) -> None:
+        """Keep a shard's task: whatever starts the shard's process from now on, it begins with this one.
+
+        What runs is not told. Raises UnreachableError.
+        """
+
+    def assigned(self, shard: str) -> ShardTask | None:
+        """Returns the task that was kept last; None without any, or if it is of another release. Raises UnreachableError."""
+
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
-        """Start a shard on a node, or elsewhere if that one is gone. Returns its handle.
+        """Assign a task, and start the shard on a node, or elsewhere if that one is gone. Returns its handle.
 
         With `outlives` it goes on when the driver ends.
         """

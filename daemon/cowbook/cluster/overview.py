@@ -14,11 +14,17 @@ from cowbook.telemetry.status import empty_status
 
 
 def merge_status(
-    shards: Sequence[ShardWatch], nodes: Mapping[str, Node], order: Mapping[str, int], started: str, now: float
+    shards: Sequence[ShardWatch],
+    nodes: Mapping[str, Node],
+    order: Mapping[str, int],
+    started: str,
+    now: float,
+    moving: str | None = None,
 ) -> dict[str, Any]:
     """Returns the status of all shards as /status has it: symbols in their order, and a line about each shard.
 
-    Of a shard that does not answer the symbols are shown as they were last, with the state `lost`.
+    Of a shard that does not answer the symbols are shown as they were last, with the state `lost`. `moving` is a symbol that
+    may be in no shard now.
     """
     symbols: list[dict[str, Any]] = []
     rows = []
@@ -31,19 +37,21 @@ def merge_status(
             symbol = dict(found.get(symbol_id) or empty_status(symbol_id))
             if state == "lost":
                 symbol |= {"state": state, "error": f"its shard {watch.shard} does not answer"}
-            elif state == "moving":
-                symbol |= {"state": state}
+            elif state == "moving" or symbol_id == moving:
+                symbol |= {"state": "moving"}
             symbols.append(symbol)
         if state == "lost":
             problems.append(f"shard {watch.shard} has not answered for {now - watch.answered_at:.0f} s")
         elif state == "failed" and watch.answer is not None:
             problems.append(f"shard {watch.shard} failed on {_node_name(watch, nodes)}: {watch.answer.failure}")
+    if moving is not None and moving not in (symbol["id"] for symbol in symbols):
+        symbols.append(empty_status(moving) | {"state": "moving"})
     symbols.sort(key=lambda symbol: order[symbol["id"]])
     return {
         "version": __version__,
         "started": started,
         "shard": None,
-        "ready": bool(shards) and all(is_ready(watch, nodes, now) for watch in shards),
+        "ready": bool(shards) and moving is None and all(is_ready(watch, nodes, now) for watch in shards),
         "unreachable": problems,
         "shards": rows,
         "symbols": symbols,
@@ -122,7 +130,7 @@ class ClusterMetrics:
         self._takeovers = Counter(
             "cowbook_takeovers", "Times that a shard came up again without having been told to", ["shard"], registry=self.registry
         )
-        self.moves = Counter("cowbook_moves", "Shards that were moved to even out the load", registry=self.registry)
+        self.moves = Counter("cowbook_moves", "Moves of symbols and shards to even out the load", registry=self.registry)
         self._counted: dict[str, int] = {}
 
     def refresh(self, shards: Sequence[ShardWatch], alive: Collection[str], now: float) -> None:

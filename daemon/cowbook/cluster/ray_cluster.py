@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import pickle
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,8 @@ _OWN = "auto"
 _ALWAYS = -1
 _RESOURCE = "cowbook"
 """What nodes declare (`ray start --resources`) that shards are to run on, where not all are meant."""
+_KEPT = "cowbook"
+"""The namespace of tasks in the store of the head."""
 _SHARE = 0.0001  # the least that Ray counts: as many shards as one likes
 
 
@@ -85,6 +89,24 @@ class RayCluster:
                 continue
         return found
 
+    def assign(self, task: ShardTask) -> None:
+        """As Cluster. The head keeps it, as it keeps what actors are made of, and for as long."""
+        store, key = _open_store(), _key_of(self._ray, task.shard)
+        with self._reaching_the_head():
+            store._internal_kv_put(key, pickle.dumps(task), namespace=_KEPT)  # noqa: SLF001 - Ray has no public store
+
+    def assigned(self, shard: str) -> ShardTask | None:
+        """As Cluster."""
+        with self._reaching_the_head():
+            return _assigned(self._ray, shard)
+
+    @contextmanager
+    def _reaching_the_head(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._ray.exceptions.RayError, OSError) as error:
+            raise UnreachableError(str(error)) from error
+
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
         """As Cluster."""
         options: dict[str, Any] = {
@@ -99,7 +121,8 @@ class RayCluster:
             options["resources"] = {_RESOURCE: _SHARE}
         if node is not None:
             options["scheduling_strategy"] = self._on(node, soft=True)
-        return self._ray.remote(RayShard).options(**options).remote(task)
+        self.assign(task)
+        return self._ray.remote(RayShard).options(**options).remote(task.shard)
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""
@@ -159,9 +182,36 @@ def _reach(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _REACH_SECONDS).close()
 
 
-class RayShard(HostedService):
-    """The actor. Ray makes it anew, from the same task, on each node that it comes to."""
+def _key_of(ray: Any, shard: str) -> str:
+    """Returns where a shard's task is kept: under the state directory's name, as its actor is."""
+    return f"{ray.get_runtime_context().namespace}/{shard}"
 
-    def __init__(self, task: ShardTask) -> None:
+
+def _open_store() -> Any:
+    from ray.experimental import internal_kv  # noqa: PLC0415 - as in load_ray
+
+    return internal_kv
+
+
+def _assigned(ray: Any, shard: str) -> ShardTask | None:
+    """Returns the task that is kept for a shard; None without one of this release."""
+    kept = _open_store()._internal_kv_get(_key_of(ray, shard), namespace=_KEPT)  # noqa: SLF001 - as in `assign`
+    try:
+        # Whoever may write there may run programs on all nodes: Ray itself unpickles what actors are made of.
+        task = pickle.loads(kept) if kept is not None else None  # noqa: S301
+    except (pickle.UnpicklingError, AttributeError, ImportError, TypeError, ValueError):
+        return None
+    return task if isinstance(task, ShardTask) else None
+
+
+class RayShard(HostedService):
+    """The actor. Wherever and by whomever it is started, it begins with the task that is assigned to it then."""
+
+    def __init__(self, shard: str) -> None:
         ray = load_ray()
+        task = _assigned(ray, shard)
+        if task is None:
+            raise ServiceError(
+                f"no task of this release is assigned to shard {shard}: is another cowbook installed on this node?"
+            )
         super().__init__(task, ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())

@@ -85,6 +85,11 @@ class ShardWatch:
         self.is_stopping = False
         self.answered_at = self.changed_at = now
 
+    @property
+    def has_followed(self) -> bool:
+        """Whether it has gone over to its task, by its newest answer. What has ended has no symbol any more."""
+        return self.answer is not None and (self.answer.has_ended or self.answer.task_number >= self.task.number)
+
     def is_lost(self, alive: Collection[str], now: float) -> bool:
         """Whether it has answered once, and does not any more."""
         if self.answer is None:
@@ -93,8 +98,8 @@ class ShardWatch:
 
     @property
     def is_ready(self) -> bool:
-        """Whether all its symbols stood at their place, by its newest answer. An end is a place, too."""
-        return self.answer is not None and (self.answer.has_ended or bool(self.answer.status["ready"]))
+        """Whether all symbols of its task stood at their place, by its newest answer. An end is a place, too."""
+        return self.answer is not None and self.has_followed and (self.answer.has_ended or bool(self.answer.status["ready"]))
 
     def state(self, alive: Collection[str], now: float) -> str:
         """Returns starting, running, lost, moving, failed or done."""

@@ -31,6 +31,8 @@ class ClusterView:
         self.metrics = ClusterMetrics()
         self.is_complete = False
         """Whether all shards have been started, so that they can be ready."""
+        self.moving: str | None = None
+        """The symbol that is on its way from one shard to another one."""
 
     def render_metrics(self, *, openmetrics: bool) -> bytes:
         """The driver's metrics, as they are now."""
@@ -41,7 +43,7 @@ class ClusterView:
     def status(self) -> dict[str, Any]:
         """What /status says: as of one service, and a line about each shard."""
         order = {symbol.id: place for place, symbol in enumerate(self.config.symbol)}
-        status = merge_status(list(self._shards.values()), self._nodes, order, self._started, time.monotonic())
+        status = merge_status(list(self._shards.values()), self._nodes, order, self._started, time.monotonic(), self.moving)
         return status | {"ready": status["ready"] and self.is_complete}
 
     def discover(self) -> list[dict[str, Any]]:
@@ -65,7 +67,10 @@ class ClusterView:
 
     async def checkpoint(self, symbol_id: str | None, *, waits: bool) -> list[dict[str, Any]]:
         """As Service.checkpoint, of all shards."""
-        watches = list(self._shards.values()) if symbol_id is None else [self._shard_of(symbol_id)]
+        try:
+            watches = list(self._shards.values()) if symbol_id is None else [self._shard_of(symbol_id)]
+        except StorageError as error:
+            return [{"id": symbol_id, "epoch": None, "error": str(error)}]
 
         async def of(watch: ShardWatch) -> list[dict[str, Any]]:
             try:
@@ -79,8 +84,10 @@ class ClusterView:
         return [answer for answers in await asyncio.gather(*map(of, watches)) for answer in answers]
 
     def _shard_of(self, symbol_id: str) -> ShardWatch:
-        """Raises KeyError for an unknown symbol."""
+        """Raises KeyError for an unknown symbol, StorageError for one that no shard has now."""
         for watch in self._shards.values():
             if symbol_id in watch.symbol_ids:
                 return watch
+        if symbol_id == self.moving:
+            raise StorageError(f"{symbol_id} is on its way to another shard: ask again in a second")
         raise KeyError(symbol_id)

@@ -1,14 +1,18 @@
-"""Plans what a running service must do for a changed configuration. It reads and changes nothing."""
+"""Reloading: what a service, or a driver of several, must do for a changed configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from cowbook.config import Config
+from cowbook.errors import ConfigError
+from cowbook.log import get_logger
 from cowbook.plain.places import is_url
+from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.settings import fingerprint
+from cowbook.telemetry.systemd import Notifier
 
 _INTERVALS = ("book_interval", "part_interval")  # in ns
 
@@ -28,6 +32,30 @@ class ReloadPlan:
     added: tuple[str, ...]
     restarted: tuple[str, ...]
     """Symbols whose input or limits have changed, and those whose settings may all change."""
+
+
+async def reload(change: Awaitable[None], notifier: Notifier) -> None:
+    """Await a change of the configuration, while systemd is told so. A ConfigError refuses it: that is logged, and no more."""
+    notifier.reloading()
+    try:
+        await change
+    except ConfigError as error:
+        get_logger().error("reload refused: everything goes on as before", problems=error.problems)
+    finally:
+        notifier.ready()
+
+
+def check_reload(old: Config, new: Config, open_ids: Collection[str]) -> ReloadPlan:
+    """Plan the change as `plan_reload` does, and look at the input of what is new in it. Blocks as long as storage does.
+
+    Raises ConfigError with every problem that prevents it.
+    """
+    # The files of others may have gone since they were read.
+    refuse_unusable(new, "the configuration", of=lambda symbol: symbol not in old.symbol)
+    plan, problems = plan_reload(old, new, open_ids)
+    if problems:
+        raise ConfigError("the configuration", problems)
+    return plan
 
 
 def plan_reload(old: Config, new: Config, open_ids: Collection[str]) -> tuple[ReloadPlan, list[str]]:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, MutableMapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from prometheus_client import generate_latest
@@ -22,14 +21,13 @@ from cowbook import __version__
 from cowbook.capture.inotify import Watcher
 from cowbook.checkpoint.load import who_could_remove
 from cowbook.config import Config, SymbolConfig
-from cowbook.errors import ConfigError, CowbookError, ServiceError
+from cowbook.errors import CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.objects.bucket import Bucket
 from cowbook.service import early_signals
 from cowbook.service.allocator import map_large_arrays
-from cowbook.service.reload import plan_reload
+from cowbook.service.reload import ReloadPlan, check_reload, plan_reload, reload
 from cowbook.service.supervision import Supervision
-from cowbook.symbol.input_check import refuse_unusable
 from cowbook.symbol.settings import checkpoint_settings, worker_settings
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.symbol.symbol_thread import LOOPS, SymbolThread, ThreadContext
@@ -113,6 +111,7 @@ class Service:
         self._warm_formats: set[str] = set()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
         self._reload_asked = self._checkpoint_asked = False
+        self._to_follow: tuple[Config, Callable[[], None]] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._supervision = Supervision(self._notifier, self._metrics, self._log)
         self.threads: dict[str, SymbolThread] = {}
@@ -208,7 +207,10 @@ class Service:
                 self._supervising.result()  # it ends by an error only
             if self._reload_asked:
                 self._reload_asked = False
-                await self._reload()
+                await reload(self._change(), self._notifier)
+            elif self._to_follow is not None:
+                (config, done), self._to_follow = self._to_follow, None
+                await self._follow(config, done)
             elif self._checkpoint_asked:
                 self._checkpoint_asked = False
                 self._log.info("checkpoint asked for")
@@ -283,6 +285,16 @@ class Service:
         if self._loop is not None:
             _call_if_open(self._loop, self._wake.set)
 
+    def follow(self, config: Config, done: Callable[[], None]) -> None:
+        """Go over to another configuration, as by a reload, but without checks: whoever calls has made them.
+
+        From any thread, and before `run`, too. `done` is called on the service's loop afterwards: what was removed has ended
+        with its last checkpoint, and what was added has begun. If another call comes before that, only the last one counts.
+        """
+        self._to_follow = config, done
+        if self._loop is not None:
+            _call_if_open(self._loop, self._wake.set)
+
     def _take_signals(self) -> dict[int, Any]:
         """Receive them from here on; the handlers that were there before, if they are not cowbook's own already."""
         if threading.current_thread() is not threading.main_thread():
@@ -321,24 +333,25 @@ class Service:
 
         return log
 
-    async def _reload(self) -> None:
-        self._notifier.reloading()
-        try:
-            await self._change(self._load())
-        except ConfigError as error:
-            self._log.error("reload refused: everything goes on as before", problems=error.problems)
-        finally:
-            self._notifier.ready()
+    async def _change(self) -> None:
+        """Read the configuration again, and go over to it. Raises ConfigError where that is refused, having changed nothing."""
+        config = self._load()
+        open_ids = [thread.id for thread in self.threads.values() if thread.may_change]
+        # Storage may be slow, and the loop has signs of life to give.
+        check = asyncio.get_running_loop().run_in_executor(self._context.writers, check_reload, self._config, config, open_ids)
+        await self._go_over(config, await check)
 
-    async def _change(self, config: Config) -> None:
-        """Go over to another configuration. Raises ConfigError when that is not possible, having changed nothing."""
-        known = self._config.symbol
-        # The files of others may have gone since they were read. Storage may be slow, and the loop has signs of life to give.
-        look = partial(refuse_unusable, config, "the configuration", of=lambda symbol: symbol not in known)
-        await asyncio.get_running_loop().run_in_executor(self._context.writers, look)
-        plan, problems = plan_reload(self._config, config, [thread.id for thread in self.threads.values() if thread.may_change])
+    async def _follow(self, config: Config, done: Callable[[], None]) -> None:
+        """Go over to a configuration that somebody else has checked. Raises RuntimeError if that was not so."""
+        open_ids = [thread.id for thread in self.threads.values() if thread.may_change]
+        plan, problems = plan_reload(self._config, config, open_ids)
         if problems:
-            raise ConfigError("the configuration", problems)
+            raise RuntimeError(f"only a new process can go over to this configuration: {problems}")
+        await self._go_over(config, plan)
+        done()
+
+    async def _go_over(self, config: Config, plan: ReloadPlan) -> None:
+        """Change the symbols that a plan has. Those that end have taken their last checkpoints when this returns."""
         await self._warm(asyncio.get_running_loop(), self._context.writers, _formats_of(config))
         ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
         for thread in ending:

@@ -47,6 +47,8 @@ def test_without_ray_the_extra_is_named(
         (["--address", "head:6379"], "--address needs --engine ray"),
         (["--shards", "3"], "--shards needs --engine ray"),
         (["--detach"], "--detach needs --engine ray"),
+        (["--balance", "0s"], "--balance needs --engine ray"),
+        (["--engine", "ray", "--balance", "often"], "must be a duration"),
         (["--engine", "ray", "--shard", "0/2"], "--shard does not go with --engine"),
         (["--engine", "ray", "--allow-fresh"], "--allow-fresh does not go with --engine"),
         (["--engine", "ray", "--once", "--detach"], "--detach does not go with --once"),

@@ -8,12 +8,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cowbook.cluster import driver as module
+from cowbook.cluster.balance import SymbolMove, divide, part_of
 from cowbook.cluster.driver import Driver
 from cowbook.config import Config
 from cowbook.errors import StorageError
@@ -29,6 +31,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Looks are frequent, and signals are whose they were afterwards."""
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.01)
     monkeypatch.setattr(module, "_LEAST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("cowbook.cluster.shard_control._POLL_SECONDS", 0.005)
     previous = {number: signal.getsignal(number) for number in early_signals.HANDLED}
     yield
     early_signals.deliver_to(None)
@@ -96,12 +99,24 @@ async def test_what_does_not_fit_is_replaced(tmp_path: Path, why: str) -> None:
         for shard in before:
             shard.version = "0.0.1"
     if why == "configuration":
-        config = config_of(tmp_path, *SYMBOLS, more="[checkpoint]\nevery_events = 5\n")
+        config = config_of(tmp_path, *SYMBOLS, more='[service]\nloop = "asyncio"\n')
     async with running(cluster, config, shards=3 if why == "count" else None) as (driver, _):
         assert [shard.stopped for shard in before] == [1, 1]
         assert cluster.killed == before
         assert len(driver.view.status()["shards"]) == (3 if why == "count" else 2)
-        assert all(shard.the_task.config.checkpoint == config.checkpoint for shard in cluster.there.values())
+        assert all(shard.the_task.config.service.loop == config.service.loop for shard in cluster.there.values())
+
+
+async def test_an_adopted_shard_goes_over_to_what_a_reload_may_change(tmp_path: Path) -> None:
+    """Its symbols do not notice: no process ends."""
+    cluster, config = FakeCluster("a"), config_of(tmp_path, *SYMBOLS)
+    async with running(cluster, config, detach=True, shards=2) as (_, ended):
+        assert await ended == 0
+    before = list(cluster.there.values())
+    config = config_of(tmp_path, *SYMBOLS, more="[checkpoint]\nevery_events = 5\n")
+    async with running(cluster, config):
+        assert [shard.stopped for shard in before] == [0, 0]
+        assert all(shard.the_task.config.checkpoint == config.checkpoint for shard in before)
 
 
 async def test_a_shard_that_nobody_starts_again_is_started(tmp_path: Path) -> None:
@@ -138,11 +153,15 @@ async def test_a_lost_node_shows_and_a_takeover_is_counted(tmp_path: Path) -> No
         assert "cowbook_nodes 1.0" in text
 
 
-async def test_load_moves_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def symbols_of(cluster: FakeCluster) -> dict[str, list[str]]:
+    """What each shard has, by its own word."""
+    return {name: [symbol.id for symbol in shard.the_task.config.symbol] for name, shard in cluster.there.items()}
+
+
+async def test_a_node_without_shards_gets_one_from_a_busy_node(tmp_path: Path) -> None:
     """It is stopped, and started on the idle node; that is a move and no takeover."""
-    monkeypatch.setattr(module, "_BALANCE_SECONDS", 0.1)
     cluster = FakeCluster("a")
-    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=3) as (driver, _):
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=3, balance_seconds=0.1) as (driver, _):
         cluster.alive.append("b")
 
         def work() -> bool:
@@ -157,8 +176,120 @@ async def test_load_moves_a_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert b"cowbook_moves_total" in driver.view.render_metrics(openmetrics=False)
 
 
-async def test_a_reload_replaces_only_shards_that_change(tmp_path: Path) -> None:
-    """Adding a symbol concerns one of them. What would change rows is refused whole."""
+async def test_load_moves_symbols_one_at_a_time_and_no_process_ends(tmp_path: Path) -> None:
+    """From the shard whose messages cost most. No symbol is ever in two shards, nor among two tasks that are kept."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, balance_seconds=0.1) as (driver, _):
+        busy = max(cluster.there, key=lambda shard: len(symbols_of(cluster)[shard]))
+        begun = symbols_of(cluster)[busy]
+
+        def work() -> bool:
+            shard = cluster.there[busy]
+            shard.cpu_seconds += 0.01
+            shard.messages = {symbol: shard.messages.get(symbol, 0) + 10 for symbol in begun}
+            for having in (
+                symbols_of(cluster),
+                {name: [one.id for one in task.config.symbol] for name, task in cluster.kept.items()},
+            ):
+                symbols = [symbol for ids in having.values() for symbol in ids]
+                assert len(symbols) == len({*symbols}) >= len(SYMBOLS) - 1
+            return len(symbols_of(cluster)[busy]) < len(begun)
+
+        await until(work)
+        await until(lambda: driver.view.status()["ready"])
+        steps = [len(ids) for ids in cluster.there[busy].followed]
+        assert steps == [len(begun) - 1 - step for step in range(len(steps))]
+        assert sorted(symbol for ids in symbols_of(cluster).values() for symbol in ids) == [*SYMBOLS]
+        assert not cluster.killed
+
+
+def one_move(monkeypatch: pytest.MonkeyPatch, move: SymbolMove) -> None:
+    """Have a driver plan this, and nothing else."""
+    planned = iter([[move]])
+    monkeypatch.setattr(module, "plan_moves", lambda *_, **__: next(planned, []))
+
+
+async def test_a_shard_that_starts_again_has_its_symbols_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it was lost while a symbol was given to it, or taken from it."""
+    one_move(monkeypatch, SymbolMove("A", "1/2", "0/2"))
+    monkeypatch.setattr("cowbook.cluster.driver.measure_loads", lambda *_: {"0/2": {}, "1/2": {}})
+    cluster = FakeCluster("a", "b")
+    config = config_of(tmp_path, *SYMBOLS)
+    assert "A" in [symbol.id for symbol in divide(config, 2)["1/2"].symbol]
+    async with running(cluster, config, shards=2, balance_seconds=0.05) as (driver, _):
+        for shard, has_it in (("1/2", False), ("0/2", True)):
+            cluster.there[shard].is_deaf = True
+            await until(partial(a_is_kept, cluster, shard, has_it=has_it))
+            await asyncio.sleep(0.05)
+            assert ("A" in symbols_of(cluster)[shard]) != has_it  # it has not noticed
+            assert next(row for row in driver.view.status()["symbols"] if row["id"] == "A")["state"] == "moving"
+            cluster.there[shard].is_deaf = False
+            cluster.restart(shard, "b")
+            assert ("A" in symbols_of(cluster)[shard]) == has_it
+        await until(lambda: driver.view.status()["ready"] and driver.view.moving is None)
+        assert sum(row["takeovers"] for row in driver.view.status()["shards"]) == 2
+        assert not cluster.killed
+
+
+def a_is_kept(cluster: FakeCluster, shard: str, *, has_it: bool) -> bool:
+    """Whether a shard's next process would have the symbol A, or not."""
+    return ("A" in ids_kept(cluster, shard)) == has_it
+
+
+def ids_kept(cluster: FakeCluster, shard: str) -> list[str]:
+    """Symbols of the task that the cluster keeps."""
+    return [symbol.id for symbol in cluster.kept[shard].config.symbol]
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_the_next_driver_finds_symbols_where_they_are_and_one_that_is_nowhere(tmp_path: Path, noticed: bool) -> None:
+    """A driver has moved A, and ended when it had taken B from its shard, which may not have noticed."""
+    cluster, config = FakeCluster("a", "b"), config_of(tmp_path, *SYMBOLS)
+    async with running(cluster, config, detach=True, shards=2) as (_, ended):
+        assert await ended == 0
+    for shard, ids in (("1/2", {*ids_kept(cluster, "1/2")} - {"A"}), ("0/2", {*ids_kept(cluster, "0/2"), "A"})):
+        cluster.assign(cluster.kept[shard].then(part_of(config, shard, ids)))
+        cluster.there[shard].follow(cluster.kept[shard])
+    home = next(shard for shard in cluster.kept if "B" in ids_kept(cluster, shard))
+    cluster.assign(cluster.kept[home].then(part_of(config, home, {*ids_kept(cluster, home)} - {"B"})))
+    if noticed:
+        cluster.there[home].follow(cluster.kept[home])
+    async with running(cluster, config) as (driver, _):
+        await until(lambda: "B" in symbols_of(cluster)[home])
+        assert "A" in symbols_of(cluster)["0/2"]
+        assert sorted(symbol for ids in symbols_of(cluster).values() for symbol in ids) == [*SYMBOLS]
+        assert [symbol["id"] for symbol in driver.view.status()["symbols"]] == [*SYMBOLS]
+        assert not cluster.killed
+        assert {name: task.number for name, task in cluster.kept.items()} == {
+            name: shard.the_task.number for name, shard in cluster.there.items()
+        }
+
+
+async def test_a_move_waits_for_the_head_to_keep_it_and_a_stop_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody would find again is told to nobody."""
+    monkeypatch.setattr("cowbook.cluster.shard_control._SIGN_SECONDS", 0.01)
+    monkeypatch.setattr("cowbook.cluster.driver.measure_loads", lambda *_: {"0/2": {}, "1/2": {}})
+    one_move(monkeypatch, SymbolMove("A", "1/2", "0/2"))
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, balance_seconds=0.05) as (driver, ended):
+        cluster.is_headless = True
+        await until(lambda: driver.view.moving == "A")
+        await asyncio.sleep(0.05)
+        assert "A" in symbols_of(cluster)["1/2"]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await ended == 0
+
+
+async def test_with_no_interval_nothing_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However uneven it is."""
+    monkeypatch.setattr(module, "plan_moves", lambda *_, **__: pytest.fail("it was asked what to move"))
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, balance_seconds=0.0):
+        await asyncio.sleep(0.1)
+
+
+async def test_a_reload_goes_to_the_shards_that_change(tmp_path: Path) -> None:
+    """Adding a symbol concerns one of them, and no process ends. What would change rows is refused whole."""
     configs = [config_of(tmp_path, *SYMBOLS)]
     cluster = FakeCluster("a", "b")
     driver = Driver(cluster, lambda: configs[-1], {}, shards=3)
@@ -167,11 +298,30 @@ async def test_a_reload_replaces_only_shards_that_change(tmp_path: Path) -> None
     configs.append(config_of(tmp_path, *SYMBOLS, "H"))
     os.kill(os.getpid(), signal.SIGHUP)
     await until(lambda: len(driver.view.status()["symbols"]) == 8 and driver.view.status()["ready"])
-    assert len(cluster.killed) == 1
+    assert sum(len(shard.followed) for shard in cluster.there.values()) == 1
     configs.append(config_of(tmp_path, *SYMBOLS, "H", more='[output]\nnumbers = "int64"\n'))
     os.kill(os.getpid(), signal.SIGHUP)
     await asyncio.sleep(0.1)
-    assert len(cluster.killed) == 1
+    assert sum(len(shard.followed) for shard in cluster.there.values()) == 1
+    assert not cluster.killed
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+async def test_a_reload_gives_a_failed_shard_a_new_process(tmp_path: Path) -> None:
+    """What has ended cannot go over to anything."""
+    configs = [config_of(tmp_path, *SYMBOLS)]
+    cluster = FakeCluster("a", "b")
+    driver = Driver(cluster, lambda: configs[-1], {}, shards=2)
+    task = asyncio.create_task(driver.run())
+    await until(lambda: driver.view.status()["ready"])
+    failed = cluster.there["0/2"]
+    failed.ended = True
+    await until(lambda: driver.view.status()["shards"][0]["state"] == "done")
+    configs.append(config_of(tmp_path, *SYMBOLS, more="[checkpoint]\nevery_events = 5\n"))
+    os.kill(os.getpid(), signal.SIGHUP)
+    await until(lambda: cluster.there.get("0/2", failed) is not failed and driver.view.status()["ready"])
+    assert cluster.killed == [failed]
     os.kill(os.getpid(), signal.SIGTERM)
     assert await task == 0
 
@@ -240,7 +390,7 @@ async def test_systemd_is_told_when_all_shards_are_ready(tmp_path: Path) -> None
 
 async def test_a_shard_that_is_lost_while_it_stops_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The exit code says that something was left to do."""
-    monkeypatch.setattr(module, "_STOP_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("cowbook.cluster.shard_control.STOP_PATIENCE_SECONDS", 0.1)
     cluster = FakeCluster("a")
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=1) as (_, ended):
         cluster.there["0/1"].is_reachable = False

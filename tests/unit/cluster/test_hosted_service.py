@@ -86,7 +86,7 @@ def test_it_runs_from_its_making_and_a_stop_takes_a_last_checkpoint(configured: 
     task = ShardTask(configured())
     service = hosted(task)
     running = wait_for(service, lambda answer: answer.status["ready"] and symbol_of(answer)["messages"])
-    assert (running.node, running.failure, service.task()) == ("node-1", None, task)
+    assert (running.node, running.failure, running.task_number) == ("node-1", None, task.number)
     answers = service.checkpoint("BTCUSDT", waits=True)
     assert answers[0]["error"] is None
     service.stop()
@@ -96,6 +96,31 @@ def test_it_runs_from_its_making_and_a_stop_takes_a_last_checkpoint(configured: 
     went_on = wait_for(again, lambda answer: answer.status["ready"])
     assert again.look()["instance"] != running.instance
     assert symbol_of(went_on)["events"] >= symbol_of(ended)["events"] > 0
+
+
+def test_it_goes_over_to_a_later_task_and_what_is_in_both_does_not_notice(configured: Any, hosted: Any, tmp_path: Path) -> None:
+    """An older one is not heard. What it no longer has is free for others, with its last checkpoint."""
+    one = configured()
+    text = (tmp_path / "shard.toml").read_text()
+    table = text[text.index("[[symbol]]") :].replace("BTCUSDT", "ETHUSDT").replace("input", "other")
+    (tmp_path / "shard.toml").write_text(text + table)
+    both = load_config(tmp_path / "shard.toml", {})
+    write_capture(tmp_path / "other", symbol="ETHUSDT", messages=200, seed=6)
+    first = ShardTask(one)
+    second = first.then(both)
+    service = hosted(first)
+    before = wait_for(service, lambda answer: answer.status["ready"] and symbol_of(answer)["messages"])
+    for task in (second, second, first):
+        service.follow(task)
+    has_both = wait_for(service, lambda answer: answer.task_number == 2 and answer.status["ready"])
+    assert [symbol["id"] for symbol in has_both.status["symbols"]] == ["BTCUSDT", "ETHUSDT"]
+    assert (has_both.instance, has_both.port) == (before.instance, before.port)
+    service.follow(second.then(both.model_copy(update={"symbol": both.symbol[1:]})))
+    has_one = wait_for(service, lambda answer: answer.task_number == 3)
+    assert symbol_of(has_one)["id"] == "ETHUSDT"
+    taker = hosted(ShardTask(one))
+    taken = wait_for(taker, lambda answer: answer.status["ready"])
+    assert symbol_of(taken)["events"] == symbol_of(before)["events"] > 0
 
 
 def test_its_endpoint_is_on_a_free_port_of_its_own(configured: Any, hosted: Any) -> None:

@@ -36,6 +36,16 @@ def test_symbols_stand_in_their_order_and_those_unheard_of_are_starting(tmp_path
     ]
 
 
+def test_a_symbol_on_its_way_is_moving_whether_or_not_a_shard_has_it(tmp_path: Path) -> None:
+    """As long as that lasts, not everything is ready."""
+    up, _ = watches(tmp_path)
+    for moving, in_status in (("A", [("A", "moving"), ("B", "running")]), ("B", [("B", "moving")])):
+        status = merge_status((up,), NODES, ORDER, "2026-01-01", 1.5, moving)
+        assert [(symbol["id"], symbol["state"]) for symbol in status["symbols"]] == in_status
+        assert not status["ready"]
+    assert merge_status((up,), NODES, ORDER, "2026-01-01", 1.5)["ready"]
+
+
 def test_a_failure_is_named_with_its_node(tmp_path: Path) -> None:
     """It stands where `cowbook status` shows what does not answer."""
     up, other = watches(tmp_path)
