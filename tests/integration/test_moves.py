@@ -72,7 +72,10 @@ def random_moves(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[SymbolMove]
     def plan(loads: Any, placed: Any, nodes: Any, *, whole: bool) -> list[SymbolMove]:
         assert not whole
         assert {*placed.values()} == {*nodes}
-        symbol, giver = chosen.choice([(symbol, shard) for shard, symbols in loads.items() for symbol in symbols])
+        candidates = [(symbol, shard) for shard, symbols in loads.items() for symbol in symbols]
+        if not candidates:
+            return []  # the shards begin
+        symbol, giver = chosen.choice(candidates)
         taker = chosen.choice([shard for shard in placed if shard != giver])
         planned.append(SymbolMove(symbol, giver, taker))
         return planned[-1:]
@@ -81,9 +84,10 @@ def random_moves(monkeypatch: pytest.MonkeyPatch, seed: int) -> list[SymbolMove]
     return planned
 
 
-async def _append(directory: Path, pieces: dict[str, list[bytes]], moves: list[SymbolMove]) -> None:
+async def _append(directory: Path, pieces: dict[str, list[bytes]], moves: list[SymbolMove], running: asyncio.Task[int]) -> None:
     """Append lines as recorders would, for as long as there are moves; then the rest."""
     while any(pieces.values()):
+        assert not running.done(), running.result()
         for symbol, lines in pieces.items():
             is_over = len(moves) == _MOVES
             count = len(lines) if is_over else min(10, max(0, len(lines) - 200))  # some are left for the last move
@@ -91,6 +95,18 @@ async def _append(directory: Path, pieces: dict[str, list[bytes]], moves: list[S
                 file.write(b"".join(lines[:count]))
             del lines[:count]
         await asyncio.sleep(0.02)
+
+
+async def _all_read(directory: Path, driver: Driver, running: asyncio.Task[int]) -> dict[str, Any]:
+    """Wait until every byte is. Returns the status then."""
+    sizes = {symbol: (directory / f"{symbol}.jsonl").stat().st_size for symbol in _SYMBOLS}
+    async with asyncio.timeout(120):
+        while True:
+            status = driver.view.status()
+            if status["ready"] and all(symbol["offset"] == sizes[symbol["id"]] for symbol in status["symbols"]):
+                return status
+            assert not running.done(), running.result()
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.long
@@ -107,22 +123,19 @@ async def test_twenty_moves_under_load_leave_the_parts_equal(
         pieces[symbol] = lines[200:]
         (tmp_path / "whole").unlink()
     config = configure(tmp_path, "cluster", follow=True)
-    driver = Driver(HostedCluster("a", "b"), lambda: config, {}, shards=3, balance_seconds=0.2)
+    cluster = HostedCluster("a", "b")
+    driver = Driver(cluster, lambda: config, {}, shards=3, balance_seconds=0.2)
     running = asyncio.create_task(driver.run())
-    await _append(tmp_path, pieces, moves)
-    sizes = {symbol: (tmp_path / f"{symbol}.jsonl").stat().st_size for symbol in _SYMBOLS}
-    async with asyncio.timeout(120):
-        while True:
-            status = driver.view.status()
-            if status["ready"] and all(symbol["offset"] == sizes[symbol["id"]] for symbol in status["symbols"]):
-                break
-            assert not running.done(), await running
-            await asyncio.sleep(0.05)
+    try:
+        await _append(tmp_path, pieces, moves, running)
+        status = await _all_read(tmp_path, driver, running)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert await running == 0
+    finally:
+        await asyncio.to_thread(cluster.close)
     assert [symbol["id"] for symbol in status["symbols"]] == [*_SYMBOLS]
     assert [(symbol["state"], symbol["restarts"], symbol["error"]) for symbol in status["symbols"]] == [("running", 0, None)] * 4
     assert sum(row["takeovers"] for row in status["shards"]) == 0
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert await running == 0
     assert len(moves) == _MOVES
     assert f"cowbook_moves_total {_MOVES:.1f}" in driver.view.render_metrics(openmetrics=False).decode()
     logged = [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
@@ -131,7 +144,7 @@ async def test_twenty_moves_under_load_leave_the_parts_equal(
     print(f"moves took {min(seconds)} to {max(seconds)} s")
 
     for name in ("cluster", "alone"):
-        run_once(configure(tmp_path, name, follow=False))
+        await asyncio.to_thread(run_once, configure(tmp_path, name, follow=False))
     expected = read_parts(tmp_path / "alone" / "data")
     assert expected
     assert read_parts(tmp_path / "cluster" / "data") == expected

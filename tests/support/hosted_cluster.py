@@ -57,4 +57,7 @@ class HostedCluster:
         del self._there[shard]
 
     def close(self) -> None:
-        """As Cluster."""
+        """As Cluster: nothing runs afterwards."""
+        for shard, service in list(self._there.items()):
+            service.stop()
+            self.kill(service, shard)

@@ -244,9 +244,7 @@ class Driver:
                 self._log.info("ready", shards=len(self._shards), symbols=len(self._config.symbol))
             elif not self._was_ready:
                 self._notifier.extend(30.0)
-            if self._changing is not None and self._changing.done():
-                self._changing.result()
-                self._changing = None
+            self._raise_errors()
             if self._reload_asked and self._changing is None:
                 self._reload_asked = False
                 self._begin_change(reload(self._reload(), self._notifier))
@@ -263,6 +261,15 @@ class Driver:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if self._was_ready else _LOOK_SECONDS / 10)
         return False
+
+    def _raise_errors(self) -> None:
+        """Raise what has ended one of the tasks beside this one, and forget a change that has come to its end."""
+        for task in self._watching.values():
+            if task.done() and not task.cancelled():
+                task.result()  # it ends by an error only
+        if self._changing is not None and self._changing.done():
+            self._changing.result()
+            self._changing = None
 
     def _begin_change(self, change: Coroutine[Any, Any, None]) -> None:
         self._changing = asyncio.create_task(change)
