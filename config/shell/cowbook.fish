@@ -51,7 +51,7 @@ function _shtab_cowbook_using
 end
 
 set -g _shtab_cowbook_commands demo init inspect explain run check status checkpoint checkpoints 'checkpoints list' 'checkpoints show' 'checkpoints verify' 'checkpoints prune' report book sql compact plot export 'export hftbacktest' 'export nautilus' 'export npz' 'export csv' warm simulate files
-set -g _shtab_cowbook_opts_with_value --address --at --before --engine --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --shards --symbol --to --token
+set -g _shtab_cowbook_opts_with_value --address --at --balance --before --engine --epoch --event --format --from --gaps --holes --html --instrument --levels --messages --numbers --offset --parquet --retain --seed --shard --shards --symbol --to --token
 
 complete -c cowbook -e
 complete -c cowbook -f
@@ -83,6 +83,7 @@ complete -c cowbook -n '_shtab_cowbook_using run' -l shard -x -d 'only the symbo
 complete -c cowbook -n '_shtab_cowbook_using run' -l engine -xka "ray" -d 'all nodes of a cluster instead of this process (needs the extra: cowbook[ray])'
 complete -c cowbook -n '_shtab_cowbook_using run' -l address -x -d 'with --engine: the cluster'"'"'s head (default: the cluster of this machine)'
 complete -c cowbook -n '_shtab_cowbook_using run' -l shards -x -d 'with --engine: how many (default: two for each node)'
+complete -c cowbook -n '_shtab_cowbook_using run' -l balance -x -d 'with --engine: how often load is measured and evened out (default: 5min; 0s: never)'
 complete -c cowbook -n '_shtab_cowbook_using run' -l detach -d 'with --engine: end when all is ready; the shards go on'
 complete -c cowbook -n '_shtab_cowbook_using run; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d CONFIG
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a check -d 'Validate a configuration, and show what would be read and written.'

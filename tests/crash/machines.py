@@ -1,7 +1,7 @@
 """`make ray`: nodes of a Ray cluster on this machine are killed, and what comes of it is held against a run on one machine.
 
 `kills`: nodes at random. `detach`: drivers come and go. `ends`: the driver, then the head. `check`: nodes that do not fit.
-`cut-off`: nodes that come back.
+`cut-off`: nodes that come back. `moves`: symbols go from shard to shard. `objects`: state and output in object storage.
 Runs in a network namespace of its own. Needs the extra: pip install -e '.[ray]'.
 """
 
@@ -32,7 +32,9 @@ def main() -> int:
     parser.add_argument(
         "--bar", type=float, metavar="SECONDS", help="fail if a takeover takes longer; for a machine without other work"
     )
-    parser.add_argument("--only", choices=("kills", "detach", "ends", "cut-off", "check"), help="only this campaign")
+    parser.add_argument(
+        "--only", choices=("kills", "detach", "ends", "cut-off", "check", "moves", "objects"), help="only this campaign"
+    )
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from support.ray_nodes import in_own_network, why_not_here
@@ -46,12 +48,16 @@ def main() -> int:
         command = in_own_network([sys.executable, *sys.argv, f"--seed={arguments.seed}"])
         os.execvp(command[0], command)  # noqa: S606 - it is the same program
     from support.ray_campaign import check_nodes, cut_off, detach_and_adopt, kill_nodes, kill_the_driver_and_the_head
+    from support.ray_moves import move_symbols
+    from support.ray_objects import kill_nodes_over_objects
 
     campaigns: dict[str, Callable[[Path, int], Seen]] = {
         "check": check_nodes,
         "detach": detach_and_adopt,
         "cut-off": cut_off,
         "ends": kill_the_driver_and_the_head,
+        "moves": move_symbols,
+        "objects": kill_nodes_over_objects,
         "kills": lambda directory, seed: kill_nodes(directory, arguments.kills, seed),
     }
     print(f"seed {arguments.seed}", flush=True)

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from support.harness import read_parts
 from support.ray_nodes import RayNodes
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-_NODES = ("node-a", "node-b", "node-c")
+NODES = ("node-a", "node-b", "node-c")
 _MESSAGES = 12_000
 _PATIENCE_SECONDS = 120.0
 _FEED_SECONDS = 0.02
@@ -66,12 +66,13 @@ class Seen:
 class Feeder(threading.Thread):
     """Appends to captures what recorders would, line by line, until it has appended everything or is told to hurry."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, symbols: Sequence[str] = SYMBOLS) -> None:
         super().__init__(daemon=True)
         (directory / "input").mkdir(parents=True)
         self.hurry = threading.Event()
+        self.symbols = symbols
         self._pieces: list[tuple[Path, list[bytes]]] = []
-        for place, symbol in enumerate(SYMBOLS):
+        for place, symbol in enumerate(symbols):
             whole = directory / f"{symbol}.whole"
             write_capture(whole, symbol=symbol, messages=_MESSAGES, seed=seed + place)
             path = directory / "input" / f"{symbol}.jsonl"
@@ -93,10 +94,10 @@ class Feeder(threading.Thread):
 class RunningDriver:
     """`cowbook run CONFIG --engine ray`, asked over its endpoint."""
 
-    def __init__(self, config: Path, port: int, address: str, *options: str) -> None:
+    def __init__(self, config: Path, port: int, address: str, *options: str, program: Sequence[str] = ("-m", "cowbook")) -> None:
         self._port = port
         self.log = config.parent / "driver.log"
-        command = [sys.executable, "-m", "cowbook", "run", str(config), "--engine", "ray", "--address", address, *options]
+        command = [sys.executable, *program, "run", str(config), "--engine", "ray", "--address", address, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -136,11 +137,11 @@ class RunningDriver:
         return self.process.wait(_PATIENCE_SECONDS)
 
 
-def configure(directory: Path, name: str, port: int = 0, *, follow: bool = True) -> Path:
+def configure(directory: Path, name: str, port: int = 0, *, follow: bool = True, symbols: Sequence[str] = SYMBOLS) -> Path:
     """A configuration with state and output of its own, which all nodes share."""
     path = directory / f"{name}-{'follow' if follow else 'once'}.toml"
-    symbols = [_SYMBOL.format(directory=directory, symbol=symbol, follow=str(follow).lower()) for symbol in SYMBOLS]
-    path.write_text(_CONFIG.format(directory=directory, name=name, port=port) + "".join(symbols))
+    tables = [_SYMBOL.format(directory=directory, symbol=symbol, follow=str(follow).lower()) for symbol in symbols]
+    path.write_text(_CONFIG.format(directory=directory, name=name, port=port) + "".join(tables))
     return path
 
 
@@ -151,7 +152,7 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
     feeder = Feeder(directory, seed)
     nodes = RayNodes(directory / "ray")
     try:
-        for name in ("head", *_NODES):
+        for name in ("head", *NODES):
             nodes.start(name)
         port = free_port()
         driver = RunningDriver(configure(directory, "cluster", port), port, nodes.address, "--shards", "2")
@@ -159,20 +160,20 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
         feeder.start()
         for _ in range(kills):
             time.sleep(chosen.uniform(0.5, 3.0))
-            seen.takeover_seconds.append(_kill_one(nodes, driver, chosen))
+            seen.takeover_seconds.append(kill_one(nodes, driver, chosen))
             seen.kills += 1
             print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
-        _read_all(directory, feeder, driver)
+        read_all(directory, feeder, driver)
         _check_discovery(driver)
         code = driver.stop()
         assert code == 0, driver.log.read_text()[-4000:]
     finally:
         nodes.close()
-    _finish_and_compare(directory, seen)
+    finish_and_compare(directory, seen)
     return seen
 
 
-def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> float:
+def kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random, prefix: Sequence[str] = ()) -> float:
     """Kill the node of a random shard, wait until another one has it, and start the node anew. Returns the seconds between."""
     driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
     row = chosen.choice(driver.status()["shards"])
@@ -182,7 +183,7 @@ def _kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random) -> 
     driver.wait_for(lambda: _is_elsewhere(driver, row), f"shard {row['shard']} of {row['node']} is taken over")
     seconds = time.monotonic() - killed
     driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
-    nodes.start(row["node"])
+    nodes.start(row["node"], prefix=prefix)
     time.sleep(_SETTLING_SECONDS)
     return seconds
 
@@ -198,7 +199,7 @@ def cut_off(directory: Path, seed: int) -> Seen:
         place = directory / case
         feeder, nodes = Feeder(place, seed), RayNodes(place / "ray", environ)
         try:
-            for name in ("head", *_NODES):
+            for name in ("head", *NODES):
                 nodes.start(name)
             port = free_port()
             driver = RunningDriver(configure(place, "cluster", port), port, nodes.address, "--shards", "2")
@@ -211,11 +212,11 @@ def cut_off(directory: Path, seed: int) -> Seen:
                 for only_raylet in (True, False):
                     seconds = _suspend_without_locks(nodes, driver, only_raylet=only_raylet)
                     print(f"{'raylet' if only_raylet else 'node'} cut off: taken over after {seconds:.1f} s", flush=True)
-            _read_all(place, feeder, driver)
+            read_all(place, feeder, driver)
             assert driver.stop() == 0, driver.log.read_text()[-4000:]
         finally:
             nodes.close()
-        _finish_and_compare(place, seen)
+        finish_and_compare(place, seen)
     return seen
 
 
@@ -273,7 +274,7 @@ def detach_and_adopt(directory: Path, seed: int) -> Seen:
     """A driver ends and its shards go on; the next one is killed, and they go on; the last one ends them well."""
     seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
     try:
-        for name in ("head", *_NODES[:2]):
+        for name in ("head", *NODES[:2]):
             nodes.start(name)
         port = free_port()
         config = configure(directory, "cluster", port)
@@ -291,12 +292,12 @@ def detach_and_adopt(directory: Path, seed: int) -> Seen:
         assert sum(row["takeovers"] for row in last.status()["shards"]) == 0
         last.process.send_signal(signal.SIGUSR1)
         last.wait_for(lambda: all(symbol["epoch"] for symbol in last.status()["symbols"]), "checkpoints are taken")
-        _read_all(directory, feeder, last)
+        read_all(directory, feeder, last)
         assert last.stop() == 0, last.log.read_text()[-4000:]
         _expect_no_shards(nodes)
     finally:
         nodes.close()
-    _finish_and_compare(directory, seen)
+    finish_and_compare(directory, seen)
     return seen
 
 
@@ -304,7 +305,7 @@ def kill_the_driver_and_the_head(directory: Path, seed: int) -> Seen:
     """Shards that are not detached end with their driver, and all shards with the head. What goes on afterwards loses nothing."""
     seen, feeder, nodes = Seen(), Feeder(directory, seed), RayNodes(directory / "ray")
     try:
-        for name in ("head", *_NODES[:2]):
+        for name in ("head", *NODES[:2]):
             nodes.start(name)
         port = free_port()
         config = configure(directory, "cluster", port)
@@ -316,14 +317,14 @@ def kill_the_driver_and_the_head(directory: Path, seed: int) -> Seen:
         _expect_no_shards(nodes)
         second = RunningDriver(config, port, nodes.address, "--shards", "2")
         second.wait_for(lambda: second.status()["ready"], "the shards go on")
-        _read_all(directory, feeder, second)
+        read_all(directory, feeder, second)
         nodes.kill("head")
         code = second.process.wait(_HEAD_SECONDS)
         assert code != 0
         print(f"the driver ended with {code} after the head", flush=True)
     finally:
         nodes.close()
-    _finish_and_compare(directory, seen)
+    finish_and_compare(directory, seen)
     return seen
 
 
@@ -366,11 +367,11 @@ def _events(driver: RunningDriver) -> int:
     return sum(symbol["events"] or 0 for symbol in driver.status()["symbols"])
 
 
-def _read_all(directory: Path, feeder: Feeder, driver: RunningDriver) -> None:
+def read_all(directory: Path, feeder: Feeder, driver: RunningDriver) -> None:
     """Have everything appended, and wait until it is read."""
     feeder.hurry.set()
     feeder.join()
-    sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in SYMBOLS}
+    sizes = {symbol: (directory / "input" / f"{symbol}.jsonl").stat().st_size for symbol in feeder.symbols}
 
     def is_all_read() -> bool:
         return all(symbol["offset"] == sizes[symbol["id"]] for symbol in driver.status()["symbols"])
@@ -404,10 +405,10 @@ def _check_discovery(driver: RunningDriver) -> None:
     assert all(f'cowbook_events_total{{kind="depth",symbol="{symbol}"}}' in shown for symbol in SYMBOLS), shown[:3000]
 
 
-def _finish_and_compare(directory: Path, seen: Seen) -> None:
+def finish_and_compare(directory: Path, seen: Seen, symbols: Sequence[str] = SYMBOLS) -> None:
     """Take the cluster's state to the end on this machine alone, and everything from the beginning: the parts must be equal."""
     for name in ("cluster", "alone"):
-        config = configure(directory, name, follow=False)
+        config = configure(directory, name, follow=False, symbols=symbols)
         command = [sys.executable, "-m", "cowbook", "run", str(config), "--once", "--json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"COWBOOK_LOG__LEVEL": "warning"})
     expected, found = read_parts(directory / "alone" / "data"), read_parts(directory / "cluster" / "data")
