@@ -6,16 +6,17 @@ import os
 import random
 import sys
 from collections.abc import Mapping, Sequence
+from unittest import mock
 
 from cowbook.cli.main import main
 from cowbook.cluster import driver
-from cowbook.cluster.balance import Loads, SymbolMove
+from cowbook.cluster.balance import Loads, ShardMove, SymbolMove
 
 SEED = "COWBOOK_TEST_SEED_OF_MOVES"
 _chosen = random.Random(int(os.environ.get(SEED, "0")))
 
 
-def plan(loads: Loads, placed: Mapping[str, str], _nodes: Sequence[str], *, whole: bool = False) -> list[SymbolMove]:
+def plan(loads: Loads, placed: Mapping[str, str], _nodes: Sequence[str], *, whole: bool = False) -> list[ShardMove | SymbolMove]:
     """Returns one move."""
     candidates = [(symbol, shard) for shard, symbols in loads.items() for symbol in symbols]
     if whole or not candidates:
@@ -25,5 +26,5 @@ def plan(loads: Loads, placed: Mapping[str, str], _nodes: Sequence[str], *, whol
 
 
 if __name__ == "__main__":
-    driver.plan_moves = plan
-    sys.exit(main(sys.argv[1:]))
+    with mock.patch.object(driver, "plan_moves", plan):
+        sys.exit(main(sys.argv[1:]))
