@@ -216,7 +216,10 @@ class Driver:
                     with suppress(UnreachableError, GoneError):  # the next look finds that, too
                         await self._cluster.call(handle, "follow", watch.task)
             pause = _LEAST_PAUSE_SECONDS
-            await asyncio.sleep(_LOOK_SECONDS if watch.is_ready else _LOOK_SECONDS / 10)
+            for _ in range(10):
+                await asyncio.sleep(_LOOK_SECONDS / 10)
+                if not watch.is_ready:  # nor is one as soon as there is another task for it
+                    break
 
     def _take(self, watch: ShardWatch, answer: Answer) -> None:
         before, seconds = watch.answer, watch.takeover_seconds

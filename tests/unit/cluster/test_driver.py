@@ -203,22 +203,25 @@ async def test_load_moves_symbols_one_at_a_time_and_no_process_ends(tmp_path: Pa
         assert not cluster.killed
 
 
-def one_move(monkeypatch: pytest.MonkeyPatch, move: SymbolMove) -> None:
-    """Have a driver plan this, and nothing else."""
-    planned = iter([[move]])
-    monkeypatch.setattr(module, "plan_moves", lambda *_, **__: next(planned, []))
+def asked_moves(monkeypatch: pytest.MonkeyPatch) -> list[SymbolMove]:
+    """Have a driver plan what a test puts there, each once, and nothing else."""
+    asked: list[SymbolMove] = []
+    monkeypatch.setattr("cowbook.cluster.driver.measure_loads", lambda *_: {"0/2": {}, "1/2": {}})
+    monkeypatch.setattr(module, "plan_moves", lambda *_, **__: [asked.pop()] if asked else [])
+    return asked
 
 
 async def test_a_shard_that_starts_again_has_its_symbols_of_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when it was lost while a symbol was given to it, or taken from it."""
-    one_move(monkeypatch, SymbolMove("A", "1/2", "0/2"))
-    monkeypatch.setattr("cowbook.cluster.driver.measure_loads", lambda *_: {"0/2": {}, "1/2": {}})
+    moves = asked_moves(monkeypatch)
     cluster = FakeCluster("a", "b")
     config = config_of(tmp_path, *SYMBOLS)
     assert "A" in [symbol.id for symbol in divide(config, 2)["1/2"].symbol]
     async with running(cluster, config, shards=2, balance_seconds=0.05) as (driver, _):
+        for one in cluster.there.values():
+            one.is_deaf = True
+        moves.append(SymbolMove("A", "1/2", "0/2"))
         for shard, has_it in (("1/2", False), ("0/2", True)):
-            cluster.there[shard].is_deaf = True
             await until(partial(a_is_kept, cluster, shard, has_it=has_it))
             await asyncio.sleep(0.05)
             assert ("A" in symbols_of(cluster)[shard]) != has_it  # it has not noticed
@@ -268,11 +271,11 @@ async def test_the_next_driver_finds_symbols_where_they_are_and_one_that_is_nowh
 async def test_a_move_waits_for_the_head_to_keep_it_and_a_stop_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody would find again is told to nobody."""
     monkeypatch.setattr("cowbook.cluster.shard_control._SIGN_SECONDS", 0.01)
-    monkeypatch.setattr("cowbook.cluster.driver.measure_loads", lambda *_: {"0/2": {}, "1/2": {}})
-    one_move(monkeypatch, SymbolMove("A", "1/2", "0/2"))
+    moves = asked_moves(monkeypatch)
     cluster = FakeCluster("a", "b")
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, balance_seconds=0.05) as (driver, ended):
         cluster.is_headless = True
+        moves.append(SymbolMove("A", "1/2", "0/2"))
         await until(lambda: driver.view.moving == "A")
         await asyncio.sleep(0.05)
         assert "A" in symbols_of(cluster)["1/2"]
