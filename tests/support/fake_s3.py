@@ -36,6 +36,7 @@ class FakeS3:
         self.fault: Fault = lambda _method, _key: ""
         self.hang_seconds = 1.0
         self._is_conditional = is_conditional
+        self._uploads: dict[str, dict[int, bytes]] = {}
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -68,6 +69,8 @@ class FakeS3:
     def answer(self, method: str, key: str, query: dict[str, list[str]], headers: Any, body: bytes) -> Answer:
         """Do what is asked."""
         with self._lock:
+            if key and (method == "POST" or "uploadId" in query):
+                return 200, self._upload(method, key, query, body)
             if method == "PUT":
                 if self._is_conditional and headers.get("If-None-Match") == "*" and key in self.objects:
                     return Answer(412, _error("PreconditionFailed"))
@@ -84,6 +87,19 @@ class FakeS3:
             if key not in self.objects:
                 return Answer(404, _error("NoSuchKey"))
             return _get(self.objects[key], headers)
+
+    def _upload(self, method: str, key: str, query: dict[str, list[str]], body: bytes) -> bytes:
+        """Do what is asked of an object that comes in pieces: begin it, take one, put them together."""
+        if "uploadId" not in query:
+            name = str(len(self._uploads))
+            self._uploads[name] = {}
+            return f"<InitiateMultipartUploadResult><UploadId>{name}</UploadId></InitiateMultipartUploadResult>".encode()
+        pieces = self._uploads[query["uploadId"][0]]
+        if method == "PUT":
+            pieces[int(query["partNumber"][0])] = body
+            return b""
+        self.objects[key] = b"".join(piece for _, piece in sorted(pieces.items()))
+        return b'<CompleteMultipartUploadResult><ETag>"1"</ETag></CompleteMultipartUploadResult>'
 
     def _list(self, prefix: str) -> bytes:
         rows = "".join(
