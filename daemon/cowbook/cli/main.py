@@ -68,7 +68,7 @@ def _refuse_mixed_engines(parser: Parser, arguments: argparse.Namespace) -> None
     without = {"--shard": arguments.shard, "--allow-fresh": getattr(arguments, "allow_fresh", False)}
     only = {f"--{name}": getattr(arguments, name, None) for name in ("address", "shards", "detach", "balance")}
     for option, value in (without if arguments.engine else only).items():
-        if value not in (None, False):
+        if value is not None and value is not False:  # 0s is a value
             why = "does not go with --engine, which divides the symbols itself" if option == "--shard" else "needs --engine ray"
             if option == "--allow-fresh":
                 why = "does not go with --engine: run it once without, where state or output does not fit"
