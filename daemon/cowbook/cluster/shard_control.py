@@ -1,4 +1,4 @@
-"""What a driver does with shards: starts and ends their processes, and gives their symbols from one to another (ADR 33)."""
+"""What a driver does with shards: starts and ends their processes, and gives their symbols from one to another (ADR 35)."""
 
 from __future__ import annotations
 
