@@ -70,7 +70,7 @@ class FakeS3:
         """Do what is asked."""
         with self._lock:
             if key and (method == "POST" or "uploadId" in query):
-                return 200, self._upload(method, key, query, body)
+                return Answer(200, self._upload(method, key, query, body))
             if method == "PUT":
                 if self._is_conditional and headers.get("If-None-Match") == "*" and key in self.objects:
                     return Answer(412, _error("PreconditionFailed"))
