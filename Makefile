@@ -123,7 +123,7 @@ BENCH_VENV := build/bench-venv
 
 $(BENCH_VENV)/.installed: pyproject.toml
 	$(or $(NEWEST),$(PYTHON)) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[bench]' pandas
 	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check nautilus_trader || echo "the ladder is measured alone"
 	@touch $@
 
@@ -140,7 +140,7 @@ bench: bench-table $(VENV)/.installed-dev ## speed, as ratios against what peopl
 	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py
 	$(PY) tests/bench/instant.py
-	$(PY) tests/bench/replay.py
+	$(PY) tests/bench/replay.py --pandas $(BENCH_VENV)/bin/python
 	$(PY) tests/bench/checkpoints.py
 
 bench-symbols: $(VENV)/.installed-dev ## many symbols in one process: recovery, two cores, memory, lag of the event loops

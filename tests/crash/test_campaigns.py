@@ -21,7 +21,7 @@ _CANNOT_RUN = 77
         ("random", "--kills", "6"),
         ("rotations", "--kills", "4"),
         ("objects", "--sample", "1"),
-        pytest.param(("objects", "--sample", "5"), marks=pytest.mark.slow, id="objects-search"),
+        pytest.param(("objects", "--sample", "5"), marks=(pytest.mark.slow, pytest.mark.whole), id="objects-search"),
     ],
     ids=lambda campaign: campaign[0],
 )

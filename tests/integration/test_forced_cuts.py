@@ -17,7 +17,7 @@ from cowbook.plain.streams import MOST_OPEN_ROWS
 from support.ended_runs import end_behind
 from support.harness import Reconstruction, Run, reconstruct
 
-ALWAYS = TriggerSettings(every_events=1, every=1, min_pause=0)
+ALWAYS = TriggerSettings(every_events=1, every=1, min_pause=0, min_events=0)
 CALM = TriggerSettings(every_events=10**14, every=10**18, min_pause=0)
 SMALL = EngineSettings(most_open_rows=10, book_levels=1, book_interval=1_000_000, max_book_bytes=1 << 22)
 BAD = b"nonsense\n"

@@ -182,19 +182,26 @@ class PartReader:
         return [str(table.column(name)[0].as_py()) for name in names]
 
     def _values(self, name: str, column: pa.Array) -> Array:
-        """A column as an array. Without `pyarrow.compute`, whose import would take as long as many an answer."""
+        """A column as an array. Without `pyarrow.compute` and `to_numpy`: Arrow would import it, or all of pandas.
+
+        Either takes as long as many an answer.
+        """
         of = column.type
         if pa.types.is_dictionary(of):
             return self._choices(name, column)
-        if pa.types.is_boolean(of):
-            return np.asarray(column.to_numpy(zero_copy_only=False), np.bool_)
+        is_bits = pa.types.is_boolean(of)
         is_whole = pa.types.is_decimal(of) or pa.types.is_integer(of) or (pa.types.is_timestamp(of) and of.unit == "ns")
-        if not is_whole and not pa.types.is_float64(of):
+        if not is_whole and not is_bits and not pa.types.is_float64(of):
             raise QueryError(f"{self.part.path}: column {name} is {of}, which cowbook does not write")
         validity, content = column.buffers()
         if not len(column) or content is None:
-            return np.empty(0, np.int64)
+            return np.empty(0, np.bool_ if is_bits else np.int64)
         here = slice(column.offset, column.offset + len(column))
+        if is_bits:
+            bits = np.frombuffer(content, np.uint8)
+            if column.null_count:
+                bits = bits & np.frombuffer(validity, np.uint8)[: len(bits)]  # null is not true
+            return np.unpackbits(bits, bitorder="little")[here].view(np.bool_)
         if pa.types.is_decimal(of):  # numbers times 10^scale: all are below 10^18, so the low word has all of each
             values: Array = np.frombuffer(content, np.int64)[:: of.byte_width // 8][here]
         elif is_whole:
@@ -212,7 +219,7 @@ class PartReader:
         if unknown or column.null_count:
             raise self._damaged(f"{name} is {unknown[0] if unknown else None!r}, and none of {', '.join(names)}")
         places = np.array([names.index(text) for text in column.dictionary.to_pylist()], np.int8)
-        indices = column.indices.to_numpy(zero_copy_only=False)
+        indices = self._values(name, column.indices)
         if len(indices) and not 0 <= indices.min() <= indices.max() < len(places):
             raise self._damaged(f"{name} refers to texts that are not there")
         chosen: Array = places[indices]

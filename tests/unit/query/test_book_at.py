@@ -403,10 +403,10 @@ def test_the_last_size_at_each_price_counts(seed: int, spread: int, kind: type) 
 
 
 def test_no_import_is_made_that_takes_longer_than_the_answer(made: Reconstruction) -> None:
-    """Neither the kernels' compiler nor Arrow's functions are loaded."""
+    """Neither the kernels' compiler, nor Arrow's functions, nor pandas, where that is installed, are loaded."""
     script = (
         "import sys, cowbook; cowbook.book_at(sys.argv[1], 'BTCUSDT'); "
-        "sys.exit(bool({'numba', 'pyarrow.compute'} & {*sys.modules}))"
+        "sys.exit(bool({'numba', 'pandas', 'pyarrow.compute'} & {*sys.modules}))"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(cowbook.__file__).parents[1])}
     subprocess.run([sys.executable, "-c", script, str(made.output_dir)], check=True, env=environment)
