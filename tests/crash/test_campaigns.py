@@ -14,12 +14,12 @@ _CANNOT_RUN = 77
 @pytest.mark.parametrize(
     "campaign",
     [
-        ("kill", "--sample", "2"),
+        ("kill", "--sample", "1"),
         ("sources", "--sample", "1"),
         ("venues", "--sample", "1"),
         ("errors", "--sample", "1"),
-        ("random", "--kills", "6"),
-        ("rotations", "--kills", "4"),
+        ("random", "--kills", "4"),
+        ("rotations", "--kills", "3"),
         ("objects", "--sample", "1"),
         pytest.param(("objects", "--sample", "5"), marks=(pytest.mark.slow, pytest.mark.whole), id="objects-search"),
     ],

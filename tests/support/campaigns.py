@@ -38,7 +38,7 @@ _ERRORS = ("EIO", "ENOSPC")
 _RETAIN = 2
 _MOST_FAILURES = 10
 _VENUES_AT_ONCE = 4
-_SAMPLED_VENUES = 4
+_SAMPLED_VENUES = 2
 """With a sample of points of each."""
 _SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
