@@ -8,6 +8,7 @@ DEMO := build/demo
 MINUTES := 10
 KILLS := 200
 WORKERS := 3
+COVERED := tests/unit/book tests/unit/input tests/unit/venues
 SEARCH := slow or hypothesis or random
 PREFIX ?= /usr/local
 # Tests wait, too: on two cores three workers take a tenth less time than two.
@@ -108,7 +109,7 @@ venues: $(VENV)/.installed-dev ## make docs/venues.md anew, the table of what ea
 coverage: $(VENV)/.installed-dev ## coverage of book and input by unit tests, from kernels that run uncompiled
 	@mkdir -p build
 	@$(TIMED) NUMBA_DISABLE_JIT=1 COVERAGE_FILE=build/coverage $(PYTEST_FAST) -q -W ignore::RuntimeWarning \
-	  --cov=daemon/cowbook/book --cov=daemon/cowbook/input tests/unit/book tests/unit/input tests/unit/venues
+	  --cov=daemon/cowbook/book --cov=daemon/cowbook/input $(COVERED)
 
 compare: $(VENV)/.installed-dev ## hold output and checkpoints against another checkout: OTHER=path
 	$(PY) tests/compare/versions.py $(OTHER)
