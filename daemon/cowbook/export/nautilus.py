@@ -73,8 +73,8 @@ def export_nautilus(span: Span, catalogue: Path, instrument: str) -> NautilusExp
         "price_precision": str(found.price_precision),
         "size_precision": str(found.size_precision),
     }
-    directory = instrument.replace("/", "")  # as nautilus_trader names it
-    streams = (("order_book_delta", _DELTAS, _deltas(span, start)), ("trade_tick", _TICKS, _ticks(span)))
+    directory = instrument.replace("/", "")  # nautilus_trader names it so, and since 1.222 the folder of deltas as below
+    streams = (("order_book_deltas", _DELTAS, _deltas(span, start)), ("trade_tick", _TICKS, _ticks(span)))
     made: list[tuple[Path, Path]] = []
     counts: list[int] = []
     with ExitStack() as stack:

@@ -57,7 +57,7 @@ def test_files_stand_where_the_catalogue_looks_and_have_its_schema(made: Reconst
     said = export(made, tmp_path)
     names = [str(path.relative_to(tmp_path)) for path in said.files]
     assert names == [
-        "data/order_book_delta/BTCUSDT.BINANCE/2024-08-09T00-00-00-000000000Z_2024-08-09T00-00-02-900000000Z.parquet",
+        "data/order_book_deltas/BTCUSDT.BINANCE/2024-08-09T00-00-00-000000000Z_2024-08-09T00-00-02-900000000Z.parquet",
         "data/trade_tick/BTCUSDT.BINANCE/2024-08-09T00-00-00-450000000Z_2024-08-09T00-00-02-450000000Z.parquet",
     ]
     deltas, trades = (pq.read_table(path) for path in said.files)
