@@ -137,6 +137,7 @@ bench-freezes: $(VENV)/.installed-dev ## how long checkpoints stop a daemon that
 	$(PY) tests/bench/freezes.py
 
 bench: bench-table $(VENV)/.installed-dev ## speed, as ratios against what people use today, and what checkpoints cost
+	$(PY) tests/bench/encoding.py
 	$(PY) tests/bench/freezes.py
 	$(PY) tests/bench/texts.py
 	$(PY) tests/bench/tables.py

@@ -15,6 +15,7 @@ from cowbook.input.text.line_decoder import LineDecoder
 from cowbook.kernels.jit import kernel
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import DIFF, SNAPSHOT, EventBatch
+from cowbook.plain.rows import OpenRows
 from cowbook.venues import load_venue
 
 BLOCK_BYTES = 1 << 20
@@ -64,6 +65,24 @@ def apply_all(engine: OrderBookEngine, batch: EventBatch) -> None:
         if not applied.cut:
             return
         engine.take_open_rows()
+
+
+def rows_of_cuts(capture: LoadedCapture) -> list[OpenRows]:
+    """The rows of all cuts of a capture, the last one's included."""
+    decoder = LineDecoder(load_venue("binance"), DecoderSettings(capture.name, 8, 8, 1 << 24))
+    batch, engine = EventBatch.allocate(), OrderBookEngine(EngineSettings())
+    block = Block(capture.buffer, 0, capture.size_bytes, capture.name, 0, True)
+    cuts, full = [], True
+    while full:
+        full = decoder.decode(block, batch)
+        place, cut = 0, True
+        while cut:
+            applied = engine.apply(batch, place)
+            place, cut = applied.consumed, applied.cut
+            if cut:
+                cuts.append(engine.take_open_rows())
+        batch.clear()
+    return [*cuts, engine.open_rows()]
 
 
 def depth_levels(capture: LoadedCapture, most: int) -> list[list[tuple[int, int, int]]]:

@@ -91,6 +91,18 @@ def _pack(values, first, width, out, place):
     return place
 
 
+def whole_deltas(count: int) -> int:
+    """How many of `count` values differences may take: all miniblocks are then full, and the last block has another one.
+
+    fastparquet reads a miniblock as a whole, and writes what is no value behind the end of its array. At the end of a block it
+    looks for another one.
+    """
+    miniblocks = (count - 1) // _MINIBLOCK_VALUES
+    if miniblocks % _MINIBLOCKS == 0:
+        miniblocks -= 1
+    return 1 + miniblocks * _MINIBLOCK_VALUES if miniblocks > 0 else 0
+
+
 @kernel
 def _deltas_head(out, place, count, first):
     """The head of a page of differences: sizes of a block, number of values, the first value."""
@@ -122,8 +134,6 @@ def _block(deltas, least, out, place):
 def deltas(values, scratch, out, place):
     """A page of differences (DELTA_BINARY_PACKED). `scratch` has BLOCK_VALUES entries. Differences may wrap around."""
     count = np.int64(values.size)
-    if count == 0:
-        return _deltas_head(out, place, count, count)
     place = _deltas_head(out, place, count, values[0])
     index = _ONE
     while index < count:
@@ -164,22 +174,24 @@ def cost_of_deltas(values):
 
 
 @kernel
-def rising_deltas(firsts, counts, scratch, out, place):
-    """A page of differences of event_index in `depth`: first, first + 1, ... for each message. Returns the last value, too.
+def rising_deltas(firsts, counts, total, scratch, out, place):
+    """A page of the first `total` differences of event_index in `depth`: first, first + 1, ... for each message.
 
     A difference is 1 within a message and at least 1 between two, so that most blocks have nothing but their least difference.
     """
-    total = _ZERO
-    for message in range(counts.size):
-        total += counts[message]
-    place = _deltas_head(out, place, total, firsts[0])
+    start = 0
+    while counts[start] == 0:
+        start += 1
+    place = _deltas_head(out, place, total, firsts[start])
     for at in range(BLOCK_VALUES):
         scratch[at] = 0
     begin, end = _ONE, np.int64(BLOCK_VALUES + 1)
     is_plain = True
-    row = counts[0]
-    last = firsts[0] + counts[0] - 1
-    for message in range(1, firsts.size):
+    row = counts[start]
+    last = firsts[start] + counts[start] - 1
+    for message in range(start + 1, firsts.size):
+        if row >= total:
+            break
         if counts[message] == 0:
             continue
         while row >= end:
@@ -196,7 +208,21 @@ def rising_deltas(firsts, counts, scratch, out, place):
         place = _rising_block(scratch, is_plain, out, place)
         is_plain = True
         begin += BLOCK_VALUES
-    return place, last
+    return place
+
+
+@kernel
+def last_rising(firsts, counts, values):
+    """The last of the values of which `rising_deltas` writes the first ones, into all of `values`."""
+    place = np.int64(values.size)
+    message = np.int64(counts.size) - 1
+    while place > 0:
+        taken = min(counts[message], place)
+        place -= taken
+        begin = firsts[message] + counts[message] - taken
+        for at in range(taken):
+            values[place + at] = begin + at
+        message -= 1
 
 
 @kernel

@@ -5,7 +5,8 @@ The rules, from measurements on recorded streams (ADR 24):
 * what is constant in a message: runs of indices into a dictionary of the messages' values. With fewer than four rows a message
   they are spread over the rows;
 * numbers: a dictionary in the order of first use if it is smaller, else differences; plain if a difference needs more than
-  28 bits, because fastparquet reads wider ones wrongly, in silence;
+  28 bits, because fastparquet reads wider ones wrongly, in silence. Behind differences stands a page of plain numbers, those that
+  would not fill a miniblock: fastparquet would write behind the end of its array, and crash or not;
 * indices into a few texts: runs; booleans: a bit each.
 """
 
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cowbook.plain.messages import NONE
 from cowbook.sink import page_kernel as kernels
-from cowbook.sink.parquet_file import Bytes, Chunk, Encoded
+from cowbook.sink.parquet_file import Bytes, Chunk, Encoded, Page
 
 Values = npt.NDArray[np.int64]
 
@@ -92,24 +94,28 @@ def _taken(scratch: Scratch, end: int) -> memoryview:
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """The rows of a page of numbers: where its values begin and end among those that are not null, and its definition levels."""
+    """Rows of a column of numbers, of which one page can be made."""
 
-    rows: int
+    begin: int
+    end: int
+    """Of the rows."""
     first: int
     last: int
+    """Of the values that are not null."""
     levels: bytes
+    """Definition levels, of a column that may have nulls."""
 
 
 def flags(scratch: Scratch, values: Values) -> Chunk:
     """Booleans: whether each number is not 0."""
-    return Chunk(Encoded.PLAIN, [(len(values), _taken(scratch, kernels.row_flags(values, scratch.out, 0)))])
+    return Chunk([Page(Encoded.PLAIN, len(values), _taken(scratch, kernels.row_flags(values, scratch.out, 0)))])
 
 
 def choices(scratch: Scratch, values: Values, names: tuple[str, ...]) -> Chunk:
     """Texts, from indices into `names`."""
     width = max(1, (len(names) - 1).bit_length())
     end = kernels.packed_indices(values, width, scratch.block, scratch.out, 0)
-    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, end))], _texts(names), len(names))
+    return Chunk([Page(Encoded.DICTIONARY, len(values), _taken(scratch, end))], _texts(names), len(names))
 
 
 def small_numbers(scratch: Scratch, values: Values) -> Chunk:
@@ -118,7 +124,7 @@ def small_numbers(scratch: Scratch, values: Values) -> Chunk:
     width = max(1, (entries - 1).bit_length())
     end = kernels.packed_indices(scratch.indices[: len(values)], width, scratch.block, scratch.out, 0)
     dictionary = scratch.dictionary[:entries].astype(np.int32).tobytes()
-    return Chunk(Encoded.DICTIONARY, [(len(values), _taken(scratch, end))], dictionary, entries)
+    return Chunk([Page(Encoded.DICTIONARY, len(values), _taken(scratch, end))], dictionary, entries)
 
 
 def numbers(
@@ -140,38 +146,42 @@ def numbers(
     extremes = None
     count = 0
     if optional:
-        for first in range(0, len(values), PAGE_ROWS):
-            piece = values[first : first + PAGE_ROWS]
-            end, found, least, greatest = map(int, kernels.present_values(piece, scratch.present[count:], scratch.out, 0))
-            pieces.append(_Piece(len(piece), count, count + found, bytes(_taken(scratch, end))))
+        for begin in range(0, len(values), PAGE_ROWS):
+            end = min(begin + PAGE_ROWS, len(values))
+            size, found, least, greatest = map(
+                int, kernels.present_values(values[begin:end], scratch.present[count:], scratch.out, 0)
+            )
+            pieces.append(_Piece(begin, end, count, count + found, bytes(_taken(scratch, size))))
             count += found
             if found:
                 extremes = (least, greatest) if extremes is None else (min(extremes[0], least), max(extremes[1], greatest))
         present = scratch.present[:count]
     else:
         present, count = values, len(values)
-        for first in range(0, count, PAGE_ROWS):
-            last = min(first + PAGE_ROWS, count)
-            pieces.append(_Piece(last - first, first, last, b""))
+        for begin in range(0, count, PAGE_ROWS):
+            end = min(begin + PAGE_ROWS, count)
+            pieces.append(_Piece(begin, end, begin, end, b""))
         if has_statistics:
             least, greatest = kernels.extremes(values)
             extremes = int(least), int(greatest)
-    chunk = _present_numbers(scratch, present, pieces, dictionary=dictionary, divisor=divisor)
+    chunk = _present_numbers(scratch, values, present, pieces, dictionary=dictionary, divisor=divisor)
     chunk.nulls = len(values) - count
     chunk.extremes = extremes if has_statistics else None
     return chunk
 
 
-def _present_numbers(scratch: Scratch, values: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None) -> Chunk:
-    """Pages of numbers that are not null."""
-    count = len(values)
+def _present_numbers(
+    scratch: Scratch, values: Values, present: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None
+) -> Chunk:
+    """Pages of numbers. `present` are those that are not null."""
+    count = len(present)
     entries = 0
     if dictionary and count:
         most = min(_MOST_ENTRIES, count // 3 + 16)
-        entries = int(kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, most))
+        entries = int(kernels.build_dictionary(present, scratch.table, scratch.dictionary, scratch.indices, most))
     width = max(1, (entries - 1).bit_length())
     is_small = 0 < entries * _SMALL_DICTIONARY <= count
-    cost, widest = (0, 0) if is_small else kernels.cost_of_deltas(values)
+    cost, widest = (0, 0) if is_small else kernels.cost_of_deltas(present)
     may_delta = widest <= _WIDEST_DELTA_BITS and divisor is None
     if not may_delta:
         cost = _PLAIN_VALUE_BYTES * count
@@ -180,30 +190,65 @@ def _present_numbers(scratch: Scratch, values: Values, pieces: list[_Piece], *, 
         def write_indices(first: int, last: int, start: int) -> int:
             return int(kernels.packed_indices(scratch.indices[first:last], width, scratch.block, scratch.out, start))
 
-        pages = _pages(scratch, pieces, write_indices)
-        return Chunk(Encoded.DICTIONARY, pages, _bytes_of(_quotients(scratch.dictionary[:entries], divisor)), entries)
+        pages = _pages(scratch, Encoded.DICTIONARY, pieces, write_indices)
+        return Chunk(pages, _bytes_of(_quotients(scratch.dictionary[:entries], divisor)), entries)
     if may_delta:
-        return Chunk(
-            Encoded.DELTAS,
-            _pages(
-                scratch,
-                pieces,
-                lambda first, last, start: kernels.deltas(values[first:last], scratch.block, scratch.out, start),
-            ),
-        )
-    plain = _bytes_of(_quotients(values, divisor))
-    return Chunk(Encoded.PLAIN, [(piece.rows, piece.levels + plain[8 * piece.first : 8 * piece.last]) for piece in pieces])
+        return Chunk([page for piece in pieces for page in _delta_pages(scratch, values, present, piece, len(pieces) == 1)])
+    plain = _bytes_of(_quotients(present, divisor))
+    return Chunk([_plain_page(piece, plain) for piece in pieces])
 
 
-def _pages(scratch: Scratch, pieces: list[_Piece], write: Callable[[int, int, int], int]) -> list[tuple[int, Bytes]]:
+def _pages(scratch: Scratch, encoded: Encoded, pieces: list[_Piece], write: Callable[[int, int, int], int]) -> list[Page]:
     """A page for each piece: its definition levels, and what `write` writes. A single page is not copied out of the scratch."""
-    pages: list[tuple[int, Bytes]] = []
+    pages = []
     for piece in pieces:
         start = len(piece.levels)
         scratch.out[:start] = np.frombuffer(piece.levels, np.uint8)
         content = scratch.out[: write(piece.first, piece.last, start)]
-        pages.append((piece.rows, content.data if len(pieces) == 1 else content.tobytes()))
+        pages.append(Page(encoded, piece.end - piece.begin, content.data if len(pieces) == 1 else content.tobytes()))
     return pages
+
+
+def _delta_pages(scratch: Scratch, values: Values, present: Values, piece: _Piece, is_only: bool) -> Iterator[Page]:
+    """Differences, and as plain numbers behind them what would not fill a miniblock. An only piece's lie in the scratch."""
+    count = piece.last - piece.first
+    whole = kernels.whole_deltas(count)
+    if whole == 0:
+        yield _plain_page(piece, _bytes_of(present))
+        return
+    rest = None
+    if whole < count:
+        piece, rest = _divided(scratch, values, piece, whole)
+
+    def write_deltas(first: int, last: int, start: int) -> int:
+        return int(kernels.deltas(present[first:last], scratch.block, scratch.out, start))
+
+    (page,) = _pages(scratch, Encoded.DELTAS, [piece], write_deltas)
+    yield page if is_only else Page(page.encoded, page.rows, bytes(page.content))
+    if rest is not None:
+        yield _plain_page(rest, _bytes_of(present))
+
+
+def _divided(scratch: Scratch, values: Values, piece: _Piece, count: int) -> tuple[_Piece, _Piece]:
+    """The rows of a piece up to its `count`-th value that is not null, with the nulls behind it, and the others."""
+    if not piece.levels:
+        middle = piece.begin + count
+    else:
+        middle = piece.begin + int(np.flatnonzero(values[piece.begin : piece.end] != NONE)[count])
+    halves = []
+    places = ((piece.begin, middle, piece.first, piece.first + count), (middle, piece.end, piece.first + count, piece.last))
+    for begin, end, first, last in places:
+        levels = b""
+        if piece.levels:
+            size, *_ = kernels.present_values(values[begin:end], scratch.dictionary, scratch.out, 0)  # which has no other use now
+            levels = bytes(_taken(scratch, int(size)))
+        halves.append(_Piece(begin, end, first, last, levels))
+    return halves[0], halves[1]
+
+
+def _plain_page(piece: _Piece, plain: Bytes) -> Page:
+    """`plain` are the bytes of all values of the column that are not null."""
+    return Page(Encoded.PLAIN, piece.end - piece.begin, piece.levels + plain[8 * piece.first : 8 * piece.last])
 
 
 def _quotients(values: Values, divisor: float | None) -> npt.NDArray[Any]:
@@ -226,11 +271,20 @@ class Messages:
 
     def rising(self, values: Values) -> Chunk:
         """A number that rises by one from row to row of a message, of which `values` are the first."""
+        if not self.rows:
+            return self._chunk(Encoded.PLAIN, 0)
         scratch = self._scratch
-        end, last = kernels.rising_deltas(values, self._counts, scratch.block, scratch.out, 0)
-        chunk = self._chunk(Encoded.DELTAS, end)
-        chunk.extremes = (int(values[0]), int(last))
-        return chunk
+        whole = kernels.whole_deltas(self.rows)
+        rest = np.empty(self.rows - whole, np.int64)
+        kernels.last_rising(values, self._counts, rest)
+        pages = []
+        if whole:
+            end = kernels.rising_deltas(values, self._counts, whole, scratch.block, scratch.out, 0)
+            pages.append(Page(Encoded.DELTAS, whole, _taken(scratch, end)))
+        if len(rest):
+            pages.append(Page(Encoded.PLAIN, len(rest), rest.tobytes()))
+        first, last = (int(np.flatnonzero(self._counts)[place]) for place in (0, -1))
+        return Chunk(pages, extremes=(int(values[first]), int(values[last] + self._counts[last] - 1)))
 
     def numbers(self, values: Values, *, optional: bool, has_statistics: bool) -> Chunk:
         """Numbers, with NONE for null if they are `optional`."""
@@ -271,7 +325,7 @@ class Messages:
         return chunk
 
     def _chunk(self, encoded: Encoded, end: int) -> Chunk:
-        return Chunk(encoded, [(self.rows, _taken(self._scratch, end))])
+        return Chunk([Page(encoded, self.rows, _taken(self._scratch, end))])
 
 
 def _texts(names: tuple[str, ...]) -> bytes:

@@ -24,7 +24,7 @@ from cowbook.plain.lent_memory import lend
 Bytes = bytes | bytearray | memoryview
 
 _MAGIC = b"PAR1"
-ENCODER = 1
+ENCODER = 2
 """The version of the encoding of parts, which is another one whenever equal rows give other bytes. Two releases may have one."""
 
 
@@ -72,19 +72,32 @@ class Leaf:
     decimals: int = 0
 
 
-@dataclass(slots=True)
-class Chunk:
-    """A column's pages, before they are compressed."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of a column, before they are compressed."""
 
     encoded: Encoded
-    pages: list[tuple[int, Bytes]]
-    """Number of rows, and content, of each."""
+    rows: int
+    content: Bytes
+
+
+@dataclass(slots=True)
+class Chunk:
+    """A column's pages."""
+
+    pages: list[Page]
     dictionary: Bytes | None = None
     entries: int = 0
     """Of the dictionary."""
     extremes: tuple[int, int] | None = None
     """Least and greatest value, for the footer; only of integers."""
     nulls: int = 0
+
+    @property
+    def encodings(self) -> frozenset[Encoded]:
+        """Of values and levels of all its pages."""
+        own = {page.encoded for page in self.pages} | {Encoded.RUNS}
+        return frozenset(own if self.dictionary is None else own | {Encoded.PLAIN})
 
 
 @dataclass(slots=True)
@@ -118,10 +131,10 @@ class ParquetFile:
                 chunk.dictionary, b"\x3c\x15" + _zigzag(chunk.entries) + b"\x15\0\0\0", _DICTIONARY_PAGE
             )
         written.data_at = self._size_bytes
-        for rows, content in chunk.pages:
+        for page in chunk.pages:
             # num_values, encoding, and that both kinds of levels are runs; then the ends of both structs.
-            head = b"\x1c\x15" + _zigzag(rows) + b"\x15" + _zigzag(chunk.encoded) + b"\x15\x06\x15\x06\0\0"
-            written.plain_bytes += self._page(content, head, _DATA_PAGE)
+            head = b"\x1c\x15" + _zigzag(page.rows) + b"\x15" + _zigzag(page.encoded) + b"\x15\x06\x15\x06\0\0"
+            written.plain_bytes += self._page(page.content, head, _DATA_PAGE)
         written.size_bytes = self._size_bytes - written.start
         self._columns.append(written)
 
@@ -182,7 +195,7 @@ class ParquetFile:
     def _column(self, column: _Written) -> bytes:
         """A ColumnChunk: its head, which a file's columns share with those of other files, and where its pages are."""
         chunk = column.chunk
-        parts = [_chunk_head(column.leaf, chunk.encoded, chunk.dictionary is not None, self._codec, self._rows)]
+        parts = [_chunk_head(column.leaf, chunk.encodings, self._codec, self._rows)]
         parts += (b"\x16", _zigzag(column.plain_bytes), b"\x16", _zigzag(column.size_bytes), b"\x26", _zigzag(column.data_at))
         if chunk.dictionary is not None:
             parts += (b"\x26", _zigzag(column.start))
@@ -310,11 +323,10 @@ def _schema_element(leaf: Leaf) -> bytes:
 
 
 @lru_cache(4096)
-def _chunk_head(leaf: Leaf, encoded: Encoded, has_dictionary: bool, codec: int, rows: int) -> bytes:
+def _chunk_head(leaf: Leaf, encodings: frozenset[Encoded], codec: int, rows: int) -> bytes:
     """A ColumnChunk up to the number of its values."""
-    encodings = sorted({encoded, Encoded.RUNS} | ({Encoded.PLAIN} if has_dictionary else set()))
     data = Struct().integer(1, leaf.physical).list(2, _I32, len(encodings))
-    for encoding in encodings:
+    for encoding in sorted(encodings):
         data.add(_zigzag(encoding))
     name = leaf.name.encode()
     data.list(3, _BINARY, 1).add(_varint(len(name)) + name).integer(4, codec).integer(5, rows, _I64)

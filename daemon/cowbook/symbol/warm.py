@@ -209,7 +209,8 @@ def _calls_of_pages() -> Iterator[tuple[Any, ...]]:
     numbers, table, out = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.uint8)
     yield page_kernel.build_dictionary, numbers, table, numbers, numbers, 0
     yield page_kernel.present_values, numbers, numbers, out, 0
-    yield page_kernel.rising_deltas, numbers, numbers, numbers, out, 0
+    yield page_kernel.rising_deltas, numbers, numbers, 0, numbers, out, 0
+    yield page_kernel.last_rising, numbers, numbers, numbers
     yield page_kernel.message_values, numbers, numbers, True, numbers, out, 0
     yield page_kernel.deltas, numbers, numbers, out, 0
     yield page_kernel.packed_indices, numbers, 0, numbers, out, 0

@@ -120,7 +120,7 @@ def test_duckdb_reads_every_encoding(compression: str, tmp_path: pytest.TempPath
         for optional, given in ((False, values), (True, nulls)):
             with pages.scratch_for(5000) as scratch:
                 chunk = pages.numbers(scratch, given, optional=optional, dictionary=True)
-                assert chunk.encoded == encoded
+                assert chunk.pages[0].encoded == encoded
                 content = file_of(chunk, Leaf("x", Physical.INT64, optional=optional), 5000, compression)
             path = f"{tmp_path}/{encoded.name}.parquet"
             with open(path, "wb") as file:  # noqa: PTH123
@@ -134,10 +134,35 @@ def test_no_difference_is_wider_than_fastparquet_can_read(seed: int) -> None:
     with pages.scratch_for(1000) as scratch:
         for bits in range(1, 62):
             values = np.array([rng.randrange(1 << bits) for _ in range(999)] + [1 << bits], np.int64)
-            encoded = pages.numbers(scratch, values).encoded
+            encoded = pages.numbers(scratch, values).pages[0].encoded
             steps = np.diff(values)
             width = int(steps.max() - steps.min()).bit_length()
             assert encoded == (Encoded.DELTAS if width <= 28 else Encoded.PLAIN), bits
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_differences_fill_whole_miniblocks_and_never_their_last_block(optional: bool, seed: int) -> None:
+    """Fastparquet writes behind its array where a miniblock is not full, and looks for a block behind the last one."""
+    rng = np.random.default_rng(seed)
+    for count in (*range(700), 1_000_003):
+        values = np.cumsum(rng.integers(0, 1 << 20, count))
+        if optional and count:
+            values[rng.random(count) < 0.3] = NONE
+        present = np.cumsum(np.concatenate([[0], values != NONE]))
+        with pages.scratch_for(count) as scratch:
+            chunk = pages.numbers(scratch, values, optional=optional)
+            content = file_of(chunk, Leaf("x", Physical.INT64, optional=optional), count, "zstd")
+        assert table_of(content)["x"].combine_chunks().equals(array_of(values, pa.int64()))
+        first = 0
+        for page in chunk.pages:
+            written = int(present[first + page.rows] - present[first])
+            first += page.rows
+            if page.encoded == Encoded.DELTAS:
+                assert written % 64 == 1, (count, written)
+                assert written % 256 != 1, (count, written)
+            else:
+                assert written < 64 + 64 + 1, (count, written)
+        assert first == count
 
 
 def spread(values: Values, counts: Values) -> Values:
@@ -152,7 +177,7 @@ def test_what_is_constant_in_a_message_is_read_in_each_of_its_rows(number: int, 
     count = int(rng.integers(1, 60))
     most = int(rng.choice([2, 8, 300]))
     bids, asks = (np.where(rng.random(count) < 0.3, 0, rng.integers(0, most, count)) for _ in range(2))
-    bids[0] += 1
+    bids[rng.integers(0, count)] += 1
     counts = bids + asks
     firsts = np.cumsum(counts + np.where(rng.random(count) < 0.5, 0, rng.integers(0, 1 << 34, count))) - counts
     values = random_values(rng, count, optional=True)
@@ -209,8 +234,8 @@ def test_a_dictionary_is_given_up_where_new_values_do_not_cease() -> None:
     """And kept where they recur, however many rows there are."""
     with pages.scratch_for(200_000) as scratch:
         rising = np.arange(200_000, dtype=np.int64) * 1000
-        assert pages.numbers(scratch, rising, dictionary=True).encoded == Encoded.DELTAS
-        assert pages.numbers(scratch, rising % 17_000_000, dictionary=True).encoded == Encoded.DICTIONARY
+        assert pages.numbers(scratch, rising, dictionary=True).pages[0].encoded == Encoded.DELTAS
+        assert pages.numbers(scratch, rising % 17_000_000, dictionary=True).pages[0].encoded == Encoded.DICTIONARY
 
 
 def test_scratch_is_not_shared_between_threads_and_large_one_is_not_kept() -> None:

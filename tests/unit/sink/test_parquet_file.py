@@ -79,7 +79,7 @@ def test_the_footer_says_what_that_of_pyarrow_says(metadata: dict[str, str]) -> 
     assert ours.schema.equals(theirs.schema)
     assert ours.schema_arrow.equals(theirs.schema_arrow)
     assert ours.metadata.metadata == theirs.metadata.metadata
-    assert ours.metadata.created_by == "cowbook version 1"
+    assert ours.metadata.created_by == "cowbook version 2"
     group, expected = ours.metadata.row_group(0), theirs.metadata.row_group(0)
     assert (group.num_rows, group.num_columns) == (expected.num_rows, expected.num_columns)
     assert group.total_byte_size == sum(group.column(place).total_uncompressed_size for place in range(len(LEAVES)))
