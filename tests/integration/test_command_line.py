@@ -128,6 +128,20 @@ def test_check_doubts_what_has_no_record(config: Path) -> None:
     assert 'may be no capture of format = "binance": none of its first 3 records is one' in " ".join(checked.stdout.split())
 
 
+def test_check_says_what_a_start_would_refuse_of_the_state(config: Path) -> None:
+    """The reason is the start's own."""
+    assert cowbook("run", config, "--once").returncode == 0
+    assert "would not start" not in cowbook("check", config).stdout
+    config.write_text(config.read_text() + "price_decimals = 3\n")
+    said = " ".join(cowbook("check", config).stdout.split())
+    result = cowbook("run", config, "--once")
+    assert result.returncode == 1
+    reason = "was made with other settings: price_decimals was 8 and is 3: set them back"
+    assert f'note: "BTCUSDT" would not start: checkpoint {config.parent}/state/BTCUSDT/checkpoints/' in said
+    assert reason in said
+    assert reason in " ".join(result.stderr.split())
+
+
 def test_run_refuses_missing_input_as_check_does(config: Path) -> None:
     """Run says the same, before anything is written."""
     (config.parent / "a.jsonl.gz").unlink()

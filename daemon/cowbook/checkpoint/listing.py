@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cowbook.checkpoint.commit_log import Entry, read_run
-from cowbook.checkpoint.load import is_published, read_manifest
+from cowbook.checkpoint.load import Checkpoint, is_published, read_checkpoint, read_manifest
 from cowbook.checkpoint.manifest import DamagedError, Manifest
 from cowbook.checkpoint.storage import DirectoryStorage
 from cowbook.errors import RecoveryError
@@ -53,6 +53,21 @@ def place_of(root: Path, epoch: int, commits: Mapping[int, Entry]) -> Path:
         return named
     begun = root / CHECKPOINTS / commit.directory
     return begun if begun.exists() else named
+
+
+def newest_checkpoint(root: Path, symbol_id: str) -> Checkpoint | None:
+    """The newest checkpoint of a symbol that is whole, verified; None if there is none.
+
+    Raises RecoveryError or StorageError if state cannot be read, or only by another release.
+    """
+    commits = commits_of(read_entries(root))
+    for epoch, directory in places(root, commits).items():
+        try:
+            committed = commits[epoch].files if epoch in commits else ()
+            return read_checkpoint(directory, symbol_id, root.lstat().st_uid, epoch, committed)
+        except DamagedError:
+            continue  # a run goes on from the one before, and says so
+    return None
 
 
 def overview(root: Path, symbol_id: str) -> list[dict[str, Any]]:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
+from cowbook.checkpoint.listing import newest_checkpoint
 from cowbook.checkpoint.load import who_could_remove
 from cowbook.cli.console import plain_console, print_prose
-from cowbook.config import Config, load_config, output_directory_name
-from cowbook.errors import ConfigError
+from cowbook.config import Config, SymbolConfig, load_config, output_directory_name
+from cowbook.errors import ConfigError, CowbookError
 from cowbook.objects.bucket import Bucket
 from cowbook.symbol.input_check import check_input, describe_problems, unwritable_directories
 from cowbook.symbol.naming import check_name
-from cowbook.symbol.settings import decoder_settings
+from cowbook.symbol.pipeline_integration import is_useless, refusal_of
+from cowbook.symbol.settings import decoder_settings, fingerprint
 from cowbook.symbol.source_spans import describe_spans, span_of
 
 
@@ -50,6 +52,7 @@ def main(arguments: argparse.Namespace) -> int:
             else:
                 problems += describe_problems(symbol, found, number)
         warnings += [f'"{symbol.id}": {line}' for line in describe_spans(spans)] if symbol.source else []
+        warnings += [f'"{symbol.id}" would not start: {text}' for text in _refusals(config, symbol)]
     if problems:
         raise ConfigError(str(arguments.config), problems)
     for url in config.objects or ():
@@ -60,6 +63,21 @@ def main(arguments: argparse.Namespace) -> int:
         warnings += check_cluster(arguments, config)
     _show(config, len(whole.symbol), table, warnings)
     return 0
+
+
+def _refusals(config: Config, symbol: SymbolConfig) -> Iterator[str]:
+    """Why a run would not go on from the symbol's state. State in object storage is not looked at."""
+    root = config.service.state_dir / output_directory_name(symbol.id)
+    if config.objects is not None or not root.is_dir():
+        return
+    try:
+        checkpoint = newest_checkpoint(root, symbol.id)
+    except CowbookError as error:
+        yield str(error)
+        return
+    refusal = None if checkpoint is None or is_useless(checkpoint) else refusal_of(checkpoint, fingerprint(config, symbol))
+    if refusal is not None:
+        yield refusal
 
 
 def _show(config: Config, all_symbols: int, table: Table, warnings: Sequence[str]) -> None:

@@ -172,7 +172,12 @@ async def _take_locks(
 
 def _is_useless(found: Found) -> bool:
     """Whether there is a valid checkpoint, and it has no accepted message."""
-    return found.checkpoint is not None and not found.checkpoint.state.order_book_state.values["messages"]
+    return found.checkpoint is not None and is_useless(found.checkpoint)
+
+
+def is_useless(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint has no accepted message, so that a run which may not go on from it begins anew."""
+    return not checkpoint.state.order_book_state.values["messages"]
 
 
 def _missing_parts(missing: list[Path], count: int, epoch: int) -> str:
@@ -207,18 +212,26 @@ def _check(found: Found, part_count: int, store: CheckpointStore, fingerprint: M
                 "or use another output_dir"
             )
         return
-    then = found.checkpoint.state.fingerprint
+    refusal = refusal_of(found.checkpoint, fingerprint)
+    if refusal is not None:
+        raise RecoveryError(refusal)
+
+
+def refusal_of(checkpoint: Checkpoint, fingerprint: Mapping[str, Any]) -> str | None:
+    """Why a run with these settings would not go on from a checkpoint, and what to do; None if it would."""
+    then = checkpoint.state.fingerprint
     changed = [
         f"{name} was {_shown(then, name)} and is {_shown(fingerprint, name)}"
         for name in sorted({*then, *fingerprint})
         # A halt has changed no row, and its error message advised to continue.
         if then.get(name) != fingerprint.get(name) and not (name in _MAY_HALT and then.get(name) == "halt")
     ]
-    if changed:
-        raise RecoveryError(
-            f"checkpoint {found.checkpoint.directory} was made with other settings: {'; '.join(changed)}: set them back, "
-            "use other directories, or use --allow-fresh to start from the beginning"
-        )
+    if not changed:
+        return None
+    return (
+        f"checkpoint {checkpoint.directory} was made with other settings: {'; '.join(changed)}: set them back, "
+        "use other directories, or use --allow-fresh to start from the beginning"
+    )
 
 
 def _settle(store: CheckpointStore, sink: ParquetSink, found: Found) -> None:
