@@ -13,35 +13,37 @@ The rules, from measurements on recorded streams (ADR 24):
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cowbook.plain.messages import NONE
-from cowbook.sink import page_kernel as kernels
-from cowbook.sink.parquet_file import Bytes, Chunk, Encoded, Page
+from cowbook.sink import message_kernel as kernels
+from cowbook.sink.number_kernel import (
+    TABLE_ENTRIES,
+    Work,
+    build_dictionary,
+    number_pages,
+    packed_indices,
+    row_flags,
+    whole_deltas,
+)
+from cowbook.sink.page_kernel import BLOCK_VALUES
+from cowbook.sink.parquet_file import Chunk, Encoded, Page
 
 Values = npt.NDArray[np.int64]
 
 PAGE_ROWS = 1 << 20
 """Most rows of a page of numbers, which bounds what a reader must hold."""
+_LEAST_PAGE_ROWS = 64
+"""What PAGE_ROWS may be."""
 
-_MOST_ENTRIES = 1 << 18
-"""Most entries of a dictionary."""
 _LEAST_RUN_ROWS = 4
 """So many rows a message, on average, make runs worth their while."""
-_WIDEST_DELTA_BITS = 28
-_SMALL_DICTIONARY = 8
-"""A dictionary is small if every value is used so often, on average."""
-_DICTIONARY_ENTRY_BYTES = 7
-"""Of 8, after compression."""
-_PLAIN_VALUE_BYTES = 5
-"""Of 8, after compression."""
 _SLACK_BYTES = 8192
+_ENCODED = {int(encoded): encoded for encoded in Encoded}
 
 
 class Scratch:
@@ -51,8 +53,8 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        self.block = np.empty(kernels.BLOCK_VALUES, np.int64)
-        self.table = np.empty(4 * _MOST_ENTRIES, np.int32)
+        self.block = np.empty(BLOCK_VALUES, np.int64)
+        self.table = np.empty(TABLE_ENTRIES, np.int32)
         self._rows = 0
         self.reserve(1 << 14)
 
@@ -64,6 +66,8 @@ class Scratch:
         # A difference takes 8 bytes and its share of a block's head, a run 13 at most, a definition level 2.
         self.out = np.empty(16 * self._rows + _SLACK_BYTES, np.uint8)
         self.dictionary, self.indices, self.present, self.rows = (np.empty(self._rows + 64, np.int64) for _ in range(4))
+        self.pages = np.empty((2 * (self._rows // _LEAST_PAGE_ROWS + 1), 4), np.int64)
+        self.work = Work(self.table, self.dictionary, self.indices, self.present, self.block, self.out, self.pages)
 
     @property
     def size_rows(self) -> int:
@@ -92,37 +96,23 @@ def _taken(scratch: Scratch, end: int) -> memoryview:
     return scratch.out[:end].data
 
 
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """Rows of a column of numbers, of which one page can be made."""
-
-    begin: int
-    end: int
-    """Of the rows."""
-    first: int
-    last: int
-    """Of the values that are not null."""
-    levels: bytes
-    """Definition levels, of a column that may have nulls."""
-
-
 def flags(scratch: Scratch, values: Values) -> Chunk:
     """Booleans: whether each number is not 0."""
-    return Chunk([Page(Encoded.PLAIN, len(values), _taken(scratch, kernels.row_flags(values, scratch.out, 0)))])
+    return Chunk([Page(Encoded.PLAIN, len(values), _taken(scratch, row_flags(values, scratch.out, 0)))])
 
 
 def choices(scratch: Scratch, values: Values, names: tuple[str, ...]) -> Chunk:
     """Texts, from indices into `names`."""
     width = max(1, (len(names) - 1).bit_length())
-    end = kernels.packed_indices(values, width, scratch.block, scratch.out, 0)
+    end = packed_indices(values, 0, len(values), width, scratch.block, scratch.out, 0)
     return Chunk([Page(Encoded.DICTIONARY, len(values), _taken(scratch, end))], _texts(names), len(names))
 
 
 def small_numbers(scratch: Scratch, values: Values) -> Chunk:
     """Integers below 2^15, of 32 bits in the file: always from a dictionary."""
-    entries = int(kernels.build_dictionary(values, scratch.table, scratch.dictionary, scratch.indices, len(values)))
+    entries = int(build_dictionary(values, len(values), scratch.table, scratch.dictionary, scratch.indices, len(values)))
     width = max(1, (entries - 1).bit_length())
-    end = kernels.packed_indices(scratch.indices[: len(values)], width, scratch.block, scratch.out, 0)
+    end = packed_indices(scratch.indices, 0, len(values), width, scratch.block, scratch.out, 0)
     dictionary = scratch.dictionary[:entries].astype(np.int32).tobytes()
     return Chunk([Page(Encoded.DICTIONARY, len(values), _taken(scratch, end))], dictionary, entries)
 
@@ -142,113 +132,16 @@ def numbers(
     """
     if not values.flags.writeable:  # kernels are compiled for arrays of one kind
         values = values.copy()
-    pieces: list[_Piece] = []
-    extremes = None
-    count = 0
-    if optional:
-        for begin in range(0, len(values), PAGE_ROWS):
-            end = min(begin + PAGE_ROWS, len(values))
-            size, found, least, greatest = map(
-                int, kernels.present_values(values[begin:end], scratch.present[count:], scratch.out, 0)
-            )
-            pieces.append(_Piece(begin, end, count, count + found, bytes(_taken(scratch, size))))
-            count += found
-            if found:
-                extremes = (least, greatest) if extremes is None else (min(extremes[0], least), max(extremes[1], greatest))
-        present = scratch.present[:count]
-    else:
-        present, count = values, len(values)
-        for begin in range(0, count, PAGE_ROWS):
-            end = min(begin + PAGE_ROWS, count)
-            pieces.append(_Piece(begin, end, begin, end, b""))
-        if has_statistics:
-            least, greatest = kernels.extremes(values)
-            extremes = int(least), int(greatest)
-    chunk = _present_numbers(scratch, values, present, pieces, dictionary=dictionary, divisor=divisor)
-    chunk.nulls = len(values) - count
-    chunk.extremes = extremes if has_statistics else None
+    stored = values if divisor is None else _quotients(values, divisor).view(np.int64)
+    count, entries, nulls, least, greatest = number_pages(
+        values, stored, optional, dictionary, divisor is None, has_statistics, PAGE_ROWS, scratch.work
+    )
+    out = scratch.out.data
+    pages = [Page(_ENCODED[kind], rows, out[start:end]) for kind, rows, start, end in scratch.pages[:count].tolist()]
+    chunk = Chunk(pages, nulls=nulls, extremes=(least, greatest) if least <= greatest else None)
+    if entries:
+        chunk.dictionary, chunk.entries = _bytes_of(_quotients(scratch.dictionary[:entries], divisor)), entries
     return chunk
-
-
-def _present_numbers(
-    scratch: Scratch, values: Values, present: Values, pieces: list[_Piece], *, dictionary: bool, divisor: float | None
-) -> Chunk:
-    """Pages of numbers. `present` are those that are not null."""
-    count = len(present)
-    entries = 0
-    if dictionary and count:
-        most = min(_MOST_ENTRIES, count // 3 + 16)
-        entries = int(kernels.build_dictionary(present, scratch.table, scratch.dictionary, scratch.indices, most))
-    width = max(1, (entries - 1).bit_length())
-    is_small = 0 < entries * _SMALL_DICTIONARY <= count
-    cost, widest = (0, 0) if is_small else kernels.cost_of_deltas(present)
-    may_delta = widest <= _WIDEST_DELTA_BITS and divisor is None
-    if not may_delta:
-        cost = _PLAIN_VALUE_BYTES * count
-    if is_small or (entries > 0 and _DICTIONARY_ENTRY_BYTES * entries + count * width / 8 < cost):
-
-        def write_indices(first: int, last: int, start: int) -> int:
-            return int(kernels.packed_indices(scratch.indices[first:last], width, scratch.block, scratch.out, start))
-
-        pages = _pages(scratch, Encoded.DICTIONARY, pieces, write_indices)
-        return Chunk(pages, _bytes_of(_quotients(scratch.dictionary[:entries], divisor)), entries)
-    if may_delta:
-        return Chunk([page for piece in pieces for page in _delta_pages(scratch, values, present, piece, len(pieces) == 1)])
-    plain = _bytes_of(_quotients(present, divisor))
-    return Chunk([_plain_page(piece, plain) for piece in pieces])
-
-
-def _pages(scratch: Scratch, encoded: Encoded, pieces: list[_Piece], write: Callable[[int, int, int], int]) -> list[Page]:
-    """A page for each piece: its definition levels, and what `write` writes. A single page is not copied out of the scratch."""
-    pages = []
-    for piece in pieces:
-        start = len(piece.levels)
-        scratch.out[:start] = np.frombuffer(piece.levels, np.uint8)
-        content = scratch.out[: write(piece.first, piece.last, start)]
-        pages.append(Page(encoded, piece.end - piece.begin, content.data if len(pieces) == 1 else content.tobytes()))
-    return pages
-
-
-def _delta_pages(scratch: Scratch, values: Values, present: Values, piece: _Piece, is_only: bool) -> Iterator[Page]:
-    """Differences, and as plain numbers behind them what would not fill a miniblock. An only piece's lie in the scratch."""
-    count = piece.last - piece.first
-    whole = kernels.whole_deltas(count)
-    if whole == 0:
-        yield _plain_page(piece, _bytes_of(present))
-        return
-    rest = None
-    if whole < count:
-        piece, rest = _divided(scratch, values, piece, whole)
-
-    def write_deltas(first: int, last: int, start: int) -> int:
-        return int(kernels.deltas(present[first:last], scratch.block, scratch.out, start))
-
-    (page,) = _pages(scratch, Encoded.DELTAS, [piece], write_deltas)
-    yield page if is_only else Page(page.encoded, page.rows, bytes(page.content))
-    if rest is not None:
-        yield _plain_page(rest, _bytes_of(present))
-
-
-def _divided(scratch: Scratch, values: Values, piece: _Piece, count: int) -> tuple[_Piece, _Piece]:
-    """The rows of a piece up to its `count`-th value that is not null, with the nulls behind it, and the others."""
-    if not piece.levels:
-        middle = piece.begin + count
-    else:
-        middle = piece.begin + int(np.flatnonzero(values[piece.begin : piece.end] != NONE)[count])
-    halves = []
-    places = ((piece.begin, middle, piece.first, piece.first + count), (middle, piece.end, piece.first + count, piece.last))
-    for begin, end, first, last in places:
-        levels = b""
-        if piece.levels:
-            size, *_ = kernels.present_values(values[begin:end], scratch.dictionary, scratch.out, 0)  # which has no other use now
-            levels = bytes(_taken(scratch, int(size)))
-        halves.append(_Piece(begin, end, first, last, levels))
-    return halves[0], halves[1]
-
-
-def _plain_page(piece: _Piece, plain: Bytes) -> Page:
-    """`plain` are the bytes of all values of the column that are not null."""
-    return Page(Encoded.PLAIN, piece.end - piece.begin, piece.levels + plain[8 * piece.first : 8 * piece.last])
 
 
 def _quotients(values: Values, divisor: float | None) -> npt.NDArray[Any]:
@@ -274,7 +167,7 @@ class Messages:
         if not self.rows:
             return self._chunk(Encoded.PLAIN, 0)
         scratch = self._scratch
-        whole = kernels.whole_deltas(self.rows)
+        whole = whole_deltas(self.rows)
         rest = np.empty(self.rows - whole, np.int64)
         kernels.last_rising(values, self._counts, rest)
         pages = []

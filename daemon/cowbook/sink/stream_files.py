@@ -21,7 +21,7 @@ from cowbook.plain.streams import STREAMS, Column, Kind, Stream
 from cowbook.sink import pages
 from cowbook.sink.columns import NumberColumn, NumberKind
 from cowbook.sink.encoding import encode
-from cowbook.sink.page_kernel import columns_of
+from cowbook.sink.number_kernel import columns_of
 from cowbook.sink.parquet_file import Leaf, Logical, ParquetFile, Physical
 from cowbook.sink.rare_tables import RARE_KINDS, RareTables
 

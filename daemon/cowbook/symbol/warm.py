@@ -43,7 +43,7 @@ from cowbook.merge.merger import Merger
 from cowbook.plain.block import PADDING, Block
 from cowbook.plain.messages import MESSAGE, EventBatch
 from cowbook.plain.rows import DAY_ROW
-from cowbook.sink import page_kernel
+from cowbook.sink import message_kernel, number_kernel
 from cowbook.venues import load_venue, venue_names
 from cowbook.venues.binance.scanner import BinanceScanner
 from cowbook.venues.binance.scanner import scan_records as scan_binance
@@ -206,24 +206,24 @@ def _block() -> tuple[Block, EventBatch]:
 
 
 def _calls_of_pages() -> Iterator[tuple[Any, ...]]:
-    numbers, table, out = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.uint8)
-    yield page_kernel.build_dictionary, numbers, table, numbers, numbers, 0
-    yield page_kernel.present_values, numbers, numbers, out, 0
-    yield page_kernel.rising_deltas, numbers, numbers, 0, numbers, out, 0
-    yield page_kernel.last_rising, numbers, numbers, numbers
-    yield page_kernel.message_values, numbers, numbers, True, numbers, out, 0
-    yield page_kernel.deltas, numbers, numbers, out, 0
-    yield page_kernel.packed_indices, numbers, 0, numbers, out, 0
-    yield page_kernel.cost_of_deltas, numbers
-    yield page_kernel.message_levels, numbers, numbers, out, 0
-    yield page_kernel.message_choices, numbers, numbers, 0, out, 0
-    yield page_kernel.message_sides, numbers, numbers, out, 0
-    yield page_kernel.message_flags, numbers, numbers, out, 0
-    yield page_kernel.message_ends, numbers, numbers, out, 0
-    yield page_kernel.row_flags, numbers, out, 0
-    yield page_kernel.spread_values, numbers, numbers, numbers
-    yield page_kernel.extremes, numbers
-    yield page_kernel.columns_of, np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64)
+    numbers, table, out, pages = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.uint8), np.zeros((1, 4), np.int64)
+    one_column = np.zeros((1, 1), np.int64)
+    work = number_kernel.Work(table, numbers, numbers, numbers, numbers, out, pages)
+    yield number_kernel.number_pages, numbers, numbers, True, True, True, True, 1, work
+    yield number_kernel.build_dictionary, numbers, 0, table, numbers, numbers, 0
+    yield number_kernel.packed_indices, numbers, 0, 0, 0, numbers, out, 0
+    yield number_kernel.row_flags, numbers, out, 0
+    yield number_kernel.columns_of, one_column, one_column
+    yield number_kernel.whole_deltas, 0
+    yield message_kernel.rising_deltas, numbers, numbers, 0, numbers, out, 0
+    yield message_kernel.last_rising, numbers, numbers, numbers
+    yield message_kernel.message_values, numbers, numbers, True, numbers, out, 0
+    yield message_kernel.message_levels, numbers, numbers, out, 0
+    yield message_kernel.message_choices, numbers, numbers, 0, out, 0
+    yield message_kernel.message_sides, numbers, numbers, out, 0
+    yield message_kernel.message_flags, numbers, numbers, out, 0
+    yield message_kernel.message_ends, numbers, numbers, out, 0
+    yield message_kernel.spread_values, numbers, numbers, numbers
 
 
 def _calls_of_forms() -> Iterator[tuple[Any, ...]]:
