@@ -51,6 +51,7 @@ def main() -> int:
     from support.partition_campaign import partition
     from support.rotation_campaign import rotations
     from support.scenario import CampaignError
+    from support.source_campaign import sources
 
     problem = zygote.strace_problem()
     if problem is not None:
@@ -63,11 +64,21 @@ def main() -> int:
     root = Path(tempfile.mkdtemp(prefix="cowbook-crash-", dir=memory if os.access(memory, os.W_OK) else None))
     try:
         # The last one runs workers in this process: with their threads, nothing could be forked any more.
-        campaigns = CAMPAIGNS | {"objects": objects, "partition": partition, "rotations": rotations, "states": states_campaign}
+        campaigns = {
+            **CAMPAIGNS,
+            "sources": sources,
+            "objects": objects,
+            "partition": partition,
+            "rotations": rotations,
+            "states": states_campaign,
+        }
         chosen = [arguments.only] if arguments.only is not None else [name for name in campaigns if name != "objects"]
         results = [campaigns[name](root / name, options) for name in campaigns if name in chosen]
     except CampaignError as error:  # before anything was tried
         print(f"{error}\n  kept: {root}")
+        return 1
+    if options.point is not None and not any(result.tried for result in results):
+        print(f"there is no such point with seed {options.seed}: {options.point}")
         return 1
     titles = f"{'starts':>7} {'parts':>9} {'MB':>8} {'wrong bytes':>12}"
     print(f"{'campaign':10} {'tried':>7} {'failures':>9} {titles} {'seconds':>8}")

@@ -18,7 +18,6 @@ from pathlib import Path
 from cowbook.simulate.capture import write_capture
 from support import zygote
 from support.harness import read_parts
-from support.joined import lossy_copies
 from support.scenario import (
     CHANGING_CALLS,
     CampaignError,
@@ -59,17 +58,7 @@ format = "binance"
 paths = ["input/*.jsonl*"]
 """
 
-_SOURCES = SMALL.replace(
-    'paths = ["input/*.jsonl*"]',
-    """[[symbol.source]]
-name = "a"
-paths = ["input/a-*.jsonl*"]
-[[symbol.source]]
-name = "b"
-paths = ["input/b-*.jsonl*"]""",
-)
-
-_VENUE = """
+VENUE = """
 [service]
 loop = "asyncio"
 [checkpoint]
@@ -147,12 +136,17 @@ def kill(root: Path, options: Options) -> Result:
     scenario = Scenario(root, SMALL, small_inputs(root, options.seed))
     if not scenario.provisional:
         raise CampaignError("no part of the first run is replaced in the second")
-    return _kill("kill", scenario, options)
+    return kill_everywhere("kill", scenario, options)
 
 
-def sources(root: Path, options: Options) -> Result:
-    """As `kill`, of a symbol with two sources, each of which lacks what the other one has."""
-    return _kill("sources", Scenario(root, _SOURCES, _source_inputs(root, options.seed), commits=1), options)
+def add_result(total: Result, what: str, result: Result) -> None:
+    """Add what came of one scenario, and say how much of it there was."""
+    total.tried += result.tried
+    total.failures += result.failures
+    total.seconds += result.seconds
+    total.tally.add(result.tally)
+    total.notes.update(result.notes)
+    total.notes[what] = result.tried
 
 
 _MISSED = "not met: which checkpoints are taken, and what is in them, depends on the machine's speed"
@@ -167,13 +161,9 @@ def venues(root: Path, options: Options) -> Result:
     count = _VENUES_AT_ONCE if options.sample is None else _SAMPLED_VENUES
     for sample_id in in_turn(SAMPLE_IDS, options.seed, count):
         sample = make_sample(sample_id, options.seed % 1000, 320)
-        config = _VENUE.format(name=sample.name, format=sample.format)
-        result = _kill(f"venues {sample_id}", Scenario(root / sample_id, config, sample.phases, commits=1), options)
-        total.tried += result.tried
-        total.failures += result.failures
-        total.seconds += result.seconds
-        total.tally.add(result.tally)
-        total.notes[sample_id] = result.tried
+        config = VENUE.format(name=sample.name, format=sample.format)
+        scenario = Scenario(root / sample_id, config, sample.phases, commits=1)
+        add_result(total, sample_id, kill_everywhere(f"venues {sample_id}", scenario, options))
     return total
 
 
@@ -182,7 +172,8 @@ def in_turn(names: Sequence[str], seed: int, count: int) -> list[str]:
     return [names[(seed * count + place) % len(names)] for place in range(count)]
 
 
-def _kill(name: str, scenario: Scenario, options: Options) -> Result:
+def kill_everywhere(name: str, scenario: Scenario, options: Options) -> Result:
+    """SIGKILL at every call of a scenario that changes state or output, as far as the options choose it."""
     changing = {name.removeprefix("?") for name in CHANGING_CALLS}
     points = [point for phase in scenario.phases for point in phase.points if point.syscall in changing]
     trials = [(point, "signal=KILL") for point in options.choose(points)]
@@ -260,7 +251,7 @@ def _campaign(
     for number, (point, action) in enumerate(trials):
         if sys.stderr.isatty():
             print(f"\r{name} {number}/{len(trials)}", end=" ", file=sys.stderr, flush=True)
-        label = f"{point.name(scenario.directory)}:{action}"
+        label = f"{scenario.root.name}/{point.name(scenario.directory)}:{action}"
         if options.point is not None and options.point != label:
             continue
         result.tried += 1
@@ -274,8 +265,6 @@ def _campaign(
             if result.failures == _MOST_FAILURES:
                 print("That is enough.")
                 break
-    if not result.tried:
-        raise CampaignError(f"there is no such point in the campaign {name} with seed {options.seed}: {options.point}")
     if result.tried > 1 and 2 * result.notes[_MISSED] > result.tried:
         raise CampaignError(f"{result.notes[_MISSED]} of {result.tried} faults were not met in the campaign {name}")
     result.seconds = time.monotonic() - started
@@ -366,10 +355,10 @@ def _newest_epochs(directory: Path) -> list[int]:
 def report(campaign: str, options: Options, what: str, kept: Path, error: Exception) -> None:
     """Say what failed, where it can be looked at, and how to see it again."""
     print(f"\nFAILED: {campaign}: {error}\n  kept: {kept}")
-    print(f"  again: python tests/crash/crash.py --only {campaign} --seed {options.seed} {what}\n", flush=True)
+    print(f"  again: python tests/crash/crash.py --only {campaign.partition(' ')[0]} --seed {options.seed} {what}\n", flush=True)
 
 
-def _capture(root: Path, symbol: str, messages: int, gaps: int, seed: int) -> list[bytes]:
+def simulated_lines(root: Path, symbol: str, messages: int, gaps: int, seed: int) -> list[bytes]:
     """Lines of a simulated capture."""
     path = root / "capture.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -379,7 +368,7 @@ def _capture(root: Path, symbol: str, messages: int, gaps: int, seed: int) -> li
     return lines
 
 
-def _spoil(lines: list[bytes], places: Iterable[int]) -> None:
+def spoil(lines: list[bytes], places: Iterable[int]) -> None:
     """Put lines between that mean nothing, or that are of another symbol."""
     other = b'{"e":"trade","E":1,"s":"XRPUSDT","t":1,"p":"1","q":"1","T":1,"m":true}\n'
     for number, place in enumerate(sorted(places)):
@@ -388,8 +377,8 @@ def _spoil(lines: list[bytes], places: Iterable[int]) -> None:
 
 def small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
     """Compressed and plain files with gaps and dead letters, the last line unfinished; then grown, and once more unfinished."""
-    lines = _capture(root, "BTCUSDT", 240, 4, seed % 1000)
-    _spoil(lines, range(7, len(lines), len(lines) // 9))
+    lines = simulated_lines(root, "BTCUSDT", 240, 4, seed % 1000)
+    spoil(lines, range(7, len(lines), len(lines) // 9))
     third = len(lines) // 3
     first, second, last = (b"".join(part) for part in (lines[:third], lines[third : 2 * third], lines[2 * third :]))
     packed = gzip.compress(first, mtime=0)
@@ -400,26 +389,12 @@ def small_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
     ]
 
 
-def _source_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:
-    """Two copies with bursts missing, with gaps and dead letters; one ends before the other, and both grow."""
-    lines = _capture(root, "BTCUSDT", 240, 2, seed % 1000)
-    _spoil(lines, range(7, len(lines), len(lines) // 9))
-    a, b = (b"".join(copy) for copy in lossy_copies(lines, 2, random.Random(seed)))
-    head, rest = a[: len(a) // 3], a[len(a) // 3 :]
-    packed = gzip.compress(head[: head.rindex(b"\n") + 1], mtime=0)
-    rest = head[head.rindex(b"\n") + 1 :] + rest
-    return [
-        {"a-1.jsonl.gz": packed, "a-2.jsonl": rest[: len(rest) // 2], "b-1.jsonl": b[: 3 * len(b) // 4]},
-        {"a-1.jsonl.gz": packed, "a-2.jsonl": rest[:-11], "b-1.jsonl": b},
-    ]
-
-
 def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
     """A compressed file and a longer plain one of each symbol."""
     files = {}
     for number, symbol in enumerate(_SYMBOLS):
-        lines = _capture(root, symbol, messages, 12, seed % 1000 + number)
-        _spoil(lines, range(100, len(lines), len(lines) // 25))
+        lines = simulated_lines(root, symbol, messages, 12, seed % 1000 + number)
+        spoil(lines, range(100, len(lines), len(lines) // 25))
         third = len(lines) // 3
         files[f"{symbol}/1.jsonl.gz"] = gzip.compress(b"".join(lines[:third]), compresslevel=1, mtime=0)
         files[f"{symbol}/2.jsonl"] = b"".join(lines[third:])
@@ -428,7 +403,6 @@ def _large_inputs(root: Path, seed: int, messages: int) -> dict[str, bytes]:
 
 CAMPAIGNS: dict[str, Callable[[Path, Options], Result]] = {
     "kill": kill,
-    "sources": sources,
     "venues": venues,
     "errors": errors,
     "random": randomly,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +24,11 @@ from support.venue_samples import (
     Event,
     binance_csv,
     bitfinex_opening,
+    cryptofeed_3_of,
     cryptolake,
     framed,
     make_events,
+    packets_of,
     prefixed,
     records_of,
     tardis_csv,
@@ -143,30 +146,85 @@ COPY_IDS = (*LINES, *TABLES)
 """All that copies are made of."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """What a venue sends, and how it is written."""
+
+    format: str
+    name: str
+    records: Sequence[Any]
+    write: Callable[[Sequence[Any], Clock], bytes]
+    first: int = 1
+    """How many records all recorders have."""
+
+
+def _feed(sample_id: str, seed: int, count: int) -> _Feed:
+    events = make_events(seed, count)
+    if sample_id not in TABLES:
+        format_name, name = LINES[sample_id][:2]
+        return _Feed(format_name, name, records_of(sample_id, events), _write_lines(sample_id), _OPENING.get(sample_id, 1))
+    format_name, name, write = TABLES[sample_id]
+    wanted = ("trade",) if "trades" in sample_id else ("snapshot", "diff") if "binance" in sample_id else None
+    records: Sequence[Any] = [event for event in events if wanted is None or event.kind in wanted]
+    if sample_id in _ROWS:
+        records = _rows_by_message(_ROWS[sample_id](events, name))
+    return _Feed(format_name, name, records, write)
+
+
+def _run_of(feed: _Feed) -> Run:
+    engine = EngineSettings(part_events=60, part_interval=15_000_000_000, book_levels=3)
+    return Run("X", feed.name, feed.format, price_decimals=1, size_decimals=2, engine=engine)
+
+
 def make_copies(sample_id: str, seed: int, count: int = 500, *, have_clocks: bool = True) -> Copies:
     """Made-up copies. Each has a clock of its own that is up to 3 s off, and jitters by 50 ms, and its own compression."""
     rng = random.Random(f"{sample_id} {seed}")
-    events = make_events(seed, count)
-    records: Sequence[Any]
-    if sample_id in TABLES:
-        format_name, name, write = TABLES[sample_id]
-        wanted = ("trade",) if "trades" in sample_id else ("snapshot", "diff") if "binance" in sample_id else None
-        records = [event for event in events if wanted is None or event.kind in wanted]
-        if sample_id in _ROWS:
-            records = _rows_by_message(_ROWS[sample_id](events, name))
-        first = 1
-    else:
-        format_name, name = LINES[sample_id][:2]
-        records, write, first = records_of(sample_id, events), _write_lines(sample_id), _OPENING.get(sample_id, 1)
-    copies = lossy_copies(records[first:], 3, rng, longest=20)
+    feed = _feed(sample_id, seed, count)
     sources = {}
-    for number, copy in enumerate(copies):
+    for number, copy in enumerate(lossy_copies(feed.records[feed.first :], 3, rng, longest=20)):
         clock = Clock(rng.randint(-_SHIFT_NS, _SHIFT_NS), _JITTER_NS, rng) if have_clocks else _TRUE
         pack = bytes if "parquet" in sample_id or "cryptolake" in sample_id else rng.choice(_COMPRESSIONS)
-        sources["abc"[number]] = {"x": pack(write([*records[:first], *copy], clock))}
-    engine = EngineSettings(part_events=60, part_interval=15_000_000_000, book_levels=3)
-    run = Run("X", name, format_name, price_decimals=1, size_decimals=2, engine=engine)
-    return Copies(run, {"x": write(records, _TRUE)}, sources)
+        sources["abc"[number]] = {"x": pack(feed.write([*feed.records[: feed.first], *copy], clock))}
+    return Copies(_run_of(feed), {"x": feed.write(feed.records, _TRUE)}, sources)
+
+
+_Timed = list[tuple[bytes, bytes]]
+"""Receive times in seconds, and messages."""
+
+
+def _wrapped(records: _Timed) -> bytes:
+    """In objects of one's own; what is no JSON as text."""
+    texts = (message if message[:1] in (b"{", b"[") else json.dumps(message.decode()).encode() for _, message in records)
+    return b"".join(b'{"recv":%s,"msg":%s}\n' % (time, text) for (time, _), text in zip(records, texts, strict=True))
+
+
+CONTAINERS: dict[str, Callable[[_Timed], bytes]] = {
+    "lines": lambda records: b"".join(b"%s: %s\n" % record for record in records),
+    "wrapper": _wrapped,
+    "cryptofeed-3": cryptofeed_3_of,
+    "packets": packets_of,
+}
+"""Those whose files grow, of records that are JSON. Tables have their own."""
+
+
+def copies_in_containers(sample_id: str, seed: int, count: int = 320) -> Copies:
+    """As `make_copies`, with one clock, where no two copies have one container or one compression. Of CSV, compressions alone."""
+    rng = random.Random(f"containers {sample_id} {seed}")
+    feed = _feed(sample_id, seed, count)
+    names = rng.sample(list(CONTAINERS), 3)
+    sources = {}
+    packs = rng.sample(_COMPRESSIONS, 3)
+    for number, copy in enumerate(lossy_copies(feed.records[feed.first :], 3, rng, longest=20)):
+        records = [*feed.records[: feed.first], *copy]
+        content = feed.write(records, _TRUE) if sample_id in TABLES else CONTAINERS[names[number]](_timed(records))
+        sources["abc"[number]] = {"x": packs[number](content)}
+    whole = feed.write(feed.records, _TRUE) if sample_id in TABLES else CONTAINERS["lines"](_timed(feed.records))
+    return Copies(_run_of(feed), {"x": whole}, sources)
+
+
+def _timed(records: Sequence[tuple[Event, bytes]]) -> _Timed:
+    split = (prefixed(event, record).partition(b": ") for event, record in records)
+    return [(time, message) for time, _, message in split]
 
 
 def lines_of_capture(data: Path, capture: Capture) -> list[bytes]:

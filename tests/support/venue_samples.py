@@ -246,7 +246,7 @@ def okx_chain(event: Event, name: str) -> list[Any]:
 def bitget(event: Event, name: str) -> list[Any]:
     """Checksums of the texts as they are sent."""
     if event.kind == "noise":
-        return ["pong"]
+        return [b"pong"]
     argument = {"instType": "sp", "channel": "trade" if event.kind == "trade" else "books"}
     argument["instId"] = name if event.kind != "other" else "OTHER"
     if event.kind == "trade":
@@ -279,7 +279,7 @@ def bitget_v2(event: Event, name: str) -> list[Any]:
 def bitget_v3(event: Event, name: str) -> list[Any]:
     """A chain of ids above 10^18, which are text in a snapshot; no checksums."""
     if event.kind == "noise":
-        return ["pong"]
+        return [b"pong"]
     argument = {"instType": "usdt-futures", "topic": "publicTrade" if event.kind == "trade" else "books"}
     argument["symbol"] = name if event.kind != "other" else "OTHER"
     if event.kind == "trade":
@@ -900,7 +900,9 @@ class Numbered:
 
 
 def text_of(record: Any) -> bytes:
-    """JSON, with numerals between `#` as numbers of that very text."""
+    """JSON, with numerals between `#` as numbers of that very text; bytes as they are."""
+    if isinstance(record, bytes):
+        return record
     return json.dumps(record, separators=(",", ":")).replace('"#', "").replace('#"', "").encode()
 
 

@@ -30,6 +30,8 @@ FRAME_HEADER = re.compile(rb"[0-9]{1,20} ([0-9]{1,10})\r?")
 
 _FILE_HEADER = b"CBCAP1 "
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_HEARTBEATS = (b"pong", b"ping")
+"""What OKX, Bitget and others send as text that is no JSON, some of them every thirty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +54,16 @@ def has_frames(head: bytes) -> bool:
 
 
 def open_envelope(record: bytes, names: Names | None = None) -> Envelope | None:
-    """Open a record's envelope. Returns None if the venue did not send it: what was sent to it, a connection, a file's header.
+    """Open a record's envelope. Returns None if no venue's message is in it.
 
-    `names` are those of the members of a home-made wrapper, where the configuration gives them.
+    That is so of what was sent to the venue, a connection, a file's header, and a heartbeat that is no JSON. `names` are those of the
+    members of a home-made wrapper, where the configuration gives them.
     """
+    envelope = _open(record, names)
+    return None if envelope is not None and envelope.message in _HEARTBEATS else envelope
+
+
+def _open(record: bytes, names: Names | None) -> Envelope | None:
     if record[:1].isdigit() and (frame := _FRAME.match(record)) is not None:
         return Envelope(record[frame.end() :], frame)
     unwrapped = unwrap(record, names).record

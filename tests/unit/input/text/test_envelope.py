@@ -36,11 +36,18 @@ def test_an_envelope_gives_message_time_and_address(record: bytes, message: byte
 
 @pytest.mark.parametrize(
     "record",
-    [b"wss://ws.kraken.com <-> 1618678132.3", b"wss://a:1/b <- 1618678132.8: {}", b"CBCAP1 kraken BTC/USD 1785552832693693000"],
-    ids=["connection", "sent", "file_header"],
+    [
+        pytest.param(b"wss://ws.kraken.com <-> 1618678132.3", id="connection"),
+        pytest.param(b"wss://a:1/b <- 1618678132.8: {}", id="sent"),
+        pytest.param(b"CBCAP1 kraken BTC/USD 1785552832693693000", id="file_header"),
+        pytest.param(b"pong", id="heartbeat"),
+        pytest.param(b"1618678132.3: pong", id="heartbeat_with_a_time"),
+        pytest.param(b"1618678132300\tping", id="heartbeat_of_the_venue"),
+        pytest.param(b'{"recv":1618678132.3,"msg":"pong"}', id="heartbeat_in_a_wrapper"),
+    ],
 )
-def test_what_the_venue_did_not_send_is_unused(record: bytes) -> None:
-    """What was sent, a connection, a file's header."""
+def test_what_holds_no_message_of_the_venue_is_unused(record: bytes) -> None:
+    """What was sent, a connection, a file's header, and heartbeats that are no JSON."""
     assert open_envelope(record) is None
 
 
