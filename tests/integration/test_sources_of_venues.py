@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import random
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cowbook.checkpoint.triggers import TriggerSettings
 from support.copies import (
     COPY_IDS,
+    GROWING_IDS,
     VENUES_WITHOUT_TIMES,
     WITHOUT_TIMES,
+    copies_in_containers,
     copies_of_capture,
     lines_of_capture,
     make_copies,
     rows_but_for_receipt,
 )
 from support.harness import Run, reconstruct
-from support.joined import cut_off, join, rows_without_receipt
+from support.joined import cut_off, follow_appends, join, rows_without_receipt
 from support.venue_captures import CAPTURES
 from support.venue_samples import binance_csv, make_events
 
@@ -69,6 +74,44 @@ def test_copies_of_a_recorded_capture_give_its_rows(venue: str, symbol: str, see
     join(tmp_path / "joined", cut_off(copies, seed), run)
     result = join(tmp_path / "joined", copies, run)
     assert rows_but_for_receipt(result, has_times=has_times) == rows_but_for_receipt(whole, has_times=has_times)
+
+
+def _tried(seed: int) -> list[str]:
+    """The samples of files that grow: one that follows from the seed, or all (`make test-venues`)."""
+    if os.environ.get("COWBOOK_TEST_VENUES") == "all":
+        return list(GROWING_IDS)
+    return random.Random(seed).sample(GROWING_IDS, 1)
+
+
+def test_copies_in_different_containers_give_the_undisturbed_parts(tmp_path: Path, seed: int) -> None:
+    """Lines, wrappers, cryptofeed's records and packets, each compressed in another way, are one feed, byte for byte."""
+    for sample_id in _tried(seed):
+        print(sample_id)
+        copies = copies_in_containers(sample_id, seed)
+        whole = reconstruct(tmp_path / sample_id / "whole", copies.whole, copies.run)
+        assert (whole.summary.state, whole.summary.gaps) == ("done", 0)
+        join(tmp_path / sample_id, cut_off(copies.sources, seed), copies.run)
+        result = join(tmp_path / sample_id, copies.sources, copies.run)
+        assert result.parts == whole.parts, sample_id
+
+
+def test_followed_copies_give_the_undisturbed_parts(tmp_path: Path, seed: int) -> None:
+    """Each is in a container and a compression of its own, and grows at any byte, in any order, while all are followed."""
+    for sample_id in _tried(seed):
+        print(sample_id)
+        rng = random.Random(f"{sample_id} {seed}")
+        copies = copies_in_containers(sample_id, seed, 240)
+        run = replace(copies.run, triggers=TriggerSettings(every_events=100, every=10**12, min_pause=0))
+        whole = reconstruct(tmp_path / sample_id / "whole", copies.whole, run)
+        appends, rest = [], {name: files["x"] for name, files in copies.sources.items()}
+        while rest := {name: content for name, content in rest.items() if content}:
+            name = rng.choice(sorted(rest))
+            length = rng.randint(1, max(len(copies.sources[name]["x"]) // 8, 1))
+            appends.append((name, rest[name][:length]))
+            rest[name] = rest[name][length:]
+        followed = follow_appends(tmp_path / sample_id, appends, run, least_events=whole.summary.events // 2)
+        assert followed.error is None
+        assert join(tmp_path / sample_id, {name: {} for name in copies.sources}, run).parts == whole.parts, sample_id
 
 
 @pytest.mark.parametrize("seed", range(9000, 9020))

@@ -148,9 +148,37 @@ def test_rows_do_not_depend_on_blocks(shared_data: Path, tmp_path: Path, capture
     assert depth[-1]["synced"]
 
 
+@pytest.mark.parametrize(
+    ("capture", "best"),
+    [
+        (next(capture for capture in CAPTURES if schema in capture.paths[0]), best)
+        for schema, best in (("mbp-1_", (552_900, 24, 552_925, 6)), ("mbp-10", (372_025, 24, 372_050, 10)))
+    ],
+    ids=str,
+)
+def test_the_last_picture_of_databentos_samples_is_the_book(
+    shared_data: Path, capture: Capture, best: tuple[int, int, int, int]
+) -> None:
+    """Prices in hundredths, and sizes, as a script of its own reads the last record."""
+    engine = rebuild(capture, [shared_data / capture.paths[0]])
+    assert engine.bids.best() == (best[0] * 10**6, best[1] * 10**8)
+    assert engine.asks.best() == (best[2] * 10**6, best[3] * 10**8)
+
+
+@pytest.mark.parametrize("name", ["esh4-glbx-mdp3-20231224", "orderbooks_mbo_2024-05-08T00-00-00_2024-05-08T00-00-02"])
+def test_single_orders_of_databento_are_refused_by_name(shared_data: Path, tmp_path: Path, name: str) -> None:
+    """A run of nothing else fails, and says what to ask for."""
+    suffix = "mbo.dbn.zst" if name.startswith("esh4") else "dbn.zst"
+    result = reconstruct(
+        tmp_path, {"x": (shared_data / f"databento/{name}.{suffix}").read_bytes()}, Run("ESH4", format="databento")
+    )
+    assert result.summary.state == "failed"
+    assert "is Databento's DBN of the schema mbo, which is not read: ask Databento for mbp-10" in str(result.summary.error)
+
+
 def test_every_venue_has_a_capture_or_none_was_found() -> None:
     """Each has a recorded capture, but for those that none was found of."""
-    without = {"coinbase_advanced", "cryptolake", "databento", "dydx_v4", "gateio_futures", "hyperliquid", "kucoin_futures"}
+    without = {"coinbase_advanced", "cryptolake", "dydx_v4", "gateio_futures", "hyperliquid", "kucoin_futures"}
     without |= {"mexc", "mexc_futures"}
     assert {capture.venue for capture in CAPTURES} | without == set(venue_names())
     for name in venue_names():

@@ -144,6 +144,8 @@ _ROWS = {"tardis-parquet": tardis_rows, "tardis-pictures-csv": tardis_pictures}
 
 COPY_IDS = (*LINES, *TABLES)
 """All that copies are made of."""
+GROWING_IDS = (*LINES, *(sample_id for sample_id in TABLES if sample_id.endswith("csv")))
+"""Those whose files may grow: Parquet is read once it is whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +230,27 @@ def _timed(records: Sequence[tuple[Event, bytes]]) -> _Timed:
 
 
 def lines_of_capture(data: Path, capture: Capture) -> list[bytes]:
-    """The records of a recorded capture as they stand in its files, which are read one after the other."""
+    """The records of a recorded capture as they stand in its files, which are read one after the other.
+
+    The first one of DBN is what stands in front of the records.
+    """
+    if ".dbn" in capture.paths[0]:
+        return _records_of_dbn((data / capture.paths[0]).read_bytes())
     lines = [line for path in capture.paths for line in (data / path).read_bytes().splitlines(keepends=True)]
     if ".cbcap" in capture.paths[0]:  # a line of its own has the time of each record
         lines = [lines[0], *(b"".join(pair) for pair in zip(lines[1::2], lines[2::2], strict=False))]
     return lines
+
+
+def _records_of_dbn(content: bytes) -> list[bytes]:
+    with zstandard.ZstdDecompressor().stream_reader(content) as reader:
+        plain = reader.read()
+    records, place = [], 0
+    while place < len(plain):
+        length = plain[place] * 4 if place else 8 + int.from_bytes(plain[4:8], "little")
+        records.append(plain[place : place + length])
+        place += length
+    return records
 
 
 def copies_of_capture(lines: Sequence[bytes], seed: int, *, have_clocks: bool = True) -> dict[str, dict[str, bytes]]:

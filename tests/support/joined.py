@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -73,9 +74,12 @@ def join(
 
 
 def follow_appends(
-    directory: Path, appends: Sequence[tuple[str, bytes]], run: Run, *, wait_seconds: float = 60.0
+    directory: Path, appends: Sequence[tuple[str, bytes]], run: Run, *, wait_seconds: float = 60.0, least_events: int = 0
 ) -> SymbolSummary:
-    """Follow sources whose files are appended to meanwhile, and stop a moment later. An append is a source's name, and bytes."""
+    """Follow sources whose files are appended to meanwhile, and stop a moment later. An append is a source's name, and bytes.
+
+    It is waited for `least_events` for a minute: a busy machine may read nothing for a second.
+    """
     names = sorted({name for name, _ in appends})
     for name in names:
         (directory / "input" / name).mkdir(parents=True, exist_ok=True)
@@ -89,6 +93,10 @@ def follow_appends(
                 with (directory / "input" / name / "x.jsonl").open("ab") as file:
                     file.write(content)
                 await asyncio.sleep(0.02)
+            deadline = time.monotonic() + 60.0
+            while worker.pipeline is None or worker.pipeline.engine.event_count < least_events:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
             before = -1
             while worker.pipeline is None or worker.pipeline.input_bytes > before:  # until a second brings nothing new
                 before = worker.pipeline.input_bytes if worker.pipeline is not None else -1

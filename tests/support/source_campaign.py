@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from support.campaigns import SMALL, VENUE, Options, Result, add_result, kill_everywhere, simulated_lines, spoil
-from support.copies import TABLES, copies_in_containers
+from support.copies import GROWING_IDS, TABLES, copies_in_containers
 from support.joined import cut_off, lossy_copies
 from support.scenario import Scenario
 from support.venue_samples import LINES
@@ -54,7 +54,7 @@ def _kinds_of_copies() -> dict[str, list[str]]:
     kinds: dict[str, list[str]] = {"ids": [], "checksum": [], "nothing": []}
     for sample_id, (*_, proof) in LINES.items():
         kinds["ids" if proof == "connection" else proof].append(sample_id)
-    return kinds | {"table": [sample_id for sample_id in TABLES if sample_id.endswith("csv")]}
+    return kinds | {"table": [sample_id for sample_id in GROWING_IDS if sample_id in TABLES]}
 
 
 def _source_inputs(root: Path, seed: int) -> list[dict[str, bytes]]:

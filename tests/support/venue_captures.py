@@ -235,6 +235,15 @@ CAPTURES = (
     ),
     Capture("tardis", "BTC-USD", ("tardis/huobi-dm-swap_quotes_BTC-USD.csv",), 10, proves=False, trades=0),
     Capture("tardis", "XBTUSD", ("tardis/bitmex_trades_XBTUSD.csv",), 0, proves=False, trades=10, synced=False),
+    *(
+        Capture("databento", symbol, (f"databento/{name}.dbn.zst",), messages, proves=False, trades=trades, synced=messages > 0)
+        for name, symbol, messages, trades in (
+            # Of 2,168 pictures one is there twice: at midnight the file repeats the last one, with its time.
+            ("futures_mbp-1_2024-07-01T23-58_2024-07-02T00-02", "ESU4", 2_167, 120),
+            ("futures_trades_2024-07-01T23-58_2024-07-02T00-02", "ESU4", 0, 120),
+            ("test_data.mbp-10", "ESH1", 2, 0),
+        )
+    ),
     # Ten minutes lie between the two: they are samples of the format.
     Capture(
         "binance_csv",

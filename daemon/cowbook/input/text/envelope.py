@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 
 from cowbook.input.text.json_fields import RECEIVE_TIME, receive_time
-from cowbook.input.text.wrapping import Names, unwrap
+from cowbook.input.text.wrapping import HEARTBEATS, Names, unwrap
 from cowbook.plain.messages import NONE
 
 _OUTGOING = re.compile(rb"wss?://\S* (?:<->|<-) [0-9]+(?:\.[0-9]+)?(?:: |$)")
@@ -30,8 +30,6 @@ FRAME_HEADER = re.compile(rb"[0-9]{1,20} ([0-9]{1,10})\r?")
 
 _FILE_HEADER = b"CBCAP1 "
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_HEARTBEATS = (b"pong", b"ping")
-"""What OKX, Bitget and others send as text that is no JSON, some of them every thirty seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ def open_envelope(record: bytes, names: Names | None = None) -> Envelope | None:
     members of a home-made wrapper, where the configuration gives them.
     """
     envelope = _open(record, names)
-    return None if envelope is not None and envelope.message in _HEARTBEATS else envelope
+    return None if envelope is not None and envelope.message in HEARTBEATS else envelope
 
 
 def _open(record: bytes, names: Names | None) -> Envelope | None:

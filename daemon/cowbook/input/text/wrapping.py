@@ -28,6 +28,9 @@ import msgspec
 STREAMS_HEADER = b"COWBOOK-STREAMS 1"
 """First line of what a capture of packets becomes."""
 
+HEARTBEATS = (b"pong", b"ping")
+"""What OKX, Bitget and others send as text that is no JSON, some of them every thirty seconds."""
+
 Names = tuple[str, str]
 """Paths of the time and of the message in a wrapper, such as ("ts", "data.msg")."""
 
@@ -52,7 +55,7 @@ _OTHER_KEYS = frozenset(
 _ISO = rb"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?"
 _ISO_TIME = re.compile(_ISO)
 _ISO_PREFIX = re.compile(_ISO + rb"[ \t]*[ \t:,][ \t]*(?=[^ \t\r\n])")
-_OTHER_PREFIX = re.compile(rb"([0-9]+(?:\.[0-9]+)?)[ \t]*[\t:][ \t]*(?=[\[{])")
+_OTHER_PREFIX = re.compile(rb"([0-9]+(?:\.[0-9]+)?)[ \t]*[\t:][ \t]*(?=[\[{]|p[io]ng$)")
 _PLAIN_PREFIX = re.compile(rb"[0-9]+(?:\.[0-9]+)?:? (?=[^ \t\r\n:])")
 _CSV_ROW = re.compile(rb'"?([0-9][0-9T:.+Z -]*)"?,(?:[^",\r\n]*,)*"([{\[](?:[^"]|"")*)"(?:,[^\r\n]*)?')
 _CSV_HEADER = re.compile(rb'"?(?:%s)"?(?:,"?[A-Za-z_]+"?){1,8}' % b"|".join(key.encode() for key in sorted(_TIME_KEYS)))
@@ -248,13 +251,13 @@ def _member(record: bytes, path: str) -> bytes | None:
 
 
 def _message(value: bytes) -> bytes | None:
-    """A message in a wrapper: an object, an array, or either as JSON in a string; None for any other value."""
+    """A message in a wrapper: an object, an array, or either as JSON in a string, or a heartbeat; None for any other value."""
     if value[:1] in (b"{", b"["):
         return _one_line(value)
     if value[:1] != b'"':
         return None
     text = _text(value).strip()
-    return _one_line(text) if text[:1] in (b"{", b"[") else None
+    return _one_line(text) if text[:1] in (b"{", b"[") or text in HEARTBEATS else None
 
 
 def _text(value: bytes) -> bytes:
