@@ -84,15 +84,17 @@ def _tried(seed: int) -> list[str]:
 
 
 def test_copies_in_different_containers_give_the_undisturbed_parts(tmp_path: Path, seed: int) -> None:
-    """Lines, wrappers, cryptofeed's records and packets, each compressed in another way, are one feed, byte for byte."""
+    """Lines, wrappers, cryptofeed's records, packets and archives, compressed in other ways, are one feed, byte for byte."""
     for sample_id in _tried(seed):
         print(sample_id)
-        copies = copies_in_containers(sample_id, seed)
-        whole = reconstruct(tmp_path / sample_id / "whole", copies.whole, copies.run)
-        assert (whole.summary.state, whole.summary.gaps) == ("done", 0)
-        join(tmp_path / sample_id, cut_off(copies.sources, seed), copies.run)
-        result = join(tmp_path / sample_id, copies.sources, copies.run)
-        assert result.parts == whole.parts, sample_id
+        for grow in (True, False):
+            directory = tmp_path / f"{sample_id} {grow}"
+            copies = copies_in_containers(sample_id, seed, grow=grow)
+            whole = reconstruct(directory / "whole", copies.whole, copies.run)
+            assert (whole.summary.state, whole.summary.gaps) == ("done", 0)
+            if grow:
+                join(directory, cut_off(copies.sources, seed), copies.run)
+            assert join(directory, copies.sources, copies.run).parts == whole.parts, (sample_id, grow)
 
 
 def test_followed_copies_give_the_undisturbed_parts(tmp_path: Path, seed: int) -> None:

@@ -21,8 +21,9 @@ from cowbook.inspection.pieces import go_through, settings_of
 from cowbook.plain import schemes
 from cowbook.plain.messages import DIFF, HAS_CHECKSUM, IS_LOOSE, IS_PICTURE, IS_RESET, SNAPSHOT, TICKER, TRADE, TRADES
 from cowbook.venues import load_venue, venue_names
+from support.copies import CONTAINERS, VENUES_WITHOUT_TIMES, WHOLE_CONTAINERS, WITHOUT_TIMES
 from support.venue_captures import CAPTURES, Capture
-from support.venue_samples import SAMPLE_IDS, make_sample
+from support.venue_samples import LINES, SAMPLE_IDS, make_sample
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "venues.md"
 
@@ -58,10 +59,40 @@ read: `make venues`. [input.md](input.md#venues) says what follows from a proof 
   the stream (a new subscription), which replaces.
 * *Known*: how far a synced book is known ([output.md](output.md#what-is-known)). Pictures are known as far as they go.
 * *Shown with*: recorded captures, by their tests; otherwise the module follows the venue's documentation alone.
+* *Copies joined*: what shows that copies with losses, joined, lack nothing ([input.md](input.md#several-sources)): numbers,
+  checksums of the levels that these look at, or nothing. It depends on what was recorded.
+* *Equal*: which rows are those of the undisturbed capture, but for receive times, where the recorders' clocks differ by seconds.
+  Where records have no time of the venue's, a recorder dates them, and `book` and the cuts of `frame` show it.
 
-| `format` | what is read | a missing message | proof of the book | known | shown with |
-|---|---|---|---|---|---|
+| `format` | what is read | a missing message | proof of the book | known | shown with | copies joined: proved | equal |
+|---|---|---|---|---|---|---|---|
 """
+_CONTAINERS_HEAD = """
+## Containers
+
+What proves joined copies is in the messages, so a container changes nothing of it. Copies of one feed in different containers,
+each compressed in another way (plain, gzip, zstd, bzip2), give the parts of the undisturbed capture byte for byte if all have
+one clock.
+
+| container | joined with copies in other containers | grows while it is followed |
+|---|---|---|
+"""
+_CONTAINER_NAMES = {
+    "lines": "lines with a receive time",
+    "wrapper": "a wrapper of one's own",
+    "cryptofeed-3": "cryptofeed 3, JSON lines",
+    "packets": "packets (pcap)",
+    "array": "a JSON array, of wrappers",
+    "zip": "zip",
+    "tar": "tar",
+}
+_ALONE = (
+    ("frames (`.cbcap`)", "with their like (`kraken`)", "yes"),
+    ("CSV", "with their like (`tardis`, `binance_csv`)", "yes"),
+    ("Parquet", "with their like (`tardis`, `cryptolake`)", "no: once it is whole"),
+    ("DBN", "with their like: recorded files, cut by records", "not tried"),
+)
+_NUMBERED = {schemes.RANGE, schemes.RANGE_WITH_PREVIOUS, schemes.CHAIN, schemes.COUNTER}
 
 
 @dataclass(slots=True)
@@ -117,9 +148,34 @@ def _title(name: str) -> str:
     return re.split(r"(?<=[a-z`)>0-9])\.(?: |$)", first)[0].replace("|", "\\|")
 
 
+def _rules_of_tables(name: str) -> set[int]:
+    """The schemes of the changes in a venue's tables."""
+    tables = load_venue(name).tables
+    return {table.rule for table in tables if not table.trades and table.levels is None and not table.refusal}
+
+
+def _joined_proof(name: str) -> str:
+    proofs = {sample.proof for sample in map(make_sample, SAMPLE_IDS) if sample.format == name}
+    if not _rules_of_tables(name) <= _NUMBERED:
+        proofs.add("nothing")
+    words = {"ids": "by numbers", "connection": "by numbers", "checksum": "by checksums", "nothing": "**unproved**"}
+    return "; or ".join(dict.fromkeys(word for proof, word in words.items() if proof in proofs))
+
+
+def _joined_rows(name: str) -> str:
+    dated_by_recorders = {LINES[sample_id][0] for sample_id in WITHOUT_TIMES}.union(VENUES_WITHOUT_TIMES)
+    return "all; `book` and `frame` where there is a time" if name in dated_by_recorders else "all"
+
+
+def _containers() -> str:
+    rows = [(_CONTAINER_NAMES[name], "yes", "yes") for name in CONTAINERS]
+    rows += [(_CONTAINER_NAMES[name], "yes", "no: once it is whole") for name in WHOLE_CONTAINERS]
+    return _CONTAINERS_HEAD + "".join(f"| {' | '.join(row)} |\n" for row in (*rows, *_ALONE))
+
+
 def _loss(name: str, seen: Seen) -> str:
     venue = load_venue(name)
-    rules = seen.rules | {table.rule for table in venue.tables if not table.trades and table.levels is None and not table.refusal}
+    rules = seen.rules | _rules_of_tables(name)
     ways = [_SCHEMES[rule] for rule in sorted(rules)]
     if seen.has_checksums and schemes.UNNUMBERED in rules:
         ways[ways.index(_SCHEMES[schemes.UNNUMBERED])] = "the checksum, where it changes the levels of that"
@@ -179,9 +235,11 @@ def make_page() -> str:
             _proof(name, seen),
             _known(name, seen),
             _shown_with(captures[name]),
+            _joined_proof(name),
+            _joined_rows(name),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return _HEAD + "\n".join(lines) + "\n"
+    return _HEAD + "\n".join(lines) + "\n" + _containers()
 
 
 def main() -> None:

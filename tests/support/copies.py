@@ -31,11 +31,13 @@ from support.venue_samples import (
     packets_of,
     prefixed,
     records_of,
+    tar_gz_of,
     tardis_csv,
     tardis_parquet,
     tardis_pictures,
     tardis_pictures_csv,
     tardis_rows,
+    zip_of,
 )
 
 _SHIFT_NS, _JITTER_NS = 3_000_000_000, 50_000_000
@@ -200,27 +202,42 @@ def _wrapped(records: _Timed) -> bytes:
     return b"".join(b'{"recv":%s,"msg":%s}\n' % (time, text) for (time, _), text in zip(records, texts, strict=True))
 
 
+def _lines(records: _Timed) -> bytes:
+    return b"".join(b"%s: %s\n" % record for record in records)
+
+
+def _array(records: _Timed) -> bytes:
+    return b"[" + b",\n".join(_wrapped(records).splitlines()) + b"]\n"
+
+
 CONTAINERS: dict[str, Callable[[_Timed], bytes]] = {
-    "lines": lambda records: b"".join(b"%s: %s\n" % record for record in records),
+    "lines": _lines,
     "wrapper": _wrapped,
     "cryptofeed-3": cryptofeed_3_of,
     "packets": packets_of,
 }
 """Those whose files grow, of records that are JSON. Tables have their own."""
 
+WHOLE_CONTAINERS: dict[str, Callable[[_Timed], bytes]] = {
+    "array": _array,
+    "zip": lambda records: zip_of({"1": _lines(records)}),
+    "tar": lambda records: gzip.decompress(tar_gz_of({"1": _lines(records)})),
+}
+"""Those that are read once they are whole."""
 
-def copies_in_containers(sample_id: str, seed: int, count: int = 320) -> Copies:
+
+def copies_in_containers(sample_id: str, seed: int, count: int = 320, *, grow: bool = True) -> Copies:
     """As `make_copies`, with one clock, where no two copies have one container or one compression. Of CSV, compressions alone."""
     rng = random.Random(f"containers {sample_id} {seed}")
     feed = _feed(sample_id, seed, count)
-    names = rng.sample(list(CONTAINERS), 3)
+    makers = CONTAINERS if grow else CONTAINERS | WHOLE_CONTAINERS
+    containers, packs = rng.sample(list(makers), 3), rng.sample(_COMPRESSIONS, 3)
     sources = {}
-    packs = rng.sample(_COMPRESSIONS, 3)
     for number, copy in enumerate(lossy_copies(feed.records[feed.first :], 3, rng, longest=20)):
-        records = [*feed.records[: feed.first], *copy]
-        content = feed.write(records, _TRUE) if sample_id in TABLES else CONTAINERS[names[number]](_timed(records))
-        sources["abc"[number]] = {"x": packs[number](content)}
-    whole = feed.write(feed.records, _TRUE) if sample_id in TABLES else CONTAINERS["lines"](_timed(feed.records))
+        records, container = [*feed.records[: feed.first], *copy], containers[number]
+        content = feed.write(records, _TRUE) if sample_id in TABLES else makers[container](_timed(records))
+        sources["abc"[number]] = {"x": content if container == "zip" else packs[number](content)}
+    whole = feed.write(feed.records, _TRUE) if sample_id in TABLES else _lines(_timed(feed.records))
     return Copies(_run_of(feed), {"x": whole}, sources)
 
 
