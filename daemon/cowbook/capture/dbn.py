@@ -12,6 +12,10 @@ trade makes both lines, the trade first. Records of `tbbo` are trades alone: the
 make a line that says what they are, and so do pictures in the middle of an event, of which nothing is used. The symbol is that of
 the file's own mapping on the day of the record, else the instrument's number.
 
+A record has no checksum. Where a header says a length that its kind never has, that is damage, as is a damaged place of a
+compressed file: reading goes on with the next record of a kind that was read before, of about the same time, which another one or
+the end follows.
+
 The library `databento-dbn` reads what stands in front of the records, and says how these are laid out.
 """
 
@@ -25,21 +29,44 @@ from typing import Any
 
 import numpy as np
 
-from cowbook.capture.members import Pieces
+from cowbook.capture.members import Damage, Pieces
 from cowbook.capture.piece_reader import PieceReader
 
 _PREFIX_BYTES = 8  # the magic, the version, the length of the metadata
 _LONGEST_METADATA = 64 << 20
 _RECORD_HEADER_BYTES = 16
+_SENT_BYTES = 8
+_NEAR_NS = 7 * 86_400 * 10**9
 _BATCH_BYTES = 1 << 18
 _DAY_NS = 86_400 * 10**9
 _UNDEFINED_PRICE, _UNDEFINED_TIME = 2**63 - 1, 2**64 - 1
 _MOST_TEXTS = 1 << 16
 
 _TRADE, _MBP_1, _MBP_10, _SYMBOL_MAPPING, _MBO = 0, 1, 10, 22, 160  # rtypes
+_SIZES = {
+    **{kind: frozenset((80,)) for kind in (_MBP_1, 177, 192, 193, 194, 195, 196, 197)},  # and consolidated ones, and samples
+    **{kind: frozenset((56,)) for kind in (_MBO, 17, 32, 33, 34, 35, 36)},  # and bars
+    _TRADE: frozenset((48,)),
+    _MBP_10: frozenset((368,)),
+    18: frozenset((40,)),  # status
+    19: frozenset((360, 400, 520)),  # definitions
+    20: frozenset((112,)),  # imbalances
+    21: frozenset((80, 320)),  # errors
+    _SYMBOL_MAPPING: frozenset((80, 176)),
+    23: frozenset((80, 320)),  # the gateway's own
+    24: frozenset((64, 80)),  # statistics
+}
+"""By rtype, how many bytes a record has in some version of the format, without the time at which it was sent."""
 _SCHEMAS = ("mbp-1", "mbp-10", "trades", "tbbo")
+_SIDES = {b"A": "A", b"B": "B", b"N": "N"}
 _EXTRA = "install cowbook's extra for it: pip install 'cowbook[databento]'"
 _WANTED = "ask Databento for mbp-10, mbp-1 or trades"
+
+
+def _times(header: bytes) -> tuple[int, ...]:
+    """The time of an event in ns, if a record's header has one."""
+    time = int.from_bytes(header[8:16], "little")
+    return () if time == _UNDEFINED_TIME else (time,)
 
 
 class _BadFileError(Exception):
@@ -151,23 +178,77 @@ class _Records:
             _MBP_1: databento_dbn.MBP1Msg._dtypes,  # noqa: SLF001
             _MBP_10: databento_dbn.MBP10Msg._dtypes,  # noqa: SLF001
         }
+        self._kinds: set[tuple[int, int]] = set()  # lengths and rtypes of what was read
+        self._last_time = 0
 
-    def lines(self, reader: PieceReader) -> Generator[bytes | None, None, None]:
-        """Give the lines of all records."""
-        while (yield from reader.fill(_RECORD_HEADER_BYTES)):
-            head = reader.peek(2)
-            length, rtype = 4 * head[0], head[1]
-            if length < _RECORD_HEADER_BYTES:
-                raise _BadFileError(f"is DBN with a record of {length} bytes at byte {reader.taken_bytes} of its content")
-            if not (yield from reader.fill(length)):
-                break
+    def lines(self, reader: PieceReader) -> Generator[bytes | Damage | None, None, None]:
+        """Give the lines of all records, and damaged places between them."""
+        while True:
+            is_whole = yield from reader.fill(_RECORD_HEADER_BYTES)
+            if is_whole:
+                head = reader.peek(2)
+                length, rtype = 4 * head[0], head[1]
+                if not {length, length - _SENT_BYTES} & _SIZES.get(rtype, frozenset()):
+                    yield from self._go_on(reader, f"a record of the kind {rtype} with {length} bytes")
+                    continue
+                is_whole = yield from reader.fill(length)
+            if not is_whole:
+                if (yield from self._go_on_behind_damage(reader)):
+                    continue
+                if reader.held_bytes:
+                    raise _BadFileError("is DBN that ends in the middle of a record")
+                return
             held = reader.peek(min(reader.held_bytes, _BATCH_BYTES) // length * length or length)
             rows = np.frombuffer(held, np.uint8).reshape(-1, length)
             differs = np.flatnonzero((rows[:, 0] != head[0]) | (rows[:, 1] != rtype))
-            count = int(differs[0]) if len(differs) else len(rows)
-            yield self._give(reader.take(count * length), length, rtype)
-        if reader.held_bytes:
-            raise _BadFileError("is DBN that ends in the middle of a record")
+            content = reader.take((int(differs[0]) if len(differs) else len(rows)) * length)
+            self._kinds.add((length, rtype))
+            self._last_time = max(self._last_time, *_times(content[-length:]))
+            yield self._give(content, length, rtype)
+
+    def _go_on(self, reader: PieceReader, what: str) -> Generator[Damage | None, None, None]:
+        """Skip to the next record behind damage. Raises _BadFileError, saying what was found, if there is none."""
+        start = reader.taken_bytes
+        yield from reader.skip(1)
+        if (yield from self._find_record(reader)):
+            yield Damage(f"is damaged at byte {start} of its content: {what}. {reader.taken_bytes - start} bytes are skipped")
+        elif not (yield from self._go_on_behind_damage(reader)):
+            raise _BadFileError(f"is DBN with {what} at byte {start} of its content")
+
+    def _go_on_behind_damage(self, reader: PieceReader) -> Generator[Damage | None, None, bool]:
+        """Go on behind a damaged place at which the bytes have ended. Returns False if they end there, or no record follows."""
+        while (place := reader.go_on()) is not None:
+            yield place
+            if (yield from self._find_record(reader)):
+                return True
+        return False
+
+    def _find_record(self, reader: PieceReader) -> Generator[None, None, bool]:
+        """Skip to the next record of a kind that was read before, which another one or the end follows; whether there is one."""
+        while (yield from reader.fill(_RECORD_HEADER_BYTES)):
+            window = reader.peek(reader.held_bytes)
+            count = len(window) - _RECORD_HEADER_BYTES + 1
+            content = np.frombuffer(window, np.uint8)
+            may_begin = np.zeros(count, np.bool_)
+            for length, rtype in self._kinds:
+                may_begin |= (content[:count] == length // 4) & (content[1 : count + 1] == rtype)
+            for place in np.flatnonzero(may_begin).tolist():
+                if self._is_near(window[place:]) and (yield from self._is_followed(reader, place + 4 * window[place])):
+                    yield from reader.skip(place)
+                    return True
+            yield from reader.skip(count)
+        return False
+
+    def _is_followed(self, reader: PieceReader, end: int) -> Generator[None, None, bool]:
+        """Whether a record begins so many bytes from here, or the bytes end there."""
+        if not (yield from reader.fill(end + _RECORD_HEADER_BYTES)):
+            return reader.held_bytes == end
+        head = reader.peek(end + _RECORD_HEADER_BYTES)[end:]
+        return (4 * head[0], head[1]) in self._kinds and self._is_near(head)
+
+    def _is_near(self, header: bytes) -> bool:
+        """Whether what may be a record's header has a time within a week of the last one that was read, or none."""
+        return all(abs(time - self._last_time) <= _NEAR_NS for time in _times(header))
 
     def _give(self, content: bytes, length: int, rtype: int) -> bytes:
         """The lines of records of one kind."""
@@ -179,8 +260,6 @@ class _Records:
         if layout is None:
             return b'{"rtype":%d}\n' % rtype * (len(content) // length)
         own = np.dtype(layout)
-        if own.itemsize > length:
-            raise _BadFileError(f"is DBN with a record of the kind {rtype} that has only {length} bytes")
         names = own.names or ()
         fields = [own.fields[name] for name in names] if own.fields is not None else []
         padded = np.dtype(
@@ -207,7 +286,7 @@ class _Records:
             event = f'"ts_event":{ts_event},' if ts_event != _UNDEFINED_TIME else ""
             common = f'"symbol":{symbol},"publisher":{publisher},"flags":{flags},'
             if action == b"T":
-                trade = f'"side":"{side.decode("latin-1")}",{event}"price":"{self._texts[price]}","size":{size}'
+                trade = f'"side":"{_SIDES.get(side, "?")}",{event}"price":"{self._texts[price]}","size":{size}'
                 yield f'{prefix}{{"schema":"trades",{common}{trade}}}\n'
             if shows_book and flags & told:
                 bids, asks = self._levels(values[0::6], values[2::6]), self._levels(values[1::6], values[3::6])

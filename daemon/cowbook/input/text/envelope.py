@@ -54,8 +54,8 @@ def has_frames(head: bytes) -> bool:
 def open_envelope(record: bytes, names: Names | None = None) -> Envelope | None:
     """Open a record's envelope. Returns None if no venue's message is in it.
 
-    That is so of what was sent to the venue, a connection, a file's header, and a heartbeat that is no JSON. `names` are those of the
-    members of a home-made wrapper, where the configuration gives them.
+    That is so of what was sent to the venue, a connection, a file's header, and a heartbeat that is no JSON. `names` are those of
+    the members of a home-made wrapper, where the configuration gives them.
     """
     envelope = _open(record, names)
     return None if envelope is not None and envelope.message in HEARTBEATS else envelope
