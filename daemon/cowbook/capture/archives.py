@@ -214,8 +214,8 @@ class _Joined:
         """What is wrong behind what was given so far."""
 
     def note(self, damage: str | None) -> None:
-        """Note what is wrong in front of the next member; None if nothing is."""
-        self.damage = damage or self.damage
+        """Note what is wrong in front of the next member, unless it is known of the one before; None if nothing is."""
+        self.damage = self.damage or damage
 
     def add(self, name: str, content: Pieces) -> Generator[bytes | Damage | None, None, None]:
         """Give a member."""
@@ -321,15 +321,15 @@ def _tar_members(begin: Callable[[], Pieces], size: Callable[[], int | None]) ->
         if index < place:
             reader, place = PieceReader(begin()), 0
         while True:
+            is_known = reader.is_interrupted  # where the content of the member before is given, this is said
             header = yield from _next_file(reader)
             if place == index:
                 break
             yield from reader.skip(header.size_bytes + header.padding_bytes)
             place += 1
         place += 1
-        joined.note(header.damage)
-        yield from joined.add(header.name, _content(reader, header))
-        yield from reader.skip(header.padding_bytes)
+        joined.note(None if is_known else header.damage)
+        yield from _give_member(joined, reader, header)
     yield from reader.skip(1 << 62)  # to the end of the file, where more would be seen
     return joined.damage or end_text
 
@@ -350,8 +350,7 @@ def _members_as_stored(reader: PieceReader, header: Header | None) -> Pieces:
         while header is not None:
             joined.note(header.damage)
             if header.is_file and header.size_bytes:
-                yield from joined.add(header.name, _content(reader, header))
-                yield from reader.skip(header.padding_bytes)
+                yield from _give_member(joined, reader, header)
             else:
                 yield from reader.skip(header.size_bytes + header.padding_bytes)
             header = yield from next_header(reader)
@@ -381,7 +380,7 @@ def _list_names(pieces: Pieces) -> Generator[None, None, _Names]:
                 names.append(header.name)
             if len(names) > _MOST_MEMBERS:
                 return _Names(names, f"is a tar archive of more than {_MOST_MEMBERS} files: unpack it")
-            if not (yield from reader.skip(header.size_bytes + header.padding_bytes)):
+            if not (yield from reader.skip(header.size_bytes + header.padding_bytes)) and not reader.is_interrupted:
                 return _Names(names, reader.damage or "is a tar archive that ends in the middle")
             if first_end is None and names:
                 first_end = reader.taken_bytes if header.size_bytes >= _LEAST_ALONE_BYTES else -_LONGEST_END_BYTES
@@ -403,7 +402,15 @@ def _next_file(reader: PieceReader) -> Generator[None, None, Header]:
     raise TarError("it has changed while it was read")
 
 
+def _give_member(joined: _Joined, reader: PieceReader, header: Header) -> Generator[bytes | Damage | None, None, None]:
+    """Give a member of which the content is next, and pass over what of it is not read."""
+    end = reader.taken_bytes + header.size_bytes + header.padding_bytes
+    yield from joined.add(header.name, _content(reader, header))
+    if not (yield from reader.skip(end - reader.taken_bytes)) and reader.is_interrupted:
+        joined.note(reader.damage)
+
+
 def _content(reader: PieceReader, header: Header) -> Pieces:
     """A member's content. Returns what is wrong at its end."""
     text = yield from reader.content(header.size_bytes)
-    return None if text is None else "is cut off"
+    return text if text is None or reader.is_interrupted else "is cut off"

@@ -26,6 +26,11 @@ class PieceReader:
         """How many bytes can be taken without waiting."""
         return len(self._held) - self._first
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the bytes have ended at a damaged place with more behind it."""
+        return self._place is not None
+
     def fill(self, count: int) -> Generator[None, None, bool]:
         """Hold at least `count` bytes. Returns False if there are fewer."""
         while self.held_bytes < count:

@@ -19,6 +19,7 @@ _NAME, _SIZE, _CHECKSUM, _TYPE, _MAGIC, _PREFIX = (
     slice(257, 262),
     slice(345, 500),
 )
+_MAGIC_BYTES = b"ustar"
 _FILES = (b"0", b"\0", b"7")
 _SPARSE = b"S"
 _LONG_NAME, _PAX = b"L", b"x"
@@ -49,7 +50,7 @@ def is_tar_header(head: bytes) -> bool:
     """Whether a file that begins so is a tar archive of any form: the oldest has no magic, but all have a name and a checksum."""
     if len(head) < BLOCK_BYTES or not head[:1].strip(b"\0"):
         return False
-    return (b"\0" in head[_NAME] or head[_MAGIC] == b"ustar") and _has_checksum(head[:BLOCK_BYTES])
+    return (b"\0" in head[_NAME] or head[_MAGIC] == _MAGIC_BYTES) and _has_checksum(head[:BLOCK_BYTES])
 
 
 def _has_checksum(block: bytes) -> bool:
@@ -61,12 +62,17 @@ def _has_checksum(block: bytes) -> bool:
 def next_header(reader: PieceReader) -> Generator[None, None, Header | None]:
     """Read the next header. Returns None at the archive's end. Raises TarError where something else stands and none follows.
 
-    What stands between is skipped: the content of the member, say, whose header is damaged.
+    What stands between is skipped: the content of the member, say, whose header is damaged, or what is left of a member behind a
+    damaged place of the compressed archive.
     """
     properties: dict[str, str] = {}
     damage: str | None = None
     while True:
         if not (yield from reader.fill(BLOCK_BYTES)):
+            if reader.is_interrupted:
+                damage = yield from _go_on_behind_damage(reader)
+                properties = {}
+                continue
             if reader.held_bytes or reader.damage:
                 raise TarError("it ends in the middle")
             return None
@@ -97,6 +103,26 @@ def _search(reader: PieceReader) -> Generator[None, None, tuple[bytes, int]]:
     raise TarError("something else stands in the place of a header")
 
 
+def _go_on_behind_damage(reader: PieceReader) -> Generator[None, None, str]:
+    """Skip to the next header behind a damaged place. Returns what is wrong there. Raises TarError, saying so, if none follows.
+
+    Blocks may begin anywhere, since nothing says how many bytes are lost. The oldest form has no magic, and is not found.
+    """
+    text = ""
+    while (place := reader.go_on()) is not None:
+        text = place.text
+        while (yield from reader.fill(BLOCK_BYTES)):
+            window = reader.peek(reader.held_bytes)
+            magic = window.find(_MAGIC_BYTES, _MAGIC.start)
+            while magic >= 0 and (start := magic - _MAGIC.start) + BLOCK_BYTES <= len(window):
+                if is_tar_header(window[start : start + BLOCK_BYTES]):
+                    yield from reader.skip(start)
+                    return text
+                magic = window.find(_MAGIC_BYTES, magic + 1)
+            yield from reader.skip(len(window) - BLOCK_BYTES + 1)
+    raise TarError(f"it {text}, and no member begins behind it")
+
+
 def _header_of(block: bytes, properties: dict[str, str]) -> Header:
     """The header of a member, with what stood before it."""
     if block[_TYPE] == _SPARSE or any(key.startswith("GNU.sparse") for key in properties):
@@ -118,7 +144,7 @@ def _take_content(reader: PieceReader, length: int) -> Generator[None, None, byt
 
 def _name_of(block: bytes) -> str:
     name = block[_NAME].partition(b"\0")[0]
-    prefix = block[_PREFIX].partition(b"\0")[0] if block[_MAGIC] == b"ustar" and block[262:263] == b"\0" else b""
+    prefix = block[_PREFIX].partition(b"\0")[0] if block[_MAGIC] == _MAGIC_BYTES and block[262:263] == b"\0" else b""
     return (prefix + b"/" + name if prefix else name).decode(errors="backslashreplace")
 
 

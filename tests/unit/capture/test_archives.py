@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from cowbook.capture.compression import open_decoded, read_fully
 from cowbook.capture.growing_file import GrowingFile
@@ -204,6 +205,68 @@ def test_behind_a_damaged_header_the_next_member_follows(tmp_path: Path, pack: C
     first, third = DAYS["captures/day-1.jsonl"], DAYS["captures/day-10.jsonl"]
     assert decoded == first + MARK + third
     assert (places, end) == ([len(first)], None)
+
+
+def _frames(content: bytes, cut: int) -> bytes:
+    """In zstd frames of 1,000 bytes, of which the one with the byte `cut` ends in its middle."""
+    frames = []
+    for start in range(0, len(content), 1000):
+        frame = zstandard.ZstdCompressor(write_checksum=True).compress(content[start : start + 1000])
+        frames.append(frame[: len(frame) // 2] if start <= cut < start + 1000 else frame)
+    return b"".join(frames)
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT], ids=["pax", "gnu", "ustar"])
+@pytest.mark.parametrize("is_in_order", [True, False])
+def test_behind_damage_of_a_compressed_archive_the_next_member_follows(tmp_path: Path, form: int, is_in_order: bool) -> None:
+    """Blocks begin anywhere there. What is left of the member with the damage is skipped."""
+    rng = random.Random(1)
+    days = {
+        f"captures/day-{day}.jsonl": b"".join(b'{"day":%d,"n":%d}\n' % (day, rng.getrandbits(60)) for _ in range(150))
+        for day in (1, 2, 10)
+    }
+    stored = days if is_in_order else dict(reversed(days.items()))
+    whole = tar(stored, form)
+    first, second, third = days.values()
+    path = tmp_path / "capture"
+    path.write_bytes(_frames(whole, whole.index(second) + len(second) // 2))
+    for size in (1000, 77):
+        decoded, places, end = read(path, size)
+        assert decoded.startswith(first)
+        assert decoded.endswith(MARK + third)
+        kept = decoded[len(first) : -len(third) - 1]
+        assert 1000 < len(kept) < len(second)
+        assert second.startswith(kept)
+        assert (places, end) == ([len(first) + len(kept)], None)
+    path.write_bytes(_frames(whole, len(whole) - len(tar({})) - 700))  # in the last member that is stored
+    decoded, places, end = read(path)
+    last = list(stored.values())[-1]
+    assert decoded.replace(MARK + MARK, MARK).startswith(first[:1000])
+    assert (len(places) + (end is not None)) == 1
+    assert len(first + second + third) - len(last) < len(decoded) < len(first + second + third) + 1
+
+
+@pytest.mark.random
+def test_damage_of_a_compressed_archive_costs_the_members_it_meets(tmp_path: Path, seed: int) -> None:
+    """Wherever it stands: all other members are whole, and it is said."""
+    rng = random.Random(seed)
+    path = tmp_path / "capture"
+    for _ in range(60):
+        members = {
+            f"day-{rng.randrange(10**6)}": b"".join(b"%d\n" % rng.getrandbits(100) for _ in range(rng.randint(1, 60)))
+            for _ in range(6)
+        }
+        whole = tar(members, rng.choice([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]))
+        last = max(whole.index(content) + len(content) for content in members.values())
+        cut = rng.randrange(1000, last)
+        path.write_bytes(_frames(whole, cut))
+        decoded, places, end = read(path, rng.randint(1, 5000))
+        damaged = range(cut // 1000 * 1000, cut // 1000 * 1000 + 1000)
+        for name, content in members.items():
+            start = whole.index(name.encode())
+            if whole.index(content) + len(content) <= damaged.start or start >= damaged.stop:
+                assert content in decoded, (name, start, damaged)
+        assert places or end is not None
 
 
 def test_an_archive_that_was_cut_gives_what_is_there(tmp_path: Path) -> None:
