@@ -116,6 +116,22 @@ def test_followed_copies_give_the_undisturbed_parts(tmp_path: Path, seed: int) -
         assert join(tmp_path / sample_id, {name: {} for name in copies.sources}, run).parts == whole.parts, sample_id
 
 
+@pytest.mark.parametrize("lacking", ["a", "b"])
+def test_a_row_that_a_copy_of_a_table_lacks_is_a_contradiction(tmp_path: Path, lacking: str) -> None:
+    """Not a loss: nothing says which of two messages with the same ids the venue has sent. The first source's is used."""
+    events = [event for event in make_events(3, 120) if event.kind in ("snapshot", "diff")]
+    lines = binance_csv(events, "BTCUSDT").splitlines(keepends=True)
+    ids = [b",".join(line.split(b",")[2:4]) for line in lines]
+    place = next(place for place in range(len(lines) // 2, len(lines)) if ids[place - 1] == ids[place] == ids[place + 1])
+    without = b"".join(lines[:place] + lines[place + 1 :])
+    files = {name: {"x": without if name == lacking else b"".join(lines)} for name in "ab"}
+    run = Run("BTCUSDT", format="binance_csv", price_decimals=1, size_decimals=2)
+    result = join(tmp_path / "joined", files, run)
+    assert [source["contradictions"] for source in result.summary.sources] == [0, 1]
+    assert any(text.startswith("source b contradicts") for text in result.summary.warnings)
+    assert result.rows("depth") == reconstruct(tmp_path / "first", files["a"], run).rows("depth")
+
+
 @pytest.mark.parametrize("seed", range(9000, 9020))
 def test_the_first_record_of_another_symbol_has_its_place(seed: int, tmp_path: Path) -> None:
     """It says that an answer without a symbol may be another's."""
