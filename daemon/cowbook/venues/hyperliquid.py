@@ -10,6 +10,7 @@
 
 * Continuity: each record of `l2Book` shows the best 20 levels of both sides anew, at most every half second. There are no ids, so
   nothing shows a lost one; the next one is the book again.
+* `fastBook`, which Tardis' raw replay adds, is unused: no description of it was found, and nothing says that it is the same book.
 * Proof of the book: none. `bbo` has no ids, so only its rate says something.
 * A subscription with `nSigFigs` gets levels of merged prices, which are not the book. The records do not say so. Its
   confirmation, where it was recorded, is refused.

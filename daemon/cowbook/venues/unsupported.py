@@ -27,6 +27,9 @@ _SIGNATURES = (
     ("single orders of Bitstamp (detail_order_book)", rb'"channel": ?"detail_order_book_'),
     ("single orders of Hyperliquid's nodes", rb'"block_number": ?\d+.*"raw_book_diff"'),
     ("a reseller's books of Hyperliquid (l2BookDiff, l4Book)", rb'"channel": ?"(?:l2BookDiff|l4Book)"'),
+    ("Tardis' fastBook of Hyperliquid", rb'"channel": ?"fastBook"'),
+    ("LOBSTER's messages of single orders", rb"^\d{5}\.\d+,[1-7],\d+,\d+,-?\d+,-?1\r?$"),
+    ("LOBSTER's books without times", rb"^(?:-?\d+,\d+,-?\d+,\d+)(?:,-?\d+,\d+,-?\d+,\d+)+\r?$"),
     ("AscendEX", rb'"m": ?"depth(?:-snapshot)?".*"seqnum"'),
 )
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _SIGNATURES)

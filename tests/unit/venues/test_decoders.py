@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.venue import Connection
 from cowbook.input.verdict import UNUSED, Decoded, DecodedMessage, OtherSymbol, Rejected, Sequenced, Subscription
+from cowbook.inspection.pieces import go_through, settings_of
 from cowbook.plain.messages import DIFF, HAS_CHECKSUM, IS_RESET, NONE, SELL_AGGRESSOR, SNAPSHOT, TRADE, TRADES
 from cowbook.plain.schemes import CHAIN, COUNTER, UNNUMBERED
 from cowbook.venues import load_venue, venue_names
@@ -300,3 +302,47 @@ def test_any_damage_is_a_verdict(venue: str) -> None:
         for _ in range(2_000):
             verdicts.add(type(decode(venue, damaged(base))))
     assert Rejected in verdicts
+
+
+@pytest.mark.parametrize(
+    ("venue", "symbol", "record", "kind"),
+    [
+        pytest.param(
+            "binance",
+            "BTCUSDT",
+            b'{"stream":"btcusdt@depthSnapshot","generated":true,"data":{"lastUpdateId":160,"bids":[["1","2"]],"asks":[["3","4"]]}}',
+            SNAPSHOT,
+            id="depthSnapshot",
+        ),
+        pytest.param(
+            "kucoin",
+            "BTC-USDT",
+            b'{"type":"message","generated":true,"topic":"/market/level2Snapshot:BTC-USDT","subject":"trade.l2Snapshot",'
+            b'"data":{"time":1714521600000,"sequence":"10","bids":[["1","2"]],"asks":[["3","4"]]}}',
+            SNAPSHOT,
+            id="level2Snapshot",
+        ),
+        pytest.param(
+            "mexc_futures",
+            "BTC_USDT",
+            b'{"channel":"push.depth.snapshot","symbol":"BTC_USDT","generated":true,'
+            b'"data":{"asks":[[3,4,1]],"bids":[[1,2,1]],"version":10,"timestamp":1714521600000},"ts":1714521600000}',
+            SNAPSHOT,
+            id="push.depth.snapshot",
+        ),
+        pytest.param(
+            "htx",
+            "btcusdt",
+            b'{"ch":"market.btcusdt.depth.step0","ts":1714521600000,"update":true,'
+            b'"tick":{"bids":[[1,2]],"asks":[],"version":3,"ts":1714521600000}}',
+            DIFF,
+            id="depth_with_update",
+        ),
+    ],
+)
+def test_records_that_tardis_adds_to_raw_data_are_read(tmp_path: Path, venue: str, symbol: str, record: bytes, kind: int) -> None:
+    """Snapshots that it has asked for, and books of which only the changes are kept."""
+    path = tmp_path / "x"
+    path.write_bytes(b"2024-05-01T00:00:00.0123456Z " + record + b"\n")
+    pieces = go_through(path, venue, settings_of(symbol))
+    assert [int(message["kind"]) for piece in pieces for message in piece.messages()] == [kind]

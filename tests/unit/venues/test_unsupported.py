@@ -66,12 +66,24 @@ def test_recorded_captures_under_another_format_are_named(shared_data: Path, nam
             "single orders of Hyperliquid's nodes",
         ),
         (b'{"channel":"l4Book","data":{"Snapshot":{}}}', "a reseller's books of Hyperliquid (l2BookDiff, l4Book)"),
+        (b'{"channel":"fastBook","generated":true,"data":{"coin":"BTC"}}', "Tardis' fastBook of Hyperliquid"),
+        (b"34200.004241176,1,16113575,18,5853300,1", "LOBSTER's messages of single orders"),
+        (b"5859400,200,5853300,18,5859800,200,5853000,150", "LOBSTER's books without times"),
         (b"ts,bids,asks,action", "OKX's past books as CSV (their `.data` files are read)"),
     ],
 )
 def test_records_of_others_are_named(record: bytes, name: str) -> None:
     """Each by what no other has."""
     assert unsupported_name(record) == name
+
+
+@pytest.mark.parametrize("kind", ["message", "orderbook"])
+def test_lobsters_samples_are_named(shared_data: Path, kind: str) -> None:
+    """Each of their lines."""
+    path = shared_data / f"lobster/AAPL_2012-06-21_34200000_57600000_{kind}_10.csv"
+    names = {unsupported_name(line) for line in path.read_bytes().splitlines()}
+    assert len(names) == 1
+    assert str(names.pop()).startswith("LOBSTER's")
 
 
 def test_every_name_is_tried() -> None:
