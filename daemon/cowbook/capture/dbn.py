@@ -203,7 +203,8 @@ class _Records:
             differs = np.flatnonzero((rows[:, 0] != head[0]) | (rows[:, 1] != rtype))
             content = reader.take((int(differs[0]) if len(differs) else len(rows)) * length)
             self._kinds.add((length, rtype))
-            self._last_time = max(self._last_time, *_times(content[-length:]))
+            for time in _times(content[-length:]):
+                self._last_time = time
             yield self._give(content, length, rtype)
 
     def _go_on(self, reader: PieceReader, what: str) -> Generator[Damage | None, None, None]:
@@ -233,17 +234,20 @@ class _Records:
             for length, rtype in self._kinds:
                 may_begin |= (content[:count] == length // 4) & (content[1 : count + 1] == rtype)
             for place in np.flatnonzero(may_begin).tolist():
-                if self._is_near(window[place:]) and (yield from self._is_followed(reader, place + 4 * window[place])):
+                near = self._is_near(window[place : place + _RECORD_HEADER_BYTES])
+                if near and (yield from self._is_followed(reader, window, place + 4 * window[place])):
                     yield from reader.skip(place)
                     return True
             yield from reader.skip(count)
         return False
 
-    def _is_followed(self, reader: PieceReader, end: int) -> Generator[None, None, bool]:
-        """Whether a record begins so many bytes from here, or the bytes end there."""
-        if not (yield from reader.fill(end + _RECORD_HEADER_BYTES)):
-            return reader.held_bytes == end
-        head = reader.peek(end + _RECORD_HEADER_BYTES)[end:]
+    def _is_followed(self, reader: PieceReader, window: bytes, end: int) -> Generator[None, None, bool]:
+        """Whether a record begins so many bytes from here, or the bytes end there. `window` has those that were held before."""
+        head = window[end : end + _RECORD_HEADER_BYTES]
+        if len(head) < _RECORD_HEADER_BYTES:
+            if not (yield from reader.fill(end + _RECORD_HEADER_BYTES)):
+                return reader.held_bytes == end
+            head = reader.peek(end + _RECORD_HEADER_BYTES)[end:]
         return (4 * head[0], head[1]) in self._kinds and self._is_near(head)
 
     def _is_near(self, header: bytes) -> bool:
