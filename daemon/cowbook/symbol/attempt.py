@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cowbook.book.freeze import BookSnapshot
-from cowbook.checkpoint.manifest import FORMAT_VERSION, FileEntry, Manifest
+from cowbook.checkpoint.manifest import FORMAT_VERSION, Manifest
 from cowbook.checkpoint.pipeline_state import DecoderState, DriftTotals, PipelineState
 from cowbook.checkpoint.settings import CheckpointOwner, CheckpointSettings
 from cowbook.checkpoint.state_files import encode_state, iso_time
@@ -167,6 +167,7 @@ class Attempt(msgspec.Struct, eq=False):
     before: Newest
     """The checkpoint before this one."""
     freeze: Freeze
+    """Until it is encoded."""
     triggers: tuple[str, ...]
     cuts: tuple[asyncio.Future[Cut], ...]
     """To publish with it; executor threads may still be staging some of them."""
@@ -231,18 +232,16 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _persist(self) -> Committed:
         """Commit the state, publish the parts that are older than it, and remove old checkpoints."""
-        store, sink, cuts, book = self.destination.store, self.destination.sink, self._staged, self._book
-        assert book is not None, "gathered before"
-        withdrawn, provisional = self._settle_provisional_cuts(book.rows.place)
+        store, sink, cuts = self.destination.store, self.destination.sink, self._staged
         epoch = store.next_epoch()
-        state = self._make_state(book, provisional)
-        contents = encode_state(state, self.settings.compression)
+        manifest, newest, withdrawn, contents = self._encode(epoch)
         self._end_phase("encode")
         if cuts:
             sink.sync_staged(cuts)
         files = store.write(epoch, contents)
+        del contents
         self._end_phase("write")
-        directory = store.commit(self._make_manifest(epoch, state, files, withdrawn))
+        directory = store.commit(msgspec.structs.replace(manifest, persist_seconds=dict(self.phases), files=files))
         self._end_phase("commit")
         with store.unless_fenced():
             sink.publish(cuts, withdrawn)
@@ -255,21 +254,37 @@ class Attempt(msgspec.Struct, eq=False):
             pruning_error = error
         self._end_phase("prune")
         return Committed(
-            newest=Newest(
-                epoch=epoch,
-                events=state.events_processed,
-                timestamp=state.checkpoint_timestamp,
-                frozen_at=self.frozen_at,
-                progress=self.freeze.mark.progress,
-                end_of_input=state.end_of_input,
-                provisional=provisional,
-            ),
+            newest=newest,
             size_bytes=sum(entry.size_bytes for entry in files),
             parts=sum(len(cut.parts) for cut in cuts),
             part_bytes=sum(part.size_bytes for cut in cuts for part in cut.parts),
             phases=self.phases,
             pruning_error=pruning_error,
         )
+
+    def _encode(self, epoch: int) -> tuple[Manifest, Newest, list[CutPlace], dict[str, memoryview]]:
+        """The frozen state as contents of files, and what is said of it. Nothing of that state is kept.
+
+        The manifest lacks the files. Committing and publishing take as long as the rows of several cuts: those that the frozen
+        state refers to would be in memory beside them.
+        """
+        book = self._book
+        assert book is not None, "gathered before"
+        withdrawn, provisional = self._settle_provisional_cuts(book.rows.place)
+        state = self._make_state(book, provisional)
+        contents = encode_state(state, self.settings.compression)
+        newest = Newest(
+            epoch=epoch,
+            events=state.events_processed,
+            timestamp=state.checkpoint_timestamp,
+            frozen_at=self.frozen_at,
+            progress=self.freeze.mark.progress,
+            end_of_input=state.end_of_input,
+            provisional=provisional,
+        )
+        self._book = self._frame = None
+        del self.freeze
+        return self._make_manifest(epoch, state, withdrawn), newest, withdrawn, contents
 
     def _settle_provisional_cuts(self, open_cut: CutPlace) -> tuple[list[CutPlace], tuple[CutPlace, ...]]:
         """Places of the provisional cuts to withdraw now, and of those that stand after this checkpoint.
@@ -308,9 +323,7 @@ class Attempt(msgspec.Struct, eq=False):
             snapshot_duration_ms=self.frozen_seconds * 1e3,
         )
 
-    def _make_manifest(
-        self, epoch: int, state: PipelineState, files: tuple[FileEntry, ...], withdrawn: list[CutPlace]
-    ) -> Manifest:
+    def _make_manifest(self, epoch: int, state: PipelineState, withdrawn: list[CutPlace]) -> Manifest:
         return Manifest(
             version=FORMAT_VERSION,
             id=state.id,
@@ -327,9 +340,9 @@ class Attempt(msgspec.Struct, eq=False):
             levels=state.levels,
             snapshot_duration_ms=state.snapshot_duration_ms,
             processing_rate=state.processing_rate,
-            persist_seconds=dict(self.phases),
+            persist_seconds={},
             end_of_input=state.end_of_input is not None,
-            files=files,
+            files=(),
             cuts=tuple(self._staged),
             withdrawn=tuple(withdrawn),
             output_dir=displayable(self.destination.sink.place),

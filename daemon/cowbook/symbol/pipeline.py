@@ -161,11 +161,11 @@ class Pipeline:
                     f'{file} at offset {offset}: {error}; on_gap = "continue" would go on with synced = false'
                 ) from error
             if cut:
+                if self._staging is not None:
+                    await self._staging  # before there are other open rows: the rows of two cuts are in memory, not of three
                 rows = self.engine.take_open_rows()
                 self._drift = self._drift.plus(rows["drift"])
                 frame = self._framing.of_open_cut
-                if self._staging is not None:
-                    await self._staging
                 if not self._nothing_new:
                     # Before the rows: a thread has the frame in a millisecond, and until then each change of the book copies.
                     await self._framing.begin()
