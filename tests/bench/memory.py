@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cowbook.simulate.capture import write_capture
 
-LIMIT_BYTES = 600_000_000
+LIMIT_BYTES = 300_000_000
 _MESSAGES = 60_000
 _CONFIG = '[[symbol]]\nname = "BTCUSDT"\nformat = "binance"\npaths = ["capture-*.jsonl"]\n'
 

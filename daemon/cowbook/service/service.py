@@ -25,7 +25,7 @@ from cowbook.errors import CowbookError, ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.objects.bucket import Bucket
 from cowbook.service import early_signals
-from cowbook.service.allocator import map_large_arrays
+from cowbook.service.allocator import map_large_arrays, release_code
 from cowbook.service.reload import ReloadPlan, check_reload, plan_reload, reload
 from cowbook.service.supervision import Supervision
 from cowbook.symbol.settings import checkpoint_settings, worker_settings
@@ -143,6 +143,7 @@ class Service:
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
         gc.freeze()
+        release_code()
         scarce = _provide_descriptors(len(self._config.symbol))
         if scarce is not None:
             self._log.warning("few descriptors", reason=scarce)
