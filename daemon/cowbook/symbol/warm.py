@@ -255,6 +255,8 @@ def _calls_of_text() -> Iterator[tuple[Any, ...]]:
     buffer = np.zeros(1, np.uint8)
     yield array_scanner.value_end, buffer, 0, 0, np.zeros(1, np.int64)
     yield array_scanner.value_start, buffer, 0, 0, True
+    numbers = np.zeros(1, np.int64)
+    yield array_scanner.copy_values, buffer, 0, 0, True, 0, buffer, 0, numbers, numbers
     yield find_newline, buffer, 0, 0
 
 

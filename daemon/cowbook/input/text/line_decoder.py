@@ -14,6 +14,7 @@ from cowbook.input.damage import DEAD_LETTER_BYTES, Unfinished, decode_up_to_dam
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text import array_scanner, connections
 from cowbook.input.text import scanner as record_scanner
+from cowbook.input.text.array_runs import ArrayRuns
 from cowbook.input.text.envelope import FRAME_HEADER, has_frames
 from cowbook.input.text.text_scanner import find_newline
 from cowbook.input.text.wrapped_runs import Run, WrappedRuns
@@ -83,6 +84,7 @@ class LineDecoder:
         self._first_line: bytes | None = None  # of the current file
         self._connections: list[tuple[int, Connection]] = [(0, {})]  # each with the first message of the batch that it is for
         self._wrapped = WrappedRuns(settings, one_by_one=venue.decode_on_connection is not None)
+        self._array_runs: ArrayRuns | None = None  # once a file needs them, and only where there is a scanner
         self._name = ""  # of the connection that the record in hand came from
         self.other_symbols: list[str] = []
         """As `Decoder.other_symbols`."""
@@ -235,11 +237,14 @@ class LineDecoder:
     def _decode_array(self, block: Block, batch: EventBatch, opening: bytes) -> bool:
         """As `decode`, for a file whose records are the values of one or several JSON arrays."""
         state = np.zeros(array_scanner.STATE_WORDS, np.int64)
+        skips_opening = opening.endswith(b"{")
         while True:
             first = len(opening) - 1  # offset of the first value
             if block.offset_of(block.start) < first:
                 block.start = min(block.end, first - block.offset_of(0))
-            start = int(array_scanner.value_start(block.buffer, block.start, block.end, opening.endswith(b"{")))
+            if self._scanner is not None and self._decode_values(block, batch, skips_opening=skips_opening):
+                return True
+            start = int(array_scanner.value_start(block.buffer, block.start, block.end, skips_opening))
             if start == block.end:
                 block.start = start
                 return False
@@ -259,6 +264,15 @@ class LineDecoder:
             if not self._decode_slowly(block, end, end, batch):
                 block.start = before
                 return True
+
+    def _decode_values(self, block: Block, batch: EventBatch, *, skips_opening: bool) -> bool:
+        """Decode whole values, up to one that is for the reference decoder alone. Returns whether the batch is full."""
+        if self._array_runs is None:
+            self._array_runs = ArrayRuns(self._settings)
+        while (run := self._array_runs.take(block, skips_opening=skips_opening)) is not None:
+            if self._decode_run(run, block, batch):
+                return True
+        return False
 
     def _end_of_record(self, block: Block) -> int:
         """Index of the line feed that ends the record at `block.start`; -1 if it is not in the block.

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cowbook.input.settings import DecoderSettings
 from cowbook.input.text.line_decoder import LineDecoder, array_opening
+from cowbook.input.venue import Venue
 from cowbook.plain.block import PADDING, Block
-from cowbook.plain.messages import DEAD_LETTER, DIFF, OTHER_SYMBOL, TRADE, EventBatch
+from cowbook.plain.messages import (
+    DEAD_LETTER,
+    DIFF,
+    MESSAGE,
+    OTHER_SYMBOL,
+    SNAPSHOT,
+    TICKER,
+    TRADE,
+    TRADES,
+    UNUSED,
+    EventBatch,
+)
 from cowbook.venues import load_venue
+from support.venue_samples import LINES, make_events, records_of
 
 SETTINGS = DecoderSettings("BTCUSDT", 2, 3, 2_000)
 
@@ -108,3 +123,92 @@ def test_an_array_begins_with_two_brackets_or_an_object() -> None:
     assert array_opening(b"[[1") == b"[["
     assert array_opening(b"[1920,{}]") == b""
     assert array_opening(b'{"a":[{') == b""
+
+
+_STARTS = ("bid_start", "ask_start")
+_BUT_END = tuple(name for name in MESSAGE.names or () if name not in ("kind", "end_offset"))
+SAY_NOTHING = {
+    DIFF: _STARTS,
+    SNAPSHOT: _STARTS,
+    TRADE: (*_STARTS, "first_id", "prev_id"),
+    TRADES: (*_STARTS, "first_id", "prev_id"),
+    TICKER: (*_STARTS, "first_id", "prev_id"),
+    UNUSED: _BUT_END,
+    OTHER_SYMBOL: _BUT_END,
+    DEAD_LETTER: _STARTS,
+}
+"""Fields of messages of a kind that mean nothing, and where the levels are."""
+
+
+def _all_of(
+    content: bytes, venue: Venue, name: str, random_splits: random.Random | None
+) -> tuple[list[Any], list[Any], list[str]]:
+    """All that a decoder says of a file: messages with their levels, dead letters, other symbols."""
+    decoder = LineDecoder(venue, DecoderSettings(name, 8, 8, 3_000))
+    batch = EventBatch.allocate(50, 400)
+    messages: list[Any] = []
+    letters: list[Any] = []
+    start = end = 0
+    while True:
+        count = len(content) - end if random_splits is None else min(random_splits.randrange(1, 20_000), len(content) - end)
+        end += count
+        buffer = np.zeros(end - start + PADDING, np.uint8)
+        buffer[: end - start] = np.frombuffer(content[start:end], np.uint8)
+        final = end == len(content)
+        block = Block(buffer, 0, end - start, "f", start, final, content[: min(end, 1024)])
+        full = True
+        while full:
+            full = decoder.decode(block, batch)
+            for message in batch.messages[: batch.message_count]:
+                levels = [
+                    (batch.prices[at : at + number].tolist(), batch.sizes[at : at + number].tolist())
+                    for at, number in ((message[f"{side}_start"], message[f"{side}_count"]) for side in ("bid", "ask"))
+                ]
+                kind = int(message["kind"])
+                left_out = SAY_NOTHING.get(kind, ())
+                plain = {field: message[field].item() for field in message.dtype.names if field not in left_out}
+                messages.append((plain, levels))
+            letters += batch.dead_letters
+            batch.clear()
+        start = block.offset_of(block.start)
+        if final:
+            return messages, letters, decoder.other_symbols
+
+
+BAD = [
+    b'{"e": }',
+    b'{"line end": "a\nb"}',
+    b"[1, 2",
+    b'{"x": "' + b"y ]" * 1100 + b'"}',
+    b'{"e"\n: \r\n}',
+    b"17",
+    b"[]",
+    b'{"a": "\\""}',
+]
+
+
+@pytest.mark.parametrize("layout", ["one line", "one a line", "spread"])
+@pytest.mark.parametrize("sample", ["binance", "kraken-v1", "okx-chain", "bitmex"])
+def test_values_are_read_by_scanners_as_by_the_reference_decoder(
+    sample: str, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they are, wherever blocks end, and however few of them a run has room for."""
+    rng = random.Random(f"{sample} {layout}")
+    format_name, name, *_ = LINES[sample]
+    values = [record for _, record in records_of(sample, make_events(5, 150))]
+    if layout == "spread":
+        values = [json.dumps(json.loads(value), indent=1).encode() for value in values]
+    for bad in BAD:
+        if bad != b"[1, 2":
+            values.insert(rng.randrange(2, len(values)), bad)
+    values.append(b"[1, 2")  # takes in what comes behind it
+    content = b"[" + (b", " if layout == "one line" else b",\r\n").join(values) + b"]\n"
+    venue = load_venue(format_name)
+    expected = _all_of(content, replace(venue, make_scanner=None), name, None)
+    assert len(expected[0]) >= len(values)
+    assert len(expected[1]) >= 4
+    assert _all_of(content, venue, name, None) == expected
+    for room in (700, 5_000):
+        monkeypatch.setattr("cowbook.input.text.array_runs.RUN_BYTES", room)
+        for _ in range(2):
+            assert _all_of(content, venue, name, rng) == expected
