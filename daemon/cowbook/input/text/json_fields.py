@@ -23,7 +23,8 @@ Levels = tuple[list[str], list[str]]
 _COLUMNS: tuple[Literal["price", "size"], ...] = ("price", "size")
 
 RECEIVE_TIME = re.compile(rb"([0-9]+)(?:\.([0-9]+))?:? (?=[^ \t\r\n])")
-_PLAIN_LEVEL = re.compile(rb'\["-?[0-9.]*","[0-9.]*"\]')
+_SQUARED = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKETS_NOR_QUOTES = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _LONGEST_INTEGER = 40  # digits; longer integers are out of any range
 
@@ -81,9 +82,14 @@ def _is_deep(text: bytes) -> bool:
     opening = text.count(b"{") + text.count(b"[")
     if opening < MAX_NESTING:
         return False
-    # Price levels are innermost, so all other brackets and one level bound the depth.
-    if opening - len(_PLAIN_LEVEL.findall(text)) < MAX_NESTING:
-        return False
+    if b"\\" not in text:
+        # What is left of a string are its quotes, two in a row unless there is a bracket in it.
+        brackets = text.translate(_SQUARED, _NEITHER_BRACKETS_NOR_QUOTES).replace(b'""', b"")
+        if b'"' not in brackets:
+            for _ in range(MAX_NESTING):  # each time the innermost ones go
+                brackets = brackets.replace(b"[]", b"")
+            if not brackets:
+                return False
     depth = 0
     for token in _STRING_OR_BRACKET.finditer(text):
         symbol = token[0]
