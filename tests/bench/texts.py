@@ -5,7 +5,7 @@ they are two a second, so that every other one has a row of the grid. Beside it,
 same records, and the reference decoder alone.
 
 With `--recorded` recorded sessions are measured besides. They last seconds, so that starting would be all there is to see: the
-session is repeated on later days, without the records that only open it, up to 200,000 records; each copy begins with its
+session is repeated behind itself, without the records that only open it, up to 200,000 records; each copy begins with its
 snapshots. Every message of every copy is applied, and every checksum verified.
 
 python tests/bench/texts.py [--events N] [--rounds N] [--faster N] [--recorded ../shared/data]
@@ -24,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -72,12 +72,12 @@ RECORDED = {
     "cryptofeed/DERIBIT.ws.1.0": ("deribit", "BTC-31DEC21-34000-P"),
 }
 _LEAST_RECORDS = 200_000
-_DAY_SECONDS = 86_400
+_SESSION_SECONDS = 64
 _EPOCH_SECONDS = re.compile(
     rb'(?<![0-9.-])(?<!"checksum":)(?<!"c":")1[4-9][0-9]{8}(?=[0-9]{3}(?![0-9])|[0-9]{6}(?![0-9])|[0-9]{9}(?![0-9])|(?![0-9]))'
 )
 """Of a time of any unit: its seconds. A checksum may look like one."""
-_ISO_DATE = re.compile(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}(?=T)")
+_ISO_TIME = re.compile(rb"20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 _CONFIG = """
 [service]
 output_dir = "data"
@@ -128,17 +128,17 @@ def run_pipeline(format_name: str, name: str, path: Path) -> int:
     return summary.messages + summary.other_symbol
 
 
-def days_later(content: bytes, days: int) -> bytes:
-    """The same records with all times so many days later."""
+def later(content: bytes, seconds: int) -> bytes:
+    """The same records with all times so many seconds later."""
 
-    def later(match: re.Match[bytes]) -> bytes:
-        return (date.fromisoformat(match[0].decode()) + timedelta(days)).isoformat().encode()
+    def iso(match: re.Match[bytes]) -> bytes:
+        return (datetime.fromisoformat(match[0].decode()) + timedelta(seconds=seconds)).isoformat().encode()
 
-    return _ISO_DATE.sub(later, _EPOCH_SECONDS.sub(lambda match: b"%d" % (int(match[0]) + days * _DAY_SECONDS), content))
+    return _ISO_TIME.sub(iso, _EPOCH_SECONDS.sub(lambda match: b"%d" % (int(match[0]) + seconds), content))
 
 
 def repeat_session(content: bytes, venue: Venue, name: str) -> tuple[bytes, list[bytes]]:
-    """A recorded session, and copies of it on later days; and the venue's messages in all of that."""
+    """A recorded session, and copies of it behind it; and the venue's messages in all of that."""
     lines = content.rstrip(b"\n").split(b"\n")
     frames = lines[1:] if has_frames(content) else []
     records = [b"\n".join(frames[place : place + 2]) for place in range(0, len(frames), 2)] or lines
@@ -161,7 +161,7 @@ def repeat_session(content: bytes, venue: Venue, name: str) -> tuple[bytes, list
             again.append(record)
     one = b"\n".join(again) + b"\n"
     copies = -(-_LEAST_RECORDS // len(again))
-    texts = [b"\n".join(first) + b"\n", *(days_later(one, days) for days in range(1, copies))]
+    texts = [b"\n".join(first) + b"\n", *(later(one, number * _SESSION_SECONDS) for number in range(1, copies))]
     head = lines[0] + b"\n" if frames else b""
     messages = [envelope.message for record in first if (envelope := open_envelope(record)) is not None]
     messages += [envelope.message for record in again if (envelope := open_envelope(record)) is not None] * (copies - 1)
