@@ -144,12 +144,14 @@ bench: bench-table $(VENV)/.installed-dev ## speed, as ratios against what peopl
 	$(PY) tests/bench/instant.py
 	$(PY) tests/bench/replay.py --pandas $(BENCH_VENV)/bin/python
 	$(PY) tests/bench/checkpoints.py
+	$(PY) tests/bench/slowdown.py
 
 bench-symbols: $(VENV)/.installed-dev ## many symbols in one process: recovery, two cores, memory, lag of the event loops
 	$(PY) tests/bench/symbols.py
 
 bench-checkpoints: $(VENV)/.installed-dev ## only what checkpoints cost
 	$(PY) tests/bench/checkpoints.py
+	$(PY) tests/bench/slowdown.py
 
 memory: $(VENV)/.installed-dev ## peak memory of reconstructing a 1 GB capture
 	$(PY) tests/bench/memory.py
