@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -108,6 +109,8 @@ class FakeCluster:
         self.started: list[tuple[str, str | None]] = []
         self.killed: list[FakeShard] = []
         self.kept: dict[str, ShardTask] = {}
+        self.prepared: tuple[set[str], set[str]] | None = None
+        """Nodes on which a process waits, and the formats whose kernels it has."""
         self.is_headless = False
         """Whether it keeps nothing."""
         self._numbers = count()
@@ -141,6 +144,10 @@ class FakeCluster:
         self.started.append((task.shard, node))
         self.there[task.shard] = FakeShard(task, node or self.alive[0], f"instance-{next(self._numbers)}", outlives)
         return self.there[task.shard]
+
+    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+        """As Cluster."""
+        self.prepared = {*nodes}, {*formats}
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from typing import Any
 
 from cowbook.cluster.hosted_service import HostedService
@@ -41,6 +42,9 @@ class HostedCluster:
         self.assign(task)
         self._there[task.shard] = HostedService(task, node or self._names[0], "127.0.0.1")
         return self._there[task.shard]
+
+    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+        """As Cluster: the only process has everything."""
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""

@@ -160,9 +160,7 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
         feeder.start()
         for _ in range(kills):
             time.sleep(chosen.uniform(0.5, 3.0))
-            seen.takeover_seconds.append(kill_one(nodes, driver, chosen))
-            seen.kills += 1
-            print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
+            kill_one(nodes, driver, chosen, seen)
         read_all(directory, feeder, driver)
         _check_discovery(driver)
         code = driver.stop()
@@ -173,19 +171,21 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
     return seen
 
 
-def kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random, prefix: Sequence[str] = ()) -> float:
-    """Kill the node of a random shard, wait until another one has it, and start the node anew. Returns the seconds between."""
+def kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random, seen: Seen, prefix: Sequence[str] = ()) -> None:
+    """Kill the node of a random shard, wait until another one has it, and start the node anew. Notes and prints the seconds."""
     driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
     row = chosen.choice(driver.status()["shards"])
     killed = time.monotonic()
     nodes.kill(row["node"])
 
     driver.wait_for(lambda: _is_elsewhere(driver, row), f"shard {row['shard']} of {row['node']} is taken over")
-    seconds = time.monotonic() - killed
+    seen.takeover_seconds.append(time.monotonic() - killed)
+    seen.kills += 1
+    stages = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in _row_of(driver, row["shard"])["takeover_stages"].items())
+    print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s ({stages})", flush=True)
     driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
     nodes.start(row["node"], prefix=prefix)
     time.sleep(_SETTLING_SECONDS)
-    return seconds
 
 
 def cut_off(directory: Path, seed: int) -> Seen:
@@ -389,8 +389,14 @@ def _expect_no_shards(nodes: RayNodes) -> None:
 
 def _is_elsewhere(driver: RunningDriver, row: dict[str, Any]) -> bool:
     """Whether the shard of a status' row runs on another node by now."""
-    now = next(other for other in driver.status()["shards"] if other["shard"] == row["shard"])
+    now = _row_of(driver, row["shard"])
     return bool(now["takeovers"] > row["takeovers"] and now["state"] == "running" and now["node"] != row["node"])
+
+
+def _row_of(driver: RunningDriver, shard: str) -> dict[str, Any]:
+    """What the status says of a shard."""
+    rows: list[dict[str, Any]] = driver.status()["shards"]
+    return next(row for row in rows if row["shard"] == shard)
 
 
 def _check_discovery(driver: RunningDriver) -> None:

@@ -35,9 +35,7 @@ def move_symbols(directory: Path, seed: int) -> Seen:
         driver = _moving(config, port, nodes)
         for _ in range(_KILLS):
             _wait_for_moves(driver, _MOVES // (_KILLS + 1))
-            seen.takeover_seconds.append(kill_one(nodes, driver, chosen))
-            seen.kills += 1
-            print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
+            kill_one(nodes, driver, chosen, seen)
             driver.process.kill()
             driver.process.wait()
             driver = _moving(config, port, nodes)

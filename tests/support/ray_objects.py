@@ -35,9 +35,7 @@ def kill_nodes_over_objects(directory: Path, seed: int) -> Seen:
             feeder.start()
             for _ in range(_KILLS):
                 time.sleep(chosen.uniform(0.5, 3.0))
-                seen.takeover_seconds.append(kill_one(nodes, driver, chosen, own_scratch))
-                seen.kills += 1
-                print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s", flush=True)
+                kill_one(nodes, driver, chosen, seen, own_scratch)
             read_all(directory, feeder, driver)
             assert driver.stop() == 0, driver.log.read_text()[-4000:]
         finally:

@@ -22,6 +22,7 @@ from cowbook.errors import ServiceError
 from cowbook.log import get_logger, set_level
 from cowbook.service import early_signals
 from cowbook.service.reload import check_reload, plan_reload, reload
+from cowbook.service.service import formats_of
 from cowbook.symbol.summary import SymbolSummary
 from cowbook.telemetry.http import HttpServer
 from cowbook.telemetry.systemd import Notifier
@@ -67,6 +68,7 @@ class Driver:
         self._changing: asyncio.Task[None] | None = None  # a reload, or moves: one at a time
         self._balanced_at = self._reported_at = time.monotonic()
         self._spent: dict[str, Spent] = {}  # by each shard then
+        self._placed: dict[str, str] = {}  # each shard's node
         self._shards: dict[str, ShardWatch] = {}
         self._nodes: dict[str, Node] = {}
         self._control = ShardControl(cluster, self._shards, self._nodes, self._notifier, outlives=detach)
@@ -190,7 +192,7 @@ class Driver:
 
     async def _look_after(self, watch: ShardWatch) -> None:
         """Ask a shard how it is, again and again; start it where nothing else does."""
-        pause = _LEAST_PAUSE_SECONDS
+        pause = 0.0
         while True:
             handle = watch.handle
             try:
@@ -205,8 +207,8 @@ class Driver:
                         "shard is gone, starting it again", shard=watch.shard, error=str(error), seconds_until_then=pause
                     )
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-                    watch.handle = await self._control.start(watch.task, None)
+                    pause = min(max(_LEAST_PAUSE_SECONDS, 2 * pause), _LONGEST_PAUSE_SECONDS)
+                    watch.handle = await self._start_again(watch)
                 else:
                     await asyncio.sleep(_LOOK_SECONDS / 4)
                 continue
@@ -215,23 +217,36 @@ class Driver:
                 if not watch.has_followed and not watch.is_stopping:
                     with suppress(UnreachableError, GoneError):  # the next look finds that, too
                         await self._cluster.call(handle, "follow", watch.task)
-            pause = _LEAST_PAUSE_SECONDS
+            pause = 0.0
             for _ in range(10):
                 await asyncio.sleep(_LOOK_SECONDS / 10)
                 if not watch.is_ready:  # nor is one as soon as there is another task for it
                     break
+
+    async def _start_again(self, watch: ShardWatch) -> Any:
+        """Start a shard whose process is gone, on the node with the fewest. Returns its handle."""
+        await self._see_nodes()
+        placed = {shard: node for shard, node in self._placed.items() if shard != watch.shard}
+        node = spread([watch.shard], placed, list(self._nodes))[watch.shard] if self._nodes else None
+        if node is not None:
+            self._placed[watch.shard] = node  # others that were lost with it go elsewhere
+        return await self._control.start(watch.task, node)
 
     def _take(self, watch: ShardWatch, answer: Answer) -> None:
         before, seconds = watch.answer, watch.takeover_seconds
         if not watch.take(answer, self._nodes, time.monotonic()):
             return
         node = self._nodes[answer.node].name
+        self._placed[watch.shard] = answer.node
         if before is None:
             self._log.info("shard is up", shard=watch.shard, node=node)
         elif before.instance != answer.instance and not watch.is_moving:
             self._log.warning("shard was taken over", shard=watch.shard, node=node)
         if watch.takeover_seconds != seconds and watch.takeover_seconds is not None:
-            self._log.info("takeover is done", shard=watch.shard, node=node, seconds=round(watch.takeover_seconds, 3))
+            stages = {stage: round(seconds, 3) for stage, seconds in watch.takeover_stages.items()}
+            self._log.info(
+                "takeover is done", shard=watch.shard, node=node, seconds=round(watch.takeover_seconds, 3), stages=stages
+            )
 
     async def _serve(self) -> bool:
         """Look after everything until a signal comes: False; or until nothing is left to do: True."""
@@ -247,6 +262,8 @@ class Driver:
                 self._log.info("ready", shards=len(self._shards), symbols=len(self._config.symbol))
             elif not self._was_ready:
                 self._notifier.extend(30.0)
+            if ready and not self._once and not self._detach:
+                await self._control.ask(self._prepare)  # not before: what has work to do comes first
             self._raise_errors()
             if self._reload_asked and self._changing is None:
                 self._reload_asked = False
@@ -301,6 +318,9 @@ class Driver:
         for watch in self._shards.values():
             await self._control.ask(lambda watch=watch: self._cluster.kill(watch.handle, watch.shard))  # type: ignore[misc]
         return True
+
+    def _prepare(self) -> None:
+        self._cluster.prepare(list(self._nodes), formats_of(self._config))
 
     async def _see_nodes(self) -> None:
         nodes = await self._control.ask(self._cluster.nodes)

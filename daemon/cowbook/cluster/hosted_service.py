@@ -9,10 +9,11 @@ import threading
 import time
 from collections.abc import Coroutine
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from cowbook.cluster.nodes import Answer, ShardTask
+from cowbook.cluster.nodes import STAGES, Answer, ShardTask
 from cowbook.errors import CowbookError, StorageError
 from cowbook.log import configure_logging, get_logger
 from cowbook.service.service import Service
@@ -32,8 +33,14 @@ class HostedService:
     Other threads call the methods. What they return are plain values: a driver may be of another release.
     """
 
-    def __init__(self, task: ShardTask, node: str, host: str) -> None:
-        """`node` is the cluster's name of this machine, and `host` the address on which others reach it."""
+    def __init__(self, task: ShardTask, node: str, host: str, process_seconds: float = 0.0) -> None:
+        """`node` is the cluster's name of this machine, and `host` the address on which others reach it.
+
+        `process_seconds` is how long the process took to come here, if it was started for this.
+        """
+        self._began = time.monotonic()
+        self._process_seconds = process_seconds
+        self._ready_at: float | None = None
         configure_logging(task.config.log.level, "json")
         self._task = self._asked = task
         self._node = node
@@ -53,6 +60,9 @@ class HostedService:
     def look(self) -> dict[str, Any]:
         """Returns the fields of an Answer."""
         number = self._task.number  # before the status, so that what belongs to this task is in it
+        status = self._service.status()
+        if status["ready"] and self._ready_at is None:
+            self._ready_at = time.monotonic()
         answer = Answer(
             instance=self._instance,
             node=self._node,
@@ -62,10 +72,17 @@ class HostedService:
             cpu_seconds=time.process_time(),
             has_ended=self._ended.is_set(),
             failure=self._failure,
-            status=self._service.status(),
+            status=status,
             task_number=number,
+            stages=self._stages(),
         )
         return {field.name: getattr(answer, field.name) for field in fields(answer)}  # `asdict` would copy thousands of values
+
+    def _stages(self) -> dict[str, float]:
+        """Seconds by stage, as Answer has them. The last one ends when somebody looks."""
+        ends = (self._began, self._service.warm_at, self._ready_at)
+        seconds = [end - begin for begin, end in pairwise(ends) if begin is not None and end is not None]
+        return dict(zip(STAGES, [self._process_seconds, *seconds], strict=False))
 
     def follow(self, task: ShardTask) -> None:
         """Go over to a later task. Returns at once: `look` says when that is done. Symbols that are in both do not notice."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cowbook.config import Config
@@ -59,6 +60,12 @@ class Answer:
     """As of /status."""
     task_number: int = 0
     """Of the task that it has gone over to. What was taken from it has ended then, with its last checkpoint."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of its beginning until it was ready first, by stage, in their order: those of STAGES that are over."""
+
+
+STAGES = ("process", "kernels", "symbols")
+"""Of a shard's beginning: its process starts and imports modules; kernels are loaded; symbols are claimed and recover."""
 
 
 class UnreachableError(Exception):
@@ -90,8 +97,12 @@ class Cluster(Protocol):
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
         """Assign a task, and start the shard on a node, or elsewhere if that one is gone. Returns its handle.
 
-        With `outlives` it goes on when the driver ends.
+        With `outlives` it goes on when the driver ends, and the cluster starts it again where its process has ended. Else the
+        driver does (`call` raises GoneError), and a process that waits on the node begins at once.
         """
+
+    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+        """Have one process wait on each of these nodes, with all modules and the kernels of these formats. Waits for none."""
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """Call a method of a shard. Raises UnreachableError or GoneError."""

@@ -94,6 +94,7 @@ def _shard_row(watch: ShardWatch, nodes: Mapping[str, Node], state: str, now: fl
         "symbols": len(watch.symbol_ids),
         "takeovers": watch.takeovers,
         "takeover_seconds": None if watch.takeover_seconds is None else round(watch.takeover_seconds, 3),
+        "takeover_stages": {stage: round(seconds, 3) for stage, seconds in watch.takeover_stages.items()},
         "since_seconds": round(now - watch.changed_at, 1),
     }
 

@@ -11,7 +11,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from cowbook.cluster.hosted_service import HostedService
 from cowbook.cluster.node_check import describe_node
 from cowbook.cluster.nodes import GoneError, Node, ShardTask, UnreachableError
 from cowbook.errors import MissingExtraError, ServiceError
+from cowbook.symbol.warm import warm
 
 _CALLS_AT_ONCE = 8  # threads of an actor: a call that waits for a checkpoint keeps one
 _CALL_SECONDS = 5.0
 _LONG_CALL_SECONDS = 60.0
 _LONG_CALLS = ("checkpoint", "read_book", "summaries")
 _NODE_SECONDS = 60.0
+_BEGIN_SECONDS = 10.0
 _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
 _REACH_SECONDS = 5.0
@@ -60,6 +62,7 @@ class RayCluster:
         """
         self._ray = load_ray()
         self._is_declared = False
+        self._waiting: dict[str, Any] = {}  # actors without a shard, by node
         address = address or _OWN
         namespace = "cowbook-" + hashlib.blake2b(os.fsencode(state_dir), digest_size=8).hexdigest()
         try:
@@ -109,20 +112,41 @@ class RayCluster:
 
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
         """As Cluster."""
-        options: dict[str, Any] = {
-            "name": task.shard,
-            "get_if_exists": True,
-            "max_restarts": _ALWAYS,
-            "max_concurrency": _CALLS_AT_ONCE,
-            "num_cpus": 0,  # a shard waits most of the time: where it runs is the driver's to say
-            "lifetime": "detached" if outlives else None,
-        }
-        if self._is_declared:
-            options["resources"] = {_RESOURCE: _SHARE}
+        self.assign(task)
+        if not outlives and node is not None and (begun := self._begin_in_waiting(task.shard, node)) is not None:
+            return begun
+        options = self._options | {"name": task.shard, "get_if_exists": True}
+        if outlives:
+            options |= {"max_restarts": _ALWAYS, "lifetime": "detached"}
         if node is not None:
             options["scheduling_strategy"] = self._on(node, soft=True)
-        self.assign(task)
         return self._ray.remote(RayShard).options(**options).remote(task.shard)
+
+    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+        """As Cluster."""
+        self._waiting = {node: actor for node, actor in self._waiting.items() if node in nodes}
+        for node in nodes:
+            if node not in self._waiting:
+                options = self._options | {"scheduling_strategy": self._on(node)}
+                self._waiting[node] = self._ray.remote(RayShard).options(**options).remote(None, [*formats])
+
+    def _begin_in_waiting(self, shard: str, node: str) -> Any | None:
+        """Have the process that waits on a node be a shard's. Returns its handle, or None if there is none that can."""
+        actor = self._waiting.pop(node, None)
+        if actor is None:
+            return None
+        try:
+            self._ray.get(actor.begin.remote(shard), timeout=_BEGIN_SECONDS)
+        except self._ray.exceptions.RayError:
+            self._ray.kill(actor, no_restart=True)  # it may begin yet
+            return None
+        return actor
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """Those of all actors. A shard waits most of the time, so that where it runs is the driver's to say."""
+        options: dict[str, Any] = {"max_restarts": 0, "max_concurrency": _CALLS_AT_ONCE, "num_cpus": 0}
+        return options | ({"resources": {_RESOURCE: _SHARE}} if self._is_declared else {})
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""
@@ -204,14 +228,29 @@ def _assigned(ray: Any, shard: str) -> ShardTask | None:
     return task if isinstance(task, ShardTask) else None
 
 
+def _process_seconds() -> float:
+    """Returns how long ago this process was started."""
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])  # proc(5): starttime
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+
+
 class RayShard(HostedService):
     """The actor. Wherever and by whomever it is started, it begins with the task that is assigned to it then."""
 
-    def __init__(self, shard: str) -> None:
+    def __init__(self, shard: str | None, formats: Collection[str] = ()) -> None:
+        """Without a shard it waits for one (`begin`), having loaded the kernels of these formats."""
+        if shard is not None:
+            self.begin(shard, _process_seconds())
+        else:
+            warm(formats)
+
+    def begin(self, shard: str, process_seconds: float = 0.0) -> None:
+        """Be a shard from now on."""
         ray = load_ray()
         task = _assigned(ray, shard)
         if task is None:
             raise ServiceError(
                 f"no task of this release is assigned to shard {shard}: is another cowbook installed on this node?"
             )
-        super().__init__(task, ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address())
+        node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
+        super().__init__(task, node, host, process_seconds)

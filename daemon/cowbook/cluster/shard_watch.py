@@ -25,6 +25,8 @@ class ShardWatch:
         self.takeovers = 0
         self.takeover_seconds: float | None = None
         """Of the last takeover, from the last answer before it until all symbols stood at their place again."""
+        self.takeover_stages: dict[str, float] = {}
+        """Where these went: until somebody noticed (`notice`), then as the shard has it (`nodes.STAGES`)."""
         self.is_stopping = False
         """Whether the driver ends it, to start it again."""
         self.is_moving = False
@@ -64,6 +66,8 @@ class ShardWatch:
         self._is_gone = False
         if self._lost_at is not None and self.is_ready:
             self.takeover_seconds = now - self._lost_at
+            rest = self.takeover_seconds - sum(answer.stages.values())
+            self.takeover_stages = {"notice": max(0.0, rest), **answer.stages}
             self._lost_at = None
         if self.is_ready and not self.is_stopping:
             self.is_moving = False

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from collections.abc import Callable, Collection, MutableMapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -120,6 +121,8 @@ class Service:
         """Whether a signal has asked for the end."""
         self.http_port: int | None = None
         """The port on which the endpoint listens; None while there is none."""
+        self.warm_at: float | None = None
+        """When all kernels were there, by the monotonic clock; None before."""
 
     async def run(self) -> int:
         """Run until a signal comes, or with `once` until all input is consumed: 0, or 1 when a symbol failed at the end."""
@@ -139,7 +142,8 @@ class Service:
         """Kernels first, so that no symbol waits for them; then what listens; then the symbols."""
         count = _WRITERS if self._config.objects is None else _OBJECT_WRITERS
         writers = self._resources.enter_context(ThreadPoolExecutor(count, thread_name_prefix="write"))
-        await self._warm(loop, writers, _formats_of(self._config))
+        await self._warm(loop, writers, formats_of(self._config))
+        self.warm_at = time.monotonic()
         # What is there now stays: a later collection need not look at it, and is short.
         gc.collect()
         gc.freeze()
@@ -353,7 +357,7 @@ class Service:
 
     async def _go_over(self, config: Config, plan: ReloadPlan) -> None:
         """Change the symbols that a plan has. Those that end have taken their last checkpoints when this returns."""
-        await self._warm(asyncio.get_running_loop(), self._context.writers, _formats_of(config))
+        await self._warm(asyncio.get_running_loop(), self._context.writers, formats_of(config))
         ending = [self.threads[symbol_id] for symbol_id in (*plan.removed, *plan.restarted)]
         for thread in ending:
             thread.stop()
@@ -418,7 +422,7 @@ class Service:
         return answers
 
 
-def _formats_of(config: Config) -> set[str]:
+def formats_of(config: Config) -> set[str]:
     """What `warm` is asked for: the formats of all inputs, and what joins several of one symbol."""
     formats = {own.format for symbol in config.symbol for own in symbol.inputs}
     return formats | {SEVERAL_SOURCES} if any(symbol.source for symbol in config.symbol) else formats
