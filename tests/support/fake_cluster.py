@@ -111,6 +111,8 @@ class FakeCluster:
         self.kept: dict[str, ShardTask] = {}
         self.prepared: tuple[set[str], set[str]] | None = None
         """Nodes on which a process waits, and the formats whose kernels it has."""
+        self.are_stillborn = False
+        """Whether what is started ends at once."""
         self.is_headless = False
         """Whether it keeps nothing."""
         self._numbers = count()
@@ -142,7 +144,8 @@ class FakeCluster:
         """As Cluster."""
         self.assign(task)
         self.started.append((task.shard, node))
-        self.there[task.shard] = FakeShard(task, node or self.alive[0], f"instance-{next(self._numbers)}", outlives)
+        instance = f"instance-{next(self._numbers)}"
+        self.there[task.shard] = FakeShard(task, node or self.alive[0], instance, outlives, is_gone=self.are_stillborn)
         return self.there[task.shard]
 
     def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:

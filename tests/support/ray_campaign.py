@@ -213,6 +213,8 @@ def cut_off(directory: Path, seed: int) -> Seen:
                     seconds = _suspend_without_locks(nodes, driver, only_raylet=only_raylet)
                     print(f"{'raylet' if only_raylet else 'node'} cut off: taken over after {seconds:.1f} s", flush=True)
             read_all(place, feeder, driver)
+            assert [symbol["restarts"] for symbol in driver.status()["symbols"]] == [0, 0]  # no successor was disturbed
+            assert (case == "locks") == (not nodes.fenced())
             assert driver.stop() == 0, driver.log.read_text()[-4000:]
         finally:
             nodes.close()
@@ -238,15 +240,19 @@ def _suspend_without_locks(nodes: RayNodes, driver: RunningDriver, *, only_rayle
     """The successor claims the symbols at once. Returns the seconds until it was ready."""
     row = driver.status()["shards"][0]
     started = time.monotonic()
+    cut_off, fenced_before = nodes.pids_of(row["node"]), {*nodes.fenced()}
     nodes.suspend(row["node"], only_raylet=only_raylet)
     driver.wait_for(lambda: _is_elsewhere(driver, row), f"shard {row['shard']} of {row['node']} is taken over")
     seconds = time.monotonic() - started
     before = _events(driver)
     driver.wait_for(lambda: _events(driver) > before, "the successor goes on")
     if only_raylet:  # both write now
-        driver.wait_for(lambda: "was taken over by process" in nodes.logs(), "the old process is fenced")
+        driver.wait_for(lambda: {*nodes.fenced()} - fenced_before, "the old process is fenced")
     nodes.resume(row["node"])
     time.sleep(5.0)
+    fenced = {pid: successor for pid, successor in nodes.fenced().items() if pid not in fenced_before}
+    assert {*fenced} <= cut_off, (fenced, cut_off)
+    assert not {*fenced.values()} & cut_off, (fenced, cut_off)  # who was not cut off has the symbols for good
     _bring_back(nodes, row["node"])
     return seconds
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -127,9 +128,17 @@ class RayNodes:
                 found += [title] if title.startswith(name) else []
         return found
 
-    def logs(self) -> str:
-        """What all workers have logged so far."""
-        return "".join(path.read_text(errors="replace") for path in self._directory.glob("session_2*/logs/worker-*.err"))
+    def fenced(self) -> dict[int, int]:
+        """Processes that were fenced, by FencedError in their logs, and the one that has taken each one's symbol."""
+        found = {}
+        for path in self._directory.glob("session_2*/logs/worker-*.err"):
+            for successor in re.findall(r"was taken over by process (\d+)", path.read_text(errors="replace")):
+                found[int(path.stem.rpartition("-")[2])] = int(successor)
+        return found
+
+    def pids_of(self, name: str) -> set[int]:
+        """All processes of a node."""
+        return {process.pid for process in psutil.Process(self._processes[name].pid).children(recursive=True)}
 
     def close(self) -> None:
         """Kill all nodes, the head last."""

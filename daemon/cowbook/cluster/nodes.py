@@ -83,7 +83,7 @@ class Cluster(Protocol):
         """Returns the nodes that are alive, by name."""
 
     def find(self) -> dict[str, Any]:
-        """Returns the handles of all shards of this state directory that are there, by shard."""
+        """Returns the handles of all shards of this state directory that outlive their driver, by shard."""
 
     def assign(self, task: ShardTask) -> None:
         """Keep a shard's task: whatever starts the shard's process from now on, it begins with this one.

@@ -27,7 +27,8 @@ _CALL_SECONDS = 5.0
 _LONG_CALL_SECONDS = 60.0
 _LONG_CALLS = ("checkpoint", "read_book", "summaries")
 _NODE_SECONDS = 60.0
-_BEGIN_SECONDS = 10.0
+_BEGIN_SECONDS = 30.0
+"""What has not everything yet needs less time for that than another process would."""
 _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
 _REACH_SECONDS = 5.0
@@ -115,9 +116,9 @@ class RayCluster:
         self.assign(task)
         if not outlives and node is not None and (begun := self._begin_in_waiting(task.shard, node)) is not None:
             return begun
-        options = self._options | {"name": task.shard, "get_if_exists": True}
-        if outlives:
-            options |= {"max_restarts": _ALWAYS, "lifetime": "detached"}
+        options = self._options
+        if outlives:  # others have no name: Ray would hand out the dead actor that had it
+            options |= {"name": task.shard, "get_if_exists": True, "max_restarts": _ALWAYS, "lifetime": "detached"}
         if node is not None:
             options["scheduling_strategy"] = self._on(node, soft=True)
         return self._ray.remote(RayShard).options(**options).remote(task.shard)

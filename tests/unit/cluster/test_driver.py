@@ -120,13 +120,54 @@ async def test_an_adopted_shard_goes_over_to_what_a_reload_may_change(tmp_path: 
 
 
 async def test_a_shard_that_nobody_starts_again_is_started(tmp_path: Path) -> None:
-    """With a pause, and the driver says what happened."""
+    """At once, with the task that it has by now, and the driver says what happened."""
     cluster = FakeCluster("a", "b")
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2) as (driver, _):
         gone = cluster.there["0/2"]
         gone.is_gone = True
         await until(lambda: cluster.there["0/2"] is not gone and driver.view.status()["ready"])
         assert driver.view.status()["shards"][0]["takeovers"] == 1
+        assert cluster.there["0/2"].the_task == gone.the_task
+
+
+async def test_shards_of_a_dead_node_go_to_those_with_the_fewest(tmp_path: Path) -> None:
+    """One process waits on each: two shards on one node would wait for one more."""
+    cluster = FakeCluster("a", "b", "c")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=6) as (driver, _):
+        lost = [shard for shard in cluster.there.values() if shard.node == "a"]
+        assert len(lost) == 2
+        before = len(cluster.started)
+        cluster.alive.remove("a")
+        for shard in lost:
+            shard.is_gone = True
+        await until(lambda: not any(shard.is_gone for shard in cluster.there.values()) and driver.view.status()["ready"])
+        assert sorted(str(node) for _, node in cluster.started[before:]) == ["b", "c"]
+
+
+@pytest.mark.parametrize(("options", "waits"), [({}, True), ({"once": True}, False), ({"detach": True}, False)])
+async def test_a_process_waits_on_each_node_once_all_is_ready(tmp_path: Path, options: dict[str, bool], waits: bool) -> None:
+    """With the kernels of the formats. Not where the driver is not going to start a shard again, or nobody waits for that."""
+    cluster = FakeCluster("a", "b")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, **options):
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        assert cluster.prepared == (({"a", "b"}, {"binance"}) if waits else None)
+        if waits:
+            cluster.alive.append("c")
+            await until(lambda: cluster.prepared == ({"a", "b", "c"}, {"binance"}))
+
+
+async def test_a_shard_that_ends_again_and_again_is_started_with_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each twice as long as the one before, until it has answered."""
+    monkeypatch.setattr(module, "_LEAST_PAUSE_SECONDS", 0.05)
+    cluster = FakeCluster("a")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=1) as (driver, _):
+        cluster.there["0/1"].is_gone = cluster.are_stillborn = True
+        began = asyncio.get_running_loop().time()
+        await until(lambda: len(cluster.started) == 4)
+        assert asyncio.get_running_loop().time() - began >= 0.05 + 0.1
+        cluster.are_stillborn = False
+        await until(lambda: driver.view.status()["ready"])
 
 
 async def test_a_lost_node_shows_and_a_takeover_is_counted(tmp_path: Path) -> None:

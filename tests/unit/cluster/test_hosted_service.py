@@ -13,7 +13,7 @@ import pytest
 
 from cowbook.cluster import hosted_service as module
 from cowbook.cluster.hosted_service import HostedService
-from cowbook.cluster.nodes import Answer, ShardTask
+from cowbook.cluster.nodes import STAGES, Answer, ShardTask
 from cowbook.config import Config, load_config
 from cowbook.service.service import Service, run_once
 from cowbook.simulate.capture import write_capture
@@ -87,6 +87,9 @@ def test_it_runs_from_its_making_and_a_stop_takes_a_last_checkpoint(configured: 
     service = hosted(task)
     running = wait_for(service, lambda answer: answer.status["ready"] and symbol_of(answer)["messages"])
     assert (running.node, running.failure, running.task_number) == ("node-1", None, task.number)
+    assert [*running.stages] == [*STAGES]
+    assert all(seconds >= 0 for seconds in running.stages.values())
+    assert service.look()["stages"] == running.stages  # those of its beginning, for good
     answers = service.checkpoint("BTCUSDT", waits=True)
     assert answers[0]["error"] is None
     service.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,17 @@ def test_a_new_instance_takes_over_and_the_old_one_never_counts_again(watch: Sha
     assert watch.takeover_seconds == 8.0
     assert watch.answer is not None
     assert watch.answer.instance == "new"
+
+
+def test_the_stages_of_a_takeover_are_its_seconds(watch: ShardWatch) -> None:
+    """What the new process does not account for is the time until somebody noticed."""
+    watch.take(answer_of("old", "n1"), ALIVE, 1.0)
+    stages = {"process": 2.0, "kernels": 0.5, "symbols": 1.5}
+    watch.take(replace(answer_of("new", "n2", ready=False), stages={"process": 2.0}), ALIVE, 6.0)
+    assert watch.takeover_stages == {}
+    watch.take(replace(answer_of("new", "n2"), stages=stages), ALIVE, 8.0)
+    assert watch.takeover_stages == {"notice": 3.0, **stages}
+    assert sum(watch.takeover_stages.values()) == watch.takeover_seconds
 
 
 def test_an_answer_from_a_node_that_is_not_alive_does_not_count(watch: ShardWatch) -> None:
