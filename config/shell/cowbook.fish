@@ -73,7 +73,7 @@ complete -c cowbook -n '_shtab_cowbook_using explain' -s h -l help -d 'show this
 complete -c cowbook -n '_shtab_cowbook_using explain' -l offset -x -d 'a decoded byte of the record, as dead_letter and logs say it'
 complete -c cowbook -n '_shtab_cowbook_using explain' -l format -xka "binance binance_csv bitfinex bitget bitmex bitstamp bybit coinbase coinbase_advanced cryptolake databento deribit dydx dydx_v4 ftx gateio gateio_futures gemini htx hyperliquid kraken kraken_futures kucoin kucoin_futures mexc mexc_futures okx phemex tardis" -d 'the format (default: what the file looks like)'
 complete -c cowbook -n '_shtab_cowbook_using explain' -l symbol -x -d 'the symbol'"'"'s name (default: what the record says)'
-complete -c cowbook -n '_shtab_cowbook_using explain; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d FILE
+complete -c cowbook -n '_shtab_cowbook_using explain; and test $_shtab_cowbook_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'a path, or a URL of object storage'
 complete -c cowbook -n '_shtab_cowbook_using; and test $_shtab_cowbook_npos -eq 0' -a run -d 'Reconstruct every symbol of a configuration, until stopped.'
 complete -c cowbook -n '_shtab_cowbook_using run' -s h -l help -d 'show this help message and exit'
 complete -c cowbook -n '_shtab_cowbook_using run' -l once -d 'stop at the end of the input and print a summary; follow and serve nothing'

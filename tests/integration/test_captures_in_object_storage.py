@@ -317,7 +317,7 @@ def test_objects_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_commands_and_library_read_them(tmp_path: Path, s3: FakeS3, capture: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """`check` and `inspect` say what they say of files, `init` prints a configuration that runs, and `replay` goes through."""
+    """`check`, `inspect` and `explain` say what they say of files; `init` prints a configuration that runs; `replay` reads them."""
     s3.objects |= {f"feed/{number}.jsonl": piece for number, piece in enumerate(thirds(capture))}
     expected = run(tmp_path, "s3://bucket/feed/*.jsonl")
     assert main(["check", str(tmp_path / "cowbook.toml")]) == 0
@@ -325,6 +325,16 @@ def test_commands_and_library_read_them(tmp_path: Path, s3: FakeS3, capture: byt
     assert main(["inspect", "--json", "s3://bucket/feed/"]) == 0
     files = json.loads(capsys.readouterr().out)
     assert [file["path"] for file in files] == [f"s3://bucket/feed/{number}.jsonl" for number in range(3)]
+    offset = str(len(thirds(capture)[1]) // 2)
+    (tmp_path / "1.jsonl").write_bytes(thirds(capture)[1])
+    said = []
+    for place in ("s3://bucket/feed/1.jsonl", str(tmp_path / "1.jsonl")):
+        assert main(["explain", place, "--offset", offset]) == 0
+        said.append(capsys.readouterr().out)
+        assert place in said[-1]
+    assert said[0].partition("\n")[2] == said[1].partition("\n")[2]
+    assert main(["explain", "s3://bucket/feed/", "--offset", offset]) != 0
+    assert "s3://bucket/feed/: 3 files, the first is s3://bucket/feed/0.jsonl; name one of them" in capsys.readouterr().err
     assert main(["inspect", "s3://bucket/none*"]) != 0
     assert "s3://bucket/none*: no such object" in capsys.readouterr().err
     assert main(["init", "s3://bucket/feed/*"]) == 0

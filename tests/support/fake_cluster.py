@@ -109,8 +109,9 @@ class FakeCluster:
         self.started: list[tuple[str, str | None]] = []
         self.killed: list[FakeShard] = []
         self.kept: dict[str, ShardTask] = {}
-        self.prepared: tuple[set[str], set[str]] | None = None
-        """Nodes on which a process waits, and the formats whose kernels it has."""
+        self.spares: tuple[set[str], int, set[str]] | None = None
+        """Nodes on which processes wait, how many on each, and the formats whose kernels they have."""
+        self.without_spares: set[str] = set()
         self.are_stillborn = False
         """Whether what is started ends at once."""
         self.is_headless = False
@@ -148,9 +149,10 @@ class FakeCluster:
         self.there[task.shard] = FakeShard(task, node or self.alive[0], instance, outlives, is_gone=self.are_stillborn)
         return self.there[task.shard]
 
-    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
-        """As Cluster."""
-        self.prepared = {*nodes}, {*formats}
+    def keep_spares(self, nodes: Collection[str], count: int, formats: Collection[str]) -> dict[str, int]:
+        """As Cluster. All are ready at once, but on the nodes of `without_spares`."""
+        self.spares = {*nodes}, count, {*formats}
+        return {node: 0 if node in self.without_spares else count for node in nodes}
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""

@@ -43,8 +43,9 @@ class HostedCluster:
         self._there[task.shard] = HostedService(task, node or self._names[0], "127.0.0.1")
         return self._there[task.shard]
 
-    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+    def keep_spares(self, nodes: Collection[str], count: int, formats: Collection[str]) -> dict[str, int]:
         """As Cluster: the only process has everything."""
+        return dict.fromkeys(nodes, count)
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """As Cluster."""

@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 120.0
 _FEED_SECONDS = 0.02
 _HEAD_SECONDS = 180.0  # Ray gives up after a minute
 _PACKAGE = Path(__file__).resolve().parents[2] / "daemon" / "cowbook"
-_SETTLING_SECONDS = 10.0  # a node starts six processes: a real one would not take its neighbours' processors for that
+_SETTLING_SECONDS = 10.0  # a node starts six processes
 _CONFIG = """
 [service]
 state_dir = "{directory}/{name}/state"
@@ -173,7 +173,9 @@ def kill_nodes(directory: Path, kills: int, seed: int) -> Seen:
 
 def kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random, seen: Seen, prefix: Sequence[str] = ()) -> None:
     """Kill the node of a random shard, wait until another one has it, and start the node anew. Notes and prints the seconds."""
-    driver.wait_for(lambda: driver.status()["ready"], "all shards are ready")
+    for _ in range(2):  # the driver looks at nodes once a second, and makes spare processes then
+        driver.wait_for(lambda: _is_settled(driver, nodes), "all nodes, shards and spare processes are ready")
+        time.sleep(1.5)
     row = chosen.choice(driver.status()["shards"])
     killed = time.monotonic()
     nodes.kill(row["node"])
@@ -185,7 +187,13 @@ def kill_one(nodes: RayNodes, driver: RunningDriver, chosen: random.Random, seen
     print(f"kill {seen.kills}: taken over after {seen.takeover_seconds[-1]:.1f} s ({stages})", flush=True)
     driver.wait_for(lambda: driver.status()["ready"], "the node's other shards are taken over, too")
     nodes.start(row["node"], prefix=prefix)
-    time.sleep(_SETTLING_SECONDS)
+
+
+def _is_settled(driver: RunningDriver, nodes: RayNodes) -> bool:
+    """Whether a node may die: all are there, and everything that is to take its shards."""
+    status, count = driver.status(), len(nodes.names()) - 1  # the head has no shards
+    spares = status["spares"]
+    return bool(status["ready"] and spares["ready"] == spares["wanted"] and f"cowbook_nodes {count}.0" in driver.get("/metrics"))
 
 
 def cut_off(directory: Path, seed: int) -> Seen:

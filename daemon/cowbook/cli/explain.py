@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from cowbook.capture.containers import PARQUET
 from cowbook.cli.console import plain_console, print_prose
+from cowbook.cli.looking import find_files
 from cowbook.errors import InputError
 from cowbook.inspection.look import look_at_head
 from cowbook.inspection.record import Explained, explain, verdict_of
@@ -23,14 +24,18 @@ _MARKETS = {SPOT: "spot", FUTURES: "futures", RPI: "rpi"}
 
 def main(arguments: argparse.Namespace) -> int:
     """Print the record at an offset, and what it does. Raises InputError if there is none."""
+    files = find_files([arguments.file])
+    if len(files) > 1:
+        raise InputError(f"{arguments.file}: {len(files)} files, the first is {files[0]}; name one of them")
+    (file,) = files
     try:
-        facts = look_at_head(arguments.file)
-        found = explain(arguments.file, arguments.offset, arguments.format, arguments.symbol)
+        facts = look_at_head(file)
+        found = explain(file, arguments.offset, arguments.format, arguments.symbol)
     except OSError as error:
-        raise InputError(f"{arguments.file} cannot be read: {error.strerror or error}") from error
+        raise InputError(f"{file} cannot be read: {error.strerror or error}") from error
     console = plain_console()
     rows = {
-        "file": f"{arguments.file}: {describe_file(facts)}",
+        "file": f"{file}: {describe_file(facts)}",
         "record": f"{found.size_bytes:,} bytes at decoded offset {found.offset:,}",
         "format": found.format,
         "symbol": found.symbol or "none is named",

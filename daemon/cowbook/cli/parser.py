@@ -21,6 +21,18 @@ def _directory(text: str) -> Path:
     return Path(text)
 
 
+def _data(text: str) -> str:
+    """A directory to read, or where a running cowbook answers."""
+    return str(_directory(text)) if is_url(text) else text
+
+
+def _file(text: str) -> Path:
+    """A file or a directory of this machine, to read or to write."""
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text} is object storage: name a file or a directory of this machine")
+    return Path(text)
+
+
 def nearest(word: str, known: Collection[str]) -> str:
     """A hint to the known word that is most like a wrong one; empty if none is."""
     import difflib
@@ -121,7 +133,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument(
         "directory",
         nargs="?",
-        type=Path,
+        type=_file,
         default=Path("cowbook-demo"),
         metavar="DIRECTORY",
         help="a new or empty directory (default: cowbook-demo)",
@@ -151,7 +163,7 @@ def _add_captures(commands: Any) -> None:
         "show one record of a file: container, venue, verdict and decoded message",
         "cowbook explain captures/a.jsonl.gz --offset 4711",
     )
-    explain.add_argument("file", type=Path, metavar="FILE")
+    explain.add_argument("file", metavar="FILE", help="a path, or a URL of object storage")
     explain.add_argument(
         "--offset",
         type=parse_count,
@@ -172,7 +184,7 @@ def _add_run(commands: Any) -> None:
         "cowbook run cowbook.toml --once --json | jq '.[].gaps'",
         "cowbook run cowbook.toml --engine ray --address ray-head:6379",
     )
-    run.add_argument("config", type=Path, metavar="CONFIG")
+    run.add_argument("config", type=_file, metavar="CONFIG")
     run.add_argument(
         "--once", action="store_true", help="stop at the end of the input and print a summary; follow and serve nothing"
     )
@@ -185,7 +197,7 @@ def _add_run(commands: Any) -> None:
     check = _add(
         commands, "check", "validate a configuration, and show what would be read and written", "cowbook check cowbook.toml"
     )
-    check.add_argument("config", type=Path, metavar="CONFIG")
+    check.add_argument("config", type=_file, metavar="CONFIG")
     for command in (run, check):
         command.add_argument(
             "--shard",
@@ -282,7 +294,7 @@ def _add_report(commands: Any) -> None:
     forms = report.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
     forms.add_argument("--markdown", action="store_true", help="a Markdown table on standard output")
-    forms.add_argument("--html", type=Path, metavar="FILE", help="write a page with a calendar, all in one file")
+    forms.add_argument("--html", type=_file, metavar="FILE", help="write a page with a calendar, all in one file")
 
 
 def _add_book(commands: Any) -> None:
@@ -293,7 +305,7 @@ def _add_book(commands: Any) -> None:
         "cowbook book data --symbol BTCUSDT --at 2024-08-09T12:34:56.789Z --levels 5",
         "cowbook book http://127.0.0.1:9464 --symbol BTCUSDT",
     )
-    book.add_argument("data", metavar="OUTPUT_DIR|URL", help="published parts, or a running cowbook's HTTP endpoint")
+    book.add_argument("data", type=_data, metavar="OUTPUT_DIR|URL", help="published parts, or a running cowbook's HTTP endpoint")
     book.add_argument("--symbol", metavar="ID", required=True)
     instants = book.add_mutually_exclusive_group()
     instants.add_argument("--at", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the end)")
@@ -302,7 +314,7 @@ def _add_book(commands: Any) -> None:
     book.add_argument("--token", metavar="TOKEN", help="of a URL: its [http] token (default: $COWBOOK_HTTP__TOKEN)")
     forms = book.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="JSON on standard output")
-    forms.add_argument("--parquet", type=Path, metavar="FILE", help="write the levels as Parquet")
+    forms.add_argument("--parquet", type=_file, metavar="FILE", help="write the levels as Parquet")
 
     sql = _add(
         commands,
@@ -336,7 +348,7 @@ def _add_plot(commands: Any) -> None:
         "--from", dest="start", metavar="TIME", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"
     )
     plot.add_argument("--to", dest="end", metavar="TIME", help="likewise (default: the end)")
-    plot.add_argument("file", type=Path, metavar="FILE", help="what to write: .png, .svg, or .html with all in one file")
+    plot.add_argument("file", type=_file, metavar="FILE", help="what to write: .png, .svg, or .html with all in one file")
 
 
 def _add_export(commands: Any) -> None:
@@ -365,7 +377,7 @@ def _add_export(commands: Any) -> None:
             "--from", dest="start", metavar="T", help="ISO 8601, in UTC unless it has a zone (default: the beginning)"
         )
         kind.add_argument("--to", dest="end", metavar="T", help="the first time that is left out (default: the end)")
-        kind.add_argument("destination", type=Path, metavar="DEST", help="must not exist; of a catalogue, the files in it")
+        kind.add_argument("destination", type=_file, metavar="DEST", help="must not exist; of a catalogue, the files in it")
         if name == "nautilus":
             kind.add_argument("--instrument", metavar="ID", help="the id in the catalogue, SYMBOL.VENUE (default: <symbol>.SIM)")
         if name == "npz":
@@ -395,7 +407,7 @@ def _add_tools(commands: Any) -> None:
         "write a realistic capture in Binance's format",
         "cowbook simulate --symbol BTCUSDT --messages 60000 --gaps 1 BTCUSDT.jsonl.gz",
     )
-    simulate.add_argument("out", type=Path, metavar="OUT", help="the file; .gz and .zst compress it")
+    simulate.add_argument("out", type=_file, metavar="OUT", help="the file; .gz and .zst compress it")
     simulate.add_argument("--symbol", type=parse_symbol, default="BTCUSDT", help="its name in the records (default: BTCUSDT)")
     simulate.add_argument("--messages", type=parse_positive, default=60_000, help="number of depth diffs (default: 60000)")
     simulate.add_argument("--seed", type=int, default=1, help="the same seed gives the same bytes (default: 1)")
@@ -412,7 +424,7 @@ def _add_tools(commands: Any) -> None:
     files.add_argument(
         "directory",
         nargs="?",
-        type=Path,
+        type=_file,
         metavar="DIRECTORY",
         help="a new directory for copies, in which the systemd units name this installation",
     )

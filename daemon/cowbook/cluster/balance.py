@@ -101,6 +101,12 @@ def spread(shards: Sequence[str], placed: Mapping[str, str], nodes: Sequence[str
     return chosen
 
 
+def spares_needed(placed: Mapping[str, str], nodes: Sequence[str]) -> int:
+    """Returns how many processes must wait on each node, so that any one node may die: its shards then go to all others."""
+    most = max(([*placed.values()].count(node) for node in nodes), default=0)
+    return -(-most // max(1, len(nodes) - 1)) if len(nodes) > 1 else min(1, most)
+
+
 def measure_loads(before: Mapping[str, Spent], after: Mapping[str, Spent], seconds: float) -> dict[str, dict[str, float]]:
     """Returns the cores that each shard has used between two looks, which are `seconds` apart, by its symbols.
 

@@ -11,7 +11,17 @@ from contextlib import suppress
 from typing import Any
 
 from cowbook import __version__
-from cowbook.cluster.balance import ShardMove, Spent, SymbolMove, divide, measure_loads, plan_moves, spread, usual_count
+from cowbook.cluster.balance import (
+    ShardMove,
+    Spent,
+    SymbolMove,
+    divide,
+    measure_loads,
+    plan_moves,
+    spares_needed,
+    spread,
+    usual_count,
+)
 from cowbook.cluster.nodes import Answer, Cluster, GoneError, Node, ShardTask, UnreachableError
 from cowbook.cluster.overview import is_ready, status_line
 from cowbook.cluster.shard_control import STOP_PATIENCE_SECONDS, ShardControl
@@ -69,6 +79,7 @@ class Driver:
         self._balanced_at = self._reported_at = time.monotonic()
         self._spent: dict[str, Spent] = {}  # by each shard then
         self._placed: dict[str, str] = {}  # each shard's node
+        self._spares: dict[str, int] = {}  # processes that are ready for a shard, by node
         self._shards: dict[str, ShardWatch] = {}
         self._nodes: dict[str, Node] = {}
         self._control = ShardControl(cluster, self._shards, self._nodes, self._notifier, outlives=detach)
@@ -178,6 +189,7 @@ class Driver:
         moment, and its commit log decides between them.
         """
         watch = ShardWatch(kept or ShardTask(config, self._once), handle, time.monotonic())
+        watch.is_adopted = True
         self._watch(watch)
         if kept is None or kept.once != self._once or plan_reload(kept.config, config, ())[1]:
             await self._control.replace(watch, ShardTask(config, self._once), None)
@@ -208,7 +220,7 @@ class Driver:
                     )
                     await asyncio.sleep(pause)
                     pause = min(max(_LEAST_PAUSE_SECONDS, 2 * pause), _LONGEST_PAUSE_SECONDS)
-                    watch.handle = await self._start_again(watch)
+                    watch.handle, watch.is_adopted = await self._start_again(watch), False
                 else:
                     await asyncio.sleep(_LOOK_SECONDS / 4)
                 continue
@@ -224,12 +236,14 @@ class Driver:
                     break
 
     async def _start_again(self, watch: ShardWatch) -> Any:
-        """Start a shard whose process is gone, on the node with the fewest. Returns its handle."""
+        """Start a shard whose process is gone, on the node with the fewest of those with a spare. Returns its handle."""
         await self._see_nodes()
         placed = {shard: node for shard, node in self._placed.items() if shard != watch.shard}
-        node = spread([watch.shard], placed, list(self._nodes))[watch.shard] if self._nodes else None
-        if node is not None:
-            self._placed[watch.shard] = node  # others that were lost with it go elsewhere
+        nodes = [node for node in self._nodes if self._spares.get(node)] or list(self._nodes)
+        node = spread([watch.shard], placed, nodes)[watch.shard] if nodes else None
+        if node is not None:  # others that were lost with it see that
+            self._placed[watch.shard] = node
+            self._spares[node] = max(0, self._spares.get(node, 0) - 1)
         return await self._control.start(watch.task, node)
 
     def _take(self, watch: ShardWatch, answer: Answer) -> None:
@@ -263,7 +277,7 @@ class Driver:
             elif not self._was_ready:
                 self._notifier.extend(30.0)
             if ready and not self._once and not self._detach:
-                await self._control.ask(self._prepare)  # not before: what has work to do comes first
+                await self._keep_spares()  # not before: what has work to do comes first
             self._raise_errors()
             if self._reload_asked and self._changing is None:
                 self._reload_asked = False
@@ -319,8 +333,12 @@ class Driver:
             await self._control.ask(lambda watch=watch: self._cluster.kill(watch.handle, watch.shard))  # type: ignore[misc]
         return True
 
-    def _prepare(self) -> None:
-        self._cluster.prepare(list(self._nodes), formats_of(self._config))
+    async def _keep_spares(self) -> None:
+        nodes, formats = list(self._nodes), formats_of(self._config)
+        own = [shard for shard, watch in self._shards.items() if not watch.is_adopted]
+        count = spares_needed({shard: self._placed.get(shard, "") for shard in own}, nodes)
+        self._spares = await self._control.ask(lambda: self._cluster.keep_spares(nodes, count, formats))
+        self.view.spares = {"wanted": count * len(nodes), "ready": sum(self._spares.values())}
 
     async def _see_nodes(self) -> None:
         nodes = await self._control.ask(self._cluster.nodes)

@@ -98,11 +98,14 @@ class Cluster(Protocol):
         """Assign a task, and start the shard on a node, or elsewhere if that one is gone. Returns its handle.
 
         With `outlives` it goes on when the driver ends, and the cluster starts it again where its process has ended. Else the
-        driver does (`call` raises GoneError), and a process that waits on the node begins at once.
+        driver does (`call` raises GoneError), and a spare process of the node begins at once.
         """
 
-    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
-        """Have one process wait on each of these nodes, with all modules and the kernels of these formats. Waits for none."""
+    def keep_spares(self, nodes: Collection[str], count: int, formats: Collection[str]) -> dict[str, int]:
+        """Have so many processes wait on each of these nodes, with all modules and the kernels of these formats.
+
+        Waits for none. Returns how many are ready, by node.
+        """
 
     async def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """Call a method of a shard. Raises UnreachableError or GoneError."""

@@ -63,7 +63,7 @@ class RayCluster:
         """
         self._ray = load_ray()
         self._is_declared = False
-        self._waiting: dict[str, Any] = {}  # actors without a shard, by node
+        self._spares: dict[str, list[_Spare]] = {}  # by node
         address = address or _OWN
         namespace = "cowbook-" + hashlib.blake2b(os.fsencode(state_dir), digest_size=8).hexdigest()
         try:
@@ -114,7 +114,7 @@ class RayCluster:
     def start(self, task: ShardTask, node: str | None, *, outlives: bool) -> Any:
         """As Cluster."""
         self.assign(task)
-        if not outlives and node is not None and (begun := self._begin_in_waiting(task.shard, node)) is not None:
+        if not outlives and node is not None and (begun := self._begin_in_spare(task.shard, node)) is not None:
             return begun
         options = self._options
         if outlives:  # others have no name: Ray would hand out the dead actor that had it
@@ -123,25 +123,29 @@ class RayCluster:
             options["scheduling_strategy"] = self._on(node, soft=True)
         return self._ray.remote(RayShard).options(**options).remote(task.shard)
 
-    def prepare(self, nodes: Collection[str], formats: Collection[str]) -> None:
+    def keep_spares(self, nodes: Collection[str], count: int, formats: Collection[str]) -> dict[str, int]:
         """As Cluster."""
-        self._waiting = {node: actor for node, actor in self._waiting.items() if node in nodes}
-        for node in nodes:
-            if node not in self._waiting:
+        self._spares = {node: self._spares.get(node, []) for node in nodes}  # those of a node that is gone end
+        for node, spares in self._spares.items():
+            spares[:] = [spare for spare in spares if spare.is_there(self._ray)][:count]
+            while len(spares) < count:
                 options = self._options | {"scheduling_strategy": self._on(node)}
-                self._waiting[node] = self._ray.remote(RayShard).options(**options).remote(None, [*formats])
+                spares.append(_Spare(self._ray.remote(RayShard).options(**options).remote(None, [*formats])))
+        return {node: sum(spare.is_ready for spare in spares) for node, spares in self._spares.items()}
 
-    def _begin_in_waiting(self, shard: str, node: str) -> Any | None:
-        """Have the process that waits on a node be a shard's. Returns its handle, or None if there is none that can."""
-        actor = self._waiting.pop(node, None)
-        if actor is None:
+    def _begin_in_spare(self, shard: str, node: str) -> Any | None:
+        """Have a spare process of a node be a shard's. Returns its handle, or None if there is none that can."""
+        spares = self._spares.get(node, [])
+        if not spares:
             return None
+        spare = max(spares, key=lambda spare: spare.is_ready)
+        spares.remove(spare)
         try:
-            self._ray.get(actor.begin.remote(shard), timeout=_BEGIN_SECONDS)
+            self._ray.get(spare.actor.begin.remote(shard), timeout=_BEGIN_SECONDS)
         except self._ray.exceptions.RayError:
-            self._ray.kill(actor, no_restart=True)  # it may begin yet
+            self._ray.kill(spare.actor, no_restart=True)  # it may begin yet
             return None
-        return actor
+        return spare.actor
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -200,6 +204,27 @@ class RayCluster:
         return NodeAffinitySchedulingStrategy(node, soft=soft)
 
 
+class _Spare:
+    """An actor without a shard."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.is_ready = False
+        """Whether it has loaded everything."""
+        self._answer = actor.wait.remote()
+
+    def is_there(self, ray: Any) -> bool:
+        """Whether nothing is known of its end. Asks it, and waits for no answer."""
+        if ray.wait([self._answer], timeout=0)[0]:
+            try:
+                ray.get(self._answer)
+            except ray.exceptions.RayError:
+                return False
+            self.is_ready = True
+            self._answer = self.actor.wait.remote()
+        return True
+
+
 def _reach(address: str) -> None:
     """Raises OSError unless somebody listens at an address: Ray itself would try for minutes."""
     if address != _OWN:
@@ -244,6 +269,9 @@ class RayShard(HostedService):
             self.begin(shard, _process_seconds())
         else:
             warm(formats)
+
+    def wait(self) -> None:
+        """Answer, once everything is loaded."""
 
     def begin(self, shard: str, process_seconds: float = 0.0) -> None:
         """Be a shard from now on."""

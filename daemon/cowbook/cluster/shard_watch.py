@@ -31,6 +31,8 @@ class ShardWatch:
         """Whether the driver ends it, to start it again."""
         self.is_moving = False
         """Whether it has ended it so, and the new process is not ready yet. That is no takeover."""
+        self.is_adopted = False
+        """Whether an earlier driver has started its process: the cluster starts that one again, and no driver does."""
         self._is_gone = False
         self._lost_at: float | None = None
         self._retired: set[str] = set()
@@ -86,7 +88,7 @@ class ShardWatch:
         if self.answer is not None:
             self._retired.add(self.answer.instance)
         self.task, self.handle, self.answer = task, handle, None
-        self.is_stopping = False
+        self.is_stopping = self.is_adopted = False
         self.answered_at = self.changed_at = now
 
     @property

@@ -33,6 +33,8 @@ class ClusterView:
         """Whether all shards have been started, so that they can be ready."""
         self.moving: str | None = None
         """The symbol that is on its way from one shard to another one."""
+        self.spares = {"wanted": 0, "ready": 0}
+        """Processes that are to wait for a shard, on all nodes together, and those that do."""
 
     def render_metrics(self, *, openmetrics: bool) -> bytes:
         """The driver's metrics, as they are now."""
@@ -44,7 +46,7 @@ class ClusterView:
         """What /status says: as of one service, and a line about each shard."""
         order = {symbol.id: place for place, symbol in enumerate(self.config.symbol)}
         status = merge_status(list(self._shards.values()), self._nodes, order, self._started, time.monotonic(), self.moving)
-        return status | {"ready": status["ready"] and self.is_complete}
+        return status | {"ready": status["ready"] and self.is_complete, "spares": dict(self.spares)}
 
     def discover(self) -> list[dict[str, Any]]:
         """What /sd says: the endpoints of the shards."""

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cowbook.cluster.balance import ShardMove, Spent, SymbolMove, divide, measure_loads, part_of, plan_moves, spread, usual_count
+from cowbook.cluster.balance import (
+    ShardMove,
+    Spent,
+    SymbolMove,
+    divide,
+    measure_loads,
+    part_of,
+    plan_moves,
+    spares_needed,
+    spread,
+    usual_count,
+)
 from cowbook.config import load_config
 from support.fake_cluster import config_of
 
@@ -49,6 +60,22 @@ def test_shards_are_spread_evenly() -> None:
     """What is placed already counts, unless its node is gone."""
     chosen = spread(["0/6", "1/6", "2/6", "3/6"], {"4/6": "a", "5/6": "gone"}, NODES)
     assert sorted(chosen.values()) == ["a", "b", "b", "c"] or sorted(chosen.values()) == ["a", "b", "c", "c"]
+
+
+@pytest.mark.parametrize(
+    ("shards", "nodes", "count"),
+    [
+        pytest.param("aabbcc", "abc", 1, id="two of a node go to one each"),
+        pytest.param("aabb", "ab", 2, id="both go to the only other one"),
+        pytest.param("aaaabc", "abc", 2, id="the node with the most counts"),
+        pytest.param("aaa", "a", 1, id="where there is no other node its processes may end"),
+        pytest.param("", "abc", 0, id="nothing is started again"),
+        pytest.param("xx", "", 0, id="no node is there"),
+    ],
+)
+def test_spare_processes_take_all_shards_of_any_node(shards: str, nodes: str, count: int) -> None:
+    """At once, when the other nodes share them."""
+    assert spares_needed({str(number): node for number, node in enumerate(shards)}, [*nodes]) == count
 
 
 def test_load_is_processor_time_between_two_looks_of_one_process_by_messages() -> None:

@@ -21,7 +21,7 @@ from cowbook.config import Config
 from cowbook.errors import StorageError
 from cowbook.service import early_signals
 from cowbook.telemetry.status import problems_of
-from support.fake_cluster import FakeCluster, config_of
+from support.fake_cluster import FakeCluster, FakeShard, config_of
 
 SYMBOLS = ("A", "B", "C", "D", "E", "F", "G")
 
@@ -84,6 +84,8 @@ async def test_a_detached_shard_is_adopted_with_its_number_of_shards(tmp_path: P
     started = len(cluster.started)
     async with running(cluster, config) as (driver, _):
         assert len(driver.view.status()["shards"]) == 3
+        await until(lambda: cluster.spares is not None)
+        assert cluster.spares == ({"a", "b"}, 0, {"binance"})  # the cluster starts them again, not the driver
     assert len(cluster.started) == started
     assert len(cluster.killed) == 3
 
@@ -131,30 +133,52 @@ async def test_a_shard_that_nobody_starts_again_is_started(tmp_path: Path) -> No
 
 
 async def test_shards_of_a_dead_node_go_to_those_with_the_fewest(tmp_path: Path) -> None:
-    """One process waits on each: two shards on one node would wait for one more."""
+    """A spare process takes each: as many wait on a node as it may get shards."""
     cluster = FakeCluster("a", "b", "c")
     async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=6) as (driver, _):
         lost = [shard for shard in cluster.there.values() if shard.node == "a"]
         assert len(lost) == 2
+        await until(lambda: driver.view.status()["spares"] == {"wanted": 3, "ready": 3})
+        lose(cluster, "a", lost)
         before = len(cluster.started)
-        cluster.alive.remove("a")
-        for shard in lost:
-            shard.is_gone = True
         await until(lambda: not any(shard.is_gone for shard in cluster.there.values()) and driver.view.status()["ready"])
         assert sorted(str(node) for _, node in cluster.started[before:]) == ["b", "c"]
+        await until(lambda: driver.view.status()["spares"] == {"wanted": 6, "ready": 6})
+
+
+async def test_a_shard_goes_to_a_node_with_a_spare_process(tmp_path: Path) -> None:
+    """Even where that one has more shards. Without any it goes to the one with the fewest."""
+    cluster = FakeCluster("a", "b", "c")
+    cluster.without_spares.add("c")
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2) as (driver, _):
+        await until(lambda: driver.view.status()["spares"] == {"wanted": 3, "ready": 2})
+        for node, goes_to in (("a", "b"), ("b", "c")):
+            lost = [shard for shard in cluster.there.values() if shard.node == node]
+            lose(cluster, node, lost)
+            await until(lambda: not any(shard.is_gone for shard in cluster.there.values()) and driver.view.status()["ready"])
+            assert {shard.node for name, shard in cluster.there.items() if shard.the_task in [one.the_task for one in lost]} == {
+                goes_to
+            }
+
+
+def lose(cluster: FakeCluster, node: str, shards: list[FakeShard]) -> None:
+    """A node dies, with these shards."""
+    cluster.alive.remove(node)
+    for shard in shards:
+        shard.is_gone = True
 
 
 @pytest.mark.parametrize(("options", "waits"), [({}, True), ({"once": True}, False), ({"detach": True}, False)])
-async def test_a_process_waits_on_each_node_once_all_is_ready(tmp_path: Path, options: dict[str, bool], waits: bool) -> None:
+async def test_spare_processes_wait_on_each_node_once_all_is_ready(tmp_path: Path, options: dict[str, bool], waits: bool) -> None:
     """With the kernels of the formats. Not where the driver is not going to start a shard again, or nobody waits for that."""
     cluster = FakeCluster("a", "b")
-    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=2, **options):
+    async with running(cluster, config_of(tmp_path, *SYMBOLS), shards=4, **options):
         for _ in range(10):
             await asyncio.sleep(0.01)
-        assert cluster.prepared == (({"a", "b"}, {"binance"}) if waits else None)
+        assert cluster.spares == (({"a", "b"}, 2, {"binance"}) if waits else None)
         if waits:
             cluster.alive.append("c")
-            await until(lambda: cluster.prepared == ({"a", "b", "c"}, {"binance"}))
+            await until(lambda: cluster.spares == ({"a", "b", "c"}, 1, {"binance"}))
 
 
 async def test_a_shard_that_ends_again_and_again_is_started_with_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
