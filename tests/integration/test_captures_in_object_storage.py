@@ -317,7 +317,7 @@ def test_objects_are_not_followed(tmp_path: Path) -> None:
 
 
 def test_commands_and_library_read_them(tmp_path: Path, s3: FakeS3, capture: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """`check`, `inspect` and `explain` say what they say of files; `init` prints a configuration that runs; `replay` reads them."""
+    """`check`, `inspect` and `explain` say what they say of files, what `init` prints runs, and `replay` reads them."""
     s3.objects |= {f"feed/{number}.jsonl": piece for number, piece in enumerate(thirds(capture))}
     expected = run(tmp_path, "s3://bucket/feed/*.jsonl")
     assert main(["check", str(tmp_path / "cowbook.toml")]) == 0
