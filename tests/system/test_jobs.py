@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from support.daemon_process import free_port
+from support.pages import blocks, chapter
 from support.terminal import record
-from support.wheel import REPOSITORY, Shell, add_duckdb, commands, why_not
+from support.wheel import Shell, add_duckdb, commands, why_not
 
 pytestmark = [
     pytest.mark.system,
@@ -31,24 +32,6 @@ pytestmark = [
 _PATIENCE_SECONDS = 60.0
 _DEFAULT = "127.0.0.1:9464"
 """Where the pages expect a running one; another port takes its place, since something may listen there."""
-
-
-def chapter(page: str, title: str = "") -> str:
-    """The text of a page below a heading, up to the next one of its rank or above; all of it without a title."""
-    text = (REPOSITORY / page).read_text()
-    if not title:
-        return text
-    found = re.search(rf"^(#+) {re.escape(title)}\n", text, re.MULTILINE)
-    assert found is not None, f"{page} has no chapter {title}"
-    below = text[found.end() :]
-    plain = re.sub(r"^```.*?^```", lambda block: " " * len(block[0]), below, flags=re.DOTALL | re.MULTILINE)  # has comments
-    after = re.search(rf"^#{{1,{len(found[1])}}} ", plain, re.MULTILINE)
-    return below if after is None else below[: after.start()]
-
-
-def blocks(text: str, language: str) -> list[str]:
-    """The code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")

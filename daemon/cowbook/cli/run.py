@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -235,8 +234,8 @@ def _make_query(written: Sequence[SymbolSummary], config: Config) -> str | None:
     symbol = next((summary for summary in written if summary.depth_messages), None)
     if symbol is None or "bbo" not in config.output.streams:
         return None
-    place = Path(symbol.output) / "bbo" / f"symbol={output_directory_name(symbol.id)}"
-    pattern = f"{glob.escape(str(place))}/*/*.parquet".replace("'", "''")
+    place = f"{symbol.output}/bbo/symbol={output_directory_name(symbol.id)}"  # a URL, maybe
+    pattern = f"{glob.escape(place)}/*/*.parquet".replace("'", "''")
     return (
         "SELECT date_trunc('minute', ts_event::TIMESTAMPTZ AT TIME ZONE 'UTC') AS minute,\n"
         "       arg_max(bid_price, event_index) AS bid, arg_max(ask_price, event_index) AS ask,\n"
