@@ -1,7 +1,8 @@
 """`make ray`: nodes of a Ray cluster on this machine are killed, and what comes of it is held against a run on one machine.
 
 `kills`: nodes at random. `detach`: drivers come and go. `ends`: the driver, then the head. `check`: nodes that do not fit.
-`cut-off`: nodes that come back. `moves`: symbols go from shard to shard. `objects`: state and output in object storage.
+`cut-off`: nodes that come back. `moves`: symbols go from shard to shard. `load`: one goes since its node has most to do.
+`objects`: state and output in object storage. `guide`: the page's commands as they stand.
 Runs in a network namespace of its own. Needs the extra: pip install -e '.[ray]'.
 """
 
@@ -33,7 +34,9 @@ def main() -> int:
         "--bar", type=float, metavar="SECONDS", help="fail if a takeover takes longer; for a machine without other work"
     )
     parser.add_argument(
-        "--only", choices=("kills", "detach", "ends", "cut-off", "check", "moves", "objects"), help="only this campaign"
+        "--only",
+        choices=("kills", "detach", "ends", "cut-off", "check", "moves", "load", "objects", "guide"),
+        help="only this campaign",
     )
     arguments = parser.parse_args()
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -48,7 +51,8 @@ def main() -> int:
         command = in_own_network([sys.executable, *sys.argv, f"--seed={arguments.seed}"])
         os.execvp(command[0], command)  # noqa: S606 - it is the same program
     from support.ray_campaign import check_nodes, cut_off, detach_and_adopt, kill_nodes, kill_the_driver_and_the_head
-    from support.ray_moves import move_symbols
+    from support.ray_guide import follow_the_guide
+    from support.ray_moves import even_out_load, move_symbols
     from support.ray_objects import kill_nodes_over_objects
 
     campaigns: dict[str, Callable[[Path, int], Seen]] = {
@@ -57,7 +61,9 @@ def main() -> int:
         "cut-off": cut_off,
         "ends": kill_the_driver_and_the_head,
         "moves": move_symbols,
+        "load": even_out_load,
         "objects": kill_nodes_over_objects,
+        "guide": follow_the_guide,
         "kills": lambda directory, seed: kill_nodes(directory, arguments.kills, seed),
     }
     print(f"seed {arguments.seed}", flush=True)

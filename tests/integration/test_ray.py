@@ -20,6 +20,8 @@ CAMPAIGN = Path(__file__).resolve().parents[1] / "crash" / "machines.py"
         pytest.param(("--only", "check"), id="nodes that do not fit are named"),
         pytest.param(("--only", "detach"), id="shards outlive a driver and are adopted"),
         pytest.param(("--only", "moves"), id="symbols move while nodes and drivers are killed"),
+        pytest.param(("--only", "load"), id="a symbol leaves the node that has most to do"),
+        pytest.param(("--only", "guide"), id="the page's commands work as they stand"),
         pytest.param(("--only", "objects"), id="nodes share object storage only"),
         pytest.param(("--only", "kills", "--kills", "2"), id="killed nodes lose nothing"),
     ],

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,25 +66,26 @@ class Seen:
 class Feeder(threading.Thread):
     """Appends to captures what recorders would, line by line, until it has appended everything or is told to hurry."""
 
-    def __init__(self, directory: Path, seed: int, symbols: Sequence[str] = SYMBOLS) -> None:
+    def __init__(self, directory: Path, seed: int, symbols: Sequence[str] = SYMBOLS, busy: Collection[str] | None = None) -> None:
+        """Of symbols that are not `busy` nothing comes until it is told to hurry; None: all are."""
         super().__init__(daemon=True)
         (directory / "input").mkdir(parents=True)
         self.hurry = threading.Event()
         self.symbols = symbols
-        self._pieces: list[tuple[Path, list[bytes]]] = []
+        self._pieces: list[tuple[Path, list[bytes], bool]] = []
         for place, symbol in enumerate(symbols):
             whole = directory / f"{symbol}.whole"
             write_capture(whole, symbol=symbol, messages=_MESSAGES, seed=seed + place)
             path = directory / "input" / f"{symbol}.jsonl"
             lines = whole.read_bytes().splitlines(keepends=True)
             path.write_bytes(b"".join(lines[:200]))
-            self._pieces.append((path, lines[200:]))
+            self._pieces.append((path, lines[200:], busy is None or symbol in busy))
 
     def run(self) -> None:
         """Append some lines at a time."""
-        while any(lines for _, lines in self._pieces):
-            for path, lines in self._pieces:
-                count = len(lines) if self.hurry.is_set() else 10
+        while any(lines for _, lines, _ in self._pieces):
+            for path, lines, is_busy in self._pieces:
+                count = len(lines) if self.hurry.is_set() else 10 * is_busy
                 with path.open("ab") as file:
                     file.write(b"".join(lines[:count]))
                 del lines[:count]

@@ -28,7 +28,7 @@ _HEALTH = {
     "health_check_failure_threshold": 3,
 }
 """As docs/machines.md has it: the default notices a node's loss after half a minute."""
-_QUIET = {
+QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",
     "RAY_memory_monitor_refresh_ms": "0",
@@ -72,7 +72,7 @@ class RayNodes:
         self.address = f"127.0.0.1:{_HEAD_PORT}"
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
-        self._environ = os.environ | _QUIET | (environ or {})
+        self._environ = os.environ | QUIET | (environ or {})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, environ: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> None:

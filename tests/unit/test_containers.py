@@ -125,3 +125,26 @@ def test_each_pod_is_a_shard() -> None:
     assert names == ["SHARDS", "POD", "COWBOOK_SERVICE__SHARD"]  # a variable knows those before it
     given = variables["COWBOOK_SERVICE__SHARD"].replace("$(POD)", "0").replace("$(SHARDS)", variables["SHARDS"])
     assert str(parse_shard(given)) == "0/1"
+
+
+def test_pods_may_share_a_volume_and_be_more_as_the_page_says() -> None:
+    """A claim of ReadWriteMany in place of the templates, and other numbers fit the schemas."""
+    validator = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed: make setup")
+    text = " ".join(
+        (REPOSITORY / "docs" / "machines.md").read_text().partition("## Kubernetes\n")[2].partition("\n## ")[0].split()
+    )
+    assert "With a claim of `ReadWriteMany` instead of `volumeClaimTemplates`" in text
+    assert "change `replicas` and `SHARDS`" in text
+    changed = objects()["StatefulSet"]
+    spec = changed["spec"]
+    (template,) = spec.pop("volumeClaimTemplates")
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **template}
+    claim["spec"] |= {"accessModes": ["ReadWriteMany"]}
+    spec["replicas"] = 3
+    pod = spec["template"]["spec"]
+    pod["volumes"].append({"name": "data", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}})
+    (container,) = pod["containers"]
+    next(variable for variable in container["env"] if variable["name"] == "SHARDS")["value"] = "3"
+    for changed_object in (changed, claim):
+        validator.validate(changed_object, validator.latest_version(), strict=True)
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
