@@ -32,7 +32,7 @@ def follow_the_guide(directory: Path, seed: int) -> Seen:
     feeder.start()
     feeder.join()
     os.environ |= {"RAY_TMPDIR": str(directory)} | QUIET
-    for address in sorted(set(re.findall(r"10\\.0\\.0\\.\\d+", " ".join(command for _, command in page)))):
+    for address in sorted(set(re.findall(r"10(?:[.][0-9]+){3}", " ".join(command for _, command in page)))):
         subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
     config = configure(directory, "cluster", free_port())
     (directory / "cowbook.toml").write_text(config.read_text())

@@ -29,6 +29,8 @@ _LONG_CALLS = ("checkpoint", "read_book", "summaries")
 _NODE_SECONDS = 60.0
 _BEGIN_SECONDS = 30.0
 """What has not everything yet needs less time for that than another process would."""
+_REFUSED_SECONDS = 60.0
+"""A node on which a spare could not start gets no other one for so long."""
 _KILL_SECONDS = 10.0
 _KILL_POLL_SECONDS = 0.02
 _REACH_SECONDS = 5.0
@@ -64,6 +66,7 @@ class RayCluster:
         self._ray = load_ray()
         self._is_declared = False
         self._spares: dict[str, list[_Spare]] = {}  # by node
+        self._refused_at: dict[str, float] = {}  # when a spare of a node has ended before it was ready
         address = address or _OWN
         namespace = "cowbook-" + hashlib.blake2b(os.fsencode(state_dir), digest_size=8).hexdigest()
         try:
@@ -126,9 +129,13 @@ class RayCluster:
     def keep_spares(self, nodes: Collection[str], count: int, formats: Collection[str]) -> dict[str, int]:
         """As Cluster."""
         self._spares = {node: self._spares.get(node, []) for node in nodes}  # those of a node that is gone end
+        now = time.monotonic()
         for node, spares in self._spares.items():
-            spares[:] = [spare for spare in spares if spare.is_there(self._ray)][:count]
-            while len(spares) < count:
+            gone = [spare for spare in spares if not spare.is_there(self._ray)]
+            if any(not spare.is_ready for spare in gone):
+                self._refused_at[node] = now
+            spares[:] = [spare for spare in spares if spare not in gone][:count]
+            while len(spares) < count and now - self._refused_at.get(node, -_REFUSED_SECONDS) >= _REFUSED_SECONDS:
                 options = self._options | {"scheduling_strategy": self._on(node)}
                 spares.append(_Spare(self._ray.remote(RayShard).options(**options).remote(None, [*formats])))
         return {node: sum(spare.is_ready for spare in spares) for node, spares in self._spares.items()}
