@@ -67,8 +67,9 @@ class Feeder(threading.Thread):
     """Appends to captures what recorders would, line by line, until it has appended everything or is told to hurry."""
 
     def __init__(self, directory: Path, seed: int, symbols: Sequence[str] = SYMBOLS, busy: Collection[str] | None = None) -> None:
-        """Of symbols that are not `busy` nothing comes until it is told to hurry; None: all are."""
+        """With `busy` only these symbols' lines come, one by one, until it is told to hurry."""
         super().__init__(daemon=True)
+        self._lines, self._pause_seconds = (10, _FEED_SECONDS) if busy is None else (1, _FEED_SECONDS / 10)
         (directory / "input").mkdir(parents=True)
         self.hurry = threading.Event()
         self.symbols = symbols
@@ -85,11 +86,11 @@ class Feeder(threading.Thread):
         """Append some lines at a time."""
         while any(lines for _, lines, _ in self._pieces):
             for path, lines, is_busy in self._pieces:
-                count = len(lines) if self.hurry.is_set() else 10 * is_busy
+                count = len(lines) if self.hurry.is_set() else self._lines * is_busy
                 with path.open("ab") as file:
                     file.write(b"".join(lines[:count]))
                 del lines[:count]
-            time.sleep(_FEED_SECONDS)
+            time.sleep(self._pause_seconds)
 
 
 class RunningDriver:

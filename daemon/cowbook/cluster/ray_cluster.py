@@ -212,7 +212,7 @@ class RayCluster:
 
 
 class _Spare:
-    """An actor without a shard."""
+    """An actor that waits for a shard (ADR 36)."""
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
