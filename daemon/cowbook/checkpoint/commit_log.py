@@ -104,6 +104,10 @@ def new_uuid() -> str:
     return uuid.uuid4().hex
 
 
+class FencedBehindError(FencedError):
+    """As its base, but this writer's entry is there. Its successor may have read it, and rely on what it lists: that stays."""
+
+
 class Tenure:
     """What a process knows of its claim of a symbol, across restarts of the worker inside it."""
 
@@ -167,10 +171,20 @@ class CommitLog:
             last = max(_numbers(self._storage), default=0)
             number = last + 1
             entry = self._make(number, owner=number)
-            if self._storage.create(str(number), encode_entry(entry), tenure.uuid):
-                self._see_that_none_is_above(number)
-                tenure.owner = tenure.tail = number
-                return last == self._seen
+            if not self._storage.create(str(number), encode_entry(entry), tenure.uuid):
+                continue
+            if self._is_late(number):
+                self._storage.delete(str(number))
+                continue
+            self._see_that_none_is_above(number)
+            tenure.owner = tenure.tail = number
+            return last == self._seen
+
+    def _is_late(self, number: int) -> bool:
+        """Whether a claim has filled a hole: the owner before has committed beyond it and removed its older entries meanwhile."""
+        last = max(_numbers(self._storage), default=0)
+        above = read_entry(self._storage, last) if last > number else None
+        return above is not None and above.owner < number
 
     def _make(self, number: int, owner: int, epoch: int = 0, directory: str = "", files: tuple[FileEntry, ...] = ()) -> Entry:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -197,16 +211,20 @@ class CommitLog:
     def append(self, epoch: int, directory: str, files: tuple[FileEntry, ...]) -> None:
         """Commit a checkpoint: durable from here on. Raises FencedError if somebody has claimed the symbol.
 
-        Raises StorageError when nothing was committed; that attempt has used no number.
+        It is a FencedBehindError if the entry was created, and may count. Raises StorageError when nothing was committed; that
+        attempt has used no number.
         """
         tenure = self._tenure
         number = tenure.tail + 1
         entry = self._make(number, tenure.owner, epoch, directory, files)
-        is_created = self._storage.create(str(number), encode_entry(entry), tenure.uuid)
+        is_there = self._storage.create(str(number), encode_entry(entry), tenure.uuid)
         try:
-            if not is_created:
+            if not is_there:
                 self._see_whose(number, entry)
+                is_there = True
             self._see_that_none_is_above(number)
+        except FencedError as error:
+            raise FencedBehindError(str(error)) if is_there else error from None
         except (StorageError, RecoveryError) as error:  # the entry may be there
             code = error.code if isinstance(error, StorageError) else 0
             raise RestartNeededError(f"{self._id}: whether log/{number} counts cannot be told: {error}", code) from error

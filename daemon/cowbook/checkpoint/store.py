@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cowbook.checkpoint.commit_log import CommitLog, Tenure
+from cowbook.checkpoint.commit_log import CommitLog, FencedBehindError, Tenure
 from cowbook.checkpoint.listing import (
     CHECKPOINTS,
     LOG,
@@ -343,7 +343,7 @@ class CheckpointStore:
         """Where nothing was committed, what was begun is removed. An OSError is raised as StorageError."""
         try:
             yield
-        except RestartNeededError:
+        except (RestartNeededError, FencedBehindError):
             raise  # it may be committed
         except (OSError, StorageError, FencedError) as error:
             with suppress(OSError):  # the next start removes it, too

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cowbook.checkpoint import commit_log as module
-from cowbook.checkpoint.commit_log import LOG_VERSION, CommitLog, Entry, Tenure, decode_entry, encode_entry, read_run
+from cowbook.checkpoint.commit_log import (
+    LOG_VERSION,
+    CommitLog,
+    Entry,
+    FencedBehindError,
+    Tenure,
+    decode_entry,
+    encode_entry,
+    read_run,
+)
 from cowbook.checkpoint.manifest import DamagedError, FileEntry
 from cowbook.checkpoint.object_store import ObjectLog
 from cowbook.checkpoint.storage import DirectoryStorage, Storage
@@ -122,6 +131,76 @@ def test_what_a_late_writer_creates_next_to_the_log_counts_for_nothing() -> None
     assert sorted(map(int, storage.names())) == [2, 3, 4]
     assert kinds(storage) == [(3, 2, 1), (4, 2, 2)]
     assert taken(storage).commits[1].directory == ".tmp-1"
+
+
+class Between(MemoryStorage):
+    """Something happens right before or right behind the next object is made."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None, behind: Callable[[], object] = lambda: None) -> None:
+        super().__init__()
+        self.before, self.behind = before, behind
+
+    def create(self, name: str, content: bytes, writer: str) -> bool:
+        """As its base."""
+        before, behind = self.before, self.behind
+        self.before = self.behind = lambda: None
+        before()
+        is_made = super().create(name, content, writer)
+        behind()
+        return is_made
+
+
+def test_a_claim_that_wakes_in_a_pruned_log_is_made_again() -> None:
+    """Its number was that of an entry which is pruned by now: it takes the next one, and fences the owner of before."""
+    storage = Between()
+    old = taken(storage)
+    old.append(1, ".tmp-1", FILES)
+    late = CommitLog(storage, "A")
+    late.read()
+
+    def go_on() -> None:
+        for epoch in range(2, 6):
+            old.append(epoch, f".tmp-{epoch}", FILES)
+        old.prune(4)
+
+    storage.before = go_on
+    assert not late.claim()
+    late.read()
+    assert kinds(storage) == [(5, 1, 4), (6, 1, 5), (7, 7, 0)]
+    assert sorted(storage.objects) == ["5", "6", "7"]
+    with pytest.raises(FencedError):
+        old.append(6, ".tmp-6", FILES)
+    late.append(6, ".tmp-6", FILES)
+
+
+def test_a_claim_in_a_hole_yields_to_one_behind_it() -> None:
+    """The last one that claims goes on, however late the others wake."""
+    storage = Between()
+    old = taken(storage)
+    late = CommitLog(storage, "A")
+    late.read()
+
+    def be_replaced() -> None:
+        for epoch in range(1, 4):
+            old.append(epoch, f".tmp-{epoch}", FILES)
+        old.prune(3)
+        taken(storage)
+
+    storage.before = be_replaced
+    with pytest.raises(FencedError):
+        late.claim()
+
+
+def test_who_is_fenced_behind_its_own_entry_is_told_that_this_may_count() -> None:
+    """A claim between making an entry and looking behind it: the successor has read the entry, and goes on from what it lists."""
+    storage = Between()
+    old = taken(storage)
+    storage.behind = lambda: taken(storage)
+    with pytest.raises(FencedBehindError):
+        old.append(1, ".tmp-1", FILES)
+    assert kinds(storage) == [(1, 1, 0), (2, 1, 1), (3, 3, 0)]
+    with pytest.raises(FencedError):
+        old.check()
 
 
 def test_the_log_of_years_is_short() -> None:

@@ -815,3 +815,34 @@ def test_a_commit_while_a_successor_looks_is_found_by_it(
     with pytest.raises(FencedError):
         commit(store)
     again.unlock()
+
+
+def test_a_successor_names_what_was_committed_right_before_its_claim(
+    tmp_path: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old writer has made the entry, and finds a claim behind it: the checkpoint is its successor's, and stays."""
+    without_locks(monkeypatch)
+    again = store_in(tmp_path)
+    create = DirectoryStorage.create
+    found: list[Found] = []
+
+    def take_behind(storage: DirectoryStorage, name: str, content: bytes, writer: str) -> bool:
+        is_made = create(storage, name, content, writer)
+        if not found:
+            again.lock()
+            found.append(Found(None, ()))
+            again.find()
+            assert again.claim()
+        return is_made
+
+    monkeypatch.setattr(DirectoryStorage, "create", take_behind)
+    with pytest.raises(FencedError):
+        commit(store)
+    (directory,) = store.checkpoints.iterdir()
+    manifest = read_manifest(directory, "A/B", os.getuid(), 1)
+    adopted = again.adopt(Checkpoint(directory, manifest, False, None))  # type: ignore[arg-type]
+    assert adopted.directory == store.checkpoints / "1"
+    assert read_manifest(adopted.directory, "A/B", os.getuid()) == manifest
+    again.sweep()
+    assert names_in(store.checkpoints) == ["1"]
+    again.unlock()
