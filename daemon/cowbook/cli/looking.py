@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,7 +36,8 @@ def find_files(paths: Sequence[str]) -> list[Path]:
         if not matches:
             raise InputError(f"{path}: no such file; correct the path or provide the file")
         for match in map(Path, matches):
-            inside = match.rglob("*") if match.is_dir() else [match]
+            # Unlike rglob, a walk goes on where a directory has vanished meanwhile.
+            inside = [Path(place, name) for place, _, names in os.walk(match) for name in names] if match.is_dir() else [match]
             visible = (file for file in inside if not any(part.startswith(".") for part in file.relative_to(match).parts))
             found |= dict.fromkeys(sorted((file for file in visible if file.is_file()), key=lambda file: natural_key(str(file))))
     if not found:
