@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from functools import cache
 from pathlib import Path
 
 _MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD of malloc.h
@@ -27,11 +28,12 @@ def map_large_arrays() -> bool:
     return mallopt is not None and mallopt(_MMAP_THRESHOLD, _THRESHOLD_BYTES) == 1
 
 
+@cache
 def release_code() -> None:
     """Unmap the pages of libraries. What runs again is mapped again, from the system's cache of files, a microsecond for 64 KB.
 
-    Importing and loading kernels runs much code once: 68 MB of LLVM alone. Nothing happens where the system does not say what is
-    mapped.
+    Importing and loading kernels runs much code once: 68 MB of LLVM alone. Once in a process, too: what is mapped again is needed,
+    which takes a fifth of a second. Nothing happens where the system does not say what is mapped.
     """
     try:
         mappings = Path("/proc/self/smaps").read_text()
