@@ -32,8 +32,8 @@ def map_large_arrays() -> bool:
 def release_code() -> None:
     """Unmap the pages of libraries. What runs again is mapped again, from the system's cache of files, a microsecond for 64 KB.
 
-    Importing and loading kernels runs much code once: 68 MB of LLVM alone. This happens once in a process, since to map again what
-    is needed takes a fifth of a second. Nothing happens where the system does not say what is mapped.
+    Importing and loading kernels runs much code once: 68 MB of LLVM alone. This happens once in a process, since to map again
+    what is needed takes a fifth of a second. Nothing happens where the system does not say what is mapped.
     """
     try:
         mappings = Path("/proc/self/smaps").read_text()
