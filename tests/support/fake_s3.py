@@ -35,6 +35,9 @@ class FakeS3:
         self.requests: list[tuple[str, str]] = []
         self.fault: Fault = lambda _method, _key: ""
         self.hang_seconds = 1.0
+        self.lock = threading.Lock()
+        self.in_flight = 0
+        """Requests that are being answered, also those that nobody waits for any more."""
         self._is_conditional = is_conditional
         self._uploads: dict[str, dict[int, bytes]] = {}
         self._lock = threading.Lock()
@@ -118,6 +121,15 @@ class FakeS3:
             disable_nagle_algorithm = True  # head and content are two writes: the second would wait 40 ms
 
             def _do(self) -> None:
+                with server.lock:
+                    server.in_flight += 1
+                try:
+                    self._answer()
+                finally:
+                    with server.lock:
+                        server.in_flight -= 1
+
+            def _answer(self) -> None:
                 parts = urlsplit(self.path)
                 key = unquote(parts.path).removeprefix("/bucket").lstrip("/")
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

@@ -182,9 +182,13 @@ class CommitLog:
 
     def _is_late(self, number: int) -> bool:
         """Whether a claim has filled a hole: the owner before has committed beyond it and removed its older entries meanwhile."""
-        last = max(_numbers(self._storage), default=0)
-        above = read_entry(self._storage, last) if last > number else None
-        return above is not None and above.owner < number
+        looked_at = 0
+        while (last := max(_numbers(self._storage), default=0)) > number and last != looked_at:
+            above = read_entry(self._storage, last)
+            if above is not None:
+                return above.owner < number
+            looked_at = last  # damaged, or removed between the two looks: then there is a later one
+        return False
 
     def _make(self, number: int, owner: int, epoch: int = 0, directory: str = "", files: tuple[FileEntry, ...] = ()) -> Entry:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -357,7 +357,8 @@ class CheckpointStore:
         marker = directory / PUBLISHED_FILE
         with as_storage_error("write", marker, RestartNeededError):
             if not marker.exists():
-                self._files.create(marker, b"", PRIVATE_FILE)
+                with suppress(FileExistsError):  # another process that had the symbol has just published the same parts
+                    self._files.create(marker, b"", PRIVATE_FILE)
                 self._files.sync_directory(directory)
 
     def prune(self, retain: int) -> list[int]:
@@ -396,8 +397,11 @@ class CheckpointStore:
                 while target.exists():
                     number += 1
                     target = self._quarantine / f"{epoch}-{number}"
-                with suppress(FileNotFoundError):  # somebody who found the same damage was faster
+                try:
                     self._files.rename(place, target)
+                except FileNotFoundError:  # its writer has given it its name meanwhile, or somebody who found the same was faster
+                    with suppress(FileNotFoundError):
+                        self._files.rename(self.checkpoints / str(epoch), target)
             self._files.sync_directory(self._quarantine)
             self._files.sync_directory(self.checkpoints)
 

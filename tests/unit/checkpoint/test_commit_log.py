@@ -173,6 +173,34 @@ def test_a_claim_that_wakes_in_a_pruned_log_is_made_again() -> None:
     late.append(6, ".tmp-6", FILES)
 
 
+def test_a_late_claim_is_made_again_though_the_entry_that_tells_is_pruned_meanwhile() -> None:
+    """The owner before commits and prunes between two looks: there is another entry then, and that one tells, too."""
+
+    class Moving(Between):
+        def read(self, name: str) -> bytes:
+            if name == "6" and "7" not in self.objects:
+                for epoch in range(6, 9):
+                    old.append(epoch, f".tmp-{epoch}", FILES)
+                old.prune(8)
+            return super().read(name)
+
+    storage = Moving()
+    old = taken(storage)
+    old.append(1, ".tmp-1", FILES)
+    late = CommitLog(storage, "A")
+    late.read()
+
+    def go_on() -> None:
+        for epoch in range(2, 6):
+            old.append(epoch, f".tmp-{epoch}", FILES)
+        old.prune(5)
+
+    storage.before = go_on
+    assert not late.claim()
+    late.read()
+    assert kinds(storage) == [(9, 1, 8), (10, 10, 0)]
+
+
 def test_a_claim_in_a_hole_yields_to_one_behind_it() -> None:
     """The last one that claims goes on, however late the others wake."""
     storage = Between()

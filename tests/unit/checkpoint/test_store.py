@@ -846,3 +846,37 @@ def test_a_successor_names_what_was_committed_right_before_its_claim(
     again.sweep()
     assert names_in(store.checkpoints) == ["1"]
     again.unlock()
+
+
+def test_a_marker_that_another_process_makes_at_the_same_time_is_enough(
+    store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both publish the same parts: the old writer, which has just committed, and its successor."""
+    directory = store.checkpoints / str(commit(store))
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    store.mark_published(directory)
+    monkeypatch.undo()
+    assert (directory / "published").exists()
+
+
+def test_what_gets_its_name_meanwhile_is_moved_to_quarantine(tmp_path: Path, store: CheckpointStore) -> None:
+    """Its writer is still alive, and gives the directory its name while it is moved away."""
+    named = store.checkpoints / str(commit(store))
+    begun = store.checkpoints / store._log.commits[1].directory
+    named.rename(begun)
+    store.unlock()
+
+    class Late(DurableFiles):
+        def rename(self, source: Path, target: Path) -> None:
+            if begun.exists():
+                begun.rename(named)
+            super().rename(source, target)
+
+    again = store_in(tmp_path, Late())
+    again.lock()
+    again.find()
+    assert again.claim()
+    again.quarantine([1])
+    assert names_in(store.checkpoints) == []
+    assert names_in(store.root / "quarantine") == ["1"]
+    again.unlock()
