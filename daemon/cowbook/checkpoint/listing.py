@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,13 @@ def newest_checkpoint(root: Path, symbol_id: str) -> Checkpoint | None:
 
     Raises RecoveryError or StorageError if state cannot be read, or only by another release.
     """
-    commits = commits_of(read_entries(root))
+    commits, owner = commits_of(read_entries(root)), root.lstat().st_uid
     for epoch, directory in places(root, commits).items():
-        try:
-            committed = commits[epoch].files if epoch in commits else ()
-            return read_checkpoint(directory, symbol_id, root.lstat().st_uid, epoch, committed)
-        except DamagedError:
-            continue  # a run goes on from the one before, and says so
+        committed = commits[epoch].files if epoch in commits else ()
+        # Its writer may give it its name between the two looks. Of what is damaged, a run goes on from the one before.
+        for place in dict.fromkeys((directory, root / CHECKPOINTS / str(epoch))):
+            with suppress(DamagedError):
+                return read_checkpoint(place, symbol_id, owner, epoch, committed)
     return None
 
 
