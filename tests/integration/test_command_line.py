@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cowbook import __version__
+from cowbook.checkpoint import listing
 from cowbook.simulate.capture import write_capture
 
 
@@ -140,6 +141,23 @@ def test_check_says_what_a_start_would_refuse_of_the_state(config: Path) -> None
     assert f'note: "BTCUSDT" would not start: checkpoint {config.parent}/state/BTCUSDT/checkpoints/' in said
     assert reason in said
     assert reason in " ".join(result.stderr.split())
+    for manifest in (config.parent / "state/BTCUSDT/checkpoints").glob("*/manifest.json"):
+        manifest.write_bytes(manifest.read_bytes()[:-9])
+    said = " ".join(cowbook("check", config).stdout.split())
+    assert f'note: "BTCUSDT" would not start: {config.parent}/state/BTCUSDT has no valid checkpoint: ' in said
+
+
+def test_a_checkpoint_that_gets_its_name_while_it_is_looked_for_is_read(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its writer lists it under the name that it was written under, and renames it before it is read."""
+    assert cowbook("run", config, "--once").returncode == 0
+    root = config.parent / "state" / "BTCUSDT"
+    before = listing.newest_checkpoint(root, "BTCUSDT")
+    assert before is not None
+    epoch = before.manifest.epoch
+    monkeypatch.setattr(listing, "places", lambda *_: {epoch: root / "checkpoints" / ".tmp-begun"})
+    found = listing.newest_checkpoint(root, "BTCUSDT")
+    assert found is not None
+    assert found.directory == root / "checkpoints" / str(epoch)
 
 
 def test_run_refuses_missing_input_as_check_does(config: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +56,24 @@ def place_of(root: Path, epoch: int, commits: Mapping[int, Entry]) -> Path:
 
 
 def newest_checkpoint(root: Path, symbol_id: str) -> Checkpoint | None:
-    """The newest checkpoint of a symbol that is whole, verified; None if there is none.
+    """The newest checkpoint of a symbol that is whole, verified; None if the symbol has none.
 
-    Raises RecoveryError or StorageError if state cannot be read, or only by another release.
+    Raises RecoveryError if all are damaged, and that or StorageError if state cannot be read, or only by another release.
     """
     commits, owner = commits_of(read_entries(root)), root.lstat().st_uid
+    problems = []
     for epoch, directory in places(root, commits).items():
         committed = commits[epoch].files if epoch in commits else ()
+        reasons = []
         # Its writer may give it its name between the two looks. Of what is damaged, a run goes on from the one before.
         for place in dict.fromkeys((directory, root / CHECKPOINTS / str(epoch))):
-            with suppress(DamagedError):
+            try:
                 return read_checkpoint(place, symbol_id, owner, epoch, committed)
+            except DamagedError as error:
+                reasons.append(f"{epoch}: {error}")
+        problems.append(reasons[0])
+    if problems:
+        raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
     return None
 
 

@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from cowbook.checkpoint.listing import commits_of, places, read_entries
-from cowbook.checkpoint.load import Checkpoint, read_checkpoint
-from cowbook.checkpoint.manifest import DamagedError
+from cowbook.checkpoint.listing import newest_checkpoint
+from cowbook.checkpoint.load import Checkpoint
 from cowbook.checkpoint.pipeline_state import PipelineState
 from cowbook.errors import RecoveryError
 from cowbook.plain.merge_state import SourceFigures
@@ -228,18 +227,7 @@ def _read_checkpoints(root: Path, wanted: str | None) -> Iterator[DayQuality]:
 def _newest_checkpoint(root: Path, wanted: str | None) -> Checkpoint | None:
     """The newest valid checkpoint; None without one, or for another symbol than the wanted one."""
     symbol = unquote(root.name)
-    if wanted not in (None, symbol):
-        return None
-    problems = []
-    commits = commits_of(read_entries(root))
-    for epoch, place in places(root, commits).items():
-        try:
-            return read_checkpoint(place, symbol, root.stat().st_uid, epoch, commits[epoch].files if epoch in commits else ())
-        except DamagedError as error:
-            problems.append(f"{epoch}: {error}")
-    if problems:
-        raise RecoveryError(f"{root} has no valid checkpoint: {'; '.join(problems)}")
-    return None
+    return newest_checkpoint(root, symbol) if wanted in (None, symbol) else None
 
 
 def read_sources(directory: Path, symbol: str | None = None) -> dict[str, tuple[SourceFigures, ...]]:

@@ -1,4 +1,4 @@
-"""Chooses how each column of a part is encoded, from its values alone, and has kernels write its pages.
+"""Has kernels encode the columns of a part. How is chosen from the values alone.
 
 The rules, from measurements on recorded streams (ADR 24):
 

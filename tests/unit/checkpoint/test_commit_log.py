@@ -150,9 +150,8 @@ class Between(MemoryStorage):
         return is_made
 
 
-def test_a_claim_that_wakes_in_a_pruned_log_is_made_again() -> None:
-    """Its number was that of an entry which is pruned by now: it takes the next one, and fences the owner of before."""
-    storage = Between()
+def claiming_late(storage: Between, oldest_epoch: int) -> tuple[CommitLog, CommitLog]:
+    """An owner that commits and prunes right before the other process makes the entry of its claim."""
     old = taken(storage)
     old.append(1, ".tmp-1", FILES)
     late = CommitLog(storage, "A")
@@ -161,9 +160,16 @@ def test_a_claim_that_wakes_in_a_pruned_log_is_made_again() -> None:
     def go_on() -> None:
         for epoch in range(2, 6):
             old.append(epoch, f".tmp-{epoch}", FILES)
-        old.prune(4)
+        old.prune(oldest_epoch)
 
     storage.before = go_on
+    return old, late
+
+
+def test_a_claim_that_wakes_in_a_pruned_log_is_made_again() -> None:
+    """Its number was that of an entry which is pruned by now: it takes the next one, and fences the owner of before."""
+    storage = Between()
+    old, late = claiming_late(storage, 4)
     assert not late.claim()
     late.read()
     assert kinds(storage) == [(5, 1, 4), (6, 1, 5), (7, 7, 0)]
@@ -185,17 +191,7 @@ def test_a_late_claim_is_made_again_though_the_entry_that_tells_is_pruned_meanwh
             return super().read(name)
 
     storage = Moving()
-    old = taken(storage)
-    old.append(1, ".tmp-1", FILES)
-    late = CommitLog(storage, "A")
-    late.read()
-
-    def go_on() -> None:
-        for epoch in range(2, 6):
-            old.append(epoch, f".tmp-{epoch}", FILES)
-        old.prune(5)
-
-    storage.before = go_on
+    old, late = claiming_late(storage, 5)
     assert not late.claim()
     late.read()
     assert kinds(storage) == [(9, 1, 8), (10, 10, 0)]
